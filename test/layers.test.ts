@@ -17,8 +17,8 @@ const layers = [
   ["lora", "gauge"],
   ["models"],
   ["experiments"],
-  ["cli"],
   ["index.ts"],
+  ["cli"],
 ];
 const within: Readonly<Record<string, string>> = { gauge: "lora" };
 
