@@ -23,5 +23,5 @@ test("the package has no runtime dependency, and its peers are optional", () => 
 });
 
 test("the lockfile names no registry", () => {
-  expect(read("package-lock.json")).not.toContain('"resolved": "http');
+  expect(read("package-lock.json")).not.toMatch(/"resolved":/);
 });

@@ -49,6 +49,7 @@ function installGlobals(globals: object): void {
 // While a promise of Dawn is pending, its binding polls the device once per turn of the event loop and asks for
 // the next turn at once: a whole core spins, and a driver that computes on two cores takes up to 1.8 times as
 // long. So each turn of a wait ends with a nap, short against the time waited so far and at most a millisecond.
+// Naps alone do not keep the process alive.
 const cell = new Int32Array(new SharedArrayBuffer(4));
 let waits = 0;
 let waitingSince = 0;
@@ -59,7 +60,7 @@ async function wait<T>(work: Promise<T>): Promise<T> {
   waitingSince = performance.now();
   if (!napping) {
     napping = true;
-    setImmediate(nap);
+    setImmediate(nap).unref();
   }
   try {
     return await work;
@@ -72,5 +73,5 @@ function nap(): void {
   napping = waits > 0;
   if (!napping) return;
   Atomics.wait(cell, 0, 0, Math.min((performance.now() - waitingSince) / 16, 1));
-  setImmediate(nap);
+  setImmediate(nap).unref();
 }
