@@ -1,0 +1,96 @@
+import { ValueError } from "../base/errors.ts";
+import { onesLike, scalar } from "../tensor/creation.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import * as tree from "../tensor/tree.ts";
+import type { HostNumber } from "./optimizer.ts";
+
+/** A bound: one number for all, or one for each path. Host numbers may come out of a compiled step. */
+export type Bound = number | HostNumber | ((path: string) => number | HostNumber);
+
+export interface GlobalNormOptions {
+  /** Factor on the gradient at a path inside the norm; clipping itself stays one factor for all. Default 1. */
+  readonly weight?: (path: string) => number;
+  /** Keeps the division finite. Default 1e-6, PyTorch's. */
+  readonly eps?: number;
+}
+
+/**
+ * Scales all gradients by `min(1, maxNorm / (norm + eps))` with the norm of all of them together, as PyTorch's
+ * `clip_grad_norm_`. Returns them and the norm before clipping, a scalar.
+ *
+ * The plain norm mixes tensors of different scale, so it is not invariant under rescaling A against B; with
+ * `weight` it is `sqrt(sum of weight^2 |g|^2)`, which can be.
+ *
+ * @throws ValueError for a bound that is not a finite number > 0, or a tree without tensors.
+ * @example
+ * const { gradients: clipped, norm } = clipByGlobalNorm(gradients, 1);
+ */
+export function clipByGlobalNorm<G>(
+  gradients: G,
+  maxNorm: number | HostNumber,
+  { weight, eps = 1e-6 }: GlobalNormOptions = {},
+): { readonly gradients: G; readonly norm: Tensor } {
+  const name = "clipByGlobalNorm";
+  checkEps(name, eps);
+  const bound = lifted(name, "maxNorm", maxNorm);
+  const squares = tree.entries(gradients).map(([path, gradient]) => {
+    const weighted = weight ? gradient.mul(lifted(name, `weight of ${path}`, weight(path))) : gradient;
+    return weighted.square().sum();
+  });
+  if (squares.length === 0) throw new ValueError(`${name}: the tree has no gradients.`);
+  const norm = squares.reduce((sum, square) => sum.add(square)).sqrt();
+  const factor = shrinking(norm, bound, eps);
+  return { gradients: tree.map(gradients, (gradient) => gradient.mul(factor)), norm };
+}
+
+export interface TensorNormOptions {
+  /** Keeps the division finite; for all paths or for each. Default 1e-6. */
+  readonly eps?: number | ((path: string) => number);
+}
+
+/**
+ * Scales each gradient by `min(1, maxNorm / (its norm + eps))`, each on its own.
+ *
+ * @throws ValueError for a bound that is not a finite number > 0.
+ */
+export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, { eps = 1e-6 }: TensorNormOptions = {}): G {
+  const name = "clipByTensorNorm";
+  return tree.map(gradients, (gradient, path) => {
+    const own = typeof eps === "function" ? eps(path) : eps;
+    checkEps(name, own);
+    const bound = boundOf(name, "maxNorm", maxNorm, path);
+    return gradient.mul(shrinking(gradient.square().sum().sqrt(), bound, own));
+  });
+}
+
+/**
+ * Every element of every gradient at least `-maxValue` and at most `maxValue`.
+ *
+ * @throws ValueError for a bound that is not a finite number > 0.
+ */
+export function clipByValue<G>(gradients: G, maxValue: Bound): G {
+  return tree.map(gradients, (gradient, path) => {
+    const bound = boundOf("clipByValue", "maxValue", maxValue, path);
+    return gradient.clamp(bound.neg(), bound);
+  });
+}
+
+function shrinking(norm: Tensor, bound: HostNumber, eps: number): Tensor {
+  return onesLike(norm).mul(bound).div(norm.add(scalar(eps))).minimum(1);
+}
+
+function boundOf(name: string, what: string, bound: Bound, path: string): HostNumber {
+  return typeof bound === "function" ? lifted(name, `${what} of ${path}`, bound(path)) : lifted(name, what, bound);
+}
+
+function lifted(name: string, what: string, value: number | HostNumber): HostNumber {
+  if (tree.isTensor(value)) return value;
+  if (!(typeof value === "number" && value > 0 && value < Infinity)) {
+    throw new ValueError(`${name}: ${what} is ${String(value)}; it is a finite number > 0.`);
+  }
+  return scalar(value);
+}
+
+function checkEps(name: string, eps: number): void {
+  if (!(typeof eps === "number" && eps >= 0 && eps < Infinity)) throw new ValueError(`${name}: eps is ${String(eps)}; it is a finite number >= 0.`);
+}

@@ -1,0 +1,124 @@
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { isFloat } from "../base/dtype.ts";
+import { sameShape } from "../base/shape.ts";
+import { scalar } from "../tensor/creation.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import * as tree from "../tensor/tree.ts";
+import { type Fields, type OptimizerOptions, resolve } from "./hyper.ts";
+import type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
+
+/** State of one parameter by name. */
+export type Slots = { readonly [slot: string]: Tensor };
+
+/** The update of one parameter: what to add to it, and its next state. */
+export type Step<S> = (gradient: Tensor, parameter: Tensor, slots: S) => readonly [update: Tensor, slots: S];
+
+/**
+ * An update rule: all that tells one optimizer from another. Groups, schedules, state trees and checks are the
+ * same for all (`makeOptimizer`).
+ */
+export interface Rule<H extends { readonly lr: number }, S extends Slots> {
+  readonly name: string;
+  readonly fields: Fields<H>;
+  /** What is wrong with hyperparameters that are fine one by one, or undefined. */
+  readonly conflict?: (hyper: H) => string | undefined;
+  /** The state of a parameter before its first update. */
+  readonly slots: (parameter: Tensor, hyper: H) => S;
+  /**
+   * The update of the parameters of one group. `lr` is the group's rate times the schedule's factor, `t` counts
+   * updates from 1. What depends on them alone is computed here, once a group and on the host. Hyperparameters
+   * go through `scalar`, so that other values run the same program.
+   */
+  readonly step: (hyper: H, lr: HostNumber, t: HostNumber) => Step<S>;
+}
+
+const always: Schedule = () => scalar(1);
+
+/** The optimizer of a rule with the given hyperparameters, groups and schedule. */
+export function makeOptimizer<H extends { readonly lr: number }, S extends Slots>(
+  rule: Rule<H, S>,
+  options: OptimizerOptions<H>,
+): Optimizer<H> {
+  const { name } = rule;
+  const hypers = resolve(name, rule.fields, options, rule.conflict ?? (() => undefined));
+  const schedule = options.schedule ?? always;
+  const hyper = (path: string) => hypers.ofGroup(hypers.groupOf(path));
+
+  function init(params: unknown): OptimizerState {
+    const parameters = tree.entries(params);
+    for (const [path, parameter] of parameters) {
+      if (!isFloat(parameter.dtype)) {
+        throw new DTypeError(`${name}: parameter ${path} is ${parameter}; only floats are trained. Split it off with tree.partition.`);
+      }
+    }
+    hypers.checkMatches(parameters.map(([path]) => path));
+    return { step: scalar(0), ...trees(params, (path, parameter) => rule.slots(parameter, hyper(path))) };
+  }
+
+  function update<P>(gradients: P, state: OptimizerState, params: P): [P, OptimizerState] {
+    const { step: done, ...slots } = state;
+    const t = done.add(1);
+    const factor = schedule(done);
+    const steps = new Map<number, Step<S>>();
+    const stepOf = (path: string): Step<S> => {
+      const group = hypers.groupOf(path);
+      const known = steps.get(group);
+      if (known) return known;
+      const own = hypers.ofGroup(group);
+      const step = rule.step(own, scalar(own.lr).mul(factor), t);
+      steps.set(group, step);
+      return step;
+    };
+    const before = slotsByPath(slots);
+    const after = new Map<string, Slots>();
+    const updates = tree.zip([params, gradients], ([parameter, gradient], path) => {
+      checkGradient(name, path, gradient!, parameter!);
+      const own = before.get(path) ?? {};
+      checkSlots(name, path, own, rule.slots(parameter!, hyper(path)));
+      const [change, next] = stepOf(path)(gradient!, parameter!, own as S); // checked the line above
+      after.set(path, next);
+      return change;
+    });
+    return [updates, { step: t, ...trees(params, (path) => after.get(path)!) }];
+  }
+
+  return { name, defaults: hypers.defaults, hyper, init, update };
+}
+
+/** One tree for each slot that any parameter has, of the structure of the parameters. */
+function trees(params: unknown, slotsOf: (path: string, parameter: Tensor) => Slots): Record<string, tree.TensorTree> {
+  const all = new Map(tree.entries(params).map(([path, parameter]) => [path, slotsOf(path, parameter)]));
+  const names = new Set([...all.values()].flatMap((slots) => Object.keys(slots)));
+  const one = (slot: string) => tree.map(params, (_, path) => all.get(path)![slot]) as tree.TensorTree; // of tensors
+  return Object.fromEntries([...names].map((slot) => [slot, one(slot)]));
+}
+
+function slotsByPath(slots: { readonly [slot: string]: tree.TensorTree }): Map<string, Record<string, Tensor>> {
+  const result = new Map<string, Record<string, Tensor>>();
+  for (const [slot, values] of Object.entries(slots)) {
+    for (const [path, value] of tree.entries(values)) {
+      const own = result.get(path) ?? {};
+      own[slot] = value;
+      result.set(path, own);
+    }
+  }
+  return result;
+}
+
+function checkGradient(name: string, path: string, gradient: Tensor, parameter: Tensor): void {
+  if (!sameShape(gradient.shape, parameter.shape)) {
+    throw new ShapeError(`${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}; their shapes are equal.`);
+  }
+  if (gradient.dtype !== parameter.dtype) {
+    throw new DTypeError(`${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}. Cast it with .astype("${parameter.dtype}").`);
+  }
+}
+
+function checkSlots(name: string, path: string, given: Slots, expected: Slots): void {
+  const [a, b] = [Object.keys(given).sort().join(", "), Object.keys(expected).sort().join(", ")];
+  if (a !== b) {
+    throw new ValueError(
+      `${name}: the state of ${path} has ${a || "no slots"}, this optimizer keeps ${b || "none"}. Pass the state that its init or update returned.`,
+    );
+  }
+}
