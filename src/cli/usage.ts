@@ -1,0 +1,71 @@
+import { parseArgs } from "node:util";
+import { LorantzError } from "../base/errors.ts";
+
+/** What was given on the command line, or the file it names, cannot be used: exit code 2. */
+export class UsageError extends LorantzError {
+  override readonly name = "UsageError";
+}
+
+/** One option of a command: read by `parseOptions`, printed by `optionsHelp`. */
+export interface Option {
+  readonly type: "string" | "boolean";
+  readonly short?: string;
+  /** The placeholder of the value in help texts, `FILE`. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+export type Options = { readonly [name: string]: Option };
+
+export type Values<O extends Options> = {
+  readonly [N in keyof O]: (O[N]["type"] extends "boolean" ? boolean : string) | undefined;
+};
+
+/**
+ * The values of a command's options; missing ones are undefined.
+ *
+ * @throws UsageError for unknown options, missing values and positional arguments.
+ */
+export function parseOptions<O extends Options>(command: string, args: readonly string[], options: O): Values<O> {
+  try {
+    return parseArgs({ args: [...args], options, strict: true }).values as Values<O>; // the types of `options`
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const known = Object.keys(options).map((name) => `--${name}`);
+    throw new UsageError(
+      `${command}: ${reason.replace(/\.?$/, ".")} Options are ${known.join(", ")}; see lorantz ${command} --help.`,
+    );
+  }
+}
+
+/** One line for each option, aligned. */
+export function optionsHelp(options: Options): string {
+  const rows = Object.entries(options).map(([name, { short, value, help }]) => ({
+    left: `${short ? `-${short}, ` : "    "}--${name}${value ? ` ${value}` : ""}`,
+    help,
+  }));
+  const width = Math.max(...rows.map(({ left }) => left.length));
+  return rows.map(({ left, help }) => `  ${left.padEnd(width)}  ${help}`).join("\n");
+}
+
+/** The whole number that an option gives, or the default. */
+export function wholeNumber(
+  option: string,
+  given: string | undefined,
+  { min, max, otherwise }: { readonly min: number; readonly max: number; readonly otherwise: number },
+): number {
+  if (given === undefined) return otherwise;
+  const value = /^\d+$/.test(given) ? Number(given) : Number.NaN;
+  if (!(value >= min && value <= max)) {
+    throw new UsageError(`--${option} is "${given}"; it is a whole number from ${min} to ${max}.`);
+  }
+  return value;
+}
+
+/** One of the allowed words, or undefined when the option is missing. */
+export function oneOf<W extends string>(option: string, given: string | undefined, words: readonly W[]): W | undefined {
+  if (given === undefined) return undefined;
+  const word = words.find((candidate) => candidate === given);
+  if (word === undefined) throw new UsageError(`--${option} is "${given}"; it is ${words.join(" or ")}.`);
+  return word;
+}

@@ -1,0 +1,229 @@
+import type { RunResult, Results } from "./results.ts";
+import { columns, headline } from "./summary.ts";
+import { escapeXml, legendKey, linePlot, type Series, seriesColors } from "./svg.ts";
+
+/**
+ * The results as one HTML page that needs nothing else: no scripts, fonts or files from outside. Legible in
+ * light and dark, on paper, and by screen readers (the plots say in words what they show; the table has all
+ * numbers).
+ */
+export function report(results: Results): string {
+  const { laws, runs, seed, steps, device, texts, model, pretraining, seconds } = results;
+  const families = [...new Set(runs.map(({ family }) => family))];
+  const facts: readonly (readonly [string, string])[] = [
+    ["Base text", `${texts.base.name}, ${group(texts.base.bytes)} bytes`],
+    ["Target text", `${texts.target.name}, ${group(texts.target.bytes)} bytes`],
+    [
+      "Model",
+      `${model.context} bytes of context, embedding ${model.embedding}, hidden layer ${model.hidden}, ` +
+        `${model.vocabulary} possible next bytes; ${group(model.parameters)} frozen parameters, ` +
+        `${group(model.trainable)} in the adapters`,
+    ],
+    [
+      "Base training",
+      `${group(pretraining.steps)} steps, validation loss ${pretraining.validation.first.toFixed(3)} to ${pretraining.validation.last.toFixed(3)}`,
+    ],
+    ["Fine-tuning", `${runs.length} runs of ${steps} steps, batches of ${model.batch}, seed ${seed}`],
+    ["Device", `${device.backend}: ${device.description}`],
+    ["Time", `${Math.round(seconds)} s, Lorantz ${results.lorantz}`],
+  ];
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Lorantz: the scaling theorem of LoRA, measured</title>
+<style>${style}</style>
+</head>
+<body>
+<main>
+<h1>The scaling theorem of LoRA, measured</h1>
+<p class="verdict ${laws.broken === 0 ? "good" : "bad"}">${escapeXml(headline(results))}</p>
+<dl>
+${facts.map(([name, value]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd>`).join("\n")}
+</dl>
+${theorem}
+${families.map((family) => lossSection(family, runs)).join("\n")}
+${deviationSection(runs)}
+<h2>All runs</h2>
+<p>Validation loss before and after fine-tuning. The deviation is the largest relative difference between the
+training losses of a run and of its reference (column <i>vs</i>), over all steps. Parameters are compared after
+division by the factors of the gauge.</p>
+${htmlTable(results)}
+<details>
+<summary>What each run is</summary>
+<ol>
+${runs.map(({ name, about }) => `<li><b>${escapeXml(name)}.</b> ${escapeXml(about)}</li>`).join("\n")}
+</ol>
+</details>
+</main>
+</body>
+</html>
+`;
+}
+
+const theorem = `<h2>The theorem in short</h2>
+<p>A LoRA layer computes <i>y</i> = <i>W</i><sub>0</sub><i>x</i> + <i>s B A x</i> with <i>s</i> =
+<i>α</i>/<i>r</i>. For positive <i>a</i>, <i>b</i>, <i>k</i> with <i>k a b</i> = 1, replacing <i>A</i> by
+<i>a A</i>, <i>B</i> by <i>b B</i> and <i>α</i> by <i>k α</i> leaves the layer as it is: a <em>gauge</em>. Gradients
+of <i>A</i> and <i>B</i> are divided by <i>a</i> and <i>b</i>. If an optimizer’s hyperparameters follow, training
+takes the same path, with rescaled parameters, to the last bit when the factors are powers of two:</p>
+<div class="scroll"><table>
+<thead><tr><th scope="col">optimizer, tensor multiplied by <i>c</i></th><th scope="col">learning rate</th>
+<th scope="col">weight decay</th><th scope="col">eps</th></tr></thead>
+<tbody>
+<tr><th scope="row">SGD, momentum</th><td>× <i>c</i>²</td><td>÷ <i>c</i>² (added to the gradient)</td><td></td></tr>
+<tr><th scope="row">Adam</th><td>× <i>c</i></td><td>÷ <i>c</i>² (added to the gradient)</td><td>÷ <i>c</i></td></tr>
+<tr><th scope="row">AdamW</th><td>× <i>c</i></td><td>÷ <i>c</i> (decoupled)</td><td>÷ <i>c</i></td></tr>
+</tbody></table></div>
+<p>Two gauges are useful: the <em>common factor</em>, <i>a</i> = <i>b</i> = 1/√<i>k</i>, and <em>B only</em>,
+<i>a</i> = 1 and <i>b</i> = 1/<i>k</i>, which changes no initial value when <i>B</i> starts at zero. So multiplying
+<i>α</i> is not the same as multiplying the learning rate: two runs with equal products of the two differ.</p>`;
+
+/** Steps that the loss curves average over, so that the noise of single batches does not hide them. */
+const averageOver = 9;
+
+/** The loss curves of a family: one for each group of runs that agree bit for bit. */
+function lossSection(family: string, runs: readonly RunResult[]): string {
+  const groups = new Map<number, RunResult[]>();
+  for (const run of runs) {
+    if (run.family !== family) continue;
+    const same = run.comparison?.lossesBitwise ? run.comparison.reference : run.number;
+    groups.set(same, [...(groups.get(same) ?? []), run]);
+  }
+  const series = [...groups.values()].map((members): Series => {
+    const [first, ...others] = members as [RunResult, ...RunResult[]]; // groups have a member
+    const same = others.map(({ number }) => number);
+    const note = same.length > 0 ? ` — and bit for bit the same curve: ${list(same)}` : "";
+    return { name: `${first.number} ${first.name}${note}`, ys: average(first.losses) };
+  });
+  return figureOf(
+    family,
+    `Training loss on the target text, averaged over ${averageOver} steps. Runs whose losses agree bit for bit are one curve.`,
+    series,
+    { yLabel: "training loss (nats)", scale: "linear" },
+  );
+}
+
+/** How far runs are from their references, for those that differ at all. */
+function deviationSection(runs: readonly RunResult[]): string {
+  const byNumber = new Map(runs.map((run) => [run.number, run]));
+  const apart = runs.filter(({ comparison }) => comparison && comparison.lossDeviation !== 0);
+  const exact = runs.filter(({ comparison }) => comparison && comparison.lossDeviation === 0);
+  const series = apart.map(({ number, name, losses, comparison }): Series => {
+    const reference = byNumber.get(comparison!.reference)!.losses;
+    return {
+      name: `${number} ${name} (vs ${comparison!.reference})`,
+      ys: losses.map((loss, i) => Math.abs(loss - reference[i]!) / Math.abs(reference[i]!)),
+    };
+  });
+  const zero = exact.length > 0 ? ` Exactly zero at every step, and so not on this axis: ${list(exact.map(({ number }) => number))}.` : "";
+  return figureOf(
+    "Deviation from the reference",
+    `Relative difference of the training loss from that of the reference run, at each step.${zero}`,
+    series,
+    { yLabel: "relative deviation", scale: "log" },
+  );
+}
+
+function figureOf(
+  title: string,
+  caption: string,
+  series: readonly Series[],
+  { yLabel, scale }: { readonly yLabel: string; readonly scale: "linear" | "log" },
+): string {
+  const legend = series.map(({ name }, i) => `<li>${legendKey(i)}<span>${escapeXml(name)}</span></li>`);
+  return `<h2>${escapeXml(title)}</h2>
+<figure>
+<figcaption>${escapeXml(caption)}</figcaption>
+${series.length > 0 ? linePlot({ title, xLabel: "step", yLabel, series, scale }) : ""}
+<ul class="legend">
+${legend.join("\n")}
+</ul>
+</figure>`;
+}
+
+function htmlTable(results: Results): string {
+  const shown = columns(results);
+  const cell = (row: number) => (column: (typeof shown)[number]) => {
+    const text = escapeXml(column.cells[row]!);
+    const side = column.align === "right" ? ' class="number"' : "";
+    return column.title === "run" ? `<th scope="row">${text}</th>` : `<td${side}>${text}</td>`;
+  };
+  const rows = results.runs.map(({ comparison }, row) => {
+    const kind = comparison ? (comparison.asPredicted ? "" : ' class="broken"') : ' class="reference"';
+    return `<tr${kind}>${shown.map(cell(row)).join("")}</tr>`;
+  });
+  const heads = shown.map(({ title, align }) => `<th scope="col"${align === "right" ? ' class="number"' : ""}>${escapeXml(title)}</th>`);
+  return `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table>
+<thead><tr>${heads.join("")}</tr></thead>
+<tbody>
+${rows.join("\n")}
+</tbody></table></div>`;
+}
+
+/** The mean of each value and its neighbours, `averageOver` at most. */
+function average(ys: readonly number[]): number[] {
+  const reach = (averageOver - 1) / 2;
+  return ys.map((_, i) => {
+    const near = ys.slice(Math.max(0, i - reach), i + reach + 1);
+    return near.reduce((sum, y) => sum + y, 0) / near.length;
+  });
+}
+
+/** "run 2", "runs 2 and 3", "runs 2, 3 and 4". */
+function list(numbers: readonly number[]): string {
+  if (numbers.length === 1) return `run ${numbers[0]}`;
+  return `runs ${numbers.slice(0, -1).join(", ")} and ${numbers.at(-1)}`;
+}
+
+/** 1212868 as 1,212,868. */
+function group(count: number): string {
+  return count.toLocaleString("en-US");
+}
+
+// The series colours are those of Okabe and Ito, made for all kinds of colour vision, darkened or lightened for
+// contrast with the page.
+const palette = {
+  light: ["#0072b2", "#d55e00", "#00795a", "#a8458a", "#8a6500", "#1f7fb5", "#333333", "#b3261e"],
+  dark: ["#56b4e9", "#ff9d4d", "#2fd0a0", "#e79ac6", "#f0e442", "#9ecbff", "#dddddd", "#ff8a80"],
+};
+
+const seriesOf = (colors: readonly string[]) =>
+  Array.from({ length: seriesColors }, (_, i) => `--series-${i}:${colors[i]}`).join(";");
+
+const style = `
+:root { color-scheme: light dark; --page:#ffffff; --text:#1b1f24; --soft:#57606a; --rule:#d0d7de; --band:#f6f8fa;
+  --good:#0b6b3a; --good-page:#e6f6ec; --bad:#a40e26; --bad-page:#ffebe9; ${seriesOf(palette.light)}; }
+@media (prefers-color-scheme: dark) { :root { --page:#0f1318; --text:#e6e9ed; --soft:#9aa4af; --rule:#323a44;
+  --band:#171d24; --good:#6fdd9b; --good-page:#0f2a1b; --bad:#ff9a9a; --bad-page:#3a1214; ${seriesOf(palette.dark)}; } }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.55 system-ui, sans-serif; }
+main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; letter-spacing: -0.01em; }
+h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; }
+p { margin: 0.5rem 0 1rem; max-width: 46rem; }
+.verdict { font-size: 1.1rem; font-weight: 600; padding: 0.75rem 1rem; border-radius: 0.4rem; max-width: none; }
+.good { color: var(--good); background: var(--good-page); }
+.bad { color: var(--bad); background: var(--bad-page); }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.25rem; margin: 1.25rem 0; }
+dt { color: var(--soft); } dd { margin: 0; }
+figure { margin: 0; } figcaption { color: var(--soft); max-width: 46rem; margin-bottom: 0.5rem; }
+figure > svg { width: 100%; height: auto; max-width: 54rem; display: block; }
+.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--soft); stroke-width: 1; }
+.tick, .label { fill: var(--soft); font: 12px system-ui, sans-serif; }
+.curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
+.legend { list-style: none; margin: 0.5rem 0 0; padding: 0; display: grid; gap: 0.15rem 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); font-size: 0.9rem; }
+.legend li { display: flex; gap: 0.6rem; align-items: baseline; }
+.key { width: 28px; height: 8px; flex: none; }
+.scroll { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 0.35rem 0.75rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
+.number { text-align: right; } .reference { background: var(--band); }
+.broken { background: var(--bad-page); color: var(--bad); }
+details { margin-top: 1.5rem; } summary { cursor: pointer; } li { margin: 0.25rem 0; }
+@media print { main { max-width: none; padding: 0; } h2, figcaption { break-after: avoid; } figure, tr { break-inside: avoid; } }
+@media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 0.5rem; } }
+`;

@@ -1,0 +1,97 @@
+/**
+ * What the theorem job found out, as it is written to `results.json`. Everything in it was measured or set by
+ * the plan; nothing is computed from what the theory says should come out, except `expected`.
+ */
+export interface Results {
+  /** Version of this layout. */
+  readonly format: 1;
+  readonly lorantz: string;
+  readonly device: { readonly backend: string; readonly description: string };
+  readonly seed: number;
+  readonly steps: number;
+  readonly seconds: number;
+  readonly texts: { readonly base: TextFacts; readonly target: TextFacts };
+  readonly model: ModelFacts;
+  /** Training of the base model, before it is frozen. */
+  readonly pretraining: { readonly steps: number; readonly validation: FirstAndLast };
+  readonly runs: readonly RunResult[];
+  /** Runs whose outcome was as the theory predicts, and others. */
+  readonly laws: { readonly held: number; readonly broken: number };
+}
+
+export interface TextFacts {
+  readonly name: string;
+  readonly bytes: number;
+}
+
+export interface ModelFacts {
+  /** Distinct bytes in the two texts. */
+  readonly vocabulary: number;
+  readonly context: number;
+  readonly embedding: number;
+  readonly hidden: number;
+  readonly batch: number;
+  readonly parameters: number;
+  readonly trainable: number;
+}
+
+export interface FirstAndLast {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Hyperparameters of one of the two parameter groups. */
+export interface GroupFacts {
+  readonly lr: number;
+  readonly weightDecay: number;
+  /** Absent for SGD. */
+  readonly eps?: number;
+}
+
+export interface RunResult {
+  /** Counts from 1, in the order of the runs. */
+  readonly number: number;
+  readonly name: string;
+  readonly family: string;
+  /** One sentence: what was changed. */
+  readonly about: string;
+  readonly optimizer: string;
+  readonly r: number;
+  readonly alpha: number;
+  readonly a: GroupFacts;
+  readonly b: GroupFacts;
+  /** Training loss of every step. */
+  readonly losses: readonly number[];
+  readonly validation: FirstAndLast;
+  /** Absent for a reference. */
+  readonly comparison?: Comparison;
+}
+
+/** What the theory says about a run and its reference. */
+export type Expectation =
+  /** Same losses, and same parameters after rescaling, bit for bit. */
+  | { readonly kind: "bitwise" }
+  /** The same up to rounding: no loss deviates by more than the bound. */
+  | { readonly kind: "rounding"; readonly bound: number }
+  /** Another run: some loss deviates by more than the bound. */
+  | { readonly kind: "different"; readonly bound: number };
+
+/** A run against its reference. */
+export interface Comparison {
+  /** Number of the reference run. */
+  readonly reference: number;
+  /** Factors of the gauge: A' = a A, B' = b B, alpha' = k alpha. */
+  readonly gauge: { readonly a: number; readonly b: number; readonly k: number };
+  readonly expected: Expectation;
+  /** The training and validation losses are equal, bit for bit. */
+  readonly lossesBitwise: boolean;
+  /** The largest |loss' - loss| / |loss| over all steps. */
+  readonly lossDeviation: number;
+  /** The steps after which A and B were compared. */
+  readonly parameterSteps: readonly number[];
+  /** A'/a and B'/b equal the reference's A and B, bit for bit, at all these steps. */
+  readonly parametersBitwise: boolean;
+  /** The largest |theta'/c - theta| / |theta| (norms) over tensors and steps. */
+  readonly parameterDeviation: number;
+  readonly asPredicted: boolean;
+}
