@@ -1,0 +1,138 @@
+import { ValueError } from "../base/errors.ts";
+import { checkAdapterConfig } from "../lora/config.ts";
+import type { Role } from "../lora/roles.ts";
+import type { OptimizerName } from "../optim/make.ts";
+import { checked, factor, type Gauge } from "./gauge.ts";
+import { normal } from "./range.ts";
+import {
+  type Clip,
+  hyperOf,
+  type PerRole,
+  type Recipe,
+  type RecipeOf,
+  trainedRoles,
+  valueOf,
+} from "./recipe.ts";
+import { power, type Rule, ruleOf } from "./rules.ts";
+
+const operation = "gauge.apply";
+
+/**
+ * The gauge partner of a recipe: alpha times k, the initial A and B times a and b, and every hyperparameter of A
+ * and B by its optimizer's exact rule. Started from the same key, or from `applyParams(g, params)`, the partner
+ * has the same losses and outputs at every step, and its parameters are `applyParams` of the original ones: bit
+ * for bit if `bitwise(g)` and no number leaves the normal range, up to rounding otherwise.
+ *
+ * What needs no change stays as it is: schedules (factors on the learning rate), dropout, data order, the
+ * optimizer's betas and momentum.
+ *
+ * @throws ValueError where no exact rule exists, with the reason and what to do: an optimizer without a rule;
+ *   clipping by the plain global norm when trained parameters scale differently; eps = 0 under Adam or AdamW for
+ *   a matrix whose first gradient is zero; a result outside the normal range of float32.
+ * @example
+ * const reference = { r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 } } as const;
+ * gauge.apply(gauge.onlyB(4), reference); // alpha 64; group B: lr 2.5e-4, eps 4e-8, weightDecay 0.04
+ */
+export function apply<R extends Recipe>(g: Gauge, recipe: R): R {
+  checked(operation, g);
+  checkAdapterConfig(recipe);
+  const rule = ruleOf(operation, recipe.optimizer.name);
+  checkEps(rule, recipe);
+  const groups: { [R in Role]?: object } = { ...recipe.groups };
+  for (const role of trainedRoles(recipe)) {
+    const c = factor(g, role);
+    if (c !== 1) groups[role] = scaleHyper(rule, hyperOf<OptimizerName>(recipe, role), c, role);
+  }
+  const alpha = normal(operation, "alpha", recipe.alpha * g.k);
+  const initScale = scaleInit(g, recipe);
+  const clip = recipe.clip && scaleClip(g, recipe.clip, trainedRoles(recipe));
+  return { ...recipe, alpha, groups, ...(initScale && { initScale }), ...(clip && { clip }) };
+}
+
+function scaleHyper(rule: Rule, hyper: object, c: number, role: Role): Record<string, unknown> {
+  const scaled = Object.entries(hyper).map(([name, value]: [string, unknown]): [string, unknown] => {
+    const exponent = rule.hyper[name];
+    if (exponent === undefined)
+      throw new ValueError(
+        `${operation}: no exact rule is known for ${name}. Those with one: ${Object.keys(rule.hyper).join(", ")}.`,
+      );
+    if (exponent === 0 || typeof value !== "number") return [name, value];
+    return [name, normal(operation, `${name} of ${role}`, value * power(c, exponent))];
+  });
+  return Object.fromEntries(scaled);
+}
+
+/** The side that starts at zero needs no factor. */
+function scaleInit(g: Gauge, { init = "standard", initScale }: Recipe): Recipe["initScale"] {
+  const moves = { A: init !== "swapped" && g.a !== 1, B: init !== "standard" && g.b !== 1 };
+  if (!moves.A && !moves.B) return initScale;
+  return {
+    ...initScale,
+    ...(moves.A && { A: normal(operation, "initScale.A", (initScale?.A ?? 1) * g.a) }),
+    ...(moves.B && { B: normal(operation, "initScale.B", (initScale?.B ?? 1) * g.b) }),
+  };
+}
+
+function checkEps(rule: Rule, recipe: Recipe): void {
+  const { init = "standard" } = recipe;
+  if (!rule.dividesByRoot || init === "random") return;
+  // The gradient of A is a product with B, and the other way round.
+  const [still, zero]: [Role, string] = init === "standard" ? ["A", "B"] : ["B", "A"];
+  if (!trainedRoles(recipe).includes(still)) return;
+  const { eps } = hyperOf<"adam" | "adamw">(recipe as RecipeOf<"adam" | "adamw">, still); // those divide by the root
+  if (eps === 0) {
+    throw new ValueError(
+      `${operation}: eps of ${still} is 0 and ${zero} starts at zero, so that ${recipe.optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,
+    );
+  }
+}
+
+function scaleClip(g: Gauge, clip: Clip, roles: readonly Role[]): Clip {
+  /** A threshold on gradients: divided by c. */
+  const threshold = (name: string, value: PerRole): PerRole =>
+    Object.fromEntries(
+      roles.map((role) => [
+        role,
+        normal(operation, `${name} of ${role}`, valueOf(name, value, role) / factor(g, role)),
+      ]),
+    );
+  switch (clip.kind) {
+    case "value":
+      return { ...clip, maxValue: threshold("clip.maxValue", clip.maxValue) };
+    case "tensorNorm":
+      return {
+        ...clip,
+        maxNorm: threshold("clip.maxNorm", clip.maxNorm),
+        eps: threshold("clip.eps", clip.eps ?? defaultClipEps),
+      };
+    case "globalNorm": {
+      const { weights, maxNorm, eps = defaultClipEps } = clip;
+      if (weights) {
+        const scaled = roles.map((role) => [
+          role,
+          normal(operation, `clip.weights.${role}`, (weights[role] ?? 1) * factor(g, role)),
+        ]);
+        return { ...clip, weights: Object.fromEntries(scaled) };
+      }
+      const factors = new Set(roles.map((role) => factor(g, role)));
+      if (factors.size > 1) {
+        const list = roles.map((role) => `${role} by ${factor(g, role)}`).join(", ");
+        throw new ValueError(
+          `${operation}: clipping by the plain global norm has no exact partner, since the gauge scales ${list}, and the norm mixes them. ` +
+            "Give clip.weights (all 1 is the same norm), and they follow the gauge; or clip by tensorNorm or value.",
+        );
+      }
+      const [c = 1] = factors;
+      return {
+        ...clip,
+        maxNorm: normal(operation, "clip.maxNorm", maxNorm / c),
+        eps: normal(operation, "clip.eps", eps / c),
+      };
+    }
+    default:
+      return clip satisfies never;
+  }
+}
+
+/** PyTorch's, as in optim. */
+const defaultClipEps = 1e-6;

@@ -1,0 +1,77 @@
+import { ValueError } from "../base/errors.ts";
+import type { AdapterConfig } from "../lora/config.ts";
+import type { Role } from "../lora/roles.ts";
+import type { HyperOf, OptimizerName } from "../optim/make.ts";
+import { make } from "../optim/make.ts";
+
+/** A number for all parameters, or one for each role that is trained. */
+export type PerRole = number | { readonly [R in Role]?: number };
+
+/** What is done to gradients before the optimizer sees them. */
+export type Clip =
+  /**
+   * All gradients times `min(1, maxNorm / (norm + eps))`. With `weights` the norm is
+   * `sqrt(sum of weight^2 |g|^2)`, a role that is not named having weight 1; weights of 1 are the plain norm.
+   */
+  | {
+      readonly kind: "globalNorm";
+      readonly maxNorm: number;
+      readonly eps?: number;
+      readonly weights?: { readonly [R in Role]?: number };
+    }
+  /** Each gradient times `min(1, maxNorm / (its norm + eps))`. */
+  | { readonly kind: "tensorNorm"; readonly maxNorm: PerRole; readonly eps?: PerRole }
+  /** Every element from `-maxValue` to `maxValue`. */
+  | { readonly kind: "value"; readonly maxValue: PerRole };
+
+/**
+ * All numbers of a LoRA fine-tuning that a gauge acts on, as plain data: the adapter, the optimizer with what
+ * differs by role, and clipping. Fit for `lora.inject(model, { ...recipe, targetModules })` and for
+ * `gauge.optimizerOf(recipe)`.
+ */
+export type Recipe<N extends OptimizerName = OptimizerName> = {
+  readonly [K in N]: RecipeOf<K>;
+}[N];
+
+export interface RecipeOf<N extends OptimizerName> extends AdapterConfig {
+  /** The optimizer's name, `lr`, and other hyperparameters where they differ from the optimizer's defaults. */
+  readonly optimizer: { readonly name: N; readonly lr: number } & Partial<Omit<HyperOf[N], "lr">>;
+  /** Hyperparameters of a role where they differ from `optimizer`. */
+  readonly groups?: { readonly [R in Role]?: Partial<HyperOf[N]> };
+  /** Which parameters are trained. Default A and B, and the branch bias if there is one. */
+  readonly trained?: readonly Role[];
+  readonly clip?: Clip;
+}
+
+/** The roles that a recipe trains. */
+export function trainedRoles({
+  trained,
+  branchBias,
+}: Pick<Recipe, "trained" | "branchBias">): readonly Role[] {
+  return trained ?? (branchBias ? ["A", "B", "branchBias"] : ["A", "B"]);
+}
+
+/**
+ * All hyperparameters of a role, defaults filled in.
+ *
+ * @throws ValueError as the optimizer does.
+ * @example
+ * hyperOf({ r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 }, groups: { B: { lr: 1e-2 } } }, "B").lr; // 0.01
+ */
+export function hyperOf<N extends OptimizerName>(recipe: RecipeOf<N>, role: Role): HyperOf[N] {
+  return make<N>({ ...recipe.optimizer, ...recipe.groups?.[role] }).defaults;
+}
+
+/**
+ * The number of a role.
+ *
+ * @throws ValueError if the role has none.
+ */
+export function valueOf(name: string, value: PerRole, role: Role): number {
+  const own = typeof value === "number" ? value : value[role];
+  if (own === undefined)
+    throw new ValueError(
+      `gauge: ${name} has no number for ${role}, which is trained. Give one for each trained role, or one number for all.`,
+    );
+  return own;
+}

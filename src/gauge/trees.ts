@@ -1,0 +1,51 @@
+import { ValueError } from "../base/errors.ts";
+import { roleOf } from "../lora/roles.ts";
+import type { OptimizerState } from "../optim/optimizer.ts";
+import { scalar } from "../tensor/creation.ts";
+import { map } from "../tensor/tree.ts";
+import { checked, factor, type Gauge } from "./gauge.ts";
+import { normal } from "./range.ts";
+import { power, ruleOf } from "./rules.ts";
+
+/**
+ * Parameters under a gauge: each `loraA` times a, `loraB` times b, `loraBias` times 1 / k, one rounding each (none
+ * for powers of two); all others as they are. Shapes and dtypes stay. With alpha times k the model's function is
+ * the same.
+ *
+ * @example
+ * const g = gauge.onlyB(8);
+ * const partner = gauge.applyParams(g, params); // loraB / 8
+ */
+export function applyParams<P>(g: Gauge, params: P): P {
+  return scaled("gauge.applyParams", g, params, 1);
+}
+
+/**
+ * The state of an optimizer under a gauge, for going on in the gauge partner of a run: what averages gradients
+ * is divided by c, what averages their squares by c^2, the step count stays.
+ *
+ * @throws ValueError for an optimizer without an exact rule.
+ * @example
+ * const partner = gauge.applyState(gauge.common(4), state, "adamw");
+ */
+export function applyState<S extends OptimizerState>(g: Gauge, state: S, optimizer: string): S {
+  const rule = ruleOf("gauge.applyState", optimizer);
+  const slots = Object.entries(state).map(([slot, tree]): [string, unknown] => {
+    if (slot === "step") return [slot, tree];
+    const exponent = rule.state[slot];
+    if (exponent === undefined)
+      throw new ValueError(
+        `gauge.applyState: ${optimizer} keeps ${slot}, for which no exact rule is known. Slots with one: ${Object.keys(rule.state).join(", ")}.`,
+      );
+    return [slot, scaled("gauge.applyState", g, tree, exponent)];
+  });
+  return Object.fromEntries(slots) as S; // the same slots with the same structures
+}
+
+function scaled<T>(operation: string, g: Gauge, tree: T, exponent: number): T {
+  checked(operation, g);
+  return map(tree, (leaf, path) => {
+    const c = normal(operation, `the factor on ${path}`, power(factor(g, roleOf(path)), exponent));
+    return c === 1 ? leaf : leaf.mul(scalar(c));
+  });
+}
