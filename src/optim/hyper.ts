@@ -42,9 +42,8 @@ export const flag: Field<boolean> = {
 export type Betas = readonly [first: number, second: number];
 
 /**
- * Which parameters a group is for: a text that is one key of the path or several in a row (`"loraB"` and
- * `"fc1.weight"` both match `layers.fc1.weight`'s like, `"fc"` does not match `fc1`), a regular expression that
- * is found in the path, or a predicate.
+ * Which parameters a group is for: one key of the path or several in a row (`"fc1"` and `"fc1.loraB"`
+ * match `layers.fc1.loraB`, `"fc"` does not), a regular expression that is found in the path, or a predicate.
  */
 export type Match = string | RegExp | ((path: string) => boolean);
 
@@ -87,14 +86,13 @@ export function resolve<H extends { readonly lr: number }>(
   options: OptimizerOptions<H>,
   check: (hyper: H) => string | undefined,
 ): Resolved<H> {
-  const top = `${optimizer}`;
-  checkNames(top, options, [...Object.keys(fields), "groups", "schedule"]);
+  checkNames(optimizer, options, [...Object.keys(fields), "groups", "schedule"]);
   if (options.schedule !== undefined && typeof options.schedule !== "function") {
-    throw new ValueError(`${top}: schedule is ${show(options.schedule)}; it is a function such as schedule.cosine({ tMax: 100 }).`);
+    throw new ValueError(`${optimizer}: schedule is ${show(options.schedule)}; it is a function such as schedule.cosine({ tMax: 100 }).`);
   }
   const groups = options.groups ?? [];
-  if (!Array.isArray(groups)) throw new ValueError(`${top}: groups is ${show(groups)}; it is a list of { match, ... }.`);
-  const defaults = fill(top, fields, options, check, undefined);
+  if (!Array.isArray(groups)) throw new ValueError(`${optimizer}: groups is ${show(groups)}; it is a list of { match, ... }.`);
+  const defaults = fill(optimizer, fields, options, check, undefined);
   const resolved = groups.map((group: Group<H>, i) => {
     const where = `${optimizer}: groups[${i}]`;
     checkNames(where, group, [...Object.keys(fields), "match", "lrScale"]);
@@ -147,14 +145,16 @@ function scaledRate<H extends { readonly lr: number }>(where: string, group: Gro
 function fill<H>(
   where: string,
   fields: Fields<H>,
-  given: Partial<H>,
+  given: object,
   check: (hyper: H) => string | undefined,
   defaults: H | undefined,
 ): H {
   const hyper: Partial<H> = {};
-  for (const name of Object.keys(fields) as (keyof H & string)[]) { // the table's keys are the fields of H
+  const values = given as { readonly [name: string]: unknown }; // whatever the caller wrote; checked below
+  // The table's keys are the names of H.
+  for (const name of Object.keys(fields) as (keyof H & string)[]) {
     const { otherwise, valid, expected } = fields[name];
-    const value: unknown = given[name] ?? (defaults ? defaults[name] : otherwise);
+    const value = values[name] ?? (defaults ? defaults[name] : otherwise);
     if (!valid(value)) {
       throw new ValueError(`${where}: ${name} is ${value === undefined ? "missing" : show(value)}; it is ${expected}.`);
     }

@@ -1,0 +1,13 @@
+import { checkProbability } from "./check.ts";
+import * as functional from "./functional.ts";
+import type { Layer } from "./layer.ts";
+
+/**
+ * Zeroes elements with probability `p` in training; see `functional.dropout`. No parameters.
+ *
+ * @throws ValueError if `p` is not from 0 to below 1; in training, if the context has no key.
+ */
+export function dropout(p: number): Layer {
+  checkProbability("dropout", p);
+  return { kind: "dropout", init: () => ({}), apply: (_, x, context = {}) => functional.dropout(x, p, context) };
+}

@@ -1,0 +1,40 @@
+import type { FloatDType } from "../base/dtype.ts";
+import { checkSize } from "./check.ts";
+import * as functional from "./functional.ts";
+import { type Initializer, normal } from "./init.ts";
+import type { Layer } from "./layer.ts";
+import { parameter } from "./params.ts";
+
+/** An embedding; its parameters are `{ weight: [vocabulary, dim] }`. */
+export interface Embedding extends Layer {
+  readonly kind: "embedding";
+  readonly vocabulary: number;
+  readonly dim: number;
+}
+
+export interface EmbeddingOptions {
+  /** Initial weight. Default `init.normal`, of standard deviation 1 as in PyTorch. */
+  readonly init?: Initializer;
+  /** Default float32. */
+  readonly dtype?: FloatDType;
+}
+
+/**
+ * A vector for each index: int32 `[...]` to `[..., dim]`.
+ *
+ * @throws ValueError for sizes that are not integers >= 1.
+ * @example
+ * const layer = embedding(256, 32);
+ * const y = layer.apply(layer.init(random.key(0)), tensor([1, 2, 3], { dtype: "int32" })); // float32[3,32]
+ */
+export function embedding(vocabulary: number, dim: number, { init = normal, dtype = "float32" }: EmbeddingOptions = {}): Embedding {
+  checkSize("embedding", "vocabulary", vocabulary);
+  checkSize("embedding", "dim", dim);
+  return {
+    kind: "embedding",
+    vocabulary,
+    dim,
+    init: (key) => ({ weight: init(key.fold("weight"), [vocabulary, dim]).astype(dtype) }),
+    apply: (params, x) => functional.embedding(x, parameter("embedding", params, "weight")),
+  };
+}

@@ -1,0 +1,103 @@
+import { ShapeError, ValueError } from "../base/errors.ts";
+import { sameShape, type Shape } from "../base/shape.ts";
+import { where } from "../tensor/functions.ts";
+import { bernoulli } from "../tensor/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { asIndices, checkNumber, checkProbability } from "./check.ts";
+import type { Context } from "./layer.ts";
+
+export { type AttentionOptions, type RopeOptions, rope, scaledDotProductAttention } from "./attention.ts";
+
+// What layers compute, as functions of their parameters.
+
+/**
+ * x W^T + b. `x` is `[..., in]`, `weight` `[out, in]`, `bias` `[out]`; the result is `[..., out]`.
+ *
+ * @throws ShapeError if the last axis of `x` is not `in`, or the bias is not `[out]`.
+ */
+export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  const [outputs, inputs] = weight.shape;
+  if (weight.rank !== 2) throw new ShapeError(`linear: the weight is [out, in]; given ${weight}.`);
+  if (x.shape.at(-1) !== inputs) {
+    throw new ShapeError(`linear: the input ${x} must end in the ${inputs} inputs of the weight ${weight}. Transpose the weight, or reshape the input?`);
+  }
+  if (bias && !sameShape(bias.shape, [outputs!])) throw new ShapeError(`linear: the bias is ${bias}; expected [${outputs}], the outputs of ${weight}.`);
+  const product = x.matmul(weight.transpose());
+  return bias ? product.add(bias) : product;
+}
+
+/**
+ * Rows of a table: `indices` int32 of any shape, `table` `[vocabulary, dim]`; the result is `[...indices, dim]`.
+ * An index out of range takes the first or last row, as a device cannot throw.
+ *
+ * @throws DTypeError if the indices are not int32; ShapeError if the table is not a matrix.
+ */
+export function embedding(indices: Tensor, table: Tensor): Tensor {
+  const index = asIndices("embedding", "the indices", indices);
+  if (table.rank !== 2) throw new ShapeError(`embedding: the table is [vocabulary, dim]; given ${table}.`);
+  return table.indexSelect(0, index.reshape([-1])).reshape([...indices.shape, table.shape[1]!]);
+}
+
+export interface LayerNormOptions {
+  /** Factors, of the normalised shape. */
+  readonly weight?: Tensor | undefined;
+  /** Added last, of the normalised shape. */
+  readonly bias?: Tensor | undefined;
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+}
+
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias over the last axes, those of `normalizedShape`, with the
+ * biased variance (Ba et al. 2016, arXiv:1607.06450).
+ *
+ * @throws ShapeError if `x` does not end in `normalizedShape`, or weight or bias have another shape.
+ */
+export function layerNorm(x: Tensor, normalizedShape: Shape, { weight, bias, eps = 1e-5 }: LayerNormOptions = {}): Tensor {
+  checkNumber("layerNorm", "eps", eps, 0, true);
+  const axes = trailingAxes("layerNorm", x, normalizedShape);
+  for (const [name, tensor] of [["weight", weight], ["bias", bias]] as const) {
+    if (tensor && !sameShape(tensor.shape, normalizedShape)) throw new ShapeError(`layerNorm: the ${name} is ${tensor}; expected [${normalizedShape.join(",")}].`);
+  }
+  const centered = x.sub(x.mean(axes, { keepdim: true }));
+  const normal = centered.mul(centered.square().mean(axes, { keepdim: true }).add(eps).rsqrt());
+  const scaled = weight ? normal.mul(weight) : normal;
+  return bias ? scaled.add(bias) : scaled;
+}
+
+/**
+ * x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang and Sennrich 2019, arXiv:1910.07467).
+ *
+ * @throws ShapeError if the weight is not a vector of the last axis of `x`.
+ */
+export function rmsNorm(x: Tensor, weight?: Tensor, { eps = 1e-6 }: { readonly eps?: number } = {}): Tensor {
+  checkNumber("rmsNorm", "eps", eps, 0, true);
+  const length = x.shape.at(-1);
+  if (length === undefined || (weight && !sameShape(weight.shape, [length]))) {
+    throw new ShapeError(`rmsNorm: x is ${x} and the weight ${String(weight)}; the weight is a vector of the last axis of x.`);
+  }
+  const normal = x.mul(x.square().mean(-1, { keepdim: true }).add(eps).rsqrt());
+  return weight ? normal.mul(weight) : normal;
+}
+
+/**
+ * In training, zero with probability `p` and x / (1 - p) otherwise (Srivastava et al. 2014); x itself
+ * outside training. The mask is a function of the context's key alone.
+ *
+ * @throws ValueError if `p` is not from 0 to below 1, or in training without a key.
+ * @example
+ * dropout(x, 0.1, { training: true, key: random.key(0).fold("dropout").fold(step) });
+ */
+export function dropout(x: Tensor, p: number, { training = false, key }: Context): Tensor {
+  checkProbability("dropout", p);
+  if (!training || p === 0) return x;
+  if (!key) throw new ValueError("dropout: training needs random numbers; the context has no key. Pass { training: true, key: random.key(seed).fold(step) }.");
+  return where(bernoulli(key, 1 - p, x.shape), x.mul(1 / (1 - p)), 0);
+}
+
+function trailingAxes(operation: string, x: Tensor, shape: Shape): number[] {
+  if (shape.length === 0 || shape.length > x.rank || !sameShape(x.shape.slice(x.rank - shape.length), shape)) {
+    throw new ShapeError(`${operation}: the input ${x} does not end in [${shape.join(",")}], the shape to normalise over.`);
+  }
+  return shape.map((_, i) => x.rank - shape.length + i);
+}

@@ -1,0 +1,25 @@
+export { dropout } from "./dropout.ts";
+export { type Embedding, type EmbeddingOptions, embedding } from "./embedding.ts";
+export * as functional from "./functional.ts";
+export * as init from "./init.ts";
+export type { Context, Layer, Params } from "./layer.ts";
+export { isLinear, type Linear, type LinearOptions, linear } from "./linear.ts";
+export {
+  bceWithLogits,
+  type CrossEntropyOptions,
+  crossEntropy,
+  type HuberOptions,
+  huberLoss,
+  klDiv,
+  type LossOptions,
+  l1Loss,
+  mseLoss,
+  type NllOptions,
+  nllLoss,
+  type Reduction,
+  type SmoothL1Options,
+  smoothL1Loss,
+} from "./losses.ts";
+export { type MlpOptions, mlp } from "./mlp.ts";
+export { activation, type Bound, module, sequential } from "./module.ts";
+export { type LayerNormLayerOptions, layerNorm } from "./norm.ts";

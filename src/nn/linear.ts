@@ -1,0 +1,57 @@
+import type { FloatDType } from "../base/dtype.ts";
+import { uniform } from "../tensor/random.ts";
+import { checkSize } from "./check.ts";
+import * as functional from "./functional.ts";
+import { type Initializer, kaimingUniform } from "./init.ts";
+import type { Layer } from "./layer.ts";
+import { parameter } from "./params.ts";
+
+/** A linear layer; its parameters are `{ weight: [out, in], bias?: [out] }`. */
+export interface Linear extends Layer {
+  readonly kind: "linear";
+  readonly in: number;
+  readonly out: number;
+}
+
+export interface LinearOptions {
+  /** Default true. */
+  readonly bias?: boolean;
+  /** Initial weight. Default `init.kaimingUniform`, so uniform in +-1/sqrt(in). */
+  readonly init?: Initializer;
+  /** Default float32. */
+  readonly dtype?: FloatDType;
+}
+
+/**
+ * y = x W^T + b, `[..., inputs]` to `[..., outputs]`, with PyTorch's initial values: weight by `init`, bias
+ * uniform in +-1/sqrt(inputs).
+ *
+ * @throws ValueError for sizes that are not integers >= 1.
+ * @example
+ * const layer = linear(64, 10);
+ * const y = layer.apply(layer.init(random.key(0)), ones([5, 64])); // float32[5,10]
+ */
+export function linear(
+  inputs: number,
+  outputs: number,
+  { bias = true, init = kaimingUniform, dtype = "float32" }: LinearOptions = {},
+): Linear {
+  checkSize("linear", "in", inputs);
+  checkSize("linear", "out", outputs);
+  const bound = 1 / Math.sqrt(inputs);
+  return {
+    kind: "linear",
+    in: inputs,
+    out: outputs,
+    init: (key) => ({
+      weight: init(key.fold("weight"), [outputs, inputs]).astype(dtype),
+      ...(bias ? { bias: uniform(key.fold("bias"), [outputs], { min: -bound, max: bound }).astype(dtype) } : {}),
+    }),
+    apply: (params, x) => functional.linear(x, parameter("linear", params, "weight"), bias ? parameter("linear", params, "bias") : undefined),
+  };
+}
+
+/** Whether a layer is one that `linear` made. */
+export function isLinear(layer: Layer): layer is Linear {
+  return layer.kind === "linear";
+}

@@ -1,0 +1,191 @@
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { sameShape } from "../base/shape.ts";
+import { where } from "../tensor/functions.ts";
+import { type FloatTensor, Tensor } from "../tensor/tensor.ts";
+import { asIndices, checkNumber } from "./check.ts";
+
+// PyTorch's losses and conventions. Inputs and targets are floats of one dtype; results are scalars, or for
+// reduction "none" one loss per element.
+
+/** What becomes of the losses: their mean (the default), their sum, or nothing. */
+export type Reduction = "mean" | "sum" | "none";
+
+export interface LossOptions {
+  readonly reduction?: Reduction;
+}
+
+export interface NllOptions extends LossOptions {
+  /** Targets of this class count neither in the loss nor in the mean. Default -100. */
+  readonly ignoreIndex?: number;
+}
+
+export interface CrossEntropyOptions extends NllOptions {
+  /** Share of the target spread evenly over all classes (Szegedy et al. 2016), from 0 to 1. Default 0. */
+  readonly labelSmoothing?: number;
+}
+
+/**
+ * The negative log-probability of the right class, from logits. `logits` `[..., classes]`, `classes` int32
+ * `[...]`. With label smoothing e it is 1 - e times that plus e times the mean over all classes. The mean is over
+ * targets that are not ignored, NaN when there are none. A class out of range counts as the nearest one in it.
+ *
+ * Deviation: classes lie along the last axis; PyTorch has them along axis 1.
+ *
+ * @throws DTypeError if the classes are not int32; ShapeError if the shapes do not fit; ValueError for options.
+ * @example
+ * crossEntropy(tensor([[2, 1], [0, 3]]), tensor([0, 1], { dtype: "int32" }));
+ */
+export function crossEntropy(
+  logits: Tensor,
+  classes: Tensor,
+  { reduction = "mean", labelSmoothing = 0, ignoreIndex = -100 }: CrossEntropyOptions = {},
+): Tensor {
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw new ValueError(`crossEntropy: labelSmoothing is ${String(labelSmoothing)}; it is from 0 to 1.`);
+  const { counted, picked } = classTerms("crossEntropy", logits, classes, ignoreIndex);
+  const logProbabilities = logits.logSoftmax(-1);
+  const right = picked(logProbabilities);
+  const loss = labelSmoothing === 0 ? right : right.mul(1 - labelSmoothing).add(logProbabilities.mean(-1).mul(labelSmoothing));
+  return reduceCounted("crossEntropy", loss.neg(), counted, reduction);
+}
+
+/**
+ * The negative log-probability of the right class, from log-probabilities `[..., classes]`; else as
+ * `crossEntropy` without smoothing.
+ *
+ * @throws As `crossEntropy`.
+ */
+export function nllLoss(
+  logProbabilities: Tensor,
+  classes: Tensor,
+  { reduction = "mean", ignoreIndex = -100 }: NllOptions = {},
+): Tensor {
+  const { counted, picked } = classTerms("nllLoss", logProbabilities, classes, ignoreIndex);
+  return reduceCounted("nllLoss", picked(logProbabilities).neg(), counted, reduction);
+}
+
+/** (input - target)^2. @throws ShapeError if the shapes differ. */
+export function mseLoss(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
+  return reduceAll("mseLoss", difference("mseLoss", input, target).square(), reduction);
+}
+
+/** |input - target|, with gradient 0 where they are equal. @throws ShapeError if the shapes differ. */
+export function l1Loss(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
+  return reduceAll("l1Loss", difference("l1Loss", input, target).abs(), reduction);
+}
+
+export interface SmoothL1Options extends LossOptions {
+  /** Where the parabola meets the line; at 0 there is no parabola. Default 1. */
+  readonly beta?: number;
+}
+
+/**
+ * d^2 / (2 beta) for |d| < beta, |d| - beta/2 beyond, with d = input - target (Girshick 2015, arXiv:1504.08083).
+ *
+ * @throws ShapeError if the shapes differ; ValueError for a beta that is negative or not finite.
+ */
+export function smoothL1Loss(input: Tensor, target: Tensor, { reduction = "mean", beta = 1 }: SmoothL1Options = {}): Tensor {
+  checkNumber("smoothL1Loss", "beta", beta, 0, true);
+  if (beta === 0) return l1Loss(input, target, { reduction });
+  const d = difference("smoothL1Loss", input, target);
+  const size = d.abs();
+  return reduceAll("smoothL1Loss", where(size.lt(beta), d.square().mul(0.5 / beta), size.sub(0.5 * beta)), reduction);
+}
+
+export interface HuberOptions extends LossOptions {
+  /** Where the parabola meets the line. Default 1. */
+  readonly delta?: number;
+}
+
+/**
+ * d^2 / 2 for |d| <= delta, delta (|d| - delta/2) beyond, with d = input - target (Huber 1964).
+ *
+ * @throws ShapeError if the shapes differ; ValueError for a delta that is not a finite number > 0.
+ */
+export function huberLoss(input: Tensor, target: Tensor, { reduction = "mean", delta = 1 }: HuberOptions = {}): Tensor {
+  checkNumber("huberLoss", "delta", delta, 0, false);
+  const d = difference("huberLoss", input, target);
+  const size = d.abs();
+  return reduceAll("huberLoss", where(size.le(delta), d.square().mul(0.5), size.sub(0.5 * delta).mul(delta)), reduction);
+}
+
+/**
+ * Binary cross-entropy of logits with targets from 0 to 1, without overflow:
+ * max(x, 0) - x target + log(1 + exp(-|x|)).
+ *
+ * @throws ShapeError if the shapes differ.
+ */
+export function bceWithLogits(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
+  checkPair("bceWithLogits", input, target);
+  const loss = input.maximum(0).sub(input.mul(target)).add(input.abs().neg().exp().log1p());
+  return reduceAll("bceWithLogits", loss, reduction);
+}
+
+/**
+ * Kullback-Leibler divergence, target (log target - input), of log-probabilities `input` from probabilities
+ * `target`; 0 where the target is 0. "mean" divides by the number of elements, as in PyTorch: for the divergence
+ * per row use "sum" and divide by the rows.
+ *
+ * @throws ShapeError if the shapes differ.
+ */
+export function klDiv(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
+  checkPair("klDiv", input, target);
+  const positive = target.gt(0);
+  const loss = where(positive, target.mul(where(positive, target, 1).log().sub(input)), 0);
+  return reduceAll("klDiv", loss, reduction);
+}
+
+function difference(name: string, input: Tensor, target: Tensor): Tensor {
+  checkPair(name, input, target);
+  return input.sub(target);
+}
+
+function checkPair(name: string, input: Tensor, target: Tensor): void {
+  if (!sameShape(input.shape, target.shape)) {
+    throw new ShapeError(`${name}: input ${input} and target ${target} must have one shape. Expand or reshape one of them.`);
+  }
+}
+
+function reduceAll(name: string, losses: Tensor, reduction: Reduction): Tensor {
+  switch (reduction) {
+    case "mean":
+      return losses.mean();
+    case "sum":
+      return losses.sum();
+    case "none":
+      return losses;
+    default:
+      return unknownReduction(name, reduction);
+  }
+}
+
+function unknownReduction(name: string, reduction: never): never {
+  throw new ValueError(`${name}: reduction is ${String(reduction)}; it is "mean", "sum" or "none".`);
+}
+
+interface ClassTerms {
+  /** True where the target is not ignored. */
+  readonly counted: Tensor<"bool">;
+  /** The entry of each row at its class. */
+  readonly picked: (rows: Tensor) => Tensor;
+}
+
+function classTerms(name: string, rows: Tensor, classes: Tensor, ignoreIndex: number): ClassTerms {
+  if (!Number.isInteger(ignoreIndex)) throw new ValueError(`${name}: ignoreIndex is ${String(ignoreIndex)}; it is an integer.`);
+  if (!(classes instanceof Tensor)) throw new DTypeError(`${name}: the classes are an int32 tensor; given ${typeof classes}.`);
+  const index = asIndices(name, "the classes", classes);
+  if (rows.rank < 1 || !sameShape(rows.shape.slice(0, -1), classes.shape)) {
+    throw new ShapeError(`${name}: the classes are ${classes}, the input is ${rows}; expected one class for each row, int32[${rows.shape.slice(0, -1).join(",")}].`);
+  }
+  return {
+    counted: index.ne(ignoreIndex),
+    // Ignored targets pick a clamped class, and are left out afterwards.
+    picked: (values) => values.gather(-1, index.unsqueeze(-1)).squeeze(-1),
+  };
+}
+
+function reduceCounted(name: string, losses: Tensor, counted: Tensor<"bool">, reduction: Reduction): Tensor {
+  const kept = where(counted, losses, 0);
+  if (reduction !== "mean") return reduceAll(name, kept, reduction);
+  const dtype = losses.dtype as FloatTensor["dtype"]; // logarithms are floats
+  return kept.sum().div(counted.astype(dtype).sum() as Tensor); // of the dtype of the losses
+}
