@@ -1,5 +1,5 @@
-import { DTypeError, ShapeError } from "../base/errors.ts";
 import type { FloatDType } from "../base/dtype.ts";
+import { DTypeError, ShapeError } from "../base/errors.ts";
 import { arange, tensor } from "../tensor/creation.ts";
 import { cat, where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -30,14 +30,26 @@ export function scaledDotProductAttention(
   { mask = null, causal = false, scale }: AttentionOptions = {},
 ): Tensor {
   const [d, queries, keys] = [q.shape.at(-1), q.shape.at(-2), k.shape.at(-2)];
-  if (d === undefined || queries === undefined || keys === undefined || k.shape.at(-1) !== d || v.shape.at(-2) !== keys) {
-    throw new ShapeError(`scaledDotProductAttention: q ${q}, k ${k}, v ${v}; expected [..., queries, d], [..., keys, d] and [..., keys, e].`);
+  if (
+    d === undefined ||
+    queries === undefined ||
+    keys === undefined ||
+    k.shape.at(-1) !== d ||
+    v.shape.at(-2) !== keys
+  ) {
+    throw new ShapeError(
+      `scaledDotProductAttention: q ${q}, k ${k}, v ${v}; expected [..., queries, d], [..., keys, d] and [..., keys, e].`,
+    );
   }
   let scores = q.matmul(k.transpose()).mul(scale ?? 1 / Math.sqrt(d));
   if (mask) {
-    if (mask.dtype === "bool") scores = where(mask as Tensor<"bool">, scores, masked); // its dtype is bool
+    if (mask.dtype === "bool")
+      scores = where(mask as Tensor<"bool">, scores, masked); // its dtype is bool
     else if (mask.dtype === q.dtype) scores = scores.add(mask);
-    else throw new DTypeError(`scaledDotProductAttention: the mask is ${mask}; it is bool or of the dtype of q, ${q.dtype}.`);
+    else
+      throw new DTypeError(
+        `scaledDotProductAttention: the mask is ${mask}; it is bool or of the dtype of q, ${q.dtype}.`,
+      );
   }
   if (causal) scores = where(arange(queries).unsqueeze(1).ge(arange(keys).unsqueeze(0)), scores, masked);
   return scores.softmax(-1).matmul(v);
@@ -64,13 +76,25 @@ export interface RopeOptions {
 export function rope(x: Tensor, { theta = 10000, positions }: RopeOptions = {}): Tensor {
   checkNumber("rope", "theta", theta, 0, false);
   const [length, d] = [x.shape.at(-2), x.shape.at(-1)];
-  if (length === undefined || d === undefined || d % 2 !== 0) throw new ShapeError(`rope: takes [..., length, d] with d even; given ${x}.`);
+  if (length === undefined || d === undefined || d % 2 !== 0)
+    throw new ShapeError(`rope: takes [..., length, d] with d even; given ${x}.`);
   const half = d / 2;
-  const at = positions === undefined ? arange(length) : Array.isArray(positions) ? tensor(positions, { dtype: "int32" }) : (positions as Tensor<"int32">); // not an array
-  if (at.rank !== 1 || at.size !== length) throw new ShapeError(`rope: the positions are ${at}; expected int32[${length}], one for each element of ${x}.`);
+  const at =
+    positions === undefined
+      ? arange(length)
+      : Array.isArray(positions)
+        ? tensor(positions, { dtype: "int32" })
+        : (positions as Tensor<"int32">); // not an array
+  if (at.rank !== 1 || at.size !== length)
+    throw new ShapeError(
+      `rope: the positions are ${at}; expected int32[${length}], one for each element of ${x}.`,
+    );
   const dtype = x.dtype as FloatDType; // checked where it meets the cosines
   // Powers in float64: an error in a frequency is multiplied by the position.
-  const frequencies = tensor(Float64Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / d)), { dtype });
+  const frequencies = tensor(
+    Float64Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / d)),
+    { dtype },
+  );
   const angles = at.astype(dtype).unsqueeze(1).mul(frequencies);
   const [cos, sin]: [Tensor, Tensor] = [angles.cos(), angles.sin()];
   const [a, b] = x.split(2, -1) as [Tensor, Tensor]; // two equal parts

@@ -14,13 +14,22 @@ export function checkProbability(operation: string, p: number): number {
 }
 
 /** A finite number above a bound, or at it where `orEqual`. */
-export function checkNumber(operation: string, name: string, value: number, least: number, orEqual: boolean): number {
+export function checkNumber(
+  operation: string,
+  name: string,
+  value: number,
+  least: number,
+  orEqual: boolean,
+): number {
   if (Number.isFinite(value) && (value > least || (orEqual && value === least))) return value;
-  throw new ValueError(`${operation}: ${name} is ${String(value)}; it is a finite number ${orEqual ? ">=" : ">"} ${least}.`);
+  throw new ValueError(
+    `${operation}: ${name} is ${String(value)}; it is a finite number ${orEqual ? ">=" : ">"} ${least}.`,
+  );
 }
 
 /** The tensor as int32 indices. */
 export function asIndices(operation: string, what: string, tensor: Tensor): Tensor<"int32"> {
-  if (tensor.dtype !== "int32") throw new DTypeError(`${operation}: ${what} must be int32; given ${tensor}. Cast with .astype("int32").`);
+  if (tensor.dtype !== "int32")
+    throw new DTypeError(`${operation}: ${what} must be int32; given ${tensor}. Cast with .astype("int32").`);
   return tensor as Tensor<"int32">; // the line above saw to it
 }

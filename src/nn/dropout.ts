@@ -9,5 +9,9 @@ import type { Layer } from "./layer.ts";
  */
 export function dropout(p: number): Layer {
   checkProbability("dropout", p);
-  return { kind: "dropout", init: () => ({}), apply: (_, x, context = {}) => functional.dropout(x, p, context) };
+  return {
+    kind: "dropout",
+    init: () => ({}),
+    apply: (_, x, context = {}) => functional.dropout(x, p, context),
+  };
 }

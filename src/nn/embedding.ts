@@ -27,7 +27,11 @@ export interface EmbeddingOptions {
  * const layer = embedding(256, 32);
  * const y = layer.apply(layer.init(random.key(0)), tensor([1, 2, 3], { dtype: "int32" })); // float32[3,32]
  */
-export function embedding(vocabulary: number, dim: number, { init = normal, dtype = "float32" }: EmbeddingOptions = {}): Embedding {
+export function embedding(
+  vocabulary: number,
+  dim: number,
+  { init = normal, dtype = "float32" }: EmbeddingOptions = {},
+): Embedding {
   checkSize("embedding", "vocabulary", vocabulary);
   checkSize("embedding", "dim", dim);
   return {

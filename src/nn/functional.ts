@@ -1,5 +1,5 @@
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { sameShape, type Shape } from "../base/shape.ts";
+import { type Shape, sameShape } from "../base/shape.ts";
 import { where } from "../tensor/functions.ts";
 import { bernoulli } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -19,9 +19,12 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
   const [outputs, inputs] = weight.shape;
   if (weight.rank !== 2) throw new ShapeError(`linear: the weight is [out, in]; given ${weight}.`);
   if (x.shape.at(-1) !== inputs) {
-    throw new ShapeError(`linear: the input ${x} must end in the ${inputs} inputs of the weight ${weight}. Transpose the weight, or reshape the input?`);
+    throw new ShapeError(
+      `linear: the input ${x} must end in the ${inputs} inputs of the weight ${weight}. Transpose the weight, or reshape the input?`,
+    );
   }
-  if (bias && !sameShape(bias.shape, [outputs!])) throw new ShapeError(`linear: the bias is ${bias}; expected [${outputs}], the outputs of ${weight}.`);
+  if (bias && !sameShape(bias.shape, [outputs!]))
+    throw new ShapeError(`linear: the bias is ${bias}; expected [${outputs}], the outputs of ${weight}.`);
   const product = x.matmul(weight.transpose());
   return bias ? product.add(bias) : product;
 }
@@ -53,11 +56,19 @@ export interface LayerNormOptions {
  *
  * @throws ShapeError if `x` does not end in `normalizedShape`, or weight or bias have another shape.
  */
-export function layerNorm(x: Tensor, normalizedShape: Shape, { weight, bias, eps = 1e-5 }: LayerNormOptions = {}): Tensor {
+export function layerNorm(
+  x: Tensor,
+  normalizedShape: Shape,
+  { weight, bias, eps = 1e-5 }: LayerNormOptions = {},
+): Tensor {
   checkNumber("layerNorm", "eps", eps, 0, true);
   const axes = trailingAxes("layerNorm", x, normalizedShape);
-  for (const [name, tensor] of [["weight", weight], ["bias", bias]] as const) {
-    if (tensor && !sameShape(tensor.shape, normalizedShape)) throw new ShapeError(`layerNorm: the ${name} is ${tensor}; expected [${normalizedShape.join(",")}].`);
+  for (const [name, tensor] of [
+    ["weight", weight],
+    ["bias", bias],
+  ] as const) {
+    if (tensor && !sameShape(tensor.shape, normalizedShape))
+      throw new ShapeError(`layerNorm: the ${name} is ${tensor}; expected [${normalizedShape.join(",")}].`);
   }
   const centered = x.sub(x.mean(axes, { keepdim: true }));
   const normal = centered.mul(centered.square().mean(axes, { keepdim: true }).add(eps).rsqrt());
@@ -74,7 +85,9 @@ export function rmsNorm(x: Tensor, weight?: Tensor, { eps = 1e-6 }: { readonly e
   checkNumber("rmsNorm", "eps", eps, 0, true);
   const length = x.shape.at(-1);
   if (length === undefined || (weight && !sameShape(weight.shape, [length]))) {
-    throw new ShapeError(`rmsNorm: x is ${x} and the weight ${String(weight)}; the weight is a vector of the last axis of x.`);
+    throw new ShapeError(
+      `rmsNorm: x is ${x} and the weight ${String(weight)}; the weight is a vector of the last axis of x.`,
+    );
   }
   const normal = x.mul(x.square().mean(-1, { keepdim: true }).add(eps).rsqrt());
   return weight ? normal.mul(weight) : normal;
@@ -91,13 +104,22 @@ export function rmsNorm(x: Tensor, weight?: Tensor, { eps = 1e-6 }: { readonly e
 export function dropout(x: Tensor, p: number, { training = false, key }: Context): Tensor {
   checkProbability("dropout", p);
   if (!training || p === 0) return x;
-  if (!key) throw new ValueError("dropout: training needs random numbers; the context has no key. Pass { training: true, key: random.key(seed).fold(step) }.");
+  if (!key)
+    throw new ValueError(
+      "dropout: training needs random numbers; the context has no key. Pass { training: true, key: random.key(seed).fold(step) }.",
+    );
   return where(bernoulli(key, 1 - p, x.shape), x.mul(1 / (1 - p)), 0);
 }
 
 function trailingAxes(operation: string, x: Tensor, shape: Shape): number[] {
-  if (shape.length === 0 || shape.length > x.rank || !sameShape(x.shape.slice(x.rank - shape.length), shape)) {
-    throw new ShapeError(`${operation}: the input ${x} does not end in [${shape.join(",")}], the shape to normalise over.`);
+  if (
+    shape.length === 0 ||
+    shape.length > x.rank ||
+    !sameShape(x.shape.slice(x.rank - shape.length), shape)
+  ) {
+    throw new ShapeError(
+      `${operation}: the input ${x} does not end in [${shape.join(",")}], the shape to normalise over.`,
+    );
   }
   return shape.map((_, i) => x.rank - shape.length + i);
 }

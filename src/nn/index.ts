@@ -1,3 +1,4 @@
+export { type Activation, activation } from "./activation.ts";
 export { dropout } from "./dropout.ts";
 export { type Embedding, type EmbeddingOptions, embedding } from "./embedding.ts";
 export * as functional from "./functional.ts";
@@ -21,5 +22,5 @@ export {
   smoothL1Loss,
 } from "./losses.ts";
 export { type MlpOptions, mlp } from "./mlp.ts";
-export { activation, type Bound, module, sequential } from "./module.ts";
+export { type Bound, module, sequential } from "./module.ts";
 export { type LayerNormLayerOptions, layerNorm } from "./norm.ts";

@@ -31,12 +31,20 @@ export interface XavierOptions {
  * @example
  * const weight = kaimingUniform(random.key(0), [10, 64]);
  */
-export function kaimingUniform(key: random.Key, shape: Shape, options: KaimingOptions = {}): Tensor<"float32"> {
+export function kaimingUniform(
+  key: random.Key,
+  shape: Shape,
+  options: KaimingOptions = {},
+): Tensor<"float32"> {
   return evenly(key, shape, kaimingStd("kaimingUniform", shape, options));
 }
 
 /** Normal with standard deviation gain / sqrt(fan) (He et al. 2015). */
-export function kaimingNormal(key: random.Key, shape: Shape, options: KaimingOptions = {}): Tensor<"float32"> {
+export function kaimingNormal(
+  key: random.Key,
+  shape: Shape,
+  options: KaimingOptions = {},
+): Tensor<"float32"> {
   return random.normal(key, shape, { std: kaimingStd("kaimingNormal", shape, options) });
 }
 
@@ -56,7 +64,11 @@ export function normal(key: random.Key, shape: Shape, options: random.NormalOpti
 }
 
 /** Numbers spread evenly over [min, max), [0, 1) by default. */
-export function uniform(key: random.Key, shape: Shape, options: random.UniformOptions = {}): Tensor<"float32"> {
+export function uniform(
+  key: random.Key,
+  shape: Shape,
+  options: random.UniformOptions = {},
+): Tensor<"float32"> {
   return random.uniform(key, shape, options);
 }
 
@@ -70,10 +82,15 @@ function evenly(key: random.Key, shape: Shape, std: number): Tensor<"float32"> {
   return random.uniform(key, shape, { min: -bound, max: bound });
 }
 
-function kaimingStd(name: string, shape: Shape, { gain = Math.sqrt(1 / 3), fan = "in" }: KaimingOptions): number {
+function kaimingStd(
+  name: string,
+  shape: Shape,
+  { gain = Math.sqrt(1 / 3), fan = "in" }: KaimingOptions,
+): number {
   checkNumber(`init.${name}`, "gain", gain, 0, false);
   const fans = fansOf(name, shape);
-  if (fan !== "in" && fan !== "out") throw new ValueError(`init.${name}: fan is ${String(fan)}; it is "in" or "out".`);
+  if (fan !== "in" && fan !== "out")
+    throw new ValueError(`init.${name}: fan is ${String(fan)}; it is "in" or "out".`);
   return gain / Math.sqrt(fans[fan]);
 }
 
@@ -87,7 +104,9 @@ function xavierStd(name: string, shape: Shape, { gain = 1 }: XavierOptions): num
 function fansOf(name: string, shape: Shape): { readonly in: number; readonly out: number } {
   const [outputs, inputs, ...window] = shape;
   if (outputs === undefined || inputs === undefined) {
-    throw new ShapeError(`init.${name}: shape [${shape.join(",")}] has no inputs and outputs; it is [out, in]. Use init.uniform or init.normal.`);
+    throw new ShapeError(
+      `init.${name}: shape [${shape.join(",")}] has no inputs and outputs; it is [out, in]. Use init.uniform or init.normal.`,
+    );
   }
   const size = window.reduce((product, length) => product * length, 1);
   return { in: inputs * size, out: outputs * size };

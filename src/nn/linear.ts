@@ -45,9 +45,16 @@ export function linear(
     out: outputs,
     init: (key) => ({
       weight: init(key.fold("weight"), [outputs, inputs]).astype(dtype),
-      ...(bias ? { bias: uniform(key.fold("bias"), [outputs], { min: -bound, max: bound }).astype(dtype) } : {}),
+      ...(bias
+        ? { bias: uniform(key.fold("bias"), [outputs], { min: -bound, max: bound }).astype(dtype) }
+        : {}),
     }),
-    apply: (params, x) => functional.linear(x, parameter("linear", params, "weight"), bias ? parameter("linear", params, "bias") : undefined),
+    apply: (params, x) =>
+      functional.linear(
+        x,
+        parameter("linear", params, "weight"),
+        bias ? parameter("linear", params, "bias") : undefined,
+      ),
   };
 }
 

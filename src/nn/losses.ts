@@ -40,11 +40,15 @@ export function crossEntropy(
   classes: Tensor,
   { reduction = "mean", labelSmoothing = 0, ignoreIndex = -100 }: CrossEntropyOptions = {},
 ): Tensor {
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1)) throw new ValueError(`crossEntropy: labelSmoothing is ${String(labelSmoothing)}; it is from 0 to 1.`);
+  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
+    throw new ValueError(`crossEntropy: labelSmoothing is ${String(labelSmoothing)}; it is from 0 to 1.`);
   const { counted, picked } = classTerms("crossEntropy", logits, classes, ignoreIndex);
   const logProbabilities = logits.logSoftmax(-1);
   const right = picked(logProbabilities);
-  const loss = labelSmoothing === 0 ? right : right.mul(1 - labelSmoothing).add(logProbabilities.mean(-1).mul(labelSmoothing));
+  const loss =
+    labelSmoothing === 0
+      ? right
+      : right.mul(1 - labelSmoothing).add(logProbabilities.mean(-1).mul(labelSmoothing));
   return reduceCounted("crossEntropy", loss.neg(), counted, reduction);
 }
 
@@ -83,12 +87,20 @@ export interface SmoothL1Options extends LossOptions {
  *
  * @throws ShapeError if the shapes differ; ValueError for a beta that is negative or not finite.
  */
-export function smoothL1Loss(input: Tensor, target: Tensor, { reduction = "mean", beta = 1 }: SmoothL1Options = {}): Tensor {
+export function smoothL1Loss(
+  input: Tensor,
+  target: Tensor,
+  { reduction = "mean", beta = 1 }: SmoothL1Options = {},
+): Tensor {
   checkNumber("smoothL1Loss", "beta", beta, 0, true);
   if (beta === 0) return l1Loss(input, target, { reduction });
   const d = difference("smoothL1Loss", input, target);
   const size = d.abs();
-  return reduceAll("smoothL1Loss", where(size.lt(beta), d.square().mul(0.5 / beta), size.sub(0.5 * beta)), reduction);
+  return reduceAll(
+    "smoothL1Loss",
+    where(size.lt(beta), d.square().mul(0.5 / beta), size.sub(0.5 * beta)),
+    reduction,
+  );
 }
 
 export interface HuberOptions extends LossOptions {
@@ -101,11 +113,19 @@ export interface HuberOptions extends LossOptions {
  *
  * @throws ShapeError if the shapes differ; ValueError for a delta that is not a finite number > 0.
  */
-export function huberLoss(input: Tensor, target: Tensor, { reduction = "mean", delta = 1 }: HuberOptions = {}): Tensor {
+export function huberLoss(
+  input: Tensor,
+  target: Tensor,
+  { reduction = "mean", delta = 1 }: HuberOptions = {},
+): Tensor {
   checkNumber("huberLoss", "delta", delta, 0, false);
   const d = difference("huberLoss", input, target);
   const size = d.abs();
-  return reduceAll("huberLoss", where(size.le(delta), d.square().mul(0.5), size.sub(0.5 * delta).mul(delta)), reduction);
+  return reduceAll(
+    "huberLoss",
+    where(size.le(delta), d.square().mul(0.5), size.sub(0.5 * delta).mul(delta)),
+    reduction,
+  );
 }
 
 /**
@@ -114,7 +134,11 @@ export function huberLoss(input: Tensor, target: Tensor, { reduction = "mean", d
  *
  * @throws ShapeError if the shapes differ.
  */
-export function bceWithLogits(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
+export function bceWithLogits(
+  input: Tensor,
+  target: Tensor,
+  { reduction = "mean" }: LossOptions = {},
+): Tensor {
   checkPair("bceWithLogits", input, target);
   const loss = input.maximum(0).sub(input.mul(target)).add(input.abs().neg().exp().log1p());
   return reduceAll("bceWithLogits", loss, reduction);
@@ -141,7 +165,9 @@ function difference(name: string, input: Tensor, target: Tensor): Tensor {
 
 function checkPair(name: string, input: Tensor, target: Tensor): void {
   if (!sameShape(input.shape, target.shape)) {
-    throw new ShapeError(`${name}: input ${input} and target ${target} must have one shape. Expand or reshape one of them.`);
+    throw new ShapeError(
+      `${name}: input ${input} and target ${target} must have one shape. Expand or reshape one of them.`,
+    );
   }
 }
 
@@ -170,11 +196,15 @@ interface ClassTerms {
 }
 
 function classTerms(name: string, rows: Tensor, classes: Tensor, ignoreIndex: number): ClassTerms {
-  if (!Number.isInteger(ignoreIndex)) throw new ValueError(`${name}: ignoreIndex is ${String(ignoreIndex)}; it is an integer.`);
-  if (!(classes instanceof Tensor)) throw new DTypeError(`${name}: the classes are an int32 tensor; given ${typeof classes}.`);
+  if (!Number.isInteger(ignoreIndex))
+    throw new ValueError(`${name}: ignoreIndex is ${String(ignoreIndex)}; it is an integer.`);
+  if (!(classes instanceof Tensor))
+    throw new DTypeError(`${name}: the classes are an int32 tensor; given ${typeof classes}.`);
   const index = asIndices(name, "the classes", classes);
   if (rows.rank < 1 || !sameShape(rows.shape.slice(0, -1), classes.shape)) {
-    throw new ShapeError(`${name}: the classes are ${classes}, the input is ${rows}; expected one class for each row, int32[${rows.shape.slice(0, -1).join(",")}].`);
+    throw new ShapeError(
+      `${name}: the classes are ${classes}, the input is ${rows}; expected one class for each row, int32[${rows.shape.slice(0, -1).join(",")}].`,
+    );
   }
   return {
     counted: index.ne(ignoreIndex),

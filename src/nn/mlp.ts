@@ -1,13 +1,12 @@
 import { ValueError } from "../base/errors.ts";
-import { gelu } from "../tensor/functions.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { type Activation, activationFunction } from "./activation.ts";
 import type { Layer } from "./layer.ts";
 import { type LinearOptions, linear } from "./linear.ts";
 import { module } from "./module.ts";
 
 export interface MlpOptions extends LinearOptions {
   /** Between the layers, not after the last one. Default gelu. */
-  readonly activation?: (x: Tensor) => Tensor;
+  readonly activation?: Activation;
 }
 
 /**
@@ -15,12 +14,16 @@ export interface MlpOptions extends LinearOptions {
  *
  * @throws ValueError for fewer than two sizes, or sizes that are not integers >= 1.
  * @example
- * const net = mlp([2, 64, 64, 1], { activation: relu });
+ * const net = mlp([2, 64, 64, 1], { activation: "relu" });
  */
-export function mlp(sizes: readonly number[], { activation = gelu, ...options }: MlpOptions = {}): Layer {
-  if (sizes.length < 2) throw new ValueError(`mlp: sizes are [${sizes.join(", ")}]; give at least the inputs and the outputs.`);
-  const layers = sizes.slice(1).map((outputs, i) => [`fc${i + 1}`, linear(sizes[i]!, outputs, options)] as const);
+export function mlp(sizes: readonly number[], { activation = "gelu", ...options }: MlpOptions = {}): Layer {
+  if (sizes.length < 2)
+    throw new ValueError(`mlp: sizes are [${sizes.join(", ")}]; give at least the inputs and the outputs.`);
+  const layers = sizes
+    .slice(1)
+    .map((outputs, i) => [`fc${i + 1}`, linear(sizes[i]!, outputs, options)] as const);
+  const between = activationFunction(activation);
   return module(Object.fromEntries(layers), (bound, x) =>
-    Object.values(bound).reduce((y, layer, i) => layer(i === 0 ? y : activation(y)), x),
+    Object.values(bound).reduce((y, layer, i) => layer(i === 0 ? y : between(y)), x),
   );
 }

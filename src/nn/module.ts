@@ -27,7 +27,10 @@ export function module<C extends { readonly [name: string]: Layer }>(
   forward: (children: Bound<C>, x: Tensor, context: Context) => Tensor,
 ): Layer {
   for (const name of Object.keys(children)) {
-    if (name === "" || name.includes(".")) throw new ValueError(`module: the child's name ${JSON.stringify(name)} is empty or has a dot in it; dots join names to paths.`);
+    if (name === "" || name.includes("."))
+      throw new ValueError(
+        `module: the child's name ${JSON.stringify(name)} is empty or has a dot in it; dots join names to paths.`,
+      );
   }
   return {
     kind: "module",
@@ -43,7 +46,10 @@ export function module<C extends { readonly [name: string]: Layer }>(
     },
     withChildren: (replacements) => {
       for (const name of Object.keys(replacements)) {
-        if (!Object.hasOwn(children, name)) throw new ValueError(`module: there is no child ${name} to replace. The children are ${Object.keys(children).join(", ")}.`);
+        if (!Object.hasOwn(children, name))
+          throw new ValueError(
+            `module: there is no child ${name} to replace. The children are ${Object.keys(children).join(", ")}.`,
+          );
       }
       return module({ ...children, ...replacements }, forward);
     },
@@ -54,15 +60,10 @@ export function module<C extends { readonly [name: string]: Layer }>(
  * Named layers one after the other.
  *
  * @example
- * const net = sequential({ up: linear(8, 32), act: activation(gelu), down: linear(32, 4) });
+ * const net = sequential({ up: linear(8, 32), act: activation("gelu"), down: linear(32, 4) });
  */
 export function sequential(children: { readonly [name: string]: Layer }): Layer {
   return module(children, (layers, x) => Object.values(layers).reduce((y, layer) => layer(y), x));
-}
-
-/** A function as a layer without parameters. */
-export function activation(f: (x: Tensor) => Tensor): Layer {
-  return { kind: "activation", init: () => ({}), apply: (_, x) => f(x) };
 }
 
 function streamOf({ training, key }: Context, name: string, call: number): Context {

@@ -20,7 +20,10 @@ export interface LayerNormLayerOptions {
  *
  * @throws ValueError if `dim` is not an integer >= 1.
  */
-export function layerNorm(dim: number, { eps = 1e-5, bias = true, dtype = "float32" }: LayerNormLayerOptions = {}): Layer {
+export function layerNorm(
+  dim: number,
+  { eps = 1e-5, bias = true, dtype = "float32" }: LayerNormLayerOptions = {},
+): Layer {
   checkSize("layerNorm", "dim", dim);
   checkNumber("layerNorm", "eps", eps, 0, true);
   return {

@@ -7,12 +7,16 @@ export function parameter(layer: string, params: Params, name: string): Tensor {
   const found = params[name];
   if (found instanceof Tensor) return found;
   const names = Object.keys(params).join(", ") || "nothing";
-  throw new ValueError(`${layer}: the parameters have no tensor ${name}, but ${names}. Pass what this layer's init returned.`);
+  throw new ValueError(
+    `${layer}: the parameters have no tensor ${name}, but ${names}. Pass what this layer's init returned.`,
+  );
 }
 
 /** The parameters of a child of that name. */
 export function childParams(layer: string, params: Params, name: string): Params {
   const found = params[name] ?? {};
   if (!(found instanceof Tensor)) return found;
-  throw new ValueError(`${layer}: the parameters have a tensor at ${name}, where the layer has a child. Pass what this layer's init returned.`);
+  throw new ValueError(
+    `${layer}: the parameters have a tensor at ${name}, where the layer has a child. Pass what this layer's init returned.`,
+  );
 }

@@ -76,11 +76,16 @@ export function clipByValue<G>(gradients: G, maxValue: Bound): G {
 }
 
 function shrinking(norm: Tensor, bound: HostNumber, eps: number): Tensor {
-  return onesLike(norm).mul(bound).div(norm.add(scalar(eps))).minimum(1);
+  return onesLike(norm)
+    .mul(bound)
+    .div(norm.add(scalar(eps)))
+    .minimum(1);
 }
 
 function boundOf(name: string, what: string, bound: Bound, path: string): HostNumber {
-  return typeof bound === "function" ? lifted(name, `${what} of ${path}`, bound(path)) : lifted(name, what, bound);
+  return typeof bound === "function"
+    ? lifted(name, `${what} of ${path}`, bound(path))
+    : lifted(name, what, bound);
 }
 
 function lifted(name: string, what: string, value: number | HostNumber): HostNumber {
@@ -92,5 +97,6 @@ function lifted(name: string, what: string, value: number | HostNumber): HostNum
 }
 
 function checkEps(name: string, eps: number): void {
-  if (!(typeof eps === "number" && eps >= 0 && eps < Infinity)) throw new ValueError(`${name}: eps is ${String(eps)}; it is a finite number >= 0.`);
+  if (!(typeof eps === "number" && eps >= 0 && eps < Infinity))
+    throw new ValueError(`${name}: eps is ${String(eps)}; it is a finite number >= 0.`);
 }

@@ -12,7 +12,8 @@ export interface Field<T> {
 /** A field for each hyperparameter of a rule. */
 export type Fields<H> = { readonly [K in keyof H]: Field<H[K]> };
 
-const isAtLeastZero = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < Infinity;
+const isAtLeastZero = (value: unknown): value is number =>
+  typeof value === "number" && value >= 0 && value < Infinity;
 const isFraction = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < 1;
 
 /** A finite number >= 0, which must be given. */
@@ -88,10 +89,13 @@ export function resolve<H extends { readonly lr: number }>(
 ): Resolved<H> {
   checkNames(optimizer, options, [...Object.keys(fields), "groups", "schedule"]);
   if (options.schedule !== undefined && typeof options.schedule !== "function") {
-    throw new ValueError(`${optimizer}: schedule is ${show(options.schedule)}; it is a function such as schedule.cosine({ tMax: 100 }).`);
+    throw new ValueError(
+      `${optimizer}: schedule is ${show(options.schedule)}; it is a function such as schedule.cosine({ tMax: 100 }).`,
+    );
   }
   const groups = options.groups ?? [];
-  if (!Array.isArray(groups)) throw new ValueError(`${optimizer}: groups is ${show(groups)}; it is a list of { match, ... }.`);
+  if (!Array.isArray(groups))
+    throw new ValueError(`${optimizer}: groups is ${show(groups)}; it is a list of { match, ... }.`);
   const defaults = fill(optimizer, fields, options, check, undefined);
   const resolved = groups.map((group: Group<H>, i) => {
     const where = `${optimizer}: groups[${i}]`;
@@ -123,22 +127,35 @@ export function matches(match: Match, path: string): boolean {
 }
 
 function checkMatch(where: string, match: unknown): void {
-  if (typeof match === "string" ? match !== "" : typeof match === "function" || match instanceof RegExp) return;
-  throw new ValueError(`${where}: match is ${show(match)}; it is a key of the parameter's path, a regular expression or a function of the path.`);
+  if (typeof match === "string" ? match !== "" : typeof match === "function" || match instanceof RegExp)
+    return;
+  throw new ValueError(
+    `${where}: match is ${show(match)}; it is a key of the parameter's path, a regular expression or a function of the path.`,
+  );
 }
 
 function checkNames(where: string, given: unknown, known: readonly string[]): void {
-  if (typeof given !== "object" || given === null) throw new ValueError(`${where}: takes an object of options; given ${show(given)}.`);
+  if (typeof given !== "object" || given === null)
+    throw new ValueError(`${where}: takes an object of options; given ${show(given)}.`);
   for (const name of Object.keys(given)) {
-    if (!known.includes(name)) throw new ValueError(`${where}: there is no option ${name}. The options are ${known.join(", ")}.`);
+    if (!known.includes(name))
+      throw new ValueError(`${where}: there is no option ${name}. The options are ${known.join(", ")}.`);
   }
 }
 
 /** A group with its `lrScale` turned into `lr`. */
-function scaledRate<H extends { readonly lr: number }>(where: string, group: Group<H>, lr: number): Partial<H> {
+function scaledRate<H extends { readonly lr: number }>(
+  where: string,
+  group: Group<H>,
+  lr: number,
+): Partial<H> {
   if (group.lrScale === undefined) return group;
-  if (group.lr !== undefined) throw new ValueError(`${where}: both lr ${show(group.lr)} and lrScale ${show(group.lrScale)} are given. Give one of them.`);
-  if (!isAtLeastZero(group.lrScale)) throw new ValueError(`${where}: lrScale is ${show(group.lrScale)}; it is a finite number >= 0.`);
+  if (group.lr !== undefined)
+    throw new ValueError(
+      `${where}: both lr ${show(group.lr)} and lrScale ${show(group.lrScale)} are given. Give one of them.`,
+    );
+  if (!isAtLeastZero(group.lrScale))
+    throw new ValueError(`${where}: lrScale is ${show(group.lrScale)}; it is a finite number >= 0.`);
   return { ...group, lr: lr * group.lrScale };
 }
 
@@ -156,7 +173,9 @@ function fill<H>(
     const { otherwise, valid, expected } = fields[name];
     const value = values[name] ?? (defaults ? defaults[name] : otherwise);
     if (!valid(value)) {
-      throw new ValueError(`${where}: ${name} is ${value === undefined ? "missing" : show(value)}; it is ${expected}.`);
+      throw new ValueError(
+        `${where}: ${name} is ${value === undefined ? "missing" : show(value)}; it is ${expected}.`,
+      );
     }
     hyper[name] = value;
   }

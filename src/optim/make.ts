@@ -18,7 +18,9 @@ export type OptimizerConfig<N extends OptimizerName = OptimizerName> = {
   readonly [K in N]: { readonly name: K } & OptimizerOptions<HyperOf[K]>;
 }[N];
 
-const makers: { readonly [N in OptimizerName]: (options: OptimizerOptions<HyperOf[N]>) => Optimizer<HyperOf[N]> } = {
+const makers: {
+  readonly [N in OptimizerName]: (options: OptimizerOptions<HyperOf[N]>) => Optimizer<HyperOf[N]>;
+} = {
   sgd,
   adam,
   adamw,
@@ -29,10 +31,14 @@ const makers: { readonly [N in OptimizerName]: (options: OptimizerOptions<HyperO
  *
  * @throws ValueError for an unknown name, and as the optimizer's own function does.
  */
-export function make<N extends OptimizerName>(config: { readonly name: N } & OptimizerOptions<HyperOf[N]>): Optimizer<HyperOf[N]> {
+export function make<N extends OptimizerName>(
+  config: { readonly name: N } & OptimizerOptions<HyperOf[N]>,
+): Optimizer<HyperOf[N]> {
   const { name, ...options } = config;
   if (!Object.hasOwn(makers, name)) {
-    throw new ValueError(`optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${Object.keys(makers).join(", ")}.`);
+    throw new ValueError(
+      `optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${Object.keys(makers).join(", ")}.`,
+    );
   }
   return makers[name](options as unknown as OptimizerOptions<HyperOf[N]>); // config without its name
 }

@@ -1,5 +1,5 @@
-import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { isFloat } from "../base/dtype.ts";
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -48,7 +48,9 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
     const parameters = tree.entries(params);
     for (const [path, parameter] of parameters) {
       if (!isFloat(parameter.dtype)) {
-        throw new DTypeError(`${name}: parameter ${path} is ${parameter}; only floats are trained. Split it off with tree.partition.`);
+        throw new DTypeError(
+          `${name}: parameter ${path} is ${parameter}; only floats are trained. Split it off with tree.partition.`,
+        );
       }
     }
     hypers.checkMatches(parameters.map(([path]) => path));
@@ -86,14 +88,19 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
 }
 
 /** One tree for each slot that any parameter has, of the structure of the parameters. */
-function trees(params: unknown, slotsOf: (path: string, parameter: Tensor) => Slots): Record<string, tree.TensorTree> {
+function trees(
+  params: unknown,
+  slotsOf: (path: string, parameter: Tensor) => Slots,
+): Record<string, tree.TensorTree> {
   const all = new Map(tree.entries(params).map(([path, parameter]) => [path, slotsOf(path, parameter)]));
   const names = new Set([...all.values()].flatMap((slots) => Object.keys(slots)));
   const one = (slot: string) => tree.map(params, (_, path) => all.get(path)![slot]) as tree.TensorTree; // of tensors
   return Object.fromEntries([...names].map((slot) => [slot, one(slot)]));
 }
 
-function slotsByPath(slots: { readonly [slot: string]: tree.TensorTree }): Map<string, Record<string, Tensor>> {
+function slotsByPath(slots: {
+  readonly [slot: string]: tree.TensorTree;
+}): Map<string, Record<string, Tensor>> {
   const result = new Map<string, Record<string, Tensor>>();
   for (const [slot, values] of Object.entries(slots)) {
     for (const [path, value] of tree.entries(values)) {
@@ -107,10 +114,14 @@ function slotsByPath(slots: { readonly [slot: string]: tree.TensorTree }): Map<s
 
 function checkGradient(name: string, path: string, gradient: Tensor, parameter: Tensor): void {
   if (!sameShape(gradient.shape, parameter.shape)) {
-    throw new ShapeError(`${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}; their shapes are equal.`);
+    throw new ShapeError(
+      `${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}; their shapes are equal.`,
+    );
   }
   if (gradient.dtype !== parameter.dtype) {
-    throw new DTypeError(`${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}. Cast it with .astype("${parameter.dtype}").`);
+    throw new DTypeError(
+      `${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}. Cast it with .astype("${parameter.dtype}").`,
+    );
   }
 }
 

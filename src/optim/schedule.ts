@@ -16,7 +16,13 @@ export function constant(factor = 1): Schedule {
  * Half a cosine from 1 down to `etaMinFraction` at `tMax`, as `CosineAnnealingLR` (Loshchilov and Hutter 2017,
  * arXiv:1608.03983, without restarts); it rises again past `tMax`.
  */
-export function cosine({ tMax, etaMinFraction = 0 }: { readonly tMax: number; readonly etaMinFraction?: number }): Schedule {
+export function cosine({
+  tMax,
+  etaMinFraction = 0,
+}: {
+  readonly tMax: number;
+  readonly etaMinFraction?: number;
+}): Schedule {
   const length = scalar(check("cosine", "tMax", tMax, 1));
   const low = scalar(check("cosine", "etaMinFraction", etaMinFraction, 0));
   return (t) => low.add(scalar(1).sub(low).mul(t.mul(Math.PI).div(length).cos().add(1)).div(2));
@@ -65,8 +71,14 @@ export function exponential({ gamma }: { readonly gamma: number }): Schedule {
 }
 
 function checkWarmup(name: string, { warmup, total }: WarmupOptions) {
-  const checked = { rise: scalar(check(name, "warmup", warmup, 0)), total: scalar(check(name, "total", total, 1)) };
-  if (total <= warmup) throw new ValueError(`${name}: total ${total} is not more than warmup ${warmup}; total counts the updates of the warm-up too.`);
+  const checked = {
+    rise: scalar(check(name, "warmup", warmup, 0)),
+    total: scalar(check(name, "total", total, 1)),
+  };
+  if (total <= warmup)
+    throw new ValueError(
+      `${name}: total ${total} is not more than warmup ${warmup}; total counts the updates of the warm-up too.`,
+    );
   return checked;
 }
 

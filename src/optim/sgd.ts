@@ -49,7 +49,10 @@ export const sgdRule: Rule<SgdHyper, Required<SgdSlots> | Record<string, never>>
       const next = velocity?.mul(mu).add(g.mul(taken));
       const direction = next === undefined ? g : nesterov ? g.add(next.mul(mu)) : next;
       const change = direction.mul(down);
-      return [decoupledWeightDecay ? change.sub(parameter.mul(shrink)) : change, next === undefined ? {} : { velocity: next }];
+      return [
+        decoupledWeightDecay ? change.sub(parameter.mul(shrink)) : change,
+        next === undefined ? {} : { velocity: next },
+      ];
     };
   },
 };
