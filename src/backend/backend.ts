@@ -1,0 +1,44 @@
+import type { HostArray } from "../base/dtype.ts";
+import type { Target } from "../compile/target.ts";
+import type { Program } from "../compile/program.ts";
+
+// What a backend is. Types only: one file above (runtime/device.ts) chooses the implementation.
+
+/** Memory on a device; what it is, only its backend knows. */
+export interface DeviceBuffer {
+  readonly bytes: number;
+}
+
+/** A program made ready to run. */
+export interface Executable {
+  /**
+   * Runs the program as one submit. `inputs` and `outputs` follow the program's; an output may be the buffer of
+   * an input that the plan lets it replace. `scalars` are the host numbers, in the program's order.
+   */
+  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void;
+  /** The generated code of each kernel, for people and golden tests. */
+  readonly sources: readonly string[];
+  /** Bytes held for intermediate values. */
+  readonly bytes: number;
+  dispose(): void;
+}
+
+export interface Backend {
+  readonly name: "cpu" | "webgpu";
+  /** What it runs on, for people: the adapter, or the processor. */
+  readonly description: string;
+  /** What programs may assume of it. */
+  readonly target: Target;
+  /** Resolves with the reason when the device is lost; a backend that cannot be lost never resolves it. */
+  readonly lost: Promise<string>;
+  /** @throws DeviceError when the buffer is larger than the device allows. */
+  allocate(bytes: number): DeviceBuffer;
+  free(buffer: DeviceBuffer): void;
+  write(buffer: DeviceBuffer, data: HostArray): void;
+  /** Copies the first bytes of a buffer into `into`, after all work submitted so far. */
+  read(buffer: DeviceBuffer, into: HostArray): Promise<void>;
+  load(program: Program): Promise<Executable>;
+  /** Resolves when the work submitted so far is done. */
+  finish(): Promise<void>;
+  dispose(): void;
+}

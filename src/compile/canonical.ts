@@ -1,0 +1,92 @@
+import { isFloat } from "../base/dtype.ts";
+import { constant, isHost, makeNode, type Node, type Operation, topological } from "../graph/node.ts";
+
+/**
+ * A graph in canonical form: equal subgraphs are one node, leaves are numbered in the order they are met, and
+ * everything that is known on the host is a numbered host number. Two graphs with equal keys run the same
+ * program; only their leaves and host numbers differ.
+ */
+export interface Canonical {
+  readonly key: string;
+  /** The buffers and arguments of the graph, by the index of its `input` nodes. */
+  readonly leaves: readonly Node[];
+  /** The host nodes of the graph, by the index of its `hostNumber` nodes. */
+  readonly scalars: readonly Node[];
+  /** The canonical roots; built only when the key is new. */
+  build(): Node[];
+}
+
+/**
+ * @param liftAll Pass every float constant as a host number, so that graphs which differ only in numbers share
+ *   a program: for graphs that are built anew at each step.
+ */
+export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonical {
+  const leaves: Node[] = [];
+  const scalars: Node[] = [];
+  const lines: string[] = [];
+  const blueprint: { readonly node: Node; readonly operation: Operation; readonly inputs: readonly number[] }[] = [];
+  const lineOf = new Map<string, number>();
+  const place = new Map<Node, number>();
+
+  const operationOf = (node: Node): [Operation, string] => {
+    const { operation } = node;
+    if (isHost(node)) {
+      const inlined = operation.kind === "constant" && !operation.lifted && !(liftAll && isFloat(node.dtype));
+      if (inlined) return [operation, Object.is(operation.value, -0) ? "constant -0" : `constant ${operation.value}`];
+      const index = scalars.push(node) - 1;
+      return [{ kind: "hostNumber", index }, `hostNumber ${index}`];
+    }
+    switch (operation.kind) {
+      case "input":
+      case "buffer": {
+        const index = leaves.push(node) - 1;
+        return [{ kind: "input", index }, `input ${index}`];
+      }
+      case "scalar":
+        return [operation, operation.op.row.name];
+      default:
+        return [operation, describeOperation(operation)];
+    }
+  };
+
+  for (const node of topological(roots, (node) => !isHost(node))) {
+    if (node.operation.kind === "identity") {
+      place.set(node, place.get(node.inputs[0]!)!);
+      continue;
+    }
+    const inputs = isHost(node) ? [] : node.inputs.map((input) => place.get(input)!);
+    const [operation, text] = operationOf(node);
+    const line = `${text}(${inputs.join()}):${node.dtype}[${node.shape.join()}]`;
+    let at = lineOf.get(line);
+    if (at === undefined) {
+      at = lines.push(line) - 1;
+      lineOf.set(line, at);
+      blueprint.push({ node, operation, inputs });
+    }
+    place.set(node, at);
+  }
+  const outputs = roots.map((root) => place.get(root)!);
+  return {
+    key: `${lines.join("\n")}\n=> ${outputs.join()}`,
+    leaves,
+    scalars,
+    build() {
+      const built: Node[] = [];
+      for (const { node, operation, inputs } of blueprint) {
+        built.push(
+          operation.kind === "constant"
+            ? constant(operation.value, node.dtype)
+            : makeNode(operation, inputs.map((i) => built[i]!), node.shape, node.dtype),
+        );
+      }
+      return outputs.map((i) => built[i]!);
+    },
+  };
+}
+
+/** The kind and parameters of a structural operation, `permute [1,0]`. */
+export function describeOperation(operation: Operation): string {
+  const { kind, ...parameters } = operation;
+  const values = Object.values(parameters).map((value) => JSON.stringify(value));
+  return [kind, ...values].join(" ");
+}

@@ -1,0 +1,63 @@
+import type { DeviceDType } from "../base/dtype.ts";
+import { debug } from "../base/debug.ts";
+import { elements, type Node, topological } from "../graph/node.ts";
+import { draft } from "./draft.ts";
+import { Expressions } from "./expr.ts";
+import { fuse } from "./fuse.ts";
+import { finish } from "./loops.ts";
+import { deviceDType, Lowering } from "./lower.ts";
+import { planMemory } from "./plan.ts";
+import { printProgram } from "./print.ts";
+import type { Program, Scalar, Value, ValueId } from "./program.ts";
+import { rewrite } from "./rewrite.ts";
+import { materialise } from "./schedule.ts";
+import type { Target } from "./target.ts";
+
+export interface CompileOptions {
+  readonly target: Target;
+  /** How many leaves the canonical graph has: inputs of the program, read or not. */
+  readonly inputs: readonly Node[];
+  /** Indices of inputs whose buffers outputs may take over. */
+  readonly donated: ReadonlySet<number>;
+}
+
+/**
+ * From a canonical graph to a program: rewrite, decide what is stored, lower each stored node to a kernel,
+ * join kernels, give them loops, plan memory.
+ */
+export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
+  const outputs = rewrite(roots, target);
+  const reasons = materialise(outputs, target);
+
+  const values: Value[] = [];
+  const valueOf = new Map<Node, ValueId>();
+  const inputValue = new Map<number, ValueId>();
+  const newValue = (dtype: DeviceDType, size: number): ValueId => values.push({ id: values.length, dtype, size }) - 1;
+  inputs.forEach((leaf, index) => inputValue.set(index, newValue(deviceDType(leaf), elements(leaf))));
+  const order = topological(outputs);
+  for (const node of order) {
+    if (node.operation.kind === "input") valueOf.set(node, inputValue.get(node.operation.index)!);
+    else if (reasons.has(node)) valueOf.set(node, newValue(deviceDType(node), elements(node)));
+  }
+  // A root that is a leaf but no buffer, such as a constant, is stored by a kernel of its own.
+  for (const root of outputs) if (!valueOf.has(root)) valueOf.set(root, newValue(deviceDType(root), elements(root)));
+
+  const expressions = new Expressions();
+  const scalars: Scalar[] = [];
+  const scalarOf = (source: number, dtype: DeviceDType): number => {
+    const known = scalars.findIndex((scalar) => scalar.source === source && scalar.dtype === dtype);
+    return known >= 0 ? known : scalars.push({ source, dtype }) - 1;
+  };
+  const lowering = new Lowering(expressions, (node) => valueOf.get(node), scalarOf);
+  const drafts = order
+    .filter((node) => valueOf.has(node) && node.operation.kind !== "input" && elements(node) > 0)
+    .map((node) => draft(node, valueOf.get(node)!, lowering, expressions));
+  const results = outputs.map((root) => valueOf.get(root)!);
+  const kernels = fuse(drafts, new Set(results), target, expressions).map((d) => finish(d, expressions));
+
+  const ins = inputs.map((_, index) => inputValue.get(index)!);
+  const plan = planMemory(values, kernels, ins, results, donated);
+  const program: Program = { kernels, values, ...plan, inputs: ins, outputs: results, scalars };
+  debug("schedule", () => printProgram(program));
+  return program;
+}

@@ -1,0 +1,142 @@
+import type { Node } from "../graph/node.ts";
+import { elements } from "../graph/node.ts";
+import { type Expr, type Expressions, walk } from "./expr.ts";
+import type { Accumulator } from "./kernel.ts";
+import { deviceDType, type Lowering } from "./lower.ts";
+import type { ValueId } from "./program.ts";
+
+/**
+ * A kernel before it is given its loops: expressions of one position in a flat grid, so that kernels of one
+ * size can be joined. `inner` counts the reduced elements in the same way.
+ */
+export type Core =
+  | { readonly kind: "none" }
+  | { readonly kind: "reduce"; readonly inner: number; readonly accumulators: readonly Accumulator[] }
+  | { readonly kind: "matmul"; readonly dtype: "float32" | "float64"; readonly sizes: MatmulSizes; readonly a: Expr; readonly b: Expr }
+  | { readonly kind: "scan"; readonly axis: number; readonly shape: readonly number[]; readonly expr: Expr }
+  | { readonly kind: "scatter"; readonly axis: number; readonly shape: readonly number[]; readonly sources: number; readonly initial: Expr; readonly target: Expr; readonly addend: Expr };
+
+export interface MatmulSizes {
+  readonly batch: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly inner: number;
+}
+
+export interface Draft {
+  readonly size: number;
+  readonly core: Core;
+  /** What is stored at the position of the grid, by value. */
+  readonly stores: ReadonlyMap<ValueId, Expr>;
+}
+
+/** Names of the flat loop variables that drafts are written in. */
+export const variables = {
+  position: "position",
+  inner: "inner",
+  batch: "batch",
+  row: "row",
+  column: "column",
+  lane: "lane",
+  source: "source",
+} as const;
+
+/** The kernel that computes one stored node. */
+export function draft(node: Node, value: ValueId, lowering: Lowering, e: Expressions): Draft {
+  const size = elements(node);
+  const dtype = deviceDType(node);
+  const position = e.variable(variables.position, size);
+  const { operation } = node;
+  const own = (core: Core, expr: Expr): Draft => ({ size, core, stores: new Map([[value, expr]]) });
+  switch (operation.kind) {
+    case "reduce": {
+      const x = node.inputs[0]!;
+      const lengths = operation.axes.map((axis) => x.shape[axis]!);
+      const inner = lengths.reduce((product, length) => product * length, 1);
+      const outer = lowering.unflatten(position, node.shape);
+      const along = lowering.unflatten(e.variable(variables.inner, inner), lengths);
+      let [kept, reduced] = [0, 0];
+      const index = x.shape.map((_, axis) => (operation.axes.includes(axis) ? along[reduced++]! : outer[kept++]!));
+      const accumulator = { name: operation.name, dtype, expr: lowering.element(x, index) };
+      return own({ kind: "reduce", inner, accumulators: [accumulator] }, e.accumulator(0, dtype));
+    }
+    case "matmul": {
+      const [a, b] = node.inputs as [Node, Node];
+      const [rows, inner] = a.shape.slice(-2) as [number, number];
+      const columns = b.shape[b.shape.length - 1]!;
+      const batchShape = a.shape.slice(0, -2);
+      const batch = batchShape.reduce((product, length) => product * length, 1);
+      const at = lowering.unflatten(e.variable(variables.batch, batch), batchShape);
+      const [row, column, k] = [e.variable(variables.row, rows), e.variable(variables.column, columns), e.variable(variables.inner, inner)];
+      const core: Core = {
+        kind: "matmul",
+        dtype: dtype === "float64" ? "float64" : "float32",
+        sizes: { batch, rows, columns, inner },
+        a: lowering.element(a, [...at, row, k]),
+        b: lowering.element(b, [...at, k, column]),
+      };
+      return own(core, e.accumulator(0, dtype));
+    }
+    case "cumsum": {
+      const { axis } = operation;
+      const index = laneIndex(node.shape, axis, e, lowering);
+      return own({ kind: "scan", axis, shape: node.shape, expr: lowering.element(node.inputs[0]!, index) }, position);
+    }
+    case "scatterAdd": {
+      const { axis } = operation;
+      const [x, target, addend] = node.inputs as [Node, Node, Node];
+      const sources = target.shape[axis]!;
+      const index = laneIndex(node.shape, axis, e, lowering);
+      const from = index.map((at, i) => (i === axis ? e.variable(variables.source, sources) : at));
+      const core: Core = {
+        kind: "scatter",
+        axis,
+        shape: node.shape,
+        sources,
+        initial: lowering.element(x, index),
+        target: lowering.element(target, from),
+        addend: lowering.element(addend, from),
+      };
+      return own(core, position);
+    }
+    default:
+      return own({ kind: "none" }, lowering.compute(node, lowering.unflatten(position, node.shape)));
+  }
+}
+
+/** The index of each axis in terms of a lane (all other axes) and the place along `axis`. */
+function laneIndex(shape: readonly number[], axis: number, e: Expressions, lowering: Lowering): Expr[] {
+  const others = shape.filter((_, i) => i !== axis);
+  const lanes = others.reduce((product, length) => product * length, 1);
+  const outer = lowering.unflatten(e.variable(variables.lane, lanes), others);
+  const along = e.variable(variables.position, shape[axis]!);
+  let next = 0;
+  return shape.map((_, i) => (i === axis ? along : outer[next++]!));
+}
+
+/** The expressions of a draft's core. */
+export function coreExpressions(core: Core): Expr[] {
+  switch (core.kind) {
+    case "none":
+      return [];
+    case "reduce":
+      return core.accumulators.map(({ expr }) => expr);
+    case "matmul":
+      return [core.a, core.b];
+    case "scan":
+      return [core.expr];
+    case "scatter":
+      return [core.initial, core.target, core.addend];
+    default:
+      return core satisfies never;
+  }
+}
+
+/** The values a draft loads. */
+export function readsOf(draft: Draft): Set<ValueId> {
+  const reads = new Set<ValueId>();
+  walk([...coreExpressions(draft.core), ...draft.stores.values()], (e) => {
+    if (e.kind === "load") reads.add(e.value);
+  });
+  return reads;
+}

@@ -1,0 +1,330 @@
+import type { DeviceDType } from "../base/dtype.ts";
+import { internal } from "../base/errors.ts";
+import { bitwiseAnd, where } from "../graph/elementwise.ts";
+import type { ScalarRow } from "../graph/node.ts";
+import type { ValueId } from "./program.ts";
+
+/** One term of an index: a coefficient times something that is not itself a sum. */
+export interface Term {
+  readonly coefficient: number;
+  readonly atom: Expr;
+}
+
+interface Base {
+  readonly id: number;
+  readonly dtype: DeviceDType;
+}
+
+/** A scalar expression: what one element of a kernel's result is. Equal expressions are one object. */
+export type Expr = Base &
+  (
+    | { readonly kind: "constant"; readonly value: number }
+    | { readonly kind: "hostNumber"; readonly index: number }
+    | { readonly kind: "load"; readonly value: ValueId; readonly index: Expr }
+    | { readonly kind: "accumulator"; readonly index: number } // what the core of the kernel gives
+    | { readonly kind: "apply"; readonly row: ScalarRow; readonly args: readonly Expr[] }
+    | { readonly kind: "cast"; readonly arg: Expr }
+    // Indices: int32, with known bounds.
+    | { readonly kind: "variable"; readonly name: string; readonly extent: number }
+    | { readonly kind: "sum"; readonly terms: readonly Term[]; readonly constant: number }
+    | { readonly kind: "digit"; readonly arg: Expr; readonly low: number; readonly high: number } // floor(arg / low) mod (high / low)
+    | { readonly kind: "clamp"; readonly arg: Expr; readonly length: number } // into [0, length)
+    | { readonly kind: "inRange"; readonly arg: Expr; readonly length: number } // 0 <= arg < length
+  );
+
+type WithoutId<E> = E extends unknown ? Omit<E, "id"> : never;
+
+/** Bounds of an index expression, inclusive. */
+export interface Bounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+const unbounded: Bounds = { min: -Infinity, max: Infinity };
+
+/**
+ * Makes expressions, equal ones once, and simplifies index arithmetic: the pull-back of a reshape is divisions
+ * and remainders, most of which cancel. Floats are never simplified: bits would change.
+ */
+export class Expressions {
+  readonly #made = new Map<string, Expr>();
+  readonly #bounds = new Map<Expr, Bounds>();
+
+  constant(value: number, dtype: DeviceDType): Expr {
+    if (dtype === "int32") return this.#sum(new Map(), value);
+    return this.#make(`c${dtype}${Object.is(value, -0) ? "-0" : value}`, { kind: "constant", dtype, value });
+  }
+
+  hostNumber(index: number, dtype: DeviceDType): Expr {
+    return this.#make(`h${dtype}${index}`, { kind: "hostNumber", dtype, index });
+  }
+
+  load(value: ValueId, index: Expr, dtype: DeviceDType): Expr {
+    return this.#make(`l${value},${index.id}`, { kind: "load", dtype, value, index });
+  }
+
+  accumulator(index: number, dtype: DeviceDType): Expr {
+    return this.#make(`a${dtype}${index}`, { kind: "accumulator", dtype, index });
+  }
+
+  apply(row: ScalarRow, args: readonly Expr[], dtype: DeviceDType): Expr {
+    if (row === where.row && args[0]!.kind === "constant") return args[0]!.value ? args[1]! : args[2]!;
+    return this.#make(`${row.name}:${dtype}${args.map((arg) => arg.id).join()}`, { kind: "apply", dtype, row, args });
+  }
+
+  cast(arg: Expr, dtype: DeviceDType): Expr {
+    return arg.dtype === dtype ? arg : this.#make(`>${dtype}${arg.id}`, { kind: "cast", dtype, arg });
+  }
+
+  variable(name: string, extent: number): Expr {
+    if (extent === 1) return this.index(0);
+    return this.#make(`v${name},${extent}`, { kind: "variable", dtype: "int32", name, extent });
+  }
+
+  index(value: number): Expr {
+    return this.#sum(new Map(), value);
+  }
+
+  /** The sum of `factor * part` over the parts, plus a constant. */
+  combine(parts: readonly (readonly [factor: number, part: Expr])[], constant = 0): Expr {
+    const terms = new Map<Expr, number>();
+    let total = constant;
+    for (const [factor, part] of parts) {
+      const [inner, rest] = this.#terms(part);
+      total += factor * rest;
+      for (const { coefficient, atom } of inner) terms.set(atom, (terms.get(atom) ?? 0) + factor * coefficient);
+    }
+    return this.#sum(terms, total);
+  }
+
+  /** floor(x / by) */
+  divide(x: Expr, by: number): Expr {
+    return this.digit(x, by, Infinity);
+  }
+
+  /** x mod by */
+  remainder(x: Expr, by: number): Expr {
+    return this.digit(x, 1, by);
+  }
+
+  /** floor(x / low) mod (high / low), with rounding towards minus infinity. */
+  digit(x: Expr, low: number, high: number): Expr {
+    let { min, max } = this.bounds(x);
+    if (high === low || max < low) if (min >= 0) return this.index(0);
+    const [terms, constant] = this.#terms(x);
+    if (high !== Infinity && !(min >= 0 && max < high)) {
+      // Multiples of `high` do not matter.
+      const kept = terms.filter(({ coefficient }) => coefficient % high !== 0);
+      const rest = ((constant % high) + high) % high;
+      if (kept.length < terms.length || rest !== constant) return this.digit(this.combine(kept.map(asPart), rest), low, high);
+    } else high = Infinity;
+    if (low === 1 && high === Infinity) return x;
+    if (terms.length === 0) return this.index(high === Infinity ? Math.floor(constant / low) : Math.floor(constant / low) % (high / low));
+    // x = low * quotient + rest.
+    const whole = terms.filter(({ coefficient }) => coefficient % low === 0);
+    if (low > 1 && (whole.length > 0 || constant >= low || constant < 0)) {
+      const rest = this.combine(terms.filter(({ coefficient }) => coefficient % low !== 0).map(asPart), ((constant % low) + low) % low);
+      const quotient = this.combine(
+        whole.map(({ coefficient, atom }) => [coefficient / low, atom]),
+        Math.floor(constant / low),
+      );
+      const bounds = this.bounds(rest);
+      if (bounds.min >= 0 && bounds.max < low) return this.digit(quotient, 1, high / low);
+      if (high === Infinity && bounds.min >= 0) return this.combine([[1, quotient], [1, this.digit(rest, low, Infinity)]]);
+    }
+    const common = terms.reduce((g, { coefficient }) => gcd(g, coefficient), low);
+    if (common > 1) {
+      const smaller = this.combine(terms.map(({ coefficient, atom }) => [coefficient / common, atom]), Math.floor(constant / common));
+      return this.digit(smaller, low / common, high / common);
+    }
+    if (x.kind === "digit" && (x.high === Infinity || (x.high / x.low) % low === 0)) {
+      const upper = Math.min(x.high, high * x.low);
+      if (x.high === Infinity || upper === x.high || x.high % upper === 0) return this.digit(x.arg, x.low * low, upper);
+    }
+    ({ min, max } = this.bounds(x));
+    return this.#make(`d${x.id},${low},${high}`, { kind: "digit", dtype: "int32", arg: x, low, high });
+  }
+
+  clamp(arg: Expr, length: number): Expr {
+    const { min, max } = this.bounds(arg);
+    if (min >= 0 && max < length) return arg;
+    return this.#make(`m${arg.id},${length}`, { kind: "clamp", dtype: "int32", arg, length });
+  }
+
+  inRange(arg: Expr, length: number): Expr {
+    const { min, max } = this.bounds(arg);
+    if (min >= 0 && max < length) return this.constant(1, "bool");
+    if (max < 0 || min >= length) return this.constant(0, "bool");
+    return this.#make(`r${arg.id},${length}`, { kind: "inRange", dtype: "bool", arg, length });
+  }
+
+  and(x: Expr, y: Expr): Expr {
+    if (x.kind === "constant") return x.value ? y : x;
+    if (y.kind === "constant") return y.value ? x : y;
+    return x === y ? x : this.apply(bitwiseAnd.row, [x, y], "bool");
+  }
+
+  select(condition: Expr, x: Expr, y: Expr): Expr {
+    return x === y ? x : this.apply(where.row, [condition, x, y], x.dtype);
+  }
+
+  bounds(e: Expr): Bounds {
+    let bounds = this.#bounds.get(e);
+    if (!bounds) {
+      bounds = this.#computeBounds(e);
+      this.#bounds.set(e, bounds);
+    }
+    return bounds;
+  }
+
+  /** The expression with parts replaced: `f` gives a replacement, or undefined to go on inside. */
+  rewrite(e: Expr, f: (e: Expr) => Expr | undefined, memo = new Map<Expr, Expr>()): Expr {
+    const known = memo.get(e);
+    if (known) return known;
+    const go = (part: Expr) => this.rewrite(part, f, memo);
+    const result = f(e) ?? this.#rebuild(e, go);
+    memo.set(e, result);
+    return result;
+  }
+
+  #rebuild(e: Expr, go: (part: Expr) => Expr): Expr {
+    switch (e.kind) {
+      case "constant":
+      case "hostNumber":
+      case "accumulator":
+      case "variable":
+        return e;
+      case "load":
+        return this.load(e.value, go(e.index), e.dtype);
+      case "apply":
+        return this.apply(e.row, e.args.map(go), e.dtype);
+      case "cast":
+        return this.cast(go(e.arg), e.dtype);
+      case "sum":
+        return this.combine(e.terms.map(({ coefficient, atom }) => [coefficient, go(atom)]), e.constant);
+      case "digit":
+        return this.digit(go(e.arg), e.low, e.high);
+      case "clamp":
+        return this.clamp(go(e.arg), e.length);
+      case "inRange":
+        return this.inRange(go(e.arg), e.length);
+      default:
+        return e satisfies never;
+    }
+  }
+
+  #computeBounds(e: Expr): Bounds {
+    switch (e.kind) {
+      case "variable":
+        return { min: 0, max: e.extent - 1 };
+      case "sum": {
+        let [min, max] = [e.constant, e.constant];
+        for (const { coefficient, atom } of e.terms) {
+          const inner = this.bounds(atom);
+          min += coefficient * (coefficient > 0 ? inner.min : inner.max);
+          max += coefficient * (coefficient > 0 ? inner.max : inner.min);
+        }
+        return { min, max };
+      }
+      case "digit": {
+        const inner = this.bounds(e.arg);
+        if (e.high === Infinity) return { min: Math.floor(inner.min / e.low), max: Math.floor(inner.max / e.low) };
+        return { min: 0, max: Math.min(e.high / e.low - 1, inner.min >= 0 ? Math.floor(inner.max / e.low) : Infinity) };
+      }
+      case "clamp":
+        return { min: 0, max: e.length - 1 };
+      default:
+        return unbounded;
+    }
+  }
+
+  #terms(e: Expr): readonly [readonly Term[], number] {
+    if (e.kind === "sum") return [e.terms, e.constant];
+    return [[{ coefficient: 1, atom: e }], 0];
+  }
+
+  #sum(terms: Map<Expr, number>, constant: number): Expr {
+    joinDigits(terms, this);
+    const list = [...terms].filter(([, coefficient]) => coefficient !== 0).map(([atom, coefficient]) => ({ coefficient, atom }));
+    if (list.length === 1 && list[0]!.coefficient === 1 && constant === 0) return list[0]!.atom;
+    list.sort((a, b) => a.atom.id - b.atom.id);
+    const key = `s${list.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join("+")}+${constant}`;
+    return this.#make(key, { kind: "sum", dtype: "int32", terms: list, constant });
+  }
+
+  #make(key: string, shape: WithoutId<Expr>): Expr {
+    const known = this.#made.get(key);
+    if (known) return known;
+    const made = { id: this.#made.size, ...shape } as Expr; // the id makes it whole
+    this.#made.set(key, made);
+    return made;
+  }
+}
+
+const asPart = ({ coefficient, atom }: Term): [number, Expr] => [coefficient, atom];
+
+/**
+ * Digits of one number that lie beside each other are one digit: 6 floor(x/6) + 3 (floor(x/3) mod 2) + x mod 3
+ * is x.
+ */
+function joinDigits(terms: Map<Expr, number>, expressions: Expressions): void {
+  for (let joined = true; joined; ) {
+    joined = false;
+    for (const [upper, factor] of terms) {
+      if (upper.kind !== "digit") continue;
+      for (const [lower, small] of terms) {
+        const [arg, low, high] = lower.kind === "digit" ? [lower.arg, lower.low, lower.high] : [lower, 1, Infinity];
+        if (arg !== upper.arg || high !== upper.low || factor * low !== small * high) continue;
+        terms.delete(upper);
+        terms.delete(lower);
+        const whole = expressions.digit(arg, low, upper.high);
+        const [inner, constant] = whole.kind === "sum" ? [whole.terms, whole.constant] : [[{ coefficient: 1, atom: whole }], 0];
+        if (constant !== 0) internal("joined digits have a constant");
+        for (const { coefficient, atom } of inner) terms.set(atom, (terms.get(atom) ?? 0) + small * coefficient);
+        joined = true;
+        break;
+      }
+      if (joined) break;
+    }
+  }
+}
+
+function gcd(a: number, b: number): number {
+  let [x, y] = [Math.abs(a), Math.abs(b)];
+  while (y !== 0) [x, y] = [y, x % y];
+  return x;
+}
+
+/** The parts of an expression, for walks. */
+export function parts(e: Expr): readonly Expr[] {
+  switch (e.kind) {
+    case "apply":
+      return e.args;
+    case "load":
+      return [e.index];
+    case "cast":
+    case "digit":
+    case "clamp":
+    case "inRange":
+      return [e.arg];
+    case "sum":
+      return e.terms.map(({ atom }) => atom);
+    case "constant":
+    case "hostNumber":
+    case "accumulator":
+    case "variable":
+      return [];
+    default:
+      return e satisfies never;
+  }
+}
+
+/** Visits every distinct part of the expressions, parts before wholes. */
+export function walk(roots: Iterable<Expr>, visit: (e: Expr) => void, seen = new Set<Expr>()): void {
+  for (const e of roots) {
+    if (seen.has(e)) continue;
+    seen.add(e);
+    walk(parts(e), visit, seen);
+    visit(e);
+  }
+}

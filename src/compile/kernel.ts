@@ -1,0 +1,96 @@
+import type { DeviceDType } from "../base/dtype.ts";
+import type { ReduceName } from "../graph/node.ts";
+import type { Expr } from "./expr.ts";
+import type { ValueId } from "./program.ts";
+
+/** One result of a kernel: `value[index] = expr` for each point of the grid. */
+export interface Store {
+  readonly value: ValueId;
+  readonly index: Expr;
+  readonly expr: Expr;
+}
+
+/** A loop variable; an extent of 1 has none. */
+export interface Axis {
+  readonly name: string;
+  readonly extent: number;
+}
+
+export interface Accumulator {
+  readonly name: ReduceName;
+  readonly dtype: DeviceDType;
+  readonly expr: Expr;
+}
+
+/** Generated: for each point of the grid reduce over `inner` (if any), then store. */
+export interface LoopKernel {
+  readonly kind: "loop";
+  readonly grid: readonly Axis[];
+  readonly inner: readonly Axis[];
+  readonly accumulators: readonly Accumulator[];
+  readonly stores: readonly Store[];
+}
+
+/** Template: accumulator 0 is the sum of a * b over `inner`; a knows (batch, row, inner), b (batch, inner, column). */
+export interface MatmulKernel {
+  readonly kind: "matmul";
+  readonly dtype: "float32" | "float64";
+  readonly batch: Axis;
+  readonly row: Axis;
+  readonly column: Axis;
+  readonly inner: Axis;
+  readonly a: Expr;
+  readonly b: Expr;
+  readonly stores: readonly Store[];
+}
+
+/** Template: in each lane one after the other, running sums of `expr`. */
+export interface ScanKernel {
+  readonly kind: "scan";
+  readonly dtype: DeviceDType;
+  readonly lane: Axis;
+  readonly position: Axis;
+  readonly expr: Expr;
+  readonly value: ValueId;
+  readonly index: Expr;
+}
+
+/** Template: in each lane copies `initial`, then adds the sources one after the other at `target`. */
+export interface ScatterKernel {
+  readonly kind: "scatter";
+  readonly dtype: DeviceDType;
+  readonly lane: Axis;
+  /** Positions of the result, and of `initial`. */
+  readonly position: Axis;
+  readonly initial: Expr;
+  /** Positions of the source. */
+  readonly source: Axis;
+  readonly target: Expr;
+  readonly addend: Expr;
+  readonly value: ValueId;
+  /** Index into the result, by lane and position. */
+  readonly index: Expr;
+}
+
+export type Kernel = LoopKernel | MatmulKernel | ScanKernel | ScatterKernel;
+
+/** All expressions of a kernel. */
+export function expressionsOf(kernel: Kernel): Expr[] {
+  switch (kernel.kind) {
+    case "loop":
+      return [...kernel.accumulators.map(({ expr }) => expr), ...kernel.stores.flatMap(({ index, expr }) => [index, expr])];
+    case "matmul":
+      return [kernel.a, kernel.b, ...kernel.stores.flatMap(({ index, expr }) => [index, expr])];
+    case "scan":
+      return [kernel.expr, kernel.index];
+    case "scatter":
+      return [kernel.initial, kernel.target, kernel.addend, kernel.index];
+    default:
+      return kernel satisfies never;
+  }
+}
+
+/** The values a kernel writes. */
+export function writesOf(kernel: Kernel): ValueId[] {
+  return kernel.kind === "loop" || kernel.kind === "matmul" ? kernel.stores.map(({ value }) => value) : [kernel.value];
+}

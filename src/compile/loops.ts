@@ -1,0 +1,122 @@
+import { numel } from "../base/shape.ts";
+import { type Draft, coreExpressions, variables } from "./draft.ts";
+import { type Expr, type Expressions, walk } from "./expr.ts";
+import type { Axis, Kernel, Store } from "./kernel.ts";
+import type { ValueId } from "./program.ts";
+
+/**
+ * Gives a draft its loops. A flat position that is only ever divided along a chain of lengths becomes one loop
+ * for each link, which makes indices sums of products: contiguous elementwise work keeps a single loop.
+ */
+export function finish(draft: Draft, e: Expressions): Kernel {
+  const { core, size } = draft;
+  switch (core.kind) {
+    case "none":
+    case "reduce": {
+      const accumulators = core.kind === "reduce" ? core.accumulators : [];
+      const grid = split(variables.position, size, [...coreExpressions(core), ...draft.stores.values()], "i", e);
+      const inner = core.kind === "reduce" ? split(variables.inner, core.inner, coreExpressions(core), "k", e) : noSplit;
+      const replace = substitution([grid, inner], e);
+      return {
+        kind: "loop",
+        grid: grid.axes,
+        inner: inner.axes,
+        accumulators: accumulators.map((a) => ({ ...a, expr: replace(a.expr) })),
+        stores: stores(draft, replace, e),
+      };
+    }
+    case "matmul": {
+      const { batch, rows, columns, inner } = core.sizes;
+      const axis = (name: string, extent: number): Axis => ({ name, extent });
+      const position = e.combine([
+        [rows * columns, e.variable(variables.batch, batch)],
+        [columns, e.variable(variables.row, rows)],
+        [1, e.variable(variables.column, columns)],
+      ]);
+      const replace = substitution([{ name: variables.position, axes: [], value: position }], e);
+      return {
+        kind: "matmul",
+        dtype: core.dtype,
+        batch: axis(variables.batch, batch),
+        row: axis(variables.row, rows),
+        column: axis(variables.column, columns),
+        inner: axis(variables.inner, inner),
+        a: core.a,
+        b: core.b,
+        stores: stores(draft, replace, e),
+      };
+    }
+    case "scan":
+    case "scatter": {
+      const lanes = numel(core.shape.filter((_, axis) => axis !== core.axis));
+      const below = numel(core.shape.slice(core.axis + 1));
+      const length = core.shape[core.axis]!;
+      const lane = e.variable(variables.lane, lanes);
+      const index = e.combine([
+        [below * length, e.divide(lane, below)],
+        [1, e.remainder(lane, below)],
+        [below, e.variable(variables.position, length)],
+      ]);
+      const common = {
+        dtype: coreDType(core),
+        lane: { name: variables.lane, extent: lanes },
+        position: { name: variables.position, extent: length },
+        value: [...draft.stores.keys()][0]!,
+        index,
+      };
+      if (core.kind === "scan") return { kind: "scan", ...common, expr: core.expr };
+      const { initial, target, addend, sources } = core;
+      return { kind: "scatter", ...common, initial, target, addend, source: { name: variables.source, extent: sources } };
+    }
+    default:
+      return core satisfies never;
+  }
+}
+
+function coreDType(core: Extract<Draft["core"], { kind: "scan" | "scatter" }>) {
+  return core.kind === "scan" ? core.expr.dtype : core.initial.dtype;
+}
+
+function stores(draft: Draft, replace: (expr: Expr) => Expr, e: Expressions): Store[] {
+  const index = replace(e.variable(variables.position, draft.size));
+  return [...draft.stores].map(([value, expr]): Store => ({ value: value as ValueId, index, expr: replace(expr) }));
+}
+
+interface Split {
+  readonly name: string;
+  readonly axes: readonly Axis[];
+  /** The flat variable in terms of the axes. */
+  readonly value: Expr;
+}
+
+const noSplit = { name: "", axes: [], value: undefined };
+
+function substitution(splits: readonly (Split | typeof noSplit)[], e: Expressions): (expr: Expr) => Expr {
+  const memo = new Map<Expr, Expr>();
+  const by = new Map(splits.map(({ name, value }) => [name, value]));
+  return (expr) => e.rewrite(expr, (part) => (part.kind === "variable" ? by.get(part.name) : undefined), memo);
+}
+
+function split(name: string, extent: number, expressions: readonly Expr[], prefix: string, e: Expressions): Split {
+  const cuts = new Set<number>();
+  let chain = true;
+  walk(expressions, (part) => {
+    if (part.kind !== "digit") return;
+    if (part.arg.kind === "variable" && part.arg.name === name) {
+      for (const cut of [part.low, part.high]) if (cut > 1 && cut < extent) cuts.add(cut);
+    }
+  });
+  const lengths = [1, ...[...cuts].sort((a, b) => a - b), extent];
+  for (let i = 1; i < lengths.length; i++) if (lengths[i]! % lengths[i - 1]! !== 0) chain = false;
+  if (!chain) lengths.splice(1, lengths.length - 2);
+  const axes: Axis[] = [];
+  const terms: [number, Expr][] = [];
+  for (let i = lengths.length - 1; i > 0; i--) {
+    const axis = { name: `${prefix}${axes.length}`, extent: lengths[i]! / lengths[i - 1]! };
+    if (axis.extent === 1 && lengths.length > 2) continue;
+    axes.push(axis);
+    terms.push([lengths[i - 1]!, e.variable(axis.name, axis.extent)]);
+  }
+  return { name, axes, value: e.combine(terms) };
+}
+

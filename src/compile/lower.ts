@@ -1,0 +1,143 @@
+import type { DeviceDType } from "../base/dtype.ts";
+import { internal } from "../base/errors.ts";
+import { strides } from "../base/shape.ts";
+import type { Node } from "../graph/node.ts";
+import type { Expr, Expressions } from "./expr.ts";
+import type { ValueId } from "./program.ts";
+
+/** Index along each axis. */
+export type Index = readonly Expr[];
+
+/**
+ * Lowering is index pull-back: an element of a node is an expression in elements of stored values. Elementwise
+ * operations apply to their inputs at the same index, movements map the index, a stored node is a load.
+ */
+export class Lowering {
+  readonly #expressions: Expressions;
+  readonly #valueOf: (node: Node) => ValueId | undefined;
+  readonly #scalarOf: (source: number, dtype: DeviceDType) => number;
+  readonly #memo = new Map<string, Expr>();
+
+  /**
+   * @param valueOf The value that holds a node, or undefined where it is computed in place.
+   * @param scalarOf The place of a host number, rounded to a dtype, among the scalars of the program.
+   */
+  constructor(
+    expressions: Expressions,
+    valueOf: (node: Node) => ValueId | undefined,
+    scalarOf: (source: number, dtype: DeviceDType) => number,
+  ) {
+    this.#expressions = expressions;
+    this.#valueOf = valueOf;
+    this.#scalarOf = scalarOf;
+  }
+
+  /**
+   * The element of `node` at `index`.
+   *
+   * @param guard Where it is false the element is not used, and its loads are moved to element 0.
+   */
+  element(node: Node, index: Index, guard?: Expr): Expr {
+    const value = this.#valueOf(node);
+    if (value !== undefined) return this.#load(value, node, index, guard);
+    return this.compute(node, index, guard);
+  }
+
+  /** The same for a node that is stored, from its inputs: what its kernel computes. */
+  compute(node: Node, index: Index, guard?: Expr): Expr {
+    const key = `${node.id}:${index.map((e) => e.id).join()}:${guard?.id ?? ""}`;
+    let result = this.#memo.get(key);
+    if (!result) {
+      result = this.#compute(node, index, guard);
+      this.#memo.set(key, result);
+    }
+    return result;
+  }
+
+  /** The index of each axis of `shape` at a position in row-major order. */
+  unflatten(position: Expr, shape: readonly number[]): Index {
+    const stride = strides(shape);
+    return shape.map((length, axis) => this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length));
+  }
+
+  /** The position in row-major order. */
+  flatten(index: Index, shape: readonly number[]): Expr {
+    const stride = strides(shape);
+    return this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
+  }
+
+  #load(value: ValueId, node: Node, index: Index, guard: Expr | undefined): Expr {
+    const position = this.flatten(index, node.shape);
+    const safe = guard ? this.#expressions.select(guard, position, this.#expressions.index(0)) : position;
+    return this.#expressions.load(value, safe, deviceDType(node));
+  }
+
+  #hostNumber(source: number, dtype: DeviceDType): Expr {
+    return this.#expressions.hostNumber(this.#scalarOf(source, dtype), dtype);
+  }
+
+  #compute(node: Node, index: Index, guard: Expr | undefined): Expr {
+    const e = this.#expressions;
+    const { operation, inputs } = node;
+    const [x] = inputs;
+    switch (operation.kind) {
+      case "constant":
+        return e.constant(operation.value, deviceDType(node));
+      case "hostNumber":
+        return this.#hostNumber(operation.index, deviceDType(node));
+      case "iota":
+        return index[operation.axis]!;
+      case "scalar":
+        return e.apply(
+          operation.op.row,
+          inputs.map((input) => this.element(input, index, guard)),
+          deviceDType(node),
+        );
+      case "cast":
+        // A host number is rounded to the dtype by the host.
+        if (x!.dtype === "number") {
+          if (x!.operation.kind === "hostNumber") return this.#hostNumber(x!.operation.index, deviceDType(node));
+          return internal("a number that is not a host number");
+        }
+        return e.cast(this.element(x!, index, guard), deviceDType(node));
+      case "identity":
+        return this.element(x!, index, guard);
+      case "reshape":
+        return this.element(x!, this.unflatten(this.flatten(index, node.shape), x!.shape), guard);
+      case "expand":
+        return this.element(x!, index.map((at, axis) => (x!.shape[axis] === 1 ? e.index(0) : at)), guard);
+      case "permute":
+        return this.element(x!, x!.shape.map((_, axis) => index[operation.axes.indexOf(axis)]!), guard);
+      case "flip":
+        return this.element(x!, index.map((at, axis) => (operation.axes.includes(axis) ? e.combine([[-1, at]], x!.shape[axis]! - 1) : at)), guard);
+      case "slice":
+        return this.element(x!, index.map((at, axis) => e.combine([[operation.step[axis]!, at]], operation.start[axis]!)), guard);
+      case "pad": {
+        const from = index.map((at, axis) => e.combine([[1, at]], -operation.before[axis]!));
+        const inside = from.reduce((all, at, axis) => e.and(all, e.inRange(at, x!.shape[axis]!)), e.constant(1, "bool"));
+        const otherwise = e.constant(operation.value, deviceDType(node));
+        if (inside.kind === "constant" && !inside.value) return otherwise;
+        const within = inside.kind === "constant" ? guard : guard ? e.and(guard, inside) : inside;
+        return e.select(inside, this.element(x!, from, within), otherwise);
+      }
+      case "gather": {
+        const length = x!.shape[operation.axis]!;
+        const at = e.clamp(this.element(inputs[1]!, index, guard), length);
+        return this.element(x!, index.map((i, axis) => (axis === operation.axis ? at : i)), guard);
+      }
+      case "input":
+      case "buffer":
+      case "reduce":
+      case "matmul":
+      case "cumsum":
+      case "scatterAdd":
+        return internal(`${operation.kind} is not stored`);
+      default:
+        return operation satisfies never;
+    }
+  }
+}
+
+export function deviceDType(node: Node): DeviceDType {
+  return node.dtype === "number" ? internal("a host number reached a kernel") : node.dtype;
+}

@@ -1,0 +1,104 @@
+import { bytesPerElement } from "../base/dtype.ts";
+import { type Expr, walk } from "./expr.ts";
+import { expressionsOf, type Kernel, writesOf } from "./kernel.ts";
+import type { Place, Value, ValueId } from "./program.ts";
+
+export interface Plan {
+  readonly places: readonly (Place | undefined)[];
+  readonly slots: readonly number[];
+  readonly replaces: readonly (number | undefined)[];
+}
+
+/**
+ * Memory plan: whole buffers, shared by values whose lifetimes do not meet. An output takes over the buffer of
+ * a donated input of its size whose last reader is its own kernel, reading the very element that it writes, or
+ * an earlier one. Intermediates take the smallest free slot that holds them, in kernel order (first fit by
+ * size, as in linear-scan register allocation).
+ */
+export function planMemory(
+  values: readonly Value[],
+  kernels: readonly Kernel[],
+  inputs: readonly ValueId[],
+  outputs: readonly ValueId[],
+  donated: ReadonlySet<number>,
+): Plan {
+  const bytesOf = (value: ValueId) => Math.max(values[value]!.size * bytesPerElement(values[value]!.dtype), 4);
+  const lastRead = new Map<ValueId, number>();
+  const written = new Map<ValueId, number>();
+  kernels.forEach((kernel, at) => {
+    for (const value of reads(kernel)) lastRead.set(value, at);
+    for (const value of writesOf(kernel)) written.set(value, at);
+  });
+
+  const places = new Array<Place | undefined>(values.length);
+  inputs.forEach((value, index) => {
+    places[value] = { kind: "input", index };
+  });
+  const taken = new Set<number>();
+  const replaces = outputs.map((value, index) => {
+    if (places[value]) return undefined; // an input handed through, or the same value again
+    places[value] = { kind: "output", index };
+    const by = written.get(value);
+    if (by === undefined) return undefined;
+    const fits = (input: number) => {
+      const old = inputs[input]!;
+      if (taken.has(input) || outputs.includes(old) || bytesOf(old) !== bytesOf(value)) return false;
+      const last = lastRead.get(old) ?? -1;
+      return last < by || (last === by && readsWhereWritten(kernels[by]!, old, value));
+    };
+    // The input it was computed from first: a parameter's update goes into that parameter.
+    const candidates = [...donated].sort((a, b) => distance(a, by) - distance(b, by));
+    const found = candidates.find(fits);
+    if (found !== undefined) taken.add(found);
+    return found;
+  });
+  function distance(input: number, by: number): number {
+    const last = lastRead.get(inputs[input]!) ?? -1;
+    return last === by ? 0 : 1 + Math.abs(by - last);
+  }
+
+  const slots: number[] = [];
+  const free: number[] = [];
+  const release = new Map<number, number[]>();
+  kernels.forEach((kernel, at) => {
+    for (const value of writesOf(kernel)) {
+      if (places[value]) continue;
+      const bytes = bytesOf(value);
+      const fitting = free.filter((slot) => slots[slot]! >= bytes).sort((a, b) => slots[a]! - slots[b]!);
+      let slot = fitting[0];
+      if (slot === undefined) slot = slots.push(bytes) - 1;
+      else free.splice(free.indexOf(slot), 1);
+      places[value] = { kind: "slot", index: slot };
+      const end = lastRead.get(value) ?? at;
+      release.set(end, [...(release.get(end) ?? []), slot]);
+    }
+    // Freed after the kernel: a buffer is never read and written by one dispatch.
+    free.push(...(release.get(at) ?? []));
+  });
+  // Values that fusing made unnecessary have no place.
+  return { places, slots, replaces };
+}
+
+/** The values a finished kernel loads. */
+export function reads(kernel: Kernel): Set<ValueId> {
+  const found = new Set<ValueId>();
+  walk(expressionsOf(kernel), (e) => {
+    if (e.kind === "load") found.add(e.value);
+  });
+  return found;
+}
+
+/** Every load of `old` is of the element that the kernel writes to `value`, just before it is written. */
+function readsWhereWritten(kernel: Kernel, old: ValueId, value: ValueId): boolean {
+  if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
+  const store = kernel.stores.find((s) => s.value === value);
+  const core: Expr[] = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
+  let elsewhere = false;
+  walk(core, (e) => {
+    if (e.kind === "load" && e.value === old) elsewhere = true;
+  });
+  walk(kernel.stores.flatMap(({ index, expr }) => [index, expr]), (e) => {
+    if (e.kind === "load" && e.value === old && e.index !== store?.index) elsewhere = true;
+  });
+  return !elsewhere;
+}

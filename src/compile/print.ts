@@ -1,0 +1,66 @@
+import type { Expr } from "./expr.ts";
+import { reads } from "./plan.ts";
+import { type Kernel, writesOf } from "./kernel.ts";
+import type { Place, Program } from "./program.ts";
+
+/** A program as text: values with their places, and what each kernel reads and writes. */
+export function printProgram(program: Program): string {
+  const place = (p: Place) => `${p.kind} ${p.index}`;
+  const name = (value: number) => {
+    const { dtype, size } = program.values[value]!;
+    return `v${value}:${dtype}[${size}] (${place(program.places[value]!)})`;
+  };
+  return program.kernels
+    .map((kernel, i) => `kernel ${i}: ${describeKernel(kernel)}\n  reads ${[...reads(kernel)].map(name).join(", ") || "nothing"}\n  writes ${writesOf(kernel).map(name).join(", ")}`)
+    .join("\n");
+}
+
+/** One line: `reduce sum 256 x 1024`, `matmul 256 x 8 x 1024`, `map 1048576`. */
+export function describeKernel(kernel: Kernel): string {
+  const lengths = (axes: readonly { readonly extent: number }[]) => axes.map(({ extent }) => extent).join(" x ") || "1";
+  switch (kernel.kind) {
+    case "loop": {
+      const stores = kernel.stores.length > 1 ? `, ${kernel.stores.length} results` : "";
+      if (kernel.accumulators.length === 0) return `map ${lengths(kernel.grid)}${stores}`;
+      return `reduce ${kernel.accumulators.map(({ name }) => name).join(", ")} over ${lengths(kernel.inner)} for ${lengths(kernel.grid)}${stores}`;
+    }
+    case "matmul":
+      return `matmul ${kernel.batch.extent > 1 ? `${kernel.batch.extent} of ` : ""}${kernel.row.extent} x ${kernel.column.extent} over ${kernel.inner.extent}`;
+    case "scan":
+      return `scan ${kernel.position.extent} in ${kernel.lane.extent} lanes`;
+    case "scatter":
+      return `scatter ${kernel.source.extent} into ${kernel.position.extent} in ${kernel.lane.extent} lanes`;
+    default:
+      return kernel satisfies never;
+  }
+}
+
+/** An expression as text, for messages and tests. */
+export function printExpr(e: Expr): string {
+  switch (e.kind) {
+    case "constant":
+      return String(e.value);
+    case "hostNumber":
+      return `s${e.index}`;
+    case "load":
+      return `v${e.value}[${printExpr(e.index)}]`;
+    case "accumulator":
+      return `acc${e.index}`;
+    case "apply":
+      return `${e.row.name}(${e.args.map(printExpr).join(", ")})`;
+    case "cast":
+      return `${e.dtype}(${printExpr(e.arg)})`;
+    case "variable":
+      return e.name;
+    case "sum":
+      return [...e.terms.map(({ coefficient, atom }) => (coefficient === 1 ? printExpr(atom) : `${coefficient}*${printExpr(atom)}`)), ...(e.constant !== 0 || e.terms.length === 0 ? [String(e.constant)] : [])].join(" + ");
+    case "digit":
+      return e.high === Infinity ? `${printExpr(e.arg)}/${e.low}` : `(${printExpr(e.arg)}/${e.low})%${e.high / e.low}`;
+    case "clamp":
+      return `clamp(${printExpr(e.arg)}, ${e.length})`;
+    case "inRange":
+      return `inRange(${printExpr(e.arg)}, ${e.length})`;
+    default:
+      return e satisfies never;
+  }
+}

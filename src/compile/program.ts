@@ -1,0 +1,40 @@
+import type { DeviceDType } from "../base/dtype.ts";
+import type { Kernel } from "./kernel.ts";
+
+/** A buffer-sized value of a program: an input, an output or an intermediate. */
+export type ValueId = number & { readonly brand?: "ValueId" };
+
+export interface Value {
+  readonly id: ValueId;
+  readonly dtype: DeviceDType;
+  readonly size: number;
+}
+
+export interface Scalar {
+  readonly source: number;
+  readonly dtype: DeviceDType;
+}
+
+/** Where a value lives while the program runs. */
+export type Place =
+  | { readonly kind: "input"; readonly index: number }
+  | { readonly kind: "output"; readonly index: number }
+  | { readonly kind: "slot"; readonly index: number };
+
+/** Kernels in order, with the memory plan: what a backend runs. */
+export interface Program {
+  readonly kernels: readonly Kernel[];
+  readonly values: readonly Value[];
+  /** For each value, where it lives; undefined where fusing left it no need to. */
+  readonly places: readonly (Place | undefined)[];
+  /** Bytes of each intermediate slot. */
+  readonly slots: readonly number[];
+  /** Values that the caller passes, in order. */
+  readonly inputs: readonly ValueId[];
+  /** Values that the caller receives, in order. */
+  readonly outputs: readonly ValueId[];
+  /** For each output, the donated input whose buffer it takes over, or undefined for a buffer of its own. */
+  readonly replaces: readonly (number | undefined)[];
+  /** Host numbers as kernels see them: which one the caller passes, rounded to which dtype. */
+  readonly scalars: readonly Scalar[];
+}

@@ -1,0 +1,68 @@
+import { isFloat } from "../base/dtype.ts";
+import { numel } from "../base/shape.ts";
+import { mul } from "../graph/elementwise.ts";
+import { expand, pad, permute, reshape, transpose } from "../graph/movement.ts";
+import { elements, makeNode, type Node, topological } from "../graph/node.ts";
+import { reduce } from "../graph/reduce.ts";
+import type { Target } from "./target.ts";
+
+/** Reductions to more results than this have enough threads as they are. */
+const fewResults = 256;
+/** Partial results that a long reduction is split into. */
+const partials = 1024;
+
+/** Replaces what the target does badly, or kernels do not know, by equal graphs. */
+export function rewrite(roots: readonly Node[], target: Target): Node[] {
+  const replaced = new Map<Node, Node>();
+  for (const node of topological(roots)) {
+    const inputs = node.inputs.map((input) => replaced.get(input)!);
+    const same = inputs.every((input, i) => input === node.inputs[i]);
+    const copy = same ? node : makeNode(node.operation, inputs, node.shape, node.dtype);
+    replaced.set(node, rewriteNode(copy, target));
+  }
+  return roots.map((root) => replaced.get(root)!);
+}
+
+function rewriteNode(node: Node, target: Target): Node {
+  const { operation } = node;
+  if (operation.kind === "matmul" && !isFloat(node.dtype)) return integerMatmul(node);
+  if (operation.kind === "reduce") {
+    const length = numel(operation.axes.map((axis) => node.inputs[0]!.shape[axis]!));
+    if (length > target.longReduction && elements(node) < fewResults) return twoStages(node, operation.name, operation.axes, length);
+  }
+  return node;
+}
+
+/** Integers have no matmul kernel: sum the products. */
+function integerMatmul(node: Node): Node {
+  const [a, b] = node.inputs as [Node, Node];
+  const batch = node.shape.slice(0, -2);
+  const [m, n, k] = [node.shape[node.shape.length - 2]!, node.shape[node.shape.length - 1]!, a.shape[a.shape.length - 1]!];
+  const rows = expand(reshape(a, [...batch, m, 1, k]), [...batch, m, n, k]);
+  const swapped = transpose(b, b.shape.length - 2, b.shape.length - 1);
+  const columns = expand(reshape(swapped, [...batch, 1, n, k]), [...batch, m, n, k]);
+  return reduce("sum", mul(rows, columns), [batch.length + 2]);
+}
+
+/** First to a fixed number of partial results, each over elements that lie that far apart, then over those. */
+function twoStages(node: Node, name: "sum" | "prod" | "max" | "min", axes: readonly number[], length: number): Node {
+  const x = node.inputs[0]!;
+  const kept = x.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
+  const outer = kept.map((axis) => x.shape[axis]!);
+  const flat = reshape(permute(x, [...kept, ...axes]), [...outer, length]);
+  const each = Math.ceil(length / partials);
+  const missing = each * partials - length;
+  const none = flat.shape.map(() => 0);
+  const neutral = { sum: 0, prod: 1, max: lowest(node), min: highest(node) }[name];
+  const full = pad(flat, none, none.map((_, axis) => (axis === outer.length ? missing : 0)), neutral);
+  const first = reduce(name, reshape(full, [...outer, each, partials]), [outer.length]);
+  return reduce(name, first, [outer.length]);
+}
+
+function lowest(node: Node): number {
+  return node.dtype === "int32" ? -(2 ** 31) : node.dtype === "uint32" ? 0 : -Infinity;
+}
+
+function highest(node: Node): number {
+  return node.dtype === "int32" ? 2 ** 31 - 1 : node.dtype === "uint32" ? 2 ** 32 - 1 : Infinity;
+}

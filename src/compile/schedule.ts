@@ -1,0 +1,121 @@
+import { numel } from "../base/shape.ts";
+import { elements, type Node, topological } from "../graph/node.ts";
+import type { Target } from "./target.ts";
+
+/** Why a node is stored rather than computed where it is used. Fusing is not materialising. */
+export type Reason = "output" | "core" | "operand" | "bindings" | "size" | "repeated" | "shared";
+
+/** Distinct vertices one kernel's expression may hold: bounds code size and recursion. */
+const maxSize = 400;
+/** Work (in additions) above which an element that is read many times is stored. */
+const repeatedCost = 3;
+/** Work above which an element that several kernels want is stored. */
+const sharedCost = 8;
+
+const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "pad"]);
+
+export function isLeaf(node: Node): boolean {
+  const { kind } = node.operation;
+  return kind === "input" || kind === "hostNumber" || kind === "constant" || kind === "iota";
+}
+
+/** One element from many, or ordered sums: the core of a kernel of its own. */
+export function isCore(node: Node): boolean {
+  const { kind } = node.operation;
+  return kind === "reduce" || kind === "matmul" || kind === "cumsum" || kind === "scatterAdd";
+}
+
+/** What lies below the movements: the node whose elements are read. */
+function underViews(node: Node): Node {
+  let x = node;
+  while (movements.has(x.operation.kind)) x = x.inputs[0]!;
+  return x;
+}
+
+/** Decides which nodes are materialised, by the rules in the order of `Reason`. Leaves are never. */
+export function materialise(roots: readonly Node[], target: Target): Map<Node, Reason> {
+  const order = topological(roots);
+  const reasons = new Map<Node, Reason>();
+  const mark = (node: Node, reason: Reason) => {
+    if (!isLeaf(node) && !reasons.has(node)) reasons.set(node, reason);
+  };
+  // Outputs are read by the caller; cores cannot be inlined.
+  for (const root of roots) mark(root, "output");
+  for (const node of order) if (isCore(node)) mark(node, "core");
+  // Operands of a matmul are read many times: below views, elements are stored.
+  for (const node of order) if (node.operation.kind === "matmul") for (const input of node.inputs) mark(underViews(input), "operand");
+  limitKernels(order, reasons, mark, target);
+  avoidRepetition(order, reasons, mark);
+  return reasons;
+}
+
+/** Bounds what one kernel binds, and how large its code is. */
+function limitKernels(order: readonly Node[], reasons: ReadonlyMap<Node, Reason>, mark: (node: Node, reason: Reason) => void, target: Target): void {
+  // A kernel also binds its results and the host numbers; two results leave room for a sibling.
+  const most = target.maxBindings - 3;
+  const reads = new Map<Node, ReadonlySet<Node>>();
+  const sizes = new Map<Node, number>();
+  const seen = (node: Node): ReadonlySet<Node> => (reasons.has(node) || node.operation.kind === "input" ? new Set([node]) : reads.get(node)!);
+  const sizeOf = (node: Node) => (reasons.has(node) ? 1 : sizes.get(node)!);
+  for (const node of order) {
+    for (;;) {
+      const union = new Set(node.inputs.flatMap((input) => [...seen(input)]));
+      if (union.size <= most) {
+        reads.set(node, union);
+        break;
+      }
+      const widest = largest(node.inputs, (input) => seen(input).size);
+      mark(widest, "bindings");
+    }
+    let size = 1 + node.inputs.reduce((sum, input) => sum + sizeOf(input), 0);
+    if (size > maxSize) size = countBelow(node, reasons);
+    if (size > maxSize) {
+      for (const input of node.inputs) if (sizeOf(input) > maxSize / 4) mark(input, "size");
+      size = countBelow(node, reasons);
+    }
+    sizes.set(node, size);
+  }
+}
+
+function largest(nodes: readonly Node[], measure: (node: Node) => number): Node {
+  return nodes.reduce((best, node) => (measure(node) > measure(best) ? node : best));
+}
+
+/** Distinct nodes computed together with `root`. */
+function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
+  return topological([root], (node) => node === root || !reasons.has(node)).length;
+}
+
+/** Stores what would be computed again and again: under a stretched axis, or in several kernels. */
+function avoidRepetition(order: readonly Node[], reasons: ReadonlyMap<Node, Reason>, mark: (node: Node, reason: Reason) => void): void {
+  const cost = new Map<Node, number>();
+  // What follows from host numbers alone is computed once per kernel anyway.
+  const uniform = new Set<Node>();
+  for (const node of order) {
+    if (node.operation.kind === "hostNumber" || node.operation.kind === "constant") uniform.add(node);
+    else if (node.inputs.length > 0 && node.inputs.every((input) => uniform.has(input))) uniform.add(node);
+    const own = node.operation.kind === "scalar" ? (node.operation.op.row.cost ?? 1) : 0;
+    cost.set(node, Math.min(1e6, own + node.inputs.reduce((sum, input) => sum + (reasons.has(input) ? 0 : cost.get(input)!), 0)));
+  }
+  const times = new Map<Node, number>();
+  const kernels = new Map<Node, Set<string>>();
+  for (let i = order.length - 1; i >= 0; i--) {
+    const node = order[i]!;
+    const { kind } = node.operation;
+    if ((kind === "scalar" || kind === "cast") && !uniform.has(node)) {
+      if (cost.get(node)! > repeatedCost && (times.get(node) ?? 1) >= 2) mark(node, "repeated");
+      else if (cost.get(node)! > sharedCost && (kernels.get(node)?.size ?? 1) >= 2) mark(node, "shared");
+    }
+    const stored = reasons.has(node);
+    // Elementwise results of one size usually end up in one kernel.
+    const name = isCore(node) ? `core ${node.id}` : `map ${elements(node)}`;
+    const within = stored ? new Set([name]) : (kernels.get(node) ?? new Set([name]));
+    for (const input of node.inputs) {
+      const factor = kind === "expand" || kind === "gather" ? numel(node.shape) / Math.max(numel(input.shape), 1) : 1;
+      times.set(input, Math.max(times.get(input) ?? 0, factor * (stored ? 1 : (times.get(node) ?? 1))));
+      const users = kernels.get(input);
+      if (users) for (const user of within) users.add(user);
+      else kernels.set(input, new Set(within));
+    }
+  }
+}

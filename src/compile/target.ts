@@ -1,0 +1,12 @@
+/** What the schedule must know of a device. */
+export interface Target {
+  readonly name: string;
+  readonly float64: boolean;
+  /** Most buffers one kernel may bind. */
+  readonly maxBindings: number;
+  /**
+   * Reductions longer than this with few results run in two stages, so that many threads share the work;
+   * Infinity where one thread does it all anyway.
+   */
+  readonly longReduction: number;
+}

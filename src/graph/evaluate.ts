@@ -1,0 +1,199 @@
+import { coerce, hostArray, type HostArray, isInteger } from "../base/dtype.ts";
+import { internal } from "../base/errors.ts";
+import { numel, strides } from "../base/shape.ts";
+import { type Node, type Storage, topological } from "./node.ts";
+
+/** Values of a node in the reference evaluator: float64 for floats, whatever the dtype. */
+export type Values = Float64Array;
+
+export interface Leaves {
+  /** Values of a settled node. */
+  buffer(storage: Storage): ArrayLike<number>;
+  /** Values of the argument of a traced function. */
+  input(index: number): ArrayLike<number>;
+}
+
+const noLeaves: Leaves = {
+  buffer: () => internal("evaluate: the graph has a buffer"),
+  input: () => internal("evaluate: the graph has an argument"),
+};
+
+/**
+ * The reference evaluator: every node directly, in float64, with no lowering and no fusion. It is the judge
+ * of both backends and computes host numbers; it is slow and means to be obvious.
+ */
+export function evaluate(roots: readonly Node[], leaves: Leaves = noLeaves): Values[] {
+  const memo = new Map<Node, Values>();
+  for (const node of topological(roots)) memo.set(node, evaluateNode(node, node.inputs.map((input) => memo.get(input)!), leaves));
+  return roots.map((root) => memo.get(root)!);
+}
+
+/** The value of a host number or condition. */
+export function evaluateHost(node: Node, leaves: Leaves = noLeaves): number {
+  return evaluate([node], leaves)[0]![0]!;
+}
+
+/** Rounds reference values to the dtype of a node. */
+export function toHostArray(values: Values, node: Node): HostArray {
+  const result = hostArray(node.dtype, values.length);
+  for (let i = 0; i < values.length; i++) result[i] = coerce(values[i]!, node.dtype);
+  return result;
+}
+
+function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Values {
+  const { operation, shape, dtype } = node;
+  const size = numel(shape);
+  const out = new Float64Array(size);
+  const [x, y, z] = inputs;
+  const xShape = node.inputs[0]?.shape ?? [];
+  const whole = isInteger(dtype) || dtype === "bool";
+  /** Fills by pulling each output index back to an input index; undefined stands for `otherwise`. */
+  const pull = (map: (index: number[]) => readonly number[] | undefined, source = x!, sourceShape = xShape, otherwise = 0) => {
+    const stride = strides(sourceShape);
+    eachIndex(shape, (index, i) => {
+      const from = map(index);
+      out[i] = from ? source[from.reduce((sum, at, axis) => sum + at * stride[axis]!, 0)]! : otherwise;
+    });
+    return out;
+  };
+  switch (operation.kind) {
+    case "constant":
+      return out.fill(coerce(operation.value, dtype));
+    case "input":
+      out.set(leaves.input(operation.index));
+      return out;
+    case "hostNumber":
+      return internal("evaluate: the graph belongs to a program");
+    case "buffer":
+      out.set(leaves.buffer(operation.storage));
+      return out;
+    case "iota":
+      eachIndex(shape, (index, i) => {
+        out[i] = index[operation.axis]!;
+      });
+      return out;
+    case "scalar": {
+      const { evaluate: f } = operation.op.row;
+      const argument = node.inputs[node.inputs.length - 1]!.dtype;
+      for (let i = 0; i < size; i++) {
+        // Float64 throughout; only integers wrap.
+        const value = f(x![i]!, y ? y[i]! : 0, z ? z[i]! : 0, argument === "float32" ? "float64" : argument);
+        out[i] = whole ? coerce(value, dtype) : value;
+      }
+      return out;
+    }
+    case "cast":
+      if (node.inputs[0]!.dtype === "number") return out.fill(coerce(x![0]!, dtype));
+      for (let i = 0; i < size; i++) out[i] = whole ? coerce(isInteger(dtype) ? Math.trunc(x![i]!) : x![i]!, dtype) : x![i]!;
+      return out;
+    case "identity":
+    case "reshape":
+      return x!;
+    case "expand":
+      return pull((index) => index.map((at, axis) => (xShape[axis] === 1 ? 0 : at)));
+    case "permute":
+      return pull((index) => xShape.map((_, axis) => index[operation.axes.indexOf(axis)]!));
+    case "flip":
+      return pull((index) => index.map((at, axis) => (operation.axes.includes(axis) ? xShape[axis]! - 1 - at : at)));
+    case "slice":
+      return pull((index) => index.map((at, axis) => operation.start[axis]! + at * operation.step[axis]!));
+    case "pad":
+      return pull(
+        (index) => {
+          const from = index.map((at, axis) => at - operation.before[axis]!);
+          return from.every((at, axis) => at >= 0 && at < xShape[axis]!) ? from : undefined;
+        },
+        x,
+        xShape,
+        operation.value,
+      );
+    case "gather":
+      return pull((index) => {
+        const at = y![flatIndex(index, strides(shape))]!;
+        return index.map((i, axis) => (axis === operation.axis ? Math.min(Math.max(at, 0), xShape[axis]! - 1) : i));
+      });
+    case "reduce": {
+      const identity = { sum: 0, prod: 1, max: dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity, min: dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity };
+      out.fill(identity[operation.name]);
+      const kept = xShape.flatMap((_, axis) => (operation.axes.includes(axis) ? [] : [axis]));
+      const stride = strides(shape);
+      eachIndex(xShape, (index, i) => {
+        const to = flatIndex(kept.map((axis) => index[axis]!), stride);
+        const [a, b] = [out[to]!, x![i]!];
+        switch (operation.name) {
+          case "sum":
+            out[to] = whole ? coerce(a + b, dtype) : a + b;
+            break;
+          case "prod":
+            out[to] = whole ? coerce(Math.imul(a, b), dtype) : a * b;
+            break;
+          case "max":
+            out[to] = Math.max(a, b);
+            break;
+          case "min":
+            out[to] = Math.min(a, b);
+            break;
+        }
+      });
+      return out;
+    }
+    case "matmul": {
+      const k = xShape[xShape.length - 1]!;
+      const m = shape[shape.length - 2]!;
+      const n = shape[shape.length - 1]!;
+      for (let i = 0; i < size; i++) {
+        const column = i % n;
+        const row = Math.floor(i / n);
+        const batch = Math.floor(row / m);
+        let sum = 0;
+        for (let p = 0; p < k; p++) {
+          const product = x![row * k + p]! * y![(batch * k + p) * n + column]!;
+          sum = whole ? coerce(sum + Math.imul(x![row * k + p]!, y![(batch * k + p) * n + column]!), dtype) : sum + product;
+        }
+        out[i] = sum;
+      }
+      return out;
+    }
+    case "cumsum": {
+      const stride = strides(shape)[operation.axis]!;
+      eachIndex(shape, (index, i) => {
+        const sum = index[operation.axis] === 0 ? x![i]! : out[i - stride]! + x![i]!;
+        out[i] = whole ? coerce(sum, dtype) : sum;
+      });
+      return out;
+    }
+    case "scatterAdd": {
+      out.set(x!);
+      const stride = strides(shape);
+      eachIndex(node.inputs[1]!.shape, (index, i) => {
+        const at = y![i]!;
+        if (at < 0 || at >= shape[operation.axis]!) return;
+        const to = flatIndex(index.map((j, axis) => (axis === operation.axis ? at : j)), stride);
+        out[to] = whole ? coerce(out[to]! + z![i]!, dtype) : out[to]! + z![i]!;
+      });
+      return out;
+    }
+    default:
+      return operation satisfies never;
+  }
+}
+
+function flatIndex(index: readonly number[], stride: readonly number[]): number {
+  let sum = 0;
+  for (let axis = 0; axis < index.length; axis++) sum += index[axis]! * stride[axis]!;
+  return sum;
+}
+
+/** Visits every index of a shape in row-major order; the array is reused. */
+function eachIndex(shape: readonly number[], visit: (index: number[], position: number) => void): void {
+  const size = numel(shape);
+  const index = new Array<number>(shape.length).fill(0);
+  for (let position = 0; position < size; position++) {
+    visit(index, position);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      index[axis]!++;
+      if (index[axis]! < shape[axis]!) break;
+      index[axis] = 0;
+    }
+  }
+}

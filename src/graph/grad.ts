@@ -1,0 +1,39 @@
+import { isFloat } from "../base/dtype.ts";
+import { add } from "./elementwise.ts";
+import { type Node, topological } from "./node.ts";
+import { vjp, zeros } from "./vjp.ts";
+
+/**
+ * Reverse mode, graph to graph: cotangents of `inputs` for the cotangents `seeds` of `outputs`. Only nodes on
+ * a path from an input to an output are walked, so frozen weights cost nothing; the result is a graph and can
+ * be differentiated again.
+ */
+export function backward(outputs: readonly Node[], seeds: readonly Node[], inputs: readonly Node[]): Node[] {
+  const wanted = new Set(inputs);
+  const order = topological(outputs);
+  const onPath = new Set<Node>();
+  for (const node of order) {
+    if (wanted.has(node) || (flows(node) && node.inputs.some((input) => onPath.has(input)))) onPath.add(node);
+  }
+  const cotangents = new Map<Node, Node>();
+  const accumulate = (node: Node, g: Node) => {
+    const sum = cotangents.get(node);
+    cotangents.set(node, sum ? add(sum, g) : g);
+  };
+  outputs.forEach((output, i) => {
+    accumulate(output, seeds[i]!);
+  });
+  for (const node of order.reverse()) {
+    const g = cotangents.get(node);
+    if (!g || !onPath.has(node)) continue;
+    vjp(g, node).forEach((contribution, i) => {
+      const input = node.inputs[i]!;
+      if (contribution && onPath.has(input)) accumulate(input, contribution);
+    });
+  }
+  return inputs.map((input) => cotangents.get(input) ?? zeros(input));
+}
+
+function flows(node: Node): boolean {
+  return isFloat(node.dtype) && !(node.operation.kind === "identity" && node.operation.stops);
+}

@@ -1,0 +1,160 @@
+import type { DType } from "../base/dtype.ts";
+import { numel, type Shape } from "../base/shape.ts";
+
+/** The values of a settled node; what it holds is the runtime's business. */
+export interface Storage {
+  readonly bytes: number;
+}
+
+export type ReduceName = "sum" | "prod" | "max" | "min";
+
+/** Every kind of vertex. Elementwise operations are one kind whose row (`ScalarOp`) says the rest. */
+export type Operation =
+  // Leaves.
+  // Rank 0; booleans are 0 and 1. A lifted constant is passed to programs when they run; any other is written
+  // into their code.
+  | { readonly kind: "constant"; readonly value: number; readonly lifted: boolean }
+  | { readonly kind: "input"; readonly index: number } // argument of a traced function
+  | { readonly kind: "buffer"; readonly storage: Storage } // settled
+  | { readonly kind: "hostNumber"; readonly index: number } // passed to a program when it runs
+  | { readonly kind: "iota"; readonly axis: number } // int32 index along an axis
+  // One element from the elements at the same place.
+  | { readonly kind: "scalar"; readonly op: ScalarOp }
+  | { readonly kind: "cast" } // to the node's dtype
+  | { readonly kind: "identity"; readonly stops: boolean } // passes the cotangent on, or stops it
+  // Movement: an output index maps to an input index.
+  | { readonly kind: "reshape" }
+  | { readonly kind: "expand" } // to the node's shape; only lengths 1 stretch
+  | { readonly kind: "permute"; readonly axes: readonly number[] }
+  | { readonly kind: "flip"; readonly axes: readonly number[] }
+  | { readonly kind: "slice"; readonly start: readonly number[]; readonly step: readonly number[] }
+  | { readonly kind: "pad"; readonly before: readonly number[]; readonly value: number }
+  // One element from many.
+  | { readonly kind: "reduce"; readonly name: ReduceName; readonly axes: readonly number[] } // drops the axes
+  | { readonly kind: "matmul" } // [...batch, m, k] x [...batch, k, n]
+  | { readonly kind: "cumsum"; readonly axis: number }
+  // Indexed by data: inputs x, index (int32, shape of the output along every axis).
+  | { readonly kind: "gather"; readonly axis: number }
+  // Inputs x, index, source: x with source added at index, along one axis.
+  | { readonly kind: "scatterAdd"; readonly axis: number };
+
+export type Kind = Operation["kind"];
+
+/** An immutable vertex of the graph. Only `settle` changes one. */
+export interface Node {
+  readonly id: number;
+  readonly operation: Operation;
+  readonly inputs: readonly Node[];
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** What elementwise functions take: a node, or a literal that takes the dtype of the others. */
+export type Operand = Node | number;
+
+/** Which dtypes an operation takes and which it gives. */
+export type TypeRule =
+  | "float" // floats to the same
+  | "numeric" // floats and integers to the same
+  | "any" // anything to the same
+  | "bits" // integers and bool to the same
+  | "compare" // two of a kind to bool
+  | "test" // one float to bool
+  | "select"; // bool, x, x to the dtype of x
+
+/**
+ * A row of the table of elementwise operations: all that Lorantz knows of one. The code of a dialect may be
+ * left out: in JavaScript `evaluate` is called, in WGSL the function of the operation's own name.
+ */
+export interface ScalarRow {
+  readonly name: string;
+  readonly arity: number;
+  readonly types: TypeRule;
+  /** Float64 arithmetic; the result is rounded to the dtype by the caller. Booleans are 0 and 1. */
+  readonly evaluate: (x: number, y: number, z: number, dtype: DType) => number;
+  /** JavaScript for rounded arguments; rounding of the result is added. */
+  readonly js?: (args: readonly string[], dtype: DType) => string;
+  readonly wgsl?: (args: readonly string[], dtype: DType) => string;
+  /**
+   * Largest error of the float32 implementations in units in the last place, on the range where the tests
+   * draw their arguments; 0 means correctly rounded everywhere.
+   */
+  readonly ulp: number;
+  /** Rough cost in additions; it decides what is computed again rather than stored. */
+  readonly cost?: number;
+  /** Vector-Jacobian product: one cotangent for each argument, undefined where there is none. */
+  readonly vjp?: (g: Node, y: Node, args: readonly Node[]) => readonly (Node | undefined)[];
+}
+
+/** A row that is also the function that builds the node: broadcasts, takes literals, checks dtypes. */
+export interface ScalarOp {
+  (...args: readonly Operand[]): Node;
+  readonly row: ScalarRow;
+}
+
+let nextId = 0;
+
+export function makeNode(operation: Operation, inputs: readonly Node[], shape: Shape, dtype: DType): Node {
+  return { id: nextId++, operation, inputs, shape, dtype };
+}
+
+/** The id that the next node will get: nodes below it existed before. */
+export function nodeCount(): number {
+  return nextId;
+}
+
+/** The node becomes a leaf that holds its values, and forgets how they were made. */
+export function settle(node: Node, leaf: Extract<Operation, { kind: "buffer" | "constant" }>): void {
+  const settled = node as { operation: Operation; inputs: readonly Node[] };
+  settled.operation = leaf;
+  settled.inputs = [];
+}
+
+export function constant(value: number, dtype: DType, lifted = false): Node {
+  return makeNode({ kind: "constant", value, lifted }, [], [], dtype);
+}
+
+/** A number that takes the dtype of what it meets. */
+export function literal(value: number, lifted = false): Node {
+  return constant(value, "number", lifted);
+}
+
+/** int32, counting along `axis`. */
+export function iota(shape: Shape, axis: number): Node {
+  return makeNode({ kind: "iota", axis }, [], shape, "int32");
+}
+
+/** Known on the host before a program runs: numbers, and comparisons of numbers. */
+export function isHost(node: Node): boolean {
+  if (node.dtype === "number") return true;
+  if (node.operation.kind === "constant") return true;
+  return node.dtype === "bool" && node.operation.kind === "scalar" && node.inputs.every(isHost);
+}
+
+export function elements(node: Node): number {
+  return numel(node.shape);
+}
+
+/** Every node that the roots depend on, inputs before users. Iterative: graphs may be deep. */
+export function topological(roots: readonly Node[], descend: (node: Node) => boolean = () => true): Node[] {
+  const order: Node[] = [];
+  const state = new Map<Node, "open" | "done">();
+  const stack: Node[] = [];
+  for (const root of roots) {
+    stack.push(root);
+    while (stack.length > 0) {
+      const node = stack[stack.length - 1]!;
+      if (state.get(node) === undefined) {
+        state.set(node, "open");
+        if (descend(node)) for (const input of node.inputs) if (!state.has(input)) stack.push(input);
+        continue;
+      }
+      stack.pop();
+      if (state.get(node) === "open") {
+        state.set(node, "done");
+        order.push(node);
+      }
+    }
+  }
+  return order;
+}

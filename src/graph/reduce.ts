@@ -1,0 +1,34 @@
+import { DTypeError } from "../base/errors.ts";
+import { describe } from "../base/shape.ts";
+import { makeNode, type Node, type ReduceName } from "./node.ts";
+
+// Constructors of nodes that make one element from many, or are indexed by data.
+
+/** Reduces sorted `axes` away. */
+export function reduce(name: ReduceName, x: Node, axes: readonly number[]): Node {
+  if (x.dtype === "bool") throw new DTypeError(`${name}: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
+  if (axes.length === 0) return x;
+  const shape = x.shape.filter((_, axis) => !axes.includes(axis));
+  return makeNode({ kind: "reduce", name, axes }, [x], shape, x.dtype);
+}
+
+/** `[...batch, m, k] x [...batch, k, n]`: batch shapes and dtypes are equal. */
+export function matmul(a: Node, b: Node): Node {
+  const shape = [...a.shape.slice(0, -1), b.shape[b.shape.length - 1]!];
+  return makeNode({ kind: "matmul" }, [a, b], shape, a.dtype);
+}
+
+/** Running sums along `axis`. */
+export function cumsum(x: Node, axis: number): Node {
+  return makeNode({ kind: "cumsum", axis }, [x], x.shape, x.dtype);
+}
+
+/** `out[i.., j, k..] = x[i.., index[i.., j, k..], k..]`; other axes of both have equal lengths. */
+export function gather(x: Node, index: Node, axis: number): Node {
+  return makeNode({ kind: "gather", axis }, [x, index], index.shape, x.dtype);
+}
+
+/** x with `source` added at `index` along `axis`, in the order of the source; other axes have equal lengths. */
+export function scatterAdd(x: Node, index: Node, source: Node, axis: number): Node {
+  return makeNode({ kind: "scatterAdd", axis }, [x, index, source], x.shape, x.dtype);
+}

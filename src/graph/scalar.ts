@@ -1,0 +1,82 @@
+import { coerce, type DType, isFloat, isInteger } from "../base/dtype.ts";
+import { DTypeError } from "../base/errors.ts";
+import { broadcastShapes, describe } from "../base/shape.ts";
+import { expand } from "./movement.ts";
+import { constant, literal, makeNode, type Node, type Operand, type ScalarOp, type ScalarRow, type TypeRule } from "./node.ts";
+
+/** All rows by name, for printers, evaluators and tests. */
+export const scalarOps = new Map<string, ScalarOp>();
+
+export function scalarOp(row: ScalarRow): ScalarOp {
+  const op: ScalarOp = Object.assign((...args: readonly Operand[]) => apply(op, args), { row });
+  scalarOps.set(row.name, op);
+  return op;
+}
+
+function apply(op: ScalarOp, operands: readonly Operand[]): Node {
+  const { name, types } = op.row;
+  const given = operands.map((operand) => (typeof operand === "number" ? literal(operand) : operand));
+  const first = types === "select" ? 1 : 0;
+  const dtype = given.slice(first).find((arg) => arg.dtype !== "number")?.dtype ?? "number";
+  const args = given.map((arg, i) => (i >= first && arg.dtype === "number" ? cast(arg, dtype) : arg));
+  checkTypes(name, types, args, first, dtype);
+  const result = types === "compare" || types === "test" ? "bool" : dtype;
+  const folded = foldConstants(op.row, args, dtype, result);
+  if (folded) return folded;
+  let shape = args[0]!.shape;
+  for (const arg of args) shape = broadcastShapes(name, shape, arg.shape);
+  return makeNode(
+    { kind: "scalar", op },
+    args.map((arg) => expand(arg, shape, name)),
+    shape,
+    result,
+  );
+}
+
+/** Host numbers and integers are computed at once; floats are left to the device's arithmetic. */
+function foldConstants(row: ScalarRow, args: readonly Node[], dtype: DType, result: DType): Node | undefined {
+  if (dtype !== "number" && isFloat(dtype)) return undefined;
+  const values: number[] = [];
+  let lifted = false;
+  for (const { operation } of args) {
+    if (operation.kind !== "constant") return undefined;
+    values.push(operation.value);
+    lifted ||= operation.lifted;
+  }
+  const [x = 0, y = 0, z = 0] = values;
+  return constant(coerce(row.evaluate(x, y, z, dtype), result), result, lifted);
+}
+
+function checkTypes(name: string, types: TypeRule, args: readonly Node[], first: number, dtype: DType): void {
+  const given = args.map(describe).join(", ");
+  if (args.slice(first).some((arg) => arg.dtype !== dtype)) {
+    throw new DTypeError(`${name}: operands have different dtypes: ${given}. Cast one of them with .astype(...).`);
+  }
+  if (types === "select" && args[0]!.dtype !== "bool") {
+    throw new DTypeError(`${name}: the condition must be bool; given ${given}. Compare it with something first.`);
+  }
+  if ((types === "float" || types === "test") && !isFloat(dtype)) {
+    throw new DTypeError(`${name}: takes floats; given ${given}. Cast with .astype("float32").`);
+  }
+  if (types === "numeric" && dtype === "bool") {
+    throw new DTypeError(`${name}: takes numbers; given ${given}. Cast with .astype("float32") or .astype("int32").`);
+  }
+  if (types === "bits" && dtype !== "bool" && !isInteger(dtype)) {
+    throw new DTypeError(`${name}: takes integers or bool; given ${given}.`);
+  }
+}
+
+/** Converts to `dtype`; floats to integers truncate, anything to bool asks whether it is not 0. */
+export function cast(x: Node, dtype: DType): Node {
+  if (x.dtype === dtype) return x;
+  if (dtype === "number") {
+    throw new DTypeError(`cast: ${describe(x)} cannot become a host number without being read. Use await .item().`);
+  }
+  if (x.operation.kind === "constant" && x.shape.length === 0) {
+    const { value, lifted } = x.operation;
+    // Floats keep their float64 value: it is rounded once, where it is used.
+    const whole = isInteger(dtype) ? Math.trunc(value) : value;
+    return constant(isFloat(dtype) ? value : coerce(whole, dtype), dtype, lifted);
+  }
+  return makeNode({ kind: "cast" }, [x], x.shape, dtype);
+}

@@ -1,0 +1,125 @@
+import { internal } from "../base/errors.ts";
+import { numel, type Shape } from "../base/shape.ts";
+import { div, eq, mul, where } from "./elementwise.ts";
+import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
+import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
+import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
+import { cast } from "./scalar.ts";
+
+type Of<K extends Kind> = Extract<Operation, { kind: K }>;
+
+/** Cotangents of the inputs of `node`, given the cotangent `g` of its output; written in graph operations. */
+type Rule<K extends Kind> = (g: Node, node: Node, operation: Of<K>) => readonly (Node | undefined)[];
+
+const leaf = () => [];
+
+const rules: { readonly [K in Kind]: Rule<K> } = {
+  constant: leaf,
+  input: leaf,
+  buffer: leaf,
+  hostNumber: leaf,
+  iota: leaf,
+  identity: (g, _, { stops }) => (stops ? [] : [g]),
+  scalar: (g, node, { op }) => {
+    if (op.row.vjp) return op.row.vjp(g, node, node.inputs);
+    return [];
+  },
+  cast: (g, { inputs: [x] }) => [cast(g, x!.dtype)],
+  reshape: (g, { inputs: [x] }) => [reshape(g, x!.shape)],
+  expand: (g, { inputs: [x] }) => {
+    const axes = stretched(x!.shape, g.shape);
+    return [reshape(reduce("sum", g, axes), x!.shape)];
+  },
+  permute: (g, _, { axes }) => [permute(g, axes.map((_, axis) => axes.indexOf(axis)))],
+  flip: (g, _, { axes }) => [flip(g, axes)],
+  slice: (g, { inputs: [x] }, { start, step }) => [unslice(g, start, step, x!.shape)],
+  pad: (g, { inputs: [x] }, { before }) => [slice(g, before, x!.shape)],
+  reduce: (g, node, { name, axes }) => [reduceRule(g, node, name, axes)],
+  // C = A B: dA = dC B^T, dB = A^T dC.
+  matmul: (g, { inputs: [a, b] }) => [matmul(g, swapped(b!)), matmul(swapped(a!), g)],
+  // y_i = sum of x_j for j <= i, so the cotangent of x_j is the sum of g_i for i >= j.
+  cumsum: (g, _, { axis }) => [flip(cumsum(flip(g, [axis]), axis), [axis])],
+  gather: (g, { inputs: [x, index] }, { axis }) => [scatterAdd(zeros(x!), index!, g, axis), undefined],
+  scatterAdd: (g, { inputs: [, index] }, { axis }) => [g, undefined, gather(g, index!, axis)],
+};
+
+/** Cotangents of the inputs of `node`; undefined or missing where nothing flows. */
+export function vjp(g: Node, node: Node): readonly (Node | undefined)[] {
+  const { operation } = node;
+  // The rule of a kind takes operations of that kind; TypeScript does not see that both are the same one.
+  return (rules[operation.kind] as Rule<Kind>)(g, node, operation);
+}
+
+export function zeros(like: { readonly shape: Shape; readonly dtype: Node["dtype"] }): Node {
+  return expand(constant(0, like.dtype), like.shape);
+}
+
+function swapped(x: Node): Node {
+  return transpose(x, x.shape.length - 2, x.shape.length - 1);
+}
+
+/** The axes along which `from` was stretched to `to`. */
+function stretched(from: Shape, to: Shape): number[] {
+  return to.flatMap((length, axis) => (from[axis] !== length ? [axis] : []));
+}
+
+/** Restores reduced axes with length 1 and stretches them. */
+function spread(x: Node, axes: readonly number[], shape: Shape): Node {
+  return expand(reshape(x, shape.map((length, axis) => (axes.includes(axis) ? 1 : length))), shape);
+}
+
+function reduceRule(g: Node, node: Node, name: Of<"reduce">["name"], axes: readonly number[]): Node {
+  const x = node.inputs[0]!;
+  const spreadG = spread(g, axes, x.shape);
+  switch (name) {
+    case "sum":
+      return spreadG;
+    case "prod":
+      return mul(spreadG, productOfOthers(x, axes));
+    case "max":
+    case "min": {
+      // Tied extremes share evenly.
+      const tied = cast(eq(x, spread(node, axes, x.shape)), x.dtype);
+      return mul(spreadG, div(tied, spread(reduce("sum", tied, axes), axes, x.shape)));
+    }
+    default:
+      return name satisfies never;
+  }
+}
+
+/**
+ * For each element the product of the others along `axes`: exact at zeros, where dividing the whole product
+ * is not. It takes n multiplications per element, without storing the n x n factors.
+ */
+function productOfOthers(x: Node, axes: readonly number[]): Node {
+  const kept = x.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
+  const order = [...kept, ...axes];
+  const n = numel(axes.map((axis) => x.shape[axis]!));
+  const outer = kept.map((axis) => x.shape[axis]!);
+  const flat = reshape(permute(x, order), [...outer, 1, n]);
+  const square = [...outer, n, n];
+  const self = eq(iota(square, outer.length), iota(square, outer.length + 1));
+  const others = reduce("prod", where(self, 1, expand(flat, square)), [outer.length + 1]);
+  const back = order.map((_, axis) => order.indexOf(axis));
+  return permute(reshape(others, order.map((axis) => x.shape[axis]!)), back);
+}
+
+/** Puts the elements of `g` back at `start + i * step` of a tensor of zeros. */
+function unslice(g: Node, start: readonly number[], step: readonly number[], shape: Shape): Node {
+  let x = g;
+  for (let axis = 0; axis < shape.length; axis++) {
+    const s = step[axis]!;
+    if (s === 1) continue;
+    // [n] -> [n, 1] -> [n, s] -> [n s]: s - 1 zeros after each element.
+    const lengths = x.shape;
+    const split = [...lengths.slice(0, axis + 1), 1, ...lengths.slice(axis + 1)];
+    const none = split.map(() => 0);
+    x = pad(reshape(x, split), none, none.map((_, i) => (i === axis + 1 ? s - 1 : 0)));
+    x = reshape(x, lengths.map((length, i) => (i === axis ? length * s : length)));
+  }
+  const room = shape.map((length, axis) => length - start[axis]!);
+  const fits = x.shape.map((length, axis) => Math.min(length, room[axis]!));
+  if (fits.some((length) => length < 0)) internal(`unslice of [${g.shape}] into [${shape}]`);
+  x = slice(x, fits.map(() => 0), fits);
+  return pad(x, start, fits.map((length, axis) => room[axis]! - length));
+}

@@ -1,0 +1,175 @@
+import type { Backend, DeviceBuffer, Executable } from "../backend/backend.ts";
+import type { HostArray } from "../base/dtype.ts";
+import { DeviceError, DisposedError } from "../base/errors.ts";
+import type { Program } from "../compile/program.ts";
+
+/** A loaded program, and how many times its graph was lowered: 1, unless the cache was cleared. */
+export interface Loaded {
+  readonly program: Program;
+  readonly executable: Executable;
+}
+
+/**
+ * A backend with the bookkeeping around it: which buffers are alive, spare buffers for reuse, loaded programs,
+ * and the bounds that keep lazy evaluation from running away. Made by `init`.
+ */
+export class Device {
+  readonly backend: Backend;
+  /** Live tensors may hold this many bytes before old ones are collected by force; then it is an error. */
+  readonly maxBytes: number;
+  readonly #programs = new Map<string, Promise<Loaded>>();
+  readonly #spare = new Map<number, DeviceBuffer[]>();
+  readonly #collected: FinalizationRegistry<DeviceBuffer>;
+  #liveBytes = 0;
+  #spareBytes = 0;
+  #lost: string | undefined;
+  #disposed = false;
+  #submitted = 0;
+
+  constructor(backend: Backend, maxBytes: number) {
+    this.backend = backend;
+    this.maxBytes = maxBytes;
+    this.#collected = new FinalizationRegistry((buffer) => this.free(buffer));
+    void backend.lost.then((reason) => {
+      this.#lost = reason;
+    });
+  }
+
+  get name(): "cpu" | "webgpu" {
+    return this.backend.name;
+  }
+
+  get description(): string {
+    return this.backend.description;
+  }
+
+  /** Bytes held by tensors; intermediates of programs and spare buffers not counted. */
+  get liveBytes(): number {
+    return this.#liveBytes;
+  }
+
+  allocate(bytes: number): DeviceBuffer {
+    this.check();
+    const size = Math.max(bytes, 4);
+    const spare = this.#spare.get(size)?.pop();
+    this.#liveBytes += size;
+    if (spare) {
+      this.#spareBytes -= size;
+      return spare;
+    }
+    return this.backend.allocate(size);
+  }
+
+  /** Takes a buffer back, to be handed out again. */
+  free(buffer: DeviceBuffer): void {
+    if (this.#disposed) return;
+    this.#liveBytes -= buffer.bytes;
+    if (this.#spareBytes + buffer.bytes > this.maxBytes / 4) {
+      this.backend.free(buffer);
+      return;
+    }
+    this.#spareBytes += buffer.bytes;
+    const list = this.#spare.get(buffer.bytes);
+    if (list) list.push(buffer);
+    else this.#spare.set(buffer.bytes, [buffer]);
+  }
+
+  /** Frees the buffer when `storage` is collected, unless it is forgotten before. */
+  watch(storage: object, buffer: DeviceBuffer): void {
+    this.#collected.register(storage, buffer, storage);
+  }
+
+  forget(storage: object): void {
+    this.#collected.unregister(storage);
+  }
+
+  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
+    this.check();
+    await this.backend.read(buffer, into);
+    this.#submitted = 0;
+    this.check();
+  }
+
+  /** The program of that key, made by `build` and loaded if it is new. */
+  load(key: string, build: () => Program): Promise<Loaded> {
+    this.check();
+    let loaded = this.#programs.get(key);
+    if (loaded) {
+      // Most recently used last.
+      this.#programs.delete(key);
+    } else {
+      const program = build();
+      loaded = this.backend.load(program).then((executable) => ({ program, executable }));
+      loaded.catch(() => this.#programs.delete(key));
+      if (this.#programs.size >= maxPrograms) this.#evict();
+    }
+    this.#programs.set(key, loaded);
+    return loaded;
+  }
+
+  /** How many programs are loaded. */
+  get programs(): number {
+    return this.#programs.size;
+  }
+
+  /** Called after each run: bounds the work in flight, and the bytes that wait for collection. */
+  async settle(): Promise<void> {
+    if (++this.#submitted >= maxInFlight) {
+      this.#submitted = 0;
+      await this.backend.finish();
+    }
+    if (this.#liveBytes > this.maxBytes) {
+      this.#submitted = 0;
+      await this.backend.finish();
+      await collectGarbage();
+      if (this.#liveBytes > this.maxBytes) {
+        throw new DeviceError(
+          `${this.name}: live tensors hold ${this.#liveBytes} bytes, more than the budget of ${this.maxBytes}. ` +
+            "Donate what a step replaces, dispose of large results, or raise init({ maxBytes }).",
+        );
+      }
+    }
+  }
+
+  check(): void {
+    if (this.#disposed) throw new DisposedError(`${this.name}: the device was disposed. Call init() for a new one.`);
+    if (this.#lost !== undefined) throw new DeviceError(`${this.name}: the device was lost: ${this.#lost}. Dispose of it and call init() again; tensors on it are gone.`);
+  }
+
+  /** Releases the device and all its buffers; a process that used WebGPU can then exit. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const loaded of this.#programs.values()) void loaded.then(({ executable }) => executable.dispose(), () => {});
+    this.backend.dispose();
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #evict(): void {
+    const [key, oldest] = this.#programs.entries().next().value!;
+    this.#programs.delete(key);
+    void oldest.then(({ executable }) => executable.dispose(), () => {});
+  }
+}
+
+/** Programs kept loaded; the least recently used goes first. */
+const maxPrograms = 512;
+
+/** Submits in flight before the host waits for the device. */
+const maxInFlight = 64;
+
+/** Lets finalisers run; where the platform has a way to collect garbage now, uses it. */
+async function collectGarbage(): Promise<void> {
+  const { gc } = globalThis as { gc?: () => void };
+  for (let round = 0; round < 3; round++) {
+    gc?.();
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}

@@ -1,0 +1,47 @@
+import type { Backend } from "../backend/backend.ts";
+import { CpuBackend } from "../backend/cpu/backend.ts";
+import { openWebGpu } from "../backend/webgpu/backend.ts";
+import { DeviceError, ValueError } from "../base/errors.ts";
+import { Device } from "./device.ts";
+
+export interface InitOptions {
+  /** Force a backend; by default WebGPU if there is an adapter, else CPU. */
+  readonly backend?: "cpu" | "webgpu";
+  /** Bytes that live tensors may hold on the device. Default 4 GiB. */
+  readonly maxBytes?: number;
+}
+
+let current: Device | undefined;
+
+/**
+ * Opens a device and makes it the default: WebGPU if there is an adapter, else CPU, or the one asked for. It
+ * never changes afterwards. `device.name` and `device.description` say which.
+ *
+ * @throws DeviceError when WebGPU is asked for and cannot be had, with the reason.
+ * @example
+ * using device = await init();
+ */
+export async function init({ backend, maxBytes = 4 * 2 ** 30 }: InitOptions = {}): Promise<Device> {
+  if (backend !== undefined && backend !== "cpu" && backend !== "webgpu") {
+    throw new ValueError(`init: backend is ${String(backend)}; it is "cpu", "webgpu" or left out.`);
+  }
+  if (!(maxBytes > 0)) throw new ValueError(`init: maxBytes is ${maxBytes}; it is a number of bytes > 0.`);
+  current = new Device(await open(backend), maxBytes);
+  return current;
+}
+
+async function open(backend: InitOptions["backend"]): Promise<Backend> {
+  if (backend === "cpu") return new CpuBackend();
+  const found = await openWebGpu();
+  if (!("reason" in found)) return found;
+  if (backend === "webgpu") {
+    throw new DeviceError(`init: WebGPU was asked for and cannot be had: ${found.reason}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`);
+  }
+  return new CpuBackend();
+}
+
+/** The device of the latest `init`. */
+export function defaultDevice(): Device {
+  if (!current || current.disposed) throw new DeviceError("no device is open. Call `await init()` first, once, before asking for values.");
+  return current;
+}

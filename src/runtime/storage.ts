@@ -1,0 +1,103 @@
+import type { DeviceBuffer } from "../backend/backend.ts";
+import { bytesPerElement, type DType, type HostArray, hostArray } from "../base/dtype.ts";
+import { DeviceError, DisposedError, internal } from "../base/errors.ts";
+import type { Shape } from "../base/shape.ts";
+import { makeNode, type Node, type Storage } from "../graph/node.ts";
+import type { Device } from "./device.ts";
+
+/**
+ * The values of a settled node: on the host until a program on some device wants them, then on that device,
+ * and read back when asked for. Freed when donated, disposed or collected.
+ */
+export class TensorStorage implements Storage {
+  readonly dtype: DType;
+  readonly length: number;
+  #host: HostArray | undefined;
+  #device: Device | undefined;
+  #buffer: DeviceBuffer | undefined;
+  #gone: string | undefined;
+
+  constructor(dtype: DType, length: number, values: HostArray | { readonly device: Device; readonly buffer: DeviceBuffer }) {
+    this.dtype = dtype;
+    this.length = length;
+    if (ArrayBuffer.isView(values)) this.#host = values;
+    else this.#hold(values.device, values.buffer);
+  }
+
+  get bytes(): number {
+    return this.length * bytesPerElement(this.dtype);
+  }
+
+  /** The buffer on `device`; host values are uploaded the first time. */
+  on(device: Device): DeviceBuffer {
+    this.check();
+    if (this.#buffer) {
+      if (this.#device !== device) {
+        throw new DeviceError(
+          `a tensor lives on ${this.#device?.backend.name} and is used on ${device.backend.name}. Copy it with tensor(await x.data(), { shape: x.shape }).`,
+        );
+      }
+      return this.#buffer;
+    }
+    const buffer = device.allocate(this.bytes);
+    device.backend.write(buffer, this.#host ?? internal("storage without values"));
+    this.#hold(device, buffer);
+    return buffer;
+  }
+
+  /** The device that holds the values, or undefined while they are on the host. */
+  get device(): Device | undefined {
+    return this.#device;
+  }
+
+  /** A copy of the values. */
+  async read(): Promise<HostArray> {
+    this.check();
+    if (this.#host) return this.#host.slice();
+    const values = hostArray(this.dtype, this.length);
+    if (this.length > 0) await this.#device!.read(this.#buffer!, values);
+    return values;
+  }
+
+  /** Gives the buffer away: its owner may overwrite it. */
+  take(device: Device, reason: string): DeviceBuffer {
+    const buffer = this.on(device);
+    device.forget(this);
+    this.#buffer = undefined;
+    this.#host = undefined;
+    this.#gone = reason;
+    return buffer;
+  }
+
+  dispose(): void {
+    if (this.#buffer) {
+      this.#device!.forget(this);
+      this.#device!.free(this.#buffer);
+    }
+    this.#buffer = undefined;
+    this.#host = undefined;
+    this.#gone ??= "disposed";
+  }
+
+  check(): void {
+    if (this.#gone) throw new DisposedError(`the tensor was ${this.#gone}; its values are gone. Keep the tensor that came back instead, or do not donate it.`);
+  }
+
+  #hold(device: Device, buffer: DeviceBuffer): void {
+    this.#device = device;
+    this.#buffer = buffer;
+    this.#host = undefined;
+    device.watch(this, buffer);
+  }
+}
+
+export function storageOf(node: Node): TensorStorage {
+  const { operation } = node;
+  if (operation.kind !== "buffer" || !(operation.storage instanceof TensorStorage)) internal("the node is not settled");
+  return operation.storage;
+}
+
+/** A settled node of values that are on the host. */
+export function hostNode(values: HostArray, shape: Shape, dtype: DType): Node {
+  return makeNode({ kind: "buffer", storage: new TensorStorage(dtype, values.length, values) }, [], shape, dtype);
+}

@@ -1,0 +1,77 @@
+import { ShapeError, ValueError } from "../base/errors.ts";
+import { backward } from "../graph/grad.ts";
+import { constant, makeNode, type Node } from "../graph/node.ts";
+import { expand } from "../graph/movement.ts";
+import { Tensor } from "./tensor.ts";
+import { checkFloats, isTensor, leaves, map } from "./tree.ts";
+
+/**
+ * The value of `f` and its gradient with respect to the first argument, a tree of float tensors. `f` returns a
+ * scalar, or `[scalar, aux]` with whatever else is to be kept. Graph in, graph out: gradients can be
+ * differentiated again, and what is not in the first argument costs nothing.
+ *
+ * @throws ShapeError if the value is not a scalar; DTypeError if a leaf of the first argument is not float.
+ * @example
+ * const [loss, gradient] = valueAndGrad((w: Tensor) => w.square().sum())(tensor([1, 2, 3]));
+ * await gradient.toArray(); // [2, 4, 6]
+ */
+export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor | readonly [Tensor, unknown]>(
+  f: (params: P, ...rest: A) => V,
+): (params: P, ...rest: A) => [value: V, gradient: P] {
+  return (params, ...rest) => {
+    checkFloats("grad", params);
+    const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
+    const value = f(fresh, ...rest);
+    const loss = isTensor(value) ? value : value?.[0];
+    if (!isTensor(loss)) throw new ValueError("grad: the function must return a scalar tensor, or [scalar, aux].");
+    if (loss.size !== 1 || loss.rank !== 0) throw new ShapeError(`grad: the function returned ${loss}; a gradient is of a scalar. Sum or average it.`);
+    const nodes = leaves(fresh).map((leaf) => leaf.node);
+    const gradients = backward([loss.node], [constant(1, loss.dtype)], nodes);
+    let at = 0;
+    return [value, map(params, () => new Tensor(gradients[at++]!))];
+  };
+}
+
+/**
+ * The gradient of a scalar function with respect to its first argument, a tree of float tensors.
+ *
+ * @example
+ * const third = grad((x: Tensor) => grad((x: Tensor) => x.pow(3).sum())(x).sum()); // 6 x
+ */
+export function grad<P, A extends readonly unknown[]>(f: (params: P, ...rest: A) => Tensor): (params: P, ...rest: A) => P {
+  const both = valueAndGrad(f);
+  return (params, ...rest) => both(params, ...rest)[1];
+}
+
+/**
+ * The vector-Jacobian product: outputs of `f` and a function from cotangents of the outputs to cotangents of
+ * the inputs.
+ *
+ * @example
+ * const [y, pull] = vjp((x: Tensor) => x.square(), x);
+ * pull(onesLike(y)); // 2 x
+ */
+export function vjp<P, V>(f: (params: P) => V, params: P): [outputs: V, pull: (cotangents: V) => P] {
+  checkFloats("vjp", params);
+  const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
+  const outputs = f(fresh);
+  return [
+    outputs,
+    (cotangents) => {
+      const [from, seeds] = [leaves(outputs), leaves(cotangents)];
+      if (from.length !== seeds.length) throw new ValueError(`vjp: ${seeds.length} cotangents for ${from.length} outputs; give one for each.`);
+      const gradients = backward(
+        from.map((leaf) => leaf.node),
+        seeds.map((seed, i) => expand(seed.node, from[i]!.shape, "vjp")),
+        leaves(fresh).map((leaf) => leaf.node),
+      );
+      let at = 0;
+      return map(params, () => new Tensor(gradients[at++]!));
+    },
+  ];
+}
+
+/** Another vertex of the same value, so that only uses of the argument count, not of a tensor it came from. */
+function alias(x: Node): Node {
+  return makeNode({ kind: "identity", stops: false }, [x], x.shape, x.dtype);
+}

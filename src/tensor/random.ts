@@ -1,0 +1,174 @@
+import { ValueError } from "../base/errors.ts";
+import { checkShape, numel, type Shape } from "../base/shape.ts";
+import { add, bitwiseAnd, bitwiseOr, bitwiseXor, leftShift, lt, mul, neg, rightShift, sub, where } from "../graph/elementwise.ts";
+import { expand, reshape } from "../graph/movement.ts";
+import { constant, iota, type Node } from "../graph/node.ts";
+import { gather } from "../graph/reduce.ts";
+import { cast } from "../graph/scalar.ts";
+import { hostNode } from "../runtime/storage.ts";
+import { Tensor } from "./tensor.ts";
+
+/**
+ * Counter-based random numbers: Threefry-2x32 with 20 rounds (Salmon et al. 2011, "Parallel random numbers: as
+ * easy as 1, 2, 3"). A key is a place in a tree of streams; element i of a draw is a function of key and i
+ * alone. All arithmetic is on integers, so that every backend draws the same bits, normal numbers too.
+ */
+export class Key {
+  /** @internal Two uint32 words. */
+  readonly words: readonly [Node, Node];
+
+  /** @internal */
+  constructor(words: readonly [Node, Node]) {
+    this.words = words;
+  }
+
+  /**
+   * The key of a purpose, a parameter path or a step below this one. A number may change from step to step
+   * without anything being compiled again.
+   *
+   * @example
+   * random.key(0).fold("dropout").fold("layers.0").fold(step)
+   */
+  fold(data: string | number | Tensor<"number">): Key {
+    const word = typeof data === "string" ? constant(hash(data), "uint32", true) : whole(data);
+    // Names and numbers are told apart by the second counter word, so that "1" and 1 differ.
+    return new Key(threefry(this.words, [word, constant(typeof data === "string" ? 1 : 2, "uint32")]));
+  }
+}
+
+/** The root key of a seed, an integer from 0 to 2^32 - 1. */
+export function key(seed: number): Key {
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw new ValueError(`random.key: seed ${seed} is not an integer from 0 to 2^32 - 1.`);
+  return new Key([constant(seed, "uint32", true), constant(0, "uint32")]);
+}
+
+/** uint32 numbers of which every bit is random. */
+export function bits(key: Key, shape: Shape): Tensor<"uint32"> {
+  checkShape("random.bits", shape);
+  return new Tensor(draw(key, shape));
+}
+
+export interface UniformOptions {
+  readonly min?: number;
+  readonly max?: number;
+}
+
+/** float32 numbers spread evenly over [min, max): multiples of (max - min) / 2^24. */
+export function uniform(key: Key, shape: Shape, { min = 0, max = 1 }: UniformOptions = {}): Tensor<"float32"> {
+  const unit = mul(cast(rightShift(draw(key, shape), 8), "float32"), 2 ** -24);
+  return new Tensor(min === 0 && max === 1 ? unit : add(mul(unit, max - min), min));
+}
+
+/** True with probability `p`. */
+export function bernoulli(key: Key, p: number, shape: Shape): Tensor<"bool"> {
+  if (!(p >= 0 && p <= 1)) throw new ValueError(`random.bernoulli: p is ${p}; it is a probability from 0 to 1.`);
+  return new Tensor(lt(uniform(key, shape).node, p));
+}
+
+export interface NormalOptions {
+  readonly mean?: number;
+  readonly std?: number;
+}
+
+/**
+ * float32 numbers of the normal distribution: the quantile function at 32 random bits, by a table with linear
+ * interpolation in integers (error below 2e-6, values up to 6.2).
+ */
+export function normal(key: Key, shape: Shape, { mean = 0, std = 1 }: NormalOptions = {}): Tensor<"float32"> {
+  const random = draw(key, shape);
+  // Shift the lower 31 bits up until the highest is set: the octave of the tail probability.
+  let m = leftShift(random, 1);
+  let octave: Node = constant(quantileOctaves - 1, "int32");
+  for (const shift of [16, 8, 4, 2, 1]) {
+    const small = lt(rightShift(m, 32 - shift), 1);
+    m = where(small, leftShift(m, shift), m);
+    octave = where(small, sub(octave, shift), octave);
+  }
+  octave = where(lt(octave, 0), 0, octave); // all 31 bits zero
+  const cell = add(mul(octave, cellsPerOctave), bitwiseAnd(cast(rightShift(m, 23), "int32"), cellsPerOctave - 1));
+  const rest = cast(bitwiseAnd(rightShift(m, 8), 0x7fff), "int32");
+  const [low, high] = [lookUp(cell), lookUp(add(cell, 1))];
+  const size = add(low, rightShift(mul(sub(high, low), rest), 15));
+  const signed = where(lt(random, 2 ** 31), size, neg(size));
+  const unit = mul(cast(signed, "float32"), 1 / quantileUnit);
+  return new Tensor(std === 1 && mean === 0 ? unit : add(mul(unit, std), mean));
+}
+
+function draw(key: Key, shape: Shape): Node {
+  checkShape("random", shape);
+  const counter = cast(iota([numel(shape)], 0), "uint32");
+  const [word] = threefry(key.words, [counter, constant(0, "uint32")]);
+  return expand(reshape(word, shape), shape);
+}
+
+function whole(data: number | Tensor<"number">): Node {
+  if (typeof data !== "number") return cast(data.node, "uint32");
+  if (!Number.isInteger(data) || data < 0 || data >= 2 ** 32) throw new ValueError(`fold: ${data} is not an integer from 0 to 2^32 - 1.`);
+  return constant(data, "uint32", true);
+}
+
+/** FNV-1a over UTF-16 units. */
+function hash(text: string): number {
+  let h = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
+  return h >>> 0;
+}
+
+const rotations = [13, 15, 26, 6, 17, 29, 16, 24] as const;
+
+function threefry([k0, k1]: readonly [Node, Node], [c0, c1]: readonly [Node, Node]): [Node, Node] {
+  const keys = [k0, k1, bitwiseXor(bitwiseXor(k0, k1), 0x1bd11bda)];
+  let x = add(c0, k0);
+  let y = add(c1, k1);
+  for (let round = 0; round < 20; round++) {
+    const turn = rotations[round % 8]!;
+    x = add(x, y);
+    y = bitwiseXor(bitwiseOr(leftShift(y, turn), rightShift(y, 32 - turn)), x);
+    if (round % 4 === 3) {
+      const group = (round + 1) / 4;
+      x = add(x, keys[group % 3]!);
+      y = add(add(y, keys[(group + 1) % 3]!), group);
+    }
+  }
+  return [x, y];
+}
+
+// The table of quantiles: entry 256 o + j holds the z with upper tail probability ((1 + j/256) 2^o + 1/2) / 2^32
+// in units of 2^-21, for o = 0 to 30.
+
+const quantileOctaves = 31;
+const cellsPerOctave = 256;
+const quantileUnit = 2 ** 21;
+
+let table: Node | undefined;
+
+function lookUp(cell: Node): Node {
+  table ??= hostNode(quantileTable(), [quantileOctaves * cellsPerOctave + 1], "int32");
+  const column = reshape(cell, [numel(cell.shape)]);
+  return reshape(gather(table, column, 0), cell.shape);
+}
+
+function quantileTable(): Int32Array {
+  return Int32Array.from({ length: quantileOctaves * cellsPerOctave + 1 }, (_, i) => {
+    const size = (1 + (i % cellsPerOctave) / cellsPerOctave) * 2 ** Math.floor(i / cellsPerOctave);
+    return Math.round(upperQuantile(Math.min((size + 0.5) / 2 ** 32, 0.5)) * quantileUnit);
+  });
+}
+
+/** z with P(Z > z) = p for p up to 1/2; relative error 1.2e-9 (the rational approximations of P. J. Acklam). */
+function upperQuantile(p: number): number {
+  const horner = (coefficients: readonly number[], x: number) => coefficients.reduce((sum, c) => sum * x + c, 0);
+  if (p < 0.02425) {
+    const q = Math.sqrt(-2 * Math.log(p));
+    return -(
+      horner([-7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734, 4.374664141464968, 2.938163982698783], q) /
+      horner([7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1], q)
+    );
+  }
+  const q = 0.5 - p;
+  const r = q * q;
+  return (
+    (q * horner([-3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2, -3.066479806614716e1, 2.506628277459239], r)) /
+    horner([-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1, -1.328068155288572e1, 1], r)
+  );
+}

@@ -1,0 +1,683 @@
+import { type DType, type FloatDType, type HostArray, isFloat } from "../base/dtype.ts";
+import { DTypeError, ShapeError } from "../base/errors.ts";
+import { broadcastShapes, describe, normalizeAxes, normalizeAxis, numel, type Shape } from "../base/shape.ts";
+import * as ops from "../graph/elementwise.ts";
+import * as movement from "../graph/movement.ts";
+import { iota, literal, makeNode, type Node } from "../graph/node.ts";
+import * as reductions from "../graph/reduce.ts";
+import { cast } from "../graph/scalar.ts";
+import { disposeNode, readNode } from "../runtime/evaluate.ts";
+
+/** A tensor, or a number that takes the tensor's dtype. */
+export type Operand<D extends DType = DType> = Tensor<D> | Tensor<"number"> | number;
+
+export type Axes = number | readonly number[] | null;
+
+export interface KeepDim {
+  /** Keep reduced axes with length 1. Default false. */
+  readonly keepdim?: boolean;
+}
+
+export interface VarianceOptions extends KeepDim {
+  /** Subtracted from the count: 1 (default) for the unbiased estimate, 0 for the biased one. */
+  readonly correction?: number;
+}
+
+/** Values at the extremes and where they first occur. */
+export interface Extremes<D extends DType> {
+  readonly values: Tensor<D>;
+  readonly indices: Tensor<"int32">;
+}
+
+/** What `toArray` gives: a number or boolean for a scalar, nested arrays otherwise. */
+export type NestedArray = number | boolean | readonly NestedArray[];
+
+const wrap = <D extends DType>(node: Node): Tensor<D> => new Tensor<D>(node);
+
+function nodeOf(operand: Operand): Node {
+  return typeof operand === "number" ? literal(operand) : operand.node;
+}
+
+/**
+ * An immutable array of numbers: a handle on a vertex of a lazy graph. Nothing is computed until values are
+ * asked for (`data`, `item`, `toArray`, `evaluate`) or a compiled function runs.
+ *
+ * Binary methods broadcast as in NumPy and take numbers, which take the tensor's dtype; two tensors must have
+ * one dtype (`DTypeError` otherwise) and shapes that broadcast (`ShapeError`). Axes count from the end when
+ * negative. Gradients are PyTorch's, at ties, zeros and NaN too.
+ *
+ * @example
+ * const x = tensor([[1, 2], [3, 4]]);
+ * await x.mul(2).sum(0).toArray(); // [8, 12]
+ */
+export class Tensor<D extends DType = DType> {
+  /** @internal */
+  readonly node: Node;
+
+  /** @internal */
+  constructor(node: Node) {
+    this.node = node;
+  }
+
+  get shape(): Shape {
+    return this.node.shape;
+  }
+
+  get dtype(): D {
+    return this.node.dtype as D; // D names the dtype the node was made with
+  }
+
+  /** Number of axes. */
+  get rank(): number {
+    return this.node.shape.length;
+  }
+
+  /** Number of elements. */
+  get size(): number {
+    return numel(this.node.shape);
+  }
+
+  toString(): string {
+    return describe(this);
+  }
+
+  // Values.
+
+  /** The values, row-major. `bool` gives a Uint32Array of 0 and 1. Computes them if need be. */
+  data(): Promise<HostArray> {
+    return readNode(this.node);
+  }
+
+  /** The value of a tensor of one element. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new ShapeError(`item: ${this} has ${this.size} elements, not one. Use .data() or .toArray().`);
+    return (await this.data())[0]!;
+  }
+
+  /** The values as nested arrays; booleans for `bool`. */
+  async toArray(): Promise<NestedArray> {
+    const data = await this.data();
+    const element = (i: number) => (this.dtype === "bool" ? data[i] !== 0 : data[i]!);
+    const build = (axis: number, offset: number, stride: number): NestedArray => {
+      if (axis === this.rank) return element(offset);
+      const length = this.shape[axis]!;
+      const inner = stride / Math.max(length, 1);
+      return Array.from({ length }, (_, i) => build(axis + 1, offset + i * inner, inner));
+    };
+    return build(0, 0, this.size);
+  }
+
+  /** Frees the values now rather than when they are collected; later use is a `DisposedError`. */
+  dispose(): void {
+    disposeNode(this.node);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  // Arithmetic.
+
+  /** x + y. */
+  add(y: Operand<D>): Tensor<D> {
+    return wrap(ops.add(this.node, nodeOf(y)));
+  }
+
+  /** x - y. */
+  sub(y: Operand<D>): Tensor<D> {
+    return wrap(ops.sub(this.node, nodeOf(y)));
+  }
+
+  /** x * y, element by element. */
+  mul(y: Operand<D>): Tensor<D> {
+    return wrap(ops.mul(this.node, nodeOf(y)));
+  }
+
+  /** x / y; floats only. */
+  div(y: Operand<D>): Tensor<D> {
+    return wrap(ops.div(this.node, nodeOf(y)));
+  }
+
+  /** x to the power y; floats only. The gradient is 0 where the exponent is 0. */
+  pow(y: Operand<D>): Tensor<D> {
+    if (y === 2) return this.square();
+    return wrap(ops.pow(this.node, nodeOf(y)));
+  }
+
+  /** The larger of x and y; NaN if either is. Ties share the gradient. */
+  maximum(y: Operand<D>): Tensor<D> {
+    return wrap(ops.maximum(this.node, nodeOf(y)));
+  }
+
+  /** The smaller of x and y; NaN if either is. Ties share the gradient. */
+  minimum(y: Operand<D>): Tensor<D> {
+    return wrap(ops.minimum(this.node, nodeOf(y)));
+  }
+
+  neg(): Tensor<D> {
+    return wrap(ops.neg(this.node));
+  }
+
+  /** x * x. */
+  square(): Tensor<D> {
+    return wrap(ops.mul(this.node, this.node));
+  }
+
+  /** 1 / x. */
+  reciprocal(): Tensor<D> {
+    return wrap(ops.div(1, this.node));
+  }
+
+  // Comparisons.
+
+  eq(y: Operand<D>): Tensor<"bool"> {
+    return wrap(ops.eq(this.node, nodeOf(y)));
+  }
+
+  ne(y: Operand<D>): Tensor<"bool"> {
+    return wrap(ops.ne(this.node, nodeOf(y)));
+  }
+
+  lt(y: Operand<D>): Tensor<"bool"> {
+    return wrap(ops.lt(this.node, nodeOf(y)));
+  }
+
+  le(y: Operand<D>): Tensor<"bool"> {
+    return wrap(ops.le(this.node, nodeOf(y)));
+  }
+
+  gt(y: Operand<D>): Tensor<"bool"> {
+    return wrap(ops.gt(this.node, nodeOf(y)));
+  }
+
+  ge(y: Operand<D>): Tensor<"bool"> {
+    return wrap(ops.ge(this.node, nodeOf(y)));
+  }
+
+  isNaN(): Tensor<"bool"> {
+    return wrap(ops.isNaN(this.node));
+  }
+
+  /** Neither infinite nor NaN. */
+  isFinite(): Tensor<"bool"> {
+    return wrap(ops.isFinite(this.node));
+  }
+
+  // Bits of integers, logic of booleans.
+
+  bitwiseAnd(y: Operand<D>): Tensor<D> {
+    return wrap(ops.bitwiseAnd(this.node, nodeOf(y)));
+  }
+
+  bitwiseOr(y: Operand<D>): Tensor<D> {
+    return wrap(ops.bitwiseOr(this.node, nodeOf(y)));
+  }
+
+  bitwiseXor(y: Operand<D>): Tensor<D> {
+    return wrap(ops.bitwiseXor(this.node, nodeOf(y)));
+  }
+
+  /** Shift by 0 to 31 bits. */
+  leftShift(y: Operand<D>): Tensor<D> {
+    return wrap(ops.leftShift(this.node, nodeOf(y)));
+  }
+
+  /** Shift by 0 to 31 bits; int32 keeps its sign. */
+  rightShift(y: Operand<D>): Tensor<D> {
+    return wrap(ops.rightShift(this.node, nodeOf(y)));
+  }
+
+  /** True where false. */
+  logicalNot(): Tensor<"bool"> {
+    return wrap(ops.bitwiseXor(cast(this.node, "bool"), 1));
+  }
+
+  // Functions of one float.
+
+  exp(): Tensor<D> {
+    return wrap(ops.exp(this.node));
+  }
+
+  /** exp(x) - 1, accurate near 0. */
+  expm1(): Tensor<D> {
+    return wrap(ops.expm1(this.node));
+  }
+
+  log(): Tensor<D> {
+    return wrap(ops.log(this.node));
+  }
+
+  log2(): Tensor<D> {
+    return wrap(ops.mul(ops.log(this.node), Math.LOG2E));
+  }
+
+  /** log(1 + x), accurate near 0. */
+  log1p(): Tensor<D> {
+    return wrap(ops.log1p(this.node));
+  }
+
+  sqrt(): Tensor<D> {
+    return wrap(ops.sqrt(this.node));
+  }
+
+  /** 1 / sqrt(x). */
+  rsqrt(): Tensor<D> {
+    return wrap(ops.div(1, ops.sqrt(this.node)));
+  }
+
+  sin(): Tensor<D> {
+    return wrap(ops.sin(this.node));
+  }
+
+  cos(): Tensor<D> {
+    return wrap(ops.cos(this.node));
+  }
+
+  tanh(): Tensor<D> {
+    return wrap(ops.tanh(this.node));
+  }
+
+  /** The error function. */
+  erf(): Tensor<D> {
+    return wrap(ops.erf(this.node));
+  }
+
+  /** Gradient 0 at 0. */
+  abs(): Tensor<D> {
+    return wrap(ops.abs(this.node));
+  }
+
+  /** -1, 0 or 1; 0 for NaN. */
+  sign(): Tensor<D> {
+    return wrap(ops.sign(this.node));
+  }
+
+  floor(): Tensor<D> {
+    return wrap(ops.floor(this.node));
+  }
+
+  ceil(): Tensor<D> {
+    return wrap(ops.ceil(this.node));
+  }
+
+  /** To the nearest integer, halves to the even one. */
+  round(): Tensor<D> {
+    return wrap(ops.round(this.node));
+  }
+
+  /**
+   * At least `min` and at most `max`; null leaves a side open. The gradient passes on both boundaries; NaN
+   * stays NaN with gradient 0; where min > max the result is max.
+   */
+  clamp(min: Operand<D> | null, max: Operand<D> | null = null): Tensor<D> {
+    const x = this.node;
+    let inside = ops.eq(x, x);
+    let clamped = x;
+    if (min !== null) {
+      clamped = ops.maximum(clamped, nodeOf(min));
+      inside = ops.bitwiseAnd(inside, ops.ge(x, nodeOf(min)));
+    }
+    if (max !== null) {
+      clamped = ops.minimum(clamped, nodeOf(max));
+      inside = ops.bitwiseAnd(inside, ops.le(x, nodeOf(max)));
+    }
+    return wrap(ops.where(inside, x, stopped(clamped)));
+  }
+
+  /** `value` where `mask` is true; no gradient flows there. */
+  maskedFill(mask: Tensor<"bool">, value: number): Tensor<D> {
+    return wrap(ops.where(mask.node, value, this.node));
+  }
+
+  /** Converts to a dtype; floats to integers truncate, anything to bool asks whether it is not 0. */
+  astype<E extends Exclude<DType, "number">>(dtype: E): Tensor<E> {
+    return wrap(cast(this.node, dtype));
+  }
+
+  /** The same values, through which no gradient flows. */
+  detach(): Tensor<D> {
+    return wrap(stopped(this.node));
+  }
+
+  // Reductions. Over nothing: sum 0, prod 1, mean NaN.
+
+  /** Sum over `axes` (all by default). */
+  sum(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
+    return this.#reduce("sum", axes, keepdim);
+  }
+
+  /** Product over `axes`; its gradient is exact at zeros and takes n multiplications per element. */
+  prod(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
+    return this.#reduce("prod", axes, keepdim);
+  }
+
+  /** Largest value over `axes`; NaN if one is. Tied elements share the gradient evenly. */
+  amax(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
+    return this.#extreme("max", "amax", axes, keepdim);
+  }
+
+  /** Smallest value over `axes`; NaN if one is. Tied elements share the gradient evenly. */
+  amin(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
+    return this.#extreme("min", "amin", axes, keepdim);
+  }
+
+  /** Arithmetic mean over `axes`. */
+  mean(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
+    this.#float("mean");
+    const count = numel(normalizeAxes("mean", axes, this.rank).map((axis) => this.shape[axis]!));
+    return this.sum(axes, options).div(count);
+  }
+
+  /** Variance over `axes`. */
+  var(axes: Axes = null, { keepdim = false, correction = 1 }: VarianceOptions = {}): Tensor<D> {
+    this.#float("var");
+    const count = numel(normalizeAxes("var", axes, this.rank).map((axis) => this.shape[axis]!));
+    const centered = this.sub(this.mean(axes, { keepdim: true }));
+    return centered.square().sum(axes, { keepdim }).div(Math.max(count - correction, 0));
+  }
+
+  /** Standard deviation over `axes`. */
+  std(axes: Axes = null, options: VarianceOptions = {}): Tensor<D> {
+    return this.var(axes, options).sqrt();
+  }
+
+  /** Largest values along `axis` (of the flattened tensor for null) and where they first occur. */
+  max(axis: number | null = null): Extremes<D> {
+    return this.#extremes(axis, (x) => x.argmax(axis));
+  }
+
+  /** Smallest values along `axis` (of the flattened tensor for null) and where they first occur. */
+  min(axis: number | null = null): Extremes<D> {
+    return this.#extremes(axis, (x) => x.argmin(axis));
+  }
+
+  /** Where the largest value along `axis` first occurs; the first NaN counts as largest. */
+  argmax(axis: number | null = null): Tensor<"int32"> {
+    return this.#argExtreme("max", "argmax", axis);
+  }
+
+  /** Where the smallest value along `axis` first occurs; the first NaN counts as smallest. */
+  argmin(axis: number | null = null): Tensor<"int32"> {
+    return this.#argExtreme("min", "argmin", axis);
+  }
+
+  /** log(sum(exp(x))) over `axes`, without overflow; -Infinity where all elements are. */
+  logsumexp(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
+    this.#float("logsumexp");
+    const top = this.amax(axes, { keepdim: true }).detach();
+    const shift = wrap<D>(ops.where(ops.isFinite(top.node), top.node, 0));
+    const sum = this.sub(shift).exp().sum(axes, { keepdim: true }).log().add(shift);
+    return keepdim ? sum : sum.#drop(axes);
+  }
+
+  /** Running sums along `axis`. */
+  cumsum(axis: number): Tensor<D> {
+    return wrap(reductions.cumsum(this.node, normalizeAxis("cumsum", axis, this.rank)));
+  }
+
+  /** exp(x) / sum(exp(x)) along `axis`; NaN where all elements are -Infinity. */
+  softmax(axis: number): Tensor<D> {
+    this.#float("softmax");
+    const e = this.sub(this.amax(axis, { keepdim: true }).detach()).exp();
+    return e.div(e.sum(axis, { keepdim: true }));
+  }
+
+  /** log(softmax(x)) along `axis`. */
+  logSoftmax(axis: number): Tensor<D> {
+    this.#float("logSoftmax");
+    const shifted = this.sub(this.amax(axis, { keepdim: true }).detach());
+    return shifted.sub(shifted.exp().sum(axis, { keepdim: true }).log());
+  }
+
+  // Linear algebra.
+
+  /**
+   * Matrix product: `[..., m, k] x [..., k, n]` gives `[..., m, n]`, batch axes broadcast; a vector on the
+   * left is a row, on the right a column, and its axis is dropped from the result.
+   */
+  matmul(y: Tensor<D>): Tensor<D> {
+    return wrap(matmul(this.node, y.node));
+  }
+
+  /** `x[i] * y[j]` for two vectors. */
+  outer(y: Tensor<D>): Tensor<D> {
+    if (this.rank !== 1 || y.rank !== 1) throw new ShapeError(`outer: takes two vectors; given ${this} and ${y}.`);
+    return this.unsqueeze(1).mul(y.unsqueeze(0));
+  }
+
+  // Movement.
+
+  /** The same elements in another shape; one length may be -1 and is then worked out. */
+  reshape(shape: Shape): Tensor<D> {
+    const known = numel(shape.filter((length) => length !== -1));
+    const open = shape.filter((length) => length === -1).length;
+    if (open > 1 || shape.some((length) => !Number.isInteger(length) || length < -1) || (open === 1 && (known === 0 || this.size % known !== 0))) {
+      throw new ShapeError(
+        `reshape: ${this} does not go into [${shape.join(",")}]. Lengths are integers >= 0, at most one is -1, and the counts must be equal.`,
+      );
+    }
+    return wrap(movement.reshape(this.node, shape.map((length) => (length === -1 ? this.size / known : length))));
+  }
+
+  /** Stretches axes of length 1, and adds leading axes; -1 keeps a length. */
+  expand(shape: Shape): Tensor<D> {
+    const missing = shape.length - this.rank;
+    return wrap(movement.expand(this.node, shape.map((length, axis) => (length === -1 ? (this.shape[axis - missing] ?? 1) : length))));
+  }
+
+  /** Axis `i` of the result is axis `axes[i]` of x. */
+  permute(axes: readonly number[]): Tensor<D> {
+    const normalized = axes.map((axis) => normalizeAxis("permute", axis, this.rank));
+    if (normalized.length !== this.rank || new Set(normalized).size !== this.rank) {
+      throw new ShapeError(`permute: axes [${axes.join(",")}] do not name each axis of ${this} once.`);
+    }
+    return wrap(movement.permute(this.node, normalized));
+  }
+
+  /** Swaps two axes, the last two by default. */
+  transpose(axis0 = -2, axis1 = -1): Tensor<D> {
+    const [a, b] = [normalizeAxis("transpose", axis0, this.rank), normalizeAxis("transpose", axis1, this.rank)];
+    return wrap(movement.transpose(this.node, a, b));
+  }
+
+  /** Reverses the order along `axes`. */
+  flip(axes: Axes): Tensor<D> {
+    return wrap(movement.flip(this.node, normalizeAxes("flip", axes, this.rank)));
+  }
+
+  /**
+   * Elements `start, start + step, ...` below `end` of each axis, as in NumPy: negative bounds count from the
+   * end, bounds beyond the axis are cut to it, null means the whole axis. Steps are at least 1.
+   */
+  slice(start: readonly (number | null)[], end: readonly (number | null)[] = [], step: readonly (number | null)[] = []): Tensor<D> {
+    if (Math.max(start.length, end.length, step.length) > this.rank) {
+      throw new ShapeError(`slice: ${this} has ${this.rank} axes; given bounds for ${Math.max(start.length, end.length, step.length)}.`);
+    }
+    const from: number[] = [];
+    const by: number[] = [];
+    const shape = this.shape.map((length, axis) => {
+      const bound = (value: number | null | undefined, otherwise: number) =>
+        value === null || value === undefined ? otherwise : Math.min(Math.max(value < 0 ? value + length : value, 0), length);
+      const s = step[axis] ?? 1;
+      if (!Number.isInteger(s) || s < 1) throw new ShapeError(`slice: step ${s} of axis ${axis}; steps are integers >= 1. Use flip to reverse.`);
+      from[axis] = bound(start[axis], 0);
+      by[axis] = s;
+      return Math.max(0, Math.ceil((bound(end[axis], length) - from[axis]) / s));
+    });
+    return wrap(movement.slice(this.node, from, shape, by));
+  }
+
+  /** Adds `[before, after]` elements of `value` to each axis. */
+  pad(padding: readonly (readonly [number, number])[], value = 0): Tensor<D> {
+    if (padding.length !== this.rank || padding.flat().some((n) => !Number.isInteger(n) || n < 0)) {
+      throw new ShapeError(`pad: ${this} takes ${this.rank} pairs [before, after] of integers >= 0; given ${JSON.stringify(padding)}.`);
+    }
+    return wrap(movement.pad(this.node, padding.map(([before]) => before), padding.map(([, after]) => after), value));
+  }
+
+  /** Drops `axis`, which must have length 1. */
+  squeeze(axis: number): Tensor<D> {
+    const at = normalizeAxis("squeeze", axis, this.rank);
+    if (this.shape[at] !== 1) throw new ShapeError(`squeeze: axis ${axis} of ${this} has length ${this.shape[at]}, not 1.`);
+    return wrap(movement.reshape(this.node, this.shape.filter((_, i) => i !== at)));
+  }
+
+  /** Adds an axis of length 1 at `axis` of the result. */
+  unsqueeze(axis: number): Tensor<D> {
+    const at = normalizeAxis("unsqueeze", axis, this.rank + 1);
+    return wrap(movement.reshape(this.node, [...this.shape.slice(0, at), 1, ...this.shape.slice(at)]));
+  }
+
+  /** The lower triangle of the last two axes: zero above `diagonal`. */
+  tril(diagonal = 0): Tensor<D> {
+    return this.#triangle("tril", (row, column) => ops.le(column, ops.add(row, diagonal)));
+  }
+
+  /** The upper triangle of the last two axes: zero below `diagonal`. */
+  triu(diagonal = 0): Tensor<D> {
+    return this.#triangle("triu", (row, column) => ops.ge(column, ops.add(row, diagonal)));
+  }
+
+  /** `parts` equal pieces along `axis`. */
+  split(parts: number, axis = 0): Tensor<D>[] {
+    const at = normalizeAxis("split", axis, this.rank);
+    const length = this.shape[at]! / parts;
+    if (!Number.isInteger(parts) || parts < 1 || !Number.isInteger(length)) {
+      throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${parts} equal parts.`);
+    }
+    const shape = this.shape.map((n, i) => (i === at ? length : n));
+    return Array.from({ length: parts }, (_, part) =>
+      wrap(movement.slice(this.node, shape.map((_, i) => (i === at ? part * length : 0)), shape)),
+    );
+  }
+
+  /** Each element `repeats` times in a row along `axis`. */
+  repeatInterleave(repeats: number, axis: number): Tensor<D> {
+    if (!Number.isInteger(repeats) || repeats < 0) throw new ShapeError(`repeatInterleave: repeats is ${repeats}; it is an integer >= 0.`);
+    const at = normalizeAxis("repeatInterleave", axis, this.rank);
+    const stretched = this.shape.flatMap((length, i) => (i === at ? [length, repeats] : [length]));
+    return this.unsqueeze(at + 1).expand(stretched).reshape(this.shape.map((length, i) => (i === at ? length * repeats : length)));
+  }
+
+  // Indexing by data. Indices out of range are clamped to the axis when gathering and dropped when scattering,
+  // as a device cannot throw.
+
+  /** `out[i, j] = x[index[i, j], j]` for axis 0, and likewise; other axes of `index` may be shorter. */
+  gather(axis: number, index: Tensor<"int32">): Tensor<D> {
+    const at = this.#indexed("gather", axis, index);
+    const shape = this.shape.map((length, i) => (i === at ? length : index.shape[i]!));
+    return wrap(reductions.gather(movement.slice(this.node, shape.map(() => 0), shape), index.node, at));
+  }
+
+  /** The slices at `index` (a vector) along `axis`. */
+  indexSelect(axis: number, index: Tensor<"int32">): Tensor<D> {
+    const at = normalizeAxis("indexSelect", axis, this.rank);
+    if (index.rank !== 1 || index.dtype !== "int32") throw new ShapeError(`indexSelect: the index is an int32 vector; given ${index}.`);
+    const shape = this.shape.map((length, i) => (i === at ? index.size : length));
+    const column = index.reshape(shape.map((length, i) => (i === at ? length : 1)));
+    return wrap(reductions.gather(this.node, movement.expand(column.node, shape), at));
+  }
+
+  /** x with `source` added at `index` along `axis`, one after the other, so that sums are reproducible. */
+  scatterAdd(axis: number, index: Tensor<"int32">, source: Tensor<D>): Tensor<D> {
+    const at = this.#indexed("scatterAdd", axis, index);
+    if (source.dtype !== this.dtype || source.shape.join() !== index.shape.join()) {
+      throw new ShapeError(`scatterAdd: source ${source} must have the dtype of ${this} and the shape of ${index}.`);
+    }
+    // Axes that are shorter in the index are filled up with additions of 0.
+    const fill = this.shape.map((length, i): [number, number] => [0, i === at ? 0 : length - index.shape[i]!]);
+    return wrap(reductions.scatterAdd(this.node, index.pad(fill).node, source.pad(fill).node, at));
+  }
+
+  // Parts of the above.
+
+  #float(operation: string): void {
+    if (!isFloat(this.dtype)) throw new DTypeError(`${operation}: takes floats; given ${this}. Cast with .astype("float32").`);
+  }
+
+  #reduce(name: "sum" | "prod" | "max" | "min", axes: Axes, keepdim: boolean): Tensor<D> {
+    const reduced = wrap<D>(reductions.reduce(name, this.node, normalizeAxes(name, axes, this.rank)));
+    return keepdim ? reduced.#keep(this.shape, axes) : reduced;
+  }
+
+  #extreme(name: "max" | "min", operation: string, axes: Axes, keepdim: boolean): Tensor<D> {
+    const at = normalizeAxes(operation, axes, this.rank);
+    if (at.some((axis) => this.shape[axis] === 0)) throw new ShapeError(`${operation}: ${this} has no elements along the axis; nothing is largest or smallest.`);
+    return this.#reduce(name, axes, keepdim);
+  }
+
+  #keep(shape: Shape, axes: Axes): Tensor<D> {
+    const gone = normalizeAxes("keepdim", axes, shape.length);
+    return wrap(movement.reshape(this.node, shape.map((length, axis) => (gone.includes(axis) ? 1 : length))));
+  }
+
+  #drop(axes: Axes): Tensor<D> {
+    const gone = normalizeAxes("keepdim", axes, this.rank);
+    return wrap(movement.reshape(this.node, this.shape.filter((_, axis) => !gone.includes(axis))));
+  }
+
+  #argExtreme(name: "max" | "min", operation: string, axis: number | null): Tensor<"int32"> {
+    if (axis === null) return this.reshape([-1]).#argExtreme(name, operation, 0);
+    const at = normalizeAxis(operation, axis, this.rank);
+    const extreme = this.detach().#extreme(name, operation, at, true);
+    // NaN is found by not being equal to itself.
+    const x = this.node;
+    const found = isFloat(this.dtype) ? ops.bitwiseOr(ops.eq(x, extreme.node), ops.isNaN(x)) : ops.eq(x, extreme.node);
+    const place = ops.where(found, iota(this.shape, at), this.shape[at]!);
+    return wrap(reductions.reduce("min", place, [at]));
+  }
+
+  #extremes(axis: number | null, find: (x: Tensor<D>) => Tensor<"int32">): Extremes<D> {
+    const flat = axis === null ? this.reshape([-1]) : this;
+    const at = axis === null ? 0 : normalizeAxis("max", axis, this.rank);
+    const indices = find(this);
+    return { values: flat.gather(at, indices.unsqueeze(at)).squeeze(at), indices };
+  }
+
+  #triangle(operation: string, keep: (row: Node, column: Node) => Node): Tensor<D> {
+    if (this.rank < 2) throw new ShapeError(`${operation}: takes matrices; given ${this}.`);
+    const kept = keep(iota(this.shape, this.rank - 2), iota(this.shape, this.rank - 1));
+    return wrap(ops.where(kept, this.node, 0));
+  }
+
+  #indexed(operation: string, axis: number, index: Tensor<"int32">): number {
+    const at = normalizeAxis(operation, axis, this.rank);
+    if (index.dtype !== "int32") throw new DTypeError(`${operation}: the index must be int32; given ${index}. Cast with .astype("int32").`);
+    if (index.rank !== this.rank || index.shape.some((length, i) => i !== at && length > this.shape[i]!)) {
+      throw new ShapeError(`${operation}: index ${index} must have the rank of ${this} and be no longer than it except along axis ${axis}.`);
+    }
+    return at;
+  }
+}
+
+function stopped(x: Node): Node {
+  return makeNode({ kind: "identity", stops: true }, [x], x.shape, x.dtype);
+}
+
+function matmul(a: Node, b: Node): Node {
+  const given = `left ${describe(a)}, right ${describe(b)}`;
+  if (a.shape.length === 0 || b.shape.length === 0) throw new ShapeError(`matmul: takes vectors and matrices; given ${given}. Use mul for scalars.`);
+  if (a.dtype !== b.dtype || a.dtype === "bool") throw new DTypeError(`matmul: operands need one numeric dtype; given ${given}. Cast with .astype(...).`);
+  if (a.shape.length === 1) return dropAxis(matmul(movement.reshape(a, [1, ...a.shape]), b), -2 - (b.shape.length === 1 ? -1 : 0));
+  if (b.shape.length === 1) return dropAxis(matmul(a, movement.reshape(b, [...b.shape, 1])), -1);
+  const [m, k] = a.shape.slice(-2) as [number, number];
+  const [inner, n] = b.shape.slice(-2) as [number, number];
+  if (k !== inner) {
+    throw new ShapeError(`matmul: inner axes differ: left ${describe(a)} has ${k}, right ${describe(b)} has ${inner}. Transpose one operand?`);
+  }
+  const batchA = a.shape.slice(0, -2);
+  if (b.shape.length === 2) {
+    // One matrix on the right: the batch is more rows.
+    const rows = movement.reshape(a, [numel(batchA) * m, k]);
+    return movement.reshape(reductions.matmul(rows, b), [...batchA, m, n]);
+  }
+  const batch = broadcastShapes("matmul", batchA, b.shape.slice(0, -2));
+  return reductions.matmul(movement.expand(a, [...batch, m, k]), movement.expand(b, [...batch, k, n]));
+}
+
+function dropAxis(x: Node, axis: number): Node {
+  const at = axis + x.shape.length;
+  return movement.reshape(x, x.shape.filter((_, i) => i !== at));
+}
+
+export type FloatTensor = Tensor<FloatDType>;
