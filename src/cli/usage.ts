@@ -21,19 +21,45 @@ export type Values<O extends Options> = {
   readonly [N in keyof O]: (O[N]["type"] extends "boolean" ? boolean : string) | undefined;
 };
 
+/** What was given on a command line. */
+export interface Arguments<O extends Options> {
+  /** Missing options are undefined. */
+  readonly values: Values<O>;
+  readonly positionals: readonly string[];
+}
+
 /**
- * The values of a command's options; missing ones are undefined.
+ * The options and the positional arguments of a command.
+ *
+ * @throws UsageError for unknown options and missing values.
+ */
+export function parseArguments<O extends Options>(command: string, args: readonly string[], options: O): Arguments<O> {
+  return parse(command, args, options, true);
+}
+
+/**
+ * The values of the options of a command that takes nothing else.
  *
  * @throws UsageError for unknown options, missing values and positional arguments.
  */
 export function parseOptions<O extends Options>(command: string, args: readonly string[], options: O): Values<O> {
+  return parse(command, args, options, false).values;
+}
+
+function parse<O extends Options>(
+  command: string,
+  args: readonly string[],
+  options: O,
+  allowPositionals: boolean,
+): Arguments<O> {
   try {
-    return parseArgs({ args: [...args], options, strict: true }).values as Values<O>; // the types of `options`
+    const { values, positionals } = parseArgs({ args: [...args], options, strict: true, allowPositionals });
+    return { values: values as unknown as Values<O>, positionals }; // values have the types of `options`
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     const known = Object.keys(options).map((name) => `--${name}`);
     throw new UsageError(
-      `${command}: ${reason.replace(/\.?$/, ".")} Options are ${known.join(", ")}; see lorantz ${command} --help.`,
+      `${command}: ${reason.replaceAll("\n", " ").replace(/\.?$/, ".")} Options are ${known.join(", ")}; see lorantz ${command} --help.`,
     );
   }
 }

@@ -1,0 +1,19 @@
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { Engine } from "./engine.ts";
+import type { Fields, Reference } from "./fields.ts";
+
+/** One tensor of a case that is to equal its reference. */
+export interface Expectation {
+  /** Which one, for messages: "output", "gradient 0", "params.w1 after update 3". */
+  readonly what: string;
+  readonly actual: Tensor;
+  readonly expected: Reference;
+  /** See `compare`. */
+  readonly bound: number;
+}
+
+/** Builds what a case of one kind expects; graphs need not be computed yet. */
+export type Build = (fields: Fields, engine: Engine) => readonly Expectation[] | Promise<readonly Expectation[]>;
+
+/** A case of something that Lorantz does not have; the message says what. */
+export class Unsupported extends Error {}

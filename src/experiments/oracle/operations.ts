@@ -1,0 +1,172 @@
+import type { DType } from "../../base/dtype.ts";
+import { ValueError } from "../../base/errors.ts";
+import * as nn from "../../nn/index.ts";
+import * as F from "../../tensor/functions.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { Fields } from "./fields.ts";
+
+/** An operation of the reference files by way of the public functions. */
+export type Operation = (inputs: readonly Tensor[], attrs: Fields) => Tensor | readonly Tensor[];
+
+const unary =
+  (f: (x: Tensor) => Tensor): Operation =>
+  ([x]) =>
+    f(x!);
+const binary =
+  (f: (x: Tensor, y: Tensor) => Tensor): Operation =>
+  ([x, y]) =>
+    f(x!, y!);
+
+const optional = (attrs: Fields, name: string) => (attrs.has(name) ? attrs.number(name) : null);
+const axes = (attrs: Fields) => (attrs.has("axis") ? attrs.numbers("axis") : null);
+const axis = (attrs: Fields) => attrs.numbers("axis")[0]!;
+const keepdim = (attrs: Fields) => ({ keepdim: attrs.boolean("keepdim") });
+
+function indices(x: Tensor | undefined): Tensor<"int32"> {
+  return typed(x, "int32");
+}
+
+function condition(x: Tensor | undefined): Tensor<"bool"> {
+  return typed(x, "bool");
+}
+
+function typed<D extends DType>(x: Tensor | undefined, dtype: D): Tensor<D> {
+  if (x?.dtype !== dtype) throw new ValueError(`inputs: expected a ${dtype} tensor; found ${x ?? "nothing"}.`);
+  return x as Tensor<D>; // just checked
+}
+
+function reduction(attrs: Fields): nn.Reduction {
+  const name = attrs.text("reduction");
+  if (name !== "none" && name !== "mean" && name !== "sum") {
+    throw new ValueError(`${attrs.place}.reduction: expected none, mean or sum; found ${name}.`);
+  }
+  return name;
+}
+
+/** Puts a reduced axis back with length 1 if the case keeps it. */
+function kept<D extends DType>(x: Tensor<D>, attrs: Fields, at = axis(attrs)): Tensor<D> {
+  if (!attrs.boolean("keepdim")) return x;
+  return x.unsqueeze(at < 0 ? at + x.rank + 1 : at);
+}
+
+const swapped = (x: Tensor, swap: boolean) => (swap ? x.transpose(-2, -1) : x);
+
+const binaryMethods = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"] as const;
+const unaryMethods = ["neg", "exp", "log", "log2", "log1p", "expm1", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "tanh", "erf", "abs", "sign", "floor", "ceil", "round"] as const;
+
+/** Every operation, by its name in the reference files. */
+export const operations: Readonly<Record<string, Operation>> = {
+  ...Object.fromEntries(binaryMethods.map((name) => [name, binary((x, y) => x[name](y))])),
+  ...Object.fromEntries(unaryMethods.map((name) => [name, unary((x) => x[name]())])),
+
+  mul_self: unary((x) => x.mul(x)),
+  div_self: unary((x) => x.div(x)),
+  pow_scalar: ([x], attrs) => x!.pow(attrs.number("exponent")),
+  clamp: ([x], attrs) => x!.clamp(optional(attrs, "min"), optional(attrs, "max")),
+  where: ([c, x, y]) => F.where(condition(c), x!, y!),
+  masked_fill: ([x, mask], attrs) => x!.maskedFill(condition(mask), attrs.number("value")),
+
+  relu: unary(F.relu),
+  sigmoid: unary(F.sigmoid),
+  silu: unary(F.silu),
+  gelu: unary(F.gelu),
+  gelu_tanh: unary(F.geluTanh),
+  softplus: unary(F.softplus),
+  log_sigmoid: unary(F.logSigmoid),
+  elu: unary((x) => F.elu(x)),
+  leaky_relu: ([x], attrs) => F.leakyRelu(x!, attrs.number("negative_slope")),
+
+  matmul: binary((x, y) => x.matmul(y)),
+  matmul_t: ([x, y], attrs) =>
+    swapped(x!, attrs.boolean("transposeA")).matmul(swapped(y!, attrs.boolean("transposeB"))),
+  outer: binary((x, y) => x.outer(y)),
+
+  sum: ([x], attrs) => x!.sum(axes(attrs), keepdim(attrs)),
+  mean: ([x], attrs) => x!.mean(axes(attrs), keepdim(attrs)),
+  prod: ([x], attrs) => x!.prod(axes(attrs), keepdim(attrs)),
+  amax: ([x], attrs) => x!.amax(axes(attrs), keepdim(attrs)),
+  amin: ([x], attrs) => x!.amin(axes(attrs), keepdim(attrs)),
+  logsumexp: ([x], attrs) => x!.logsumexp(axes(attrs), keepdim(attrs)),
+  var: ([x], attrs) => x!.var(axes(attrs), { ...keepdim(attrs), correction: attrs.number("correction") }),
+  std: ([x], attrs) => x!.std(axes(attrs), { ...keepdim(attrs), correction: attrs.number("correction") }),
+  max: ([x], attrs) => {
+    const { values, indices } = x!.max(axis(attrs));
+    return [kept(values, attrs), kept(indices, attrs)];
+  },
+  min: ([x], attrs) => {
+    const { values, indices } = x!.min(axis(attrs));
+    return [kept(values, attrs), kept(indices, attrs)];
+  },
+  argmax: ([x], attrs) => kept(x!.argmax(axis(attrs)), attrs),
+  argmin: ([x], attrs) => kept(x!.argmin(axis(attrs)), attrs),
+  cumsum: ([x], attrs) => x!.cumsum(attrs.number("axis")),
+  softmax: ([x], attrs) => x!.softmax(attrs.number("axis")),
+  log_softmax: ([x], attrs) => x!.logSoftmax(attrs.number("axis")),
+
+  gather: ([x, index], attrs) => x!.gather(attrs.number("axis"), indices(index)),
+  scatter_add: ([x, index, source], attrs) => x!.scatterAdd(attrs.number("axis"), indices(index), source!),
+  index_select: ([x, index], attrs) => x!.indexSelect(attrs.number("axis"), indices(index)),
+  // The files hold it as floats.
+  one_hot: ([index], attrs) => F.oneHot(indices(index), attrs.number("numClasses")).astype("float32"),
+
+  slice: ([x], attrs) => x!.slice(attrs.numbers("start"), attrs.numbers("end"), attrs.numbers("step")),
+  cat: (inputs, attrs) => F.cat(inputs, attrs.number("axis")),
+  stack: (inputs, attrs) => F.stack(inputs, attrs.number("axis")),
+  pad: ([x], attrs) => x!.pad(padding(attrs), attrs.number("value")),
+  permute: ([x], attrs) => x!.permute(attrs.numbers("axes")),
+  transpose: ([x], attrs) => x!.transpose(attrs.number("axis0"), attrs.number("axis1")),
+  reshape: ([x], attrs) => x!.reshape(attrs.numbers("shape")),
+  reshape_of_transpose: unary((x) => x.transpose(0, 1).reshape([-1])),
+  expand: ([x], attrs) => x!.expand(attrs.numbers("shape")),
+  flip: ([x], attrs) => x!.flip(attrs.numbers("axes")),
+  tril: ([x], attrs) => x!.tril(attrs.number("diagonal")),
+  triu: ([x], attrs) => x!.triu(attrs.number("diagonal")),
+  squeeze: ([x], attrs) => x!.squeeze(attrs.number("axis")),
+  unsqueeze: ([x], attrs) => x!.unsqueeze(attrs.number("axis")),
+  split_equal: ([x], attrs) => x!.split(attrs.number("parts"), attrs.number("axis")),
+  repeat_interleave: ([x], attrs) => x!.repeatInterleave(attrs.number("repeats"), attrs.number("axis")),
+
+  linear: ([x, weight, bias]) => nn.functional.linear(x!, weight!, bias),
+  embedding: ([index, table]) => nn.functional.embedding(indices(index), table!),
+  layer_norm: ([x, weight, bias], attrs) =>
+    nn.functional.layerNorm(x!, attrs.numbers("normalizedShape"), { weight, bias, eps: attrs.number("eps") }),
+  rms_norm: ([x, weight], attrs) => nn.functional.rmsNorm(x!, weight, { eps: attrs.number("eps") }),
+  sdpa: ([q, k, v, mask], attrs) =>
+    nn.functional.scaledDotProductAttention(q!, k!, v!, {
+      mask: mask ?? null,
+      causal: attrs.boolean("causal"),
+      ...(attrs.has("scale") ? { scale: attrs.number("scale") } : {}),
+    }),
+  rope: ([x], attrs) =>
+    nn.functional.rope(x!, { theta: attrs.number("theta"), positions: attrs.numbers("positions") }),
+
+  cross_entropy: ([logits, classes], attrs) =>
+    nn.crossEntropy(logits!, indices(classes), {
+      reduction: reduction(attrs),
+      labelSmoothing: attrs.number("labelSmoothing"),
+      ignoreIndex: attrs.number("ignoreIndex"),
+    }),
+  nll_loss: ([input, classes], attrs) =>
+    nn.nllLoss(input!, indices(classes), {
+      reduction: reduction(attrs),
+      ignoreIndex: attrs.number("ignoreIndex"),
+    }),
+  mse_loss: ([x, y], attrs) => nn.mseLoss(x!, y!, { reduction: reduction(attrs) }),
+  l1_loss: ([x, y], attrs) => nn.l1Loss(x!, y!, { reduction: reduction(attrs) }),
+  smooth_l1_loss: ([x, y], attrs) =>
+    nn.smoothL1Loss(x!, y!, { reduction: reduction(attrs), beta: attrs.number("beta") }),
+  huber_loss: ([x, y], attrs) =>
+    nn.huberLoss(x!, y!, { reduction: reduction(attrs), delta: attrs.number("delta") }),
+  bce_with_logits: ([x, y], attrs) => nn.bceWithLogits(x!, y!, { reduction: reduction(attrs) }),
+  kl_div: ([x, y], attrs) => nn.klDiv(x!, y!, { reduction: reduction(attrs) }),
+};
+
+function padding(attrs: Fields): [number, number][] {
+  return attrs.list("padding").map((pair) => {
+    const [before, after] = Array.isArray(pair) ? pair : [];
+    if (typeof before !== "number" || typeof after !== "number") {
+      throw new ValueError(`${attrs.place}.padding: expected pairs [before, after]; found ${JSON.stringify(pair)}.`);
+    }
+    return [before, after];
+  });
+}
