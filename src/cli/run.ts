@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { LorantzError } from "../base/errors.ts";
 import { UsageError } from "./usage.ts";
+import { version } from "./version.ts";
 
 /** Runs with the arguments after its name, and returns the exit code. */
 export type Command = (args: readonly string[]) => Promise<number>;
@@ -43,12 +43,6 @@ Options:
 Exit codes: 0 done, 1 a law or a check failed or the work broke off, 2 wrong usage or unusable input,
 130 interrupted.
 `;
-}
-
-/** The version in package.json, which lies two folders up both in src/ and in dist/. */
-export function version(): string {
-  const manifest: unknown = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  return (manifest as { version: string }).version; // npm demands the field
 }
 
 /**

@@ -1,0 +1,124 @@
+import { ValueError } from "../base/errors.ts";
+import { table } from "../experiments/table.ts";
+import type { Text } from "../experiments/theorem/corpus.ts";
+import { type Material, prepare, prove } from "../experiments/theorem/experiment.ts";
+import { report } from "../experiments/theorem/report.ts";
+import type { Results } from "../experiments/theorem/results.ts";
+import { columns, headline } from "../experiments/theorem/summary.ts";
+import { init } from "../runtime/init.ts";
+import { OutputFolder } from "./output.ts";
+import { Progress } from "./progress.ts";
+import { loadDataset, readText } from "./texts.ts";
+import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
+import { version } from "./version.ts";
+
+const defaults = { seed: 0, steps: 150, out: "results" };
+
+const options = {
+  base: { type: "string", value: "FILE", help: "Text that the base model learns; default Moby Dick" },
+  target: { type: "string", value: "FILE", help: "Text that it is fine-tuned on; default State of the Union addresses" },
+  seed: { type: "string", value: "N", help: `Seed of initial values and batches; default ${defaults.seed}` },
+  steps: { type: "string", value: "N", help: `Steps of each fine-tuning, 20 to 10000; default ${defaults.steps}` },
+  backend: { type: "string", value: "NAME", help: "cpu or webgpu; default webgpu if there is an adapter, else cpu" },
+  out: { type: "string", value: "DIR", help: `Folder for results.json and report.html; default ${defaults.out}` },
+  json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz theorem [OPTIONS]
+
+Trains a small language model on one text, freezes it, and fine-tunes it with LoRA on another, by recipes that
+the scaling theorem says are the same training run, and by others that it says are not. Prints the comparison,
+writes results.json and report.html.
+
+Options:
+${optionsHelp(options)}
+
+Exit codes: 0 everything is as the theorem predicts, 1 it is not or the work broke off, 2 wrong usage or
+unusable input, 130 interrupted.
+`;
+
+const files = { results: "results.json", report: "report.html" };
+
+/** Thrown inside the training when the user interrupts it. */
+class Interrupted extends Error {}
+
+/** The command `theorem`; see its help. */
+export async function theorem(args: readonly string[]): Promise<number> {
+  const given = parseOptions("theorem", args, options);
+  if (given.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: defaults.seed });
+  // Fewer steps than 20 are too few for runs that differ to differ by enough.
+  const steps = wholeNumber("steps", given.steps, { min: 20, max: 10_000, otherwise: defaults.steps });
+  const backend = oneOf("backend", given.backend, ["cpu", "webgpu"]);
+  const material = prepared(...(await texts(given.base, given.target)));
+  const out = new OutputFolder(given.out ?? defaults.out, Object.values(files));
+
+  const progress = new Progress(process.stderr);
+  let interrupted = false;
+  const interrupt = () => {
+    interrupted = true;
+  };
+  process.once("SIGINT", interrupt);
+  try {
+    using device = await init(backend ? { backend } : {});
+    process.stderr.write(`Training on ${device.backend.name}: ${device.description}\n`);
+    const started = performance.now();
+    let turned = started;
+    const findings = await prove(material, {
+      seed,
+      steps,
+      onStep: async (done, total, what) => {
+        // Signals are delivered only between turns of the event loop.
+        if (performance.now() - turned > 50) {
+          await new Promise((resolve) => setImmediate(resolve));
+          turned = performance.now();
+        }
+        if (interrupted) throw new Interrupted();
+        progress.update(done, total, what);
+      },
+    });
+    const results: Results = {
+      format: 1,
+      lorantz: version(),
+      device: { backend: device.backend.name, description: device.description },
+      ...findings,
+      seconds: (performance.now() - started) / 1000,
+    };
+    progress.end();
+    const json = `${JSON.stringify(results, undefined, 2)}\n`;
+    const written = out.write({ [files.results]: json, [files.report]: report(results) });
+    process.stdout.write(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
+    process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
+    return results.laws.broken === 0 ? 0 : 1;
+  } catch (error) {
+    progress.end();
+    out.discard();
+    if (!(error instanceof Interrupted)) throw error;
+    process.stderr.write("Interrupted; nothing was written.\n");
+    return 130;
+  } finally {
+    process.removeListener("SIGINT", interrupt);
+  }
+}
+
+async function texts(base: string | undefined, target: string | undefined): Promise<[base: Text, target: Text]> {
+  if ((base === undefined) !== (target === undefined)) {
+    const [one, other] = base === undefined ? ["target", "base"] : ["base", "target"];
+    throw new UsageError(`--${one} is given and --${other} FILE is missing. Give both, or neither for the built-in texts.`);
+  }
+  if (base === undefined || target === undefined) return [await loadDataset("base"), await loadDataset("target")];
+  return [readText("base", base), readText("target", target)];
+}
+
+/** Texts that cannot be trained on are the caller's matter. */
+function prepared(base: Text, target: Text): Material {
+  try {
+    return prepare(base, target);
+  } catch (error) {
+    throw error instanceof ValueError ? new UsageError(error.message) : error;
+  }
+}

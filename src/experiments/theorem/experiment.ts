@@ -1,0 +1,183 @@
+import { ValueError } from "../../base/errors.ts";
+import { factor, hyperOf, optimizerOf, type Recipe, trainable } from "../../gauge/index.ts";
+import { inject, roleOf } from "../../lora/index.ts";
+import type { Layer, Params } from "../../nn/layer.ts";
+import { adamw, type OptimizerName } from "../../optim/index.ts";
+import { key } from "../../tensor/random.ts";
+import * as tree from "../../tensor/tree.ts";
+import { asPredicted, compare } from "./compare.ts";
+import { Corpus, type Text, vocabularyOf } from "./corpus.ts";
+import { adapted, languageModel, sizes } from "./model.ts";
+import { type PlannedRun, plan } from "./plan.ts";
+import type { Comparison, GroupFacts, Results, RunResult } from "./results.ts";
+import { type Trained, train } from "./train.ts";
+
+/** Two texts, ready for training. */
+export interface Material {
+  readonly vocabulary: Uint8Array;
+  readonly base: Corpus;
+  readonly target: Corpus;
+}
+
+/**
+ * Turns texts into tokens of one vocabulary.
+ *
+ * @throws ValueError for a text that is too short, or texts without two different bytes.
+ */
+export function prepare(base: Text, target: Text): Material {
+  const vocabulary = vocabularyOf([base, target]);
+  const material = {
+    vocabulary,
+    base: new Corpus(base, vocabulary, sizes.context),
+    target: new Corpus(target, vocabulary, sizes.context),
+  };
+  if (vocabulary.length < 2) {
+    throw new ValueError(`${base.name}, ${target.name}: only one byte occurs in the texts, so there is nothing to learn. Give other texts.`);
+  }
+  return material;
+}
+
+export interface ProveOptions {
+  /** Gives the initial values and the batches. */
+  readonly seed: number;
+  /** Steps of each fine-tuning. */
+  readonly steps: number;
+  /** Called after each step with the work done, all work, and the name of the run; may throw to end the job. */
+  readonly onStep?: (done: number, total: number, what: string) => Promise<void>;
+}
+
+/** What `prove` finds; the caller adds where and when. */
+export type Findings = Omit<Results, "format" | "lorantz" | "device" | "seconds">;
+
+/** Steps in which the base model learns the base text. */
+const baseSteps = 400;
+
+/** The base model's learning rate. */
+const baseRate = 3e-3;
+
+/**
+ * Trains a language model on the base text, freezes it, and fine-tunes it on the target text by every recipe of
+ * the plan: the same batches in the same order and the same random numbers for A each time. Compares each run
+ * with its reference.
+ */
+export async function prove({ vocabulary, base, target }: Material, options: ProveOptions): Promise<Findings> {
+  const { seed, steps, onStep } = options;
+  const root = key(seed);
+  const total = baseSteps + plan.length * steps;
+  let done = 0;
+  const ticker = (what: string) => async () => {
+    done++;
+    await onStep?.(done, total, what);
+  };
+
+  const model = languageModel(vocabulary.length);
+  const trained = await train({
+    model,
+    optimizer: adamw({ lr: baseRate }),
+    trainable: await tree.evaluate(model.init(root.fold("base"))),
+    frozen: {},
+    batches: await base.batches(root.fold("base batches"), baseSteps, sizes.batch),
+    validation: base.validationBatch(sizes.validation),
+    snapshotSteps: [],
+    onStep: ticker("base model"),
+  });
+
+  const batches = await target.batches(root.fold("target batches"), steps, sizes.batch);
+  const validation = target.validationBatch(sizes.validation);
+  const measured = new Map<string, { readonly number: number; readonly trained: Trained }>();
+  const runs: RunResult[] = [];
+  let trainableCount = 0;
+  for (const planned of plan) {
+    const number = runs.length + 1;
+    const [adapter, frozen] = await start(planned.recipe, model, trained.trainable, seed);
+    trainableCount = tree.count(adapter);
+    const result = await train({
+      model: inject(model, { ...planned.recipe, targetModules: adapted }),
+      optimizer: optimizerOf(explicit(planned.recipe)),
+      trainable: adapter,
+      frozen,
+      batches,
+      validation,
+      snapshotSteps: [Math.ceil(steps / 2), steps],
+      onStep: ticker(planned.name),
+    });
+    tree.dispose(result.trainable);
+    runs.push(describeRun(number, planned, result, measured));
+    measured.set(planned.name, { number, trained: result });
+  }
+
+  const comparisons = runs.flatMap(({ comparison }) => (comparison ? [comparison] : []));
+  const held = comparisons.filter((comparison) => comparison.asPredicted).length;
+  return {
+    seed,
+    steps,
+    texts: { base: facts(base.text), target: facts(target.text) },
+    model: {
+      ...{ context: sizes.context, embedding: sizes.embedding, hidden: sizes.hidden, batch: sizes.batch },
+      vocabulary: vocabulary.length,
+      parameters: tree.count(trained.trainable),
+      trainable: trainableCount,
+    },
+    pretraining: { steps: baseSteps, validation: trained.validation },
+    runs,
+    laws: { held, broken: comparisons.length - held },
+  };
+}
+
+/** Fresh adapters on the frozen model: the same random numbers for every recipe, times its initial scale. */
+async function start(recipe: Recipe, model: Layer, base: Params, seed: number): Promise<[adapter: Params, frozen: Params]> {
+  const params = inject(model, { ...recipe, targetModules: adapted }).init(key(seed).fold("adapters"), base);
+  return trainable(recipe, await tree.evaluate(params));
+}
+
+/**
+ * The recipe with A and B in groups of their own, whether or not they differ, so that all recipes of an optimizer
+ * run the same program.
+ */
+function explicit(recipe: Recipe): Recipe {
+  const groups = { A: hyperOf<OptimizerName>(recipe, "A"), B: hyperOf<OptimizerName>(recipe, "B") };
+  return { ...recipe, groups } as Recipe; // hyperparameters of the recipe's own optimizer
+}
+
+function describeRun(
+  number: number,
+  { name, family, about, recipe, relation }: PlannedRun,
+  trained: Trained,
+  measured: ReadonlyMap<string, { readonly number: number; readonly trained: Trained }>,
+): RunResult {
+  const run = {
+    number,
+    name,
+    family,
+    about,
+    optimizer: recipe.optimizer.name,
+    r: recipe.r,
+    alpha: recipe.alpha,
+    a: groupFacts(recipe, "A"),
+    b: groupFacts(recipe, "B"),
+    losses: [...trained.losses],
+    validation: trained.validation,
+  };
+  if (!relation) return run;
+  const { gauge, expected } = relation;
+  const reference = measured.get(relation.reference)!;
+  const findings = compare(trained, reference.trained, (path) => factor(gauge, roleOf(path)));
+  const comparison: Comparison = {
+    reference: reference.number,
+    gauge,
+    expected,
+    ...findings,
+    asPredicted: asPredicted(expected, findings),
+  };
+  return { ...run, comparison };
+}
+
+function groupFacts(recipe: Recipe, role: "A" | "B"): GroupFacts {
+  const hyper = hyperOf<OptimizerName>(recipe, role);
+  const { lr, weightDecay } = hyper;
+  return { lr, weightDecay, ...("eps" in hyper && { eps: hyper.eps }) };
+}
+
+function facts({ name, bytes }: Text) {
+  return { name, bytes: bytes.length };
+}

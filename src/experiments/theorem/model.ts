@@ -1,0 +1,31 @@
+import * as nn from "../../nn/index.ts";
+import type { Layer } from "../../nn/layer.ts";
+
+/** Sizes of the language model and of its batches; small enough for a processor, large enough to learn words. */
+export const sizes = { context: 16, embedding: 24, hidden: 128, batch: 64, validation: 512 };
+
+/** The linear layers of the language model, by their paths: where adapters go. */
+export const adapted = ["hidden", "output"];
+
+/**
+ * A small language model: embeds the last `context` tokens, int32 `[batch, context]`, and maps them through one
+ * hidden layer to logits of the next one, `[batch, vocabulary]` (Bengio et al. 2003, "A neural probabilistic
+ * language model").
+ */
+export function languageModel(vocabulary: number): Layer {
+  const { context, embedding, hidden } = sizes;
+  return nn.sequential({
+    embedding: nn.embedding(vocabulary, embedding),
+    concatenate,
+    hidden: nn.linear(context * embedding, hidden),
+    activation: nn.activation("tanh"),
+    output: nn.linear(hidden, vocabulary),
+  });
+}
+
+/** `[batch, context, embedding]` to `[batch, context * embedding]`. */
+const concatenate: Layer = {
+  kind: "concatenate",
+  init: () => ({}),
+  apply: (_, x) => x.reshape([x.shape[0]!, x.size / x.shape[0]!]),
+};
