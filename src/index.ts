@@ -1,14 +1,61 @@
 // The public surface, name by name.
 
 export type { DeviceDType, DType, FloatDType, HostArray } from "./base/dtype.ts";
-export { DeviceError, DisposedError, DTypeError, LorantzError, ShapeError, ValueError } from "./base/errors.ts";
+export {
+  DeviceError,
+  DisposedError,
+  DTypeError,
+  LorantzError,
+  ShapeError,
+  ValueError,
+} from "./base/errors.ts";
 export type { Shape } from "./base/shape.ts";
 export type { Device } from "./runtime/device.ts";
 export { type InitOptions, init } from "./runtime/init.ts";
-export { type Argument, type Compiled, type CompileOptions, compile, type Inspection } from "./tensor/compile.ts";
-export { arange, eye, full, type Nested, ones, onesLike, scalar, type TensorOptions, tensor, zeros, zerosLike } from "./tensor/creation.ts";
-export { cat, elu, gelu, geluTanh, leakyRelu, logSigmoid, oneHot, relu, sigmoid, silu, softplus, stack, where } from "./tensor/functions.ts";
+export {
+  type Argument,
+  type Compiled,
+  type CompileOptions,
+  compile,
+  type Inspection,
+} from "./tensor/compile.ts";
+export {
+  arange,
+  eye,
+  full,
+  type Nested,
+  ones,
+  onesLike,
+  scalar,
+  type TensorOptions,
+  tensor,
+  zeros,
+  zerosLike,
+} from "./tensor/creation.ts";
+export {
+  cat,
+  elu,
+  gelu,
+  geluTanh,
+  leakyRelu,
+  logSigmoid,
+  oneHot,
+  relu,
+  sigmoid,
+  silu,
+  softplus,
+  stack,
+  where,
+} from "./tensor/functions.ts";
 export { grad, valueAndGrad, vjp } from "./tensor/grad.ts";
 export * as random from "./tensor/random.ts";
-export { type Axes, type Extremes, type FloatTensor, type KeepDim, type Operand, Tensor, type VarianceOptions } from "./tensor/tensor.ts";
+export {
+  type Axes,
+  type Extremes,
+  type FloatTensor,
+  type KeepDim,
+  type Operand,
+  Tensor,
+  type VarianceOptions,
+} from "./tensor/tensor.ts";
 export * as tree from "./tensor/tree.ts";

@@ -1,6 +1,6 @@
 import type { HostArray } from "../base/dtype.ts";
-import type { Target } from "../compile/target.ts";
 import type { Program } from "../compile/program.ts";
+import type { Target } from "../compile/target.ts";
 
 // What a backend is. Types only: one file above (runtime/device.ts) chooses the implementation.
 

@@ -15,7 +15,9 @@ export function environment(name: string): string | undefined {
 }
 
 const enabled = new Set(
-  (environment("LORANTZ_DEBUG") ?? (globalThis as Environment).LORANTZ_DEBUG ?? "").split(",").filter(Boolean),
+  (environment("LORANTZ_DEBUG") ?? (globalThis as Environment).LORANTZ_DEBUG ?? "")
+    .split(",")
+    .filter(Boolean),
 );
 
 export function debugging(channel: Channel): boolean {

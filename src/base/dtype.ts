@@ -62,7 +62,9 @@ export function coerce(x: number, dtype: DType): number {
 
 export function checkDType(operation: string, dtype: unknown): DeviceDType {
   if (!deviceDTypes.includes(dtype as DeviceDType)) {
-    throw new DTypeError(`${operation}: dtype ${String(dtype)} is unknown. Use one of ${deviceDTypes.join(", ")}.`);
+    throw new DTypeError(
+      `${operation}: dtype ${String(dtype)} is unknown. Use one of ${deviceDTypes.join(", ")}.`,
+    );
   }
   return dtype as DeviceDType;
 }

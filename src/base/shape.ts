@@ -33,7 +33,9 @@ export function describe(value: { readonly dtype: string; readonly shape: Shape 
 export function checkShape(operation: string, shape: Shape): void {
   for (const length of shape) {
     if (!Number.isInteger(length) || length < 0) {
-      throw new ShapeError(`${operation}: shape [${shape.join(",")}] has the length ${length}; lengths are integers >= 0.`);
+      throw new ShapeError(
+        `${operation}: shape [${shape.join(",")}] has the length ${length}; lengths are integers >= 0.`,
+      );
     }
   }
 }

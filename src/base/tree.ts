@@ -22,7 +22,12 @@ function isPlainObject(value: unknown): value is Record<string, unknown> {
 }
 
 /** Replaces every leaf by `f(leaf, path)`, keeping the structure. */
-export function mapTree<L>(tree: unknown, isLeaf: IsLeaf<L>, f: (leaf: L, path: Path) => unknown, path: Path = []): unknown {
+export function mapTree<L>(
+  tree: unknown,
+  isLeaf: IsLeaf<L>,
+  f: (leaf: L, path: Path) => unknown,
+  path: Path = [],
+): unknown {
   if (isLeaf(tree)) return f(tree, path);
   if (tree === undefined || tree === null) return tree;
   if (Array.isArray(tree)) return tree.map((child: unknown, i) => mapTree(child, isLeaf, f, [...path, i]));
@@ -51,5 +56,8 @@ export function flattenTree<L>(tree: unknown, isLeaf: IsLeaf<L>): LeafAt<L>[] {
 
 /** The structure of a tree as text: equal texts mean that leaves correspond one to one. */
 export function treeStructure<L>(tree: unknown, isLeaf: IsLeaf<L>): string {
-  return JSON.stringify(mapTree(tree, isLeaf, () => 0), (_, value: unknown) => (value === undefined ? null : value));
+  return JSON.stringify(
+    mapTree(tree, isLeaf, () => 0),
+    (_, value: unknown) => (value === undefined ? null : value),
+  );
 }

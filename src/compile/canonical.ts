@@ -24,7 +24,11 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
   const leaves: Node[] = [];
   const scalars: Node[] = [];
   const lines: string[] = [];
-  const blueprint: { readonly node: Node; readonly operation: Operation; readonly inputs: readonly number[] }[] = [];
+  const blueprint: {
+    readonly node: Node;
+    readonly operation: Operation;
+    readonly inputs: readonly number[];
+  }[] = [];
   const lineOf = new Map<string, number>();
   const place = new Map<Node, number>();
 
@@ -32,7 +36,8 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
     const { operation } = node;
     if (isHost(node)) {
       const inlined = operation.kind === "constant" && !operation.lifted && !(liftAll && isFloat(node.dtype));
-      if (inlined) return [operation, Object.is(operation.value, -0) ? "constant -0" : `constant ${operation.value}`];
+      if (inlined)
+        return [operation, Object.is(operation.value, -0) ? "constant -0" : `constant ${operation.value}`];
       const index = scalars.push(node) - 1;
       return [{ kind: "hostNumber", index }, `hostNumber ${index}`];
     }
@@ -76,7 +81,12 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
         built.push(
           operation.kind === "constant"
             ? constant(operation.value, node.dtype)
-            : makeNode(operation, inputs.map((i) => built[i]!), node.shape, node.dtype),
+            : makeNode(
+                operation,
+                inputs.map((i) => built[i]!),
+                node.shape,
+                node.dtype,
+              ),
         );
       }
       return outputs.map((i) => built[i]!);

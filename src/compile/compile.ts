@@ -1,5 +1,5 @@
-import type { DeviceDType } from "../base/dtype.ts";
 import { debug } from "../base/debug.ts";
+import type { DeviceDType } from "../base/dtype.ts";
 import { elements, type Node, topological } from "../graph/node.ts";
 import { draft } from "./draft.ts";
 import { Expressions } from "./expr.ts";
@@ -8,10 +8,11 @@ import { finish } from "./loops.ts";
 import { deviceDType, Lowering } from "./lower.ts";
 import { planMemory } from "./plan.ts";
 import { printProgram } from "./print.ts";
-import type { Program, Scalar, Value, ValueId } from "./program.ts";
+import type { Program, Scalar } from "./program.ts";
 import { rewrite } from "./rewrite.ts";
 import { materialise } from "./schedule.ts";
 import type { Target } from "./target.ts";
+import type { Value, ValueId } from "./value.ts";
 
 export interface CompileOptions {
   readonly target: Target;
@@ -30,17 +31,21 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const reasons = materialise(outputs, target);
 
   const values: Value[] = [];
-  const valueOf = new Map<Node, ValueId>();
+  const stored = new Map<Node, ValueId>();
   const inputValue = new Map<number, ValueId>();
-  const newValue = (dtype: DeviceDType, size: number): ValueId => values.push({ id: values.length, dtype, size }) - 1;
-  inputs.forEach((leaf, index) => inputValue.set(index, newValue(deviceDType(leaf), elements(leaf))));
+  const newValue = (dtype: DeviceDType, size: number): ValueId =>
+    values.push({ id: values.length, dtype, size }) - 1;
+  inputs.forEach((leaf, index) => {
+    inputValue.set(index, newValue(deviceDType(leaf), elements(leaf)));
+  });
   const order = topological(outputs);
   for (const node of order) {
-    if (node.operation.kind === "input") valueOf.set(node, inputValue.get(node.operation.index)!);
-    else if (reasons.has(node)) valueOf.set(node, newValue(deviceDType(node), elements(node)));
+    if (node.operation.kind === "input") stored.set(node, inputValue.get(node.operation.index)!);
+    else if (reasons.has(node)) stored.set(node, newValue(deviceDType(node), elements(node)));
   }
   // A root that is a leaf but no buffer, such as a constant, is stored by a kernel of its own.
-  for (const root of outputs) if (!valueOf.has(root)) valueOf.set(root, newValue(deviceDType(root), elements(root)));
+  for (const root of outputs)
+    if (!stored.has(root)) stored.set(root, newValue(deviceDType(root), elements(root)));
 
   const expressions = new Expressions();
   const scalars: Scalar[] = [];
@@ -48,11 +53,11 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     const known = scalars.findIndex((scalar) => scalar.source === source && scalar.dtype === dtype);
     return known >= 0 ? known : scalars.push({ source, dtype }) - 1;
   };
-  const lowering = new Lowering(expressions, (node) => valueOf.get(node), scalarOf);
+  const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf);
   const drafts = order
-    .filter((node) => valueOf.has(node) && node.operation.kind !== "input" && elements(node) > 0)
-    .map((node) => draft(node, valueOf.get(node)!, lowering, expressions));
-  const results = outputs.map((root) => valueOf.get(root)!);
+    .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
+    .map((node) => draft(node, stored.get(node)!, lowering, expressions));
+  const results = outputs.map((root) => stored.get(root)!);
   const kernels = fuse(drafts, new Set(results), target, expressions).map((d) => finish(d, expressions));
 
   const ins = inputs.map((_, index) => inputValue.get(index)!);

@@ -3,7 +3,7 @@ import { elements } from "../graph/node.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator } from "./kernel.ts";
 import { deviceDType, type Lowering } from "./lower.ts";
-import type { ValueId } from "./program.ts";
+import type { ValueId } from "./value.ts";
 
 /**
  * A kernel before it is given its loops: expressions of one position in a flat grid, so that kernels of one
@@ -12,9 +12,23 @@ import type { ValueId } from "./program.ts";
 export type Core =
   | { readonly kind: "none" }
   | { readonly kind: "reduce"; readonly inner: number; readonly accumulators: readonly Accumulator[] }
-  | { readonly kind: "matmul"; readonly dtype: "float32" | "float64"; readonly sizes: MatmulSizes; readonly a: Expr; readonly b: Expr }
+  | {
+      readonly kind: "matmul";
+      readonly dtype: "float32" | "float64";
+      readonly sizes: MatmulSizes;
+      readonly a: Expr;
+      readonly b: Expr;
+    }
   | { readonly kind: "scan"; readonly axis: number; readonly shape: readonly number[]; readonly expr: Expr }
-  | { readonly kind: "scatter"; readonly axis: number; readonly shape: readonly number[]; readonly sources: number; readonly initial: Expr; readonly target: Expr; readonly addend: Expr };
+  | {
+      readonly kind: "scatter";
+      readonly axis: number;
+      readonly shape: readonly number[];
+      readonly sources: number;
+      readonly initial: Expr;
+      readonly target: Expr;
+      readonly addend: Expr;
+    };
 
 export interface MatmulSizes {
   readonly batch: number;
@@ -56,7 +70,9 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       const outer = lowering.unflatten(position, node.shape);
       const along = lowering.unflatten(e.variable(variables.inner, inner), lengths);
       let [kept, reduced] = [0, 0];
-      const index = x.shape.map((_, axis) => (operation.axes.includes(axis) ? along[reduced++]! : outer[kept++]!));
+      const index = x.shape.map((_, axis) =>
+        operation.axes.includes(axis) ? along[reduced++]! : outer[kept++]!,
+      );
       const accumulator = { name: operation.name, dtype, expr: lowering.element(x, index) };
       return own({ kind: "reduce", inner, accumulators: [accumulator] }, e.accumulator(0, dtype));
     }
@@ -67,7 +83,11 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       const batchShape = a.shape.slice(0, -2);
       const batch = batchShape.reduce((product, length) => product * length, 1);
       const at = lowering.unflatten(e.variable(variables.batch, batch), batchShape);
-      const [row, column, k] = [e.variable(variables.row, rows), e.variable(variables.column, columns), e.variable(variables.inner, inner)];
+      const [row, column, k] = [
+        e.variable(variables.row, rows),
+        e.variable(variables.column, columns),
+        e.variable(variables.inner, inner),
+      ];
       const core: Core = {
         kind: "matmul",
         dtype: dtype === "float64" ? "float64" : "float32",
@@ -80,7 +100,10 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
     case "cumsum": {
       const { axis } = operation;
       const index = laneIndex(node.shape, axis, e, lowering);
-      return own({ kind: "scan", axis, shape: node.shape, expr: lowering.element(node.inputs[0]!, index) }, position);
+      return own(
+        { kind: "scan", axis, shape: node.shape, expr: lowering.element(node.inputs[0]!, index) },
+        position,
+      );
     }
     case "scatterAdd": {
       const { axis } = operation;

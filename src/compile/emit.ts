@@ -36,7 +36,12 @@ export class Emitter {
   readonly #statements = new Map<Level, string[]>();
   #count = 0;
 
-  constructor(dialect: Dialect, roots: readonly Expr[], levelOfVariable: ReadonlyMap<string, Level>, afterwards: Level = Infinity) {
+  constructor(
+    dialect: Dialect,
+    roots: readonly Expr[],
+    levelOfVariable: ReadonlyMap<string, Level>,
+    afterwards: Level = Infinity,
+  ) {
     this.#dialect = dialect;
     this.#levelOfVariable = levelOfVariable;
     this.#afterwards = afterwards;
@@ -66,7 +71,11 @@ export class Emitter {
     const known = this.#names.get(e);
     if (known) return known;
     const own = this.#level(e);
-    const simple = e.kind === "constant" || e.kind === "variable" || e.kind === "accumulator" || (e.kind === "sum" && e.terms.length === 0);
+    const simple =
+      e.kind === "constant" ||
+      e.kind === "variable" ||
+      e.kind === "accumulator" ||
+      (e.kind === "sum" && e.terms.length === 0);
     const named = !simple && (this.#uses.get(e)! > 1 || own < at);
     if (!named) return this.#write(e, at);
     return this.#declare(e, own, this.#write(e, own));
@@ -111,7 +120,12 @@ export class Emitter {
       case "accumulator":
         return d.accumulator(e.index, e.dtype);
       case "apply":
-        return d.apply(e.row, e.args.map((arg) => this.#operand(arg, at)), e.dtype, e.args[e.args.length - 1]!.dtype);
+        return d.apply(
+          e.row,
+          e.args.map((arg) => this.#operand(arg, at)),
+          e.dtype,
+          e.args[e.args.length - 1]!.dtype,
+        );
       case "cast":
         return d.cast(this.#operand(e.arg, at), e.arg.dtype, e.dtype);
       case "variable":
@@ -157,14 +171,19 @@ export class Emitter {
   }
 }
 
-const prefix: Record<DeviceDType, string> = { float32: "x", float64: "x", int32: "n", uint32: "u", bool: "b" };
+const prefix: Record<DeviceDType, string> = {
+  float32: "x",
+  float64: "x",
+  int32: "n",
+  uint32: "u",
+  bool: "b",
+};
 
 /** A name, a number, or one call or element: needs no parentheses. */
 function isAtomic(text: string): boolean {
-  const head = /^[\w.]+/.exec(text);
-  if (!head) return false;
-  const rest = text.slice(head[0].length);
-  if (rest === "") return true;
+  const head = /^[\w.]*/.exec(text)![0];
+  const rest = text.slice(head.length);
+  if (rest === "") return head !== "";
   const open = rest[0];
   if (open !== "(" && open !== "[" && open !== "<") return false;
   let depth = 0;

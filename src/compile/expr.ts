@@ -2,7 +2,7 @@ import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
 import type { ScalarRow } from "../graph/node.ts";
-import type { ValueId } from "./program.ts";
+import type { ValueId } from "./value.ts";
 
 /** One term of an index: a coefficient times something that is not itself a sum. */
 export interface Term {
@@ -69,7 +69,12 @@ export class Expressions {
 
   apply(row: ScalarRow, args: readonly Expr[], dtype: DeviceDType): Expr {
     if (row === where.row && args[0]!.kind === "constant") return args[0]!.value ? args[1]! : args[2]!;
-    return this.#make(`${row.name}:${dtype}${args.map((arg) => arg.id).join()}`, { kind: "apply", dtype, row, args });
+    return this.#make(`${row.name}:${dtype}${args.map((arg) => arg.id).join()}`, {
+      kind: "apply",
+      dtype,
+      row,
+      args,
+    });
   }
 
   cast(arg: Expr, dtype: DeviceDType): Expr {
@@ -92,7 +97,8 @@ export class Expressions {
     for (const [factor, part] of parts) {
       const [inner, rest] = this.#terms(part);
       total += factor * rest;
-      for (const { coefficient, atom } of inner) terms.set(atom, (terms.get(atom) ?? 0) + factor * coefficient);
+      for (const { coefficient, atom } of inner)
+        terms.set(atom, (terms.get(atom) ?? 0) + factor * coefficient);
     }
     return this.#sum(terms, total);
   }
@@ -116,30 +122,45 @@ export class Expressions {
       // Multiples of `high` do not matter.
       const kept = terms.filter(({ coefficient }) => coefficient % high !== 0);
       const rest = ((constant % high) + high) % high;
-      if (kept.length < terms.length || rest !== constant) return this.digit(this.combine(kept.map(asPart), rest), low, high);
+      if (kept.length < terms.length || rest !== constant)
+        return this.digit(this.combine(kept.map(asPart), rest), low, high);
     } else high = Infinity;
     if (low === 1 && high === Infinity) return x;
-    if (terms.length === 0) return this.index(high === Infinity ? Math.floor(constant / low) : Math.floor(constant / low) % (high / low));
+    if (terms.length === 0)
+      return this.index(
+        high === Infinity ? Math.floor(constant / low) : Math.floor(constant / low) % (high / low),
+      );
     // x = low * quotient + rest.
     const whole = terms.filter(({ coefficient }) => coefficient % low === 0);
     if (low > 1 && (whole.length > 0 || constant >= low || constant < 0)) {
-      const rest = this.combine(terms.filter(({ coefficient }) => coefficient % low !== 0).map(asPart), ((constant % low) + low) % low);
+      const rest = this.combine(
+        terms.filter(({ coefficient }) => coefficient % low !== 0).map(asPart),
+        ((constant % low) + low) % low,
+      );
       const quotient = this.combine(
         whole.map(({ coefficient, atom }) => [coefficient / low, atom]),
         Math.floor(constant / low),
       );
       const bounds = this.bounds(rest);
       if (bounds.min >= 0 && bounds.max < low) return this.digit(quotient, 1, high / low);
-      if (high === Infinity && bounds.min >= 0) return this.combine([[1, quotient], [1, this.digit(rest, low, Infinity)]]);
+      if (high === Infinity && bounds.min >= 0)
+        return this.combine([
+          [1, quotient],
+          [1, this.digit(rest, low, Infinity)],
+        ]);
     }
     const common = terms.reduce((g, { coefficient }) => gcd(g, coefficient), low);
     if (common > 1) {
-      const smaller = this.combine(terms.map(({ coefficient, atom }) => [coefficient / common, atom]), Math.floor(constant / common));
+      const smaller = this.combine(
+        terms.map(({ coefficient, atom }) => [coefficient / common, atom]),
+        Math.floor(constant / common),
+      );
       return this.digit(smaller, low / common, high / common);
     }
     if (x.kind === "digit" && (x.high === Infinity || (x.high / x.low) % low === 0)) {
       const upper = Math.min(x.high, high * x.low);
-      if (x.high === Infinity || upper === x.high || x.high % upper === 0) return this.digit(x.arg, x.low * low, upper);
+      if (x.high === Infinity || upper === x.high || x.high % upper === 0)
+        return this.digit(x.arg, x.low * low, upper);
     }
     ({ min, max } = this.bounds(x));
     return this.#make(`d${x.id},${low},${high}`, { kind: "digit", dtype: "int32", arg: x, low, high });
@@ -201,7 +222,10 @@ export class Expressions {
       case "cast":
         return this.cast(go(e.arg), e.dtype);
       case "sum":
-        return this.combine(e.terms.map(({ coefficient, atom }) => [coefficient, go(atom)]), e.constant);
+        return this.combine(
+          e.terms.map(({ coefficient, atom }) => [coefficient, go(atom)]),
+          e.constant,
+        );
       case "digit":
         return this.digit(go(e.arg), e.low, e.high);
       case "clamp":
@@ -228,8 +252,12 @@ export class Expressions {
       }
       case "digit": {
         const inner = this.bounds(e.arg);
-        if (e.high === Infinity) return { min: Math.floor(inner.min / e.low), max: Math.floor(inner.max / e.low) };
-        return { min: 0, max: Math.min(e.high / e.low - 1, inner.min >= 0 ? Math.floor(inner.max / e.low) : Infinity) };
+        if (e.high === Infinity)
+          return { min: Math.floor(inner.min / e.low), max: Math.floor(inner.max / e.low) };
+        return {
+          min: 0,
+          max: Math.min(e.high / e.low - 1, inner.min >= 0 ? Math.floor(inner.max / e.low) : Infinity),
+        };
       }
       case "clamp":
         return { min: 0, max: e.length - 1 };
@@ -245,7 +273,9 @@ export class Expressions {
 
   #sum(terms: Map<Expr, number>, constant: number): Expr {
     joinDigits(terms, this);
-    const list = [...terms].filter(([, coefficient]) => coefficient !== 0).map(([atom, coefficient]) => ({ coefficient, atom }));
+    const list = [...terms]
+      .filter(([, coefficient]) => coefficient !== 0)
+      .map(([atom, coefficient]) => ({ coefficient, atom }));
     if (list.length === 1 && list[0]!.coefficient === 1 && constant === 0) return list[0]!.atom;
     list.sort((a, b) => a.atom.id - b.atom.id);
     const key = `s${list.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join("+")}+${constant}`;
@@ -273,14 +303,17 @@ function joinDigits(terms: Map<Expr, number>, expressions: Expressions): void {
     for (const [upper, factor] of terms) {
       if (upper.kind !== "digit") continue;
       for (const [lower, small] of terms) {
-        const [arg, low, high] = lower.kind === "digit" ? [lower.arg, lower.low, lower.high] : [lower, 1, Infinity];
+        const [arg, low, high] =
+          lower.kind === "digit" ? [lower.arg, lower.low, lower.high] : [lower, 1, Infinity];
         if (arg !== upper.arg || high !== upper.low || factor * low !== small * high) continue;
         terms.delete(upper);
         terms.delete(lower);
         const whole = expressions.digit(arg, low, upper.high);
-        const [inner, constant] = whole.kind === "sum" ? [whole.terms, whole.constant] : [[{ coefficient: 1, atom: whole }], 0];
+        const [inner, constant] =
+          whole.kind === "sum" ? [whole.terms, whole.constant] : [[{ coefficient: 1, atom: whole }], 0];
         if (constant !== 0) internal("joined digits have a constant");
-        for (const { coefficient, atom } of inner) terms.set(atom, (terms.get(atom) ?? 0) + small * coefficient);
+        for (const { coefficient, atom } of inner)
+          terms.set(atom, (terms.get(atom) ?? 0) + small * coefficient);
         joined = true;
         break;
       }

@@ -1,7 +1,7 @@
 import { type Draft, readsOf, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
-import type { ValueId } from "./program.ts";
 import type { Target } from "./target.ts";
+import type { ValueId } from "./value.ts";
 
 /** Distinct expressions that one kernel may hold after joining. */
 const maxSize = 600;
@@ -16,7 +16,12 @@ interface Entry {
  * or into a sibling, so that Adam's parameter and moments are one dispatch. Stores that nobody else reads are
  * then dropped. Returns the kernels in an order in which they can run.
  */
-export function fuse(drafts: readonly Draft[], outputs: ReadonlySet<ValueId>, target: Target, e: Expressions): Draft[] {
+export function fuse(
+  drafts: readonly Draft[],
+  outputs: ReadonlySet<ValueId>,
+  target: Target,
+  e: Expressions,
+): Draft[] {
   const waiting = drafts.map((draft): Entry => ({ draft, reads: readsOf(draft) }));
   const entries: Entry[] = [];
   for (let entry = waiting.shift(); entry; entry = waiting.shift()) {
@@ -60,7 +65,8 @@ function merge(
   const position = e.variable(variables.position, from.size);
   if (dependent && !readsOnlyAt(from, into, position)) return undefined;
 
-  const shift = into.core.kind === "reduce" && from.core.kind === "reduce" ? into.core.accumulators.length : 0;
+  const shift =
+    into.core.kind === "reduce" && from.core.kind === "reduce" ? into.core.accumulators.length : 0;
   const memo = new Map<Expr, Expr>();
   const replace = (expr: Expr) =>
     e.rewrite(
@@ -77,11 +83,18 @@ function merge(
   // What only the merged kernel read need not be stored; this may make room for its bindings.
   for (const value of into.stores.keys()) {
     if (outputs.has(value)) continue;
-    if (!entries.some((other) => other !== first && other.reads.has(value)) && second.reads.has(value)) stores.delete(value);
+    if (!entries.some((other) => other !== first && other.reads.has(value)) && second.reads.has(value))
+      stores.delete(value);
   }
   const core =
     into.core.kind === "reduce" && from.core.kind === "reduce"
-      ? { ...into.core, accumulators: [...into.core.accumulators, ...from.core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))] }
+      ? {
+          ...into.core,
+          accumulators: [
+            ...into.core.accumulators,
+            ...from.core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) })),
+          ],
+        }
       : into.core.kind === "none"
         ? from.core
         : into.core;
@@ -94,7 +107,8 @@ function merge(
 /** An elementwise kernel joins anything it reads from, and elementwise siblings; two reductions over as many elements join side by side. */
 function coresJoin(into: Draft, from: Draft, dependent: boolean): boolean {
   const [a, b] = [into.core, from.core];
-  if (b.kind === "none") return a.kind === "none" || (dependent && (a.kind === "reduce" || a.kind === "matmul"));
+  if (b.kind === "none")
+    return a.kind === "none" || (dependent && (a.kind === "reduce" || a.kind === "matmul"));
   return a.kind === "reduce" && b.kind === "reduce" && !dependent && a.inner === b.inner;
 }
 
@@ -139,7 +153,8 @@ function sizeOf(draft: Draft): number {
 }
 
 function withoutUnread(entries: readonly Entry[], outputs: ReadonlySet<ValueId>): Entry[] {
-  const wanted = (value: ValueId, by: Entry) => outputs.has(value) || entries.some((other) => other !== by && other.reads.has(value));
+  const wanted = (value: ValueId, by: Entry) =>
+    outputs.has(value) || entries.some((other) => other !== by && other.reads.has(value));
   return entries.map((entry) => {
     const stores = new Map([...entry.draft.stores].filter(([value]) => wanted(value, entry)));
     if (stores.size === entry.draft.stores.size) return entry;

@@ -1,7 +1,7 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import type { ReduceName } from "../graph/node.ts";
 import type { Expr } from "./expr.ts";
-import type { ValueId } from "./program.ts";
+import type { ValueId } from "./value.ts";
 
 /** One result of a kernel: `value[index] = expr` for each point of the grid. */
 export interface Store {
@@ -78,7 +78,10 @@ export type Kernel = LoopKernel | MatmulKernel | ScanKernel | ScatterKernel;
 export function expressionsOf(kernel: Kernel): Expr[] {
   switch (kernel.kind) {
     case "loop":
-      return [...kernel.accumulators.map(({ expr }) => expr), ...kernel.stores.flatMap(({ index, expr }) => [index, expr])];
+      return [
+        ...kernel.accumulators.map(({ expr }) => expr),
+        ...kernel.stores.flatMap(({ index, expr }) => [index, expr]),
+      ];
     case "matmul":
       return [kernel.a, kernel.b, ...kernel.stores.flatMap(({ index, expr }) => [index, expr])];
     case "scan":
@@ -92,5 +95,7 @@ export function expressionsOf(kernel: Kernel): Expr[] {
 
 /** The values a kernel writes. */
 export function writesOf(kernel: Kernel): ValueId[] {
-  return kernel.kind === "loop" || kernel.kind === "matmul" ? kernel.stores.map(({ value }) => value) : [kernel.value];
+  return kernel.kind === "loop" || kernel.kind === "matmul"
+    ? kernel.stores.map(({ value }) => value)
+    : [kernel.value];
 }

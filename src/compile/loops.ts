@@ -1,8 +1,8 @@
 import { numel } from "../base/shape.ts";
-import { type Draft, coreExpressions, variables } from "./draft.ts";
+import { coreExpressions, type Draft, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
-import type { ValueId } from "./program.ts";
+import type { ValueId } from "./value.ts";
 
 /**
  * Gives a draft its loops. A flat position that is only ever divided along a chain of lengths becomes one loop
@@ -14,8 +14,15 @@ export function finish(draft: Draft, e: Expressions): Kernel {
     case "none":
     case "reduce": {
       const accumulators = core.kind === "reduce" ? core.accumulators : [];
-      const grid = split(variables.position, size, [...coreExpressions(core), ...draft.stores.values()], "i", e);
-      const inner = core.kind === "reduce" ? split(variables.inner, core.inner, coreExpressions(core), "k", e) : noSplit;
+      const grid = split(
+        variables.position,
+        size,
+        [...coreExpressions(core), ...draft.stores.values()],
+        "i",
+        e,
+      );
+      const inner =
+        core.kind === "reduce" ? split(variables.inner, core.inner, coreExpressions(core), "k", e) : noSplit;
       const replace = substitution([grid, inner], e);
       return {
         kind: "loop",
@@ -66,7 +73,14 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       };
       if (core.kind === "scan") return { kind: "scan", ...common, expr: core.expr };
       const { initial, target, addend, sources } = core;
-      return { kind: "scatter", ...common, initial, target, addend, source: { name: variables.source, extent: sources } };
+      return {
+        kind: "scatter",
+        ...common,
+        initial,
+        target,
+        addend,
+        source: { name: variables.source, extent: sources },
+      };
     }
     default:
       return core satisfies never;
@@ -79,7 +93,9 @@ function coreDType(core: Extract<Draft["core"], { kind: "scan" | "scatter" }>) {
 
 function stores(draft: Draft, replace: (expr: Expr) => Expr, e: Expressions): Store[] {
   const index = replace(e.variable(variables.position, draft.size));
-  return [...draft.stores].map(([value, expr]): Store => ({ value: value as ValueId, index, expr: replace(expr) }));
+  return [...draft.stores].map(
+    ([value, expr]): Store => ({ value: value as ValueId, index, expr: replace(expr) }),
+  );
 }
 
 interface Split {
@@ -94,10 +110,17 @@ const noSplit = { name: "", axes: [], value: undefined };
 function substitution(splits: readonly (Split | typeof noSplit)[], e: Expressions): (expr: Expr) => Expr {
   const memo = new Map<Expr, Expr>();
   const by = new Map(splits.map(({ name, value }) => [name, value]));
-  return (expr) => e.rewrite(expr, (part) => (part.kind === "variable" ? by.get(part.name) : undefined), memo);
+  return (expr) =>
+    e.rewrite(expr, (part) => (part.kind === "variable" ? by.get(part.name) : undefined), memo);
 }
 
-function split(name: string, extent: number, expressions: readonly Expr[], prefix: string, e: Expressions): Split {
+function split(
+  name: string,
+  extent: number,
+  expressions: readonly Expr[],
+  prefix: string,
+  e: Expressions,
+): Split {
   const cuts = new Set<number>();
   let chain = true;
   walk(expressions, (part) => {
@@ -119,4 +142,3 @@ function split(name: string, extent: number, expressions: readonly Expr[], prefi
   }
   return { name, axes, value: e.combine(terms) };
 }
-

@@ -3,7 +3,7 @@ import { internal } from "../base/errors.ts";
 import { strides } from "../base/shape.ts";
 import type { Node } from "../graph/node.ts";
 import type { Expr, Expressions } from "./expr.ts";
-import type { ValueId } from "./program.ts";
+import type { ValueId } from "./value.ts";
 
 /** Index along each axis. */
 export type Index = readonly Expr[];
@@ -14,21 +14,21 @@ export type Index = readonly Expr[];
  */
 export class Lowering {
   readonly #expressions: Expressions;
-  readonly #valueOf: (node: Node) => ValueId | undefined;
+  readonly #stored: (node: Node) => ValueId | undefined;
   readonly #scalarOf: (source: number, dtype: DeviceDType) => number;
   readonly #memo = new Map<string, Expr>();
 
   /**
-   * @param valueOf The value that holds a node, or undefined where it is computed in place.
+   * @param stored The value that holds a node, or undefined where it is computed in place.
    * @param scalarOf The place of a host number, rounded to a dtype, among the scalars of the program.
    */
   constructor(
     expressions: Expressions,
-    valueOf: (node: Node) => ValueId | undefined,
+    stored: (node: Node) => ValueId | undefined,
     scalarOf: (source: number, dtype: DeviceDType) => number,
   ) {
     this.#expressions = expressions;
-    this.#valueOf = valueOf;
+    this.#stored = stored;
     this.#scalarOf = scalarOf;
   }
 
@@ -38,7 +38,7 @@ export class Lowering {
    * @param guard Where it is false the element is not used, and its loads are moved to element 0.
    */
   element(node: Node, index: Index, guard?: Expr): Expr {
-    const value = this.#valueOf(node);
+    const value = this.#stored(node);
     if (value !== undefined) return this.#load(value, node, index, guard);
     return this.compute(node, index, guard);
   }
@@ -57,7 +57,9 @@ export class Lowering {
   /** The index of each axis of `shape` at a position in row-major order. */
   unflatten(position: Expr, shape: readonly number[]): Index {
     const stride = strides(shape);
-    return shape.map((length, axis) => this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length));
+    return shape.map((length, axis) =>
+      this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length),
+    );
   }
 
   /** The position in row-major order. */
@@ -96,7 +98,8 @@ export class Lowering {
       case "cast":
         // A host number is rounded to the dtype by the host.
         if (x!.dtype === "number") {
-          if (x!.operation.kind === "hostNumber") return this.#hostNumber(x!.operation.index, deviceDType(node));
+          if (x!.operation.kind === "hostNumber")
+            return this.#hostNumber(x!.operation.index, deviceDType(node));
           return internal("a number that is not a host number");
         }
         return e.cast(this.element(x!, index, guard), deviceDType(node));
@@ -105,16 +108,37 @@ export class Lowering {
       case "reshape":
         return this.element(x!, this.unflatten(this.flatten(index, node.shape), x!.shape), guard);
       case "expand":
-        return this.element(x!, index.map((at, axis) => (x!.shape[axis] === 1 ? e.index(0) : at)), guard);
+        return this.element(
+          x!,
+          index.map((at, axis) => (x!.shape[axis] === 1 ? e.index(0) : at)),
+          guard,
+        );
       case "permute":
-        return this.element(x!, x!.shape.map((_, axis) => index[operation.axes.indexOf(axis)]!), guard);
+        return this.element(
+          x!,
+          x!.shape.map((_, axis) => index[operation.axes.indexOf(axis)]!),
+          guard,
+        );
       case "flip":
-        return this.element(x!, index.map((at, axis) => (operation.axes.includes(axis) ? e.combine([[-1, at]], x!.shape[axis]! - 1) : at)), guard);
+        return this.element(
+          x!,
+          index.map((at, axis) =>
+            operation.axes.includes(axis) ? e.combine([[-1, at]], x!.shape[axis]! - 1) : at,
+          ),
+          guard,
+        );
       case "slice":
-        return this.element(x!, index.map((at, axis) => e.combine([[operation.step[axis]!, at]], operation.start[axis]!)), guard);
+        return this.element(
+          x!,
+          index.map((at, axis) => e.combine([[operation.step[axis]!, at]], operation.start[axis]!)),
+          guard,
+        );
       case "pad": {
         const from = index.map((at, axis) => e.combine([[1, at]], -operation.before[axis]!));
-        const inside = from.reduce((all, at, axis) => e.and(all, e.inRange(at, x!.shape[axis]!)), e.constant(1, "bool"));
+        const inside = from.reduce(
+          (all, at, axis) => e.and(all, e.inRange(at, x!.shape[axis]!)),
+          e.constant(1, "bool"),
+        );
         const otherwise = e.constant(operation.value, deviceDType(node));
         if (inside.kind === "constant" && !inside.value) return otherwise;
         const within = inside.kind === "constant" ? guard : guard ? e.and(guard, inside) : inside;
@@ -123,7 +147,11 @@ export class Lowering {
       case "gather": {
         const length = x!.shape[operation.axis]!;
         const at = e.clamp(this.element(inputs[1]!, index, guard), length);
-        return this.element(x!, index.map((i, axis) => (axis === operation.axis ? at : i)), guard);
+        return this.element(
+          x!,
+          index.map((i, axis) => (axis === operation.axis ? at : i)),
+          guard,
+        );
       }
       case "input":
       case "buffer":

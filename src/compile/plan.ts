@@ -1,7 +1,8 @@
 import { bytesPerElement } from "../base/dtype.ts";
 import { type Expr, walk } from "./expr.ts";
 import { expressionsOf, type Kernel, writesOf } from "./kernel.ts";
-import type { Place, Value, ValueId } from "./program.ts";
+import type { Place } from "./program.ts";
+import type { Value, ValueId } from "./value.ts";
 
 export interface Plan {
   readonly places: readonly (Place | undefined)[];
@@ -22,7 +23,8 @@ export function planMemory(
   outputs: readonly ValueId[],
   donated: ReadonlySet<number>,
 ): Plan {
-  const bytesOf = (value: ValueId) => Math.max(values[value]!.size * bytesPerElement(values[value]!.dtype), 4);
+  const bytesOf = (value: ValueId) =>
+    Math.max(values[value]!.size * bytesPerElement(values[value]!.dtype), 4);
   const lastRead = new Map<ValueId, number>();
   const written = new Map<ValueId, number>();
   kernels.forEach((kernel, at) => {
@@ -92,13 +94,17 @@ export function reads(kernel: Kernel): Set<ValueId> {
 function readsWhereWritten(kernel: Kernel, old: ValueId, value: ValueId): boolean {
   if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
   const store = kernel.stores.find((s) => s.value === value);
-  const core: Expr[] = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
+  const core: Expr[] =
+    kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
   let elsewhere = false;
   walk(core, (e) => {
     if (e.kind === "load" && e.value === old) elsewhere = true;
   });
-  walk(kernel.stores.flatMap(({ index, expr }) => [index, expr]), (e) => {
-    if (e.kind === "load" && e.value === old && e.index !== store?.index) elsewhere = true;
-  });
+  walk(
+    kernel.stores.flatMap(({ index, expr }) => [index, expr]),
+    (e) => {
+      if (e.kind === "load" && e.value === old && e.index !== store?.index) elsewhere = true;
+    },
+  );
   return !elsewhere;
 }

@@ -1,6 +1,6 @@
 import type { Expr } from "./expr.ts";
-import { reads } from "./plan.ts";
 import { type Kernel, writesOf } from "./kernel.ts";
+import { reads } from "./plan.ts";
 import type { Place, Program } from "./program.ts";
 
 /** A program as text: values with their places, and what each kernel reads and writes. */
@@ -11,13 +11,17 @@ export function printProgram(program: Program): string {
     return `v${value}:${dtype}[${size}] (${place(program.places[value]!)})`;
   };
   return program.kernels
-    .map((kernel, i) => `kernel ${i}: ${describeKernel(kernel)}\n  reads ${[...reads(kernel)].map(name).join(", ") || "nothing"}\n  writes ${writesOf(kernel).map(name).join(", ")}`)
+    .map(
+      (kernel, i) =>
+        `kernel ${i}: ${describeKernel(kernel)}\n  reads ${[...reads(kernel)].map(name).join(", ") || "nothing"}\n  writes ${writesOf(kernel).map(name).join(", ")}`,
+    )
     .join("\n");
 }
 
 /** One line: `reduce sum 256 x 1024`, `matmul 256 x 8 x 1024`, `map 1048576`. */
 export function describeKernel(kernel: Kernel): string {
-  const lengths = (axes: readonly { readonly extent: number }[]) => axes.map(({ extent }) => extent).join(" x ") || "1";
+  const lengths = (axes: readonly { readonly extent: number }[]) =>
+    axes.map(({ extent }) => extent).join(" x ") || "1";
   switch (kernel.kind) {
     case "loop": {
       const stores = kernel.stores.length > 1 ? `, ${kernel.stores.length} results` : "";
@@ -53,9 +57,16 @@ export function printExpr(e: Expr): string {
     case "variable":
       return e.name;
     case "sum":
-      return [...e.terms.map(({ coefficient, atom }) => (coefficient === 1 ? printExpr(atom) : `${coefficient}*${printExpr(atom)}`)), ...(e.constant !== 0 || e.terms.length === 0 ? [String(e.constant)] : [])].join(" + ");
+      return [
+        ...e.terms.map(({ coefficient, atom }) =>
+          coefficient === 1 ? printExpr(atom) : `${coefficient}*${printExpr(atom)}`,
+        ),
+        ...(e.constant !== 0 || e.terms.length === 0 ? [String(e.constant)] : []),
+      ].join(" + ");
     case "digit":
-      return e.high === Infinity ? `${printExpr(e.arg)}/${e.low}` : `(${printExpr(e.arg)}/${e.low})%${e.high / e.low}`;
+      return e.high === Infinity
+        ? `${printExpr(e.arg)}/${e.low}`
+        : `(${printExpr(e.arg)}/${e.low})%${e.high / e.low}`;
     case "clamp":
       return `clamp(${printExpr(e.arg)}, ${e.length})`;
     case "inRange":

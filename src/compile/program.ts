@@ -1,14 +1,6 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import type { Kernel } from "./kernel.ts";
-
-/** A buffer-sized value of a program: an input, an output or an intermediate. */
-export type ValueId = number & { readonly brand?: "ValueId" };
-
-export interface Value {
-  readonly id: ValueId;
-  readonly dtype: DeviceDType;
-  readonly size: number;
-}
+import type { Value, ValueId } from "./value.ts";
 
 export interface Scalar {
   readonly source: number;

@@ -28,7 +28,8 @@ function rewriteNode(node: Node, target: Target): Node {
   if (operation.kind === "matmul" && !isFloat(node.dtype)) return integerMatmul(node);
   if (operation.kind === "reduce") {
     const length = numel(operation.axes.map((axis) => node.inputs[0]!.shape[axis]!));
-    if (length > target.longReduction && elements(node) < fewResults) return twoStages(node, operation.name, operation.axes, length);
+    if (length > target.longReduction && elements(node) < fewResults)
+      return twoStages(node, operation.name, operation.axes, length);
   }
   return node;
 }
@@ -37,7 +38,11 @@ function rewriteNode(node: Node, target: Target): Node {
 function integerMatmul(node: Node): Node {
   const [a, b] = node.inputs as [Node, Node];
   const batch = node.shape.slice(0, -2);
-  const [m, n, k] = [node.shape[node.shape.length - 2]!, node.shape[node.shape.length - 1]!, a.shape[a.shape.length - 1]!];
+  const [m, n, k] = [
+    node.shape[node.shape.length - 2]!,
+    node.shape[node.shape.length - 1]!,
+    a.shape[a.shape.length - 1]!,
+  ];
   const rows = expand(reshape(a, [...batch, m, 1, k]), [...batch, m, n, k]);
   const swapped = transpose(b, b.shape.length - 2, b.shape.length - 1);
   const columns = expand(reshape(swapped, [...batch, 1, n, k]), [...batch, m, n, k]);
@@ -45,7 +50,12 @@ function integerMatmul(node: Node): Node {
 }
 
 /** First to a fixed number of partial results, each over elements that lie that far apart, then over those. */
-function twoStages(node: Node, name: "sum" | "prod" | "max" | "min", axes: readonly number[], length: number): Node {
+function twoStages(
+  node: Node,
+  name: "sum" | "prod" | "max" | "min",
+  axes: readonly number[],
+  length: number,
+): Node {
   const x = node.inputs[0]!;
   const kept = x.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
   const outer = kept.map((axis) => x.shape[axis]!);
@@ -54,7 +64,12 @@ function twoStages(node: Node, name: "sum" | "prod" | "max" | "min", axes: reado
   const missing = each * partials - length;
   const none = flat.shape.map(() => 0);
   const neutral = { sum: 0, prod: 1, max: lowest(node), min: highest(node) }[name];
-  const full = pad(flat, none, none.map((_, axis) => (axis === outer.length ? missing : 0)), neutral);
+  const full = pad(
+    flat,
+    none,
+    none.map((_, axis) => (axis === outer.length ? missing : 0)),
+    neutral,
+  );
   const first = reduce(name, reshape(full, [...outer, each, partials]), [outer.length]);
   return reduce(name, first, [outer.length]);
 }

@@ -43,19 +43,26 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
   for (const root of roots) mark(root, "output");
   for (const node of order) if (isCore(node)) mark(node, "core");
   // Operands of a matmul are read many times: below views, elements are stored.
-  for (const node of order) if (node.operation.kind === "matmul") for (const input of node.inputs) mark(underViews(input), "operand");
+  for (const node of order)
+    if (node.operation.kind === "matmul") for (const input of node.inputs) mark(underViews(input), "operand");
   limitKernels(order, reasons, mark, target);
   avoidRepetition(order, reasons, mark);
   return reasons;
 }
 
 /** Bounds what one kernel binds, and how large its code is. */
-function limitKernels(order: readonly Node[], reasons: ReadonlyMap<Node, Reason>, mark: (node: Node, reason: Reason) => void, target: Target): void {
+function limitKernels(
+  order: readonly Node[],
+  reasons: ReadonlyMap<Node, Reason>,
+  mark: (node: Node, reason: Reason) => void,
+  target: Target,
+): void {
   // A kernel also binds its results and the host numbers; two results leave room for a sibling.
   const most = target.maxBindings - 3;
   const reads = new Map<Node, ReadonlySet<Node>>();
   const sizes = new Map<Node, number>();
-  const seen = (node: Node): ReadonlySet<Node> => (reasons.has(node) || node.operation.kind === "input" ? new Set([node]) : reads.get(node)!);
+  const seen = (node: Node): ReadonlySet<Node> =>
+    reasons.has(node) || node.operation.kind === "input" ? new Set([node]) : reads.get(node)!;
   const sizeOf = (node: Node) => (reasons.has(node) ? 1 : sizes.get(node)!);
   for (const node of order) {
     for (;;) {
@@ -87,7 +94,11 @@ function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
 }
 
 /** Stores what would be computed again and again: under a stretched axis, or in several kernels. */
-function avoidRepetition(order: readonly Node[], reasons: ReadonlyMap<Node, Reason>, mark: (node: Node, reason: Reason) => void): void {
+function avoidRepetition(
+  order: readonly Node[],
+  reasons: ReadonlyMap<Node, Reason>,
+  mark: (node: Node, reason: Reason) => void,
+): void {
   const cost = new Map<Node, number>();
   // What follows from host numbers alone is computed once per kernel anyway.
   const uniform = new Set<Node>();
@@ -95,7 +106,13 @@ function avoidRepetition(order: readonly Node[], reasons: ReadonlyMap<Node, Reas
     if (node.operation.kind === "hostNumber" || node.operation.kind === "constant") uniform.add(node);
     else if (node.inputs.length > 0 && node.inputs.every((input) => uniform.has(input))) uniform.add(node);
     const own = node.operation.kind === "scalar" ? (node.operation.op.row.cost ?? 1) : 0;
-    cost.set(node, Math.min(1e6, own + node.inputs.reduce((sum, input) => sum + (reasons.has(input) ? 0 : cost.get(input)!), 0)));
+    cost.set(
+      node,
+      Math.min(
+        1e6,
+        own + node.inputs.reduce((sum, input) => sum + (reasons.has(input) ? 0 : cost.get(input)!), 0),
+      ),
+    );
   }
   const times = new Map<Node, number>();
   const kernels = new Map<Node, Set<string>>();
@@ -111,7 +128,8 @@ function avoidRepetition(order: readonly Node[], reasons: ReadonlyMap<Node, Reas
     const name = isCore(node) ? `core ${node.id}` : `map ${elements(node)}`;
     const within = stored ? new Set([name]) : (kernels.get(node) ?? new Set([name]));
     for (const input of node.inputs) {
-      const factor = kind === "expand" || kind === "gather" ? numel(node.shape) / Math.max(numel(input.shape), 1) : 1;
+      const factor =
+        kind === "expand" || kind === "gather" ? numel(node.shape) / Math.max(numel(input.shape), 1) : 1;
       times.set(input, Math.max(times.get(input) ?? 0, factor * (stored ? 1 : (times.get(node) ?? 1))));
       const users = kernels.get(input);
       if (users) for (const user of within) users.add(user);

@@ -1,7 +1,7 @@
 import type { DType } from "../base/dtype.ts";
 import type { ScalarOp } from "./node.ts";
 import { scalarOp } from "./scalar.ts";
-import { erf as erf64, erf32, roundHalfEven } from "./special.ts";
+import { erf32, erf as erf64, roundHalfEven } from "./special.ts";
 
 // The table of elementwise operations. A new one is a row here and a documented method or function in
 // src/tensor; printers, both backends, gradients and tests read the row.
@@ -143,7 +143,7 @@ export const le: ScalarOp = comparison("le", "<=", (x, y) => x <= y);
 export const gt: ScalarOp = comparison("gt", ">", (x, y) => x > y);
 export const ge: ScalarOp = comparison("ge", ">=", (x, y) => x >= y);
 
-export const isNaN: ScalarOp = scalarOp({
+export const isnan: ScalarOp = scalarOp({
   name: "isNaN",
   arity: 1,
   types: "test",
@@ -153,7 +153,7 @@ export const isNaN: ScalarOp = scalarOp({
   wgsl: ([x]) => `lorantz_isNaN(${x})`, // from the bits: WGSL may assume that x != x is false
 });
 
-export const isFinite: ScalarOp = scalarOp({
+export const isfinite: ScalarOp = scalarOp({
   name: "isFinite",
   arity: 1,
   types: "test",
@@ -327,6 +327,19 @@ export const tanh: ScalarOp = scalarOp({
   vjp: (g, y) => [mul(g, sub(1, mul(y, y)))],
 });
 
+/** 1 / (1 + exp(-x)), without overflow: exp(-|x|) is at most 1. */
+export const sigmoid: ScalarOp = scalarOp({
+  name: "sigmoid",
+  arity: 1,
+  types: "float",
+  ulp: 4,
+  cost: 16,
+  evaluate: (x) => (x < 0 ? Math.exp(x) : 1) / (1 + Math.exp(-Math.abs(x))),
+  js: ([x]) => `(${x} < 0 ? Math.exp(${x}) : 1) / (1 + Math.exp(-Math.abs(${x})))`,
+  wgsl: ([x]) => `select(1.0, lorantz_exp(${x}), ${x} < 0.0) / (1.0 + lorantz_exp(-abs(${x})))`,
+  vjp: (g, y) => [mul(g, mul(y, sub(1, y)))],
+});
+
 /** 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. */
 export const erf: ScalarOp = scalarOp({
   name: "erf",
@@ -396,4 +409,3 @@ export const round: ScalarOp = scalarOp({
   wgsl: ([x]) => `round(${x})`,
   vjp: none,
 });
-

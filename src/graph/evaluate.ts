@@ -1,4 +1,4 @@
-import { coerce, hostArray, type HostArray, isInteger } from "../base/dtype.ts";
+import { coerce, type HostArray, hostArray, isInteger } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { numel, strides } from "../base/shape.ts";
 import { type Node, type Storage, topological } from "./node.ts";
@@ -24,7 +24,15 @@ const noLeaves: Leaves = {
  */
 export function evaluate(roots: readonly Node[], leaves: Leaves = noLeaves): Values[] {
   const memo = new Map<Node, Values>();
-  for (const node of topological(roots)) memo.set(node, evaluateNode(node, node.inputs.map((input) => memo.get(input)!), leaves));
+  for (const node of topological(roots))
+    memo.set(
+      node,
+      evaluateNode(
+        node,
+        node.inputs.map((input) => memo.get(input)!),
+        leaves,
+      ),
+    );
   return roots.map((root) => memo.get(root)!);
 }
 
@@ -48,7 +56,12 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
   const xShape = node.inputs[0]?.shape ?? [];
   const whole = isInteger(dtype) || dtype === "bool";
   /** Fills by pulling each output index back to an input index; undefined stands for `otherwise`. */
-  const pull = (map: (index: number[]) => readonly number[] | undefined, source = x!, sourceShape = xShape, otherwise = 0) => {
+  const pull = (
+    map: (index: number[]) => readonly number[] | undefined,
+    source = x!,
+    sourceShape = xShape,
+    otherwise = 0,
+  ) => {
     const stride = strides(sourceShape);
     eachIndex(shape, (index, i) => {
       const from = map(index);
@@ -84,7 +97,8 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     }
     case "cast":
       if (node.inputs[0]!.dtype === "number") return out.fill(coerce(x![0]!, dtype));
-      for (let i = 0; i < size; i++) out[i] = whole ? coerce(isInteger(dtype) ? Math.trunc(x![i]!) : x![i]!, dtype) : x![i]!;
+      for (let i = 0; i < size; i++)
+        out[i] = whole ? coerce(isInteger(dtype) ? Math.trunc(x![i]!) : x![i]!, dtype) : x![i]!;
       return out;
     case "identity":
     case "reshape":
@@ -94,7 +108,9 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     case "permute":
       return pull((index) => xShape.map((_, axis) => index[operation.axes.indexOf(axis)]!));
     case "flip":
-      return pull((index) => index.map((at, axis) => (operation.axes.includes(axis) ? xShape[axis]! - 1 - at : at)));
+      return pull((index) =>
+        index.map((at, axis) => (operation.axes.includes(axis) ? xShape[axis]! - 1 - at : at)),
+      );
     case "slice":
       return pull((index) => index.map((at, axis) => operation.start[axis]! + at * operation.step[axis]!));
     case "pad":
@@ -110,15 +126,25 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     case "gather":
       return pull((index) => {
         const at = y![flatIndex(index, strides(shape))]!;
-        return index.map((i, axis) => (axis === operation.axis ? Math.min(Math.max(at, 0), xShape[axis]! - 1) : i));
+        return index.map((i, axis) =>
+          axis === operation.axis ? Math.min(Math.max(at, 0), xShape[axis]! - 1) : i,
+        );
       });
     case "reduce": {
-      const identity = { sum: 0, prod: 1, max: dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity, min: dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity };
+      const identity = {
+        sum: 0,
+        prod: 1,
+        max: dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity,
+        min: dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity,
+      };
       out.fill(identity[operation.name]);
       const kept = xShape.flatMap((_, axis) => (operation.axes.includes(axis) ? [] : [axis]));
       const stride = strides(shape);
       eachIndex(xShape, (index, i) => {
-        const to = flatIndex(kept.map((axis) => index[axis]!), stride);
+        const to = flatIndex(
+          kept.map((axis) => index[axis]!),
+          stride,
+        );
         const [a, b] = [out[to]!, x![i]!];
         switch (operation.name) {
           case "sum":
@@ -148,7 +174,9 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         let sum = 0;
         for (let p = 0; p < k; p++) {
           const product = x![row * k + p]! * y![(batch * k + p) * n + column]!;
-          sum = whole ? coerce(sum + Math.imul(x![row * k + p]!, y![(batch * k + p) * n + column]!), dtype) : sum + product;
+          sum = whole
+            ? coerce(sum + Math.imul(x![row * k + p]!, y![(batch * k + p) * n + column]!), dtype)
+            : sum + product;
         }
         out[i] = sum;
       }
@@ -168,7 +196,10 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       eachIndex(node.inputs[1]!.shape, (index, i) => {
         const at = y![i]!;
         if (at < 0 || at >= shape[operation.axis]!) return;
-        const to = flatIndex(index.map((j, axis) => (axis === operation.axis ? at : j)), stride);
+        const to = flatIndex(
+          index.map((j, axis) => (axis === operation.axis ? at : j)),
+          stride,
+        );
         out[to] = whole ? coerce(out[to]! + z![i]!, dtype) : out[to]! + z![i]!;
       });
       return out;

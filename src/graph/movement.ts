@@ -1,5 +1,5 @@
 import { ShapeError } from "../base/errors.ts";
-import { describe, numel, sameShape, type Shape } from "../base/shape.ts";
+import { describe, numel, type Shape, sameShape } from "../base/shape.ts";
 import { makeNode, type Node } from "./node.ts";
 
 // Constructors of movement nodes. Arguments are already normalised (axes in range, lengths known).
@@ -21,7 +21,9 @@ export function expand(x: Node, shape: Shape, operation = "expand"): Node {
   const missing = shape.length - x.shape.length;
   const aligned = [...new Array<number>(Math.max(missing, 0)).fill(1), ...x.shape];
   if (missing < 0 || aligned.some((length, axis) => length !== 1 && length !== shape[axis])) {
-    throw new ShapeError(`${operation}: ${describe(x)} does not expand to [${shape.join(",")}]; only lengths 1 stretch.`);
+    throw new ShapeError(
+      `${operation}: ${describe(x)} does not expand to [${shape.join(",")}]; only lengths 1 stretch.`,
+    );
   }
   const padded = reshape(x, aligned);
   return sameShape(aligned, shape) ? padded : makeNode({ kind: "expand" }, [padded], shape, x.dtype);
@@ -44,7 +46,12 @@ export function flip(x: Node, axes: readonly number[]): Node {
 }
 
 /** Elements `start, start + step, ...`, as many as `shape` says. */
-export function slice(x: Node, start: readonly number[], shape: Shape, step: readonly number[] = x.shape.map(() => 1)): Node {
+export function slice(
+  x: Node,
+  start: readonly number[],
+  shape: Shape,
+  step: readonly number[] = x.shape.map(() => 1),
+): Node {
   if (sameShape(shape, x.shape) && start.every((s) => s === 0) && step.every((s) => s === 1)) return x;
   return makeNode({ kind: "slice", start, step }, [x], shape, x.dtype);
 }

@@ -6,7 +6,8 @@ import { makeNode, type Node, type ReduceName } from "./node.ts";
 
 /** Reduces sorted `axes` away. */
 export function reduce(name: ReduceName, x: Node, axes: readonly number[]): Node {
-  if (x.dtype === "bool") throw new DTypeError(`${name}: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
+  if (x.dtype === "bool")
+    throw new DTypeError(`${name}: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
   if (axes.length === 0) return x;
   const shape = x.shape.filter((_, axis) => !axes.includes(axis));
   return makeNode({ kind: "reduce", name, axes }, [x], shape, x.dtype);

@@ -2,7 +2,16 @@ import { coerce, type DType, isFloat, isInteger } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { broadcastShapes, describe } from "../base/shape.ts";
 import { expand } from "./movement.ts";
-import { constant, literal, makeNode, type Node, type Operand, type ScalarOp, type ScalarRow, type TypeRule } from "./node.ts";
+import {
+  constant,
+  literal,
+  makeNode,
+  type Node,
+  type Operand,
+  type ScalarOp,
+  type ScalarRow,
+  type TypeRule,
+} from "./node.ts";
 
 /** All rows by name, for printers, evaluators and tests. */
 export const scalarOps = new Map<string, ScalarOp>();
@@ -50,16 +59,22 @@ function foldConstants(row: ScalarRow, args: readonly Node[], dtype: DType, resu
 function checkTypes(name: string, types: TypeRule, args: readonly Node[], first: number, dtype: DType): void {
   const given = args.map(describe).join(", ");
   if (args.slice(first).some((arg) => arg.dtype !== dtype)) {
-    throw new DTypeError(`${name}: operands have different dtypes: ${given}. Cast one of them with .astype(...).`);
+    throw new DTypeError(
+      `${name}: operands have different dtypes: ${given}. Cast one of them with .astype(...).`,
+    );
   }
   if (types === "select" && args[0]!.dtype !== "bool") {
-    throw new DTypeError(`${name}: the condition must be bool; given ${given}. Compare it with something first.`);
+    throw new DTypeError(
+      `${name}: the condition must be bool; given ${given}. Compare it with something first.`,
+    );
   }
   if ((types === "float" || types === "test") && !isFloat(dtype)) {
     throw new DTypeError(`${name}: takes floats; given ${given}. Cast with .astype("float32").`);
   }
   if (types === "numeric" && dtype === "bool") {
-    throw new DTypeError(`${name}: takes numbers; given ${given}. Cast with .astype("float32") or .astype("int32").`);
+    throw new DTypeError(
+      `${name}: takes numbers; given ${given}. Cast with .astype("float32") or .astype("int32").`,
+    );
   }
   if (types === "bits" && dtype !== "bool" && !isInteger(dtype)) {
     throw new DTypeError(`${name}: takes integers or bool; given ${given}.`);
@@ -70,7 +85,9 @@ function checkTypes(name: string, types: TypeRule, args: readonly Node[], first:
 export function cast(x: Node, dtype: DType): Node {
   if (x.dtype === dtype) return x;
   if (dtype === "number") {
-    throw new DTypeError(`cast: ${describe(x)} cannot become a host number without being read. Use await .item().`);
+    throw new DTypeError(
+      `cast: ${describe(x)} cannot become a host number without being read. Use await .item().`,
+    );
   }
   if (x.operation.kind === "constant" && x.shape.length === 0) {
     const { value, lifted } = x.operation;

@@ -1,8 +1,8 @@
 import { internal } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { div, eq, mul, where } from "./elementwise.ts";
-import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
 import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
+import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
 import { cast } from "./scalar.ts";
 
@@ -30,7 +30,12 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
     const axes = stretched(x!.shape, g.shape);
     return [reshape(reduce("sum", g, axes), x!.shape)];
   },
-  permute: (g, _, { axes }) => [permute(g, axes.map((_, axis) => axes.indexOf(axis)))],
+  permute: (g, _, { axes }) => [
+    permute(
+      g,
+      axes.map((_, axis) => axes.indexOf(axis)),
+    ),
+  ],
   flip: (g, _, { axes }) => [flip(g, axes)],
   slice: (g, { inputs: [x] }, { start, step }) => [unslice(g, start, step, x!.shape)],
   pad: (g, { inputs: [x] }, { before }) => [slice(g, before, x!.shape)],
@@ -65,7 +70,13 @@ function stretched(from: Shape, to: Shape): number[] {
 
 /** Restores reduced axes with length 1 and stretches them. */
 function spread(x: Node, axes: readonly number[], shape: Shape): Node {
-  return expand(reshape(x, shape.map((length, axis) => (axes.includes(axis) ? 1 : length))), shape);
+  return expand(
+    reshape(
+      x,
+      shape.map((length, axis) => (axes.includes(axis) ? 1 : length)),
+    ),
+    shape,
+  );
 }
 
 function reduceRule(g: Node, node: Node, name: Of<"reduce">["name"], axes: readonly number[]): Node {
@@ -101,7 +112,13 @@ function productOfOthers(x: Node, axes: readonly number[]): Node {
   const self = eq(iota(square, outer.length), iota(square, outer.length + 1));
   const others = reduce("prod", where(self, 1, expand(flat, square)), [outer.length + 1]);
   const back = order.map((_, axis) => order.indexOf(axis));
-  return permute(reshape(others, order.map((axis) => x.shape[axis]!)), back);
+  return permute(
+    reshape(
+      others,
+      order.map((axis) => x.shape[axis]!),
+    ),
+    back,
+  );
 }
 
 /** Puts the elements of `g` back at `start + i * step` of a tensor of zeros. */
@@ -114,12 +131,27 @@ function unslice(g: Node, start: readonly number[], step: readonly number[], sha
     const lengths = x.shape;
     const split = [...lengths.slice(0, axis + 1), 1, ...lengths.slice(axis + 1)];
     const none = split.map(() => 0);
-    x = pad(reshape(x, split), none, none.map((_, i) => (i === axis + 1 ? s - 1 : 0)));
-    x = reshape(x, lengths.map((length, i) => (i === axis ? length * s : length)));
+    x = pad(
+      reshape(x, split),
+      none,
+      none.map((_, i) => (i === axis + 1 ? s - 1 : 0)),
+    );
+    x = reshape(
+      x,
+      lengths.map((length, i) => (i === axis ? length * s : length)),
+    );
   }
   const room = shape.map((length, axis) => length - start[axis]!);
   const fits = x.shape.map((length, axis) => Math.min(length, room[axis]!));
   if (fits.some((length) => length < 0)) internal(`unslice of [${g.shape}] into [${shape}]`);
-  x = slice(x, fits.map(() => 0), fits);
-  return pad(x, start, fits.map((length, axis) => room[axis]! - length));
+  x = slice(
+    x,
+    fits.map(() => 0),
+    fits,
+  );
+  return pad(
+    x,
+    start,
+    fits.map((length, axis) => room[axis]! - length),
+  );
 }

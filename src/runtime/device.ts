@@ -132,15 +132,23 @@ export class Device {
   }
 
   check(): void {
-    if (this.#disposed) throw new DisposedError(`${this.name}: the device was disposed. Call init() for a new one.`);
-    if (this.#lost !== undefined) throw new DeviceError(`${this.name}: the device was lost: ${this.#lost}. Dispose of it and call init() again; tensors on it are gone.`);
+    if (this.#disposed)
+      throw new DisposedError(`${this.name}: the device was disposed. Call init() for a new one.`);
+    if (this.#lost !== undefined)
+      throw new DeviceError(
+        `${this.name}: the device was lost: ${this.#lost}. Dispose of it and call init() again; tensors on it are gone.`,
+      );
   }
 
   /** Releases the device and all its buffers; a process that used WebGPU can then exit. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const loaded of this.#programs.values()) void loaded.then(({ executable }) => executable.dispose(), () => {});
+    for (const loaded of this.#programs.values())
+      void loaded.then(
+        ({ executable }) => executable.dispose(),
+        () => {},
+      );
     this.backend.dispose();
   }
 
@@ -155,7 +163,10 @@ export class Device {
   #evict(): void {
     const [key, oldest] = this.#programs.entries().next().value!;
     this.#programs.delete(key);
-    void oldest.then(({ executable }) => executable.dispose(), () => {});
+    void oldest.then(
+      ({ executable }) => executable.dispose(),
+      () => {},
+    );
   }
 }
 

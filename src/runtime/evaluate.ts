@@ -1,6 +1,6 @@
 import { bytesPerElement, type HostArray } from "../base/dtype.ts";
-import { compileGraph } from "../compile/compile.ts";
 import { canonicalise } from "../compile/canonical.ts";
+import { compileGraph } from "../compile/compile.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
 import { elements, isHost, type Node, settle } from "../graph/node.ts";
 import type { Device } from "./device.ts";
@@ -20,12 +20,22 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
   const storages = canonical.leaves.map(storageOf);
   const device = on ?? storages.find((storage) => storage.device)?.device ?? defaultDevice();
   const { program, executable } = await device.load(canonical.key, () =>
-    compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated: new Set() }),
+    compileGraph(canonical.build(), {
+      target: device.backend.target,
+      inputs: canonical.leaves,
+      donated: new Set(),
+    }),
   );
   const inputs = program.inputs.map((_, i) => storages[i]!.on(device));
-  const outputs = pending.map((node) => new TensorStorage(node.dtype, elements(node), newBuffer(device, node)));
+  const outputs = pending.map(
+    (node) => new TensorStorage(node.dtype, elements(node), newBuffer(device, node)),
+  );
   const scalars = canonical.scalars.map((node) => evaluateHost(node));
-  executable.run(inputs, outputs.map((storage) => storage.on(device)), scalars);
+  executable.run(
+    inputs,
+    outputs.map((storage) => storage.on(device)),
+    scalars,
+  );
   pending.forEach((node, i) => {
     settle(node, { kind: "buffer", storage: outputs[i]! });
   });
@@ -47,4 +57,3 @@ export function disposeNode(node: Node): void {
 export function newBuffer(device: Device, node: Node) {
   return { device, buffer: device.allocate(elements(node) * bytesPerElement(node.dtype)) };
 }
-

@@ -35,13 +35,16 @@ async function open(backend: InitOptions["backend"]): Promise<Backend> {
   const found = await openWebGpu();
   if (!("reason" in found)) return found;
   if (backend === "webgpu") {
-    throw new DeviceError(`init: WebGPU was asked for and cannot be had: ${found.reason}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`);
+    throw new DeviceError(
+      `init: WebGPU was asked for and cannot be had: ${found.reason}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`,
+    );
   }
   return new CpuBackend();
 }
 
 /** The device of the latest `init`. */
 export function defaultDevice(): Device {
-  if (!current || current.disposed) throw new DeviceError("no device is open. Call `await init()` first, once, before asking for values.");
+  if (!current || current.disposed)
+    throw new DeviceError("no device is open. Call `await init()` first, once, before asking for values.");
   return current;
 }

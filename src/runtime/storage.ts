@@ -17,7 +17,11 @@ export class TensorStorage implements Storage {
   #buffer: DeviceBuffer | undefined;
   #gone: string | undefined;
 
-  constructor(dtype: DType, length: number, values: HostArray | { readonly device: Device; readonly buffer: DeviceBuffer }) {
+  constructor(
+    dtype: DType,
+    length: number,
+    values: HostArray | { readonly device: Device; readonly buffer: DeviceBuffer },
+  ) {
     this.dtype = dtype;
     this.length = length;
     if (ArrayBuffer.isView(values)) this.#host = values;
@@ -80,7 +84,10 @@ export class TensorStorage implements Storage {
   }
 
   check(): void {
-    if (this.#gone) throw new DisposedError(`the tensor was ${this.#gone}; its values are gone. Keep the tensor that came back instead, or do not donate it.`);
+    if (this.#gone)
+      throw new DisposedError(
+        `the tensor was ${this.#gone}; its values are gone. Keep the tensor that came back instead, or do not donate it.`,
+      );
   }
 
   #hold(device: Device, buffer: DeviceBuffer): void {
@@ -93,11 +100,17 @@ export class TensorStorage implements Storage {
 
 export function storageOf(node: Node): TensorStorage {
   const { operation } = node;
-  if (operation.kind !== "buffer" || !(operation.storage instanceof TensorStorage)) internal("the node is not settled");
+  if (operation.kind !== "buffer" || !(operation.storage instanceof TensorStorage))
+    internal("the node is not settled");
   return operation.storage;
 }
 
 /** A settled node of values that are on the host. */
 export function hostNode(values: HostArray, shape: Shape, dtype: DType): Node {
-  return makeNode({ kind: "buffer", storage: new TensorStorage(dtype, values.length, values) }, [], shape, dtype);
+  return makeNode(
+    { kind: "buffer", storage: new TensorStorage(dtype, values.length, values) },
+    [],
+    shape,
+    dtype,
+  );
 }

@@ -20,15 +20,16 @@ export interface CompileOptions {
 }
 
 /** Arguments as callers may give them: a number wherever the function takes a host number. Trees of any keys stay as they are. */
-export type Argument<T> = T extends Tensor<"number">
-  ? T | number
-  : T extends Tensor
-    ? T
-    : string extends keyof T
+export type Argument<T> =
+  T extends Tensor<"number">
+    ? T | number
+    : T extends Tensor
       ? T
-      : T extends readonly unknown[] | { readonly [key: string]: unknown }
-        ? { readonly [K in keyof T]: Argument<T[K]> }
-        : T;
+      : string extends keyof T
+        ? T
+        : T extends readonly unknown[] | { readonly [key: string]: unknown }
+          ? { readonly [K in keyof T]: Argument<T[K]> }
+          : T;
 
 /** A function pinned to programs, one for each structure, shape and dtype of its arguments. */
 export interface Compiled<A extends readonly unknown[], R> {
@@ -70,10 +71,14 @@ interface Trace {
  * const step = compile((w: Tensor, rate: Tensor<"number">) => w.sub(w.mul(rate)), { donate: [0] });
  * w = await step(w, 0.1);
  */
-export function compile<A extends readonly unknown[], R>(f: (...args: A) => R, options: CompileOptions = {}): Compiled<A, R> {
+export function compile<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  options: CompileOptions = {},
+): Compiled<A, R> {
   const { donate = [] } = options;
   for (const position of donate) {
-    if (!Number.isInteger(position) || position < 0) throw new ValueError(`compile: donate names argument ${position}; positions are integers >= 0.`);
+    if (!Number.isInteger(position) || position < 0)
+      throw new ValueError(`compile: donate names argument ${position}; positions are integers >= 0.`);
   }
   const traces = new Map<Device, Map<string, Promise<Trace>>>();
   let count = 0;
@@ -82,13 +87,17 @@ export function compile<A extends readonly unknown[], R>(f: (...args: A) => R, o
   const call = async (...args: readonly unknown[]): Promise<R> => {
     const device = options.device ?? defaultDevice();
     const leaves = flattenTree(args, isLeaf);
-    for (const { leaf, path } of leaves) if (typeof leaf !== "number" && leaf.node.operation.kind === "buffer") checkLeaf(leaf, path);
-    await evaluateNodes(leaves.flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])), device);
+    for (const { leaf, path } of leaves)
+      if (typeof leaf !== "number" && leaf.node.operation.kind === "buffer") checkLeaf(leaf, path);
+    await evaluateNodes(
+      leaves.flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])),
+      device,
+    );
     const donated = donatedLeaves(leaves, donate);
     checkDistinct(leaves, donated);
     const signature = `${treeStructure(args, isLeaf)} ${leaves.map(({ leaf }) => (typeof leaf === "number" ? "number[]" : describe(leaf))).join()}`;
-    let ofDevice = traces.get(device);
-    if (!ofDevice) traces.set(device, (ofDevice = new Map()));
+    const ofDevice = traces.get(device) ?? new Map<string, Promise<Trace>>();
+    traces.set(device, ofDevice);
     let traced = ofDevice.get(signature);
     if (!traced) {
       count++;
@@ -98,7 +107,12 @@ export function compile<A extends readonly unknown[], R>(f: (...args: A) => R, o
     }
     const ready = await traced;
     latest = ready.loaded;
-    const result = run(ready, leaves.map(({ leaf }) => leaf), donated, device);
+    const result = run(
+      ready,
+      leaves.map(({ leaf }) => leaf),
+      donated,
+      device,
+    );
     await device.settle();
     return result as R; // the tree that f returned, with values
   };
@@ -107,7 +121,12 @@ export function compile<A extends readonly unknown[], R>(f: (...args: A) => R, o
     inspect(): Inspection {
       if (!latest) throw new ValueError("inspect: the function has not run yet. Call it once first.");
       const { program, executable } = latest;
-      return { schedule: printProgram(program), kernels: program.kernels.length, sources: executable.sources, bytes: executable.bytes };
+      return {
+        schedule: printProgram(program),
+        kernels: program.kernels.length,
+        sources: executable.sources,
+        bytes: executable.bytes,
+      };
     },
     get traces() {
       return count;
@@ -133,7 +152,9 @@ function checkDistinct(leaves: readonly LeafAt[], donated: ReadonlyMap<number, s
     owner.set(leaf.node, i);
     if (other === undefined || !(donated.has(i) || donated.has(other))) return;
     const [first, second] = [pathName(leaves[other]!.path), pathName(path)];
-    throw new ValueError(`compile: arguments ${first} and ${second} are one tensor, and it is donated. Donate distinct tensors, or do not donate it.`);
+    throw new ValueError(
+      `compile: arguments ${first} and ${second} are one tensor, and it is donated. Donate distinct tensors, or do not donate it.`,
+    );
   });
 }
 
@@ -141,16 +162,28 @@ function checkLeaf(leaf: Tensor, path: readonly (string | number)[]): void {
   try {
     storageOf(leaf.node).check();
   } catch (error) {
-    if (error instanceof DisposedError) throw new DisposedError(`compile: argument ${pathName(path)}: ${error.message}`);
+    if (error instanceof DisposedError)
+      throw new DisposedError(`compile: argument ${pathName(path)}: ${error.message}`);
     throw error;
   }
 }
 
 function donatedLeaves(leaves: readonly LeafAt[], donate: readonly number[]): Map<number, string> {
-  return new Map(leaves.flatMap(({ path }, i) => (donate.includes(Number(path[0])) ? [[i, `donated (argument ${pathName(path)} of a compiled function)`]] : [])));
+  return new Map(
+    leaves.flatMap(({ path }, i) =>
+      donate.includes(Number(path[0]))
+        ? [[i, `donated (argument ${pathName(path)} of a compiled function)`]]
+        : [],
+    ),
+  );
 }
 
-async function trace(f: (...args: never[]) => unknown, args: readonly unknown[], donate: readonly number[], device: Device): Promise<Trace> {
+async function trace(
+  f: (...args: never[]) => unknown,
+  args: readonly unknown[],
+  donate: readonly number[],
+  device: Device,
+): Promise<Trace> {
   const placeholders: Node[] = [];
   const before = nodeCount();
   const traced = mapTree(args, isLeaf, (leaf) => {
@@ -160,34 +193,60 @@ async function trace(f: (...args: never[]) => unknown, args: readonly unknown[],
     return new Tensor(node);
   });
   const result = f(...(traced as never[])); // the structure of the arguments is kept
-  if (result instanceof Promise) throw new ValueError("compile: the function is async. It only builds a graph: make it synchronous, and read values outside.");
-  const outputs = [...new Set(flattenTree(result, isLeaf).flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])))].filter(
-    (node) => !isHost(node) && node.operation.kind !== "input",
-  );
+  if (result instanceof Promise)
+    throw new ValueError(
+      "compile: the function is async. It only builds a graph: make it synchronous, and read values outside.",
+    );
+  const outputs = [
+    ...new Set(
+      flattenTree(result, isLeaf).flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])),
+    ),
+  ].filter((node) => !isHost(node) && node.operation.kind !== "input");
   // What existed before is captured: computed once, now.
-  const captured = topological(outputs, (node) => node.id >= before).filter((node) => node.id < before && !isHost(node));
+  const captured = topological(outputs, (node) => node.id >= before).filter(
+    (node) => node.id < before && !isHost(node),
+  );
   await evaluateNodes(captured, device);
 
   const canonical = canonicalise(outputs, false);
   const position = new Map(placeholders.map((node, i) => [node, i]));
   const inputs = canonical.leaves.map((leaf) => position.get(leaf) ?? leaf);
-  const donatedArguments = new Set(flattenTree(args, isLeaf).flatMap(({ path }, i) => (donate.includes(Number(path[0])) ? [i] : [])));
+  const donatedArguments = new Set(
+    flattenTree(args, isLeaf).flatMap(({ path }, i) => (donate.includes(Number(path[0])) ? [i] : [])),
+  );
   // A donated tensor that is also handed through keeps its buffer.
-  const kept = new Set(flattenTree(result, isLeaf).map(({ leaf }) => (typeof leaf === "number" ? undefined : position.get(leaf.node))));
-  const donated = new Set(inputs.flatMap((input, i) => (typeof input === "number" && donatedArguments.has(input) && !kept.has(input) ? [i] : [])));
+  const kept = new Set(
+    flattenTree(result, isLeaf).map(({ leaf }) =>
+      typeof leaf === "number" ? undefined : position.get(leaf.node),
+    ),
+  );
+  const donated = new Set(
+    inputs.flatMap((input, i) =>
+      typeof input === "number" && donatedArguments.has(input) && !kept.has(input) ? [i] : [],
+    ),
+  );
   const key = `${canonical.key}\ndonated ${[...donated].join()}`;
-  const loaded = await device.load(key, () => compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated }));
+  const loaded = await device.load(key, () =>
+    compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated }),
+  );
   return { loaded, inputs, scalars: canonical.scalars, result, outputs };
 }
 
-function run(traced: Trace, leaves: readonly Leaf[], donated: ReadonlyMap<number, string>, device: Device): unknown {
+function run(
+  traced: Trace,
+  leaves: readonly Leaf[],
+  donated: ReadonlyMap<number, string>,
+  device: Device,
+): unknown {
   const { program, executable } = traced.loaded;
   const nodes = leaves.map((leaf) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
   const hostLeaves = {
     buffer: () => [],
     input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
   };
-  const inputs = traced.inputs.map((input) => storageOf(typeof input === "number" ? nodes[input]! : input).on(device));
+  const inputs = traced.inputs.map((input) =>
+    storageOf(typeof input === "number" ? nodes[input]! : input).on(device),
+  );
   // All values are there: from here on donated tensors are gone, also those that were not used.
   const takenBuffers = new Map<number, ReturnType<TensorStorage["on"]>>();
   const handedThrough = new Set<Node>();
@@ -219,10 +278,17 @@ function run(traced: Trace, leaves: readonly Leaf[], donated: ReadonlyMap<number
     return new TensorStorage(node.dtype, elements(node), newBuffer(device, node));
   });
   const scalars = traced.scalars.map((node) => evaluateHost(node, hostLeaves));
-  executable.run(inputs, storages.map((storage) => storage.on(device)), scalars);
+  executable.run(
+    inputs,
+    storages.map((storage) => storage.on(device)),
+    scalars,
+  );
   for (const [i, buffer] of takenBuffers) if (!reused.has(i)) device.free(buffer);
   traced.outputs.forEach((node, i) => {
-    settled.set(node, new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)));
+    settled.set(
+      node,
+      new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)),
+    );
   });
   return mapTree(traced.result, isLeaf, (leaf) => {
     if (typeof leaf === "number") return leaf;

@@ -1,4 +1,12 @@
-import { checkDType, coerce, type DeviceDType, type DType, type HostArray, hostArray, isInteger } from "../base/dtype.ts";
+import {
+  checkDType,
+  coerce,
+  type DeviceDType,
+  type DType,
+  type HostArray,
+  hostArray,
+  isInteger,
+} from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
 import { add, eq, mul } from "../graph/elementwise.ts";
@@ -29,7 +37,10 @@ export interface TensorOptions<D extends DeviceDType> extends DTypeOption<D> {
  * tensor([[1, 2, 3], [4, 5, 6]]);                       // float32[2,3]
  * tensor(new Int32Array([1, 2]), { dtype: "int32" });   // int32[2]
  */
-export function tensor<D extends DeviceDType = "float32">(values: Nested | HostArray, options: TensorOptions<D> = {}): Tensor<D> {
+export function tensor<D extends DeviceDType = "float32">(
+  values: Nested | HostArray,
+  options: TensorOptions<D> = {},
+): Tensor<D> {
   const flat: number[] = [];
   let shape: Shape;
   let natural: DeviceDType = "float32";
@@ -47,13 +58,17 @@ export function tensor<D extends DeviceDType = "float32">(values: Nested | HostA
   const dtype = options.dtype === undefined ? natural : checkDType("tensor", options.dtype);
   checkShape("tensor", shape);
   if (numel(shape) !== source.length) {
-    throw new ShapeError(`tensor: ${source.length} values do not fill the shape [${shape.join(",")}], which has ${numel(shape)} elements.`);
+    throw new ShapeError(
+      `tensor: ${source.length} values do not fill the shape [${shape.join(",")}], which has ${numel(shape)} elements.`,
+    );
   }
   const data = hostArray(dtype, source.length);
   for (let i = 0; i < source.length; i++) {
     const value = source[i]!;
     if (isInteger(dtype) && coerce(value, dtype) !== value) {
-      throw new DTypeError(`tensor: element ${i} is ${value}, which ${dtype} cannot hold. Round it, or use float32.`);
+      throw new DTypeError(
+        `tensor: element ${i} is ${value}, which ${dtype} cannot hold. Round it, or use float32.`,
+      );
     }
     data[i] = coerce(value, dtype);
   }
@@ -61,18 +76,28 @@ export function tensor<D extends DeviceDType = "float32">(values: Nested | HostA
 }
 
 /** A tensor filled with one value. */
-export function full<D extends DeviceDType = "float32">(shape: Shape, value: number, { dtype }: DTypeOption<D> = {}): Tensor<D> {
+export function full<D extends DeviceDType = "float32">(
+  shape: Shape,
+  value: number,
+  { dtype }: DTypeOption<D> = {},
+): Tensor<D> {
   checkShape("full", shape);
   return new Tensor(expand(cast(literal(value), checkDType("full", dtype ?? "float32")), shape));
 }
 
 /** A tensor of zeros. */
-export function zeros<D extends DeviceDType = "float32">(shape: Shape, options: DTypeOption<D> = {}): Tensor<D> {
+export function zeros<D extends DeviceDType = "float32">(
+  shape: Shape,
+  options: DTypeOption<D> = {},
+): Tensor<D> {
   return full(shape, 0, options);
 }
 
 /** A tensor of ones. */
-export function ones<D extends DeviceDType = "float32">(shape: Shape, options: DTypeOption<D> = {}): Tensor<D> {
+export function ones<D extends DeviceDType = "float32">(
+  shape: Shape,
+  options: DTypeOption<D> = {},
+): Tensor<D> {
   return full(shape, 1, options);
 }
 
@@ -118,30 +143,43 @@ function dtypeOf(values: HostArray): DeviceDType {
   if (values instanceof Float64Array) return "float64";
   if (values instanceof Int32Array) return "int32";
   if (values instanceof Uint32Array) return "uint32";
-  throw new DTypeError("tensor: typed arrays are Float32Array, Float64Array, Int32Array or Uint32Array. Convert with Float32Array.from.");
+  throw new DTypeError(
+    "tensor: typed arrays are Float32Array, Float64Array, Int32Array or Uint32Array. Convert with Float32Array.from.",
+  );
 }
 
 function collect(values: Nested, flat: number[]): { shape: number[]; boolean: boolean } {
   let boolean = false;
   const shape: number[] = [];
   for (let at: Nested = values; Array.isArray(at); at = at[0] as Nested) {
-    if (at.length === 0) throw new ShapeError("tensor: an array is empty, so its shape is unknown. Use zeros([0, ...]) for a tensor without elements.");
+    if (at.length === 0)
+      throw new ShapeError(
+        "tensor: an array is empty, so its shape is unknown. Use zeros([0, ...]) for a tensor without elements.",
+      );
     shape.push(at.length);
   }
   const visit = (value: Nested, depth: number, place: string): void => {
     if (Array.isArray(value)) {
       if (value.length !== shape[depth]) {
         const expected = depth < shape.length ? `${shape[depth]} elements` : "a number";
-        throw new ShapeError(`tensor: nested arrays are ragged: ${place || "the array"} has ${value.length} elements, expected ${expected}. Pad the rows to one length.`);
+        throw new ShapeError(
+          `tensor: nested arrays are ragged: ${place || "the array"} has ${value.length} elements, expected ${expected}. Pad the rows to one length.`,
+        );
       }
       value.forEach((child: Nested, i) => {
         visit(child, depth + 1, `${place}[${i}]`);
       });
       return;
     }
-    if (depth !== shape.length) throw new ShapeError(`tensor: nested arrays are ragged: ${place} is ${String(value)}, expected an array of ${shape[depth]} elements.`);
+    if (depth !== shape.length)
+      throw new ShapeError(
+        `tensor: nested arrays are ragged: ${place} is ${String(value)}, expected an array of ${shape[depth]} elements.`,
+      );
     if (typeof value === "boolean") boolean = true;
-    else if (typeof value !== "number") throw new DTypeError(`tensor: ${place || "the value"} is ${value === null ? "null" : `a ${typeof value}`}; elements are numbers or booleans.`);
+    else if (typeof value !== "number")
+      throw new DTypeError(
+        `tensor: ${place || "the value"} is ${value === null ? "null" : `a ${typeof value}`}; elements are numbers or booleans.`,
+      );
     flat.push(Number(value));
   };
   visit(values, 0, "");

@@ -20,13 +20,17 @@ export function cat<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): T
   if (!first) throw new ShapeError("cat: takes at least one tensor; given none.");
   const at = normalizeAxis("cat", axis, first.rank);
   for (const other of tensors) {
-    if (other.dtype !== first.dtype) throw new DTypeError(`cat: dtypes differ: ${first} and ${other}. Cast with .astype(...).`);
+    if (other.dtype !== first.dtype)
+      throw new DTypeError(`cat: dtypes differ: ${first} and ${other}. Cast with .astype(...).`);
     if (other.rank !== first.rank || other.shape.some((length, i) => i !== at && length !== first.shape[i])) {
       throw new ShapeError(`cat: ${first} and ${other} differ outside axis ${axis}.`);
     }
   }
   const total = tensors.reduce((sum, x) => sum + x.shape[at]!, 0);
-  const place = iota(first.shape.map((length, i) => (i === at ? total : length)), at);
+  const place = iota(
+    first.shape.map((length, i) => (i === at ? total : length)),
+    at,
+  );
   let joined: Node | undefined;
   let offset = 0;
   for (const x of tensors) {
@@ -41,20 +45,27 @@ export function cat<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): T
 
 /** Joins tensors of one shape along a new axis. */
 export function stack<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): Tensor<D> {
-  return cat(tensors.map((x) => x.unsqueeze(axis)), axis);
+  return cat(
+    tensors.map((x) => x.unsqueeze(axis)),
+    axis,
+  );
 }
 
 /** 1 at each index and 0 elsewhere, along a new last axis of length `numClasses`. */
 export function oneHot(indices: Tensor<"int32">, numClasses: number): Tensor<"int32"> {
-  if (!Number.isInteger(numClasses) || numClasses < 1) throw new ValueError(`oneHot: numClasses is ${numClasses}; it is an integer >= 1.`);
+  if (!Number.isInteger(numClasses) || numClasses < 1)
+    throw new ValueError(`oneHot: numClasses is ${numClasses}; it is an integer >= 1.`);
   const shape = [...indices.shape, numClasses];
-  return new Tensor<"bool">(ops.eq(indices.unsqueeze(-1).node, iota(shape, shape.length - 1))).astype("int32");
+  return new Tensor<"bool">(ops.eq(indices.unsqueeze(-1).node, iota(shape, shape.length - 1))).astype(
+    "int32",
+  );
 }
 
 // Activations. Shapes and dtypes are kept; floats only.
 
 function float<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
-  if (!isFloat(x.dtype)) throw new DTypeError(`${operation}: takes floats; given ${x}. Cast with .astype("float32").`);
+  if (!isFloat(x.dtype))
+    throw new DTypeError(`${operation}: takes floats; given ${x}. Cast with .astype("float32").`);
   return x;
 }
 
@@ -76,8 +87,7 @@ export function elu<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** 1 / (1 + exp(-x)), without overflow. */
 export function sigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const e = float("sigmoid", x).abs().neg().exp();
-  return where(x.ge(0), e.add(1).reciprocal(), e.div(e.add(1)));
+  return new Tensor(ops.sigmoid(x.node));
 }
 
 /** x sigmoid(x). */
@@ -90,9 +100,10 @@ export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
   return softplus(x.neg()).neg();
 }
 
-/** log(1 + exp(x)), without overflow. */
+/** log(1 + exp(x)), and x itself where x > 20, as in PyTorch. */
 export function softplus<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return float("softplus", x).maximum(0).add(x.abs().neg().exp().log1p());
+  const large = float("softplus", x).gt(20);
+  return where(large, x, where(large, 0, x).exp().log1p());
 }
 
 /** x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
@@ -102,6 +113,8 @@ export function gelu<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** The tanh form of `gelu`, as in GPT-2. */
 export function geluTanh<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const inner = float("geluTanh", x).add(x.square().mul(x).mul(0.044715)).mul(Math.sqrt(2 / Math.PI));
+  const inner = float("geluTanh", x)
+    .add(x.square().mul(x).mul(0.044715))
+    .mul(Math.sqrt(2 / Math.PI));
   return x.mul(0.5).mul(inner.tanh().add(1));
 }

@@ -1,7 +1,7 @@
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { backward } from "../graph/grad.ts";
-import { constant, makeNode, type Node } from "../graph/node.ts";
 import { expand } from "../graph/movement.ts";
+import { constant, makeNode, type Node } from "../graph/node.ts";
 import { Tensor } from "./tensor.ts";
 import { checkFloats, isTensor, leaves, map } from "./tree.ts";
 
@@ -23,8 +23,12 @@ export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor |
     const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
     const value = f(fresh, ...rest);
     const loss = isTensor(value) ? value : value?.[0];
-    if (!isTensor(loss)) throw new ValueError("grad: the function must return a scalar tensor, or [scalar, aux].");
-    if (loss.size !== 1 || loss.rank !== 0) throw new ShapeError(`grad: the function returned ${loss}; a gradient is of a scalar. Sum or average it.`);
+    if (!isTensor(loss))
+      throw new ValueError("grad: the function must return a scalar tensor, or [scalar, aux].");
+    if (loss.size !== 1 || loss.rank !== 0)
+      throw new ShapeError(
+        `grad: the function returned ${loss}; a gradient is of a scalar. Sum or average it.`,
+      );
     const nodes = leaves(fresh).map((leaf) => leaf.node);
     const gradients = backward([loss.node], [constant(1, loss.dtype)], nodes);
     let at = 0;
@@ -38,7 +42,9 @@ export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor |
  * @example
  * const third = grad((x: Tensor) => grad((x: Tensor) => x.pow(3).sum())(x).sum()); // 6 x
  */
-export function grad<P, A extends readonly unknown[]>(f: (params: P, ...rest: A) => Tensor): (params: P, ...rest: A) => P {
+export function grad<P, A extends readonly unknown[]>(
+  f: (params: P, ...rest: A) => Tensor,
+): (params: P, ...rest: A) => P {
   const both = valueAndGrad(f);
   return (params, ...rest) => both(params, ...rest)[1];
 }
@@ -59,7 +65,10 @@ export function vjp<P, V>(f: (params: P) => V, params: P): [outputs: V, pull: (c
     outputs,
     (cotangents) => {
       const [from, seeds] = [leaves(outputs), leaves(cotangents)];
-      if (from.length !== seeds.length) throw new ValueError(`vjp: ${seeds.length} cotangents for ${from.length} outputs; give one for each.`);
+      if (from.length !== seeds.length)
+        throw new ValueError(
+          `vjp: ${seeds.length} cotangents for ${from.length} outputs; give one for each.`,
+        );
       const gradients = backward(
         from.map((leaf) => leaf.node),
         seeds.map((seed, i) => expand(seed.node, from[i]!.shape, "vjp")),

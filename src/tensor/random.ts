@@ -1,6 +1,18 @@
 import { ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
-import { add, bitwiseAnd, bitwiseOr, bitwiseXor, leftShift, lt, mul, neg, rightShift, sub, where } from "../graph/elementwise.ts";
+import {
+  add,
+  bitwiseAnd,
+  bitwiseOr,
+  bitwiseXor,
+  leftShift,
+  lt,
+  mul,
+  neg,
+  rightShift,
+  sub,
+  where,
+} from "../graph/elementwise.ts";
 import { expand, reshape } from "../graph/movement.ts";
 import { constant, iota, type Node } from "../graph/node.ts";
 import { gather } from "../graph/reduce.ts";
@@ -38,7 +50,8 @@ export class Key {
 
 /** The root key of a seed, an integer from 0 to 2^32 - 1. */
 export function key(seed: number): Key {
-  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32) throw new ValueError(`random.key: seed ${seed} is not an integer from 0 to 2^32 - 1.`);
+  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
+    throw new ValueError(`random.key: seed ${seed} is not an integer from 0 to 2^32 - 1.`);
   return new Key([constant(seed, "uint32", true), constant(0, "uint32")]);
 }
 
@@ -54,14 +67,19 @@ export interface UniformOptions {
 }
 
 /** float32 numbers spread evenly over [min, max): multiples of (max - min) / 2^24. */
-export function uniform(key: Key, shape: Shape, { min = 0, max = 1 }: UniformOptions = {}): Tensor<"float32"> {
+export function uniform(
+  key: Key,
+  shape: Shape,
+  { min = 0, max = 1 }: UniformOptions = {},
+): Tensor<"float32"> {
   const unit = mul(cast(rightShift(draw(key, shape), 8), "float32"), 2 ** -24);
   return new Tensor(min === 0 && max === 1 ? unit : add(mul(unit, max - min), min));
 }
 
 /** True with probability `p`. */
 export function bernoulli(key: Key, p: number, shape: Shape): Tensor<"bool"> {
-  if (!(p >= 0 && p <= 1)) throw new ValueError(`random.bernoulli: p is ${p}; it is a probability from 0 to 1.`);
+  if (!(p >= 0 && p <= 1))
+    throw new ValueError(`random.bernoulli: p is ${p}; it is a probability from 0 to 1.`);
   return new Tensor(lt(uniform(key, shape).node, p));
 }
 
@@ -85,7 +103,10 @@ export function normal(key: Key, shape: Shape, { mean = 0, std = 1 }: NormalOpti
     octave = where(small, sub(octave, shift), octave);
   }
   octave = where(lt(octave, 0), 0, octave); // all 31 bits zero
-  const cell = add(mul(octave, cellsPerOctave), bitwiseAnd(cast(rightShift(m, 23), "int32"), cellsPerOctave - 1));
+  const cell = add(
+    mul(octave, cellsPerOctave),
+    bitwiseAnd(cast(rightShift(m, 23), "int32"), cellsPerOctave - 1),
+  );
   const rest = cast(bitwiseAnd(rightShift(m, 8), 0x7fff), "int32");
   const [low, high] = [lookUp(cell), lookUp(add(cell, 1))];
   const size = add(low, rightShift(mul(sub(high, low), rest), 15));
@@ -103,7 +124,8 @@ function draw(key: Key, shape: Shape): Node {
 
 function whole(data: number | Tensor<"number">): Node {
   if (typeof data !== "number") return cast(data.node, "uint32");
-  if (!Number.isInteger(data) || data < 0 || data >= 2 ** 32) throw new ValueError(`fold: ${data} is not an integer from 0 to 2^32 - 1.`);
+  if (!Number.isInteger(data) || data < 0 || data >= 2 ** 32)
+    throw new ValueError(`fold: ${data} is not an integer from 0 to 2^32 - 1.`);
   return constant(data, "uint32", true);
 }
 
@@ -157,18 +179,37 @@ function quantileTable(): Int32Array {
 
 /** z with P(Z > z) = p for p up to 1/2; relative error 1.2e-9 (the rational approximations of P. J. Acklam). */
 function upperQuantile(p: number): number {
-  const horner = (coefficients: readonly number[], x: number) => coefficients.reduce((sum, c) => sum * x + c, 0);
+  const horner = (coefficients: readonly number[], x: number) =>
+    coefficients.reduce((sum, c) => sum * x + c, 0);
   if (p < 0.02425) {
     const q = Math.sqrt(-2 * Math.log(p));
     return -(
-      horner([-7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734, 4.374664141464968, 2.938163982698783], q) /
-      horner([7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1], q)
+      horner(
+        [
+          -7.784894002430293e-3, -3.223964580411365e-1, -2.400758277161838, -2.549732539343734,
+          4.374664141464968, 2.938163982698783,
+        ],
+        q,
+      ) / horner([7.784695709041462e-3, 3.224671290700398e-1, 2.445134137142996, 3.754408661907416, 1], q)
     );
   }
   const q = 0.5 - p;
   const r = q * q;
   return (
-    (q * horner([-3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2, -3.066479806614716e1, 2.506628277459239], r)) /
-    horner([-5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1, -1.328068155288572e1, 1], r)
+    (q *
+      horner(
+        [
+          -3.969683028665376e1, 2.209460984245205e2, -2.759285104469687e2, 1.38357751867269e2,
+          -3.066479806614716e1, 2.506628277459239,
+        ],
+        r,
+      )) /
+    horner(
+      [
+        -5.447609879822406e1, 1.615858368580409e2, -1.556989798598866e2, 6.680131188771972e1,
+        -1.328068155288572e1, 1,
+      ],
+      r,
+    )
   );
 }

@@ -90,7 +90,8 @@ export class Tensor<D extends DType = DType> {
 
   /** The value of a tensor of one element. */
   async item(): Promise<number> {
-    if (this.size !== 1) throw new ShapeError(`item: ${this} has ${this.size} elements, not one. Use .data() or .toArray().`);
+    if (this.size !== 1)
+      throw new ShapeError(`item: ${this} has ${this.size} elements, not one. Use .data() or .toArray().`);
     return (await this.data())[0]!;
   }
 
@@ -195,12 +196,12 @@ export class Tensor<D extends DType = DType> {
   }
 
   isNaN(): Tensor<"bool"> {
-    return wrap(ops.isNaN(this.node));
+    return wrap(ops.isnan(this.node));
   }
 
   /** Neither infinite nor NaN. */
   isFinite(): Tensor<"bool"> {
-    return wrap(ops.isFinite(this.node));
+    return wrap(ops.isfinite(this.node));
   }
 
   // Bits of integers, logic of booleans.
@@ -373,7 +374,10 @@ export class Tensor<D extends DType = DType> {
     this.#float("var");
     const count = numel(normalizeAxes("var", axes, this.rank).map((axis) => this.shape[axis]!));
     const centered = this.sub(this.mean(axes, { keepdim: true }));
-    return centered.square().sum(axes, { keepdim }).div(Math.max(count - correction, 0));
+    return centered
+      .square()
+      .sum(axes, { keepdim })
+      .div(Math.max(count - correction, 0));
   }
 
   /** Standard deviation over `axes`. */
@@ -405,7 +409,7 @@ export class Tensor<D extends DType = DType> {
   logsumexp(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
     this.#float("logsumexp");
     const top = this.amax(axes, { keepdim: true }).detach();
-    const shift = wrap<D>(ops.where(ops.isFinite(top.node), top.node, 0));
+    const shift = wrap<D>(ops.where(ops.isfinite(top.node), top.node, 0));
     const sum = this.sub(shift).exp().sum(axes, { keepdim: true }).log().add(shift);
     return keepdim ? sum : sum.#drop(axes);
   }
@@ -441,7 +445,8 @@ export class Tensor<D extends DType = DType> {
 
   /** `x[i] * y[j]` for two vectors. */
   outer(y: Tensor<D>): Tensor<D> {
-    if (this.rank !== 1 || y.rank !== 1) throw new ShapeError(`outer: takes two vectors; given ${this} and ${y}.`);
+    if (this.rank !== 1 || y.rank !== 1)
+      throw new ShapeError(`outer: takes two vectors; given ${this} and ${y}.`);
     return this.unsqueeze(1).mul(y.unsqueeze(0));
   }
 
@@ -451,18 +456,32 @@ export class Tensor<D extends DType = DType> {
   reshape(shape: Shape): Tensor<D> {
     const known = numel(shape.filter((length) => length !== -1));
     const open = shape.filter((length) => length === -1).length;
-    if (open > 1 || shape.some((length) => !Number.isInteger(length) || length < -1) || (open === 1 && (known === 0 || this.size % known !== 0))) {
+    if (
+      open > 1 ||
+      shape.some((length) => !Number.isInteger(length) || length < -1) ||
+      (open === 1 && (known === 0 || this.size % known !== 0))
+    ) {
       throw new ShapeError(
         `reshape: ${this} does not go into [${shape.join(",")}]. Lengths are integers >= 0, at most one is -1, and the counts must be equal.`,
       );
     }
-    return wrap(movement.reshape(this.node, shape.map((length) => (length === -1 ? this.size / known : length))));
+    return wrap(
+      movement.reshape(
+        this.node,
+        shape.map((length) => (length === -1 ? this.size / known : length)),
+      ),
+    );
   }
 
   /** Stretches axes of length 1, and adds leading axes; -1 keeps a length. */
   expand(shape: Shape): Tensor<D> {
     const missing = shape.length - this.rank;
-    return wrap(movement.expand(this.node, shape.map((length, axis) => (length === -1 ? (this.shape[axis - missing] ?? 1) : length))));
+    return wrap(
+      movement.expand(
+        this.node,
+        shape.map((length, axis) => (length === -1 ? (this.shape[axis - missing] ?? 1) : length)),
+      ),
+    );
   }
 
   /** Axis `i` of the result is axis `axes[i]` of x. */
@@ -476,7 +495,10 @@ export class Tensor<D extends DType = DType> {
 
   /** Swaps two axes, the last two by default. */
   transpose(axis0 = -2, axis1 = -1): Tensor<D> {
-    const [a, b] = [normalizeAxis("transpose", axis0, this.rank), normalizeAxis("transpose", axis1, this.rank)];
+    const [a, b] = [
+      normalizeAxis("transpose", axis0, this.rank),
+      normalizeAxis("transpose", axis1, this.rank),
+    ];
     return wrap(movement.transpose(this.node, a, b));
   }
 
@@ -489,17 +511,28 @@ export class Tensor<D extends DType = DType> {
    * Elements `start, start + step, ...` below `end` of each axis, as in NumPy: negative bounds count from the
    * end, bounds beyond the axis are cut to it, null means the whole axis. Steps are at least 1.
    */
-  slice(start: readonly (number | null)[], end: readonly (number | null)[] = [], step: readonly (number | null)[] = []): Tensor<D> {
+  slice(
+    start: readonly (number | null)[],
+    end: readonly (number | null)[] = [],
+    step: readonly (number | null)[] = [],
+  ): Tensor<D> {
     if (Math.max(start.length, end.length, step.length) > this.rank) {
-      throw new ShapeError(`slice: ${this} has ${this.rank} axes; given bounds for ${Math.max(start.length, end.length, step.length)}.`);
+      throw new ShapeError(
+        `slice: ${this} has ${this.rank} axes; given bounds for ${Math.max(start.length, end.length, step.length)}.`,
+      );
     }
     const from: number[] = [];
     const by: number[] = [];
     const shape = this.shape.map((length, axis) => {
       const bound = (value: number | null | undefined, otherwise: number) =>
-        value === null || value === undefined ? otherwise : Math.min(Math.max(value < 0 ? value + length : value, 0), length);
+        value === null || value === undefined
+          ? otherwise
+          : Math.min(Math.max(value < 0 ? value + length : value, 0), length);
       const s = step[axis] ?? 1;
-      if (!Number.isInteger(s) || s < 1) throw new ShapeError(`slice: step ${s} of axis ${axis}; steps are integers >= 1. Use flip to reverse.`);
+      if (!Number.isInteger(s) || s < 1)
+        throw new ShapeError(
+          `slice: step ${s} of axis ${axis}; steps are integers >= 1. Use flip to reverse.`,
+        );
       from[axis] = bound(start[axis], 0);
       by[axis] = s;
       return Math.max(0, Math.ceil((bound(end[axis], length) - from[axis]) / s));
@@ -510,16 +543,31 @@ export class Tensor<D extends DType = DType> {
   /** Adds `[before, after]` elements of `value` to each axis. */
   pad(padding: readonly (readonly [number, number])[], value = 0): Tensor<D> {
     if (padding.length !== this.rank || padding.flat().some((n) => !Number.isInteger(n) || n < 0)) {
-      throw new ShapeError(`pad: ${this} takes ${this.rank} pairs [before, after] of integers >= 0; given ${JSON.stringify(padding)}.`);
+      throw new ShapeError(
+        `pad: ${this} takes ${this.rank} pairs [before, after] of integers >= 0; given ${JSON.stringify(padding)}.`,
+      );
     }
-    return wrap(movement.pad(this.node, padding.map(([before]) => before), padding.map(([, after]) => after), value));
+    return wrap(
+      movement.pad(
+        this.node,
+        padding.map(([before]) => before),
+        padding.map(([, after]) => after),
+        value,
+      ),
+    );
   }
 
   /** Drops `axis`, which must have length 1. */
   squeeze(axis: number): Tensor<D> {
     const at = normalizeAxis("squeeze", axis, this.rank);
-    if (this.shape[at] !== 1) throw new ShapeError(`squeeze: axis ${axis} of ${this} has length ${this.shape[at]}, not 1.`);
-    return wrap(movement.reshape(this.node, this.shape.filter((_, i) => i !== at)));
+    if (this.shape[at] !== 1)
+      throw new ShapeError(`squeeze: axis ${axis} of ${this} has length ${this.shape[at]}, not 1.`);
+    return wrap(
+      movement.reshape(
+        this.node,
+        this.shape.filter((_, i) => i !== at),
+      ),
+    );
   }
 
   /** Adds an axis of length 1 at `axis` of the result. */
@@ -547,16 +595,25 @@ export class Tensor<D extends DType = DType> {
     }
     const shape = this.shape.map((n, i) => (i === at ? length : n));
     return Array.from({ length: parts }, (_, part) =>
-      wrap(movement.slice(this.node, shape.map((_, i) => (i === at ? part * length : 0)), shape)),
+      wrap(
+        movement.slice(
+          this.node,
+          shape.map((_, i) => (i === at ? part * length : 0)),
+          shape,
+        ),
+      ),
     );
   }
 
   /** Each element `repeats` times in a row along `axis`. */
   repeatInterleave(repeats: number, axis: number): Tensor<D> {
-    if (!Number.isInteger(repeats) || repeats < 0) throw new ShapeError(`repeatInterleave: repeats is ${repeats}; it is an integer >= 0.`);
+    if (!Number.isInteger(repeats) || repeats < 0)
+      throw new ShapeError(`repeatInterleave: repeats is ${repeats}; it is an integer >= 0.`);
     const at = normalizeAxis("repeatInterleave", axis, this.rank);
     const stretched = this.shape.flatMap((length, i) => (i === at ? [length, repeats] : [length]));
-    return this.unsqueeze(at + 1).expand(stretched).reshape(this.shape.map((length, i) => (i === at ? length * repeats : length)));
+    return this.unsqueeze(at + 1)
+      .expand(stretched)
+      .reshape(this.shape.map((length, i) => (i === at ? length * repeats : length)));
   }
 
   // Indexing by data. Indices out of range are clamped to the axis when gathering and dropped when scattering,
@@ -566,13 +623,24 @@ export class Tensor<D extends DType = DType> {
   gather(axis: number, index: Tensor<"int32">): Tensor<D> {
     const at = this.#indexed("gather", axis, index);
     const shape = this.shape.map((length, i) => (i === at ? length : index.shape[i]!));
-    return wrap(reductions.gather(movement.slice(this.node, shape.map(() => 0), shape), index.node, at));
+    return wrap(
+      reductions.gather(
+        movement.slice(
+          this.node,
+          shape.map(() => 0),
+          shape,
+        ),
+        index.node,
+        at,
+      ),
+    );
   }
 
   /** The slices at `index` (a vector) along `axis`. */
   indexSelect(axis: number, index: Tensor<"int32">): Tensor<D> {
     const at = normalizeAxis("indexSelect", axis, this.rank);
-    if (index.rank !== 1 || index.dtype !== "int32") throw new ShapeError(`indexSelect: the index is an int32 vector; given ${index}.`);
+    if (index.rank !== 1 || index.dtype !== "int32")
+      throw new ShapeError(`indexSelect: the index is an int32 vector; given ${index}.`);
     const shape = this.shape.map((length, i) => (i === at ? index.size : length));
     const column = index.reshape(shape.map((length, i) => (i === at ? length : 1)));
     return wrap(reductions.gather(this.node, movement.expand(column.node, shape), at));
@@ -582,17 +650,23 @@ export class Tensor<D extends DType = DType> {
   scatterAdd(axis: number, index: Tensor<"int32">, source: Tensor<D>): Tensor<D> {
     const at = this.#indexed("scatterAdd", axis, index);
     if (source.dtype !== this.dtype || source.shape.join() !== index.shape.join()) {
-      throw new ShapeError(`scatterAdd: source ${source} must have the dtype of ${this} and the shape of ${index}.`);
+      throw new ShapeError(
+        `scatterAdd: source ${source} must have the dtype of ${this} and the shape of ${index}.`,
+      );
     }
     // Axes that are shorter in the index are filled up with additions of 0.
-    const fill = this.shape.map((length, i): [number, number] => [0, i === at ? 0 : length - index.shape[i]!]);
+    const fill = this.shape.map((length, i): [number, number] => [
+      0,
+      i === at ? 0 : length - index.shape[i]!,
+    ]);
     return wrap(reductions.scatterAdd(this.node, index.pad(fill).node, source.pad(fill).node, at));
   }
 
   // Parts of the above.
 
   #float(operation: string): void {
-    if (!isFloat(this.dtype)) throw new DTypeError(`${operation}: takes floats; given ${this}. Cast with .astype("float32").`);
+    if (!isFloat(this.dtype))
+      throw new DTypeError(`${operation}: takes floats; given ${this}. Cast with .astype("float32").`);
   }
 
   #reduce(name: "sum" | "prod" | "max" | "min", axes: Axes, keepdim: boolean): Tensor<D> {
@@ -602,18 +676,31 @@ export class Tensor<D extends DType = DType> {
 
   #extreme(name: "max" | "min", operation: string, axes: Axes, keepdim: boolean): Tensor<D> {
     const at = normalizeAxes(operation, axes, this.rank);
-    if (at.some((axis) => this.shape[axis] === 0)) throw new ShapeError(`${operation}: ${this} has no elements along the axis; nothing is largest or smallest.`);
+    if (at.some((axis) => this.shape[axis] === 0))
+      throw new ShapeError(
+        `${operation}: ${this} has no elements along the axis; nothing is largest or smallest.`,
+      );
     return this.#reduce(name, axes, keepdim);
   }
 
   #keep(shape: Shape, axes: Axes): Tensor<D> {
     const gone = normalizeAxes("keepdim", axes, shape.length);
-    return wrap(movement.reshape(this.node, shape.map((length, axis) => (gone.includes(axis) ? 1 : length))));
+    return wrap(
+      movement.reshape(
+        this.node,
+        shape.map((length, axis) => (gone.includes(axis) ? 1 : length)),
+      ),
+    );
   }
 
   #drop(axes: Axes): Tensor<D> {
     const gone = normalizeAxes("keepdim", axes, this.rank);
-    return wrap(movement.reshape(this.node, this.shape.filter((_, axis) => !gone.includes(axis))));
+    return wrap(
+      movement.reshape(
+        this.node,
+        this.shape.filter((_, axis) => !gone.includes(axis)),
+      ),
+    );
   }
 
   #argExtreme(name: "max" | "min", operation: string, axis: number | null): Tensor<"int32"> {
@@ -622,7 +709,9 @@ export class Tensor<D extends DType = DType> {
     const extreme = this.detach().#extreme(name, operation, at, true);
     // NaN is found by not being equal to itself.
     const x = this.node;
-    const found = isFloat(this.dtype) ? ops.bitwiseOr(ops.eq(x, extreme.node), ops.isNaN(x)) : ops.eq(x, extreme.node);
+    const found = isFloat(this.dtype)
+      ? ops.bitwiseOr(ops.eq(x, extreme.node), ops.isnan(x))
+      : ops.eq(x, extreme.node);
     const place = ops.where(found, iota(this.shape, at), this.shape[at]!);
     return wrap(reductions.reduce("min", place, [at]));
   }
@@ -642,9 +731,14 @@ export class Tensor<D extends DType = DType> {
 
   #indexed(operation: string, axis: number, index: Tensor<"int32">): number {
     const at = normalizeAxis(operation, axis, this.rank);
-    if (index.dtype !== "int32") throw new DTypeError(`${operation}: the index must be int32; given ${index}. Cast with .astype("int32").`);
+    if (index.dtype !== "int32")
+      throw new DTypeError(
+        `${operation}: the index must be int32; given ${index}. Cast with .astype("int32").`,
+      );
     if (index.rank !== this.rank || index.shape.some((length, i) => i !== at && length > this.shape[i]!)) {
-      throw new ShapeError(`${operation}: index ${index} must have the rank of ${this} and be no longer than it except along axis ${axis}.`);
+      throw new ShapeError(
+        `${operation}: index ${index} must have the rank of ${this} and be no longer than it except along axis ${axis}.`,
+      );
     }
     return at;
   }
@@ -656,14 +750,19 @@ function stopped(x: Node): Node {
 
 function matmul(a: Node, b: Node): Node {
   const given = `left ${describe(a)}, right ${describe(b)}`;
-  if (a.shape.length === 0 || b.shape.length === 0) throw new ShapeError(`matmul: takes vectors and matrices; given ${given}. Use mul for scalars.`);
-  if (a.dtype !== b.dtype || a.dtype === "bool") throw new DTypeError(`matmul: operands need one numeric dtype; given ${given}. Cast with .astype(...).`);
-  if (a.shape.length === 1) return dropAxis(matmul(movement.reshape(a, [1, ...a.shape]), b), -2 - (b.shape.length === 1 ? -1 : 0));
+  if (a.shape.length === 0 || b.shape.length === 0)
+    throw new ShapeError(`matmul: takes vectors and matrices; given ${given}. Use mul for scalars.`);
+  if (a.dtype !== b.dtype || a.dtype === "bool")
+    throw new DTypeError(`matmul: operands need one numeric dtype; given ${given}. Cast with .astype(...).`);
+  if (a.shape.length === 1)
+    return dropAxis(matmul(movement.reshape(a, [1, ...a.shape]), b), -2 - (b.shape.length === 1 ? -1 : 0));
   if (b.shape.length === 1) return dropAxis(matmul(a, movement.reshape(b, [...b.shape, 1])), -1);
   const [m, k] = a.shape.slice(-2) as [number, number];
   const [inner, n] = b.shape.slice(-2) as [number, number];
   if (k !== inner) {
-    throw new ShapeError(`matmul: inner axes differ: left ${describe(a)} has ${k}, right ${describe(b)} has ${inner}. Transpose one operand?`);
+    throw new ShapeError(
+      `matmul: inner axes differ: left ${describe(a)} has ${k}, right ${describe(b)} has ${inner}. Transpose one operand?`,
+    );
   }
   const batchA = a.shape.slice(0, -2);
   if (b.shape.length === 2) {
@@ -677,7 +776,10 @@ function matmul(a: Node, b: Node): Node {
 
 function dropAxis(x: Node, axis: number): Node {
   const at = axis + x.shape.length;
-  return movement.reshape(x, x.shape.filter((_, i) => i !== at));
+  return movement.reshape(
+    x,
+    x.shape.filter((_, i) => i !== at),
+  );
 }
 
 export type FloatTensor = Tensor<FloatDType>;

@@ -1,12 +1,17 @@
-import { DTypeError, ValueError } from "../base/errors.ts";
 import { isFloat } from "../base/dtype.ts";
+import { DTypeError, ValueError } from "../base/errors.ts";
 import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
-import { evaluateNodes } from "../runtime/evaluate.ts";
 import type { Device } from "../runtime/device.ts";
+import { evaluateNodes } from "../runtime/evaluate.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Plain objects and arrays of tensors: parameters, optimizer states, batches. */
-export type TensorTree = Tensor | undefined | null | readonly TensorTree[] | { readonly [key: string]: TensorTree };
+export type TensorTree =
+  | Tensor
+  | undefined
+  | null
+  | readonly TensorTree[]
+  | { readonly [key: string]: TensorTree };
 
 export function isTensor(value: unknown): value is Tensor {
   return value instanceof Tensor;
@@ -33,7 +38,9 @@ export function zip<T>(trees: readonly [T, ...T[]], f: (leaves: Tensor[], path: 
   const structure = treeStructure(first, isTensor);
   const columns = rest.map((other, i) => {
     if (treeStructure(other, isTensor) !== structure) {
-      throw new ValueError(`tree.zip: tree ${i + 1} has another structure than tree 0: ${treeStructure(other, isTensor)} and ${structure}.`);
+      throw new ValueError(
+        `tree.zip: tree ${i + 1} has another structure than tree 0: ${treeStructure(other, isTensor)} and ${structure}.`,
+      );
     }
     return leaves(other);
   });
@@ -49,7 +56,10 @@ export function zip<T>(trees: readonly [T, ...T[]], f: (leaves: Tensor[], path: 
  * missing stands undefined. `combine` is the inverse.
  */
 export function partition<T>(tree: T, keep: (leaf: Tensor, path: string) => boolean): [kept: T, rest: T] {
-  return [map(tree, (leaf, path) => (keep(leaf, path) ? leaf : undefined)), map(tree, (leaf, path) => (keep(leaf, path) ? undefined : leaf))];
+  return [
+    map(tree, (leaf, path) => (keep(leaf, path) ? leaf : undefined)),
+    map(tree, (leaf, path) => (keep(leaf, path) ? undefined : leaf)),
+  ];
 }
 
 /** Puts trees together: keys of all, and where several have a leaf, the last one's. */
@@ -64,7 +74,9 @@ function merge(left: unknown, right: unknown): unknown {
     return Array.from({ length: Math.max(left.length, right.length) }, (_, i) => merge(left[i], right[i]));
   }
   const [a, b] = [left as Record<string, unknown>, right as Record<string, unknown>]; // trees are objects, arrays or leaves
-  return Object.fromEntries([...new Set([...Object.keys(a), ...Object.keys(b)])].map((key) => [key, merge(a[key], b[key])]));
+  return Object.fromEntries(
+    [...new Set([...Object.keys(a), ...Object.keys(b)])].map((key) => [key, merge(a[key], b[key])]),
+  );
 }
 
 /** Number of elements of all tensors. */
@@ -74,7 +86,10 @@ export function count(tree: unknown): number {
 
 /** Computes all tensors of a tree as one program, and returns the tree. */
 export async function evaluate<T>(tree: T, device?: Device): Promise<T> {
-  await evaluateNodes(leaves(tree).map((leaf) => leaf.node), device);
+  await evaluateNodes(
+    leaves(tree).map((leaf) => leaf.node),
+    device,
+  );
   return tree;
 }
 
@@ -85,6 +100,9 @@ export function dispose(tree: unknown): void {
 
 export function checkFloats(operation: string, tree: unknown): void {
   for (const [path, leaf] of entries(tree)) {
-    if (!isFloat(leaf.dtype)) throw new DTypeError(`${operation}: ${path || "the argument"} is ${leaf}; only floats have gradients. Pass it as a later argument.`);
+    if (!isFloat(leaf.dtype))
+      throw new DTypeError(
+        `${operation}: ${path || "the argument"} is ${leaf}; only floats have gradients. Pass it as a later argument.`,
+      );
   }
 }

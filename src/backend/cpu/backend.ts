@@ -1,10 +1,10 @@
-import { coerce, type DeviceDType, type HostArray } from "../../base/dtype.ts";
 import { debug } from "../../base/debug.ts";
+import { coerce, type DeviceDType, type HostArray } from "../../base/dtype.ts";
 import { DeviceError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
+import { writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
 import { describeKernel } from "../../compile/print.ts";
-import { writesOf } from "../../compile/kernel.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import { scalarOps } from "../../graph/scalar.ts";
@@ -22,7 +22,13 @@ class CpuBuffer implements DeviceBuffer {
     this.bytes = bytes;
     const memory = allocate(Math.ceil(bytes / 8) * 8);
     const uint32 = new Uint32Array(memory);
-    this.views = { float32: new Float32Array(memory), float64: new Float64Array(memory), int32: new Int32Array(memory), uint32, bool: uint32 };
+    this.views = {
+      float32: new Float32Array(memory),
+      float64: new Float64Array(memory),
+      int32: new Int32Array(memory),
+      uint32,
+      bool: uint32,
+    };
   }
 }
 
@@ -30,7 +36,9 @@ function allocate(bytes: number): ArrayBuffer {
   try {
     return new ArrayBuffer(bytes);
   } catch {
-    throw new DeviceError(`cpu: no memory for a tensor of ${bytes} bytes. Dispose of large tensors, or use a smaller batch.`);
+    throw new DeviceError(
+      `cpu: no memory for a tensor of ${bytes} bytes. Dispose of large tensors, or use a smaller batch.`,
+    );
   }
 }
 
@@ -99,7 +107,10 @@ class CpuExecutable implements Executable {
     for (const kernel of this.#kernels) {
       const views = kernel.values.map((value) => {
         const place = places[value]!;
-        const buffer = place.kind === "slot" ? this.#slots[place.index]! : cpuBuffer((place.kind === "input" ? inputs : outputs)[place.index]!);
+        const buffer =
+          place.kind === "slot"
+            ? this.#slots[place.index]!
+            : cpuBuffer((place.kind === "input" ? inputs : outputs)[place.index]!);
         return buffer.views[values[value]!.dtype];
       });
       kernel.run(views, rounded);
@@ -134,7 +145,12 @@ function makeKernel(kernel: Kernel): { run: Run; values: number[]; source: strin
       break;
     case "matmul": {
       const { packA, packB, epilogue } = printMatmul(kernel, tile, nameOf);
-      const shape = { batch: kernel.batch.extent, rows: kernel.row.extent, columns: kernel.column.extent, inner: kernel.inner.extent };
+      const shape = {
+        batch: kernel.batch.extent,
+        rows: kernel.row.extent,
+        columns: kernel.column.extent,
+        inner: kernel.inner.extent,
+      };
       source = indent([
         ...head,
         "const packA = (into, offset, start, batch) => {",

@@ -1,7 +1,16 @@
 import { coerce, type DeviceDType } from "../../base/dtype.ts";
 import { type Dialect, Emitter, type Level } from "../../compile/emit.ts";
 import type { Expr } from "../../compile/expr.ts";
-import { type Accumulator, type Axis, expressionsOf, type LoopKernel, type MatmulKernel, type ScanKernel, type ScatterKernel, type Store } from "../../compile/kernel.ts";
+import {
+  type Accumulator,
+  type Axis,
+  expressionsOf,
+  type LoopKernel,
+  type MatmulKernel,
+  type ScanKernel,
+  type ScatterKernel,
+  type Store,
+} from "../../compile/kernel.ts";
 import type { ScalarRow } from "../../graph/node.ts";
 
 // Kernels as JavaScript. Buffers are typed arrays, host numbers sit in `scalars`. Every float32 result is
@@ -27,7 +36,8 @@ const javascript = (nameOf: NameOf): Dialect => ({
   cast(arg, from, to) {
     if (to === "bool") return `(${arg} ? 1 : 0)`;
     if (to === "int32") return `(${arg} | 0)`;
-    if (to === "uint32") return from === "float32" || from === "float64" ? `(Math.trunc(${arg}) >>> 0)` : `(${arg} >>> 0)`;
+    if (to === "uint32")
+      return from === "float32" || from === "float64" ? `(Math.trunc(${arg}) >>> 0)` : `(${arg} >>> 0)`;
     return to === "float32" && from !== "bool" ? `Math.fround(${arg})` : `(+${arg})`;
   },
   digit: (arg, low, modulus) => {
@@ -42,7 +52,9 @@ const javascript = (nameOf: NameOf): Dialect => ({
 function round(text: string, dtype: DeviceDType, row: ScalarRow): string {
   switch (dtype) {
     case "float32":
-      return row.name === "where" || row.name === "neg" || row.name === "abs" ? `(${text})` : `Math.fround(${text})`;
+      return row.name === "where" || row.name === "neg" || row.name === "abs"
+        ? `(${text})`
+        : `Math.fround(${text})`;
     case "int32":
       return `((${text}) | 0)`;
     case "uint32":
@@ -53,7 +65,11 @@ function round(text: string, dtype: DeviceDType, row: ScalarRow): string {
 }
 
 /** A body in loops over `axes`; `at` gives what stands at the start of each level. */
-function nest(axes: readonly Axis[], at: (depth: number) => readonly string[], body: readonly string[]): string[] {
+function nest(
+  axes: readonly Axis[],
+  at: (depth: number) => readonly string[],
+  body: readonly string[],
+): string[] {
   const lines: string[] = [];
   axes.forEach(({ name, extent }, depth) => {
     lines.push(`for (let ${name} = 0; ${name} < ${extent}; ${name}++) {`, ...at(depth + 1));
@@ -67,8 +83,16 @@ function levels(axes: readonly Axis[], from = 0): [string, Level][] {
 }
 
 /** Computes all results before the first is stored: a result may replace what another one reads. */
-function storeLines(stores: readonly Store[], emitter: Emitter, level: Level, values: readonly string[], nameOf: NameOf): string[] {
-  return stores.map(({ value, index }, i) => `${nameOf(value)}[${emitter.print(index, level)}] = ${values[i]};`);
+function storeLines(
+  stores: readonly Store[],
+  emitter: Emitter,
+  level: Level,
+  values: readonly string[],
+  nameOf: NameOf,
+): string[] {
+  return stores.map(
+    ({ value, index }, i) => `${nameOf(value)}[${emitter.print(index, level)}] = ${values[i]};`,
+  );
 }
 
 export function printLoop(kernel: LoopKernel, nameOf: NameOf): string[] {
@@ -77,7 +101,12 @@ export function printLoop(kernel: LoopKernel, nameOf: NameOf): string[] {
   const bottom = depth + inner.length;
   // Expressions of accumulators get a level of their own after the inner loops.
   const afterwards = accumulators.length > 0 ? bottom + 1 : Infinity;
-  const emitter = new Emitter(javascript(nameOf), expressionsOf(kernel), new Map([...levels(grid), ...levels(inner, depth)]), afterwards);
+  const emitter = new Emitter(
+    javascript(nameOf),
+    expressionsOf(kernel),
+    new Map([...levels(grid), ...levels(inner, depth)]),
+    afterwards,
+  );
   const updates = accumulators.map((a, i) => update(a, i, emitter.print(a.expr, bottom)));
   const last = accumulators.length > 0 ? afterwards : depth;
   const values = stores.map(({ expr }) => emitter.name(expr, last));
@@ -88,7 +117,9 @@ export function printLoop(kernel: LoopKernel, nameOf: NameOf): string[] {
       : [
           ...accumulators.map((a, i) => `let a${i} = ${number(identity(a))};`),
           ...nest(inner, (d) => emitter.statements(depth + d), updates),
-          ...accumulators.map((a, i) => `const r${i} = ${a.dtype === "float32" ? `Math.fround(a${i})` : `a${i}`};`),
+          ...accumulators.map(
+            (a, i) => `const r${i} = ${a.dtype === "float32" ? `Math.fround(a${i})` : `a${i}`};`,
+          ),
           ...emitter.statements(afterwards),
         ];
   return [...emitter.statements(0), ...nest(grid, (d) => emitter.statements(d), [...reduction, ...writes])];
@@ -137,11 +168,23 @@ export interface MatmulSource {
   readonly epilogue: readonly string[];
 }
 
-export function printMatmul(kernel: MatmulKernel, tile: { readonly rows: number; readonly columns: number }, nameOf: NameOf): MatmulSource {
+export function printMatmul(
+  kernel: MatmulKernel,
+  tile: { readonly rows: number; readonly columns: number },
+  nameOf: NameOf,
+): MatmulSource {
   const { row, column, inner, batch } = kernel;
   const pack = (expr: Expr, along: Axis, width: number): string[] => {
     // Panels of `width` rows (or columns), inner index outermost within a panel, the last panel filled with 0.
-    const emitter = new Emitter(javascript(nameOf), [expr], new Map([[batch.name, 0], [inner.name, 1], [along.name, 2]]));
+    const emitter = new Emitter(
+      javascript(nameOf),
+      [expr],
+      new Map([
+        [batch.name, 0],
+        [inner.name, 1],
+        [along.name, 2],
+      ]),
+    );
     const text = emitter.print(expr, 2);
     return [
       ...emitter.statements(0),
@@ -158,7 +201,16 @@ export function printMatmul(kernel: MatmulKernel, tile: { readonly rows: number;
     ];
   };
   const exprs = kernel.stores.flatMap(({ index, expr }) => [index, expr]);
-  const emitter = new Emitter(javascript(nameOf), exprs, new Map([[batch.name, 0], [row.name, 1], [column.name, 2]]), 2);
+  const emitter = new Emitter(
+    javascript(nameOf),
+    exprs,
+    new Map([
+      [batch.name, 0],
+      [row.name, 1],
+      [column.name, 2],
+    ]),
+    2,
+  );
   const values = kernel.stores.map(({ expr }) => emitter.name(expr, 2));
   const writes = storeLines(kernel.stores, emitter, 2, values, nameOf);
   const total = kernel.dtype === "float32" ? "Math.fround(panel[at])" : "panel[at]";
@@ -180,12 +232,20 @@ export function printMatmul(kernel: MatmulKernel, tile: { readonly rows: number;
 export function printScan(kernel: ScanKernel, nameOf: NameOf): string[] {
   const { lane, position } = kernel;
   const emitter = new Emitter(javascript(nameOf), expressionsOf(kernel), new Map(levels([lane, position])));
-  const add = update({ name: "sum", dtype: kernel.dtype, expr: kernel.expr }, 0, emitter.print(kernel.expr, 2));
+  const add = update(
+    { name: "sum", dtype: kernel.dtype, expr: kernel.expr },
+    0,
+    emitter.print(kernel.expr, 2),
+  );
   const store = `${nameOf(kernel.value)}[${emitter.print(kernel.index, 2)}] = a0;`;
   const body = [...emitter.statements(2), add, store];
   return [
     ...emitter.statements(0),
-    ...nest([lane], () => [...emitter.statements(1), "let a0 = 0;"], nest([position], () => [], body)),
+    ...nest(
+      [lane],
+      () => [...emitter.statements(1), "let a0 = 0;"],
+      nest([position], () => [], body),
+    ),
   ];
 }
 
@@ -201,7 +261,11 @@ export function printScatter(kernel: ScatterKernel, nameOf: NameOf): string[] {
   const [place, [at]] = part([kernel.index], position);
   const sum = kernel.dtype === "int32" ? " | 0" : kernel.dtype === "uint32" ? " >>> 0" : "";
   return [
-    ...nest([lane, position], (d) => [...(d === 1 ? [...copy.statements(0), ...copy.statements(1)] : copy.statements(2))], [`${nameOf(kernel.value)}[${to}] = ${initial};`]),
+    ...nest(
+      [lane, position],
+      (d) => [...(d === 1 ? [...copy.statements(0), ...copy.statements(1)] : copy.statements(2))],
+      [`${nameOf(kernel.value)}[${to}] = ${initial};`],
+    ),
     ...nest(
       [lane, source],
       (d) => (d === 1 ? [...add.statements(0), ...add.statements(1)] : add.statements(2)),
