@@ -1,5 +1,4 @@
 import type { Tensor } from "../tensor/tensor.ts";
-import type { TensorTree } from "../tensor/tree.ts";
 
 /** A host number: float64, computed before the program runs, and an input of it. */
 export type HostNumber = Tensor<"number">;
@@ -42,5 +41,5 @@ export interface OptimizerState {
    * State per parameter, by its name in the update rule (`m` and `v` of Adam): trees of the structure of the
    * parameters, with undefined where a parameter has no such state.
    */
-  readonly [slot: string]: TensorTree;
+  readonly [slot: string]: unknown;
 }

@@ -91,10 +91,10 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
 function trees(
   params: unknown,
   slotsOf: (path: string, parameter: Tensor) => Slots,
-): Record<string, tree.TensorTree> {
+): Record<string, unknown> {
   const all = new Map(tree.entries(params).map(([path, parameter]) => [path, slotsOf(path, parameter)]));
   const names = new Set([...all.values()].flatMap((slots) => Object.keys(slots)));
-  const one = (slot: string) => tree.map(params, (_, path) => all.get(path)![slot]) as tree.TensorTree; // of tensors
+  const one = (slot: string) => tree.map(params, (_, path) => all.get(path)![slot]);
   return Object.fromEntries([...names].map((slot) => [slot, one(slot)]));
 }
 
