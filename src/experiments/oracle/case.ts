@@ -1,4 +1,5 @@
 import type { Tensor } from "../../tensor/tensor.ts";
+import type { Bound } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import type { Fields, Reference } from "./fields.ts";
 
@@ -8,8 +9,7 @@ export interface Expectation {
   readonly what: string;
   readonly actual: Tensor;
   readonly expected: Reference;
-  /** See `compare`. */
-  readonly bound: number;
+  readonly bound: Bound;
 }
 
 /** Builds what a case of one kind expects; graphs need not be computed yet. */

@@ -1,4 +1,4 @@
-import type { DType, FloatDType, HostArray } from "../../base/dtype.ts";
+import { type DType, type FloatDType, type HostArray, isInteger } from "../../base/dtype.ts";
 import { sameShape, type Shape } from "../../base/shape.ts";
 import type { Reference } from "./fields.ts";
 
@@ -9,52 +9,64 @@ export interface Comparison {
   readonly problem?: string;
 }
 
+/** How far a tensor may be from its reference. */
+export interface Bound {
+  /** Largest error divided by the largest magnitude. */
+  readonly relative: number;
+  /**
+   * The least magnitude to divide by: below it, digits are lost to cancellation and underflow that the reference
+   * shows too (x / x has the gradient 1e-16; a saturated sigmoid one of 1e-9).
+   */
+  readonly floor: number;
+}
+
 /**
  * Compares a computed tensor with its reference. Shapes, integers and booleans are equal; NaN and infinities
- * stand in the same places; elsewhere the largest error divided by the largest magnitude stays within `bound`
- * (the largest error itself where the reference is all zeros).
+ * stand in the same places; elsewhere the error stays within `bound`.
  */
 export function compare(
   values: HostArray,
   { shape, dtype }: { readonly shape: Shape; readonly dtype: DType },
   expected: Reference,
-  bound: number,
+  { relative, floor }: Bound,
 ): Comparison {
   if (!sameShape(shape, expected.shape)) {
     return { error: Infinity, problem: `has shape [${shape.join(",")}], expected [${expected.shape.join(",")}]` };
   }
-  const kind = dtype === "bool" ? "bool" : dtype === "int32" || dtype === "uint32" ? "int64" : "float";
+  const kind = dtype === "bool" ? "bool" : isInteger(dtype) ? "int64" : "float";
   if (kind !== expected.dtype) return { error: Infinity, problem: `is ${dtype}, expected ${expected.dtype}` };
-  let [worst, at, magnitude] = [0, 0, 0];
+  let [worst, at, magnitude] = [0, 0, floor];
   for (let i = 0; i < values.length; i++) {
     const [found, wanted] = [values[i]!, expected.data[i]!];
-    if (Object.is(found, wanted)) {
-      if (Number.isFinite(wanted)) magnitude = Math.max(magnitude, Math.abs(wanted));
-      continue;
-    }
+    if (Number.isFinite(wanted)) magnitude = Math.max(magnitude, Math.abs(wanted));
+    if (Object.is(found, wanted)) continue;
     if (!Number.isFinite(wanted) || !Number.isFinite(found) || (kind !== "float" && found !== wanted)) {
       return { error: Infinity, problem: `element ${i} is ${found}, expected ${wanted}` };
     }
-    magnitude = Math.max(magnitude, Math.abs(wanted));
     const error = Math.abs(found - wanted);
     if (error > worst) [worst, at] = [error, i];
   }
-  const error = worst / (magnitude || 1);
-  if (error <= bound) return { error };
+  const error = worst / magnitude;
+  if (error <= relative) return { error };
   const where = `element ${at} is ${values[at]}, expected ${expected.data[at]}`;
-  return { error, problem: `differs by ${error.toExponential(1)}, more than ${bound}: ${where}` };
+  return { error, problem: `differs by ${error.toExponential(1)}, more than ${relative}: ${where}` };
 }
+
+const float64Bound: Bound = { relative: 1e-9, floor: 1e-3 };
 
 /** Cases whose float32 values lose digits by cancellation, whoever computes them. */
 const illConditioned = /^(logsumexp\/large|layer_norm\/offset)/;
 
-/** The bound on the error of a case of an `ops_*` file or a LoRA layer. */
-export function boundOf(name: string, dtype: FloatDType): number {
-  if (dtype === "float64") return 1e-9;
-  return illConditioned.test(name) ? 1e-4 : 1e-5;
+/** The bound of a case of an `ops_*` file or of LoRA layers. */
+export function boundOf(name: string, dtype: FloatDType): Bound {
+  if (dtype === "float64") return float64Bound;
+  return { relative: illConditioned.test(name) ? 1e-4 : 1e-5, floor: 1 };
 }
 
-/** The bound on the error of a training run of twenty updates. */
-export function trajectoryBound(dtype: FloatDType): number {
-  return dtype === "float64" ? 1e-9 : 2e-5;
+/** The bound of a training run. */
+export function trajectoryBound(dtype: FloatDType): Bound {
+  return dtype === "float64" ? float64Bound : { relative: 2e-5, floor: 1 };
 }
+
+/** The bound of learning rates, which the host computes in float64 whatever the dtype of the run. */
+export const rateBound: Bound = { relative: 1e-12, floor: 1e-3 };

@@ -6,7 +6,7 @@ import { scalar, tensor } from "../../tensor/creation.ts";
 import { valueAndGrad } from "../../tensor/grad.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Build, type Expectation, Unsupported } from "./case.ts";
-import { trajectoryBound } from "./compare.ts";
+import { rateBound, trajectoryBound } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { type Fields, type Reference, toTensor } from "./fields.ts";
 
@@ -18,9 +18,6 @@ interface Problem {
   /** Tensors of the trained parameters that the case also expects, by their name in the case. */
   readonly finals: (params: Params) => { readonly [name: string]: Tensor };
 }
-
-/** Learning rates are computed on the host in float64, whatever the dtype of the run. */
-const rateBound = 1e-12;
 
 /** A case of kind `trajectory`: some updates of an optimizer, with the losses and parameters on the way. */
 export const buildTrajectoryCase: Build = async (fields, engine) => {
