@@ -108,7 +108,8 @@ export function normal(key: Key, shape: Shape, { mean = 0, std = 1 }: NormalOpti
     bitwiseAnd(cast(rightShift(m, 23), "int32"), cellsPerOctave - 1),
   );
   const rest = cast(bitwiseAnd(rightShift(m, 8), 0x7fff), "int32");
-  const [low, high] = [lookUp(cell), lookUp(add(cell, 1))];
+  const quantiles = quantileNode();
+  const [low, high] = [lookUp(quantiles, cell), lookUp(quantiles, add(cell, 1))];
   const size = add(low, rightShift(mul(sub(high, low), rest), 15));
   const signed = where(lt(random, 2 ** 31), size, neg(size));
   const unit = mul(cast(signed, "float32"), 1 / quantileUnit);
@@ -162,12 +163,17 @@ const quantileOctaves = 31;
 const cellsPerOctave = 256;
 const quantileUnit = 2 ** 21;
 
-let table: Node | undefined;
+let table: Int32Array | undefined;
 
-function lookUp(cell: Node): Node {
-  table ??= hostNode(quantileTable(), [quantileOctaves * cellsPerOctave + 1], "int32");
+/** A node for each draw: values that went to one device do not follow to the next. */
+function quantileNode(): Node {
+  table ??= quantileTable();
+  return hostNode(table, [quantileOctaves * cellsPerOctave + 1], "int32");
+}
+
+function lookUp(quantiles: Node, cell: Node): Node {
   const column = reshape(cell, [numel(cell.shape)]);
-  return reshape(gather(table, column, 0), cell.shape);
+  return reshape(gather(quantiles, column, 0), cell.shape);
 }
 
 function quantileTable(): Int32Array {
