@@ -1,5 +1,6 @@
-import { openGpu } from "#gpu";
 import type { FloatDType } from "../src/base/dtype.ts";
+import { DeviceError } from "../src/base/errors.ts";
+import { init } from "../src/runtime/init.ts";
 
 export type BackendName = "cpu" | "webgpu";
 
@@ -25,11 +26,12 @@ export async function floatBackends(): Promise<{ backend: BackendName; dtype: Fl
 }
 
 async function probe(): Promise<BackendName[]> {
-  const opened = await openGpu();
-  const adapter = "reason" in opened ? null : await opened.wait(opened.gpu.requestAdapter());
-  if (adapter) return ["cpu", "webgpu"];
-  const reason = "reason" in opened ? opened.reason : "no WebGPU adapter was found";
-  if (process.env.LORANTZ_REQUIRE_WEBGPU === "1") throw new Error(`LORANTZ_REQUIRE_WEBGPU=1, but ${reason}`);
-  console.warn(`WebGPU tests are SKIPPED: ${reason}. See CONTRIBUTING.md for a software driver.`);
-  return ["cpu"];
+  try {
+    (await init({ backend: "webgpu" })).dispose();
+    return ["cpu", "webgpu"];
+  } catch (error) {
+    if (!(error instanceof DeviceError) || process.env.LORANTZ_REQUIRE_WEBGPU === "1") throw error;
+    console.warn(`WebGPU tests are SKIPPED. ${error.message} CONTRIBUTING.md names a software driver.`);
+    return ["cpu"];
+  }
 }

@@ -7,11 +7,11 @@ import { normal } from "./range.ts";
 import {
   type Clip,
   hyperOf,
+  numberOf,
   type PerRole,
   type Recipe,
   type RecipeOf,
   trainedRoles,
-  valueOf,
 } from "./recipe.ts";
 import { power, type Rule, ruleOf } from "./rules.ts";
 
@@ -93,7 +93,7 @@ function scaleClip(g: Gauge, clip: Clip, roles: readonly Role[]): Clip {
     Object.fromEntries(
       roles.map((role) => [
         role,
-        normal(operation, `${name} of ${role}`, valueOf(name, value, role) / factor(g, role)),
+        normal(operation, `${name} of ${role}`, numberOf(name, value, role) / factor(g, role)),
       ]),
     );
   switch (clip.kind) {

@@ -3,7 +3,7 @@ import { clipByGlobalNorm, clipByTensorNorm, clipByValue } from "../optim/clip.t
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import type { Optimizer, Schedule } from "../optim/optimizer.ts";
 import { partition } from "../tensor/tree.ts";
-import { type Recipe, trainedRoles, valueOf } from "./recipe.ts";
+import { numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 
 export interface OptimizerOfOptions {
   /** A factor on all learning rates; a function, so no part of a recipe. Every gauge leaves it as it is. */
@@ -62,16 +62,16 @@ function clip<G>({ clip }: Recipe, gradients: G): G {
     }
     case "tensorNorm": {
       const { maxNorm, eps } = clip;
-      const own = eps !== undefined && ((path: string) => valueOf("clip.eps", eps, roleOf(path)));
+      const own = eps !== undefined && ((path: string) => numberOf("clip.eps", eps, roleOf(path)));
       return clipByTensorNorm(
         gradients,
-        (path) => valueOf("clip.maxNorm", maxNorm, roleOf(path)),
+        (path) => numberOf("clip.maxNorm", maxNorm, roleOf(path)),
         own ? { eps: own } : {},
       );
     }
     case "value": {
       const { maxValue } = clip;
-      return clipByValue(gradients, (path) => valueOf("clip.maxValue", maxValue, roleOf(path)));
+      return clipByValue(gradients, (path) => numberOf("clip.maxValue", maxValue, roleOf(path)));
     }
     default:
       return clip satisfies never;

@@ -67,7 +67,7 @@ export function hyperOf<N extends OptimizerName>(recipe: RecipeOf<N>, role: Role
  *
  * @throws ValueError if the role has none.
  */
-export function valueOf(name: string, value: PerRole, role: Role): number {
+export function numberOf(name: string, value: PerRole, role: Role): number {
   const own = typeof value === "number" ? value : value[role];
   if (own === undefined)
     throw new ValueError(

@@ -1,5 +1,5 @@
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { dropout } from "../nn/dropout.ts";
+import { dropout } from "../nn/functional.ts";
 import { kaimingUniform } from "../nn/init.ts";
 import type { Context, Params } from "../nn/layer.ts";
 import type { Linear } from "../nn/linear.ts";
