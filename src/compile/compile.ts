@@ -1,6 +1,6 @@
 import { debug } from "../base/debug.ts";
 import type { DeviceDType } from "../base/dtype.ts";
-import { elements, type Node, topological } from "../graph/node.ts";
+import { elements, makeNode, type Node, topological } from "../graph/node.ts";
 import { draft } from "./draft.ts";
 import { Expressions } from "./expr.ts";
 import { fuse } from "./fuse.ts";
@@ -27,7 +27,7 @@ export interface CompileOptions {
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
-  const outputs = rewrite(roots, target);
+  const outputs = rewrite(roots, target).map(copied);
   const reasons = materialise(outputs, target);
 
   const values: Value[] = [];
@@ -65,4 +65,9 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const program: Program = { kernels, values, ...plan, inputs: ins, outputs: results, scalars };
   debug("schedule", () => printProgram(program));
   return program;
+}
+
+/** An input that is handed back gets a buffer of its own. */
+function copied(root: Node): Node {
+  return root.operation.kind === "input" ? makeNode({ kind: "reshape" }, [root], root.shape, root.dtype) : root;
 }

@@ -273,11 +273,13 @@ export function printScatter(kernel: ScatterKernel, nameOf: NameOf): string[] {
         `const ${position.name} = ${target};`,
         `if (${position.name} < 0 || ${position.name} >= ${position.extent}) continue;`,
         `const addend = ${addend};`,
+        "{", // a scope: both emitters count their names from 0
         ...place.statements(0),
         ...place.statements(1),
         ...place.statements(2),
         `const at = ${at};`,
         `${nameOf(kernel.value)}[at] = (${nameOf(kernel.value)}[at] + addend)${sum};`,
+        "}",
       ],
     ),
   ];
