@@ -98,9 +98,7 @@ function trees(
   return Object.fromEntries([...names].map((slot) => [slot, one(slot)]));
 }
 
-function slotsByPath(slots: {
-  readonly [slot: string]: tree.TensorTree;
-}): Map<string, Record<string, Tensor>> {
+function slotsByPath(slots: { readonly [slot: string]: unknown }): Map<string, Record<string, Tensor>> {
   const result = new Map<string, Record<string, Tensor>>();
   for (const [slot, values] of Object.entries(slots)) {
     for (const [path, value] of tree.entries(values)) {
