@@ -117,7 +117,7 @@ export function compile<A extends readonly unknown[], R>(
     return result as R; // the tree that f returned, with values
   };
 
-  return Object.assign(call as Compiled<A, R>, {
+  const compiled = Object.assign(call as Compiled<A, R>, {
     inspect(): Inspection {
       if (!latest) throw new ValueError("inspect: the function has not run yet. Call it once first.");
       const { program, executable } = latest;
@@ -128,10 +128,9 @@ export function compile<A extends readonly unknown[], R>(
         bytes: executable.bytes,
       };
     },
-    get traces() {
-      return count;
-    },
   });
+  // Object.assign would read the count now.
+  return Object.defineProperty(compiled, "traces", { get: () => count });
 }
 
 type Leaf = Tensor | number;
