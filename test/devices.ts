@@ -1,18 +1,18 @@
+import { describe } from "vitest";
 import type { FloatDType } from "../src/base/dtype.ts";
 import { DeviceError } from "../src/base/errors.ts";
 import { init } from "../src/runtime/init.ts";
 
 export type BackendName = "cpu" | "webgpu";
 
-let found: Promise<BackendName[]> | undefined;
+const adapter = await probe();
 
 /**
  * The backends that tests run on: the CPU, and WebGPU where there is an adapter. Without one a warning says
  * that WebGPU was left out, and LORANTZ_REQUIRE_WEBGPU=1 makes it an error instead.
  */
-export function backends(): Promise<BackendName[]> {
-  found ??= probe();
-  return found;
+export async function backends(): Promise<BackendName[]> {
+  return adapter ? ["cpu", "webgpu"] : ["cpu"];
 }
 
 /** Every pair of a backend and a float dtype that it computes in. */
@@ -25,13 +25,19 @@ export async function floatBackends(): Promise<{ backend: BackendName; dtype: Fl
   );
 }
 
-async function probe(): Promise<BackendName[]> {
+/** A suite for each backend; that of WebGPU is reported as skipped where there is no adapter. */
+export function describeBackends(name: string, suite: (backend: BackendName) => void): void {
+  describe(`${name} on cpu`, () => suite("cpu"));
+  describe.skipIf(!adapter)(`${name} on webgpu`, () => suite("webgpu"));
+}
+
+async function probe(): Promise<boolean> {
   try {
     (await init({ backend: "webgpu" })).dispose();
-    return ["cpu", "webgpu"];
+    return true;
   } catch (error) {
     if (!(error instanceof DeviceError) || process.env.LORANTZ_REQUIRE_WEBGPU === "1") throw error;
     console.warn(`WebGPU tests are SKIPPED. ${error.message} CONTRIBUTING.md names a software driver.`);
-    return ["cpu"];
+    return false;
   }
 }

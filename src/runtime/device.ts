@@ -3,7 +3,7 @@ import type { HostArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError } from "../base/errors.ts";
 import type { Program } from "../compile/program.ts";
 
-/** A loaded program, and how many times its graph was lowered: 1, unless the cache was cleared. */
+/** A program and what runs it. */
 export interface Loaded {
   readonly program: Program;
   readonly executable: Executable;
@@ -15,12 +15,14 @@ export interface Loaded {
  */
 export class Device {
   readonly backend: Backend;
-  /** Live tensors may hold this many bytes before old ones are collected by force; then it is an error. */
+  /** Bytes that live tensors may hold: beyond, garbage is collected, and if that does not help it is an error. */
   readonly maxBytes: number;
   readonly #programs = new Map<string, Promise<Loaded>>();
   readonly #spare = new Map<number, DeviceBuffer[]>();
   readonly #collected: FinalizationRegistry<DeviceBuffer>;
   #liveBytes = 0;
+  #liveBuffers = 0;
+  #collectAbove = uncollected;
   #spareBytes = 0;
   #lost: string | undefined;
   #disposed = false;
@@ -53,6 +55,7 @@ export class Device {
     const size = Math.max(bytes, 4);
     const spare = this.#spare.get(size)?.pop();
     this.#liveBytes += size;
+    this.#liveBuffers++;
     if (spare) {
       this.#spareBytes -= size;
       return spare;
@@ -64,6 +67,7 @@ export class Device {
   free(buffer: DeviceBuffer): void {
     if (this.#disposed) return;
     this.#liveBytes -= buffer.bytes;
+    this.#liveBuffers--;
     if (this.#spareBytes + buffer.bytes > this.maxBytes / 4) {
       this.backend.free(buffer);
       return;
@@ -112,22 +116,22 @@ export class Device {
     return this.#programs.size;
   }
 
-  /** Called after each run: bounds the work in flight, and the bytes that wait for collection. */
+  /** Called after each run: bounds the work in flight, and what waits for collection. */
   async settle(): Promise<void> {
-    if (++this.#submitted >= maxInFlight) {
-      this.#submitted = 0;
-      await this.backend.finish();
-    }
+    const heavy = this.#liveBytes > this.maxBytes || this.#liveBuffers > this.#collectAbove;
+    if (++this.#submitted < maxInFlight && !heavy) return;
+    this.#submitted = 0;
+    await this.backend.finish();
+    // Finalisers run between turns of the event loop, and a loop that only awaits promises never ends its turn.
+    await nextTurn();
+    if (!heavy) return;
+    await collectGarbage();
+    this.#collectAbove = this.#liveBuffers + uncollected;
     if (this.#liveBytes > this.maxBytes) {
-      this.#submitted = 0;
-      await this.backend.finish();
-      await collectGarbage();
-      if (this.#liveBytes > this.maxBytes) {
-        throw new DeviceError(
-          `${this.name}: live tensors hold ${this.#liveBytes} bytes, more than the budget of ${this.maxBytes}. ` +
-            "Donate what a step replaces, dispose of large results, or raise init({ maxBytes }).",
-        );
-      }
+      throw new DeviceError(
+        `${this.name}: live tensors hold ${this.#liveBytes} bytes, more than the budget of ${this.maxBytes}. ` +
+          "Donate what a step replaces, dispose of large results, or raise init({ maxBytes }).",
+      );
     }
   }
 
@@ -176,11 +180,36 @@ const maxPrograms = 512;
 /** Submits in flight before the host waits for the device. */
 const maxInFlight = 64;
 
-/** Lets finalisers run; where the platform has a way to collect garbage now, uses it. */
+/** Buffers that may wait for collection before it is asked for: small ones put no pressure on the collector. */
+const uncollected = 2048;
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => {
+    if (typeof setImmediate === "function") setImmediate(resolve);
+    else setTimeout(resolve, 0);
+  });
+}
+
+/** Collects garbage now where the platform can be asked to (Node), and lets finalisers run. */
 async function collectGarbage(): Promise<void> {
-  const { gc } = globalThis as { gc?: () => void };
-  for (let round = 0; round < 3; round++) {
-    gc?.();
-    await new Promise((resolve) => setTimeout(resolve, 0));
+  collect ??= findCollector();
+  for (let round = 0; round < 2; round++) {
+    collect();
+    await nextTurn();
   }
+}
+
+let collect: (() => void) | undefined;
+
+function findCollector(): () => void {
+  const { gc, process } = globalThis as {
+    gc?: () => void;
+    process?: { getBuiltinModule?: (name: string) => unknown };
+  };
+  if (gc) return gc;
+  const v8 = process?.getBuiltinModule?.("node:v8") as typeof import("node:v8") | undefined;
+  const vm = process?.getBuiltinModule?.("node:vm") as typeof import("node:vm") | undefined;
+  if (!v8 || !vm) return () => {};
+  v8.setFlagsFromString("--expose-gc");
+  return vm.runInNewContext("gc") as () => void; // the flag defines it in new contexts
 }

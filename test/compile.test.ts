@@ -1,0 +1,124 @@
+import { beforeAll, expect, test } from "vitest";
+import { compile, type Device, init, random, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
+import { describeBackends } from "./devices.ts";
+
+describeBackends("compile", (backend) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await init({ backend });
+  });
+
+  test("traces once while numbers change, and again for another shape", async () => {
+    const f = compile((x: Tensor, rate: Tensor<"number">) => x.mul(rate).add(rate.mul(2)));
+    expect(await (await f(tensor([1, 2]), 3)).toArray()).toEqual([9, 12]);
+    const programs = device.programs;
+    expect(await (await f(tensor([1, 2]), 0.5)).toArray()).toEqual([1.5, 2]);
+    expect(f.traces).toBe(1);
+    expect(device.programs).toBe(programs);
+    expect(await (await f(tensor([1, 2, 3]), 1)).toArray()).toEqual([3, 4, 5]);
+    expect(f.traces).toBe(2);
+  });
+
+  test("numbers that follow from numbers stay on the host, in float64", async () => {
+    const f = compile((state: { step: Tensor<"number">; w: Tensor }) => ({
+      step: state.step.add(1),
+      w: state.w.mul(state.step.mul(0.1)),
+    }));
+    let state: { step: Tensor<"number">; w: Tensor } = await f({ step: 1, w: tensor([10]) });
+    state = await f(state);
+    state = await f(state);
+    expect(state.step.dtype).toBe("number");
+    expect(await state.step.item()).toBe(4);
+    expect(await state.w.item()).toBeCloseTo(10 * 0.1 * 0.2 * 0.3, 5);
+    expect(f.traces).toBe(1);
+  });
+
+  test("donation updates in place, and the old tensor says where it went", async () => {
+    const f = compile((w: Tensor, x: Tensor) => w.sub(x.mul(0.5)), { donate: [0] });
+    const w = await tree.evaluate(random.normal(random.key(1), [64]));
+    const x = await tree.evaluate(random.normal(random.key(2), [64]));
+    const expected = await w.sub(x.mul(0.5)).data();
+    const live = device.liveBytes;
+    const next = await f(w, x);
+    expect(device.liveBytes).toBe(live);
+    expect(await next.data()).toEqual(expected);
+    await expect(w.data()).rejects.toThrow(/donated \(argument 0 of a compiled function\)/);
+    await expect(f(w, x)).rejects.toThrow(/argument 0.*donated/s);
+    await expect(f(next, next)).rejects.toThrow(/arguments 0 and 1 are one tensor/);
+    expect(await next.data()).toEqual(expected);
+  });
+
+  test("swapped donated arguments do not overwrite each other", async () => {
+    const f = compile((a: Tensor, b: Tensor) => ({ a: b.mul(2), b: a.flip(0) }), { donate: [0, 1] });
+    const result = await f(tensor([1, 2, 3]), tensor([10, 20, 30]));
+    expect(await result.a.toArray()).toEqual([20, 40, 60]);
+    expect(await result.b.toArray()).toEqual([3, 2, 1]);
+  });
+
+  test("an argument handed through keeps its values, donated or not", async () => {
+    const f = compile((w: Tensor, x: Tensor) => ({ w, y: w.add(x), n: 5 }), { donate: [0] });
+    const w = tensor([1, 2]);
+    const { w: same, y, n } = await f(w, tensor([1, 1]));
+    expect(n).toBe(5);
+    expect(await same.toArray()).toEqual([1, 2]);
+    expect(await y.toArray()).toEqual([2, 3]);
+  });
+
+  test("captured tensors are inputs; captured graphs are computed once", async () => {
+    const frozen = random.uniform(random.key(3), [8]);
+    const f = compile((x: Tensor) => x.add(frozen));
+    const y = await f(tensor(new Float32Array(8)));
+    expect(await y.data()).toEqual(await frozen.data());
+    expect(f.inspect().kernels).toBe(1);
+    expect(f.inspect().sources[0]).not.toMatch(/>>>|>> /);
+  });
+
+  test("one result twice, constant results and empty tensors", async () => {
+    const f = compile((x: Tensor) => {
+      const y = x.mul(3);
+      return { first: y, second: y, constant: x.mul(0).add(2), shape: x.slice([2]) };
+    });
+    const r = await f(tensor([1, 2]));
+    expect(await r.first.toArray()).toEqual([3, 6]);
+    expect(await r.second.toArray()).toEqual([3, 6]);
+    expect(await r.constant.toArray()).toEqual([2, 2]);
+    expect(r.shape.shape).toEqual([0]);
+    expect(await r.shape.toArray()).toEqual([]);
+  });
+
+  test("says what is wrong with the function and its arguments", async () => {
+    const asynchronous = compile(async (x: Tensor) => x);
+    await expect(asynchronous(tensor([1]))).rejects.toThrow(/the function is async/);
+    const f = compile((x: Tensor) => x);
+    await expect(f("text" as never)).rejects.toThrow(/argument|tree/);
+    expect(() => f.inspect()).toThrow(/has not run yet/);
+    expect(() => compile((x: Tensor) => x, { donate: [-1] })).toThrow(/donate names argument -1/);
+  });
+
+  test("a training step needs one program and no new buffers", async () => {
+    const x = await tree.evaluate(random.normal(random.key(4), [16, 6]));
+    const y = await tree.evaluate(random.normal(random.key(5), [16, 3]));
+    const step = compile(
+      (params: { w: Tensor; b: Tensor }, rate: Tensor<"number">) => {
+        const [loss, g] = valueAndGrad(({ w, b }: { w: Tensor; b: Tensor }) =>
+          x.matmul(w).add(b).sub(y).square().mean(),
+        )(params);
+        return { params: { w: params.w.sub(g.w.mul(rate)), b: params.b.sub(g.b.mul(rate)) }, loss };
+      },
+      { donate: [0] },
+    );
+    let params: { w: Tensor; b: Tensor } = { w: random.normal(random.key(6), [6, 3]), b: tensor([0, 0, 0]) };
+    const losses: number[] = [];
+    let live = 0;
+    for (let i = 0; i < 30; i++) {
+      const result = await step(params, 0.5 / (1 + 0.1 * i));
+      params = result.params;
+      losses.push(await result.loss.item());
+      result.loss.dispose();
+      if (i === 5) live = device.liveBytes;
+    }
+    expect(step.traces).toBe(1);
+    expect(device.liveBytes).toBe(live);
+    expect(losses[29]).toBeLessThan(losses[0]! / 2);
+  });
+});
