@@ -20,7 +20,7 @@ function run(number: number, name: string, losses: readonly number[], comparison
     a: group,
     b: group,
     losses,
-    validation: { first: 3, last: 2.1 },
+    validation: { steps: [0, 30, 60], losses: [3, 2.4, 2.1] },
     ...(comparison && {
       comparison: {
         reference: 1,
@@ -49,7 +49,7 @@ const sample: Results = {
   seconds: 61.2,
   texts: { base: { name: "Whales & <ships>", bytes: 1212868 }, target: { name: "speeches", bytes: 10759831 } },
   model: { vocabulary: 95, context: 16, embedding: 24, hidden: 128, batch: 64, parameters: 61000, trainable: 5900 },
-  pretraining: { steps: 300, validation: { first: 4.5, last: 2.3 } },
+  pretraining: { steps: 300, validation: { steps: [0, 300], losses: [4.5, 2.3] } },
   runs: [
     run(1, "reference", curve(0.1)),
     run(2, "partner", curve(0.1), {}),
@@ -117,10 +117,9 @@ test("the table of runs lines up", () => {
 test("a plot draws each series within its frame, and leaves gaps where there is nothing to draw", () => {
   const svg = linePlot({
     title: "t",
-    xLabel: "x",
     yLabel: "y",
     scale: "log",
-    series: [{ name: "a", ys: [0, 1e-7, 1e-5, Number.NaN, 0.3] }],
+    series: [{ name: "a", steps: [1, 2, 3, 4, 5], ys: [0, 1e-7, 1e-5, Number.NaN, 0.3] }],
   });
   const [, path = ""] = /class="curve" d="([^"]*)"/.exec(svg) ?? [];
   expect(path.match(/M/g)).toHaveLength(2);
@@ -137,7 +136,7 @@ test("a plot draws each series within its frame, and leaves gaps where there is 
 test("plots of nothing, of one value and of equal values have finite coordinates", () => {
   for (const ys of [[], [1], [2, 2, 2], [Number.NaN], [0, 0]]) {
     for (const scale of ["linear", "log"] as const) {
-      const svg = linePlot({ title: "t", xLabel: "x", yLabel: "y", scale, series: [{ name: "a", ys }] });
+      const svg = linePlot({ title: "t", yLabel: "y", scale, series: [{ name: "a", steps: ys.map((_, i) => i), ys }] });
       expect(svg).not.toMatch(/NaN|Infinity|undefined/);
     }
   }

@@ -8,11 +8,10 @@ type Measured = Omit<Comparison, "reference" | "gauge" | "expected" | "asPredict
  * that `factorOf` gives for their path.
  */
 export function compare(run: Trained, reference: Trained, factorOf: (path: string) => number): Measured {
-  const validation = (of: Trained) => [of.validation.first, of.validation.last];
   const parameters = run.snapshots.map((snapshot, i) => compareTensors(snapshot.tensors, reference.snapshots[i]!.tensors, factorOf));
   return {
     lossesBitwise:
-      equalBits(run.losses, reference.losses) && equalBits(validation(run), validation(reference)),
+      equalBits(run.losses, reference.losses) && equalBits(run.validation.losses, reference.validation.losses),
     lossDeviation: largest(run.losses, (loss, i) => Math.abs(loss - reference.losses[i]!) / Math.abs(reference.losses[i]!)),
     parameterSteps: run.snapshots.map(({ step }) => step),
     parametersBitwise: parameters.every(({ bitwise }) => bitwise),
@@ -58,13 +57,11 @@ function equalBits(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
   return a.length === b.length && Array.prototype.every.call(a, (x: number, i) => Object.is(x, b[i]));
 }
 
-/** The largest value; NaN if one is. */
+/** The largest value, at least 0; NaN if one is. */
 function largest<T>(items: ArrayLike<T>, value: (item: T, i: number) => number): number {
   let result = 0;
   for (let i = 0; i < items.length; i++) {
-    const next = value(items[i]!, i);
-    // A loss of 0 that stays 0 has not moved.
-    result = Math.max(result, next);
+    result = Math.max(result, value(items[i]!, i));
   }
   return result;
 }

@@ -12,6 +12,12 @@ export interface Text {
 /** Windows of text: `x` int32 `[batch, context]` of tokens, `y` int32 `[batch]` of the tokens that follow. */
 export type Batch = { readonly x: Tensor<"int32">; readonly y: Tensor<"int32"> };
 
+/** A fixed sequence of batches, each made when it is asked for. */
+export interface Batches {
+  readonly count: number;
+  at(i: number): Batch;
+}
+
 /** The bytes that occur in some texts, in order: token i stands for byte `vocabulary[i]`. */
 export function vocabularyOf(texts: readonly Text[]): Uint8Array {
   const seen = new Set<number>();
@@ -55,12 +61,14 @@ export class Corpus {
   }
 
   /** `count` batches of windows drawn from the training part: the same ones for the same key. */
-  async batches(key: Key, count: number, size: number): Promise<Batch[]> {
+  async batches(key: Key, count: number, size: number): Promise<Batches> {
     const draws = await bits(key, [count * size]).data();
     const places = this.training.length - this.context;
-    return Array.from({ length: count }, (_, i) =>
-      this.#windows(this.training, Array.from(draws.subarray(i * size, (i + 1) * size), (draw) => draw % places)),
-    );
+    return {
+      count,
+      at: (i) =>
+        this.#windows(this.training, Array.from(draws.subarray(i * size, (i + 1) * size), (draw) => draw % places)),
+    };
   }
 
   /** `size` windows spread evenly over the validation part. */

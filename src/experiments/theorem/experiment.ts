@@ -2,7 +2,7 @@ import { ValueError } from "../../base/errors.ts";
 import { factor, hyperOf, optimizerOf, type Recipe, trainable } from "../../gauge/index.ts";
 import { inject, roleOf } from "../../lora/index.ts";
 import type { Layer, Params } from "../../nn/layer.ts";
-import { adamw, type OptimizerName } from "../../optim/index.ts";
+import { adamw, type OptimizerName, schedule } from "../../optim/index.ts";
 import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
 import { asPredicted, compare } from "./compare.ts";
@@ -40,20 +40,22 @@ export function prepare(base: Text, target: Text): Material {
 export interface ProveOptions {
   /** Gives the initial values and the batches. */
   readonly seed: number;
-  /** Steps of each fine-tuning. */
+  /** Steps of each fine-tuning; the base model learns five times as long, up to 1000 steps. */
   readonly steps: number;
+  /** The runs, each after its reference. Default: those of `plan.ts`. */
+  readonly runs?: readonly PlannedRun[];
   /** Called after each step with the work done, all work, and the name of the run; may throw to end the job. */
   readonly onStep?: (done: number, total: number, what: string) => Promise<void>;
 }
 
+/** How often a fine-tuning is validated, after its start. */
+const validations = 20;
+
 /** What `prove` finds; the caller adds where and when. */
 export type Findings = Omit<Results, "format" | "lorantz" | "device" | "seconds">;
 
-/** Steps in which the base model learns the base text. */
-const baseSteps = 400;
-
-/** The base model's learning rate. */
-const baseRate = 3e-3;
+/** Training of the base model: its steps given those of a fine-tuning, and the learning rate at its start. */
+const baseTraining = { steps: (fineTuning: number) => Math.min(5 * fineTuning, 1000), lr: 4e-3 };
 
 /**
  * Trains a language model on the base text, freezes it, and fine-tunes it on the target text by every recipe of
@@ -61,9 +63,10 @@ const baseRate = 3e-3;
  * with its reference.
  */
 export async function prove({ vocabulary, base, target }: Material, options: ProveOptions): Promise<Findings> {
-  const { seed, steps, onStep } = options;
+  const { seed, steps, runs: planned = plan, onStep } = options;
   const root = key(seed);
-  const total = baseSteps + plan.length * steps;
+  const baseSteps = baseTraining.steps(steps);
+  const total = baseSteps + planned.length * steps;
   let done = 0;
   const ticker = (what: string) => async () => {
     done++;
@@ -73,37 +76,41 @@ export async function prove({ vocabulary, base, target }: Material, options: Pro
   const model = languageModel(vocabulary.length);
   const trained = await train({
     model,
-    optimizer: adamw({ lr: baseRate }),
+    optimizer: adamw({ lr: baseTraining.lr, schedule: schedule.cosine({ tMax: baseSteps }) }),
     trainable: await tree.evaluate(model.init(root.fold("base"))),
     frozen: {},
     batches: await base.batches(root.fold("base batches"), baseSteps, sizes.batch),
     validation: base.validationBatch(sizes.validation),
+    validationSteps: [0, baseSteps],
     snapshotSteps: [],
     onStep: ticker("base model"),
   });
 
   const batches = await target.batches(root.fold("target batches"), steps, sizes.batch);
   const validation = target.validationBatch(sizes.validation);
+  const stride = Math.ceil(steps / validations);
+  const validationSteps = [...Array.from({ length: Math.ceil(steps / stride) }, (_, i) => i * stride), steps];
   const measured = new Map<string, { readonly number: number; readonly trained: Trained }>();
   const runs: RunResult[] = [];
   let trainableCount = 0;
-  for (const planned of plan) {
+  for (const next of planned) {
     const number = runs.length + 1;
-    const [adapter, frozen] = await start(planned.recipe, model, trained.trainable, seed);
+    const [adapter, frozen] = await start(next.recipe, model, trained.trainable, seed);
     trainableCount = tree.count(adapter);
     const result = await train({
-      model: inject(model, { ...planned.recipe, targetModules: adapted }),
-      optimizer: optimizerOf(explicit(planned.recipe)),
+      model: inject(model, { ...next.recipe, targetModules: adapted }),
+      optimizer: optimizerOf(explicit(next.recipe)),
       trainable: adapter,
       frozen,
       batches,
       validation,
+      validationSteps,
       snapshotSteps: [Math.ceil(steps / 2), steps],
-      onStep: ticker(planned.name),
+      onStep: ticker(next.name),
     });
     tree.dispose(result.trainable);
-    runs.push(describeRun(number, planned, result, measured));
-    measured.set(planned.name, { number, trained: result });
+    runs.push(describeRun(number, next, result, measured));
+    measured.set(next.name, { number, trained: result });
   }
 
   const comparisons = runs.flatMap(({ comparison }) => (comparison ? [comparison] : []));

@@ -25,25 +25,25 @@ const rounding = 1e-4;
 const different = { kind: "different", bound: 1e-3 } as const;
 
 /** The reference recipe. Decay and eps are large enough to matter, and the scaling is not 1. */
-const adamw: RecipeOf<"adamw"> = {
+const adamw = {
   r: 8,
   alpha: 16,
-  optimizer: { name: "adamw", lr: 2e-3, weightDecay: 0.1, eps: 1e-4 },
-};
+  optimizer: { name: "adamw", lr: 5e-3, weightDecay: 0.5, eps: 1e-4 },
+} as const satisfies Recipe;
 
-const sgd: RecipeOf<"sgd"> = {
+const sgd: Recipe = {
   r: 8,
   alpha: 16,
   optimizer: { name: "sgd", lr: 0.05, momentum: 0.9, weightDecay: 1e-3 },
 };
 
 /** The two runs that are called equal because alpha times the learning rate is. */
-const runX: RecipeOf<"adamw"> = {
+const runX = {
   r: 8,
   alpha: 1,
   optimizer: { name: "adamw", lr: 0.00512, eps: 1e-8, weightDecay: 0.01 },
-};
-const runY: RecipeOf<"adamw"> = { ...runX, alpha: 512, optimizer: { ...runX.optimizer, lr: 1e-5 } };
+} as const satisfies Recipe;
+const runY: Recipe = { ...runX, alpha: 512, optimizer: { ...runX.optimizer, lr: 1e-5 } };
 
 const families = {
   adamw: "AdamW: one recipe and its gauges",
@@ -61,7 +61,7 @@ function partner(name: string, gauge: Gauge, about: string): PlannedRun {
     name,
     family: families.adamw,
     about,
-    recipe: apply(gauge, adamw),
+    recipe: apply<Recipe>(gauge, adamw),
     relation: {
       reference: "AdamW reference",
       gauge,
@@ -74,7 +74,7 @@ function partner(name: string, gauge: Gauge, about: string): PlannedRun {
 function left(field: "eps" | "weightDecay", words: string): PlannedRun {
   const k = 32;
   const gauge = onlyB(k);
-  const exact = apply(gauge, adamw);
+  const exact = apply<RecipeOf<"adamw">>(gauge, adamw);
   return {
     name: `B only, alpha x ${k}, ${words} not`,
     family: families.adamw,
@@ -91,7 +91,7 @@ export const plan: readonly PlannedRun[] = [
   {
     name: "AdamW reference",
     family: families.adamw,
-    about: "Rank 8, alpha 16, learning rate 2e-3, weight decay 0.1, eps 1e-4.",
+    about: "Rank 8, alpha 16, learning rate 5e-3, weight decay 0.5, eps 1e-4.",
     recipe: adamw,
   },
   ...[1 / 16, 4, 256].map((k) =>
@@ -133,7 +133,7 @@ export const plan: readonly PlannedRun[] = [
       ...adamw,
       alpha: sgdFactor * adamw.alpha,
       initScale: { A: 1 / Math.sqrt(sgdFactor) },
-      optimizer: { ...adamw.optimizer, lr: adamw.optimizer.lr / sgdFactor, weightDecay: sgdFactor * 0.1 },
+      optimizer: { ...adamw.optimizer, lr: adamw.optimizer.lr / sgdFactor, weightDecay: sgdFactor * adamw.optimizer.weightDecay },
     },
     relation: { reference: "AdamW reference", gauge: common(sgdFactor), expected: different },
   },

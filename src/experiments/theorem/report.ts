@@ -21,7 +21,7 @@ export function report(results: Results): string {
     ],
     [
       "Base training",
-      `${group(pretraining.steps)} steps, validation loss ${pretraining.validation.first.toFixed(3)} to ${pretraining.validation.last.toFixed(3)}`,
+      `${group(pretraining.steps)} steps, validation loss ${pretraining.validation.losses[0]!.toFixed(3)} to ${pretraining.validation.losses.at(-1)!.toFixed(3)}`,
     ],
     ["Fine-tuning", `${runs.length} runs of ${steps} steps, batches of ${model.batch}, seed ${seed}`],
     ["Device", `${device.backend}: ${device.description}`],
@@ -80,9 +80,6 @@ takes the same path, with rescaled parameters, to the last bit when the factors 
 <i>a</i> = 1 and <i>b</i> = 1/<i>k</i>, which changes no initial value when <i>B</i> starts at zero. So multiplying
 <i>α</i> is not the same as multiplying the learning rate: two runs with equal products of the two differ.</p>`;
 
-/** Steps that the loss curves average over, so that the noise of single batches does not hide them. */
-const averageOver = 9;
-
 /** The loss curves of a family: one for each group of runs that agree bit for bit. */
 function lossSection(family: string, runs: readonly RunResult[]): string {
   const groups = new Map<number, RunResult[]>();
@@ -95,13 +92,13 @@ function lossSection(family: string, runs: readonly RunResult[]): string {
     const [first, ...others] = members as [RunResult, ...RunResult[]]; // groups have a member
     const same = others.map(({ number }) => number);
     const note = same.length > 0 ? ` — and bit for bit the same curve: ${list(same)}` : "";
-    return { name: `${first.number} ${first.name}${note}`, ys: average(first.losses) };
+    return { name: `${first.number} ${first.name}${note}`, steps: first.validation.steps, ys: first.validation.losses };
   });
   return figureOf(
     family,
-    `Training loss on the target text, averaged over ${averageOver} steps. Runs whose losses agree bit for bit are one curve.`,
+    "Loss on the validation part of the target text. Runs whose losses agree bit for bit are one curve.",
     series,
-    { yLabel: "training loss (nats)", scale: "linear" },
+    { yLabel: "validation loss (nats)", scale: "linear" },
   );
 }
 
@@ -114,15 +111,16 @@ function deviationSection(runs: readonly RunResult[]): string {
     const reference = byNumber.get(comparison!.reference)!.losses;
     return {
       name: `${number} ${name} (vs ${comparison!.reference})`,
-      ys: losses.map((loss, i) => Math.abs(loss - reference[i]!) / Math.abs(reference[i]!)),
+      steps: losses.map((_, i) => i + 1),
+      ys: largestSoFar(losses.map((loss, i) => Math.abs(loss - reference[i]!) / Math.abs(reference[i]!))),
     };
   });
   const zero = exact.length > 0 ? ` Exactly zero at every step, and so not on this axis: ${list(exact.map(({ number }) => number))}.` : "";
   return figureOf(
     "Deviation from the reference",
-    `Relative difference of the training loss from that of the reference run, at each step.${zero}`,
+    `Relative difference of the training loss from that of the reference run: the largest up to each step.${zero}`,
     series,
-    { yLabel: "relative deviation", scale: "log" },
+    { yLabel: "largest deviation so far", scale: "log" },
   );
 }
 
@@ -136,7 +134,7 @@ function figureOf(
   return `<h2>${escapeXml(title)}</h2>
 <figure>
 <figcaption>${escapeXml(caption)}</figcaption>
-${series.length > 0 ? linePlot({ title, xLabel: "step", yLabel, series, scale }) : ""}
+${series.length > 0 ? linePlot({ title, yLabel, series, scale }) : ""}
 <ul class="legend">
 ${legend.join("\n")}
 </ul>
@@ -162,12 +160,11 @@ ${rows.join("\n")}
 </tbody></table></div>`;
 }
 
-/** The mean of each value and its neighbours, `averageOver` at most. */
-function average(ys: readonly number[]): number[] {
-  const reach = (averageOver - 1) / 2;
-  return ys.map((_, i) => {
-    const near = ys.slice(Math.max(0, i - reach), i + reach + 1);
-    return near.reduce((sum, y) => sum + y, 0) / near.length;
+function largestSoFar(ys: readonly number[]): number[] {
+  let largest = 0;
+  return ys.map((y) => {
+    largest = Math.max(largest, y);
+    return largest;
   });
 }
 

@@ -13,7 +13,7 @@ export interface Results {
   readonly texts: { readonly base: TextFacts; readonly target: TextFacts };
   readonly model: ModelFacts;
   /** Training of the base model, before it is frozen. */
-  readonly pretraining: { readonly steps: number; readonly validation: FirstAndLast };
+  readonly pretraining: { readonly steps: number; readonly validation: Curve };
   readonly runs: readonly RunResult[];
   /** Runs whose outcome was as the theory predicts, and others. */
   readonly laws: { readonly held: number; readonly broken: number };
@@ -35,9 +35,11 @@ export interface ModelFacts {
   readonly trainable: number;
 }
 
-export interface FirstAndLast {
-  readonly first: number;
-  readonly last: number;
+/** Losses on the validation part of a text, always on the same windows. */
+export interface Curve {
+  /** After how many steps; the first is 0, the last all of them. */
+  readonly steps: readonly number[];
+  readonly losses: readonly number[];
 }
 
 /** Hyperparameters of one of the two parameter groups. */
@@ -62,7 +64,7 @@ export interface RunResult {
   readonly b: GroupFacts;
   /** Training loss of every step. */
   readonly losses: readonly number[];
-  readonly validation: FirstAndLast;
+  readonly validation: Curve;
   /** Absent for a reference. */
   readonly comparison?: Comparison;
 }

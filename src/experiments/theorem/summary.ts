@@ -14,8 +14,8 @@ export function columns({ runs }: Results): Column[] {
     column("alpha", (run) => figure(run.alpha)),
     column("lr of A", (run) => figure(run.a.lr)),
     column("lr of B", (run) => figure(run.b.lr)),
-    column("first", (run) => run.validation.first.toFixed(4)),
-    column("last", (run) => run.validation.last.toFixed(4)),
+    column("first", (run) => lossFigure(run.validation.losses[0]!)),
+    column("last", (run) => lossFigure(run.validation.losses.at(-1)!)),
     column("vs", ({ comparison }) => (comparison ? String(comparison.reference) : "")),
     column("deviation", ({ comparison }) => (comparison ? deviation(comparison.lossDeviation) : "")),
     column("parameters", ({ comparison }) => (comparison ? parameters(comparison) : ""), "left"),
@@ -26,6 +26,11 @@ export function columns({ runs }: Results): Column[] {
 /** A number in the shortest form with four digits. */
 export function figure(x: number): string {
   return String(Number(x.toPrecision(4)));
+}
+
+/** Four decimals, as long as they say something. */
+function lossFigure(loss: number): string {
+  return Math.abs(loss) < 1000 ? loss.toFixed(4) : loss.toExponential(1);
 }
 
 function deviation(x: number): string {

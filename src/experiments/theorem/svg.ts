@@ -1,12 +1,13 @@
-/** A curve: y over 1, 2, 3, ...; values that the axis cannot show leave gaps. */
+/** A curve; values that the axis cannot show leave gaps. */
 export interface Series {
   readonly name: string;
+  /** Rising steps, as many as there are values. */
+  readonly steps: readonly number[];
   readonly ys: readonly number[];
 }
 
 export interface PlotOptions {
   readonly title: string;
-  readonly xLabel: string;
   readonly yLabel: string;
   readonly series: readonly Series[];
   /** Default linear. A logarithmic axis leaves out values <= 0. */
@@ -24,18 +25,18 @@ const margin = { top: 12, right: 16, bottom: 44, left: 64 };
  * pattern of its own from the second on, so that colour alone tells nothing. The legend is the caller's.
  *
  * @example
- * linePlot({ title: "Loss", xLabel: "step", yLabel: "loss", series: [{ name: "run", ys: [3, 2, 1] }] });
+ * linePlot({ title: "Loss", yLabel: "loss", series: [{ name: "run", steps: [0, 10, 20], ys: [3, 2, 1] }] });
  */
-export function linePlot({ title, xLabel, yLabel, series, scale = "linear" }: PlotOptions): string {
+export function linePlot({ title, yLabel, series, scale = "linear" }: PlotOptions): string {
   const shown = (y: number) => Number.isFinite(y) && (scale === "linear" || y > 0);
   const values = series.flatMap(({ ys }) => ys.filter(shown));
   const toAxis = scale === "log" ? Math.log10 : (y: number) => y;
   const ticks = scale === "log" ? logTicks(values) : linearTicks(values);
   const [low, high] = [toAxis(ticks[0]!), toAxis(ticks.at(-1)!)];
-  const steps = Math.max(2, ...series.map(({ ys }) => ys.length));
+  const end = Math.max(1, ...series.map(({ steps }) => steps.at(-1) ?? 0));
   const right = size.width - margin.right;
   const bottom = size.height - margin.bottom;
-  const px = (step: number) => margin.left + ((step - 1) / (steps - 1)) * (right - margin.left);
+  const px = (step: number) => margin.left + (step / end) * (right - margin.left);
   const py = (y: number) => bottom - ((toAxis(y) - low) / (high - low)) * (bottom - margin.top);
 
   const grid = ticks.map((tick) => {
@@ -45,14 +46,14 @@ export function linePlot({ title, xLabel, yLabel, series, scale = "linear" }: Pl
       `<text class="tick" x="${margin.left - 8}" y="${y}" dy="0.32em" text-anchor="end">${tickLabel(tick, scale)}</text>`
     );
   });
-  const stepLabels = stepTicks(steps).map((step) => {
+  const stepLabels = linearTicks([0, end]).filter((step) => step <= end && Number.isInteger(step)).map((step) => {
     const x = px(step).toFixed(1);
     return (
       `<line class="axis" x1="${x}" x2="${x}" y1="${bottom}" y2="${bottom + 4}"/>` +
       `<text class="tick" x="${x}" y="${bottom + 18}" text-anchor="middle">${step}</text>`
     );
   });
-  const curves = series.map(({ name, ys }, i) => {
+  const curves = series.map(({ name, steps, ys }, i) => {
     let pen = "M";
     const path: string[] = [];
     ys.forEach((y, at) => {
@@ -60,7 +61,7 @@ export function linePlot({ title, xLabel, yLabel, series, scale = "linear" }: Pl
         pen = "M";
         return;
       }
-      path.push(`${pen}${px(at + 1).toFixed(1)} ${py(y).toFixed(1)}`);
+      path.push(`${pen}${px(steps[at]!).toFixed(1)} ${py(y).toFixed(1)}`);
       pen = "L";
     });
     return `<path class="curve" d="${path.join("")}" ${strokeOf(i)}><title>${escapeXml(name)}</title></path>`;
@@ -72,7 +73,7 @@ export function linePlot({ title, xLabel, yLabel, series, scale = "linear" }: Pl
     `<line class="axis" x1="${margin.left}" x2="${right}" y1="${bottom}" y2="${bottom}"/>`,
     ...stepLabels,
     ...curves,
-    `<text class="label" x="${(margin.left + right) / 2}" y="${size.height - 6}" text-anchor="middle">${escapeXml(xLabel)}</text>`,
+    `<text class="label" x="${(margin.left + right) / 2}" y="${size.height - 6}" text-anchor="middle">step</text>`,
     `<text class="label" transform="translate(14 ${(margin.top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(yLabel)}</text>`,
     "</svg>",
   ].join("\n");
@@ -127,13 +128,6 @@ function logTicks(values: readonly number[]): number[] {
 function range(values: readonly number[], low: number, high: number): [number, number] {
   if (values.length === 0) return [low, high];
   return [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
-}
-
-/** Whole steps to label: the first and round ones. */
-function stepTicks(steps: number): number[] {
-  const step = Math.max(1, linearTicks([0, steps])[1]!);
-  const round = Array.from({ length: Math.floor(steps / step) }, (_, i) => (i + 1) * step);
-  return step === 1 ? round : [1, ...round];
 }
 
 function tickLabel(tick: number, scale: "linear" | "log"): string {

@@ -7,8 +7,8 @@ import { where } from "../../tensor/functions.ts";
 import { valueAndGrad } from "../../tensor/grad.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
-import type { Batch } from "./corpus.ts";
-import type { FirstAndLast } from "./results.ts";
+import type { Batch, Batches } from "./corpus.ts";
+import type { Curve } from "./results.ts";
 
 export interface TrainOptions {
   readonly model: Layer;
@@ -18,8 +18,10 @@ export interface TrainOptions {
   /** The other parameters, with undefined where `trainable` has a tensor. */
   readonly frozen: Params;
   /** One batch for each step. */
-  readonly batches: readonly Batch[];
+  readonly batches: Batches;
   readonly validation: Batch;
+  /** Steps after which the loss on the validation batch is taken. */
+  readonly validationSteps: readonly number[];
   /** Steps after which the trained parameters are read. */
   readonly snapshotSteps: readonly number[];
   /** Called after each step; may wait, and may throw to end the training. */
@@ -36,7 +38,7 @@ export interface Trained {
   readonly trainable: Params;
   /** Training loss of every step. */
   readonly losses: Float32Array;
-  readonly validation: FirstAndLast;
+  readonly validation: Curve;
   readonly snapshots: readonly Snapshot[];
 }
 
@@ -45,7 +47,7 @@ export interface Trained {
  * no step waits for the host.
  */
 export async function train(options: TrainOptions): Promise<Trained> {
-  const { model, optimizer, frozen, batches, validation, snapshotSteps, onStep } = options;
+  const { model, optimizer, frozen, batches, validation, validationSteps, snapshotSteps, onStep } = options;
   const loss = (trainable: Params, rest: Params, { x, y }: Batch): Tensor =>
     crossEntropy(model.apply(tree.combine<Params>(rest, trainable), x), y);
 
@@ -56,7 +58,7 @@ export async function train(options: TrainOptions): Promise<Trained> {
       return {
         trainable: applyUpdates(trainable, updates),
         state: next,
-        log: where(arange(batches.length).eq(at), value, log),
+        log: where(arange(batches.count).eq(at), value, log),
       };
     },
     { donate: [0, 1, 2] },
@@ -64,17 +66,20 @@ export async function train(options: TrainOptions): Promise<Trained> {
   const evaluateLoss = compile(loss);
 
   let { trainable } = options;
-  const first = await (await evaluateLoss(trainable, frozen, validation)).item();
   let state = optimizer.init(trainable);
-  let log: Tensor = tensor(new Float32Array(batches.length));
+  let log: Tensor = tensor(new Float32Array(batches.count));
+  const validated: Tensor[] = [];
   const snapshots: Snapshot[] = [];
-  for (const [i, batch] of batches.entries()) {
-    ({ trainable, state, log } = await step(trainable, state, log, frozen, batch, i));
-    if (snapshotSteps.includes(i + 1)) snapshots.push(await read(trainable, i + 1));
-    await onStep();
+  for (let done = 0; done <= batches.count; done++) {
+    if (done > 0) {
+      ({ trainable, state, log } = await step(trainable, state, log, frozen, batches.at(done - 1), done - 1));
+      await onStep();
+    }
+    if (validationSteps.includes(done)) validated.push(await evaluateLoss(trainable, frozen, validation));
+    if (snapshotSteps.includes(done)) snapshots.push(await read(trainable, done));
   }
-  const last = await (await evaluateLoss(trainable, frozen, validation)).item();
-  return { trainable, losses: await float32(log), validation: { first, last }, snapshots };
+  const losses = await Promise.all(validated.map((loss) => loss.item()));
+  return { trainable, losses: await float32(log), validation: { steps: validationSteps, losses }, snapshots };
 }
 
 async function read(params: Params, step: number): Promise<Snapshot> {
