@@ -36,7 +36,8 @@ export async function oracle(args: readonly string[]): Promise<number> {
   }
   const backend = oneOf("backend", values.backend, ["cpu", "webgpu", "evaluator"] as const);
   const dtype = oneOf("dtype", values.dtype, ["float32", "float64"] as const);
-  if (positionals.length > 1) throw new UsageError(`oracle: takes one directory; given ${positionals.join(", ")}.`);
+  if (positionals.length > 1)
+    throw new UsageError(`oracle: takes one directory; given ${positionals.join(", ")}.`);
   const directory = positionals[0] ?? defaultDirectory;
   if (!existsSync(directory)) {
     const what = positionals[0] === undefined ? "no directory is given, and the default" : "the directory";
@@ -55,7 +56,9 @@ export async function oracle(args: readonly string[]): Promise<number> {
       const results = { directory, backend: name, description, dtype, ...report };
       process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
     } else {
-      process.stdout.write(`${directory} on ${name} (${description}), ${dtype}\n\n${describeReport(report)}\n`);
+      process.stdout.write(
+        `${directory} on ${name} (${description}), ${dtype}\n\n${describeReport(report)}\n`,
+      );
     }
     return report.failed > 0 ? 1 : 0;
   } finally {
@@ -66,14 +69,22 @@ export async function oracle(args: readonly string[]): Promise<number> {
 function describeReport({ files, failures, skips, passed, failed, skipped }: OracleReport): string {
   const width = Math.max(...files.map(({ file }) => file.length));
   const rows = files.map(({ file, passed, failed, skipped, worstError }) => {
-    const counts = [`${passed} passed`, ...(failed ? [`${failed} failed`] : []), ...(skipped ? [`${skipped} skipped`] : [])];
+    const counts = [
+      `${passed} passed`,
+      ...(failed ? [`${failed} failed`] : []),
+      ...(skipped ? [`${skipped} skipped`] : []),
+    ];
     const worst = passed > 0 ? `, largest error ${worstError.toExponential(1)}` : "";
     return `  ${file.padEnd(width)}  ${counts.join(", ")}${worst}`;
   });
   const failing = failures.flatMap(({ file, name, problems }) =>
     problems.map((problem) => `FAILED ${[file, name].filter(Boolean).join(": ")}: ${problem}`),
   );
-  const skipping = skips.map(({ reason, cases }) => `skipped, ${reason} (${cases.length}): ${cases.join(", ")}`);
-  const blocks = [rows, failing, skipping].filter((block) => block.length > 0).map((block) => block.join("\n"));
+  const skipping = skips.map(
+    ({ reason, cases }) => `skipped, ${reason} (${cases.length}): ${cases.join(", ")}`,
+  );
+  const blocks = [rows, failing, skipping]
+    .filter((block) => block.length > 0)
+    .map((block) => block.join("\n"));
   return [...blocks, `${passed} passed, ${failed} failed, ${skipped} skipped`].join("\n\n");
 }

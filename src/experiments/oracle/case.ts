@@ -13,7 +13,10 @@ export interface Expectation {
 }
 
 /** Builds what a case of one kind expects; graphs need not be computed yet. */
-export type Build = (fields: Fields, engine: Engine) => readonly Expectation[] | Promise<readonly Expectation[]>;
+export type Build = (
+  fields: Fields,
+  engine: Engine,
+) => readonly Expectation[] | Promise<readonly Expectation[]>;
 
 /** A case of something that Lorantz does not have; the message says what. */
 export class Unsupported extends Error {}

@@ -1,5 +1,5 @@
 import { type DType, type FloatDType, type HostArray, isInteger } from "../../base/dtype.ts";
-import { sameShape, type Shape } from "../../base/shape.ts";
+import { type Shape, sameShape } from "../../base/shape.ts";
 import type { Reference } from "./fields.ts";
 
 /** What came of comparing one tensor: its error, and a sentence when it is not as it should be. */
@@ -31,7 +31,10 @@ export function compare(
   { relative, floor }: Bound,
 ): Comparison {
   if (!sameShape(shape, expected.shape)) {
-    return { error: Infinity, problem: `has shape [${shape.join(",")}], expected [${expected.shape.join(",")}]` };
+    return {
+      error: Infinity,
+      problem: `has shape [${shape.join(",")}], expected [${expected.shape.join(",")}]`,
+    };
   }
   const kind = dtype === "bool" ? "bool" : isInteger(dtype) ? "int64" : "float";
   if (kind !== expected.dtype) return { error: Infinity, problem: `is ${dtype}, expected ${expected.dtype}` };

@@ -25,7 +25,10 @@ export interface Engine {
  *
  * @throws DeviceError if there is no such backend; ValueError for float64 on WebGPU.
  */
-export async function openEngine(name: EngineName | undefined, dtype: FloatDType | undefined): Promise<Engine> {
+export async function openEngine(
+  name: EngineName | undefined,
+  dtype: FloatDType | undefined,
+): Promise<Engine> {
   if (name === "evaluator") return evaluator(dtype ?? "float64");
   const wanted = name ?? (dtype === "float64" ? "cpu" : undefined);
   if (wanted === "webgpu" && dtype === "float64") {

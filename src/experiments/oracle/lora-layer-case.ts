@@ -11,7 +11,8 @@ import { toTensor } from "./fields.ts";
 /** A case of kind `lora_layer`: the output of an adapted linear layer, its gradients, its weight change. */
 export const buildLoraLayerCase: Build = (fields, { dtype }) => {
   const kind = fields.text("layer");
-  if (kind !== "linear" && kind !== "linear_dropout") throw new Unsupported(`the LoRA layer ${kind} is not there yet`);
+  if (kind !== "linear" && kind !== "linear_dropout")
+    throw new Unsupported(`the LoRA layer ${kind} is not there yet`);
   const read = (name: string) => toTensor(fields.tensor(name), dtype);
 
   // With fanInFanOut the file holds matrices in x out; Lorantz keeps out x in.
@@ -49,7 +50,8 @@ export const buildLoraLayerCase: Build = (fields, { dtype }) => {
   expect("baseOutput", base.apply({ ...frozen, ...bias }, varied.x));
   const merged = lora.merge(model, { ...frozen, ...bias, ...adapter }).weight as Tensor; // of a linear layer
   expect("merged", stored(merged));
-  const change = lora.merge(model, { weight: zerosLike(frozen.weight), ...bias, ...adapter }).weight as Tensor;
+  const change = lora.merge(model, { weight: zerosLike(frozen.weight), ...bias, ...adapter })
+    .weight as Tensor;
   expect("delta", stored(change));
   const wanted = fields.object("grads");
   for (const [path, actual] of tree.entries(gradients)) {

@@ -27,16 +27,25 @@ export const buildOpCase: Build = (fields, engine) => {
   }
   const varied = inputs.map((x, i) => (gradients[i] ? x : undefined));
   const [outputs, pull] = vjp((fresh: typeof varied) => {
-    const result = operation(inputs.map((x, i) => fresh[i] ?? x), attrs);
+    const result = operation(
+      inputs.map((x, i) => fresh[i] ?? x),
+      attrs,
+    );
     return Array.isArray(result) ? (result as Tensor[]) : [result as Tensor]; // isArray does not narrow readonly
   }, varied);
 
   const references = fields.tensors("outputs");
   if (references.length !== outputs.length) {
-    throw new ValueError(`${fields.place}: the operation has ${outputs.length} outputs, the case ${references.length}.`);
+    throw new ValueError(
+      `${fields.place}: the operation has ${outputs.length} outputs, the case ${references.length}.`,
+    );
   }
   const expectations: Expectation[] = [];
-  const expect = (what: string, actual: Tensor | undefined, expected: (typeof references)[number] | undefined) => {
+  const expect = (
+    what: string,
+    actual: Tensor | undefined,
+    expected: (typeof references)[number] | undefined,
+  ) => {
     if (actual && expected) expectations.push({ what, actual, expected, bound });
   };
   outputs.forEach((output, i) => {

@@ -31,7 +31,8 @@ function condition(x: Tensor | undefined): Tensor<"bool"> {
 }
 
 function typed<D extends DType>(x: Tensor | undefined, dtype: D): Tensor<D> {
-  if (x?.dtype !== dtype) throw new ValueError(`inputs: expected a ${dtype} tensor; found ${x ?? "nothing"}.`);
+  if (x?.dtype !== dtype)
+    throw new ValueError(`inputs: expected a ${dtype} tensor; found ${x ?? "nothing"}.`);
   return x as Tensor<D>; // just checked
 }
 
@@ -51,8 +52,42 @@ function kept<D extends DType>(x: Tensor<D>, attrs: Fields, at = axis(attrs)): T
 
 const swapped = (x: Tensor, swap: boolean) => (swap ? x.transpose(-2, -1) : x);
 
-const binaryMethods = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge"] as const;
-const unaryMethods = ["neg", "exp", "log", "log2", "log1p", "expm1", "sqrt", "rsqrt", "square", "reciprocal", "sin", "cos", "tanh", "erf", "abs", "sign", "floor", "ceil", "round"] as const;
+const binaryMethods = [
+  "add",
+  "sub",
+  "mul",
+  "div",
+  "pow",
+  "maximum",
+  "minimum",
+  "eq",
+  "ne",
+  "lt",
+  "le",
+  "gt",
+  "ge",
+] as const;
+const unaryMethods = [
+  "neg",
+  "exp",
+  "log",
+  "log2",
+  "log1p",
+  "expm1",
+  "sqrt",
+  "rsqrt",
+  "square",
+  "reciprocal",
+  "sin",
+  "cos",
+  "tanh",
+  "erf",
+  "abs",
+  "sign",
+  "floor",
+  "ceil",
+  "round",
+] as const;
 
 /** Every operation, by its name in the reference files. */
 export const operations: Readonly<Record<string, Operation>> = {
@@ -165,7 +200,9 @@ function padding(attrs: Fields): [number, number][] {
   return attrs.list("padding").map((pair) => {
     const [before, after] = Array.isArray(pair) ? pair : [];
     if (typeof before !== "number" || typeof after !== "number") {
-      throw new ValueError(`${attrs.place}.padding: expected pairs [before, after]; found ${JSON.stringify(pair)}.`);
+      throw new ValueError(
+        `${attrs.place}.padding: expected pairs [before, after]; found ${JSON.stringify(pair)}.`,
+      );
     }
     return [before, after];
   });

@@ -65,7 +65,11 @@ interface Verdict {
  *
  * @throws ValueError if the directory does not exist or holds no reference file.
  */
-export async function runOracle(directory: string, engine: Engine, progress: Progress = () => {}): Promise<OracleReport> {
+export async function runOracle(
+  directory: string,
+  engine: Engine,
+  progress: Progress = () => {},
+): Promise<OracleReport> {
   const files: FileSummary[] = [];
   const failures: Failure[] = [];
   const skips = new Map<string, string[]>();
@@ -166,7 +170,10 @@ async function settleBuild(
   }
 }
 
-async function judge(expectations: readonly Expectation[], actual: readonly Expectation["actual"][]): Promise<Verdict> {
+async function judge(
+  expectations: readonly Expectation[],
+  actual: readonly Expectation["actual"][],
+): Promise<Verdict> {
   const problems: string[] = [];
   let worst = 0;
   for (const [i, { what, expected, bound }] of expectations.entries()) {
@@ -181,7 +188,9 @@ function listFiles(directory: string, index: ReadonlyMap<string, number> | undef
   const present = readdirSync(directory).filter((file) => file.endsWith(".json") && file !== "index.json");
   const files = [...new Set([...present, ...(index?.keys() ?? [])])].sort();
   if (files.length === 0) {
-    throw new ValueError(`oracle: ${directory} holds no reference files (*.json). Give a directory that does.`);
+    throw new ValueError(
+      `oracle: ${directory} holds no reference files (*.json). Give a directory that does.`,
+    );
   }
   return files;
 }
@@ -194,7 +203,9 @@ function readIndex(directory: string): Map<string, number> | undefined {
     names = readdirSync(directory);
   } catch (error) {
     if (error instanceof ValueError) throw error;
-    throw new ValueError(`oracle: cannot read the directory ${directory}: ${messageOf(error)}. Give one that exists.`);
+    throw new ValueError(
+      `oracle: cannot read the directory ${directory}: ${messageOf(error)}. Give one that exists.`,
+    );
   }
   if (!names.includes("index.json")) return undefined;
   const index = new Fields(parse(directory, "index.json"), "index.json");
@@ -210,7 +221,8 @@ function readReferenceFile(directory: string, file: string): { kind: string; cas
   const cases = content.objects("cases");
   for (const fields of cases) {
     const name = fields.text("name");
-    if (seen.has(name)) throw new ValueError(`${file}: two cases are named ${name}; names are unique in a file.`);
+    if (seen.has(name))
+      throw new ValueError(`${file}: two cases are named ${name}; names are unique in a file.`);
     seen.add(name);
   }
   return { kind: content.text("kind"), cases };

@@ -36,7 +36,12 @@ export const buildTrajectoryCase: Build = async (fields, engine) => {
     const [loss, raw] = valueAndGrad(problem.loss)(params);
     const { gradients, norm } = clip(raw);
     const [changes, next] = optimizer.update(gradients, state, params);
-    const done = await engine.evaluate({ params: optim.applyUpdates(params, changes), state: next, loss, norm });
+    const done = await engine.evaluate({
+      params: optim.applyUpdates(params, changes),
+      state: next,
+      loss,
+      norm,
+    });
     ({ params, state } = done);
     losses.push(done.loss);
     if (done.norm) norms.push(done.norm);
@@ -50,12 +55,19 @@ export const buildTrajectoryCase: Build = async (fields, engine) => {
   const expect = (what: string, actual: Tensor, expected: Reference, within = bound) =>
     expectations.push({ what, actual, expected, bound: within });
   expect("losses", await column(losses), listed(fields.numbers("losses")));
-  expect("learning rates", tensor(Float64Array.from(rates.flat())), listed(rateTable(fields, groups.length)), rateBound);
-  if (fields.has("gradNorms")) expect("gradient norms", await column(norms), listed(fields.numbers("gradNorms")));
+  expect(
+    "learning rates",
+    tensor(Float64Array.from(rates.flat())),
+    listed(rateTable(fields, groups.length)),
+    rateBound,
+  );
+  if (fields.has("gradNorms"))
+    expect("gradient norms", await column(norms), listed(fields.numbers("gradNorms")));
   const wanted = fields.object("params");
   for (const update of wanted.names) {
     const snapshot = snapshots.get(update);
-    if (!snapshot) throw new ValueError(`${wanted.place}: there is no update ${update}; the run has ${updates}.`);
+    if (!snapshot)
+      throw new ValueError(`${wanted.place}: there is no update ${update}; the run has ${updates}.`);
     const values = wanted.object(update);
     for (const name of values.names) {
       const actual = snapshot[name];
@@ -116,13 +128,19 @@ function readProblem(fields: Fields, { dtype }: Engine): Problem {
 
 const rules = { sgd: optim.sgdRule, adam: optim.adamRule, adamw: optim.adamwRule };
 
-function readOptimizer(optimizer: Fields, groups: readonly Fields[], schedule: optim.Schedule): optim.Optimizer {
+function readOptimizer(
+  optimizer: Fields,
+  groups: readonly Fields[],
+  schedule: optim.Schedule,
+): optim.Optimizer {
   const name = optimizer.text("name");
   if (!isRule(name)) throw new Unsupported(`the optimizer ${name} is not there yet`);
   const known = [...Object.keys(rules[name].fields), "params"];
   const read = (group: Fields) => {
     const params = group.texts("params");
-    const hyper = group.names.filter((field) => field !== "params").map((field) => [field, readHyper(group, field)]);
+    const hyper = group.names
+      .filter((field) => field !== "params")
+      .map((field) => [field, readHyper(group, field)]);
     const unknown = group.names.find((field) => !known.includes(field));
     if (unknown) throw new Unsupported(`the option ${unknown} of ${name} is not there yet`);
     return { ...Object.fromEntries(hyper), match: (path: string) => params.includes(path) };
