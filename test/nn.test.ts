@@ -185,6 +185,10 @@ describe("layers", () => {
     expect(() => nn.linear(2, 1.5)).toThrow("linear: out is 1.5; it is an integer >= 1.");
     expect(() => nn.embedding(-1, 3)).toThrow("embedding: vocabulary is -1; it is an integer >= 1.");
     expect(() => nn.layerNorm(Number.NaN)).toThrow("layerNorm: dim is NaN; it is an integer >= 1.");
+    // @ts-expect-error parameters are floats
+    expect(() => nn.linear(2, 3, { dtype: "int32" })).toThrow(
+      "linear: dtype is int32; parameters are float32 or float64.",
+    );
     expect(() => nn.dropout(1)).toThrow("dropout: p is 1; it is a probability from 0 to below 1.");
     expect(() => nn.mlp([4])).toThrow("mlp: sizes are [4]; give at least the inputs and the outputs.");
     expect(() => layer.apply(params, x)).toThrow(

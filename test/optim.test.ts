@@ -329,7 +329,7 @@ describe("bad input", () => {
     [() => optim.schedule.cosine({ tMax: 0 }), "schedule.cosine: tMax is 0; it is a finite number >= 1."],
     [
       () => optim.schedule.warmupLinear({ warmup: 5, total: 5 }),
-      "warmupLinear: total 5 is not more than warmup 5",
+      "schedule.warmupLinear: total 5 is not more than warmup 5",
     ],
     [
       () => optim.schedule.exponential({ gamma: -1 }),

@@ -1,3 +1,4 @@
+import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
@@ -32,4 +33,10 @@ export function asIndices(operation: string, what: string, tensor: Tensor): Tens
   if (tensor.dtype !== "int32")
     throw new DTypeError(`${operation}: ${what} must be int32; given ${tensor}. Cast with .astype("int32").`);
   return tensor as Tensor<"int32">; // the line above saw to it
+}
+
+/** A dtype that parameters may have. */
+export function checkFloatDType(operation: string, dtype: FloatDType): FloatDType {
+  if (dtype === "float32" || dtype === "float64") return dtype;
+  throw new DTypeError(`${operation}: dtype is ${String(dtype)}; parameters are float32 or float64.`);
 }

@@ -1,5 +1,5 @@
 import type { FloatDType } from "../base/dtype.ts";
-import { checkSize } from "./check.ts";
+import { checkFloatDType, checkSize } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, normal } from "./init.ts";
 import type { Layer } from "./layer.ts";
@@ -34,6 +34,7 @@ export function embedding(
 ): Embedding {
   checkSize("embedding", "vocabulary", vocabulary);
   checkSize("embedding", "dim", dim);
+  checkFloatDType("embedding", dtype);
   return {
     kind: "embedding",
     vocabulary,

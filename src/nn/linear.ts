@@ -1,6 +1,6 @@
 import type { FloatDType } from "../base/dtype.ts";
 import { uniform } from "../tensor/random.ts";
-import { checkSize } from "./check.ts";
+import { checkFloatDType, checkSize } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
 import type { Layer } from "./layer.ts";
@@ -38,6 +38,7 @@ export function linear(
 ): Linear {
   checkSize("linear", "in", inputs);
   checkSize("linear", "out", outputs);
+  checkFloatDType("linear", dtype);
   const bound = 1 / Math.sqrt(inputs);
   return {
     kind: "linear",

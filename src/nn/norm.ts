@@ -1,6 +1,6 @@
 import type { FloatDType } from "../base/dtype.ts";
 import { ones, zeros } from "../tensor/creation.ts";
-import { checkNumber, checkSize } from "./check.ts";
+import { checkFloatDType, checkNumber, checkSize } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
@@ -26,6 +26,7 @@ export function layerNorm(
 ): Layer {
   checkSize("layerNorm", "dim", dim);
   checkNumber("layerNorm", "eps", eps, 0, true);
+  checkFloatDType("layerNorm", dtype);
   return {
     kind: "layerNorm",
     init: () => ({ weight: ones([dim], { dtype }), ...(bias ? { bias: zeros([dim], { dtype }) } : {}) }),

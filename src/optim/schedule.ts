@@ -77,7 +77,7 @@ function checkWarmup(name: string, { warmup, total }: WarmupOptions) {
   };
   if (total <= warmup)
     throw new ValueError(
-      `${name}: total ${total} is not more than warmup ${warmup}; total counts the updates of the warm-up too.`,
+      `schedule.${name}: total ${total} is not more than warmup ${warmup}; total counts the updates of the warm-up too.`,
     );
   return checked;
 }
