@@ -1,0 +1,188 @@
+import { compile, type Device, gelu, random, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
+import * as lora from "../src/lora/index.ts";
+import * as nn from "../src/nn/index.ts";
+import * as optim from "../src/optim/index.ts";
+import type { Inspection } from "../src/tensor/compile.ts";
+
+/** A graph whose kernels are counted and kept as golden files. */
+export interface CanonicalGraph {
+  readonly name: string;
+  /** How many kernels it takes, and why. */
+  readonly kernels: number;
+  readonly why: string;
+  readonly run: (device: Device) => Promise<Inspection>;
+}
+
+const key = random.key(7);
+const normal = (name: string, shape: number[]): Tensor => random.normal(key.fold(name), shape);
+
+async function inspect<A extends readonly unknown[]>(
+  device: Device,
+  f: (...args: A) => unknown,
+  args: A,
+  donate: number[] = [],
+) {
+  const compiled = compile(f, { device, donate });
+  await compiled(...((await tree.evaluate(args, device)) as never)); // tensors are arguments as they are
+  return compiled.inspect();
+}
+
+const matrix = () => normal("x", [32, 48]);
+
+export const canonicalGraphs: readonly CanonicalGraph[] = [
+  {
+    name: "elementwise-chain",
+    kernels: 1,
+    why: "elementwise operations of one size fuse",
+    run: (device) => inspect(device, (x: Tensor) => x.mul(2).add(1).square().sub(x.exp()), [matrix()]),
+  },
+  {
+    name: "broadcast-bias",
+    kernels: 1,
+    why: "a stretched axis is index arithmetic",
+    run: (device) =>
+      inspect(device, (x: Tensor, b: Tensor) => x.add(b).tanh(), [matrix(), normal("b", [48])]),
+  },
+  {
+    name: "movement",
+    kernels: 1,
+    why: "movements map indices; the pad guards what lies below it",
+    run: (device) =>
+      inspect(
+        device,
+        (x: Tensor) =>
+          x
+            .transpose()
+            .slice([1], [47], [2])
+            .pad(
+              [
+                [1, 0],
+                [0, 2],
+              ],
+              0.5,
+            )
+            .flip(0)
+            .reshape([-1]),
+        [matrix()],
+      ),
+  },
+  {
+    name: "mean-and-variance",
+    kernels: 2,
+    why: "the variance reads the mean of its row; divisions are epilogues",
+    run: (device) => inspect(device, (x: Tensor) => ({ mean: x.mean(1), variance: x.var(1) }), [matrix()]),
+  },
+  {
+    name: "softmax",
+    kernels: 4,
+    why: "largest, exponentials (stored: two kernels want them), sum, quotient",
+    run: (device) => inspect(device, (x: Tensor) => x.softmax(1), [matrix()]),
+  },
+  {
+    name: "layer-norm",
+    kernels: 3,
+    why: "mean, variance with the reciprocal root as epilogue, normalisation",
+    run: (device) =>
+      inspect(
+        device,
+        (x: Tensor, w: Tensor, b: Tensor) => nn.functional.layerNorm(x, [48], { weight: w, bias: b }),
+        [matrix(), normal("w", [48]), normal("b", [48])],
+      ),
+  },
+  {
+    name: "linear-gelu",
+    kernels: 1,
+    why: "bias and activation are the epilogue of the matmul",
+    run: (device) =>
+      inspect(device, (x: Tensor, w: Tensor, b: Tensor) => gelu(x.matmul(w.transpose()).add(b)), [
+        matrix(),
+        normal("w", [24, 48]),
+        normal("b", [24]),
+      ]),
+  },
+  {
+    name: "matmul-gradients",
+    kernels: 3,
+    why: "the product with its cotangent as epilogue, and one matmul for each operand",
+    run: (device) =>
+      inspect(
+        device,
+        (x: Tensor, w: Tensor) =>
+          valueAndGrad((p: { x: Tensor; w: Tensor }) => p.x.matmul(p.w).square().sum())({ x, w })[1],
+        [matrix(), normal("w", [48, 24])],
+      ),
+  },
+  {
+    name: "embedding-gradient",
+    kernels: 1,
+    why: "sources are added to zeros one after the other, with no atomics",
+    run: (device) =>
+      inspect(
+        device,
+        (table: Tensor, at: Tensor<"int32">) =>
+          valueAndGrad((t: Tensor) => t.indexSelect(0, at).mul(3).sum())(table)[1],
+        [normal("table", [16, 8]), tensor([3, 1, 3], { dtype: "int32" })],
+      ),
+  },
+  {
+    name: "random-normal",
+    kernels: 1,
+    why: "a draw is integer arithmetic on the position",
+    run: (device) => inspect(device, (x: Tensor) => x.add(normal("noise", [32, 48])), [matrix()]),
+  },
+  {
+    name: "adamw-update",
+    kernels: 1,
+    why: "the parameter and both moments in one kernel, in place",
+    run: (device) => {
+      const optimizer = optim.adamw({ lr: 1e-3, weightDecay: 0.1 });
+      const params = { w: matrix() };
+      return inspect(
+        device,
+        (p: typeof params, s: ReturnType<typeof optimizer.init>, g: typeof params) => {
+          const [updates, state] = optimizer.update(g, s, p);
+          return { params: optim.applyUpdates(p, updates), state };
+        },
+        [params, optimizer.init(params), { w: normal("g", [32, 48]) }],
+        [0, 1],
+      );
+    },
+  },
+  {
+    name: "lora-linear",
+    kernels: 3,
+    why: "x A^T, its product with B^T, and x W^T whose epilogue adds bias and scaled branch; BA is never formed",
+    run: (device) => {
+      const layer = lora.linear(nn.linear(48, 40), { r: 4, alpha: 8 });
+      return inspect(device, (p: nn.Params, x: Tensor) => layer.apply(p, x), [
+        { ...layer.init(key), loraB: normal("loraB", [40, 4]) } as nn.Params,
+        matrix(),
+      ]);
+    },
+  },
+  {
+    name: "lora-step",
+    kernels: 9,
+    why: "three matmuls forwards, the loss, three backwards (none for W0), and one AdamW kernel for each of A and B",
+    run: (device) => {
+      const layer = lora.linear(nn.linear(48, 40, { bias: false }), { r: 4, alpha: 8 });
+      const [adapter, frozen] = lora.partition({
+        ...layer.init(key),
+        loraB: normal("loraB", [40, 4]),
+      } as nn.Params);
+      const optimizer = optim.adamw({ lr: 1e-3 });
+      return inspect(
+        device,
+        (p: nn.Params, s: ReturnType<typeof optimizer.init>, f: nn.Params, x: Tensor, y: Tensor) => {
+          const loss = (trained: nn.Params) =>
+            nn.mseLoss(layer.apply(tree.combine<nn.Params>(trained, f), x), y);
+          const [value, g] = valueAndGrad(loss)(p);
+          const [updates, state] = optimizer.update(g, s, p);
+          return { params: optim.applyUpdates(p, updates), state, value };
+        },
+        [adapter, optimizer.init(adapter), frozen, matrix(), normal("y", [32, 40])],
+        [0, 1],
+      );
+    },
+  },
+];
