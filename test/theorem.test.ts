@@ -379,7 +379,7 @@ describe("each rule is needed", () => {
         expect(matricesMoved(reference)).toBe(true);
 
         const partner = gauge.apply(g, recipe);
-        const left = Object.entries<object>(partner.groups).map(([role, own]) => [
+        const left = Object.entries<object>(partner.groups ?? {}).map(([role, own]) => [
           role,
           { ...own, [hyper]: optimizer[hyper] },
         ]);

@@ -33,7 +33,7 @@ const operation = "gauge.apply";
  * const reference = { r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 } } as const;
  * gauge.apply(gauge.onlyB(4), reference); // alpha 64; group B: lr 2.5e-4, eps 4e-8, weightDecay 0.04
  */
-export function apply<R extends Recipe>(g: Gauge, recipe: R): R {
+export function apply<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["optimizer"]["name"]> {
   checked(operation, g);
   checkAdapterConfig(recipe);
   const rule = ruleOf(operation, recipe.optimizer.name);
@@ -46,7 +46,8 @@ export function apply<R extends Recipe>(g: Gauge, recipe: R): R {
   const alpha = normal(operation, "alpha", recipe.alpha * g.k);
   const initScale = scaleInit(g, recipe);
   const clip = recipe.clip && scaleClip(g, recipe.clip, trainedRoles(recipe));
-  return { ...recipe, alpha, groups, ...(initScale && { initScale }), ...(clip && { clip }) };
+  const partner = { ...recipe, alpha, groups, ...(initScale && { initScale }), ...(clip && { clip }) };
+  return partner as unknown as Recipe<R["optimizer"]["name"]>; // the same optimizer with other numbers
 }
 
 function scaleHyper(rule: Rule, hyper: object, c: number, role: Role): Record<string, unknown> {
