@@ -1,0 +1,378 @@
+// Functions of one number that WGSL lacks, or whose builtin is inexact or undefined for some arguments. A kernel
+// contains those it uses. Accuracies are those of test/wgsl.test.ts.
+//
+// WGSL lets a compiler assume that there are no NaNs and infinities, and reorder sums: questions about them are
+// asked of the bits, and numbers are split by masking bits, never by adding and subtracting.
+
+// A number from its bits: WGSL has no literal for NaN and the infinities.
+fn lorantz_float(bits: u32) -> f32 {
+  return bitcast<f32>(bits);
+}
+
+fn lorantz_isNaN(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
+}
+
+fn lorantz_isFinite(x: f32) -> bool {
+  return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// The larger one; NaN if either is; 0 of 0 and -0.
+fn lorantz_maximum(x: f32, y: f32) -> f32 {
+  if (lorantz_isNaN(x)) {
+    return x;
+  }
+  if (lorantz_isNaN(y)) {
+    return y;
+  }
+  if (x == y) {
+    return bitcast<f32>(bitcast<u32>(x) & bitcast<u32>(y));
+  }
+  return select(y, x, x > y);
+}
+
+// The smaller one; NaN if either is; -0 of 0 and -0.
+fn lorantz_minimum(x: f32, y: f32) -> f32 {
+  if (lorantz_isNaN(x)) {
+    return x;
+  }
+  if (lorantz_isNaN(y)) {
+    return y;
+  }
+  if (x == y) {
+    return bitcast<f32>(bitcast<u32>(x) | bitcast<u32>(y));
+  }
+  return select(y, x, x < y);
+}
+
+// Truncated, and modulo 2^32 where it is negative.
+fn lorantz_uint(x: f32) -> u32 {
+  return select(u32(x), u32(i32(x)), x < 0.0);
+}
+
+// x 2^n for n from -252 to 254, through two factors that are normal numbers.
+fn lorantz_scale(x: f32, n: i32) -> f32 {
+  let half = n >> 1u;
+  let rest = n - half;
+  return x * bitcast<f32>((half + 127) << 23u) * bitcast<f32>((rest + 127) << 23u);
+}
+
+// exp(r) - 1 for |r| <= log(2)/2 (coefficients of Cephes expf).
+fn lorantz_expTail(r: f32) -> f32 {
+  let p = ((((1.9875691500e-4 * r + 1.3981999507e-3) * r + 8.3334519073e-3) * r + 4.1665795894e-2) * r + 1.6666665459e-1) * r + 5.0000001201e-1;
+  return r * r * p + r;
+}
+
+// x - n log(2), n integer of at most 8 bits: the first product is exact.
+fn lorantz_expReduce(x: f32, n: f32) -> f32 {
+  return (x - n * 0.693359375) - n * -2.12194440e-4;
+}
+
+fn lorantz_exp(x: f32) -> f32 {
+  if (lorantz_isNaN(x)) {
+    return x;
+  }
+  if (x > 88.72284) {
+    return lorantz_float(0x7f800000u);
+  }
+  if (x < -104.0) {
+    return 0.0;
+  }
+  let n = floor(x * 1.44269504088896341 + 0.5);
+  return lorantz_scale(1.0 + lorantz_expTail(lorantz_expReduce(x, n)), i32(n));
+}
+
+fn lorantz_expm1(x: f32) -> f32 {
+  if (lorantz_isNaN(x) || abs(x) < 1e-8) {
+    return x;
+  }
+  if (x > 24.0) {
+    return lorantz_exp(x);
+  }
+  if (x < -18.0) {
+    return -1.0;
+  }
+  // 2^n (1 + t) - 1 = 2^n t + (2^n - 1), where the bracket is exact.
+  let n = floor(x * 1.44269504088896341 + 0.5);
+  let power = bitcast<f32>((i32(n) + 127) << 23u);
+  return power * lorantz_expTail(lorantz_expReduce(x, n)) + (power - 1.0);
+}
+
+// log(1 + z) - z + z^2/2 for 1 + z from sqrt(1/2) to sqrt(2) (coefficients of Cephes logf).
+fn lorantz_logTail(z: f32) -> f32 {
+  let p = ((((((((7.0376836292e-2 * z - 1.1514610310e-1) * z + 1.1676998740e-1) * z - 1.2420140846e-1) * z + 1.4249322787e-1) * z - 1.6668057665e-1) * z + 2.0000714765e-1) * z - 2.4999993993e-1) * z + 3.3333331174e-1);
+  return p * z * z * z;
+}
+
+// m and e with x = m 2^e and m from sqrt(1/2) to sqrt(2), for x > 0; from the bits, so that subnormals work.
+fn lorantz_mantissa(x: f32) -> vec2<f32> {
+  var bits = bitcast<i32>(x);
+  var e = 0;
+  if (bits < 0x00800000) {
+    let shift = i32(countLeadingZeros(u32(bits))) - 8;
+    bits = bits << u32(shift);
+    e = 1 - shift;
+    bits = (bits & 0x007fffff) | 0x00800000;
+  }
+  // 0x3f3504f3 is sqrt(1/2).
+  let above = bits - 0x3f3504f3;
+  e += above >> 23u;
+  return vec2<f32>(bitcast<f32>((above & 0x007fffff) + 0x3f3504f3), f32(e));
+}
+
+fn lorantz_log(x: f32) -> f32 {
+  let bits = bitcast<u32>(x);
+  if ((bits & 0x7fffffffu) == 0u) {
+    return lorantz_float(0xff800000u);
+  }
+  if (lorantz_isNaN(x) || bits == 0x7f800000u) {
+    return x;
+  }
+  if (bits >= 0x80000000u) {
+    return lorantz_float(0x7fc00000u);
+  }
+  let parts = lorantz_mantissa(x);
+  let z = parts.x - 1.0;
+  let e = parts.y;
+  return e * 0.693359375 + (z + (lorantz_logTail(z) + e * -2.12194440e-4 - 0.5 * z * z));
+}
+
+fn lorantz_log1p(x: f32) -> f32 {
+  if (x > -0.2928 && x < 0.4142) {
+    if (abs(x) < 1e-8) {
+      return x;
+    }
+    return x - (0.5 * x * x - lorantz_logTail(x));
+  }
+  return lorantz_log(1.0 + x);
+}
+
+// a b as 64 bits: the high word, the low word.
+fn lorantz_multiply(a: u32, b: u32) -> vec2<u32> {
+  let low = (a & 0xffffu) * (b & 0xffffu);
+  let middle = (a >> 16u) * (b & 0xffffu) + (low >> 16u);
+  let other = (a & 0xffffu) * (b >> 16u) + (middle & 0xffffu);
+  return vec2<u32>((a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u), a * b);
+}
+
+// The word of 2/pi that starts 32 i - 32 bits after its point.
+fn lorantz_twoOverPi(i: u32) -> u32 {
+  switch i {
+    case 1u: {
+      return 0xa2f9836eu;
+    }
+    case 2u: {
+      return 0x4e441529u;
+    }
+    case 3u: {
+      return 0xfc2757d1u;
+    }
+    case 4u: {
+      return 0xf534ddc0u;
+    }
+    case 5u: {
+      return 0xdb629599u;
+    }
+    case 6u: {
+      return 0x3c439041u;
+    }
+    case 7u: {
+      return 0xfe5163abu;
+    }
+    default: {
+      return 0u;
+    }
+  }
+}
+
+// The angle from the nearest multiple of pi/2, and the quadrant (mod 4) of that multiple; x is finite. Large x:
+// its product with the 96 bits of 2/pi that matter, in integers (Payne and Hanek).
+fn lorantz_reduceAngle(x: f32) -> vec2<f32> {
+  if (abs(x) < 0.7853981) {
+    return vec2<f32>(x, 0.0);
+  }
+  if (abs(x) < 100.0) {
+    // pi/2 in three parts; the first two have 16 bits, so that products with n of 7 bits are exact.
+    let n = round(x * 0.636619772367581343);
+    let r = ((x - n * 1.57077026367187500) - n * 2.60617706770996094e-5) - n * 1.35705342e-9;
+    return vec2<f32>(r, n - 4.0 * floor(n * 0.25));
+  }
+  let bits = bitcast<u32>(x);
+  let mantissa = (bits << 8u) | 0x80000000u;
+  // |x| = mantissa 2^(e - 32)
+  let e = ((bits >> 23u) & 0xffu) - 126u;
+  // Two bits before the point stay: the quadrant.
+  let skip = e + 30u;
+  let word = skip / 32u;
+  let shift = skip % 32u;
+  var w0 = lorantz_twoOverPi(word);
+  var w1 = lorantz_twoOverPi(word + 1u);
+  var w2 = lorantz_twoOverPi(word + 2u);
+  if (shift > 0u) {
+    w0 = (w0 << shift) | (w1 >> (32u - shift));
+    w1 = (w1 << shift) | (w2 >> (32u - shift));
+    w2 = (w2 << shift) | (lorantz_twoOverPi(word + 3u) >> (32u - shift));
+  }
+  let carry = lorantz_multiply(mantissa, w2).x;
+  let middle = lorantz_multiply(mantissa, w1);
+  var low = middle.y + carry;
+  var high = mantissa * w0 + middle.x + select(0u, 1u, low < carry);
+  var quadrant = high >> 30u;
+  high = high & 0x3fffffffu;
+  var negative = x < 0.0;
+  if (high >= 0x20000000u) {
+    // Nearer to the next multiple: minus what is missing.
+    quadrant += 1u;
+    low = ~low + 1u;
+    high = (~high + select(0u, 1u, low == 0u)) & 0x3fffffffu;
+    negative = !negative;
+  }
+  if (x < 0.0) {
+    quadrant = ~quadrant + 1u;
+  }
+  var zeros = countLeadingZeros(high);
+  if (zeros >= 32u) {
+    zeros = 32u + countLeadingZeros(low);
+    high = low;
+    low = 0u;
+    high = high << ((zeros - 32u) & 31u);
+  } else {
+    high = select((high << zeros) | (low >> ((32u - zeros) & 31u)), high, zeros == 0u);
+  }
+  // high 2^-zeros 2^-30, times pi/2
+  let r = lorantz_scale(f32(high) * 1.57079632679489662, -30 - i32(zeros));
+  return vec2<f32>(select(r, -r, negative), f32(quadrant & 3u));
+}
+
+// sin(r) and cos(r) for |r| <= pi/4 (coefficients of Cephes sinf and cosf).
+fn lorantz_sinTail(r: f32) -> f32 {
+  let z = r * r;
+  return ((-1.9515295891e-4 * z + 8.3321608736e-3) * z - 1.6666654611e-1) * z * r + r;
+}
+
+fn lorantz_cosTail(r: f32) -> f32 {
+  let z = r * r;
+  return ((2.443315711809948e-5 * z - 1.388731625493765e-3) * z + 4.166664568298827e-2) * z * z - 0.5 * z + 1.0;
+}
+
+fn lorantz_sin(x: f32) -> f32 {
+  if (!lorantz_isFinite(x)) {
+    return lorantz_float(0x7fc00000u);
+  }
+  let angle = lorantz_reduceAngle(x);
+  let quadrant = i32(angle.y);
+  var y = lorantz_sinTail(angle.x);
+  if ((quadrant & 1) == 1) {
+    y = lorantz_cosTail(angle.x);
+  }
+  return select(y, -y, quadrant >= 2);
+}
+
+fn lorantz_cos(x: f32) -> f32 {
+  if (!lorantz_isFinite(x)) {
+    return lorantz_float(0x7fc00000u);
+  }
+  let angle = lorantz_reduceAngle(x);
+  let quadrant = i32(angle.y);
+  var y = lorantz_cosTail(angle.x);
+  if ((quadrant & 1) == 1) {
+    y = lorantz_sinTail(angle.x);
+  }
+  return select(y, -y, quadrant == 1 || quadrant == 2);
+}
+
+// Cephes tanhf.
+fn lorantz_tanh(x: f32) -> f32 {
+  if (lorantz_isNaN(x)) {
+    return x;
+  }
+  let size = abs(x);
+  if (size < 0.625) {
+    let z = x * x;
+    let p = (((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1;
+    return p * z * x + x;
+  }
+  let y = select(1.0 - 2.0 / (lorantz_exp(2.0 * min(size, 10.0)) + 1.0), 1.0, size > 9.1);
+  return select(y, -y, x < 0.0);
+}
+
+// A rational approximation on [-4, 4], where erf is 1 to float32 (the coefficients of Eigen).
+fn lorantz_erf(x: f32) -> f32 {
+  if (lorantz_isNaN(x)) {
+    return x;
+  }
+  let c = clamp(x, -4.0, 4.0);
+  let z = c * c;
+  let p = (((((-2.72614225801306e-10 * z + 2.77068142495902e-8) * z - 2.10102402082508e-6) * z - 5.69250639462346e-5) * z - 7.34990630326855e-4) * z - 2.95459980854025e-3) * z - 1.60960333262415e-2;
+  let q = (((-1.45660718464996e-5 * z - 2.13374055278905e-4) * z - 1.68282697438203e-3) * z - 7.37332916720468e-3) * z - 1.42647390514189e-2;
+  return c * p / q;
+}
+
+// The upper half of the digits: products of two such numbers are exact.
+fn lorantz_upper(x: f32) -> f32 {
+  return bitcast<f32>(bitcast<u32>(x) & 0xfffff000u);
+}
+
+// |x|^y for finite |x| > 0 and finite y: 2^(y log2 |x|), the logarithm as a sum of two numbers.
+fn lorantz_powFinite(x: f32, y: f32) -> f32 {
+  let parts = lorantz_mantissa(x);
+  let z = parts.x - 1.0;
+  // log(1 + z) = z - z^2/2 + tail, with z^2/2 split into an exact part and a rest.
+  let zh = lorantz_upper(z);
+  let zl = z - zh;
+  let square = 0.5 * zh * zh;
+  let rest = lorantz_logTail(z) - (zh + 0.5 * zl) * zl;
+  let high = lorantz_upper(z - square + rest);
+  let low = ((z - high) - square) + rest;
+  // times log2(e), which is 1.4423828125 + 3.1222843396e-4
+  let l2 = lorantz_upper(parts.y + high * 1.4423828125);
+  let l2low = ((parts.y - l2) + high * 1.4423828125) + (high * 3.1222843396e-4 + low * 1.44269504);
+  // times y
+  let yh = lorantz_upper(y);
+  let yl = y - yh;
+  let power = yh * l2;
+  let powerLow = yl * l2 + y * l2low;
+  if (!(power + powerLow < 128.5)) {
+    return lorantz_float(0x7f800000u);
+  }
+  if (power + powerLow < -151.0) {
+    return 0.0;
+  }
+  let n = round(power);
+  let r = (power - n) + powerLow;
+  return lorantz_scale(1.0 + lorantz_expTail(r * 0.693147180559945309), i32(n));
+}
+
+// As C's pow, but NaN for -1 to the power of an infinity (JavaScript).
+fn lorantz_pow(x: f32, y: f32) -> f32 {
+  let xBits = bitcast<u32>(x);
+  let yBits = bitcast<u32>(y);
+  let size = xBits & 0x7fffffffu;
+  let ySize = yBits & 0x7fffffffu;
+  if (xBits == 0x3f800000u || ySize == 0u) {
+    return 1.0;
+  }
+  if (size > 0x7f800000u || ySize > 0x7f800000u) {
+    return lorantz_float(0x7fc00000u);
+  }
+  let up = yBits < 0x80000000u;
+  if (ySize == 0x7f800000u) {
+    if (size == 0x3f800000u) {
+      return lorantz_float(0x7fc00000u);
+    }
+    return lorantz_float(select(0u, 0x7f800000u, (size > 0x3f800000u) == up));
+  }
+  // From 2^24 on every number is an even integer.
+  let whole = ySize >= 0x4b800000u || floor(y) == y;
+  let odd = whole && ySize < 0x4b800000u && (i32(y) & 1) == 1;
+  let negative = xBits >= 0x80000000u;
+  var result: f32;
+  if (size == 0u || size == 0x7f800000u) {
+    result = lorantz_float(select(0u, 0x7f800000u, (size != 0u) == up));
+  } else if (negative && !whole) {
+    return lorantz_float(0x7fc00000u);
+  } else {
+    result = lorantz_powFinite(bitcast<f32>(size), y);
+  }
+  return select(result, -result, negative && odd);
+}

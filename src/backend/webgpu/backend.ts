@@ -1,0 +1,135 @@
+import type { HostArray } from "../../base/dtype.ts";
+import { DeviceError, DisposedError, DTypeError } from "../../base/errors.ts";
+import type { Program } from "../../compile/program.ts";
+import type { Target } from "../../compile/target.ts";
+import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
+import { GpuBuffer, gpuBuffer } from "./buffer.ts";
+import { type AdapterDescription, type OpenDevice, openDevice } from "./device.ts";
+import { WebGpuExecutable } from "./executable.ts";
+import { Pipelines } from "./pipelines.ts";
+import { printKernel } from "./print.ts";
+import { type ShaderOptions, storedType } from "./shader.ts";
+import { Staging } from "./staging.ts";
+
+/** Opens the adapter of this machine, or says why there is none. */
+export async function openWebGpu(): Promise<WebGpuBackend | { readonly reason: string }> {
+  const opened = await openDevice();
+  return "reason" in opened ? opened : new WebGpuBackend(opened);
+}
+
+/** Kernels as WGSL on a GPU, through WebGPU. */
+export class WebGpuBackend implements Backend {
+  readonly name = "webgpu";
+  readonly description: string;
+  readonly adapter: AdapterDescription;
+  readonly target: Target;
+  readonly lost: Promise<string>;
+  readonly #device: GPUDevice;
+  readonly #wait: OpenDevice["wait"];
+  readonly #pipelines: Pipelines;
+  readonly #staging: Staging;
+  readonly #options: ShaderOptions;
+  #failure: DeviceError | undefined;
+  #lostBy: string | undefined;
+  #disposed = false;
+
+  constructor({ device, adapter, wait }: OpenDevice) {
+    const { limits, software } = adapter;
+    this.#device = device;
+    this.#wait = wait;
+    this.adapter = adapter;
+    this.description = `${adapter.description || adapter.device || adapter.vendor}${software ? ", a software driver: the CPU backend is faster" : ""}`;
+    this.target = { name: "webgpu", float64: false, maxBindings: limits.maxStorageBuffersPerShaderStage, longReduction: 4096 };
+    this.#options = { maxWorkgroups: limits.maxComputeWorkgroupsPerDimension, busy: software ? 64 : 65536 };
+    this.#pipelines = new Pipelines(device);
+    this.#staging = new Staging(device, wait);
+    this.lost = device.lost.then(({ message, reason }) => {
+      this.#lostBy = message || reason;
+      return this.#lostBy;
+    });
+    device.addEventListener("uncapturederror", ({ error }) => {
+      this.#fail(error instanceof GPUOutOfMemoryError ? outOfMemory(error.message) : new DeviceError(`webgpu: internal: ${error.message}. Please report this.`));
+    });
+  }
+
+  allocate(bytes: number): GpuBuffer {
+    this.check();
+    const size = Math.max(4, Math.ceil(bytes / 4) * 4);
+    for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
+      const most = this.adapter.limits[limit];
+      if (size > most) {
+        throw new DeviceError(`webgpu: a tensor of ${bytes} bytes is larger than this adapter's ${limit} of ${most}. Split it, use a smaller batch, or init({ backend: "cpu" }).`);
+      }
+    }
+    const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
+    this.#device.pushErrorScope("out-of-memory");
+    const buffer = this.#device.createBuffer({ size, usage });
+    this.#device.popErrorScope().then(
+      (error) => error && this.#fail(outOfMemory(`for a tensor of ${bytes} bytes`)),
+      () => {}, // lost: the next call says so
+    );
+    return new GpuBuffer(bytes, buffer);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    gpuBuffer(buffer).buffer.destroy();
+  }
+
+  write(buffer: DeviceBuffer, data: HostArray): void {
+    this.check();
+    if (data instanceof Float64Array) throw new DTypeError(`webgpu: a tensor is float64, which no GPU has. Use float32, or init({ backend: "cpu" }).`);
+    this.#device.queue.writeBuffer(gpuBuffer(buffer).buffer, 0, data.buffer, data.byteOffset, data.byteLength);
+  }
+
+  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
+    this.check();
+    try {
+      await this.#staging.read(gpuBuffer(buffer).buffer, into);
+    } catch (error) {
+      this.check();
+      throw new DeviceError(`webgpu: reading ${into.byteLength} bytes back failed: ${error instanceof Error ? error.message : error}`);
+    }
+    this.check();
+  }
+
+  async load(program: Program): Promise<Executable> {
+    this.check();
+    for (const { dtype } of program.values) storedType(dtype);
+    const shaders = program.kernels.map((kernel) => printKernel(kernel, program, this.#options));
+    const pipelines = await Promise.all(shaders.map((shader) => this.#pipelines.get(shader)));
+    this.check();
+    const host = { device: this.#device, allocate: (bytes: number) => this.allocate(bytes), free: (slot: GpuBuffer) => this.free(slot), check: () => this.check() };
+    return new WebGpuExecutable(host, program, shaders, pipelines);
+  }
+
+  async finish(): Promise<void> {
+    this.check();
+    await this.#wait(this.#device.queue.onSubmittedWorkDone());
+    this.check();
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#staging.dispose();
+    this.#device.destroy();
+  }
+
+  /** Throws what the device reported since the last call; each report once. */
+  check(): void {
+    if (this.#disposed) throw new DisposedError("webgpu: the device was disposed. Call init() for a new one.");
+    if (this.#lostBy !== undefined) throw new DeviceError(`webgpu: the device was lost: ${this.#lostBy}. Call init() again; tensors on it are gone.`);
+    const failure = this.#failure;
+    this.#failure = undefined;
+    if (failure) throw failure;
+  }
+
+  /** The first report counts: later ones follow from it. */
+  #fail(failure: DeviceError): void {
+    this.#failure ??= failure;
+  }
+}
+
+function outOfMemory(detail: string): DeviceError {
+  return new DeviceError(`webgpu: the device is out of memory: ${detail}. Dispose of large tensors, or use a smaller batch.`);
+}

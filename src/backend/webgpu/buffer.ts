@@ -1,0 +1,21 @@
+import { internal } from "../../base/errors.ts";
+import type { DeviceBuffer } from "../backend.ts";
+
+let nextId = 0;
+
+/** A buffer on the GPU. */
+export class GpuBuffer implements DeviceBuffer {
+  /** Unique for all time, unlike memory: names the buffer in caches. */
+  readonly id = nextId++;
+  readonly bytes: number;
+  readonly buffer: GPUBuffer;
+
+  constructor(bytes: number, buffer: GPUBuffer) {
+    this.bytes = bytes;
+    this.buffer = buffer;
+  }
+}
+
+export function gpuBuffer(buffer: DeviceBuffer): GpuBuffer {
+  return buffer instanceof GpuBuffer ? buffer : internal("a buffer of another backend");
+}

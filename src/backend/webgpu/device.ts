@@ -1,0 +1,62 @@
+import { openGpu } from "#gpu";
+import type { OpenGpu } from "./gpu-web.ts";
+
+/** What was found, for people and for `lorantz doctor`. */
+export interface AdapterDescription {
+  readonly vendor: string;
+  readonly architecture: string;
+  readonly device: string;
+  readonly description: string;
+  /** A driver that computes on the processor: the CPU backend is faster. */
+  readonly software: boolean;
+  /** Optional features that the device was opened with. */
+  readonly features: readonly string[];
+  readonly limits: Readonly<Record<LimitName, number>>;
+}
+
+/** Limits that are raised from WebGPU's defaults to what the adapter has. */
+const limitNames = [
+  "maxBufferSize",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupsPerDimension",
+] as const;
+
+export type LimitName = (typeof limitNames)[number];
+
+/** Features that are asked for where the adapter has them. */
+const wantedFeatures: readonly GPUFeatureName[] = ["shader-f16", "timestamp-query", "subgroups"];
+
+export interface OpenDevice {
+  readonly device: GPUDevice;
+  readonly adapter: AdapterDescription;
+  readonly wait: OpenGpu["wait"];
+}
+
+/** Opens the fastest adapter with its real limits, or says why there is none. */
+export async function openDevice(): Promise<OpenDevice | { readonly reason: string }> {
+  const opened = await openGpu();
+  if ("reason" in opened) return opened;
+  const { gpu, wait } = opened;
+  const adapter = await wait(gpu.requestAdapter({ powerPreference: "high-performance" }));
+  if (!adapter) return { reason: "no WebGPU adapter was found: install a Vulkan driver (on Linux without a GPU, Mesa's lavapipe)" };
+  const requiredFeatures = wantedFeatures.filter((feature) => adapter.features.has(feature));
+  const limits = Object.fromEntries(limitNames.map((name) => [name, adapter.limits[name]])) as Record<LimitName, number>; // one entry per name
+  try {
+    const device = await wait(adapter.requestDevice({ requiredFeatures, requiredLimits: limits }));
+    return { device, wait, adapter: describeAdapter(adapter.info, requiredFeatures, limits) };
+  } catch (error) {
+    return { reason: `the adapter ${adapter.info.description} gives no device: ${error instanceof Error ? error.message : error}` };
+  }
+}
+
+function describeAdapter(info: GPUAdapterInfo, features: readonly string[], limits: Readonly<Record<LimitName, number>>): AdapterDescription {
+  const { vendor, architecture, device, description } = info;
+  const software = info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
+  return { vendor, architecture, device, description, software, features, limits };
+}

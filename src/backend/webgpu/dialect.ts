@@ -1,0 +1,101 @@
+import { coerce, type DeviceDType } from "../../base/dtype.ts";
+import type { Dialect, Emitter, Level } from "../../compile/emit.ts";
+import { type Expr, walk } from "../../compile/expr.ts";
+import type { Store } from "../../compile/kernel.ts";
+import { type Bindings, storedType, valueType } from "./shader.ts";
+
+// Expressions as WGSL.
+
+/** WGSL evaluates constant expressions exactly or refuses them, so a literal operand alone is hidden in a call. */
+const literal = /^\(?-?[\d.][\w.+-]*\)?$/;
+
+export function wgsl(bindings: Bindings): Dialect {
+  return {
+    constant: printConstant,
+    hostNumber: (index, dtype) => bindings.scalar(index, dtype),
+    load: (value, index, dtype) => bindings.load(value, index, dtype),
+    accumulator: (index) => `r${index}`,
+    apply(row, args, _, argument) {
+      // Booleans have no order in WGSL.
+      const ordered = argument === "bool" && ["lt", "le", "gt", "ge"].includes(row.name);
+      let operands = ordered ? args.map((arg) => `u32(${arg})`) : args;
+      if (argument === "float32" && operands.every((arg) => literal.test(arg))) operands = operands.map(hidden);
+      return row.wgsl ? row.wgsl(operands, ordered ? "uint32" : argument) : `lorantz_${row.name}(${operands.join(", ")})`;
+    },
+    cast(arg, from, to) {
+      if (to === "bool") return `${arg} != ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"}`;
+      if (to === "uint32" && from === "float32") return `lorantz_uint(${arg})`;
+      return `${valueType(to)}(${from === "float32" && literal.test(arg) ? hidden(arg) : arg})`;
+    },
+    digit(arg, low, modulus) {
+      const quotient = low === 1 ? arg : `${arg} / ${low}`;
+      return modulus === Infinity ? quotient : `${quotient} % ${modulus}`;
+    },
+    clamp: (arg, length) => `clamp(${arg}, 0, ${length - 1})`,
+    inRange: (arg, length) => `${arg} >= 0 && ${arg} < ${length}`,
+    declare: (name, text) => `let ${name} = ${text};`,
+  };
+}
+
+export function printConstant(value: number, dtype: DeviceDType): string {
+  const stored = coerce(value, dtype);
+  switch (dtype) {
+    case "float32":
+      return printFloat(stored);
+    case "int32":
+      // Without a suffix: -2147483648i would be the negative of a number that i32 lacks.
+      return String(stored);
+    case "uint32":
+      return `${stored}u`;
+    case "bool":
+      return stored ? "true" : "false";
+    default:
+      return storedType(dtype);
+  }
+}
+
+/** The shortest decimal of the float64 is exact for a float32; what has no literal comes from its bits. */
+function printFloat(value: number): string {
+  if (!Number.isFinite(value) || Object.is(value, -0) || (value !== 0 && Math.abs(value) < 2 ** -126)) return fromBits(value);
+  const text = String(value);
+  return /[.e]/.test(text) ? `${text.replace("e+", "e")}f` : `${text}.0f`;
+}
+
+function fromBits(value: number): string {
+  const [bits] = new Uint32Array(Float32Array.of(value).buffer);
+  return `lorantz_float(0x${bits!.toString(16).padStart(8, "0")}u)`;
+}
+
+function hidden(text: string): string {
+  return fromBits(Number.parseFloat(text.replace(/^\(/, "")));
+}
+
+/** Names all results before the first is stored: a result may replace what another one reads. */
+export function printStores(stores: readonly Store[], emitter: Emitter, level: Level, bindings: Bindings): string[] {
+  const values = stores.map(({ expr }) => emitter.name(expr, level));
+  return stores.map(({ value, index, expr }, i) => bindings.store(value, emitter.print(index, 0), values[i]!, expr.dtype));
+}
+
+/** Whether some load moves to the next element when the variable does. */
+export function isContiguous(root: Expr, variable: string): boolean {
+  let found = false;
+  walk([root], (e) => {
+    if (e.kind === "load" && strideOf(e.index, variable) === 1) found = true;
+  });
+  return found;
+}
+
+function strideOf(e: Expr, variable: string): number {
+  switch (e.kind) {
+    case "variable":
+      return e.name === variable ? 1 : 0;
+    case "digit":
+      return e.low === 1 ? strideOf(e.arg, variable) : 0;
+    case "sum":
+      return e.terms.reduce((stride, { coefficient, atom }) => stride + coefficient * strideOf(atom, variable), 0);
+    case "apply":
+      return e.args.length === 3 ? strideOf(e.args[1]!, variable) : 0; // a guarded index
+    default:
+      return 0;
+  }
+}

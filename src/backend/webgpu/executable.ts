@@ -1,0 +1,140 @@
+import { coerce } from "../../base/dtype.ts";
+import { DisposedError, internal } from "../../base/errors.ts";
+import type { Place, Program } from "../../compile/program.ts";
+import type { DeviceBuffer, Executable } from "../backend.ts";
+import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
+import type { Pipeline } from "./pipelines.ts";
+import { type Shader, scalarVectors } from "./shader.ts";
+
+/** What an executable needs of its backend. */
+export interface Host {
+  readonly device: GPUDevice;
+  allocate(bytes: number): GpuBuffer;
+  free(buffer: GpuBuffer): void;
+  /** Throws what went wrong since the last call. */
+  check(): void;
+}
+
+/** Bind groups kept for each kernel: a training step meets the same few sets of buffers again and again. */
+const maxBindGroups = 16;
+
+interface Dispatch {
+  readonly shader: Shader;
+  readonly pipeline: Pipeline;
+  readonly groups: Map<string, GPUBindGroup>;
+}
+
+/** A loaded program: each run is one command encoder with one compute pass, and one submit. */
+export class WebGpuExecutable implements Executable {
+  readonly sources: readonly string[];
+  readonly bytes: number;
+  readonly #host: Host;
+  readonly #program: Program;
+  readonly #dispatches: readonly Dispatch[];
+  readonly #slots: readonly GpuBuffer[];
+  readonly #words: Uint32Array<ArrayBuffer> | undefined;
+  readonly #scalars: GPUBuffer | undefined;
+  /** Outputs that hold the same value as an earlier one, or an input. */
+  readonly #copies: readonly { readonly from: Place; readonly to: number }[];
+  #scalarsWritten = false;
+  #disposed = false;
+
+  constructor(host: Host, program: Program, shaders: readonly Shader[], pipelines: readonly Pipeline[]) {
+    this.#host = host;
+    this.#program = program;
+    this.sources = shaders.map(({ source }) => source);
+    this.#dispatches = shaders.map((shader, i) => ({ shader, pipeline: pipelines[i]!, groups: new Map() }));
+    this.#slots = program.slots.map((bytes) => host.allocate(bytes));
+    this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
+    if (program.scalars.length > 0) {
+      this.#words = new Uint32Array(4 * scalarVectors(program.scalars.length));
+      this.#scalars = host.device.createBuffer({ size: this.#words.byteLength, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST, label: "host numbers" });
+    }
+    this.#copies = program.outputs.flatMap((value, to) => {
+      const from = program.places[value]!;
+      return program.values[value]!.size === 0 || (from.kind === "output" && from.index === to) ? [] : [{ from, to }];
+    });
+  }
+
+  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
+    this.#host.check();
+    const { device } = this.#host;
+    this.#writeScalars(scalars);
+    const ins = inputs.map(gpuBuffer);
+    const outs = outputs.map(gpuBuffer);
+    const encoder = device.createCommandEncoder();
+    this.#program.replaces.forEach((input, output) => {
+      if (input === undefined || ins[input] === outs[output]) return;
+      // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
+      copy(encoder, ins[input]!, outs[output]!);
+      ins[input] = outs[output]!;
+    });
+    const bufferAt = ({ kind, index }: Place) => (kind === "input" ? ins : kind === "output" ? outs : this.#slots)[index] ?? internal(`no buffer for ${kind} ${index}`);
+    if (this.#dispatches.length > 0) {
+      const pass = encoder.beginComputePass();
+      for (const dispatch of this.#dispatches) {
+        pass.setPipeline(dispatch.pipeline.pipeline);
+        pass.setBindGroup(0, this.#bindGroup(dispatch, dispatch.shader.bindings.map(({ place }) => bufferAt(place))));
+        pass.dispatchWorkgroups(...dispatch.shader.workgroups);
+      }
+      pass.end();
+    }
+    for (const { from, to } of this.#copies) {
+      const source = bufferAt(from);
+      if (source !== outs[to]) copy(encoder, source, outs[to]!);
+    }
+    device.queue.submit([encoder.finish()]);
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const { groups } of this.#dispatches) groups.clear();
+    for (const slot of this.#slots) this.#host.free(slot);
+    this.#scalars?.destroy();
+  }
+
+  /** Rounds the host numbers to their dtypes, and writes them if they are new. */
+  #writeScalars(scalars: readonly number[]): void {
+    const words = this.#words;
+    if (!words || !this.#scalars) return;
+    let changed = !this.#scalarsWritten;
+    this.#program.scalars.forEach(({ source, dtype }, i) => {
+      const word = bitsOf(coerce(scalars[source]!, dtype), dtype === "float32");
+      if (words[i] !== word) changed = true;
+      words[i] = word;
+    });
+    if (changed) this.#host.device.queue.writeBuffer(this.#scalars, 0, words);
+    this.#scalarsWritten = true;
+  }
+
+  #bindGroup({ shader, pipeline, groups }: Dispatch, buffers: readonly GpuBuffer[]): GPUBindGroup {
+    const key = buffers.map(({ id }) => id).join();
+    let group = groups.get(key);
+    if (group) {
+      // Most recently used last.
+      groups.delete(key);
+    } else {
+      const resources = buffers.map(({ buffer }) => buffer);
+      if (shader.scalars) resources.push(this.#scalars ?? internal("a kernel reads host numbers of a program without"));
+      group = this.#host.device.createBindGroup({ layout: pipeline.layout, entries: resources.map((buffer, binding) => ({ binding, resource: { buffer } })) });
+      if (groups.size >= maxBindGroups) groups.delete(groups.keys().next().value!);
+    }
+    groups.set(key, group);
+    return group;
+  }
+}
+
+function copy(encoder: GPUCommandEncoder, from: GpuBuffer, to: GpuBuffer): void {
+  encoder.copyBufferToBuffer(from.buffer, 0, to.buffer, 0, Math.min(from.buffer.size, to.buffer.size));
+}
+
+const floatView = new Float32Array(1);
+const wordView = new Uint32Array(floatView.buffer);
+
+function bitsOf(value: number, float: boolean): number {
+  if (!float) return value >>> 0;
+  floatView[0] = value;
+  return wordView[0]!;
+}

@@ -1,0 +1,53 @@
+import type { Axis } from "../../compile/kernel.ts";
+import type { ShaderOptions } from "./shader.ts";
+
+// Which invocation computes what. Every kernel relies on workgroups of 64 invocations, which every WebGPU device
+// has; dispatches of more workgroups than one dimension takes go on in the second.
+
+export const workgroupSize = 64;
+
+/** A kernel without its bindings and helpers. */
+export interface Body {
+  readonly declarations?: readonly string[];
+  readonly body: readonly string[];
+  readonly workgroups: readonly [x: number, y: number];
+}
+
+/** Workgroups in two dimensions, and the flat number of a workgroup in terms of them. */
+export function spread(count: number, { maxWorkgroups }: ShaderOptions): { workgroups: readonly [number, number]; width: number } {
+  const width = Math.min(count, maxWorkgroups);
+  return { workgroups: [width, Math.ceil(count / width)], width };
+}
+
+/** One invocation for each of `count` points, named `point`. */
+export function perPoint(count: number, options: ShaderOptions, body: readonly string[]): Body {
+  const { workgroups, width } = spread(Math.ceil(count / workgroupSize), options);
+  const flat = workgroups[1] === 1 ? "id.x" : `id.x + id.y * ${width * workgroupSize}u`;
+  return {
+    workgroups,
+    body: [
+      `@compute @workgroup_size(${workgroupSize})`,
+      "fn main(@builtin(global_invocation_id) id: vec3<u32>) {",
+      `let point = i32(${flat});`,
+      ...(width * workgroups[1] * workgroupSize === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
+      ...body,
+      "}",
+    ],
+  };
+}
+
+export function product(axes: readonly Axis[]): number {
+  return axes.reduce((count, { extent }) => count * extent, 1);
+}
+
+/** Declares the axes as digits of a flat position. */
+export function digits(axes: readonly Axis[], flat: string): string[] {
+  let below = product(axes);
+  return axes.flatMap(({ name, extent }, i) => {
+    below /= extent;
+    if (extent <= 1) return [];
+    const quotient = below === 1 ? flat : `${flat} / ${below}`;
+    const outermost = axes.slice(0, i).every((axis) => axis.extent === 1);
+    return [`let ${name} = ${outermost ? quotient : `${quotient} % ${extent}`};`];
+  });
+}

@@ -1,0 +1,132 @@
+import type { DeviceDType } from "../../base/dtype.ts";
+import { DTypeError } from "../../base/errors.ts";
+import { type Kernel, writesOf } from "../../compile/kernel.ts";
+import { reads } from "../../compile/plan.ts";
+import type { Place, Program } from "../../compile/program.ts";
+import type { ValueId } from "../../compile/value.ts";
+
+/** A kernel as WGSL, and how to dispatch it. */
+export interface Shader {
+  readonly source: string;
+  /** In the order of their binding numbers. */
+  readonly bindings: readonly Binding[];
+  /** Whether the host numbers are bound after them. */
+  readonly scalars: boolean;
+  readonly workgroups: readonly [x: number, y: number];
+}
+
+/** One buffer of a kernel: a value, or two of which one takes over the other's place. */
+export interface Binding {
+  readonly place: Place;
+  readonly name: string;
+  /** Element type in WGSL. */
+  readonly type: string;
+  readonly write: boolean;
+}
+
+/** What printing must know of the device. */
+export interface ShaderOptions {
+  /** Workgroups in one dimension of a dispatch. */
+  readonly maxWorkgroups: number;
+  /** Invocations that keep the device busy: reductions to fewer results share each among a workgroup. */
+  readonly busy: number;
+}
+
+/** Type of an element in a buffer; WGSL cannot store booleans. */
+export function storedType(dtype: DeviceDType): string {
+  switch (dtype) {
+    case "float32":
+      return "f32";
+    case "int32":
+      return "i32";
+    case "uint32":
+    case "bool":
+      return "u32";
+    case "float64":
+      throw new DTypeError("webgpu: a program holds float64, which no GPU has. Use float32, or init({ backend: \"cpu\" }).");
+    default:
+      return dtype satisfies never;
+  }
+}
+
+/** Type of a value in the code. */
+export function valueType(dtype: DeviceDType): string {
+  return dtype === "bool" ? "bool" : storedType(dtype);
+}
+
+/** The buffers of a kernel, each once. Names follow their order in the kernel, so that equal kernels have equal sources. */
+export class Bindings {
+  readonly list: readonly Binding[];
+  readonly #of = new Map<ValueId, Binding>();
+  #usesScalars = false;
+
+  constructor(kernel: Kernel, program: Program) {
+    const written = writesOf(kernel);
+    const places = new Map<string, { place: Place; values: ValueId[] }>();
+    for (const value of new Set([...reads(kernel), ...written])) {
+      const place = physicalPlace(program, value);
+      const key = `${place.kind} ${place.index}`;
+      const known = places.get(key);
+      if (known) known.values.push(value);
+      else places.set(key, { place, values: [value] });
+    }
+    const count = { in: 0, out: 0, inout: 0 };
+    const isWritten = (value: ValueId) => written.includes(value);
+    this.list = [...places.values()].map(({ place, values }) => {
+      const write = values.some(isWritten);
+      const role = !write ? "in" : values.every(isWritten) ? "out" : "inout";
+      const typed = values.find(isWritten) ?? values[0]!;
+      const type = storedType(program.values[typed]!.dtype);
+      const binding: Binding = { place, name: `${role}${count[role]++}`, type, write };
+      for (const value of values) this.#of.set(value, binding);
+      return binding;
+    });
+  }
+
+  /** The element of a value, as the code's type. */
+  load(value: ValueId, index: string, dtype: DeviceDType): string {
+    const { name, type } = this.#of.get(value)!;
+    const stored = storedType(dtype);
+    const element = `${name}[${index}]`;
+    const text = stored === type ? element : `bitcast<${stored}>(${element})`;
+    return dtype === "bool" ? `${text} != 0u` : text;
+  }
+
+  store(value: ValueId, index: string, text: string, dtype: DeviceDType): string {
+    return `${this.#of.get(value)!.name}[${index}] = ${dtype === "bool" ? `select(0u, 1u, ${text})` : text};`;
+  }
+
+  /** A host number: they are 32-bit words, four to a vector, as uniform buffers want them. */
+  scalar(index: number, dtype: DeviceDType): string {
+    this.#usesScalars = true;
+    const word = `scalars[${index >> 2}].${"xyzw"[index & 3]}`;
+    if (dtype === "bool") return `${word} != 0u`;
+    const type = storedType(dtype);
+    return type === "u32" ? word : `bitcast<${type}>(${word})`;
+  }
+
+  /** Whether `scalar` was called. */
+  get usesScalars(): boolean {
+    return this.#usesScalars;
+  }
+
+  /** Declarations of the buffers; ask after the code is printed. */
+  declarations(scalarCount: number): string[] {
+    const lines = this.list.map(({ name, type, write }, i) => `@group(0) @binding(${i}) var<storage, ${write ? "read_write" : "read"}> ${name}: array<${type}>;`);
+    if (this.#usesScalars) lines.push(`@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${scalarVectors(scalarCount)}>;`);
+    return lines;
+  }
+}
+
+/** Vectors of four words that hold that many host numbers. */
+export function scalarVectors(count: number): number {
+  return Math.max(1, Math.ceil(count / 4));
+}
+
+/** An output that takes over an input lives where the input does. */
+function physicalPlace(program: Program, value: ValueId): Place {
+  const place = program.places[value]!;
+  if (place.kind !== "output") return place;
+  const replaced = program.replaces[place.index];
+  return replaced === undefined ? place : { kind: "input", index: replaced };
+}
