@@ -9,6 +9,14 @@ export interface DeviceBuffer {
   readonly bytes: number;
 }
 
+/** When each kernel of a program ran, in the program's order. */
+export interface KernelTimes {
+  /** What measured: the device's own timestamps, or the host's clock around work that it waits for. */
+  readonly clock: "device" | "host";
+  /** Milliseconds on that clock, whose zero is arbitrary. */
+  readonly spans: readonly { readonly start: number; readonly end: number }[];
+}
+
 /** A program made ready to run. */
 export interface Executable {
   /**
@@ -16,6 +24,15 @@ export interface Executable {
    * an input that the plan lets it replace. `scalars` are the host numbers, in the program's order.
    */
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void;
+  /**
+   * Does what `run` does and times each kernel. The work is submitted when it returns, in order with other work;
+   * kernels do not overlap, so that their sum may be more than a run takes.
+   */
+  profile(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Promise<KernelTimes>;
   /** The generated code of each kernel, for people and golden tests. */
   readonly sources: readonly string[];
   /** Bytes held for intermediate values. */

@@ -9,7 +9,7 @@ import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import { scalarOps } from "../../graph/scalar.ts";
 import * as special from "../../graph/special.ts";
-import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
+import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { matmul, tile } from "./matmul.ts";
 import { printLoop, printMatmul, printScan, printScatter } from "./print.ts";
 
@@ -102,6 +102,25 @@ class CpuExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    for (const _ of this.#steps(inputs, outputs, scalars));
+  }
+
+  async profile(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Promise<KernelTimes> {
+    const ends = [performance.now()];
+    for (const _ of this.#steps(inputs, outputs, scalars)) ends.push(performance.now());
+    return { clock: "host", spans: ends.slice(1).map((end, i) => ({ start: ends[i]!, end })) };
+  }
+
+  /** Runs one kernel after the other and yields after each. */
+  *#steps(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Generator<void> {
     const { places, values } = this.#program;
     const rounded = this.#program.scalars.map(({ source, dtype }) => coerce(scalars[source]!, dtype));
     for (const kernel of this.#kernels) {
@@ -114,6 +133,7 @@ class CpuExecutable implements Executable {
         return buffer.views[values[value]!.dtype];
       });
       kernel.run(views, rounded);
+      yield;
     }
   }
 
