@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { table } from "../src/experiments/table.ts";
+import { table } from "../src/base/table.ts";
 import { report } from "../src/experiments/theorem/report.ts";
 import type { Comparison, Results, RunResult } from "../src/experiments/theorem/results.ts";
 import { columns, headline, verdict } from "../src/experiments/theorem/summary.ts";

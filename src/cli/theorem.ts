@@ -1,5 +1,5 @@
 import { ValueError } from "../base/errors.ts";
-import { table } from "../experiments/table.ts";
+import { table } from "../base/table.ts";
 import type { Text } from "../experiments/theorem/corpus.ts";
 import { type Material, prepare, prove } from "../experiments/theorem/experiment.ts";
 import { report } from "../experiments/theorem/report.ts";

@@ -1,4 +1,4 @@
-import type { Column } from "../table.ts";
+import type { Column } from "../../base/table.ts";
 import type { Comparison, Results, RunResult } from "./results.ts";
 
 /** The table of runs, as it is printed and shown in the report. */
