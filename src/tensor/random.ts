@@ -1,22 +1,11 @@
 import { ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
-import {
-  add,
-  bitwiseAnd,
-  bitwiseOr,
-  bitwiseXor,
-  leftShift,
-  lt,
-  mul,
-  neg,
-  rightShift,
-  sub,
-  where,
-} from "../graph/elementwise.ts";
+import { add, bitwiseAnd, leftShift, lt, mul, neg, rightShift, sub, where } from "../graph/elementwise.ts";
 import { expand, reshape } from "../graph/movement.ts";
 import { constant, iota, type Node } from "../graph/node.ts";
 import { gather } from "../graph/reduce.ts";
 import { cast } from "../graph/scalar.ts";
+import { threefry } from "../graph/threefry.ts";
 import { hostNode } from "../runtime/storage.ts";
 import { Tensor } from "./tensor.ts";
 
@@ -135,25 +124,6 @@ function hash(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
   return h >>> 0;
-}
-
-const rotations = [13, 15, 26, 6, 17, 29, 16, 24] as const;
-
-function threefry([k0, k1]: readonly [Node, Node], [c0, c1]: readonly [Node, Node]): [Node, Node] {
-  const keys = [k0, k1, bitwiseXor(bitwiseXor(k0, k1), 0x1bd11bda)];
-  let x = add(c0, k0);
-  let y = add(c1, k1);
-  for (let round = 0; round < 20; round++) {
-    const turn = rotations[round % 8]!;
-    x = add(x, y);
-    y = bitwiseXor(bitwiseOr(leftShift(y, turn), rightShift(y, 32 - turn)), x);
-    if (round % 4 === 3) {
-      const group = (round + 1) / 4;
-      x = add(x, keys[group % 3]!);
-      y = add(add(y, keys[(group + 1) % 3]!), group);
-    }
-  }
-  return [x, y];
 }
 
 // The table of quantiles: entry 256 o + j holds the z with upper tail probability ((1 + j/256) 2^o + 1/2) / 2^32
