@@ -175,7 +175,7 @@ const prefix: Record<DeviceDType, string> = {
   float32: "x",
   float64: "x",
   int32: "n",
-  uint32: "u",
+  uint32: "w", // not "u": u32 is a type of WGSL
   bool: "b",
 };
 
