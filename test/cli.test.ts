@@ -45,7 +45,16 @@ test("help and version go to stdout with code 0", async () => {
   expect(await lorantz("--version")).toEqual({ code: 0, stdout: `${version()}\n`, stderr: "" });
   const theorem = await lorantz("theorem", "--help");
   expect(theorem).toMatchObject({ code: 0, stderr: "" });
-  for (const option of ["--json", "--seed", "--steps", "--backend", "--out", "--base", "--target", "--help"]) {
+  for (const option of [
+    "--json",
+    "--seed",
+    "--steps",
+    "--backend",
+    "--out",
+    "--base",
+    "--target",
+    "--help",
+  ]) {
     expect(theorem.stdout).toContain(option);
   }
 });
@@ -82,10 +91,8 @@ test("texts that cannot be used are refused before anything is written, with cod
     [file("latin1.txt", Buffer.from("caf\xe9 au lait", "latin1")), "not UTF-8 (byte 4 is 0x20)"],
     [file("cut.txt", Buffer.from("café").subarray(0, 4)), "not UTF-8 (byte 3 is 0xc3)"],
     [file("short.txt", "Call me Ishmael."), "the text has 16 bytes; at least 170 are needed"],
-    [file("same.txt", "a".repeat(1000)), ""],
   ];
   for (const [base, message] of cases) {
-    if (message === "") continue;
     const { code, stdout, stderr } = await lorantz("theorem", "--base", base, "--target", good, "--out", out);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(base);
@@ -94,11 +101,19 @@ test("texts that cannot be used are refused before anything is written, with cod
   }
 });
 
-test("texts in which only one byte occurs leave nothing to learn", async () => {
+test("texts of too few different bytes are refused", async () => {
   const same = file("same.txt", "a".repeat(1000));
-  const { code, stderr } = await lorantz("theorem", "--base", same, "--target", same, "--out", join(folder, "never"));
+  const { code, stderr } = await lorantz(
+    "theorem",
+    "--base",
+    same,
+    "--target",
+    same,
+    "--out",
+    join(folder, "never"),
+  );
   expect(code).toBe(2);
-  expect(stderr).toContain("only one byte occurs");
+  expect(stderr).toContain("only 1 different bytes occur in the texts; at least 8 are needed");
 });
 
 test("one text without the other is refused", async () => {
@@ -139,7 +154,10 @@ test("the data packages have the texts", async () => {
 test("files are written at once, and leave no temporary file", () => {
   const out = new OutputFolder(join(folder, "deep", "er"), ["a.txt", "b.txt"]);
   expect(readdirSync(out.path)).toEqual([]);
-  expect(out.write({ "a.txt": "1", "b.txt": "2" })).toEqual([join(out.path, "a.txt"), join(out.path, "b.txt")]);
+  expect(out.write({ "a.txt": "1", "b.txt": "2" })).toEqual([
+    join(out.path, "a.txt"),
+    join(out.path, "b.txt"),
+  ]);
   out.write({ "a.txt": "3", "b.txt": "4" });
   expect(readdirSync(out.path)).toEqual(["a.txt", "b.txt"]);
   expect(readFileSync(join(out.path, "a.txt"), "utf8")).toBe("3");
@@ -175,7 +193,8 @@ test("progress is one line on a terminal, and sparse lines elsewhere", () => {
   const terminal = { text: "", isTTY: true, columns: 60, write: (text: string) => write(terminal)(text) };
   const log = { text: "", write: (text: string) => write(log)(text) };
   const both = [terminal, log].map((screen) => new Progress(screen, () => clock));
-  for (; clock <= 60_000; clock += 50) for (const progress of both) progress.update(clock, 60_000, "a rather long name of a run");
+  for (; clock <= 60_000; clock += 50)
+    for (const progress of both) progress.update(clock, 60_000, "a rather long name of a run");
   for (const progress of both) progress.end();
   expect(terminal.text).not.toContain("\n");
   expect(terminal.text.endsWith("\r\x1b[2K")).toBe(true);

@@ -12,10 +12,16 @@ import type { Trained } from "../src/experiments/theorem/train.ts";
 import { apply, hyperOf, onlyB, type Recipe } from "../src/gauge/index.ts";
 import { init } from "../src/index.ts";
 import { key } from "../src/tensor/random.ts";
+import { backends } from "./devices.ts";
 
-const whale = "The whale swam on through the grey sea, and no man on the ship could say where it would rise. ";
-const address = "Fellow citizens, the state of our union is strong; we ask the Congress to act on this plan. ";
-const text = (name: string, words: string): Text => ({ name, bytes: new TextEncoder().encode(words.repeat(60)) });
+const whale =
+  "The whale swam on through the grey sea, and no man on the ship could say where it would rise. ";
+const address =
+  "Fellow citizens, the state of our union is strong; we ask the Congress to act on this plan. ";
+const text = (name: string, words: string): Text => ({
+  name,
+  bytes: new TextEncoder().encode(words.repeat(60)),
+});
 const material = () => prepare(text("base", whale), text("target", address));
 
 let folder: string;
@@ -41,7 +47,7 @@ async function theorem(program: typeof run, ...args: string[]) {
     });
   }
   const texts = ["--base", join(folder, "base.txt"), "--target", join(folder, "target.txt")];
-  const code = await program(["theorem", ...texts, "--backend", "cpu", ...args]);
+  const code = await program(["theorem", ...texts, ...args]);
   vi.restoreAllMocks();
   return { code, ...written };
 }
@@ -63,7 +69,11 @@ test("every run is compared with an earlier one, in a gauge that fits both alpha
 });
 
 test("the partners written out by hand are those that the gauge gives", () => {
-  const hyper = (recipe: Recipe) => [recipe.alpha, hyperOf<"adamw">(recipe as never, "A"), hyperOf<"adamw">(recipe as never, "B")];
+  const hyper = (recipe: Recipe) => [
+    recipe.alpha,
+    hyperOf<"adamw">(recipe as never, "A"),
+    hyperOf<"adamw">(recipe as never, "B"),
+  ];
   const [x, y] = [named("X: alpha 1, lr 0.00512").recipe, named("Y: alpha 512, lr 1e-5").recipe];
   expect(0.00512 / 512).toBe(1e-5);
   expect(hyper(apply(onlyB(512), x))).toEqual(hyper(named("X's partner at alpha 512").recipe));
@@ -75,7 +85,8 @@ test("batches are windows of the training part with the bytes that follow, the s
   const vocabulary = vocabularyOf([source]);
   const corpus = new Corpus(source, vocabulary, 8);
   const words = new TextDecoder().decode(source.bytes);
-  const decode = (tokens: ArrayLike<number>) => Array.from(tokens, (token) => String.fromCharCode(vocabulary[token]!)).join("");
+  const decode = (tokens: ArrayLike<number>) =>
+    Array.from(tokens, (token) => String.fromCharCode(vocabulary[token]!)).join("");
   const read = async (seed: number) => {
     const batches = await corpus.batches(key(seed), 3, 4);
     return Promise.all(
@@ -105,7 +116,12 @@ test("a comparison sees a single bit, in losses and in parameters", () => {
   const reference = trained([2, 1], [0.5, -3]);
   const half = () => 0.5;
   const same = compare(trained([2, 1], [0.25, -1.5]), reference, half);
-  expect(same).toMatchObject({ lossesBitwise: true, lossDeviation: 0, parametersBitwise: true, parameterDeviation: 0 });
+  expect(same).toMatchObject({
+    lossesBitwise: true,
+    lossDeviation: 0,
+    parametersBitwise: true,
+    parameterDeviation: 0,
+  });
   const loss = compare(trained([2, 1 + ulp], [0.25, -1.5]), reference, half);
   expect(loss).toMatchObject({ lossesBitwise: false, lossDeviation: ulp, parametersBitwise: true });
   const parameter = compare(trained([2, 1], [0.25, -1.5 * (1 + ulp)]), reference, half);
@@ -116,24 +132,43 @@ test("a comparison sees a single bit, in losses and in parameters", () => {
 
 test("verdicts follow from measurements; what is not finite proves nothing", () => {
   const exact = compare(trained([2, 1], [1]), trained([2, 1], [1]), () => 1);
-  const near = { ...exact, lossesBitwise: false, parametersBitwise: false, lossDeviation: 1e-7, parameterDeviation: 1e-6 };
+  const near = {
+    ...exact,
+    lossesBitwise: false,
+    parametersBitwise: false,
+    lossDeviation: 1e-7,
+    parameterDeviation: 1e-6,
+  };
   const far = { ...near, lossDeviation: 0.1, parameterDeviation: 0.5 };
   const bitwise = { kind: "bitwise" } as const;
   const rounding = { kind: "rounding", bound: 1e-4 } as const;
   const different = { kind: "different", bound: 1e-3 } as const;
-  const verdicts = [bitwise, rounding, different].map((expected) => [exact, near, far].map((m) => asPredicted(expected, m)));
+  const verdicts = [bitwise, rounding, different].map((expected) =>
+    [exact, near, far].map((m) => asPredicted(expected, m)),
+  );
   expect(verdicts).toEqual([
     [true, false, false],
     [true, true, false],
     [false, false, true],
   ]);
-  const diverged = compare(trained([2, Number.NaN], [Number.NaN]), trained([2, Number.NaN], [Number.NaN]), () => 1);
+  const diverged = compare(
+    trained([2, Number.NaN], [Number.NaN]),
+    trained([2, Number.NaN], [Number.NaN]),
+    () => 1,
+  );
   for (const expected of [bitwise, rounding, different]) expect(asPredicted(expected, diverged)).toBe(false);
 });
 
 test("false claims are found out", { timeout: 60_000 }, async () => {
-  const [x, y, partner] = [named("X: alpha 1, lr 0.00512"), named("Y: alpha 512, lr 1e-5"), named("X's partner at alpha 512")];
-  const claim = (planned: PlannedRun, expected: NonNullable<PlannedRun["relation"]>["expected"]): PlannedRun => ({
+  const [x, y, partner] = [
+    named("X: alpha 1, lr 0.00512"),
+    named("Y: alpha 512, lr 1e-5"),
+    named("X's partner at alpha 512"),
+  ];
+  const claim = (
+    planned: PlannedRun,
+    expected: NonNullable<PlannedRun["relation"]>["expected"],
+  ): PlannedRun => ({
     ...planned,
     relation: { ...planned.relation!, expected },
   });
@@ -145,44 +180,66 @@ test("false claims are found out", { timeout: 60_000 }, async () => {
 });
 
 test("the seed decides everything", { timeout: 60_000 }, async () => {
-  const losses = async (seed: number) => (await prove(material(), { seed, steps: 20, runs: plan.slice(0, 1) })).runs[0]!.losses;
+  const losses = async (seed: number) =>
+    (await prove(material(), { seed, steps: 20, runs: plan.slice(0, 1) })).runs[0]!.losses;
   const first = await losses(5);
   expect(await losses(5)).toEqual(first);
   expect(await losses(6)).not.toEqual(first);
 });
 
-test("the whole job proves the theorem and writes its results", { timeout: 180_000 }, async () => {
-  const out = join(folder, "out");
-  const { code, stdout, stderr } = await theorem(run, "--steps", "30", "--seed", "7", "--out", out, "--json");
-  expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining("Training on cpu") });
-  expect(readdirSync(out).sort()).toEqual(["report.html", "results.json"]);
-  expect(readFileSync(join(out, "results.json"), "utf8")).toBe(stdout);
-  const results: Results = JSON.parse(stdout);
-  expect(results).toMatchObject({ format: 1, seed: 7, steps: 30, device: { backend: "cpu" } });
-  expect(results.runs).toHaveLength(plan.length);
-  expect(results.laws).toEqual({ held: plan.filter(({ relation }) => relation).length, broken: 0 });
-  for (const { losses, validation, comparison } of results.runs) {
-    expect(losses).toHaveLength(30);
-    expect(losses.every(Number.isFinite)).toBe(true);
-    expect(validation.steps).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30]);
-    expect(validation.losses.at(-1)).toBeLessThan(validation.losses[0]!);
-    if (comparison?.expected.kind === "bitwise") {
-      expect(comparison).toMatchObject({ lossDeviation: 0, parameterDeviation: 0, parameterSteps: [15, 30] });
+test.for(await backends())(
+  "the whole job proves the theorem on %s and writes its results",
+  { timeout: 400_000 },
+  async (backend) => {
+    const out = join(folder, `out-${backend}`);
+    const { code, stdout, stderr } = await theorem(
+      run,
+      "--backend",
+      backend,
+      "--steps",
+      "30",
+      "--seed",
+      "7",
+      "--out",
+      out,
+      "--json",
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(`Training on ${backend}`) });
+    expect(readdirSync(out).sort()).toEqual(["report.html", "results.json"]);
+    expect(readFileSync(join(out, "results.json"), "utf8")).toBe(stdout);
+    const results: Results = JSON.parse(stdout);
+    expect(results).toMatchObject({ format: 1, seed: 7, steps: 30, device: { backend } });
+    expect(results.runs).toHaveLength(plan.length);
+    expect(results.laws).toEqual({ held: plan.filter(({ relation }) => relation).length, broken: 0 });
+    for (const { losses, validation, comparison } of results.runs) {
+      expect(losses).toHaveLength(30);
+      expect(losses.every(Number.isFinite)).toBe(true);
+      expect(validation.steps).toEqual([0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30]);
+      expect(validation.losses.at(-1)).toBeLessThan(validation.losses[0]!);
+      if (comparison?.expected.kind === "bitwise") {
+        expect(comparison).toMatchObject({
+          lossDeviation: 0,
+          parameterDeviation: 0,
+          parameterSteps: [15, 30],
+        });
+      }
     }
-  }
-  const html = readFileSync(join(out, "report.html"), "utf8");
-  expect(html).toContain(`All ${results.laws.held} comparisons came out as the theorem predicts.`);
-  expect(html).toContain(join(folder, "base.txt"));
-});
+    const html = readFileSync(join(out, "report.html"), "utf8");
+    expect(html).toContain(`All ${results.laws.held} comparisons came out as the theorem predicts.`);
+    expect(html).toContain(join(folder, "base.txt"));
+  },
+);
 
-test("the job ends with code 1 when a law does not hold, and still writes what it found", { timeout: 60_000 }, async () => {
+test("the job ends with code 1 when a law does not hold, and still writes what it found", {
+  timeout: 60_000,
+}, async () => {
   vi.resetModules();
   const [x, y] = [named("X: alpha 1, lr 0.00512"), named("Y: alpha 512, lr 1e-5")];
   const claimed = { ...y, relation: { ...y.relation!, expected: { kind: "bitwise" } } };
   vi.doMock("../src/experiments/theorem/plan.ts", () => ({ plan: [x, claimed] }));
   const program = await import("../src/cli/run.ts");
   const out = join(folder, "broken");
-  const { code, stdout } = await theorem(program.run, "--steps", "20", "--out", out);
+  const { code, stdout } = await theorem(program.run, "--backend", "cpu", "--steps", "20", "--out", out);
   expect(code).toBe(1);
   expect(stdout).toContain("NOT AS PREDICTED: theory says bitwise equality");
   expect(stdout).toContain("1 of 1 comparisons did not come out as the theorem predicts.");
@@ -192,7 +249,7 @@ test("the job ends with code 1 when a law does not hold, and still writes what i
 test("an interrupted job ends with code 130 and leaves nothing behind", { timeout: 60_000 }, async () => {
   const out = join(folder, "interrupted");
   setTimeout(() => process.emit("SIGINT"), 500);
-  const { code, stdout, stderr } = await theorem(run, "--steps", "10000", "--out", out);
+  const { code, stdout, stderr } = await theorem(run, "--backend", "cpu", "--steps", "10000", "--out", out);
   expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
   expect(stderr).toContain("Interrupted; nothing was written.");
   expect(readdirSync(folder)).not.toContain("interrupted");

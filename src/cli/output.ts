@@ -1,4 +1,13 @@
-import { accessSync, constants, mkdirSync, renameSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  accessSync,
+  constants,
+  mkdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { UsageError } from "./usage.ts";
 
@@ -24,7 +33,9 @@ export class OutputFolder {
       rmSync(probe);
     } catch (error) {
       this.discard();
-      throw new UsageError(`--out ${path}: cannot write there (${reason(error)}). Give a folder that you may write to.`);
+      throw new UsageError(
+        `--out ${path}: cannot write there (${reason(error)}). Give a folder that you may write to.`,
+      );
     }
     for (const file of files) this.#checkFile(file);
   }
@@ -63,7 +74,9 @@ export class OutputFolder {
       if (!found.isFile()) throw new Error("it is not a file");
       accessSync(path, constants.W_OK);
     } catch (error) {
-      throw new UsageError(`--out ${this.path}: cannot replace ${path} (${reason(error)}). Move it away or give another folder.`);
+      throw new UsageError(
+        `--out ${this.path}: cannot replace ${path} (${reason(error)}). Move it away or give another folder.`,
+      );
     }
   }
 }

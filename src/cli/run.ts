@@ -61,7 +61,8 @@ export async function run(args: readonly string[]): Promise<number> {
       return 0;
     }
     const names = Object.keys(commands).join(", ");
-    if (name === undefined) throw new UsageError(`a command is missing. Commands are ${names}; see lorantz --help.`);
+    if (name === undefined)
+      throw new UsageError(`a command is missing. Commands are ${names}; see lorantz --help.`);
     const row = Object.hasOwn(commands, name) ? commands[name] : undefined;
     if (!row) throw new UsageError(`"${name}" is no command. Commands are ${names}; see lorantz --help.`);
     const command = await row.load();

@@ -20,7 +20,8 @@ export function readText(option: string, path: string): Text {
     };
     throw new UsageError(`--${option} ${path}: ${reasons[code ?? ""] ?? message}. Give a UTF-8 text file.`);
   }
-  if (bytes.length === 0) throw new UsageError(`--${option} ${path}: the file is empty. Give a UTF-8 text file.`);
+  if (bytes.length === 0)
+    throw new UsageError(`--${option} ${path}: the file is empty. Give a UTF-8 text file.`);
   const at = firstInvalid(bytes);
   if (at !== undefined) {
     throw new UsageError(
@@ -81,6 +82,9 @@ export async function loadDataset(which: keyof typeof datasets): Promise<Text> {
         `Pass --base FILE --target FILE, or run npm install ${datasets.base.module} ${datasets.target.module}.`,
     );
   }
-  const text = loaded.default().map((section) => section.text).join("\n");
+  const text = loaded
+    .default()
+    .map((section) => section.text)
+    .join("\n");
   return { name, bytes: new TextEncoder().encode(text) };
 }

@@ -16,11 +16,27 @@ const defaults = { seed: 0, steps: 150, out: "results" };
 
 const options = {
   base: { type: "string", value: "FILE", help: "Text that the base model learns; default Moby Dick" },
-  target: { type: "string", value: "FILE", help: "Text that it is fine-tuned on; default State of the Union addresses" },
+  target: {
+    type: "string",
+    value: "FILE",
+    help: "Text that it is fine-tuned on; default State of the Union addresses",
+  },
   seed: { type: "string", value: "N", help: `Seed of initial values and batches; default ${defaults.seed}` },
-  steps: { type: "string", value: "N", help: `Steps of each fine-tuning, 20 to 10000; default ${defaults.steps}` },
-  backend: { type: "string", value: "NAME", help: "cpu or webgpu; default webgpu if there is an adapter, else cpu" },
-  out: { type: "string", value: "DIR", help: `Folder for results.json and report.html; default ${defaults.out}` },
+  steps: {
+    type: "string",
+    value: "N",
+    help: `Steps of each fine-tuning, 20 to 10000; default ${defaults.steps}`,
+  },
+  backend: {
+    type: "string",
+    value: "NAME",
+    help: "cpu or webgpu; default webgpu if there is an adapter, else cpu",
+  },
+  out: {
+    type: "string",
+    value: "DIR",
+    help: `Folder for results.json and report.html; default ${defaults.out}`,
+  },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
   help: { type: "boolean", short: "h", help: "This text" },
 } as const;
@@ -105,12 +121,18 @@ export async function theorem(args: readonly string[]): Promise<number> {
   }
 }
 
-async function texts(base: string | undefined, target: string | undefined): Promise<[base: Text, target: Text]> {
+async function texts(
+  base: string | undefined,
+  target: string | undefined,
+): Promise<[base: Text, target: Text]> {
   if ((base === undefined) !== (target === undefined)) {
     const [one, other] = base === undefined ? ["target", "base"] : ["base", "target"];
-    throw new UsageError(`--${one} is given and --${other} FILE is missing. Give both, or neither for the built-in texts.`);
+    throw new UsageError(
+      `--${one} is given and --${other} FILE is missing. Give both, or neither for the built-in texts.`,
+    );
   }
-  if (base === undefined || target === undefined) return [await loadDataset("base"), await loadDataset("target")];
+  if (base === undefined || target === undefined)
+    return [await loadDataset("base"), await loadDataset("target")];
   return [readText("base", base), readText("target", target)];
 }
 

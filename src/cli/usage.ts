@@ -33,7 +33,11 @@ export interface Arguments<O extends Options> {
  *
  * @throws UsageError for unknown options and missing values.
  */
-export function parseArguments<O extends Options>(command: string, args: readonly string[], options: O): Arguments<O> {
+export function parseArguments<O extends Options>(
+  command: string,
+  args: readonly string[],
+  options: O,
+): Arguments<O> {
   return parse(command, args, options, true);
 }
 
@@ -42,7 +46,11 @@ export function parseArguments<O extends Options>(command: string, args: readonl
  *
  * @throws UsageError for unknown options, missing values and positional arguments.
  */
-export function parseOptions<O extends Options>(command: string, args: readonly string[], options: O): Values<O> {
+export function parseOptions<O extends Options>(
+  command: string,
+  args: readonly string[],
+  options: O,
+): Values<O> {
   return parse(command, args, options, false).values;
 }
 
@@ -89,7 +97,11 @@ export function wholeNumber(
 }
 
 /** One of the allowed words, or undefined when the option is missing. */
-export function oneOf<W extends string>(option: string, given: string | undefined, words: readonly W[]): W | undefined {
+export function oneOf<W extends string>(
+  option: string,
+  given: string | undefined,
+  words: readonly W[],
+): W | undefined {
   if (given === undefined) return undefined;
   const word = words.find((candidate) => candidate === given);
   if (word === undefined) throw new UsageError(`--${option} is "${given}"; it is ${words.join(" or ")}.`);

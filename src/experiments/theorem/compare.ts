@@ -8,11 +8,17 @@ type Measured = Omit<Comparison, "reference" | "gauge" | "expected" | "asPredict
  * that `factorOf` gives for their path.
  */
 export function compare(run: Trained, reference: Trained, factorOf: (path: string) => number): Measured {
-  const parameters = run.snapshots.map((snapshot, i) => compareTensors(snapshot.tensors, reference.snapshots[i]!.tensors, factorOf));
+  const parameters = run.snapshots.map((snapshot, i) =>
+    compareTensors(snapshot.tensors, reference.snapshots[i]!.tensors, factorOf),
+  );
   return {
     lossesBitwise:
-      equalBits(run.losses, reference.losses) && equalBits(run.validation.losses, reference.validation.losses),
-    lossDeviation: largest(run.losses, (loss, i) => Math.abs(loss - reference.losses[i]!) / Math.abs(reference.losses[i]!)),
+      equalBits(run.losses, reference.losses) &&
+      equalBits(run.validation.losses, reference.validation.losses),
+    lossDeviation: largest(
+      run.losses,
+      (loss, i) => Math.abs(loss - reference.losses[i]!) / Math.abs(reference.losses[i]!),
+    ),
     parameterSteps: run.snapshots.map(({ step }) => step),
     parametersBitwise: parameters.every(({ bitwise }) => bitwise),
     parameterDeviation: largest(parameters, ({ deviation }) => deviation),
@@ -47,9 +53,15 @@ function compareTensors(tensors: Tensors, references: Tensors, factorOf: (path: 
     // Exact for powers of two; else rounded in float64, which is far finer than what is compared.
     const rescaled = Float64Array.from(values, (value) => value / c);
     const distance = norm(rescaled.map((value, i) => value - reference[i]!));
-    return { bitwise: equalBits(rescaled, reference), deviation: distance === 0 ? 0 : distance / norm(reference) };
+    return {
+      bitwise: equalBits(rescaled, reference),
+      deviation: distance === 0 ? 0 : distance / norm(reference),
+    };
   });
-  return { bitwise: each.every(({ bitwise }) => bitwise), deviation: largest(each, ({ deviation }) => deviation) };
+  return {
+    bitwise: each.every(({ bitwise }) => bitwise),
+    deviation: largest(each, ({ deviation }) => deviation),
+  };
 }
 
 /** Object.is tells 0 from -0 and takes NaN for equal to itself, as bits do. */

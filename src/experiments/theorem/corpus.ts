@@ -1,6 +1,6 @@
 import { ValueError } from "../../base/errors.ts";
-import { bits, type Key } from "../../tensor/random.ts";
 import { tensor } from "../../tensor/creation.ts";
+import { bits, type Key } from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 
 /** UTF-8 bytes and where they come from. */
@@ -67,14 +67,20 @@ export class Corpus {
     return {
       count,
       at: (i) =>
-        this.#windows(this.training, Array.from(draws.subarray(i * size, (i + 1) * size), (draw) => draw % places)),
+        this.#windows(
+          this.training,
+          Array.from(draws.subarray(i * size, (i + 1) * size), (draw) => draw % places),
+        ),
     };
   }
 
   /** `size` windows spread evenly over the validation part. */
   validationBatch(size: number): Batch {
     const places = this.validation.length - this.context;
-    return this.#windows(this.validation, Array.from({ length: size }, (_, i) => Math.floor((i * places) / size)));
+    return this.#windows(
+      this.validation,
+      Array.from({ length: size }, (_, i) => Math.floor((i * places) / size)),
+    );
   }
 
   #windows(tokens: Uint8Array, starts: readonly number[]): Batch {
@@ -85,6 +91,9 @@ export class Corpus {
       x.set(tokens.subarray(start, start + context), i * context);
       y[i] = tokens[start + context]!;
     });
-    return { x: tensor(x, { shape: [starts.length, context], dtype: "int32" }), y: tensor(y, { dtype: "int32" }) };
+    return {
+      x: tensor(x, { shape: [starts.length, context], dtype: "int32" }),
+      y: tensor(y, { dtype: "int32" }),
+    };
   }
 }

@@ -22,7 +22,7 @@ export interface Material {
 /**
  * Turns texts into tokens of one vocabulary.
  *
- * @throws ValueError for a text that is too short, or texts without two different bytes.
+ * @throws ValueError for a text that is too short, or texts with fewer different bytes than adapters have ranks.
  */
 export function prepare(base: Text, target: Text): Material {
   const vocabulary = vocabularyOf([base, target]);
@@ -31,8 +31,12 @@ export function prepare(base: Text, target: Text): Material {
     base: new Corpus(base, vocabulary, sizes.context),
     target: new Corpus(target, vocabulary, sizes.context),
   };
-  if (vocabulary.length < 2) {
-    throw new ValueError(`${base.name}, ${target.name}: only one byte occurs in the texts, so there is nothing to learn. Give other texts.`);
+  const rank = Math.max(...plan.map(({ recipe }) => recipe.r));
+  if (vocabulary.length < rank) {
+    throw new ValueError(
+      `${base.name}, ${target.name}: only ${vocabulary.length} different bytes occur in the texts; at least ${rank} are ` +
+        "needed, the rank of the adapters. Give richer texts.",
+    );
   }
   return material;
 }
@@ -62,7 +66,10 @@ const baseTraining = { steps: (fineTuning: number) => Math.min(5 * fineTuning, 1
  * the plan: the same batches in the same order and the same random numbers for A each time. Compares each run
  * with its reference.
  */
-export async function prove({ vocabulary, base, target }: Material, options: ProveOptions): Promise<Findings> {
+export async function prove(
+  { vocabulary, base, target }: Material,
+  options: ProveOptions,
+): Promise<Findings> {
   const { seed, steps, runs: planned = plan, onStep } = options;
   const root = key(seed);
   const baseSteps = baseTraining.steps(steps);
@@ -132,7 +139,12 @@ export async function prove({ vocabulary, base, target }: Material, options: Pro
 }
 
 /** Fresh adapters on the frozen model: the same random numbers for every recipe, times its initial scale. */
-async function start(recipe: Recipe, model: Layer, base: Params, seed: number): Promise<[adapter: Params, frozen: Params]> {
+async function start(
+  recipe: Recipe,
+  model: Layer,
+  base: Params,
+  seed: number,
+): Promise<[adapter: Params, frozen: Params]> {
   const params = inject(model, { ...recipe, targetModules: adapted }).init(key(seed).fold("adapters"), base);
   return trainable(recipe, await tree.evaluate(params));
 }

@@ -2,7 +2,7 @@ import * as nn from "../../nn/index.ts";
 import type { Layer } from "../../nn/layer.ts";
 
 /** Sizes of the language model and of its batches; small enough for a processor, large enough to learn words. */
-export const sizes = { context: 16, embedding: 24, hidden: 128, batch: 64, validation: 512 };
+export const sizes = { context: 16, embedding: 24, hidden: 128, batch: 128, validation: 512 };
 
 /** The linear layers of the language model, by their paths: where adapters go. */
 export const adapted = ["hidden", "output"];

@@ -1,4 +1,4 @@
-import type { RunResult, Results } from "./results.ts";
+import type { Results, RunResult } from "./results.ts";
 import { columns, headline } from "./summary.ts";
 import { escapeXml, legendKey, linePlot, type Series, seriesColors } from "./svg.ts";
 
@@ -92,7 +92,11 @@ function lossSection(family: string, runs: readonly RunResult[]): string {
     const [first, ...others] = members as [RunResult, ...RunResult[]]; // groups have a member
     const same = others.map(({ number }) => number);
     const note = same.length > 0 ? ` — and bit for bit the same curve: ${list(same)}` : "";
-    return { name: `${first.number} ${first.name}${note}`, steps: first.validation.steps, ys: first.validation.losses };
+    return {
+      name: `${first.number} ${first.name}${note}`,
+      steps: first.validation.steps,
+      ys: first.validation.losses,
+    };
   });
   return figureOf(
     family,
@@ -115,7 +119,10 @@ function deviationSection(runs: readonly RunResult[]): string {
       ys: largestSoFar(losses.map((loss, i) => Math.abs(loss - reference[i]!) / Math.abs(reference[i]!))),
     };
   });
-  const zero = exact.length > 0 ? ` Exactly zero at every step, and so not on this axis: ${list(exact.map(({ number }) => number))}.` : "";
+  const zero =
+    exact.length > 0
+      ? ` Exactly zero at every step, and so not on this axis: ${list(exact.map(({ number }) => number))}.`
+      : "";
   return figureOf(
     "Deviation from the reference",
     `Relative difference of the training loss from that of the reference run: the largest up to each step.${zero}`,
@@ -152,7 +159,10 @@ function htmlTable(results: Results): string {
     const kind = comparison ? (comparison.asPredicted ? "" : ' class="broken"') : ' class="reference"';
     return `<tr${kind}>${shown.map(cell(row)).join("")}</tr>`;
   });
-  const heads = shown.map(({ title, align }) => `<th scope="col"${align === "right" ? ' class="number"' : ""}>${escapeXml(title)}</th>`);
+  const heads = shown.map(
+    ({ title, align }) =>
+      `<th scope="col"${align === "right" ? ' class="number"' : ""}>${escapeXml(title)}</th>`,
+  );
   return `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table>
 <thead><tr>${heads.join("")}</tr></thead>
 <tbody>

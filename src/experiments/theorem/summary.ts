@@ -3,7 +3,11 @@ import type { Comparison, Results, RunResult } from "./results.ts";
 
 /** The table of runs, as it is printed and shown in the report. */
 export function columns({ runs }: Results): Column[] {
-  const column = (title: string, cell: (run: RunResult) => string, align: "left" | "right" = "right"): Column => ({
+  const column = (
+    title: string,
+    cell: (run: RunResult) => string,
+    align: "left" | "right" = "right",
+  ): Column => ({
     title,
     cells: runs.map(cell),
     align,
@@ -14,8 +18,8 @@ export function columns({ runs }: Results): Column[] {
     column("alpha", (run) => figure(run.alpha)),
     column("lr of A", (run) => figure(run.a.lr)),
     column("lr of B", (run) => figure(run.b.lr)),
-    column("first", (run) => lossFigure(run.validation.losses[0]!)),
-    column("last", (run) => lossFigure(run.validation.losses.at(-1)!)),
+    column("val first", (run) => lossFigure(run.validation.losses[0]!)),
+    column("val last", (run) => lossFigure(run.validation.losses.at(-1)!)),
     column("vs", ({ comparison }) => (comparison ? String(comparison.reference) : "")),
     column("deviation", ({ comparison }) => (comparison ? deviation(comparison.lossDeviation) : "")),
     column("parameters", ({ comparison }) => (comparison ? parameters(comparison) : ""), "left"),
@@ -39,17 +43,21 @@ function deviation(x: number): string {
 }
 
 function parameters({ parametersBitwise, parameterDeviation }: Comparison): string {
-  return parametersBitwise ? "bitwise equal" : `differ by ${deviation(parameterDeviation)}`;
+  return parametersBitwise ? "bitwise equal" : `off by ${deviation(parameterDeviation)}`;
 }
 
 /** What came out, and whether the theory says so. */
 export function verdict({ expected, asPredicted, lossesBitwise, parametersBitwise }: Comparison): string {
   if (!asPredicted) {
-    const wanted = { bitwise: "bitwise equality", rounding: "equality to rounding", different: "another run" };
+    const wanted = {
+      bitwise: "bitwise equality",
+      rounding: "equality to rounding",
+      different: "a different run",
+    };
     return `NOT AS PREDICTED: theory says ${wanted[expected.kind]}`;
   }
-  if (expected.kind === "different") return "another run, as predicted";
-  return lossesBitwise && parametersBitwise ? "the same run, as predicted" : "the same to rounding, as predicted";
+  if (expected.kind === "different") return "differs, as predicted";
+  return lossesBitwise && parametersBitwise ? "same run, as predicted" : "same to rounding, as predicted";
 }
 
 /** The outcome in one sentence. */

@@ -46,13 +46,15 @@ export function linePlot({ title, yLabel, series, scale = "linear" }: PlotOption
       `<text class="tick" x="${margin.left - 8}" y="${y}" dy="0.32em" text-anchor="end">${tickLabel(tick, scale)}</text>`
     );
   });
-  const stepLabels = linearTicks([0, end]).filter((step) => step <= end && Number.isInteger(step)).map((step) => {
-    const x = px(step).toFixed(1);
-    return (
-      `<line class="axis" x1="${x}" x2="${x}" y1="${bottom}" y2="${bottom + 4}"/>` +
-      `<text class="tick" x="${x}" y="${bottom + 18}" text-anchor="middle">${step}</text>`
-    );
-  });
+  const stepLabels = linearTicks([0, end])
+    .filter((step) => step <= end && Number.isInteger(step))
+    .map((step) => {
+      const x = px(step).toFixed(1);
+      return (
+        `<line class="axis" x1="${x}" x2="${x}" y1="${bottom}" y2="${bottom + 4}"/>` +
+        `<text class="tick" x="${x}" y="${bottom + 18}" text-anchor="middle">${step}</text>`
+      );
+    });
   const curves = series.map(({ name, steps, ys }, i) => {
     let pen = "M";
     const path: string[] = [];
@@ -133,5 +135,7 @@ function range(values: readonly number[], low: number, high: number): [number, n
 function tickLabel(tick: number, scale: "linear" | "log"): string {
   if (scale === "linear") return String(tick);
   const exponent = Math.round(Math.log10(tick));
-  return exponent === 0 ? "1" : `10<tspan dy="-0.5em" font-size="75%">${String(exponent).replace("-", "−")}</tspan>`;
+  return exponent === 0
+    ? "1"
+    : `10<tspan dy="-0.5em" font-size="75%">${String(exponent).replace("-", "−")}</tspan>`;
 }

@@ -52,7 +52,14 @@ export async function train(options: TrainOptions): Promise<Trained> {
     crossEntropy(model.apply(tree.combine<Params>(rest, trainable), x), y);
 
   const step = compile(
-    (trainable: Params, state: ReturnType<Optimizer["init"]>, log: Tensor, rest: Params, batch: Batch, at: Tensor<"number">) => {
+    (
+      trainable: Params,
+      state: ReturnType<Optimizer["init"]>,
+      log: Tensor,
+      rest: Params,
+      batch: Batch,
+      at: Tensor<"number">,
+    ) => {
       const [value, gradients] = valueAndGrad(loss)(trainable, rest, batch);
       const [updates, next] = optimizer.update(gradients, state, trainable);
       return {
