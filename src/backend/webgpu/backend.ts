@@ -98,7 +98,7 @@ export class WebGpuBackend implements Backend {
     const shaders = program.kernels.map((kernel) => printKernel(kernel, program, this.#options));
     const pipelines = await Promise.all(shaders.map((shader) => this.#pipelines.get(shader)));
     this.check();
-    const host = { device: this.#device, allocate: (bytes: number) => this.allocate(bytes), free: (slot: GpuBuffer) => this.free(slot), check: () => this.check() };
+    const host = { device: this.#device, wait: this.#wait, allocate: (bytes: number) => this.allocate(bytes), free: (slot: GpuBuffer) => this.free(slot), check: () => this.check() };
     return new WebGpuExecutable(host, program, shaders, pipelines);
   }
 

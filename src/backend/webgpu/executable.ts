@@ -1,14 +1,17 @@
 import { coerce } from "../../base/dtype.ts";
 import { DisposedError, internal } from "../../base/errors.ts";
 import type { Place, Program } from "../../compile/program.ts";
-import type { DeviceBuffer, Executable } from "../backend.ts";
+import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
 import type { Pipeline } from "./pipelines.ts";
+import type { OpenGpu } from "./gpu-web.ts";
 import { type Shader, scalarVectors } from "./shader.ts";
+import { timeKernels, type Work } from "./timing.ts";
 
 /** What an executable needs of its backend. */
 export interface Host {
   readonly device: GPUDevice;
+  readonly wait: OpenGpu["wait"];
   allocate(bytes: number): GpuBuffer;
   free(buffer: GpuBuffer): void;
   /** Throws what went wrong since the last call. */
@@ -57,34 +60,61 @@ export class WebGpuExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    const { before, kernels, after } = this.#work(inputs, outputs, scalars);
+    const { device } = this.#host;
+    const encoder = device.createCommandEncoder();
+    before(encoder);
+    if (kernels.length > 0) {
+      const pass = encoder.beginComputePass();
+      for (const kernel of kernels) kernel(pass);
+      pass.end();
+    }
+    after(encoder);
+    device.queue.submit([encoder.finish()]);
+  }
+
+  profile(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Promise<KernelTimes> {
+    return timeKernels(this.#host.device, this.#host.wait, this.#work(inputs, outputs, scalars));
+  }
+
+  #work(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Work {
     if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
     this.#host.check();
-    const { device } = this.#host;
     this.#writeScalars(scalars);
     const ins = inputs.map(gpuBuffer);
     const outs = outputs.map(gpuBuffer);
-    const encoder = device.createCommandEncoder();
-    this.#program.replaces.forEach((input, output) => {
-      if (input === undefined || ins[input] === outs[output]) return;
-      // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
-      copy(encoder, ins[input]!, outs[output]!);
-      ins[input] = outs[output]!;
-    });
-    const bufferAt = ({ kind, index }: Place) => (kind === "input" ? ins : kind === "output" ? outs : this.#slots)[index] ?? internal(`no buffer for ${kind} ${index}`);
-    if (this.#dispatches.length > 0) {
-      const pass = encoder.beginComputePass();
-      for (const dispatch of this.#dispatches) {
+    const bufferAt = ({ kind, index }: Place) =>
+      (kind === "input" ? ins : kind === "output" ? outs : this.#slots)[index] ??
+      internal(`no buffer for ${kind} ${index}`);
+    return {
+      before: (encoder) =>
+        this.#program.replaces.forEach((input, output) => {
+          if (input === undefined || ins[input] === outs[output]) return;
+          // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
+          copy(encoder, ins[input]!, outs[output]!);
+          ins[input] = outs[output]!;
+        }),
+      kernels: this.#dispatches.map((dispatch) => (pass) => {
+        const buffers = dispatch.shader.bindings.map(({ place }) => bufferAt(place));
         pass.setPipeline(dispatch.pipeline.pipeline);
-        pass.setBindGroup(0, this.#bindGroup(dispatch, dispatch.shader.bindings.map(({ place }) => bufferAt(place))));
+        pass.setBindGroup(0, this.#bindGroup(dispatch, buffers));
         pass.dispatchWorkgroups(...dispatch.shader.workgroups);
-      }
-      pass.end();
-    }
-    for (const { from, to } of this.#copies) {
-      const source = bufferAt(from);
-      if (source !== outs[to]) copy(encoder, source, outs[to]!);
-    }
-    device.queue.submit([encoder.finish()]);
+      }),
+      after: (encoder) => {
+        for (const { from, to } of this.#copies) {
+          const source = bufferAt(from);
+          if (source !== outs[to]) copy(encoder, source, outs[to]!);
+        }
+      },
+    };
   }
 
   dispose(): void {
