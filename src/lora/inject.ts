@@ -33,7 +33,7 @@ export interface Adapted extends Layer {
  * @throws ValueError for a target that matches no linear layer (with the paths there are), a bad configuration,
  *   or r larger than the smaller side of a target.
  * @example
- * const model = nn.sequential({ up: nn.linear(8, 32), act: nn.activation("tanh"), down: nn.linear(32, 4) });
+ * const model = nn.sequential({ up: nn.linear(8, 32), act: nn.activation((x) => x.tanh()), down: nn.linear(32, 4) });
  * const adapted = lora.inject(model, { r: 2, alpha: 4, targetModules: ["up"] });
  * const params = adapted.init(random.key(1), model.init(random.key(0)));
  * const [adapter, frozen] = lora.partition(params);
