@@ -54,7 +54,7 @@ export function coerce(x: number, dtype: DType): number {
     case "uint32":
       return x >>> 0;
     case "bool":
-      return x ? 1 : 0;
+      return x !== 0 ? 1 : 0; // NaN too
     default:
       return x;
   }

@@ -124,7 +124,12 @@ export const minimum: ScalarOp = scalarOp({
 
 // Comparisons.
 
-function comparison(name: string, symbol: string, evaluate: (x: number, y: number) => boolean): ScalarOp {
+function comparison(
+  name: string,
+  symbol: string,
+  evaluate: (x: number, y: number) => boolean,
+  wgsl = infix(symbol.slice(0, 2)),
+): ScalarOp {
   return scalarOp({
     name,
     arity: 2,
@@ -132,12 +137,18 @@ function comparison(name: string, symbol: string, evaluate: (x: number, y: numbe
     ulp: 0,
     evaluate: (x, y) => (evaluate(x, y) ? 1 : 0),
     js: compareJs(symbol),
-    wgsl: infix(symbol.slice(0, 2)),
+    wgsl,
   });
 }
 
 export const eq: ScalarOp = comparison("eq", "===", (x, y) => x === y);
-export const ne: ScalarOp = comparison("ne", "!==", (x, y) => x !== y);
+// WGSL's != is false for NaN.
+export const ne: ScalarOp = comparison(
+  "ne",
+  "!==",
+  (x, y) => x !== y,
+  ([x, y]) => `!(${x} == ${y})`,
+);
 export const lt: ScalarOp = comparison("lt", "<", (x, y) => x < y);
 export const le: ScalarOp = comparison("le", "<=", (x, y) => x <= y);
 export const gt: ScalarOp = comparison("gt", ">", (x, y) => x > y);

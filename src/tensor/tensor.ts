@@ -366,7 +366,11 @@ export class Tensor<D extends DType = DType> {
   mean(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
     this.#float("mean");
     const count = numel(normalizeAxes("mean", axes, this.rank).map((axis) => this.shape[axis]!));
-    return this.sum(axes, options).div(count);
+    const sum = this.sum(axes, options);
+    // Not 0 / 0, which a shader compiler may take for 0.
+    return count > 0
+      ? sum.div(count)
+      : wrap(movement.expand(cast(literal(Number.NaN, true), this.dtype), sum.shape));
   }
 
   /** Variance over `axes`. */

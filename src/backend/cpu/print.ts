@@ -34,7 +34,7 @@ const javascript = (nameOf: NameOf): Dialect => ({
     return round(text, result, row);
   },
   cast(arg, from, to) {
-    if (to === "bool") return `(${arg} ? 1 : 0)`;
+    if (to === "bool") return `(${arg} !== 0 ? 1 : 0)`;
     if (to === "int32") return `(${arg} | 0)`;
     if (to === "uint32")
       return from === "float32" || from === "float64" ? `(Math.trunc(${arg}) >>> 0)` : `(${arg} >>> 0)`;

@@ -19,11 +19,16 @@ export function wgsl(bindings: Bindings): Dialect {
       // Booleans have no order in WGSL.
       const ordered = argument === "bool" && ["lt", "le", "gt", "ge"].includes(row.name);
       let operands = ordered ? args.map((arg) => `u32(${arg})`) : args;
-      if (argument === "float32" && operands.every((arg) => literal.test(arg))) operands = operands.map(hidden);
+      if (argument === "float32") {
+        const special = withZero(row.name, operands);
+        if (special) return special;
+        if (operands.every((arg) => literal.test(arg))) operands = operands.map(hidden);
+      }
       return row.wgsl ? row.wgsl(operands, ordered ? "uint32" : argument) : `lorantz_${row.name}(${operands.join(", ")})`;
     },
     cast(arg, from, to) {
-      if (to === "bool") return `${arg} != ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"}`;
+      // Not with !=, which is false for NaN.
+      if (to === "bool") return `!(${arg} == ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"})`;
       if (to === "uint32" && from === "float32") return `lorantz_uint(${arg})`;
       return `${valueType(to)}(${from === "float32" && literal.test(arg) ? hidden(arg) : arg})`;
     },
@@ -36,6 +41,16 @@ export function wgsl(bindings: Bindings): Dialect {
     declare: (name, text) => `let ${name} = ${text};`,
   };
 }
+
+/** Products with a literal zero and quotients by one: compilers take the product for 0, also that of NaN. */
+function withZero(name: string, [x, y]: readonly string[]): string | undefined {
+  if (name === "div" && zero.test(y!)) return `lorantz_overZero(${x}, ${y})`;
+  if (name !== "mul") return undefined;
+  if (zero.test(y!)) return `lorantz_timesZero(${x}, ${y})`;
+  return zero.test(x!) ? `lorantz_timesZero(${y}, ${x})` : undefined;
+}
+
+const zero = /^(0\.0f|lorantz_float\(0x80000000u\))$/;
 
 export function printConstant(value: number, dtype: DeviceDType): string {
   const stored = coerce(value, dtype);
