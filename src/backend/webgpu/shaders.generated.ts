@@ -164,6 +164,19 @@ fn lorantz_minimum(x: f32, y: f32) -> f32 {
   return select(y, x, x < y);
 }
 
+// x times 0 or -0: NaN where x is not finite.
+fn lorantz_timesZero(x: f32, zero: f32) -> f32 {
+  let sign = (bitcast<u32>(x) ^ bitcast<u32>(zero)) & 0x80000000u;
+  return lorantz_float(select(0x7fc00000u, sign, lorantz_isFinite(x)));
+}
+
+// x over 0 or -0: NaN for zeros and NaN, else an infinity.
+fn lorantz_overZero(x: f32, zero: f32) -> f32 {
+  let sign = (bitcast<u32>(x) ^ bitcast<u32>(zero)) & 0x80000000u;
+  let size = bitcast<u32>(x) & 0x7fffffffu;
+  return lorantz_float(select(sign | 0x7f800000u, 0x7fc00000u, size == 0u || size > 0x7f800000u));
+}
+
 // Truncated, and modulo 2^32 where it is negative.
 fn lorantz_uint(x: f32) -> u32 {
   return select(u32(x), u32(i32(x)), x < 0.0);
