@@ -96,8 +96,8 @@ describeBackends("compile", (backend) => {
   });
 
   test("a training step needs one program and no new buffers", async () => {
-    const x = await tree.evaluate(random.normal(random.key(4), [16, 6]));
-    const y = await tree.evaluate(random.normal(random.key(5), [16, 3]));
+    const x: Tensor = await tree.evaluate(random.normal(random.key(4), [16, 6]));
+    const y: Tensor = await tree.evaluate(random.normal(random.key(5), [16, 3]));
     const step = compile(
       (params: { w: Tensor; b: Tensor }, rate: Tensor<"number">) => {
         const [loss, g] = valueAndGrad(({ w, b }: { w: Tensor; b: Tensor }) =>
