@@ -124,8 +124,7 @@ fn lorantz_mantissa(x: f32) -> vec2<f32> {
   if (bits < 0x00800000) {
     let shift = i32(countLeadingZeros(u32(bits))) - 8;
     bits = bits << u32(shift);
-    e = 1 - shift;
-    bits = (bits & 0x007fffff) | 0x00800000;
+    e = -shift;
   }
   // 0x3f3504f3 is sqrt(1/2).
   let above = bits - 0x3f3504f3;
@@ -168,29 +167,26 @@ fn lorantz_multiply(a: u32, b: u32) -> vec2<u32> {
   return vec2<u32>((a >> 16u) * (b >> 16u) + (middle >> 16u) + (other >> 16u), a * b);
 }
 
-// The word of 2/pi that starts 32 i - 32 bits after its point.
+// The bits of 2/pi after its point, in words, from the third on; two of zeros stand before them.
 fn lorantz_twoOverPi(i: u32) -> u32 {
   switch i {
-    case 1u: {
+    case 2u: {
       return 0xa2f9836eu;
     }
-    case 2u: {
+    case 3u: {
       return 0x4e441529u;
     }
-    case 3u: {
+    case 4u: {
       return 0xfc2757d1u;
     }
-    case 4u: {
+    case 5u: {
       return 0xf534ddc0u;
     }
-    case 5u: {
+    case 6u: {
       return 0xdb629599u;
     }
-    case 6u: {
-      return 0x3c439041u;
-    }
     case 7u: {
-      return 0xfe5163abu;
+      return 0x3c439041u;
     }
     default: {
       return 0u;
@@ -207,14 +203,14 @@ fn lorantz_reduceAngle(x: f32) -> vec2<f32> {
   if (abs(x) < 100.0) {
     // pi/2 in three parts; the first two have 16 bits, so that products with n of 7 bits are exact.
     let n = round(x * 0.636619772367581343);
-    let r = ((x - n * 1.57077026367187500) - n * 2.60617706770996094e-5) - n * 1.35705342e-9;
+    let r = ((x - n * 1.57080078125) - n * -4.454399459064007e-6) - n * -5.564431554416771e-11;
     return vec2<f32>(r, n - 4.0 * floor(n * 0.25));
   }
   let bits = bitcast<u32>(x);
   let mantissa = (bits << 8u) | 0x80000000u;
   // |x| = mantissa 2^(e - 32)
   let e = ((bits >> 23u) & 0xffu) - 126u;
-  // Two bits before the point stay: the quadrant.
+  // What is above four turns of pi/2 does not matter: two bits before the point stay, the quadrant.
   let skip = e + 30u;
   let word = skip / 32u;
   let shift = skip % 32u;
@@ -272,6 +268,9 @@ fn lorantz_sin(x: f32) -> f32 {
   if (!lorantz_isFinite(x)) {
     return lorantz_float(0x7fc00000u);
   }
+  if (abs(x) < 2e-4) {
+    return x;
+  }
   let angle = lorantz_reduceAngle(x);
   let quadrant = i32(angle.y);
   var y = lorantz_sinTail(angle.x);
@@ -296,7 +295,7 @@ fn lorantz_cos(x: f32) -> f32 {
 
 // Cephes tanhf.
 fn lorantz_tanh(x: f32) -> f32 {
-  if (lorantz_isNaN(x)) {
+  if (lorantz_isNaN(x) || abs(x) < 2e-4) {
     return x;
   }
   let size = abs(x);
@@ -318,7 +317,7 @@ fn lorantz_erf(x: f32) -> f32 {
   let z = c * c;
   let p = (((((-2.72614225801306e-10 * z + 2.77068142495902e-8) * z - 2.10102402082508e-6) * z - 5.69250639462346e-5) * z - 7.34990630326855e-4) * z - 2.95459980854025e-3) * z - 1.60960333262415e-2;
   let q = (((-1.45660718464996e-5 * z - 2.13374055278905e-4) * z - 1.68282697438203e-3) * z - 7.37332916720468e-3) * z - 1.42647390514189e-2;
-  return c * p / q;
+  return c * (p / q);
 }
 
 // The upper half of the digits: products of two such numbers are exact.

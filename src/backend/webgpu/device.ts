@@ -44,19 +44,34 @@ export async function openDevice(): Promise<OpenDevice | { readonly reason: stri
   if ("reason" in opened) return opened;
   const { gpu, wait } = opened;
   const adapter = await wait(gpu.requestAdapter({ powerPreference: "high-performance" }));
-  if (!adapter) return { reason: "no WebGPU adapter was found: install a Vulkan driver (on Linux without a GPU, Mesa's lavapipe)" };
+  if (!adapter)
+    return {
+      reason:
+        "no WebGPU adapter was found: install a Vulkan driver (on Linux without a GPU, Mesa's lavapipe)",
+    };
   const requiredFeatures = wantedFeatures.filter((feature) => adapter.features.has(feature));
-  const limits = Object.fromEntries(limitNames.map((name) => [name, adapter.limits[name]])) as Record<LimitName, number>; // one entry per name
+  const limits = Object.fromEntries(limitNames.map((name) => [name, adapter.limits[name]])) as Record<
+    LimitName,
+    number
+  >; // one entry per name
   try {
     const device = await wait(adapter.requestDevice({ requiredFeatures, requiredLimits: limits }));
     return { device, wait, adapter: describeAdapter(adapter.info, requiredFeatures, limits) };
   } catch (error) {
-    return { reason: `the adapter ${adapter.info.description} gives no device: ${error instanceof Error ? error.message : error}` };
+    return {
+      reason: `the adapter ${adapter.info.description} gives no device: ${error instanceof Error ? error.message : error}`,
+    };
   }
 }
 
-function describeAdapter(info: GPUAdapterInfo, features: readonly string[], limits: Readonly<Record<LimitName, number>>): AdapterDescription {
+function describeAdapter(
+  info: GPUAdapterInfo,
+  features: readonly string[],
+  limits: Readonly<Record<LimitName, number>>,
+): AdapterDescription {
   const { vendor, architecture, device, description } = info;
-  const software = info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
+  const software =
+    info.isFallbackAdapter ||
+    /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
   return { vendor, architecture, device, description, software, features, limits };
 }

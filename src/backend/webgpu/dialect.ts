@@ -24,11 +24,14 @@ export function wgsl(bindings: Bindings): Dialect {
         if (special) return special;
         if (operands.every((arg) => literal.test(arg))) operands = operands.map(hidden);
       }
-      return row.wgsl ? row.wgsl(operands, ordered ? "uint32" : argument) : `lorantz_${row.name}(${operands.join(", ")})`;
+      return row.wgsl
+        ? row.wgsl(operands, ordered ? "uint32" : argument)
+        : `lorantz_${row.name}(${operands.join(", ")})`;
     },
     cast(arg, from, to) {
       // Not with !=, which is false for NaN.
-      if (to === "bool") return `!(${arg} == ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"})`;
+      if (to === "bool")
+        return `!(${arg} == ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"})`;
       if (to === "uint32" && from === "float32") return `lorantz_uint(${arg})`;
       return `${valueType(to)}(${from === "float32" && literal.test(arg) ? hidden(arg) : arg})`;
     },
@@ -71,7 +74,8 @@ export function printConstant(value: number, dtype: DeviceDType): string {
 
 /** The shortest decimal of the float64 is exact for a float32; what has no literal comes from its bits. */
 function printFloat(value: number): string {
-  if (!Number.isFinite(value) || Object.is(value, -0) || (value !== 0 && Math.abs(value) < 2 ** -126)) return fromBits(value);
+  if (!Number.isFinite(value) || Object.is(value, -0) || (value !== 0 && Math.abs(value) < 2 ** -126))
+    return fromBits(value);
   const text = String(value);
   return /[.e]/.test(text) ? `${text.replace("e+", "e")}f` : `${text}.0f`;
 }
@@ -86,9 +90,16 @@ function hidden(text: string): string {
 }
 
 /** Names all results before the first is stored: a result may replace what another one reads. */
-export function printStores(stores: readonly Store[], emitter: Emitter, level: Level, bindings: Bindings): string[] {
+export function printStores(
+  stores: readonly Store[],
+  emitter: Emitter,
+  level: Level,
+  bindings: Bindings,
+): string[] {
   const values = stores.map(({ expr }) => emitter.name(expr, level));
-  return stores.map(({ value, index, expr }, i) => bindings.store(value, emitter.print(index, 0), values[i]!, expr.dtype));
+  return stores.map(({ value, index, expr }, i) =>
+    bindings.store(value, emitter.print(index, 0), values[i]!, expr.dtype),
+  );
 }
 
 /** Whether some load moves to the next element when the variable does. */
@@ -107,7 +118,10 @@ function strideOf(e: Expr, variable: string): number {
     case "digit":
       return e.low === 1 ? strideOf(e.arg, variable) : 0;
     case "sum":
-      return e.terms.reduce((stride, { coefficient, atom }) => stride + coefficient * strideOf(atom, variable), 0);
+      return e.terms.reduce(
+        (stride, { coefficient, atom }) => stride + coefficient * strideOf(atom, variable),
+        0,
+      );
     case "apply":
       return e.args.length === 3 ? strideOf(e.args[1]!, variable) : 0; // a guarded index
     default:

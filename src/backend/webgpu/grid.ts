@@ -14,7 +14,10 @@ export interface Body {
 }
 
 /** Workgroups in two dimensions, and the flat number of a workgroup in terms of them. */
-export function spread(count: number, { maxWorkgroups }: ShaderOptions): { workgroups: readonly [number, number]; width: number } {
+export function spread(
+  count: number,
+  { maxWorkgroups }: ShaderOptions,
+): { workgroups: readonly [number, number]; width: number } {
   const width = Math.min(count, maxWorkgroups);
   return { workgroups: [width, Math.ceil(count / width)], width };
 }
@@ -29,7 +32,9 @@ export function perPoint(count: number, options: ShaderOptions, body: readonly s
       `@compute @workgroup_size(${workgroupSize})`,
       "fn main(@builtin(global_invocation_id) id: vec3<u32>) {",
       `let point = i32(${flat});`,
-      ...(width * workgroups[1] * workgroupSize === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
+      ...(width * workgroups[1] * workgroupSize === count
+        ? []
+        : [`if (point >= ${count}) {`, "return;", "}"]),
       ...body,
       "}",
     ],

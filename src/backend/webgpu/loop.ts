@@ -21,7 +21,8 @@ export function printLoop(kernel: LoopKernel, bindings: Bindings, options: Shade
   }
   const along = inner.findLast(({ extent }) => extent > 1);
   const contiguous = along !== undefined && accumulators.some(({ expr }) => isContiguous(expr, along.name));
-  const shared = product(inner) >= sharedLength && results < (contiguous ? options.busy : options.busy / workgroupSize);
+  const shared =
+    product(inner) >= sharedLength && results < (contiguous ? options.busy : options.busy / workgroupSize);
   return shared ? printSharedReduction(kernel, bindings, options) : printReduction(kernel, bindings, options);
 }
 
@@ -37,7 +38,10 @@ function printReduction(kernel: LoopKernel, bindings: Bindings, options: ShaderO
     const axis = inner[level - 1];
     if (axis === undefined) return accumulators.map((a, i) => update(a, sums[i]!, updates[i]!));
     const nested = level < depth;
-    return blockedLoop({ axis, start: "0", step: 1, accumulators, sums, partial: nested }, (names) => [...emitter.statements(level), ...loops(level + 1, names)]);
+    return blockedLoop({ axis, start: "0", step: 1, accumulators, sums, partial: nested }, (names) => [
+      ...emitter.statements(level),
+      ...loops(level + 1, names),
+    ]);
   };
   const names = accumulators.map((_, i) => `r${i}`);
   return perPoint(product(grid), options, [
@@ -66,7 +70,9 @@ function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: S
   const axis = single ? inner.find(({ extent }) => extent > 1)! : { name: "k", extent: product(inner) };
   return {
     workgroups,
-    declarations: accumulators.map(({ dtype }, i) => `var<workgroup> partial${i}: array<${valueType(dtype)}, ${workgroupSize}>;`),
+    declarations: accumulators.map(
+      ({ dtype }, i) => `var<workgroup> partial${i}: array<${valueType(dtype)}, ${workgroupSize}>;`,
+    ),
     body: [
       `@compute @workgroup_size(${workgroupSize})`,
       "fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
@@ -111,7 +117,10 @@ interface BlockedLoop {
 }
 
 /** A loop over an axis; float sums go through partial sums of blocks, so that no long sum swallows small terms. */
-function blockedLoop({ axis: { name, extent }, start, step, accumulators, sums, partial = false }: BlockedLoop, body: (sums: readonly string[]) => readonly string[]): string[] {
+function blockedLoop(
+  { axis: { name, extent }, start, step, accumulators, sums, partial = false }: BlockedLoop,
+  body: (sums: readonly string[]) => readonly string[],
+): string[] {
   const isSum = accumulators.map((a) => a.name === "sum" && a.dtype === "float32");
   const sizes = [step];
   if (isSum.includes(true)) while (sizes[0]! * block < extent) sizes.unshift(sizes[0]! * block);

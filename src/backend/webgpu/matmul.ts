@@ -28,7 +28,12 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     return [...emitter.statements(0), `return ${text};`];
   };
   // The accumulator is a parameter: there is nothing to wait for.
-  const emitter = new Emitter({ ...wgsl(bindings), accumulator: () => "sum" }, kernel.stores.flatMap(({ index, expr }) => [index, expr]), new Map(), 0);
+  const emitter = new Emitter(
+    { ...wgsl(bindings), accumulator: () => "sum" },
+    kernel.stores.flatMap(({ index, expr }) => [index, expr]),
+    new Map(),
+    0,
+  );
   const writes = printStores(kernel.stores, emitter, 0, bindings);
   const constants = {
     batches: batch.extent,
@@ -43,22 +48,41 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     b_along_inner: isContiguous(kernel.b, inner.name) && !isContiguous(kernel.b, column.name),
     dispatch_width: width,
   };
-  const functions = { load_a: load(kernel.a), load_b: load(kernel.b), store: [...emitter.statements(0), ...writes] };
+  const functions = {
+    load_a: load(kernel.a),
+    load_b: load(kernel.b),
+    store: [...emitter.statements(0), ...writes],
+  };
   const text = fill(shaders.matmul, constants, functions);
   // Its header and default bindings give way to the kernel's own.
-  const body = text.replace(/^(\/\/.*\n)+\n/, "").replace(/^@group.*\n/gm, "").replace(/\n{3,}/g, "\n\n");
-  return { workgroups, body: body.trimEnd().split("\n").map((line) => line.trim()) };
+  const body = text
+    .replace(/^(\/\/.*\n)+\n/, "")
+    .replace(/^@group.*\n/gm, "")
+    .replace(/\n{3,}/g, "\n\n");
+  return {
+    workgroups,
+    body: body
+      .trimEnd()
+      .split("\n")
+      .map((line) => line.trim()),
+  };
 }
 
 /** Replaces the values of named constants and the bodies of named functions. */
-function fill(template: string, constants: Readonly<Record<string, number | boolean>>, functions: Readonly<Record<string, readonly string[]>>): string {
+function fill(
+  template: string,
+  constants: Readonly<Record<string, number | boolean>>,
+  functions: Readonly<Record<string, readonly string[]>>,
+): string {
   let text = template;
   const replace = (pattern: RegExp, by: string) => {
     if (!pattern.test(text)) internal(`the template has no ${pattern}`);
     text = text.replace(pattern, (_, head: string) => head + by);
   };
-  for (const [name, value] of Object.entries(constants)) replace(new RegExp(`^(const ${name}: \\w+ = )[^;]+;`, "m"), `${value};`);
-  for (const [name, lines] of Object.entries(functions)) replace(new RegExp(`^(fn ${name}\\(.*\\{\\n)[\\s\\S]*?\\n\\}`, "m"), `${lines.join("\n")}\n}`);
+  for (const [name, value] of Object.entries(constants))
+    replace(new RegExp(`^(const ${name}: \\w+ = )[^;]+;`, "m"), `${value};`);
+  for (const [name, lines] of Object.entries(functions))
+    replace(new RegExp(`^(fn ${name}\\(.*\\{\\n)[\\s\\S]*?\\n\\}`, "m"), `${lines.join("\n")}\n}`);
   return text;
 }
 
@@ -70,7 +94,13 @@ function tileCount(tile: Tile, rows: number, columns: number): number {
  * The tile of least estimated cost: what an invocation multiplies and loads for each inner index, times the
  * rounds in which the device works through the tiles. Narrow results, as of LoRA's A and B, get narrow tiles.
  */
-function chooseTile(rows: number, columns: number, inner: number, batch: number, { busy }: ShaderOptions): Tile {
+function chooseTile(
+  rows: number,
+  columns: number,
+  inner: number,
+  batch: number,
+  { busy }: ShaderOptions,
+): Tile {
   const depth = inner >= 16 ? 16 : inner >= 8 ? 8 : 4;
   const together = Math.max(1, busy / 64 / 8);
   let best: Tile | undefined;

@@ -26,7 +26,9 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
     ...emitter.statements(1),
     `sum += ${x};`,
     bindings.store(kernel.value, index, float ? "whole + sum" : "sum", dtype),
-    ...(float ? [`if (${position.name} % ${block} == ${block - 1}) {`, "whole += sum;", `sum = ${zero};`, "}"] : []),
+    ...(float
+      ? [`if (${position.name} % ${block} == ${block - 1}) {`, "whole += sum;", `sum = ${zero};`, "}"]
+      : []),
     "}",
   ]);
 }

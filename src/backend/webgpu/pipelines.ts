@@ -46,19 +46,29 @@ export class Pipelines {
       layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
       compute: { module, entryPoint: "main" },
     });
-    const [error, pipeline] = await Promise.all([device.popErrorScope(), compiled.catch((reason: unknown) => reason)]);
-    if (pipeline instanceof Error || error) throw await compileError(module, shader.source, error ?? pipeline);
+    const [error, pipeline] = await Promise.all([
+      device.popErrorScope(),
+      compiled.catch((reason: unknown) => reason),
+    ]);
+    if (pipeline instanceof Error || error)
+      throw await compileError(module, shader.source, error ?? pipeline);
     return { pipeline: pipeline as GPUComputePipeline, layout }; // no error, so it is one
   }
 
   #layout({ bindings, scalars }: Shader): GPUBindGroupLayout {
-    const types: GPUBufferBindingType[] = bindings.map(({ write }) => (write ? "storage" : "read-only-storage"));
+    const types: GPUBufferBindingType[] = bindings.map(({ write }) =>
+      write ? "storage" : "read-only-storage",
+    );
     if (scalars) types.push("uniform");
     const key = types.join();
     let layout = this.#layouts.get(key);
     if (!layout) {
       layout = this.#device.createBindGroupLayout({
-        entries: types.map((type, binding) => ({ binding, visibility: GPUShaderStage.COMPUTE, buffer: { type } })),
+        entries: types.map((type, binding) => ({
+          binding,
+          visibility: GPUShaderStage.COMPUTE,
+          buffer: { type },
+        })),
       });
       this.#layouts.set(key, layout);
     }
@@ -68,8 +78,17 @@ export class Pipelines {
 
 async function compileError(module: GPUShaderModule, source: string, error: unknown): Promise<DeviceError> {
   const { messages } = await module.getCompilationInfo();
-  const found = messages.filter(({ type }) => type === "error").map(({ message, lineNum, linePos }) => `line ${lineNum}:${linePos}: ${message}`);
-  const text = found.length > 0 ? found.join("\n") : error instanceof Error || error instanceof GPUError ? error.message : String(error);
+  const found = messages
+    .filter(({ type }) => type === "error")
+    .map(({ message, lineNum, linePos }) => `line ${lineNum}:${linePos}: ${message}`);
+  const text =
+    found.length > 0
+      ? found.join("\n")
+      : error instanceof Error || error instanceof GPUError
+        ? error.message
+        : String(error);
   const numbered = source.split("\n").map((line, i) => `${String(i + 1).padStart(4)}  ${line}`);
-  return new DeviceError(`webgpu: internal: a kernel does not compile. Please report this.\n${text}\n${numbered.join("\n")}`);
+  return new DeviceError(
+    `webgpu: internal: a kernel does not compile. Please report this.\n${text}\n${numbered.join("\n")}`,
+  );
 }

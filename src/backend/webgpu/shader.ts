@@ -43,7 +43,9 @@ export function storedType(dtype: DeviceDType): string {
     case "bool":
       return "u32";
     case "float64":
-      throw new DTypeError("webgpu: a program holds float64, which no GPU has. Use float32, or init({ backend: \"cpu\" }).");
+      throw new DTypeError(
+        'webgpu: a program holds float64, which no GPU has. Use float32, or init({ backend: "cpu" }).',
+      );
     default:
       return dtype satisfies never;
   }
@@ -112,8 +114,14 @@ export class Bindings {
 
   /** Declarations of the buffers; ask after the code is printed. */
   declarations(scalarCount: number): string[] {
-    const lines = this.list.map(({ name, type, write }, i) => `@group(0) @binding(${i}) var<storage, ${write ? "read_write" : "read"}> ${name}: array<${type}>;`);
-    if (this.#usesScalars) lines.push(`@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${scalarVectors(scalarCount)}>;`);
+    const lines = this.list.map(
+      ({ name, type, write }, i) =>
+        `@group(0) @binding(${i}) var<storage, ${write ? "read_write" : "read"}> ${name}: array<${type}>;`,
+    );
+    if (this.#usesScalars)
+      lines.push(
+        `@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${scalarVectors(scalarCount)}>;`,
+      );
     return lines;
   }
 }

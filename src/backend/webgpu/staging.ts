@@ -29,7 +29,9 @@ export class Staging {
       encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
       this.#device.queue.submit([encoder.finish()]);
       await this.#wait(staging.mapAsync(GPUMapMode.READ, 0, bytes));
-      new Uint8Array(into.buffer, into.byteOffset, bytes).set(new Uint8Array(staging.getMappedRange(0, bytes)));
+      new Uint8Array(into.buffer, into.byteOffset, bytes).set(
+        new Uint8Array(staging.getMappedRange(0, bytes)),
+      );
       staging.unmap();
       this.#give(staging);
     } catch (error) {
@@ -54,7 +56,11 @@ export class Staging {
       this.#spareBytes -= size;
       return spare;
     }
-    return this.#device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST, label: "staging" });
+    return this.#device.createBuffer({
+      size,
+      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      label: "staging",
+    });
   }
 
   #give(buffer: GPUBuffer): void {
