@@ -164,7 +164,7 @@ test("files are written at once, and leave no temporary file", () => {
 });
 
 test("work that is broken off takes away the folder it made, and no other", () => {
-  const made = new OutputFolder(join(folder, "made"), []);
+  const made = new OutputFolder(join(folder, "made", "deeper"), []);
   made.discard();
   expect(readdirSync(folder)).not.toContain("made");
   const found = join(folder, "found");

@@ -8,7 +8,8 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
+import { LorantzError } from "../base/errors.ts";
 import { UsageError } from "./usage.ts";
 
 /**
@@ -40,23 +41,32 @@ export class OutputFolder {
     for (const file of files) this.#checkFile(file);
   }
 
-  /** Writes all files, or none if one fails before the last step. Returns their paths. */
+  /**
+   * Writes all files, each whole or not at all. Returns their paths.
+   *
+   * @throws LorantzError if the system refuses.
+   */
   write(files: { readonly [name: string]: string }): string[] {
     const names = Object.keys(files);
     try {
       for (const name of names) writeFileSync(this.#temporary(name), files[name]!);
       for (const name of names) renameSync(this.#temporary(name), join(this.path, name));
+    } catch (error) {
+      throw new LorantzError(
+        `--out ${this.path}: cannot write the results (${reason(error)}). Make room or give another folder.`,
+      );
     } finally {
       for (const name of names) rmSync(this.#temporary(name), { force: true });
     }
     return names.map((name) => join(this.path, name));
   }
 
-  /** Removes the folder again if it was made here and is empty; for work that was broken off. */
+  /** Removes the folders that were made here and are empty; for work that was broken off. */
   discard(): void {
     if (this.#created === undefined) return;
     try {
-      rmdirSync(this.path);
+      for (let path = resolve(this.path); path.startsWith(this.#created); path = dirname(path))
+        rmdirSync(path);
     } catch {
       // Something lies in it: then it stays.
     }

@@ -106,8 +106,8 @@ export async function theorem(args: readonly string[]): Promise<number> {
     };
     progress.end();
     const json = `${JSON.stringify(results, undefined, 2)}\n`;
-    const written = out.write({ [files.results]: json, [files.report]: report(results) });
     process.stdout.write(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
+    const written = out.write({ [files.results]: json, [files.report]: report(results) });
     process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
     return results.laws.broken === 0 ? 0 : 1;
   } catch (error) {

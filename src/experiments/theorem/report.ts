@@ -80,11 +80,13 @@ takes the same path, with rescaled parameters, to the last bit when the factors 
 <i>a</i> = 1 and <i>b</i> = 1/<i>k</i>, which changes no initial value when <i>B</i> starts at zero. So multiplying
 <i>α</i> is not the same as multiplying the learning rate: two runs with equal products of the two differ.</p>`;
 
-/** The loss curves of a family: one for each group of runs that agree bit for bit. */
+/** The loss curves of a family and of its references: one for each group of runs that agree bit for bit. */
 function lossSection(family: string, runs: readonly RunResult[]): string {
   const groups = new Map<number, RunResult[]>();
+  const inFamily = (run: RunResult) => run.family === family;
+  const references = new Set(runs.filter(inFamily).map(({ comparison }) => comparison?.reference));
   for (const run of runs) {
-    if (run.family !== family) continue;
+    if (!inFamily(run) && !references.has(run.number)) continue;
     const same = run.comparison?.lossesBitwise ? run.comparison.reference : run.number;
     groups.set(same, [...(groups.get(same) ?? []), run]);
   }
@@ -163,7 +165,7 @@ function htmlTable(results: Results): string {
     ({ title, align }) =>
       `<th scope="col"${align === "right" ? ' class="number"' : ""}>${escapeXml(title)}</th>`,
   );
-  return `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table>
+  return `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table class="runs">
 <thead><tr>${heads.join("")}</tr></thead>
 <tbody>
 ${rows.join("\n")}
@@ -206,7 +208,7 @@ const style = `
   --band:#171d24; --good:#6fdd9b; --good-page:#0f2a1b; --bad:#ff9a9a; --bad-page:#3a1214; ${seriesOf(palette.dark)}; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
+main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; letter-spacing: -0.01em; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; }
 p { margin: 0.5rem 0 1rem; max-width: 46rem; }
@@ -226,7 +228,8 @@ figure > svg { width: 100%; height: auto; max-width: 54rem; display: block; }
 .key { width: 28px; height: 8px; flex: none; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 0.35rem 0.75rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+th, td { text-align: left; padding: 0.35rem 0.5rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
+.runs { font-size: 0.84rem; } .runs td:last-child { white-space: normal; min-width: 8rem; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
 .number { text-align: right; } .reference { background: var(--band); }
 .broken { background: var(--bad-page); color: var(--bad); }

@@ -1,6 +1,7 @@
 /**
  * What the theorem job found out, as it is written to `results.json`. Everything in it was measured or set by
- * the plan; nothing is computed from what the theory says should come out, except `expected`.
+ * the plan; nothing is computed from what the theory says should come out, except `expected`. Numbers that are not
+ * finite are null in the file.
  */
 export interface Results {
   /** Version of this layout. */

@@ -27,9 +27,10 @@ export function columns({ runs }: Results): Column[] {
   ];
 }
 
-/** A number in the shortest form with four digits. */
+/** A number with four digits at most: 22.76, 0.00512, 1e-5. */
 export function figure(x: number): string {
-  return String(Number(x.toPrecision(4)));
+  const rounded = Number(x.toPrecision(4));
+  return Math.abs(rounded) >= 1e-3 || rounded === 0 ? String(rounded) : rounded.toExponential();
 }
 
 /** Four decimals, as long as they say something. */
