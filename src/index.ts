@@ -13,6 +13,15 @@ export type { Shape } from "./base/shape.ts";
 export type { Device } from "./runtime/device.ts";
 export { type InitOptions, init } from "./runtime/init.ts";
 export {
+  chromeTrace,
+  type HostSpan,
+  type KernelRun,
+  type Profile,
+  profile,
+  profileTable,
+  type TraceEvent,
+} from "./runtime/profile.ts";
+export {
   type Argument,
   type Compiled,
   type CompileOptions,

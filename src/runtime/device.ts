@@ -9,6 +9,15 @@ export interface Loaded {
   readonly executable: Executable;
 }
 
+/** What a run is given: inputs, outputs and host numbers of the program. */
+export type RunArguments = Parameters<Executable["run"]>;
+
+/** Sees what a device compiles, and runs programs in its place. Times are of performance.now(). */
+export interface Observer {
+  compiled(start: number, end: number): void;
+  run(loaded: Loaded, ...args: RunArguments): void;
+}
+
 /**
  * A backend with the bookkeeping around it: which buffers are alive, spare buffers for reuse, loaded programs,
  * and the bounds that keep lazy evaluation from running away. Made by `init`.
@@ -17,6 +26,8 @@ export class Device {
   readonly backend: Backend;
   /** Bytes that live tensors may hold: beyond, garbage is collected, and if that does not help it is an error. */
   readonly maxBytes: number;
+  /** Set while the device is profiled. */
+  observer: Observer | undefined;
   readonly #programs = new Map<string, Promise<Loaded>>();
   readonly #spare = new Map<number, DeviceBuffer[]>();
   readonly #collected: FinalizationRegistry<DeviceBuffer>;
@@ -102,13 +113,23 @@ export class Device {
       // Most recently used last.
       this.#programs.delete(key);
     } else {
+      const start = performance.now();
       const program = build();
-      loaded = this.backend.load(program).then((executable) => ({ program, executable }));
+      loaded = this.backend.load(program).then((executable) => {
+        this.observer?.compiled(start, performance.now());
+        return { program, executable };
+      });
       loaded.catch(() => this.#programs.delete(key));
       if (this.#programs.size >= maxPrograms) this.#evict();
     }
     this.#programs.set(key, loaded);
     return loaded;
+  }
+
+  /** Submits a loaded program. */
+  run(loaded: Loaded, ...args: RunArguments): void {
+    if (this.observer) this.observer.run(loaded, ...args);
+    else loaded.executable.run(...args);
   }
 
   /** How many programs are loaded. */

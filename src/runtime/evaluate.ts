@@ -19,19 +19,20 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
   const canonical = canonicalise(pending, true);
   const storages = canonical.leaves.map(storageOf);
   const device = on ?? storages.find((storage) => storage.device)?.device ?? defaultDevice();
-  const { program, executable } = await device.load(canonical.key, () =>
+  const loaded = await device.load(canonical.key, () =>
     compileGraph(canonical.build(), {
       target: device.backend.target,
       inputs: canonical.leaves,
       donated: new Set(),
     }),
   );
-  const inputs = program.inputs.map((_, i) => storages[i]!.on(device));
+  const inputs = loaded.program.inputs.map((_, i) => storages[i]!.on(device));
   const outputs = pending.map(
     (node) => new TensorStorage(node.dtype, elements(node), newBuffer(device, node)),
   );
   const scalars = canonical.scalars.map((node) => evaluateHost(node));
-  executable.run(
+  device.run(
+    loaded,
     inputs,
     outputs.map((storage) => storage.on(device)),
     scalars,

@@ -237,7 +237,7 @@ function run(
   donated: ReadonlyMap<number, string>,
   device: Device,
 ): unknown {
-  const { program, executable } = traced.loaded;
+  const { program } = traced.loaded;
   const nodes = leaves.map((leaf) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
   const hostLeaves = {
     buffer: () => [],
@@ -277,7 +277,8 @@ function run(
     return new TensorStorage(node.dtype, elements(node), newBuffer(device, node));
   });
   const scalars = traced.scalars.map((node) => evaluateHost(node, hostLeaves));
-  executable.run(
+  device.run(
+    traced.loaded,
     inputs,
     storages.map((storage) => storage.on(device)),
     scalars,
