@@ -1,19 +1,26 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { type Device, init } from "../src/index.ts";
 import { canonicalGraphs } from "./graphs.ts";
+import { wgslPrinter } from "./printer.ts";
 
-// The generated JavaScript of a dozen graphs. When a change alters kernels on purpose, look at the difference
-// and renew the files with `npx vitest run test/golden.test.ts -u`.
+// The generated code of a dozen graphs, as JavaScript and as WGSL for a GPU of fixed limits. When a change alters
+// kernels on purpose, look at the difference and renew the files with `npx vitest run test/golden.test.ts -u`.
 
-describe("golden kernels", () => {
-  let device: Device;
-  beforeAll(async () => {
-    device = await init({ backend: "cpu" });
+function suite(language: string, extension: string, open: () => Promise<Device>): void {
+  describe(`golden kernels in ${language}`, () => {
+    let device: Device;
+    beforeAll(async () => {
+      device = await open();
+    });
+
+    test.each(canonicalGraphs)("$name: $kernels kernels, as $why", async ({ name, kernels, run }) => {
+      const { schedule, sources, kernels: count } = await run(device);
+      const text = `${schedule}\n\n${sources.map((source) => source.trim()).join("\n\n")}\n`;
+      await expect(text).toMatchFileSnapshot(`golden/${name}.${extension}`);
+      expect(count).toBe(kernels);
+    });
   });
+}
 
-  test.each(canonicalGraphs)("$name: $kernels kernels, as $why", async ({ name, kernels, run }) => {
-    const { schedule, sources, kernels: count } = await run(device);
-    await expect(`${schedule}\n\n${sources.join("\n\n")}\n`).toMatchFileSnapshot(`golden/${name}.txt`);
-    expect(count).toBe(kernels);
-  });
-});
+suite("JavaScript", "js.txt", () => init({ backend: "cpu" }));
+suite("WGSL", "wgsl.txt", async () => wgslPrinter());

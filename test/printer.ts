@@ -1,0 +1,30 @@
+import type { Backend, Executable } from "../src/backend/backend.ts";
+import { printKernel } from "../src/backend/webgpu/print.ts";
+import type { ShaderOptions } from "../src/backend/webgpu/shader.ts";
+import type { Program } from "../src/compile/program.ts";
+import { Device } from "../src/runtime/device.ts";
+
+/** A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing. */
+export function wgslPrinter(options: ShaderOptions = { maxWorkgroups: 65535, busy: 65536 }): Device {
+  const print = (program: Program): Executable => ({
+    sources: program.kernels.map((kernel) => printKernel(kernel, program, options).source),
+    bytes: 0,
+    run: () => {},
+    profile: async () => ({ clock: "host", spans: [] }),
+    dispose: () => {},
+  });
+  const backend: Backend = {
+    name: "webgpu",
+    description: "prints WGSL",
+    target: { name: "webgpu", float64: false, maxBindings: 10, longReduction: 4096 },
+    lost: new Promise(() => {}),
+    allocate: (bytes) => ({ bytes }),
+    free: () => {},
+    write: () => {},
+    read: async () => {},
+    load: async (program) => print(program),
+    finish: async () => {},
+    dispose: () => {},
+  };
+  return new Device(backend, 2 ** 30);
+}
