@@ -97,7 +97,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
       );
     }
     workgroupBarrier();
-    for (var k = 0; k < depth; k++) {
+    // A bound that compilers do not know keeps them from unrolling: that costs seconds to compile and gains nothing.
+    let steps = min(depth, inner_length - start);
+    for (var k = 0; k < steps; k++) {
       let b_vector = b_tile[k * column_threads + lane_column];
       for (var r = 0; r < row_each; r++) {
         sums[r] += a_tile[k * tile_rows + lane_row + r * row_threads] * b_vector;
