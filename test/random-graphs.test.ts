@@ -209,13 +209,42 @@ const values = fc.array(fc.integer({ min: -3, max: 3 }), { minLength: 7, maxLeng
 const number = fc.nat({ max: 11 });
 
 function graphs(family: Family, dtype: DeviceDType): fc.Arbitrary<Graph> {
-  const step = fc.record({
+  const anyStep = fc.record({
     operation: fc.constantFrom(...Object.keys(operationsOf(family, dtype))),
     operands: fc.tuple(number, number),
     parameters: fc.tuple(number, number, number, number),
   });
-  return fc.record({ shapes, values, steps: fc.array(step, { minLength: 1, maxLength: 9 }) });
+  return fc.record({ shapes, values, steps: fc.array(anyStep, { minLength: 1, maxLength: 9 }) });
 }
+
+const step = (
+  operation: string,
+  operands: Step["operands"] = [0, 0],
+  parameters: Step["parameters"] = [0, 0, 0, 0],
+): Step => ({ operation, operands, parameters });
+
+/** Graphs that once failed. */
+const regressions: readonly (readonly [Family, DeviceDType, Pick<Graph, "shapes" | "steps">])[] = [
+  ["whole", "float32", { shapes: [[0], []], steps: [step("where"), step("reshape")] }],
+  ["whole", "float32", { shapes: [[], [0]], steps: [step("maximum"), step("reshape")] }],
+  [
+    "whole",
+    "int32",
+    { shapes: [[0], []], steps: [step("pad", [9, 0], [0, 9, 0, 0]), step("minimum", [0, 1])] },
+  ],
+  ["whole", "uint32", { shapes: [[], []], steps: [step("bool"), step("reshape"), step("bool", [6, 0])] }],
+  ["whole", "float32", { shapes: [[2, 4], []], steps: [step("where"), step("slice", [0, 0], [7, 1, 0, 0])] }],
+  [
+    "smooth",
+    "float32",
+    {
+      shapes: [[1, 4], []],
+      steps: [step("reshape", [9, 0]), step("softmax"), step("pad", [1, 0]), step("reshape")],
+    },
+  ],
+  ["smooth", "float32", { shapes: [[], []], steps: [step("reshape", [1, 0]), step("reshape", [2, 0])] }],
+  ["smooth", "float32", { shapes: [[0], []], steps: [step("div"), step("sub")] }],
+];
 
 /** Largest error over the largest magnitude, at least 1; Infinity where one is NaN and the other not. */
 function distance(found: HostArray, expected: Float64Array): number {
@@ -227,6 +256,11 @@ function distance(found: HostArray, expected: Float64Array): number {
     size = Math.max(size, Math.abs(value));
   });
   return error / size;
+}
+
+function examplesOf(family: Family, dtype: DeviceDType): [Graph][] {
+  const own = regressions.filter(([f, d]) => f === family && d === dtype);
+  return own.map(([, , graph]) => [{ ...graph, values: [1, -2, 3, 0, 2, -1, -3] }]);
 }
 
 const available = await backends();
@@ -262,7 +296,7 @@ describe.each(available)("on %s", (name) => {
             expect(error, `result ${i} of ${results.length}, ${result}`).toBeLessThanOrEqual(allowed(dtype));
           }
         }),
-        { numRuns: name === "cpu" ? 300 : 30 },
+        { numRuns: name === "cpu" ? 300 : 30, examples: examplesOf(family, dtype) },
       );
     },
     120_000,

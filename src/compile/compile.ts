@@ -27,7 +27,7 @@ export interface CompileOptions {
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
-  const outputs = rewrite(roots, target).map(copied);
+  const outputs = rewrite(roots, target).map(ofItsOwn);
   const reasons = materialise(outputs, target);
 
   const values: Value[] = [];
@@ -67,7 +67,8 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   return program;
 }
 
-/** An input that is handed back gets a buffer of its own. */
-function copied(root: Node): Node {
-  return root.operation.kind === "input" ? makeNode({ kind: "reshape" }, [root], root.shape, root.dtype) : root;
+/** An input that is handed back, or a result that is asked for twice, gets a buffer of its own. */
+function ofItsOwn(root: Node, i: number, roots: readonly Node[]): Node {
+  const taken = root.operation.kind === "input" || roots.indexOf(root) < i;
+  return taken ? makeNode({ kind: "reshape" }, [root], root.shape, root.dtype) : root;
 }

@@ -64,7 +64,7 @@ export class Emitter {
   /** As `print`, but named: a value that is read before anything is stored. */
   name(e: Expr, at: Level): string {
     const text = this.#text(e, at);
-    return /^[A-Za-z_]\w*$/.test(text) ? text : this.#declare(e, at, text);
+    return /^[A-Za-z_]\w*$/.test(text) ? text : this.#declare(e, this.#level(e), text);
   }
 
   #text(e: Expr, at: Level): string {

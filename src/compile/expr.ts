@@ -1,5 +1,4 @@
 import type { DeviceDType } from "../base/dtype.ts";
-import { internal } from "../base/errors.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
 import type { ScalarRow } from "../graph/node.ts";
 import type { ValueId } from "./value.ts";
@@ -272,14 +271,14 @@ export class Expressions {
   }
 
   #sum(terms: Map<Expr, number>, constant: number): Expr {
-    joinDigits(terms, this);
+    const total = constant + joinDigits(terms, this);
     const list = [...terms]
       .filter(([, coefficient]) => coefficient !== 0)
       .map(([atom, coefficient]) => ({ coefficient, atom }));
-    if (list.length === 1 && list[0]!.coefficient === 1 && constant === 0) return list[0]!.atom;
+    if (list.length === 1 && list[0]!.coefficient === 1 && total === 0) return list[0]!.atom;
     list.sort((a, b) => a.atom.id - b.atom.id);
-    const key = `s${list.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join("+")}+${constant}`;
-    return this.#make(key, { kind: "sum", dtype: "int32", terms: list, constant });
+    const key = `s${list.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join("+")}+${total}`;
+    return this.#make(key, { kind: "sum", dtype: "int32", terms: list, constant: total });
   }
 
   #make(key: string, shape: WithoutId<Expr>): Expr {
@@ -295,9 +294,10 @@ const asPart = ({ coefficient, atom }: Term): [number, Expr] => [coefficient, at
 
 /**
  * Digits of one number that lie beside each other are one digit: 6 floor(x/6) + 3 (floor(x/3) mod 2) + x mod 3
- * is x.
+ * is x. Returns the constant that this adds.
  */
-function joinDigits(terms: Map<Expr, number>, expressions: Expressions): void {
+function joinDigits(terms: Map<Expr, number>, expressions: Expressions): number {
+  let added = 0;
   for (let joined = true; joined; ) {
     joined = false;
     for (const [upper, factor] of terms) {
@@ -311,7 +311,7 @@ function joinDigits(terms: Map<Expr, number>, expressions: Expressions): void {
         const whole = expressions.digit(arg, low, upper.high);
         const [inner, constant] =
           whole.kind === "sum" ? [whole.terms, whole.constant] : [[{ coefficient: 1, atom: whole }], 0];
-        if (constant !== 0) internal("joined digits have a constant");
+        added += small * constant;
         for (const { coefficient, atom } of inner)
           terms.set(atom, (terms.get(atom) ?? 0) + small * coefficient);
         joined = true;
@@ -320,6 +320,7 @@ function joinDigits(terms: Map<Expr, number>, expressions: Expressions): void {
       if (joined) break;
     }
   }
+  return added;
 }
 
 function gcd(a: number, b: number): number {

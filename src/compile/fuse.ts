@@ -152,15 +152,18 @@ function sizeOf(draft: Draft): number {
   return size;
 }
 
-function withoutUnread(entries: readonly Entry[], outputs: ReadonlySet<ValueId>): Entry[] {
+/** Drops stores that nobody reads, then kernels that store nothing, which may leave others unread. */
+function withoutUnread(entries: readonly Entry[], outputs: ReadonlySet<ValueId>): readonly Entry[] {
   const wanted = (value: ValueId, by: Entry) =>
     outputs.has(value) || entries.some((other) => other !== by && other.reads.has(value));
-  return entries.map((entry) => {
+  const trimmed = entries.map((entry) => {
     const stores = new Map([...entry.draft.stores].filter(([value]) => wanted(value, entry)));
     if (stores.size === entry.draft.stores.size) return entry;
     const draft = { ...entry.draft, stores };
     return { draft, reads: readsOf(draft) };
   });
+  const left = trimmed.filter(({ draft }) => draft.stores.size > 0);
+  return left.length < entries.length ? withoutUnread(left, outputs) : trimmed;
 }
 
 /** Makers before readers; otherwise the given order. */

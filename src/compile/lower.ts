@@ -1,7 +1,7 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { strides } from "../base/shape.ts";
-import type { Node } from "../graph/node.ts";
+import { elements, type Node } from "../graph/node.ts";
 import type { Expr, Expressions } from "./expr.ts";
 import type { ValueId } from "./value.ts";
 
@@ -38,6 +38,8 @@ export class Lowering {
    * @param guard Where it is false the element is not used, and its loads are moved to element 0.
    */
   element(node: Node, index: Index, guard?: Expr): Expr {
+    // Nothing is stored of a node without elements, and no loop reads it.
+    if (elements(node) === 0) return this.#expressions.constant(0, deviceDType(node));
     const value = this.#stored(node);
     if (value !== undefined) return this.#load(value, node, index, guard);
     return this.compute(node, index, guard);
