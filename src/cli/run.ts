@@ -16,6 +16,10 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Prove the scaling theorem of LoRA by fine-tuning on real text",
     load: async () => (await import("./theorem.ts")).theorem,
   },
+  exponents: {
+    summary: "Measure how LoRA training grows with width and rank, beside theory",
+    load: async () => (await import("./exponents.ts")).exponents,
+  },
   oracle: {
     summary: "Compare this engine with stored reference values",
     load: async () => (await import("./oracle.ts")).oracle,

@@ -6,8 +6,8 @@ import { report } from "../experiments/theorem/report.ts";
 import type { Results } from "../experiments/theorem/results.ts";
 import { columns, headline } from "../experiments/theorem/summary.ts";
 import { init } from "../runtime/init.ts";
+import { interruptible } from "./interrupt.ts";
 import { OutputFolder } from "./output.ts";
-import { Progress } from "./progress.ts";
 import { loadDataset, readText } from "./texts.ts";
 import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
@@ -56,9 +56,6 @@ unusable input, 130 interrupted.
 
 const files = { results: "results.json", report: "report.html" };
 
-/** Thrown inside the training when the user interrupts it. */
-class Interrupted extends Error {}
-
 /** The command `theorem`; see its help. */
 export async function theorem(args: readonly string[]): Promise<number> {
   const given = parseOptions("theorem", args, options);
@@ -73,52 +70,28 @@ export async function theorem(args: readonly string[]): Promise<number> {
   const material = prepared(...(await texts(given.base, given.target)));
   const out = new OutputFolder(given.out ?? defaults.out, Object.values(files));
 
-  const progress = new Progress(process.stderr);
-  let interrupted = false;
-  const interrupt = () => {
-    interrupted = true;
-  };
-  process.once("SIGINT", interrupt);
-  try {
-    using device = await init(backend ? { backend } : {});
-    process.stderr.write(`Training on ${device.backend.name}: ${device.description}\n`);
-    const started = performance.now();
-    let turned = started;
-    const findings = await prove(material, {
-      seed,
-      steps,
-      onStep: async (done, total, what) => {
-        // Signals are delivered only between turns of the event loop.
-        if (performance.now() - turned > 50) {
-          await new Promise((resolve) => setImmediate(resolve));
-          turned = performance.now();
-        }
-        if (interrupted) throw new Interrupted();
-        progress.update(done, total, what);
-      },
-    });
-    const results: Results = {
-      format: 1,
-      lorantz: version(),
-      device: { backend: device.backend.name, description: device.description },
-      ...findings,
-      seconds: (performance.now() - started) / 1000,
-    };
-    progress.end();
-    const json = `${JSON.stringify(results, undefined, 2)}\n`;
-    process.stdout.write(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
-    const written = out.write({ [files.results]: json, [files.report]: report(results) });
-    process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
-    return results.laws.broken === 0 ? 0 : 1;
-  } catch (error) {
-    progress.end();
-    out.discard();
-    if (!(error instanceof Interrupted)) throw error;
-    process.stderr.write("Interrupted; nothing was written.\n");
-    return 130;
-  } finally {
-    process.removeListener("SIGINT", interrupt);
-  }
+  return interruptible(
+    async (onStep, progress) => {
+      using device = await init(backend ? { backend } : {});
+      process.stderr.write(`Training on ${device.backend.name}: ${device.description}\n`);
+      const started = performance.now();
+      const findings = await prove(material, { seed, steps, onStep });
+      const results: Results = {
+        format: 1,
+        lorantz: version(),
+        device: { backend: device.backend.name, description: device.description },
+        ...findings,
+        seconds: (performance.now() - started) / 1000,
+      };
+      progress.end();
+      const json = `${JSON.stringify(results, undefined, 2)}\n`;
+      const written = out.write({ [files.results]: json, [files.report]: report(results) });
+      process.stdout.write(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
+      process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
+      return results.laws.broken === 0 ? 0 : 1;
+    },
+    () => out.discard(),
+  );
 }
 
 async function texts(

@@ -1,6 +1,7 @@
+import { page } from "../page.ts";
 import type { Results, RunResult } from "./results.ts";
 import { columns, headline } from "./summary.ts";
-import { escapeXml, legendKey, linePlot, type Series, seriesColors } from "./svg.ts";
+import { escapeXml, legendKey, linePlot, type Series } from "./svg.ts";
 
 /**
  * The results as one HTML page that needs nothing else: no scripts, fonts or files from outside. Legible in
@@ -27,17 +28,9 @@ export function report(results: Results): string {
     ["Device", `${device.backend}: ${device.description}`],
     ["Time", `${Math.round(seconds)} s, Lorantz ${results.lorantz}`],
   ];
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Lorantz: the scaling theorem of LoRA, measured</title>
-<style>${style}</style>
-</head>
-<body>
-<main>
-<h1>The scaling theorem of LoRA, measured</h1>
+  return page(
+    "Lorantz: the scaling theorem of LoRA, measured",
+    `<h1>The scaling theorem of LoRA, measured</h1>
 <p class="verdict ${laws.broken === 0 ? "good" : "bad"}">${escapeXml(headline(results))}</p>
 <dl>
 ${facts.map(([name, value]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd>`).join("\n")}
@@ -55,11 +48,8 @@ ${htmlTable(results)}
 <ol>
 ${runs.map(({ name, about }) => `<li><b>${escapeXml(name)}.</b> ${escapeXml(about)}</li>`).join("\n")}
 </ol>
-</details>
-</main>
-</body>
-</html>
-`;
+</details>`,
+  );
 }
 
 const theorem = `<h2>The theorem in short</h2>
@@ -190,50 +180,3 @@ function list(numbers: readonly number[]): string {
 function group(count: number): string {
   return count.toLocaleString("en-US");
 }
-
-// The series colours are those of Okabe and Ito, made for all kinds of colour vision, darkened or lightened for
-// contrast with the page.
-const palette = {
-  light: ["#0072b2", "#d55e00", "#00795a", "#a8458a", "#8a6500", "#1f7fb5", "#333333", "#b3261e"],
-  dark: ["#56b4e9", "#ff9d4d", "#2fd0a0", "#e79ac6", "#f0e442", "#9ecbff", "#dddddd", "#ff8a80"],
-};
-
-const seriesOf = (colors: readonly string[]) =>
-  Array.from({ length: seriesColors }, (_, i) => `--series-${i}:${colors[i]}`).join(";");
-
-const style = `
-:root { color-scheme: light dark; --page:#ffffff; --text:#1b1f24; --soft:#57606a; --rule:#d0d7de; --band:#f6f8fa;
-  --good:#0b6b3a; --good-page:#e6f6ec; --bad:#a40e26; --bad-page:#ffebe9; ${seriesOf(palette.light)}; }
-@media (prefers-color-scheme: dark) { :root { --page:#0f1318; --text:#e6e9ed; --soft:#9aa4af; --rule:#323a44;
-  --band:#171d24; --good:#6fdd9b; --good-page:#0f2a1b; --bad:#ff9a9a; --bad-page:#3a1214; ${seriesOf(palette.dark)}; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.55 system-ui, sans-serif; }
-main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 1rem; letter-spacing: -0.01em; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 0.5rem; }
-p { margin: 0.5rem 0 1rem; max-width: 46rem; }
-.verdict { font-size: 1.1rem; font-weight: 600; padding: 0.75rem 1rem; border-radius: 0.4rem; max-width: none; }
-.good { color: var(--good); background: var(--good-page); }
-.bad { color: var(--bad); background: var(--bad-page); }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.25rem; margin: 1.25rem 0; }
-dt { color: var(--soft); } dd { margin: 0; }
-figure { margin: 0; } figcaption { color: var(--soft); max-width: 46rem; margin-bottom: 0.5rem; }
-figure > svg { width: 100%; height: auto; max-width: 54rem; display: block; }
-.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--soft); stroke-width: 1; }
-.tick, .label { fill: var(--soft); font: 12px system-ui, sans-serif; }
-.curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-.legend { list-style: none; margin: 0.5rem 0 0; padding: 0; display: grid; gap: 0.15rem 1.5rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); font-size: 0.9rem; }
-.legend li { display: flex; gap: 0.6rem; align-items: baseline; }
-.key { width: 28px; height: 8px; flex: none; }
-.scroll { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 0.35rem 0.5rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-.runs { font-size: 0.84rem; } .runs td:last-child { white-space: normal; min-width: 8rem; }
-thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
-.number { text-align: right; } .reference { background: var(--band); }
-.broken { background: var(--bad-page); color: var(--bad); }
-details { margin-top: 1.5rem; } summary { cursor: pointer; } li { margin: 0.25rem 0; }
-@media print { main { max-width: none; padding: 0; } h2, figcaption { break-after: avoid; } figure, tr { break-inside: avoid; } }
-@media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 0.5rem; } }
-`;

@@ -12,6 +12,10 @@ export interface PlotOptions {
   readonly series: readonly Series[];
   /** Default linear. A logarithmic axis leaves out values <= 0. */
   readonly scale?: "linear" | "log";
+  /** Default "step". */
+  readonly xLabel?: string;
+  /** Default linear from 0. A logarithmic axis, for positive steps, is marked at the steps of the first series. */
+  readonly xScale?: "linear" | "log";
 }
 
 /** Colours are the custom properties --series-0 to --series-7 of the page. */
@@ -27,7 +31,14 @@ const margin = { top: 12, right: 16, bottom: 44, left: 64 };
  * @example
  * linePlot({ title: "Loss", yLabel: "loss", series: [{ name: "run", steps: [0, 10, 20], ys: [3, 2, 1] }] });
  */
-export function linePlot({ title, yLabel, series, scale = "linear" }: PlotOptions): string {
+export function linePlot({
+  title,
+  yLabel,
+  series,
+  scale = "linear",
+  xLabel = "step",
+  xScale = "linear",
+}: PlotOptions): string {
   const shown = (y: number) => Number.isFinite(y) && (scale === "linear" || y > 0);
   const values = series.flatMap(({ ys }) => ys.filter(shown));
   const toAxis = scale === "log" ? Math.log10 : (y: number) => y;
@@ -36,7 +47,12 @@ export function linePlot({ title, yLabel, series, scale = "linear" }: PlotOption
   const end = Math.max(1, ...series.map(({ steps }) => steps.at(-1) ?? 0));
   const right = size.width - margin.right;
   const bottom = size.height - margin.bottom;
-  const px = (step: number) => margin.left + (step / end) * (right - margin.left);
+  const start = xScale === "log" ? Math.min(...series.map(({ steps }) => steps[0] ?? end)) : 0;
+  const along =
+    xScale === "log"
+      ? (step: number) => Math.log(step / start) / Math.log(end / start)
+      : (step: number) => step / end;
+  const px = (step: number) => margin.left + along(step) * (right - margin.left);
   const py = (y: number) => bottom - ((toAxis(y) - low) / (high - low)) * (bottom - margin.top);
 
   const grid = ticks.map((tick) => {
@@ -75,7 +91,7 @@ export function linePlot({ title, yLabel, series, scale = "linear" }: PlotOption
     `<line class="axis" x1="${margin.left}" x2="${right}" y1="${bottom}" y2="${bottom}"/>`,
     ...stepLabels,
     ...curves,
-    `<text class="label" x="${(margin.left + right) / 2}" y="${size.height - 6}" text-anchor="middle">step</text>`,
+    `<text class="label" x="${(margin.left + right) / 2}" y="${size.height - 6}" text-anchor="middle">${escapeXml(xLabel)}</text>`,
     `<text class="label" transform="translate(14 ${(margin.top + bottom) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(yLabel)}</text>`,
     "</svg>",
   ].join("\n");

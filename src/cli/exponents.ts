@@ -1,0 +1,73 @@
+import { table } from "../base/table.ts";
+import { report } from "../experiments/exponents/report.ts";
+import { measure } from "../experiments/exponents/run.ts";
+import { columns, headline } from "../experiments/exponents/summary.ts";
+import { tables } from "../experiments/exponents/tables.ts";
+import { init } from "../runtime/init.ts";
+import { interruptible } from "./interrupt.ts";
+import { OutputFolder } from "./output.ts";
+import { oneOf, optionsHelp, parseOptions, wholeNumber } from "./usage.ts";
+import { version } from "./version.ts";
+
+const defaults = { seeds: 40 };
+const names = tables.map(({ name }) => name);
+
+const options = {
+  only: { type: "string", value: "NAME", help: `One table: ${names.join(", ")}; default all` },
+  seeds: {
+    type: "string",
+    value: "N",
+    help: `Repetitions, 2 to 1000, fewer where models are trained; default ${defaults.seeds}`,
+  },
+  json: { type: "boolean", help: "Print the results as JSON on stdout instead of tables" },
+  out: { type: "string", value: "DIR", help: "Folder for exponents.json and exponents.html; default none" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz exponents [OPTIONS]
+
+Measures how LoRA training grows with the width of a layer and with the rank of its adapter, for Adam and SGD, for
+alpha/r and alpha/sqrt(r), and compares each exponent with the one that theory derives. Runs on the CPU, some minutes.
+
+Tables:
+${tables.map(({ name, title }) => `  ${name.padEnd(Math.max(...names.map((other) => other.length)))}  ${title}`).join("\n")}
+
+Options:
+${optionsHelp(options)}
+
+Exit codes: 0 no exponent differs from theory, 1 one does or the work broke off, 2 wrong usage, 130 interrupted.
+`;
+
+const files = { results: "exponents.json", report: "exponents.html" };
+
+/** The command `exponents`; see its help. */
+export async function exponents(args: readonly string[]): Promise<number> {
+  const given = parseOptions("exponents", args, options);
+  if (given.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const only = oneOf("only", given.only, names);
+  const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
+  const out = given.out === undefined ? undefined : new OutputFolder(given.out, Object.values(files));
+  const chosen = tables.filter(({ name }) => only === undefined || name === only);
+  return interruptible(
+    async (onProgress, progress) => {
+      using _device = await init({ backend: "cpu" });
+      const started = performance.now();
+      const measured = await measure(chosen, { seeds, onProgress });
+      progress.end();
+      const seconds = (performance.now() - started) / 1000;
+      const results = { format: 1, lorantz: version(), seeds, seconds, tables: measured } as const;
+      const json = `${JSON.stringify(results, undefined, 2)}\n`;
+      const written = out?.write({ [files.results]: json, [files.report]: report(results) });
+      const text = measured
+        .map((each) => `${each.title}\n${each.about}\n\n${table(columns(each))}\n`)
+        .join("\n");
+      process.stdout.write(given.json ? json : `${text}\n${headline(measured)}\n`);
+      if (written) process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(seconds)} s.\n`);
+      return measured.some(({ rows }) => rows.some(({ verdict }) => verdict === "differs")) ? 1 : 0;
+    },
+    () => out?.discard(),
+  );
+}
