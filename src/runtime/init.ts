@@ -1,10 +1,10 @@
 import type { Backend } from "../backend/backend.ts";
-import { CpuBackend } from "../backend/cpu/backend.ts";
+import { type CpuOptions, openCpu } from "../backend/cpu/backend.ts";
 import { openWebGpu } from "../backend/webgpu/backend.ts";
 import { DeviceError, ValueError } from "../base/errors.ts";
 import { Device } from "./device.ts";
 
-export interface InitOptions {
+export interface InitOptions extends CpuOptions {
   /** Force a backend; by default WebGPU if there is an adapter, else CPU. */
   readonly backend?: "cpu" | "webgpu";
   /** Bytes that live tensors may hold on the device. Default 4 GiB. */
@@ -21,17 +21,17 @@ let current: Device | undefined;
  * @example
  * using device = await init();
  */
-export async function init({ backend, maxBytes = 4 * 2 ** 30 }: InitOptions = {}): Promise<Device> {
+export async function init({ backend, maxBytes = 4 * 2 ** 30, ...cpu }: InitOptions = {}): Promise<Device> {
   if (backend !== undefined && backend !== "cpu" && backend !== "webgpu") {
     throw new ValueError(`init: backend is ${String(backend)}; it is "cpu", "webgpu" or left out.`);
   }
   if (!(maxBytes > 0)) throw new ValueError(`init: maxBytes is ${maxBytes}; it is a number of bytes > 0.`);
-  current = new Device(await open(backend), maxBytes);
+  current = new Device(await open(backend, cpu), maxBytes);
   return current;
 }
 
-async function open(backend: InitOptions["backend"]): Promise<Backend> {
-  if (backend === "cpu") return new CpuBackend();
+async function open(backend: InitOptions["backend"], cpu: CpuOptions): Promise<Backend> {
+  if (backend === "cpu") return openCpu(cpu);
   const found = await openWebGpu();
   if (!("reason" in found)) return found;
   if (backend === "webgpu") {
@@ -39,7 +39,7 @@ async function open(backend: InitOptions["backend"]): Promise<Backend> {
       `init: WebGPU was asked for and cannot be had: ${found.reason}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`,
     );
   }
-  return new CpuBackend();
+  return openCpu(cpu);
 }
 
 /** The device of the latest `init`. */

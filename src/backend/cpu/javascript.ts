@@ -1,0 +1,220 @@
+import { debug } from "../../base/debug.ts";
+import { coerce, type DeviceDType, type HostArray } from "../../base/dtype.ts";
+import { DeviceError, internal } from "../../base/errors.ts";
+import type { Kernel } from "../../compile/kernel.ts";
+import { writesOf } from "../../compile/kernel.ts";
+import { reads } from "../../compile/plan.ts";
+import { describeKernel } from "../../compile/print.ts";
+import type { Program } from "../../compile/program.ts";
+import type { Target } from "../../compile/target.ts";
+import { scalarOps } from "../../graph/scalar.ts";
+import * as special from "../../graph/special.ts";
+import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
+import { matmul, tile } from "./matmul.ts";
+import { printLoop, printMatmul, printScan, printScatter } from "./print.ts";
+
+/** Memory seen as each element type. */
+class CpuBuffer implements DeviceBuffer {
+  readonly bytes: number;
+  readonly views: Readonly<Record<DeviceDType, HostArray>>;
+
+  constructor(bytes: number) {
+    this.bytes = bytes;
+    const memory = allocate(Math.ceil(bytes / 8) * 8);
+    const uint32 = new Uint32Array(memory);
+    this.views = {
+      float32: new Float32Array(memory),
+      float64: new Float64Array(memory),
+      int32: new Int32Array(memory),
+      uint32,
+      bool: uint32,
+    };
+  }
+}
+
+function allocate(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch {
+    throw new DeviceError(
+      `cpu: no memory for a tensor of ${bytes} bytes. Dispose of large tensors, or use a smaller batch.`,
+    );
+  }
+}
+
+function cpuBuffer(buffer: DeviceBuffer): CpuBuffer {
+  return buffer instanceof CpuBuffer ? buffer : internal("a buffer of another backend");
+}
+
+type Run = (views: readonly HostArray[], scalars: readonly number[]) => void;
+
+/** Kernels as JavaScript functions, in this thread. */
+export class JavaScriptBackend implements Backend {
+  readonly name = "cpu";
+  readonly description = "JavaScript, one thread";
+  readonly target: Target = { name: "cpu", float64: true, maxBindings: 64, longReduction: Infinity };
+  readonly lost = new Promise<string>(() => {});
+
+  allocate(bytes: number): DeviceBuffer {
+    return new CpuBuffer(bytes);
+  }
+
+  free(_: DeviceBuffer): void {}
+
+  write(buffer: DeviceBuffer, data: HostArray): void {
+    const { views } = cpuBuffer(buffer);
+    if (data instanceof Float32Array) views.float32.set(data);
+    else if (data instanceof Float64Array) views.float64.set(data);
+    else views.int32.set(data);
+  }
+
+  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
+    const { views } = cpuBuffer(buffer);
+    if (into instanceof Float32Array) into.set(views.float32.subarray(0, into.length));
+    else if (into instanceof Float64Array) into.set(views.float64.subarray(0, into.length));
+    else if (into instanceof Int32Array) into.set(views.int32.subarray(0, into.length));
+    else into.set(views.uint32.subarray(0, into.length));
+  }
+
+  async load(program: Program): Promise<Executable> {
+    return new JavaScriptExecutable(program);
+  }
+
+  async finish(): Promise<void> {}
+
+  dispose(): void {}
+}
+
+class JavaScriptExecutable implements Executable {
+  readonly sources: readonly string[];
+  readonly bytes: number;
+  readonly #program: Program;
+  readonly #kernels: readonly { readonly run: Run; readonly values: readonly number[] }[];
+  readonly #slots: readonly CpuBuffer[];
+
+  constructor(program: Program) {
+    this.#program = program;
+    this.#slots = program.slots.map((bytes) => new CpuBuffer(bytes));
+    this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
+    const made = program.kernels.map(makeKernel);
+    this.#kernels = made;
+    this.sources = made.map(({ source }) => source);
+  }
+
+  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    for (const _ of this.#steps(inputs, outputs, scalars));
+  }
+
+  async profile(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Promise<KernelTimes> {
+    const ends = [performance.now()];
+    for (const _ of this.#steps(inputs, outputs, scalars)) ends.push(performance.now());
+    return { clock: "host", spans: ends.slice(1).map((end, i) => ({ start: ends[i]!, end })) };
+  }
+
+  /** Runs one kernel after the other and yields after each. */
+  *#steps(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Generator<void> {
+    const { places, values } = this.#program;
+    const rounded = this.#program.scalars.map(({ source, dtype }) => coerce(scalars[source]!, dtype));
+    for (const kernel of this.#kernels) {
+      const views = kernel.values.map((value) => {
+        const place = places[value]!;
+        const buffer =
+          place.kind === "slot"
+            ? this.#slots[place.index]!
+            : cpuBuffer((place.kind === "input" ? inputs : outputs)[place.index]!);
+        return buffer.views[values[value]!.dtype];
+      });
+      kernel.run(views, rounded);
+      yield;
+    }
+  }
+
+  dispose(): void {}
+}
+
+/** Evaluations of the rows in float64, by name. */
+export const rows: Record<string, (x: number, y: number, z: number) => number> = {};
+for (const [name, { row }] of scalarOps) rows[name] = (x, y, z) => row.evaluate(x, y, z, "float64");
+
+/** Generated functions by source: equal kernels are compiled once. */
+const functions = new Map<string, Run>();
+
+function makeKernel(kernel: Kernel): { run: Run; values: readonly number[]; source: string } {
+  const { source, values } = kernelSource(kernel);
+  let run = functions.get(source);
+  if (!run) {
+    debug("kernel", () => `\n${source}`);
+    const make = new Function("rows", "special", "matmul", `return (views, scalars) => {\n${source}\n};`);
+    run = make(rows, special, matmul) as Run; // the generated text has this signature
+    functions.set(source, run);
+  }
+  return { run, values, source };
+}
+
+/** A kernel as JavaScript, and the values it is given, in order. */
+export function kernelSource(kernel: Kernel): { readonly source: string; readonly values: readonly number[] } {
+  const values = [...new Set([...reads(kernel), ...writesOf(kernel)])];
+  // Values are named by their order in the kernel, so that equal kernels have equal sources.
+  const nameOf = (value: number) => `v${values.indexOf(value)}`;
+  const parameters = values.map(nameOf).join(", ");
+  const head = [`// ${describeKernel(kernel)}`, `const [${parameters}] = views;`];
+  let source: string;
+  switch (kernel.kind) {
+    case "loop":
+      source = indent([...head, ...printLoop(kernel, nameOf)]);
+      break;
+    case "scan":
+      source = indent([...head, ...printScan(kernel, nameOf)]);
+      break;
+    case "scatter":
+      source = indent([...head, ...printScatter(kernel, nameOf)]);
+      break;
+    case "matmul": {
+      const { packA, packB, epilogue } = printMatmul(kernel, tile, nameOf);
+      const shape = {
+        batch: kernel.batch.extent,
+        rows: kernel.row.extent,
+        columns: kernel.column.extent,
+        inner: kernel.inner.extent,
+      };
+      source = indent([
+        ...head,
+        "const packA = (into, offset, start, batch) => {",
+        ...packA,
+        "};",
+        "const packB = (into, offset, start, batch) => {",
+        ...packB,
+        "};",
+        "const epilogue = (panel, start, end, stride, batch) => {",
+        ...epilogue,
+        "};",
+        `matmul(${JSON.stringify(shape)}, packA, packB, epilogue);`,
+      ]);
+      break;
+    }
+    default:
+      return kernel satisfies never;
+  }
+  return { source, values };
+}
+
+/** Indents by braces. */
+function indent(lines: readonly string[]): string {
+  let depth = 0;
+  return lines
+    .map((line) => {
+      if (line.startsWith("}")) depth--;
+      const text = "  ".repeat(Math.max(depth, 0)) + line;
+      if (line.endsWith("{")) depth++;
+      return text;
+    })
+    .join("\n");
+}

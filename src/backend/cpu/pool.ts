@@ -1,0 +1,158 @@
+import { internal } from "../../base/errors.ts";
+import { closed, control, controlBytes, workerSource } from "./pool-worker.ts";
+
+/** A part of a kernel to be run, as numbers that workers can read from the control block. */
+export interface Job {
+  /** Tells modules apart. */
+  readonly module: number;
+  /** Where the module's bytes lie in the memory, for workers that have not compiled it yet. */
+  readonly bytes: number;
+  readonly length: number;
+  readonly phase: number;
+  readonly args: number;
+  readonly scratch: number;
+  readonly units: number;
+  /** Units taken at a time. */
+  readonly grain: number;
+}
+
+/** A function of a kernel in this thread. */
+export type Run = (begin: number, end: number, args: number, scratch: number, own: number) => void;
+
+interface Handle {
+  terminate(): void;
+}
+
+type Builtin = (name: string) => unknown;
+
+const builtin = (globalThis as { process?: { getBuiltinModule?: Builtin } }).process?.getBuiltinModule;
+
+/** How many threads are worth having: the processors, at most 8. */
+export function defaultThreads(): number {
+  const os = builtin?.("node:os") as typeof import("node:os") | undefined;
+  const cores = os?.availableParallelism?.() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+  return Math.max(1, Math.min(cores, 8));
+}
+
+/**
+ * Workers over one shared memory. The calling thread opens a job and takes units from it like the others; when
+ * none are left it closes the gate and waits for those who had joined. Workers that are late, or still starting,
+ * are not waited for. They never keep a process alive.
+ */
+export class Pool {
+  readonly #memory: WebAssembly.Memory;
+  readonly #words: Int32Array<ArrayBufferLike>;
+  /** Scratch memory of each worker. */
+  readonly #own: readonly number[];
+  readonly #workers: Handle[] = [];
+  #started: Promise<void> | undefined;
+
+  /** @param own Addresses of the workers' scratch memory: as many workers. */
+  constructor(memory: WebAssembly.Memory, own: readonly number[]) {
+    this.#memory = memory;
+    this.#own = own;
+    this.#words = new Int32Array(memory.buffer, 0, controlBytes / 4);
+    this.#words[control.gate] = closed;
+  }
+
+  /** Threads that run kernels, the calling one included. */
+  get threads(): number {
+    return this.#own.length + 1;
+  }
+
+  /** Starts the workers, once. Resolves when they are there, or are not to be had. */
+  start(): Promise<void> {
+    this.#started ??= Promise.all(
+      this.#own.map(async (own) => {
+        const worker = await spawn({ memory: this.#memory, own });
+        if (worker) this.#workers.push(worker);
+      }),
+    ).then(() => {});
+    return this.#started;
+  }
+
+  /** Runs all units of a job; returns when they are done. */
+  run(job: Job, run: Run, own: number): void {
+    const words = this.#words;
+    const { units, grain, args, scratch } = job;
+    if (this.#workers.length === 0) {
+      run(0, units, args, scratch, own);
+      return;
+    }
+    words[control.module] = job.module;
+    words[control.bytes] = job.bytes;
+    words[control.length] = job.length;
+    words[control.phase] = job.phase;
+    words[control.args] = args;
+    words[control.scratch] = scratch;
+    words[control.units] = units;
+    words[control.grain] = grain;
+    Atomics.store(words, control.next, 0);
+    Atomics.add(words, control.gate, -closed);
+    Atomics.add(words, control.generation, 1);
+    Atomics.notify(words, control.generation);
+    try {
+      for (;;) {
+        const unit = Atomics.add(words, control.next, grain);
+        if (unit >= units) break;
+        run(unit, Math.min(unit + grain, units), args, scratch, own);
+      }
+    } finally {
+      Atomics.add(words, control.gate, closed);
+      this.#join();
+    }
+    if (Atomics.load(words, control.failed)) internal("a worker of the CPU backend failed");
+  }
+
+  /** Waits until no worker is at the job. */
+  #join(): void {
+    const words = this.#words;
+    for (let spins = 0; ; spins++) {
+      const gate = Atomics.load(words, control.gate);
+      if (gate === closed) return;
+      // Pages may not block their main thread: there it is spinning to the end.
+      if (spins > 100_000 && builtin) Atomics.wait(words, control.gate, gate, 1);
+    }
+  }
+
+  dispose(): void {
+    Atomics.store(this.#words, control.stop, 1);
+    Atomics.add(this.#words, control.generation, 1);
+    Atomics.notify(this.#words, control.generation);
+    for (const worker of this.#workers.splice(0)) worker.terminate();
+  }
+}
+
+interface Start {
+  readonly memory: WebAssembly.Memory;
+  readonly own: number;
+}
+
+/** A running worker, or undefined where there are none. */
+function spawn(start: Start): Promise<Handle | undefined> {
+  const threads = builtin?.("node:worker_threads") as typeof import("node:worker_threads") | undefined;
+  return new Promise((resolve) => {
+    try {
+      if (threads) {
+        const worker = new threads.Worker(workerSource, { eval: true, execArgv: [], workerData: start });
+        worker.once("error", () => resolve(undefined));
+        // Kept referenced until it answers: a process that waits for nothing else would end here.
+        worker.once("message", () => {
+          worker.unref();
+          resolve({ terminate: () => void worker.terminate() });
+        });
+        return;
+      }
+      const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
+      const worker = new Worker(url);
+      worker.onerror = () => resolve(undefined);
+      worker.onmessage = () => {
+        URL.revokeObjectURL(url);
+        resolve({ terminate: () => worker.terminate() });
+      };
+      worker.postMessage(start);
+    } catch {
+      resolve(undefined); // a policy forbids workers: one thread then
+    }
+  });
+}

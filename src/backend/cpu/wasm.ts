@@ -1,0 +1,293 @@
+import { coerce, type DeviceDType, type HostArray } from "../../base/dtype.ts";
+import { internal } from "../../base/errors.ts";
+import type { Kernel } from "../../compile/kernel.ts";
+import type { Program } from "../../compile/program.ts";
+import type { Target } from "../../compile/target.ts";
+import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
+import { kernelSource, rows } from "./javascript.ts";
+import { Memory } from "./memory.ts";
+import { defaultThreads, Pool, type Run } from "./pool.ts";
+import { controlBytes } from "./pool-worker.ts";
+import { Arguments } from "./wasm/arguments.ts";
+import { Module } from "./wasm/assemble.ts";
+import { emitKernel, type WasmKernel } from "./wasm/kernel.ts";
+import { threadScratch } from "./wasm/matmul.ts";
+
+/** Does the platform have vector instructions, and fused multiply-add? */
+export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" = "f32x4.add"): boolean {
+  if (typeof WebAssembly === "undefined") return false;
+  const module = new Module();
+  module.define("probe", ["v128"], (code, x) => {
+    code.get(x).get(x);
+    if (instruction === "f32x4.relaxed_madd") code.get(x);
+    code.op(instruction, "drop");
+  });
+  return WebAssembly.validate(module.encode({ shared: false, maximum: 1 }));
+}
+
+/** Below this time, in nanoseconds, a kernel is done before a worker would have joined. */
+const worthSharing = 20_000;
+/** Work that a thread takes at a time. */
+const turn = 5_000;
+
+/** A part of the memory. */
+class WasmBuffer implements DeviceBuffer {
+  readonly bytes: number;
+  readonly at: number;
+
+  constructor(at: number, bytes: number) {
+    this.at = at;
+    this.bytes = bytes;
+  }
+}
+
+function wasmBuffer(buffer: DeviceBuffer): WasmBuffer {
+  return buffer instanceof WasmBuffer ? buffer : internal("a buffer of another backend");
+}
+
+/** A compiled kernel, shared by the programs that have it. */
+interface Loaded {
+  readonly key: string;
+  readonly id: number;
+  readonly kernel: WasmKernel;
+  readonly functions: readonly Run[];
+  /** Where the module's bytes lie for the workers; undefined while none needed them. */
+  bytes: number | undefined;
+  users: number;
+}
+
+export interface WasmBackendOptions {
+  readonly threads?: number | undefined;
+  /** Fused multiply-add; by default where the platform has it. */
+  readonly relaxed?: boolean | undefined;
+}
+
+/** Kernels as WebAssembly with vectors of 128 bits, over one memory, run by a pool of threads. */
+export class WasmBackend implements Backend {
+  readonly name = "cpu";
+  readonly description: string;
+  readonly target: Target = { name: "cpu", float64: true, maxBindings: 64, longReduction: Infinity };
+  readonly lost = new Promise<string>(() => {});
+  readonly memory: Memory;
+  readonly #pool: Pool | undefined;
+  readonly #relaxed: boolean;
+  /** Scratch memory of this thread. */
+  readonly #own: number;
+  readonly #loaded = new Map<string, Promise<Loaded>>();
+  #scratch: WasmBuffer | undefined;
+  #ids = 0;
+
+  constructor({ threads = defaultThreads(), relaxed }: WasmBackendOptions = {}) {
+    this.memory = new Memory(controlBytes + 4096);
+    this.#relaxed = relaxed ?? supportsVectors("f32x4.relaxed_madd");
+    const scratch = Array.from({ length: this.memory.shared ? threads : 1 }, () => this.memory.allocate(threadScratch));
+    this.#own = scratch[0]!;
+    if (scratch.length > 1) this.#pool = new Pool(this.memory.memory, scratch.slice(1));
+    const count = scratch.length === 1 ? "one thread" : `${scratch.length} threads`;
+    this.description = `WebAssembly SIMD, ${count}${this.#relaxed ? ", relaxed fma" : ""}`;
+  }
+
+  allocate(bytes: number): DeviceBuffer {
+    return new WasmBuffer(this.memory.allocate(bytes), bytes);
+  }
+
+  free(buffer: DeviceBuffer): void {
+    this.memory.free(wasmBuffer(buffer).at);
+  }
+
+  write(buffer: DeviceBuffer, data: HostArray): void {
+    const { at } = wasmBuffer(buffer);
+    const { float32, float64, int32, uint32 } = this.memory.views;
+    if (data instanceof Float64Array) float64.set(data, at / 8);
+    else if (data instanceof Float32Array) float32.set(data, at / 4);
+    else if (data instanceof Int32Array) int32.set(data, at / 4);
+    else uint32.set(data, at / 4);
+  }
+
+  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
+    const { at } = wasmBuffer(buffer);
+    const { float32, float64, int32, uint32 } = this.memory.views;
+    const source =
+      into instanceof Float64Array ? float64 : into instanceof Float32Array ? float32 : into instanceof Int32Array ? int32 : uint32;
+    const first = at / into.BYTES_PER_ELEMENT;
+    into.set(source.subarray(first, first + into.length));
+  }
+
+  async load(program: Program): Promise<Executable> {
+    const kernels = await Promise.all(program.kernels.map((kernel) => this.#load(kernel)));
+    const heavy = kernels.some(({ kernel }) => kernel.phases.some((p) => p.units > 1 && p.units * p.cost > worthSharing));
+    if (heavy) await this.#pool?.start();
+    return new WasmExecutable(this, program, kernels);
+  }
+
+  async finish(): Promise<void> {}
+
+  dispose(): void {
+    this.#pool?.dispose();
+    this.#loaded.clear();
+  }
+
+  /** Runs one kernel whose arguments lie at `args`. */
+  run(loaded: Loaded, args: number): void {
+    const { kernel, functions } = loaded;
+    const scratch = kernel.scratch > 0 ? this.#scratchOf(kernel.scratch) : 0;
+    for (let i = 0; i < kernel.phases.length; i++) {
+      const { units, cost } = kernel.phases[i]!;
+      if (!this.#pool || units === 1 || units * cost < worthSharing || kernel.imports.length > 0) {
+        functions[i]!(0, units, args, scratch, this.#own);
+        continue;
+      }
+      loaded.bytes ??= this.#place(kernel.bytes);
+      const fair = Math.ceil(units / (4 * this.#pool.threads));
+      const grain = Math.max(1, Math.min(fair, Math.ceil(turn / cost)));
+      const { id: module, bytes } = loaded;
+      const job = { module, bytes, length: kernel.bytes.length, phase: i, args, scratch, units, grain };
+      this.#pool.run(job, functions[i]!, this.#own);
+    }
+  }
+
+  /** Programs give their kernels back; the last one takes them out of the cache. */
+  release(loaded: Loaded): void {
+    if (--loaded.users > 0) return;
+    this.#loaded.delete(loaded.key);
+    if (loaded.bytes !== undefined) this.memory.free(loaded.bytes);
+    loaded.bytes = undefined;
+  }
+
+  #place(bytes: Uint8Array): number {
+    const at = this.memory.allocate(bytes.length);
+    this.memory.views.uint8.set(bytes, at);
+    return at;
+  }
+
+  /** Scratch memory that threads share, kept at the largest size that was wanted. */
+  #scratchOf(bytes: number): number {
+    if (!this.#scratch || this.#scratch.bytes < bytes) {
+      if (this.#scratch) this.memory.free(this.#scratch.at);
+      this.#scratch = undefined;
+      this.#scratch = new WasmBuffer(this.memory.allocate(bytes), bytes);
+    }
+    return this.#scratch.at;
+  }
+
+  async #load(kernel: Kernel): Promise<Loaded> {
+    const { maximum, shared } = this.memory;
+    const emitted = emitKernel(kernel, { maximum, shared, relaxed: this.#relaxed });
+    // Equal kernels have equal bytes: values are numbered by their order in the kernel.
+    let key = "";
+    for (let i = 0; i < emitted.bytes.length; i += 4096)
+      key += String.fromCharCode(...emitted.bytes.subarray(i, i + 4096));
+    let loaded = this.#loaded.get(key);
+    if (!loaded) {
+      loaded = this.#compile(key, emitted);
+      this.#loaded.set(key, loaded);
+    }
+    const result = await loaded;
+    result.users++;
+    return result;
+  }
+
+  async #compile(key: string, kernel: WasmKernel): Promise<Loaded> {
+    const module = await WebAssembly.compile(kernel.bytes);
+    const instance = await WebAssembly.instantiate(module, { env: { memory: this.memory.memory }, rows });
+    const functions = Object.values(instance.exports) as Run[]; // all exports are functions of this kind
+    return { key, id: this.#ids++, kernel, functions, bytes: undefined, users: 0 };
+  }
+}
+
+/** Where an argument of a kernel comes from: the address of a value. */
+type Source = readonly ["slot" | "input" | "output", number];
+
+class WasmExecutable implements Executable {
+  readonly bytes: number;
+  readonly #backend: WasmBackend;
+  readonly #program: Program;
+  readonly #kernels: readonly { readonly loaded: Loaded; readonly sources: readonly Source[]; readonly args: number; readonly scalars: readonly number[] }[];
+  readonly #slots: readonly number[];
+  readonly #block: number;
+  #disposed = false;
+
+  constructor(backend: WasmBackend, program: Program, loaded: readonly Loaded[]) {
+    this.#backend = backend;
+    this.#program = program;
+    const { memory } = backend;
+    this.#slots = program.slots.map((bytes) => memory.allocate(bytes));
+    this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
+    let size = 0;
+    const offsets = loaded.map(({ kernel }) => {
+      const at = size;
+      size += Math.ceil(kernel.given.bytes / 8) * 8;
+      return at;
+    });
+    this.#block = memory.allocate(size);
+    this.#kernels = loaded.map((entry, i) => {
+      const given = new Arguments(program.kernels[i]!);
+      return {
+        loaded: entry,
+        args: this.#block + offsets[i]!,
+        scalars: given.scalars,
+        sources: given.values.map((value): Source => {
+          const place = program.places[value]!;
+          return [place.kind, place.index];
+        }),
+      };
+    });
+  }
+
+  get sources(): readonly string[] {
+    return this.#program.kernels.map((kernel, i) => {
+      const [head, ...rest] = kernelSource(kernel).source.split("\n");
+      return [head, `// WebAssembly: ${this.#kernels[i]!.loaded.kernel.note}. As JavaScript:`, ...rest].join("\n");
+    });
+  }
+
+  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    this.#place(inputs, outputs, scalars);
+    for (const { loaded, args } of this.#kernels) this.#backend.run(loaded, args);
+  }
+
+  async profile(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): Promise<KernelTimes> {
+    this.#place(inputs, outputs, scalars);
+    const spans = this.#kernels.map(({ loaded, args }) => {
+      const start = performance.now();
+      this.#backend.run(loaded, args);
+      return { start, end: performance.now() };
+    });
+    return { clock: "host", spans };
+  }
+
+  /** Writes the arguments of all kernels. */
+  #place(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    const { views } = this.#backend.memory;
+    const address = ([kind, index]: Source) =>
+      kind === "slot" ? this.#slots[index]! : wasmBuffer((kind === "input" ? inputs : outputs)[index]!).at;
+    for (const { loaded, sources, args, scalars: wanted } of this.#kernels) {
+      const first = args / 4;
+      for (let i = 0; i < sources.length; i++) views.uint32[first + i] = address(sources[i]!);
+      const at = args + loaded.kernel.given.scalarsAt;
+      for (let i = 0; i < wanted.length; i++) {
+        const { source, dtype } = this.#program.scalars[wanted[i]!]!;
+        store(views, at + 8 * i, coerce(scalars[source]!, dtype), dtype);
+      }
+    }
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    const { memory } = this.#backend;
+    for (const slot of this.#slots) memory.free(slot);
+    memory.free(this.#block);
+    for (const { loaded } of this.#kernels) this.#backend.release(loaded);
+  }
+}
+
+function store(views: Memory["views"], at: number, value: number, dtype: DeviceDType): void {
+  if (dtype === "float64") views.float64[at / 8] = value;
+  else if (dtype === "float32") views.float32[at / 4] = value;
+  else views.int32[at / 4] = value;
+}

@@ -1,0 +1,487 @@
+import type { DeviceDType } from "../../../base/dtype.ts";
+import { type Expr, walk } from "../../../compile/expr.ts";
+import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
+import { identity } from "../print.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Code, Local, Module } from "./assemble.ts";
+import { hasVector, valueType } from "./operations.ts";
+import { narrow } from "./polynomials.ts";
+import { Values } from "./values.ts";
+
+/** A part of a kernel that threads share: a function of a range of units, any split of which gives the same. */
+export interface Phase {
+  readonly name: string;
+  readonly units: number;
+  /** Rough time of a unit in nanoseconds. */
+  readonly cost: number;
+}
+
+export interface Loop {
+  readonly grid: readonly Axis[];
+  readonly inner: readonly Axis[];
+  readonly accumulators: readonly Accumulator[];
+  readonly stores: readonly Store[];
+}
+
+const none: Axis = { name: "", extent: 1 };
+
+/** Which loop the four lanes of a vector run along. */
+type Along = "grid" | "inner" | "nothing";
+
+/**
+ * A loop kernel. The grid is cut into units: one place on all axes but the last, and a block of that. Lanes run
+ * along the last axis of the grid (each lane its own element) or along the last reduced axis (lanes are partial
+ * sums, joined at the end in a fixed order), whichever loads more by whole vectors.
+ */
+export function defineLoop(module: Module, name: string, loop: Loop, given: Arguments): Phase & { along: Along } {
+  const { grid, inner, accumulators, stores } = loop;
+  const outer = grid.slice(0, -1);
+  const last = grid[grid.length - 1] ?? none;
+  const innermost = inner[inner.length - 1] ?? none;
+  const roots = [
+    ...accumulators.map(({ expr }) => expr),
+    ...stores.flatMap(({ index, expr }) => [index, expr]),
+  ];
+  const along = chooseLanes(loop, last, innermost, roots);
+  const over = inner.reduce((product, { extent }) => product * extent, 1);
+  // Blocks are whole vectors, and enough work to be worth a turn.
+  const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
+  const block = last.extent <= 2 * most ? last.extent : most;
+  const blocks = Math.ceil(last.extent / block);
+  const units = outer.reduce((product, { extent }) => product * extent, blocks);
+
+  module.define(name, ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args) => {
+    const axis = along === "grid" ? last : along === "inner" ? innermost : undefined;
+    const bottom = 2 + inner.length;
+    const afterwards = accumulators.length > 0 ? bottom + 1 : undefined;
+    const start = code.piece();
+    const values = new Values(code, {
+      module,
+      roots,
+      levels: new Map([
+        ...outer.map(({ name: n }): [string, number] => [n, 1]),
+        [last.name, 2],
+        ...inner.map(({ name: n }, depth): [string, number] => [n, 3 + depth]),
+      ]),
+      ...(afterwards === undefined ? {} : { afterwards }),
+      vector: axis && { name: axis.name, extent: axis.extent, exact: axis.extent % 4 === 0 },
+      ...given.access(start, args),
+    });
+    const writer = new LoopWriter(code, values, loop, last, along);
+    const unit = code.local("i32");
+    const at = { block: code.local("i32"), stop: code.local("i32") };
+    const v = values.variable(last.name);
+    const body = writer.element(v, at.stop);
+
+    code.append(start);
+    const counters = [...outer.map((o) => ({ local: values.variable(o.name), extent: o.extent })), { local: at.block, extent: blocks }];
+    decode(code, begin, counters);
+    code.append(values.piece(0));
+    code.get(begin).set(unit);
+    code.loop((again) => {
+      code.append(values.piece(1));
+      code.get(at.block).i32(block).op("i32.mul").set(v);
+      if (blocks === 1) code.i32(last.extent).set(at.stop);
+      else {
+        const stop = at.stop;
+        code.get(v).i32(block).op("i32.add").set(stop);
+        code.get(stop).i32(last.extent).op("i32.gt_u").when(() => code.i32(last.extent).set(stop));
+      }
+      code.loop((more) => {
+        code.append(body);
+        code.get(v).i32(writer.step).op("i32.add").tee(v).get(at.stop).op("i32.lt_u");
+        more("if");
+      });
+      advance(code, counters);
+      code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
+      again("if");
+    });
+  });
+  const size = countNodes(roots);
+  const elements = (last.extent / blocks) * over;
+  return { name, units, cost: elements * size * (along === "nothing" ? 0.6 : 0.2) + 5, along };
+}
+
+/** Splits a unit number into counters, the last of which runs fastest. */
+export function decode(code: Code, unit: Local, counters: readonly { readonly local: Local; readonly extent: number }[]): void {
+  let factor = 1;
+  for (const { local, extent } of [...counters].reverse()) {
+    code.get(unit);
+    if (factor > 1) code.i32(factor).op("i32.div_u");
+    code.i32(extent).op("i32.rem_u").set(local);
+    factor *= extent;
+  }
+}
+
+/** The next unit, without division. */
+function advance(code: Code, counters: readonly { readonly local: Local; readonly extent: number }[]): void {
+  const step = (at: number) => {
+    const { local, extent } = counters[at]!;
+    code.get(local).i32(1).op("i32.add").tee(local);
+    if (at === 0) {
+      code.op("drop");
+      return;
+    }
+    code.i32(extent).op("i32.ge_u").when(() => {
+      code.i32(0).set(local);
+      step(at - 1);
+    });
+  };
+  step(counters.length - 1);
+}
+
+export function countNodes(roots: readonly Expr[]): number {
+  let count = 0;
+  walk(roots, (e) => {
+    count += e.kind === "apply" ? (e.row.cost ?? 1) : 1;
+  });
+  return count;
+}
+
+/** Can all of it be computed in lanes of 32 bits along `axis`? */
+export function fitsLanes(roots: readonly Expr[]): boolean {
+  let fits = true;
+  walk(roots, (e) => {
+    if (e.dtype === "float64") fits = false;
+    if (e.kind === "apply" && !hasVector(e.row, e.args[e.args.length - 1]!.dtype)) fits = false;
+  });
+  return fits;
+}
+
+function chooseLanes({ accumulators, stores }: Loop, last: Axis, innermost: Axis, roots: readonly Expr[]): Along {
+  if (!fitsLanes(roots)) return "nothing";
+  const contiguous = stores.every(({ index }) => last.extent === 1 || strideIn(index, last.name) === 1);
+  if (accumulators.length === 0) return contiguous && last.extent > 1 ? "grid" : "nothing";
+  const cost = (axis: Axis): number => {
+    let sum = 0;
+    walk(accumulators.map(({ expr }) => expr), (e) => {
+      if (e.kind === "apply") sum += e.row.cost ?? 1;
+      if (e.kind !== "load") return;
+      const stride = strideIn(e.index, axis.name);
+      sum += stride === 1 || stride === 0 ? 1 : stride === undefined ? 10 : 6;
+    });
+    return sum * ((Math.ceil(axis.extent / 4) * 4) / axis.extent);
+  };
+  const options: [Along, number][] = [];
+  if (contiguous && last.extent > 1) options.push(["grid", cost(last)]);
+  if (innermost.extent > 1) options.push(["inner", cost(innermost) + 8 / innermost.extent]);
+  options.sort((a, b) => a[1] - b[1]);
+  return options[0]?.[0] ?? "nothing";
+}
+
+/** How an index moves with a variable, or undefined where that is not a constant. */
+export function strideIn(index: Expr, name: string): number | undefined {
+  const depends = (e: Expr): boolean => {
+    let found = false;
+    walk([e], (part) => {
+      if (part.kind === "variable" && part.name === name) found = true;
+    });
+    return found;
+  };
+  if (index.kind === "variable") return index.name === name ? 1 : 0;
+  if (index.kind !== "sum") return depends(index) ? undefined : 0;
+  let stride = 0;
+  for (const { coefficient, atom } of index.terms) {
+    if (!depends(atom)) continue;
+    if (atom.kind !== "variable") return undefined;
+    stride += coefficient;
+  }
+  return stride;
+}
+
+/** A running sum, product or extreme: one or two registers. */
+interface Running {
+  readonly registers: readonly Local[];
+}
+
+class LoopWriter {
+  /** How far the last axis of the grid moves at a time. */
+  readonly step: number;
+  readonly #code: Code;
+  readonly #values: Values;
+  readonly #loop: Loop;
+  readonly #last: Axis;
+  readonly #along: Along;
+  /** Vectors side by side: along the grid they read whole cache lines, along a reduction they hide latency. */
+  readonly #vectors: number;
+
+  constructor(code: Code, values: Values, loop: Loop, last: Axis, along: Along) {
+    this.#code = code;
+    this.#values = values;
+    this.#loop = loop;
+    this.#last = last;
+    this.#along = along;
+    const reduced = loop.accumulators.length;
+    const innermost = loop.inner[loop.inner.length - 1] ?? none;
+    if (along === "grid") this.#vectors = reduced === 1 && last.extent % 16 === 0 ? 4 : reduced > 0 && last.extent % 8 === 0 ? 2 : 1;
+    else this.#vectors = along === "inner" && innermost.extent >= 16 && reduced <= 2 ? 2 : 1;
+    this.step = along === "grid" ? 4 * this.#vectors : 1;
+  }
+
+  /** All that is done at one place of the last axis of the grid: code of level 2 and of everything inside. */
+  element(v: Local, stop: Local): Code {
+    const { accumulators, inner } = this.#loop;
+    const code = this.#code.piece();
+    if (accumulators.length === 0) {
+      const stores = this.#stores(2, v, stop);
+      code.append(this.#values.piece(2));
+      code.append(stores);
+      return code;
+    }
+    const vectors = this.#along === "grid" ? this.#vectors : 1;
+    // All sums run in one nest of loops; then each vector gets its stores.
+    const running = Array.from({ length: this.#vectors }, () => accumulators.map((a) => this.#begin(code, a)));
+    const bottom = 2 + inner.length;
+    const nest = inner.some(({ extent }) => extent === 0) ? code.piece() : this.#nest(running, bottom);
+    const endings: Code[] = [];
+    for (let i = 0; i < vectors; i++) {
+      const after = this.#values.restart(bottom + 1, 4 * i);
+      accumulators.forEach((a, j) => {
+        const parts = this.#along === "grid" ? [running[i]![j]!] : running.map((r) => r[j]!);
+        this.#values.setAccumulator(j, this.#finish(code, a, parts));
+      });
+      // Its variables may go into `after` as well: it is complete when the stores are.
+      const stores = this.#stores(bottom + 1, v, stop);
+      endings.push(after, stores);
+    }
+    code.append(this.#values.piece(2));
+    for (const part of [nest, ...endings]) code.append(part);
+    return code;
+  }
+
+  #nest(running: readonly (readonly Running[])[], bottom: number): Code {
+    const { inner, accumulators } = this.#loop;
+    const values = this.#values;
+    const innermost = inner[inner.length - 1] ?? none;
+    const updates = (offsets: readonly number[], lanes: number): Code => {
+      const piece = this.#code.piece();
+      offsets.forEach((offset, i) => {
+        const body = values.restart(bottom, offset);
+        accumulators.forEach((a, j) => {
+          this.#update(body, a, running[i]![j]!, bottom, lanes);
+        });
+        piece.append(body);
+      });
+      return piece;
+    };
+    const offsets = Array.from({ length: this.#vectors }, (_, i) => 4 * i);
+    const code = this.#code.piece();
+    const k = values.variable(innermost.name);
+    if (this.#along !== "inner") {
+      const body = updates(offsets, 4);
+      if (inner.length === 0) code.append(body);
+      else code.i32(0).set(k).repeat(k, innermost.extent, 1, () => code.append(body));
+    } else {
+      const step = 4 * this.#vectors;
+      const whole = innermost.extent - (innermost.extent % step);
+      if (whole > 0) {
+        const body = updates(offsets, 4);
+        code.i32(0).set(k).repeat(k, whole, step, () => code.append(body));
+      }
+      // The rest, vector by vector, the last one with lanes left out.
+      for (let from = whole; from < innermost.extent; from += 4) {
+        const body = updates([0], Math.min(4, innermost.extent - from));
+        code.i32(from).set(k).append(body);
+      }
+    }
+    // The other reduced axes around it.
+    let nest = code;
+    for (let depth = inner.length - 1; depth > 0; depth--) {
+      const wrapped = this.#code.piece();
+      const variable = values.variable(inner[depth - 1]!.name);
+      const body = nest;
+      wrapped.i32(0).set(variable).repeat(variable, inner[depth - 1]!.extent, 1, () => {
+        wrapped.append(values.piece(2 + depth));
+        wrapped.append(body);
+      });
+      nest = wrapped;
+    }
+    return nest;
+  }
+
+  /** Sums and products of float32 are kept in float64: two registers of two lanes. */
+  #begin(code: Code, a: Accumulator): Running {
+    const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
+    const start = identity(a);
+    if (this.#along === "nothing") {
+      const type = wide ? "f64" : valueType(a.dtype);
+      const local = code.local(type);
+      if (type === "f64") code.f64(start);
+      else if (type === "f32") code.f32(start);
+      else code.i32(start);
+      code.set(local);
+      return { registers: [local] };
+    }
+    const registers = Array.from({ length: wide ? 2 : 1 }, () => code.local("v128"));
+    for (const register of registers) {
+      code.v128(
+        wide
+          ? Float64Array.of(start, start)
+          : a.dtype === "float32"
+            ? Float32Array.of(start, start, start, start)
+            : Int32Array.of(start, start, start, start),
+      );
+      code.set(register);
+    }
+    return { registers };
+  }
+
+  #update(code: Code, a: Accumulator, { registers }: Running, at: number, lanes: number): void {
+    const values = this.#values;
+    const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
+    if (this.#along === "nothing") {
+      const [register] = registers as [Local];
+      if (a.dtype === "float32" || a.dtype === "float64" || a.name === "sum" || a.name === "prod") {
+        code.get(register);
+        values.scalar(a.expr, code, at);
+        if (wide) code.op("f64.promote_f32");
+        const names = { sum: "add", prod: "mul", max: "max", min: "min" } as const;
+        code.op(`${register.type}.${names[a.name]}`).set(register);
+      } else {
+        const x = code.local("i32");
+        values.scalar(a.expr, code, at);
+        code.tee(x).get(register).get(x).get(register);
+        code.op(`i32.${a.name === "max" ? "gt" : "lt"}${a.dtype === "int32" ? "_s" : "_u"}`, "select").set(register);
+      }
+      return;
+    }
+    const x = code.local("v128");
+    if (lanes < 4) {
+      // Lanes beyond the end take the identity.
+      values.vector(a.expr, code, at);
+      const start = identity(a);
+      const l = values.lanes(code);
+      (a.dtype === "float32" ? l.f32(start) : l.i32(start))(code);
+      l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)))(code);
+      code.op("v128.bitselect");
+    } else values.vector(a.expr, code, at);
+    if (!wide) {
+      code.get(registers[0]!).op(join(a)).set(registers[0]!);
+      return;
+    }
+    code.tee(x).op("f64x2.promote_low_f32x4").get(registers[0]!).op(join(a)).set(registers[0]!);
+    code.get(x).get(x).lanes(2, 3, 2, 3);
+    code.op("f64x2.promote_low_f32x4").get(registers[1]!).op(join(a)).set(registers[1]!);
+  }
+
+  /** The result: a vector along the grid, else one number. `parts` are joined in order. */
+  #finish(code: Code, a: Accumulator, parts: readonly Running[]): Local {
+    const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
+    if (this.#along === "nothing") {
+      const [register] = parts[0]!.registers as [Local];
+      if (!wide) return register;
+      const result = code.local("f32");
+      code.get(register).op("f32.demote_f64").set(result);
+      return result;
+    }
+    if (this.#along === "grid") {
+      const [low, high] = parts[0]!.registers;
+      if (!wide) return low!;
+      const result = code.local("v128");
+      narrow((c) => c.get(low!), (c) => c.get(high!))(code);
+      code.set(result);
+      return result;
+    }
+    const all = parts.flatMap(({ registers }) => registers);
+    code.get(all[0]!);
+    for (const register of all.slice(1)) code.get(register).op(join(a));
+    const v = code.local("v128");
+    code.set(v);
+    const result = code.local(valueType(a.dtype));
+    if (wide) {
+      code.get(v).lane("f64x2.extract_lane", 0).get(v).lane("f64x2.extract_lane", 1);
+      code.op(a.name === "sum" ? "f64.add" : "f64.mul", "f32.demote_f64").set(result);
+      return result;
+    }
+    code.get(v).get(v).lanes(2, 3, 0, 1).op(join(a)).set(v);
+    code.get(v).get(v).lanes(1, 0, 3, 2).op(join(a));
+    code.lane(a.dtype === "float32" ? "f32x4.extract_lane" : "i32x4.extract_lane", 0).set(result);
+    return result;
+  }
+
+  /** Computes all results before the first is stored: a result may replace what another one reads. */
+  #stores(at: number, v: Local, stop: Local): Code {
+    const values = this.#values;
+    const body = values.piece(at);
+    return writeStores(body, values, this.#loop.stores, at, this.#along === "grid", (code, address, held) => {
+      storeLanes(code, address, held, this.#last.extent % 4 === 0, v, stop);
+    });
+  }
+}
+
+/** The instruction that joins two vectors of an accumulator. */
+function join({ name, dtype }: Accumulator): string {
+  if (dtype === "float32") {
+    const names = { sum: "f64x2.add", prod: "f64x2.mul", max: "f32x4.max", min: "f32x4.min" } as const;
+    return names[name];
+  }
+  const suffix = dtype === "int32" ? "_s" : "_u";
+  const names = { sum: "i32x4.add", prod: "i32x4.mul", max: `i32x4.max${suffix}`, min: `i32x4.min${suffix}` };
+  return names[name];
+}
+
+/** Stores a vector, or what of it lies before `stop`. */
+export function storeLanes(
+  code: Code,
+  address: { readonly base: (code: Code) => void; readonly offset: number },
+  held: Local,
+  exact: boolean,
+  v: Local,
+  stop: Local,
+): void {
+  const whole = () => {
+    address.base(code);
+    code.get(held).memory("v128.store", address.offset);
+  };
+  if (exact) {
+    whole();
+    return;
+  }
+  const rest = code.local("i32");
+  code.get(stop).get(v).op("i32.sub").tee(rest).i32(4).op("i32.ge_u").when(whole, () => {
+    const lane = (i: number) => {
+      address.base(code);
+      code.get(held).memory("v128.store32_lane", address.offset + 4 * i, i);
+    };
+    lane(0);
+    for (const i of [1, 2]) code.get(rest).i32(i).op("i32.gt_u").when(() => lane(i));
+  });
+}
+
+/** The code that computes stores goes to `body`; what comes back stores them. */
+export function writeStores(
+  body: Code,
+  values: Values,
+  stores: readonly Store[],
+  at: number,
+  vector: boolean,
+  put: (code: Code, address: { readonly base: (code: Code) => void; readonly offset: number }, held: Local) => void,
+): Code {
+  const held = stores.map(({ expr }) => {
+    const local = body.local(vector ? "v128" : valueType(expr.dtype));
+    if (vector) {
+      values.vector(expr, body, at);
+      if (expr.dtype === "bool") {
+        values.lanes(body).i32(1)(body);
+        body.op("v128.and");
+      }
+    } else values.scalar(expr, body, at);
+    body.set(local);
+    return local;
+  });
+  const code = body.piece();
+  stores.forEach(({ value, index, expr }, i) => {
+    const address = values.address(value, index, expr.dtype, at);
+    const base = body.local("i32");
+    address.base(body);
+    body.set(base);
+    const place = { base: (into: Code) => into.get(base), offset: address.offset };
+    if (vector) put(code, place, held[i]!);
+    else code.get(base).get(held[i]!).memory(storeName(expr.dtype), address.offset);
+  });
+  return code;
+}
+
+export function storeName(dtype: DeviceDType): string {
+  return `${valueType(dtype)}.store`;
+}

@@ -1,0 +1,179 @@
+import type { DeviceDType } from "../../../base/dtype.ts";
+import type { ScalarRow } from "../../../graph/node.ts";
+import type { Code, ValueType } from "./assemble.ts";
+import * as polynomials from "./polynomials.ts";
+import { type Lanes, type Push, select } from "./polynomials.ts";
+
+// The table of elementwise operations in WebAssembly, beside the rows of src/graph/elementwise.ts. A row that is
+// not here is called in JavaScript, element by element (float64), so a new row works before it is fast.
+//
+// In scalar code a bool is 0 or 1. In vectors of four lanes it is a mask, all bits 0 or all bits 1.
+
+export function valueType(dtype: DeviceDType): ValueType {
+  return dtype === "float32" ? "f32" : dtype === "float64" ? "f64" : "i32";
+}
+
+/** Instructions of one name for both shapes: `f32.add`, `f32x4.add`. */
+const arithmetic: Record<string, string> = {
+  add: "add",
+  sub: "sub",
+  mul: "mul",
+  div: "div",
+  maximum: "max",
+  minimum: "min",
+  neg: "neg",
+  abs: "abs",
+  sqrt: "sqrt",
+  floor: "floor",
+  ceil: "ceil",
+  round: "nearest",
+};
+
+const comparisons = new Set(["eq", "ne", "lt", "le", "gt", "ge"]);
+const bits: Record<string, string> = { bitwiseAnd: "and", bitwiseOr: "or", bitwiseXor: "xor" };
+
+function isFloat(dtype: DeviceDType): boolean {
+  return dtype === "float32" || dtype === "float64";
+}
+
+/** The suffix of integer comparisons, extremes and shifts. */
+function sign(dtype: DeviceDType): string {
+  return dtype === "int32" ? "_s" : "_u";
+}
+
+function compare(name: string, type: string, dtype: DeviceDType): string {
+  const ordered = name !== "eq" && name !== "ne";
+  return `${type}.${name}${ordered && !isFloat(dtype) ? sign(dtype) : ""}`;
+}
+
+const functions: Record<string, (l: Lanes, ...args: readonly Push[]) => Push> = {
+  exp: polynomials.exp as Unary,
+  expm1: polynomials.expm1 as Unary,
+  log: polynomials.log as Unary,
+  log1p: polynomials.log1p as Unary,
+  sin: polynomials.sin as Unary,
+  cos: polynomials.cos as Unary,
+  tanh: polynomials.tanh as Unary,
+  sigmoid: polynomials.sigmoid as Unary,
+  erf: polynomials.erf as Unary,
+  pow: polynomials.pow as Unary, // of two arguments
+};
+type Unary = (l: Lanes, ...args: readonly Push[]) => Push; // rows give as many arguments as their arity says
+
+/** Does the operation have code for four lanes of `dtype`? */
+export function hasVector(row: ScalarRow, dtype: DeviceDType): boolean {
+  if (dtype === "float64") return false;
+  return (
+    row.name in arithmetic ||
+    comparisons.has(row.name) ||
+    row.name in bits ||
+    row.name in functions ||
+    ["where", "isNaN", "isFinite", "sign", "leftShift", "rightShift"].includes(row.name)
+  );
+}
+
+/** Is a scalar operation on `dtype` code, rather than a call of the row's evaluation? */
+export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
+  if (dtype !== "float64") return hasVector(row, dtype);
+  return hasVector(row, "float32") && !(row.name in functions);
+}
+
+/** Four lanes; `args` push vectors and may be pushed more than once. Shifts have a case of their own. */
+export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, args: readonly Push[]): Push {
+  const [x, y, z] = args as readonly [Push, Push, Push]; // as many as the row's arity
+  const float = dtype === "float32";
+  const op = (name: string, ...operands: readonly Push[]): Push => {
+    return (code) => {
+      for (const operand of operands) operand(code);
+      code.op(name);
+    };
+  };
+  const { name } = row;
+  const plain = arithmetic[name];
+  if (plain) {
+    if (float) return op(`f32x4.${plain}`, ...args);
+    if (name === "abs" && dtype === "uint32") return x;
+    const suffix = plain === "max" || plain === "min" ? sign(dtype) : "";
+    return op(`i32x4.${plain}${suffix}`, ...args);
+  }
+  if (comparisons.has(name)) return op(compare(name, float ? "f32x4" : "i32x4", dtype), x, y);
+  if (bits[name]) return op(`v128.${bits[name]}`, x, y);
+  if (functions[name]) return functions[name](l, ...args);
+  switch (name) {
+    case "where":
+      return select(x, y, z);
+    case "isNaN":
+      return op("f32x4.ne", x, x);
+    case "isFinite":
+      return op("f32x4.lt", op("f32x4.abs", x), l.f32(Infinity));
+    case "sign": {
+      const one = l.f32(1);
+      const positive = op("v128.and", op("f32x4.gt", x, l.f32(0)), one);
+      return op("f32x4.sub", positive, op("v128.and", op("f32x4.lt", x, l.f32(0)), one));
+    }
+    default:
+      throw new Error(`internal: no vector code for ${name}`);
+  }
+}
+
+/** One element, arguments on the stack in order; only where `hasScalar`, and not for float32's functions. */
+export function scalarOperation(code: Code, row: ScalarRow, dtype: DeviceDType): void {
+  const type = valueType(dtype);
+  const { name } = row;
+  const plain = arithmetic[name];
+  if (plain && isFloat(dtype)) code.op(`${type}.${plain}`);
+  else if (plain) integer(code, name, dtype);
+  else if (comparisons.has(name)) code.op(compare(name, type, dtype));
+  else if (bits[name]) code.op(`i32.${bits[name]}`);
+  else if (name === "leftShift") code.op("i32.shl");
+  else if (name === "rightShift") code.op(`i32.shr${sign(dtype)}`);
+  else {
+    const x = code.local(type);
+    const constant = (value: number) => (type === "f32" ? code.f32(value) : code.f64(value));
+    switch (name) {
+      case "isNaN":
+        code.tee(x).get(x).op(`${type}.ne`);
+        break;
+      case "isFinite":
+        code.op(`${type}.abs`);
+        constant(Infinity).op(`${type}.lt`);
+        break;
+      case "sign":
+        code.set(x).get(x);
+        constant(0).op(`${type}.gt`).get(x);
+        constant(0).op(`${type}.lt`, "i32.sub", `${type}.convert_i32_s`);
+        break;
+      default:
+        throw new Error(`internal: no scalar code for ${name}`);
+    }
+  }
+}
+
+function integer(code: Code, name: string, dtype: DeviceDType): void {
+  switch (name) {
+    case "add":
+    case "sub":
+    case "mul":
+      code.op(`i32.${name}`);
+      break;
+    case "neg":
+      code.i32(-1).op("i32.mul");
+      break;
+    case "abs": {
+      if (dtype === "uint32") break;
+      const [x, mask] = [code.local("i32"), code.local("i32")];
+      code.tee(x).i32(31).op("i32.shr_s").tee(mask).get(x).op("i32.xor").get(mask).op("i32.sub");
+      break;
+    }
+    default: {
+      const [x, y] = [code.local("i32"), code.local("i32")];
+      code.set(y).tee(x).get(y).get(x).get(y);
+      code.op(`i32.${name === "maximum" ? "gt" : "lt"}${sign(dtype)}`, "select");
+    }
+  }
+}
+
+/** Whether the function is a polynomial in float32, for scalar code too. */
+export function isPolynomial(row: ScalarRow, dtype: DeviceDType): boolean {
+  return dtype === "float32" && row.name in functions;
+}
