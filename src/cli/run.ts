@@ -24,6 +24,10 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Compare this engine with stored reference values",
     load: async () => (await import("./oracle.ts")).oracle,
   },
+  bench: {
+    summary: "Measure speed, against the limits of this machine and an earlier run",
+    load: async () => (await import("./bench.ts")).bench,
+  },
   doctor: {
     summary: "Say which devices were found, and test them",
     load: async () => (await import("./doctor.ts")).doctor,

@@ -1,0 +1,179 @@
+import { execFileSync } from "node:child_process";
+import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { DeviceError } from "../base/errors.ts";
+import { benchCases } from "../experiments/bench/cases.ts";
+import type { BackendResults, BenchResults } from "../experiments/bench/results.ts";
+import { isBenchResults, printResults } from "../experiments/bench/results.ts";
+import { benchBackend } from "../experiments/bench/run.ts";
+import { Progress } from "./progress.ts";
+import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
+import { version } from "./version.ts";
+
+const defaultTime = 1000;
+
+const options = {
+  filter: { type: "string", value: "RE", help: "Only benchmarks whose name the regular expression finds" },
+  backend: { type: "string", value: "NAME", help: "cpu or webgpu; default: each that there is" },
+  time: {
+    type: "string",
+    value: "MS",
+    help: `Milliseconds for each benchmark on each backend; default ${defaultTime}`,
+  },
+  small: { type: "boolean", help: "Lengths divided by 16: to see that all runs, not to measure" },
+  json: {
+    type: "string",
+    value: "[FILE]",
+    help: "Print the results as JSON, or write them to FILE beside the table",
+  },
+  compare: {
+    type: "string",
+    value: "FILE",
+    help: "Print how much faster each is than in an earlier JSON file",
+  },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz bench [OPTIONS]
+
+Times matmuls, elementwise and row kernels, training steps and overheads on each backend. Each answer is checked
+against the reference evaluator before it is timed, and the clock stops when the device is done. First the limits
+of this very machine are measured: multiply-adds in registers, and copies of memory. docs/benchmarks.md says how to
+read the table and what is in the JSON.
+
+Options:
+${optionsHelp(options)}
+
+The exit code is 1 if an answer is wrong or a benchmark does not run.
+`;
+
+/** `lorantz bench`: returns 1 if an answer is wrong or a benchmark does not run. */
+export async function bench(args: readonly string[]): Promise<number> {
+  const values = parseOptions("bench", withJsonValue(args), options);
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const cases = benchCases(values.small);
+  const filter = regularExpression(values.filter);
+  const chosen = cases.filter(({ name }) => filter.test(name));
+  if (chosen.length === 0) {
+    const names = cases.map(({ name }) => name).join(", ");
+    throw new UsageError(`--filter "${values.filter}" finds no benchmark. Benchmarks are ${names}.`);
+  }
+  const backend = oneOf("backend", values.backend, ["cpu", "webgpu"] as const);
+  const time = wholeNumber("time", values.time, { min: 1, max: 600_000, otherwise: defaultTime });
+  const earlier = values.compare === undefined ? undefined : readResults(values.compare);
+  const file = values.json ? new OutputFile(values.json) : undefined;
+
+  const backends: BackendResults[] = [];
+  const progress = new Progress(process.stderr);
+  try {
+    for (const name of backend ? [backend] : (["cpu", "webgpu"] as const)) {
+      try {
+        const onProgress = progress.update.bind(progress);
+        backends.push(await benchBackend(name, { cases: chosen, time, onProgress }));
+      } catch (error) {
+        if (backend || name === "cpu" || !(error instanceof DeviceError)) throw error;
+        progress.end();
+        process.stderr.write(`Left out webgpu. ${error.message}\n`);
+      } finally {
+        progress.end();
+      }
+    }
+    const commit = currentCommit();
+    const results: BenchResults = {
+      schema: "lorantz-bench-1",
+      version: version(),
+      ...(commit ? { commit } : {}),
+      date: new Date().toISOString(),
+      platform: `Node ${process.versions.node}, ${process.platform} ${process.arch}`,
+      processor: cpus()[0]?.model.trim() ?? "unknown processor",
+      threads: availableParallelism(),
+      time,
+      backends,
+    };
+    const json = `${JSON.stringify(results, undefined, 2)}\n`;
+    file?.write(json);
+    process.stdout.write(values.json === "" ? json : `${printResults(results, earlier)}\n`);
+    return backends.every(({ failures }) => failures.length === 0) ? 0 : 1;
+  } finally {
+    file?.discard();
+  }
+}
+
+/** `--json` may stand alone: then its value is empty. */
+function withJsonValue(args: readonly string[]): string[] {
+  return args.map((arg, i) => {
+    const next = args[i + 1];
+    return arg === "--json" && (next === undefined || next.startsWith("-")) ? "--json=" : arg;
+  });
+}
+
+function regularExpression(text = ""): RegExp {
+  try {
+    return new RegExp(text);
+  } catch (error) {
+    throw new UsageError(`--filter "${text}" is no regular expression: ${(error as Error).message}.`);
+  }
+}
+
+function readResults(path: string): BenchResults {
+  const unusable = (reason: string) =>
+    new UsageError(`--compare ${path}: ${reason}. Give a file that \`lorantz bench --json FILE\` wrote.`);
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException; // from node:fs
+    throw unusable(code === "ENOENT" ? "there is no such file" : message);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    throw unusable("it is no JSON");
+  }
+  if (!isBenchResults(json)) throw unusable("it holds no results of this version's benchmarks");
+  return json;
+}
+
+/** A file to come: tried before the work, and never seen half-written. */
+class OutputFile {
+  readonly #path: string;
+  readonly #temporary: string;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
+    try {
+      writeFileSync(this.#temporary, "", { flag: "wx" });
+    } catch (error) {
+      throw new UsageError(
+        `--json ${path}: cannot write there (${(error as Error).message}). Give a file in a folder that you may write to.`,
+      );
+    }
+  }
+
+  write(text: string): void {
+    writeFileSync(this.#temporary, text);
+    renameSync(this.#temporary, this.#path);
+  }
+
+  discard(): void {
+    rmSync(this.#temporary, { force: true });
+  }
+}
+
+/** The commit of the repository that the command runs in, if it is one. */
+function currentCommit(): string | undefined {
+  const git = (...args: string[]) =>
+    execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+  try {
+    const commit = git("rev-parse", "--short", "HEAD");
+    return git("status", "--porcelain", "--untracked-files=no") === "" ? commit : `${commit}+changes`;
+  } catch {
+    return undefined;
+  }
+}

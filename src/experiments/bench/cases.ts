@@ -1,0 +1,227 @@
+import * as nn from "../../nn/index.ts";
+import { compile } from "../../tensor/compile.ts";
+import { full, tensor, zeros } from "../../tensor/creation.ts";
+import { key, normal } from "../../tensor/random.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import * as tree from "../../tensor/tree.ts";
+import { referenceValues } from "../reference.ts";
+import { type BenchCase, prepare, type Timed, type Work } from "./case.ts";
+import {
+  type Adapter,
+  chain,
+  frozenLinear,
+  layerNorm,
+  loraLinear,
+  loraStep,
+  matmul,
+  mlpStep,
+  softmax,
+  tinyAdds,
+  trained,
+} from "./functions.ts";
+
+const seed = key(2021);
+const random = (name: string, shape: readonly number[], std = 1): Tensor =>
+  normal(seed.fold(name), shape, { std });
+
+function benchCase<A extends readonly unknown[], R>(
+  name: string,
+  about: string,
+  work: Work,
+  timed: () => Timed<A, R>,
+): BenchCase {
+  return { name, about, work, prepare: (device) => prepare(device, timed()) };
+}
+
+/** Names of the cases whose quotient says what an adapter costs. */
+export const adapterCost = { adapted: "lora forward", frozen: "frozen forward" } as const;
+
+/**
+ * Every benchmark, in order.
+ *
+ * @param small Lengths divided by 16: to see that all runs, not to measure.
+ */
+export function benchCases(small = false): BenchCase[] {
+  const scaled = (length: number) => (small ? Math.max(2, Math.ceil(length / 16)) : length);
+  const n = scaled(1024);
+  const [r, batch] = [8, scaled(256)];
+  return [
+    ...[256, 512, 1024].map((size) => matmulCase([scaled(size), scaled(size), scaled(size)])),
+    matmulCase([n, n, r]), // x A^T
+    matmulCase([n, r, n]), // (x A^T) B^T
+    matmulCase([r, n, n]),
+    matmulCase([1, n, n]),
+    matmulCase([scaled(509), scaled(521), scaled(503)]),
+    matmulCase([scaled(128), scaled(128), scaled(128)], 16),
+    chainCase(small ? 2 ** 12 : 2 ** 22),
+    rowCase("softmax", n, (x) => ({ f: softmax, args: [x], rowwise: [0] })),
+    rowCase("layer norm", n, (x) => ({
+      f: layerNorm,
+      args: [x, random("w", [n]), random("b", [n])],
+      rowwise: [0],
+    })),
+    forwardCase(adapterCost.frozen, batch, n, 2 * batch * n * n, (x, weight) => ({
+      f: frozenLinear,
+      args: [x, weight],
+      rowwise: [0],
+    })),
+    forwardCase(adapterCost.adapted, batch, n, 2 * batch * n * (n + 2 * r), (x, weight) => ({
+      f: loraLinear,
+      args: [x, weight, adapter(n, r)],
+      rowwise: [0],
+    })),
+    loraStepCase(batch, n, r),
+    mlpStepCase(scaled(128), [scaled(512), n, scaled(512)]),
+    tinyCase(small ? 50 : 1000, false),
+    tinyCase(small ? 50 : 1000, true),
+    firstCallCase(),
+  ];
+}
+
+/** `[m, k] x [k, n]`, `count` of them at once. */
+function matmulCase([m, k, n]: readonly [m: number, k: number, n: number], count = 1): BenchCase {
+  const batch = count > 1 ? [count] : [];
+  const sizes = m === k && k === n ? `${m}` : `${m}x${k}x${n}`;
+  const name = `matmul ${count > 1 ? `${count} of ` : ""}${sizes}`;
+  return benchCase(
+    name,
+    `[${[...batch, m, k]}] x [${[...batch, k, n]}]`,
+    { flops: 2 * count * m * k * n },
+    () => ({
+      f: matmul,
+      args: [random("a", [...batch, m, k]), random("b", [...batch, k, n])],
+      rowwise: count > 1 ? [0, 1] : [0],
+    }),
+  );
+}
+
+function chainCase(size: number): BenchCase {
+  // Two arrays are read and one is written.
+  return benchCase(`chain ${size}`, "relu(x y + 0.5) x", { bytes: 3 * 4 * size }, () => ({
+    f: chain,
+    args: [random("x", [size / 64, 64]), random("y", [size / 64, 64])],
+    rowwise: [0, 1],
+  }));
+}
+
+function rowCase<A extends readonly unknown[]>(
+  name: string,
+  n: number,
+  timed: (x: Tensor) => Timed<A, Tensor>,
+): BenchCase {
+  // Read once, written once.
+  return benchCase(`${name} ${n}`, `over rows of [${n}, ${n}]`, { bytes: 2 * 4 * n * n }, () =>
+    timed(random("x", [n, n])),
+  );
+}
+
+function adapter(n: number, r: number): Adapter {
+  return { loraA: random("A", [r, n], 1 / Math.sqrt(n)), loraB: random("B", [n, r], 0.1) };
+}
+
+function forwardCase<A extends readonly unknown[]>(
+  name: string,
+  batch: number,
+  n: number,
+  flops: number,
+  timed: (x: Tensor, weight: Tensor) => Timed<A, Tensor>,
+): BenchCase {
+  return benchCase(name, `[${batch}, ${n}] through [${n}, ${n}]`, { flops }, () =>
+    timed(random("x", [batch, n]), random("W0", [n, n], 1 / Math.sqrt(n))),
+  );
+}
+
+function loraStepCase(batch: number, n: number, r: number): BenchCase {
+  // Forward x W0^T, x A^T and its product with B^T; backward the gradients of B, of x A^T and of A.
+  const flops = 2 * batch * n * n + 5 * 2 * batch * n * r;
+  return benchCase(
+    "lora step",
+    `W0 [${n}, ${n}] frozen, r ${r}, batch ${batch}, MSE, Adam`,
+    { flops },
+    () => ({
+      f: loraStep,
+      args: [
+        trained(adapter(n, r)),
+        random("W0", [n, n], 1 / Math.sqrt(n)),
+        random("x", [batch, n]),
+        random("target", [batch, n]),
+      ],
+      step: {
+        donate: [0],
+        next: ({ loss, ...net }, [, ...rest]) => {
+          loss.dispose();
+          return [net, ...rest];
+        },
+      },
+    }),
+  );
+}
+
+function mlpStepCase(batch: number, sizes: readonly [number, number, number]): BenchCase {
+  const [a, b, c] = sizes;
+  // Forward two products; backward the gradients of both weights and of the hidden layer.
+  const flops = 2 * batch * (2 * a * b + 3 * b * c);
+  return benchCase("mlp step", `${sizes.join("-")}, GELU, batch ${batch}, MSE, Adam`, { flops }, () => ({
+    f: (net: ReturnType<typeof trained<nn.Params>>, x: Tensor, target: Tensor) =>
+      mlpStep(net, sizes, x, target),
+    args: [
+      trained(nn.mlp(sizes).init(seed.fold("mlp"))),
+      random("x", [batch, a]),
+      random("target", [batch, c]),
+    ],
+    step: {
+      donate: [0],
+      next: ({ loss, ...net }, [, ...rest]) => {
+        loss.dispose();
+        return [net, ...rest];
+      },
+    },
+  }));
+}
+
+/** Additions of 16 numbers: all overhead. */
+function tinyCase(count: number, lazy: boolean): BenchCase {
+  return benchCase(
+    `tiny adds, ${lazy ? "not compiled" : "compiled"}`,
+    `${count} additions of 16 numbers`,
+    { operations: count },
+    () => ({
+      f: (x: Tensor, y: Tensor) => tinyAdds(x, y, count),
+      args: [zeros([16]), full([16], 0.5)],
+      lazy,
+    }),
+  );
+}
+
+/** Trace, plan, generate code and run once: each call has a batch of another size. */
+function firstCallCase(): BenchCase {
+  const sizes = [24, 32, 24];
+  return {
+    name: "first call",
+    about: `trace, plan, compile and run the step of a ${sizes.join("-")} perceptron`,
+    work: { calls: 1 },
+    async prepare(device) {
+      const net = await tree.evaluate(trained(nn.mlp(sizes).init(seed.fold("first"))), device);
+      let batch = 16;
+      const call = async () => {
+        const host = tensor(new Float32Array(24 * batch).fill(0.5), { shape: [batch, 24] });
+        batch++;
+        const f = (trained: typeof net, x: Tensor) => mlpStep(trained, sizes, x, x);
+        const results = await compile(f, { device })(net, host);
+        return { results, reference: () => f(net, host) };
+      };
+      return {
+        async answers() {
+          const { results, reference } = await call();
+          const [expected] = await referenceValues([reference().loss]);
+          return [{ expected: expected!, got: await results.loss.data() }];
+        },
+        async run() {
+          const { results } = await call();
+          await device.backend.finish();
+          tree.dispose(results);
+        },
+      };
+    },
+  };
+}
