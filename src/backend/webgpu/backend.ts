@@ -39,7 +39,12 @@ export class WebGpuBackend implements Backend {
     this.#wait = wait;
     this.adapter = adapter;
     this.description = `${adapter.description || adapter.device || adapter.vendor}${software ? ", a software driver: the CPU backend is faster" : ""}`;
-    this.target = { name: "webgpu", float64: false, maxBindings: limits.maxStorageBuffersPerShaderStage, longReduction: 4096 };
+    this.target = {
+      name: "webgpu",
+      float64: false,
+      maxBindings: limits.maxStorageBuffersPerShaderStage,
+      longReduction: 4096,
+    };
     this.#options = { maxWorkgroups: limits.maxComputeWorkgroupsPerDimension, busy: software ? 64 : 65536 };
     this.#pipelines = new Pipelines(device);
     this.#staging = new Staging(device, wait);
@@ -48,7 +53,11 @@ export class WebGpuBackend implements Backend {
       return this.#lostBy;
     });
     device.addEventListener("uncapturederror", ({ error }) => {
-      this.#fail(error instanceof GPUOutOfMemoryError ? outOfMemory(error.message) : new DeviceError(`webgpu: internal: ${error.message}. Please report this.`));
+      this.#fail(
+        error instanceof GPUOutOfMemoryError
+          ? outOfMemory(error.message)
+          : new DeviceError(`webgpu: internal: ${error.message}. Please report this.`),
+      );
     });
   }
 
@@ -58,7 +67,9 @@ export class WebGpuBackend implements Backend {
     for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
       const most = this.adapter.limits[limit];
       if (size > most) {
-        throw new DeviceError(`webgpu: a tensor of ${bytes} bytes is larger than this adapter's ${limit} of ${most}. Split it, use a smaller batch, or init({ backend: "cpu" }).`);
+        throw new DeviceError(
+          `webgpu: a tensor of ${bytes} bytes is larger than this adapter's ${limit} of ${most}. Split it, use a smaller batch, or init({ backend: "cpu" }).`,
+        );
       }
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
@@ -77,8 +88,17 @@ export class WebGpuBackend implements Backend {
 
   write(buffer: DeviceBuffer, data: HostArray): void {
     this.check();
-    if (data instanceof Float64Array) throw new DTypeError(`webgpu: a tensor is float64, which no GPU has. Use float32, or init({ backend: "cpu" }).`);
-    this.#device.queue.writeBuffer(gpuBuffer(buffer).buffer, 0, data.buffer, data.byteOffset, data.byteLength);
+    if (data instanceof Float64Array)
+      throw new DTypeError(
+        `webgpu: a tensor is float64, which no GPU has. Use float32, or init({ backend: "cpu" }).`,
+      );
+    this.#device.queue.writeBuffer(
+      gpuBuffer(buffer).buffer,
+      0,
+      data.buffer,
+      data.byteOffset,
+      data.byteLength,
+    );
   }
 
   async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
@@ -87,7 +107,9 @@ export class WebGpuBackend implements Backend {
       await this.#staging.read(gpuBuffer(buffer).buffer, into);
     } catch (error) {
       this.check();
-      throw new DeviceError(`webgpu: reading ${into.byteLength} bytes back failed: ${error instanceof Error ? error.message : error}`);
+      throw new DeviceError(
+        `webgpu: reading ${into.byteLength} bytes back failed: ${error instanceof Error ? error.message : error}`,
+      );
     }
     this.check();
   }
@@ -98,7 +120,13 @@ export class WebGpuBackend implements Backend {
     const shaders = program.kernels.map((kernel) => printKernel(kernel, program, this.#options));
     const pipelines = await Promise.all(shaders.map((shader) => this.#pipelines.get(shader)));
     this.check();
-    const host = { device: this.#device, wait: this.#wait, allocate: (bytes: number) => this.allocate(bytes), free: (slot: GpuBuffer) => this.free(slot), check: () => this.check() };
+    const host = {
+      device: this.#device,
+      wait: this.#wait,
+      allocate: (bytes: number) => this.allocate(bytes),
+      free: (slot: GpuBuffer) => this.free(slot),
+      check: () => this.check(),
+    };
     return new WebGpuExecutable(host, program, shaders, pipelines);
   }
 
@@ -117,8 +145,12 @@ export class WebGpuBackend implements Backend {
 
   /** Throws what the device reported since the last call; each report once. */
   check(): void {
-    if (this.#disposed) throw new DisposedError("webgpu: the device was disposed. Call init() for a new one.");
-    if (this.#lostBy !== undefined) throw new DeviceError(`webgpu: the device was lost: ${this.#lostBy}. Call init() again; tensors on it are gone.`);
+    if (this.#disposed)
+      throw new DisposedError("webgpu: the device was disposed. Call init() for a new one.");
+    if (this.#lostBy !== undefined)
+      throw new DeviceError(
+        `webgpu: the device was lost: ${this.#lostBy}. Call init() again; tensors on it are gone.`,
+      );
     const failure = this.#failure;
     this.#failure = undefined;
     if (failure) throw failure;
@@ -131,5 +163,7 @@ export class WebGpuBackend implements Backend {
 }
 
 function outOfMemory(detail: string): DeviceError {
-  return new DeviceError(`webgpu: the device is out of memory: ${detail}. Dispose of large tensors, or use a smaller batch.`);
+  return new DeviceError(
+    `webgpu: the device is out of memory: ${detail}. Dispose of large tensors, or use a smaller batch.`,
+  );
 }

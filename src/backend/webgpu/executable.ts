@@ -3,8 +3,8 @@ import { DisposedError, internal } from "../../base/errors.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
-import type { Pipeline } from "./pipelines.ts";
 import type { OpenGpu } from "./gpu-web.ts";
+import type { Pipeline } from "./pipelines.ts";
 import { type Shader, scalarVectors } from "./shader.ts";
 import { timeKernels, type Work } from "./timing.ts";
 
@@ -51,11 +51,17 @@ export class WebGpuExecutable implements Executable {
     this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
     if (program.scalars.length > 0) {
       this.#words = new Uint32Array(4 * scalarVectors(program.scalars.length));
-      this.#scalars = host.device.createBuffer({ size: this.#words.byteLength, usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST, label: "host numbers" });
+      this.#scalars = host.device.createBuffer({
+        size: this.#words.byteLength,
+        usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+        label: "host numbers",
+      });
     }
     this.#copies = program.outputs.flatMap((value, to) => {
       const from = program.places[value]!;
-      return program.values[value]!.size === 0 || (from.kind === "output" && from.index === to) ? [] : [{ from, to }];
+      return program.values[value]!.size === 0 || (from.kind === "output" && from.index === to)
+        ? []
+        : [{ from, to }];
     });
   }
 
@@ -81,11 +87,7 @@ export class WebGpuExecutable implements Executable {
     return timeKernels(this.#host.device, this.#host.wait, this.#work(inputs, outputs, scalars));
   }
 
-  #work(
-    inputs: readonly DeviceBuffer[],
-    outputs: readonly DeviceBuffer[],
-    scalars: readonly number[],
-  ): Work {
+  #work(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): Work {
     if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
     this.#host.check();
     this.#writeScalars(scalars);
@@ -147,8 +149,12 @@ export class WebGpuExecutable implements Executable {
       groups.delete(key);
     } else {
       const resources = buffers.map(({ buffer }) => buffer);
-      if (shader.scalars) resources.push(this.#scalars ?? internal("a kernel reads host numbers of a program without"));
-      group = this.#host.device.createBindGroup({ layout: pipeline.layout, entries: resources.map((buffer, binding) => ({ binding, resource: { buffer } })) });
+      if (shader.scalars)
+        resources.push(this.#scalars ?? internal("a kernel reads host numbers of a program without"));
+      group = this.#host.device.createBindGroup({
+        layout: pipeline.layout,
+        entries: resources.map((buffer, binding) => ({ binding, resource: { buffer } })),
+      });
       if (groups.size >= maxBindGroups) groups.delete(groups.keys().next().value!);
     }
     groups.set(key, group);

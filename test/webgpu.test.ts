@@ -1,0 +1,434 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { build } from "vite";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
+import { type AdapterDescription, type OpenDevice, openDevice } from "../src/backend/webgpu/device.ts";
+import { Pipelines } from "../src/backend/webgpu/pipelines.ts";
+import { DeviceError, DisposedError, DTypeError } from "../src/base/errors.ts";
+import { canonicalise } from "../src/compile/canonical.ts";
+import { compileGraph } from "../src/compile/compile.ts";
+import { referenceValues } from "../src/experiments/reference.ts";
+import { numbers } from "../src/experiments/selftest.ts";
+import { Device } from "../src/runtime/device.ts";
+import { compile } from "../src/tensor/compile.ts";
+import { arange, tensor, zeros } from "../src/tensor/creation.ts";
+import type { Tensor } from "../src/tensor/tensor.ts";
+import { backends } from "./devices.ts";
+
+// What is particular to WebGPU: limits, errors and loss of the device, how kernels are dispatched and bound.
+
+const webgpu = (await backends()).includes("webgpu");
+
+async function open(): Promise<OpenDevice> {
+  const opened = await openDevice();
+  if ("reason" in opened) throw new Error(opened.reason);
+  return opened;
+}
+
+interface Overrides extends Partial<Omit<AdapterDescription, "limits">> {
+  readonly limits?: Partial<AdapterDescription["limits"]>;
+}
+
+/** A device of its own, which believes of its adapter what it is told. */
+async function openAs({
+  limits,
+  ...rest
+}: Overrides = {}): Promise<{ device: Device; backend: WebGpuBackend; gpu: GPUDevice }> {
+  const opened = await open();
+  const adapter = { ...opened.adapter, ...rest, limits: { ...opened.adapter.limits, ...limits } };
+  const backend = new WebGpuBackend({ ...opened, adapter });
+  return { device: new Device(backend, 2 ** 32), backend, gpu: opened.device };
+}
+
+function values(shape: readonly number[], seed = 1): Tensor<"float32"> {
+  const random = numbers(seed);
+  const length = shape.reduce((product, extent) => product * extent, 1);
+  return tensor(
+    Float32Array.from({ length }, () => random() * 2 - 1),
+    { shape },
+  ) as Tensor<"float32">; // of a Float32Array
+}
+
+/** Largest difference from the reference evaluator, relative to the largest value. */
+async function errorOf(
+  device: Device,
+  build: (...args: Tensor<"float32">[]) => Tensor<"float32">,
+  ...args: Tensor<"float32">[]
+): Promise<number> {
+  const [expected] = await referenceValues([build(...args)]);
+  const result = await compile(build, { device })(...args);
+  const actual = await result.data();
+  let [error, size] = [0, Number.MIN_VALUE];
+  expected!.forEach((value, i) => {
+    size = Math.max(size, Math.abs(value));
+    error = Math.max(error, Math.abs(value - actual[i]!));
+  });
+  return error / size;
+}
+
+describe.runIf(webgpu)("the adapter", () => {
+  test("is described, and its limits are asked for", async () => {
+    const { device, adapter } = await open();
+    expect(adapter.description).not.toBe("");
+    expect(typeof adapter.software).toBe("boolean");
+    for (const [name, limit] of Object.entries(adapter.limits)) {
+      expect(device.limits[name as keyof GPUSupportedLimits], name).toBe(limit);
+    }
+    for (const feature of adapter.features) expect(device.features.has(feature)).toBe(true);
+    device.destroy();
+  });
+
+  test("a process that used it exits by itself, disposed of or not", async () => {
+    const code = await bundle(`${root}src/index.ts`);
+    const script = (end: string) => `${code.replace(/export \{[^}]*\};?\s*$/, "")}
+      const device = await init({ backend: "webgpu" });
+      console.log(await tensor([1, 2]).add(1).toArray(), device.name);
+      ${end}`;
+    for (const end of ["", "device.dispose();"]) {
+      const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "-"], {
+        cwd: root,
+        input: script(end),
+        encoding: "utf8",
+        timeout: 20_000,
+      });
+      expect({ stdout, status }).toEqual({ stdout: "[ 2, 3 ] webgpu\n", status: 0 });
+    }
+  });
+});
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+
+/** The sources as one module of JavaScript, for a process of its own. */
+async function bundle(entry: string): Promise<string> {
+  const result = await build({
+    root,
+    configFile: false,
+    logLevel: "silent",
+    resolve: { conditions: ["lorantz-source", "node", "module"] },
+    ssr: { external: ["webgpu"], resolve: { conditions: ["lorantz-source", "node", "module"] } },
+    build: { ssr: entry, write: false, minify: false },
+  });
+  const [first] = Array.isArray(result) ? result : [result];
+  if (!first || !("output" in first)) throw new Error("vite gave no bundle");
+  return first.output[0].code;
+}
+
+describe.runIf(webgpu)("memory", () => {
+  test("a tensor above the limits is refused before anything is created", async () => {
+    const { device } = await openAs({ limits: { maxBufferSize: 4096, maxStorageBufferBindingSize: 1024 } });
+    expect(() => device.backend.allocate(8192)).toThrow(
+      'webgpu: a tensor of 8192 bytes is larger than this adapter\'s maxBufferSize of 4096. Split it, use a smaller batch, or init({ backend: "cpu" }).',
+    );
+    expect(() => device.backend.allocate(2048)).toThrow("maxStorageBufferBindingSize of 1024");
+    await expect(
+      compile((x: Tensor<"float32">) => x.expand([1024]), { device })(values([1])),
+    ).rejects.toThrow(DeviceError);
+    expect(device.backend.allocate(1024).bytes).toBe(1024);
+    device.dispose();
+  });
+
+  test("what the device cannot allocate is an error of the next call, once", async () => {
+    const { backend, gpu } = await openAs();
+    const { popErrorScope } = gpu;
+    // No machine has so little memory that a test could use it up: the report is made up, its way is not.
+    gpu.popErrorScope = async () => {
+      await popErrorScope.call(gpu);
+      return new GPUOutOfMemoryError("no memory");
+    };
+    backend.allocate(64);
+    gpu.popErrorScope = popErrorScope;
+    await expect(backend.finish().then(() => backend.finish())).rejects.toThrow(
+      "webgpu: the device is out of memory: for a tensor of 64 bytes. Dispose of large tensors, or use a smaller batch.",
+    );
+    await backend.finish();
+    backend.dispose();
+  });
+
+  test("float64 is refused, in tensors and in programs", async () => {
+    const { device } = await openAs();
+    const x = tensor([1, 2], { dtype: "float64" });
+    await expect(compile((y: Tensor<"float64">) => y.add(1), { device })(x)).rejects.toThrow(DTypeError);
+    await expect(
+      compile((y: Tensor<"float32">) => y.astype("float64"), { device })(values([2])),
+    ).rejects.toThrow('Use float32, or init({ backend: "cpu" }).');
+    device.dispose();
+  });
+
+  test("tensors of no elements, and reads side by side", async () => {
+    const { device } = await openAs();
+    const empty = await compile((x: Tensor) => x.mul(2), { device })(zeros([0, 3]));
+    expect(await empty.data()).toEqual(new Float32Array());
+    const parts = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => compile((x: Tensor) => x.add(i), { device })(arange(3))),
+    );
+    const read = await Promise.all(parts.map((part) => part.toArray()));
+    expect(read).toEqual(Array.from({ length: 20 }, (_, i) => [i, i + 1, i + 2]));
+    device.dispose();
+  });
+});
+
+describe.runIf(webgpu)("errors of the device", () => {
+  test("a kernel that does not compile: the compiler's message and the numbered source", async () => {
+    const { gpu, backend } = await openAs();
+    const source = "// a broken kernel\n\n@compute @workgroup_size(64)\nfn main() {\n  let x: f32 = 1u;\n}\n";
+    const made = new Pipelines(gpu).get({ source, bindings: [], scalars: false, workgroups: [1, 1] });
+    await expect(made).rejects.toThrow(DeviceError);
+    await expect(made).rejects.toThrow(/line 5:\d+: .*\n(.|\n)* 5 {4}let x: f32 = 1u;/);
+    await backend.finish(); // and nothing is left over for the next call
+    backend.dispose();
+  });
+
+  test("a validation error that nobody waits for is thrown by the next call, once", async () => {
+    const { gpu, backend } = await openAs();
+    gpu.createBuffer({ size: 4, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.STORAGE });
+    await expect(backend.finish().then(() => backend.finish())).rejects.toThrow(/^webgpu: internal: /);
+    await backend.finish();
+    backend.dispose();
+  });
+
+  test("a lost device is a named error, for reads in flight and for later calls", async () => {
+    const { device, backend, gpu } = await openAs();
+    const double = compile((x: Tensor) => x.mul(2), { device });
+    const x = await double(values([4]));
+    const buffer = backend.allocate(16);
+    gpu.destroy();
+    expect(await backend.lost).not.toBe("");
+    expect(() => backend.allocate(4)).toThrow(/^webgpu: the device was lost: .* Call init\(\) again/);
+    await expect(backend.read(buffer, new Float32Array(4))).rejects.toThrow("the device was lost");
+    await expect(x.data()).rejects.toThrow(DeviceError);
+    await expect(double(x)).rejects.toThrow(DeviceError);
+    device.dispose();
+  });
+
+  test("a disposed device is a named error; disposing twice is safe", async () => {
+    const { device, backend } = await openAs();
+    const x = await compile((y: Tensor) => y.mul(2), { device })(values([4]));
+    device.dispose();
+    device.dispose();
+    backend.dispose();
+    expect(() => backend.allocate(4)).toThrow(DisposedError);
+    await expect(x.data()).rejects.toThrow(DisposedError);
+  });
+});
+
+/** Adapters whose limits and size lead to other kernels: each choice has to run here. */
+const adapters: readonly (readonly [name: string, overrides: Overrides])[] = [
+  ["as it is", {}],
+  ["as a large GPU", { software: false }],
+  ["with 3 workgroups in a dimension", { software: false, limits: { maxComputeWorkgroupsPerDimension: 3 } }],
+];
+
+describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides) => {
+  let device: Device;
+  beforeAll(async () => {
+    ({ device } = await openAs(overrides));
+  });
+  afterAll(() => device.dispose());
+
+  const reductions: readonly (readonly [shape: readonly number[], axes: readonly number[]])[] = [
+    [[7], [0]],
+    [[1000], [0]],
+    [[5, 300], [1]],
+    [[300, 5], [0]],
+    [[300, 257], [1]],
+    [[257, 300], [0]],
+    [
+      [3, 40, 5, 7],
+      [1, 3],
+    ],
+    [
+      [3, 40, 5, 7],
+      [0, 2],
+    ],
+    [[2, 5000], [1]],
+  ];
+  test.each(reductions)("reductions of %j along %j", async (shape, axes) => {
+    const x = values(shape);
+    expect(await errorOf(device, (y) => y.sum(axes), x)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (y) => y.amax(axes), x)).toBe(0);
+    expect(await errorOf(device, (y) => y.mul(0.1).add(1).prod(axes), x)).toBeLessThan(1e-4);
+    expect(await errorOf(device, (y) => y.var(axes), x)).toBeLessThan(1e-6);
+  });
+
+  const products: readonly (readonly [m: number, k: number, n: number])[] = [
+    [1, 1, 1],
+    [1, 65, 3],
+    [3, 2, 65],
+    [33, 17, 35],
+    [64, 64, 64],
+    [129, 40, 8],
+    [8, 40, 129],
+    [2, 300, 2],
+    [130, 1, 131],
+  ];
+  test.each(products)("matmul %i x %i x %i, each operand as it is and transposed", async (m, k, n) => {
+    const [a, at, b, bt] = [values([m, k]), values([k, m]), values([k, n], 2), values([n, k], 2)];
+    expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (x, y) => x.transpose().matmul(y), at, b)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (x, y) => x.matmul(y.transpose()), a, bt)).toBeLessThan(1e-6);
+    expect(
+      await errorOf(device, (x, y) => x.transpose().matmul(y.transpose()).add(1).maximum(0), at, bt),
+    ).toBeLessThan(1e-6);
+  });
+
+  test("batched matmul, scans and scatters", async () => {
+    const [a, b] = [values([5, 2, 9, 10]), values([5, 2, 10, 7], 2)];
+    expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (x) => x.cumsum(0), values([300, 257]))).toBeLessThan(1e-6);
+    expect(await errorOf(device, (x) => x.cumsum(1), values([3, 100]))).toBeLessThan(1e-6);
+    const index = arange(600).mul(7).sub(3).bitwiseAnd(15).reshape([600, 1]).expand([600, 40]);
+    expect(
+      await errorOf(device, (x) => zeros([9, 40]).scatterAdd(0, index, x), values([600, 40])),
+    ).toBeLessThan(1e-6);
+  });
+
+  test("a grid larger than a dispatch in one dimension", async () => {
+    const length = 64 * 40 + 5;
+    const result = await compile((x: Tensor) => x.add(1), { device })(arange(length));
+    expect(await result.data()).toEqual(Int32Array.from({ length }, (_, i) => i + 1));
+  });
+
+  test("results do not vary from run to run", async () => {
+    const x = values([3, 4001]);
+    const step = compile(
+      (y: Tensor<"float32">) => ({ s: y.sum(1), v: y.var(), m: y.matmul(y.transpose()) }),
+      { device },
+    );
+    const runs = await Promise.all([step(x), step(x), step(x)]);
+    const [first, ...others] = await Promise.all(
+      runs.map(async ({ s, v, m }) => [...(await s.data()), ...(await v.data()), ...(await m.data())]),
+    );
+    for (const other of others) expect(other).toEqual(first);
+  });
+});
+
+describe.runIf(webgpu)("programs", () => {
+  let device: Device;
+  let backend: WebGpuBackend;
+  beforeAll(async () => {
+    ({ device, backend } = await openAs());
+  });
+  afterAll(() => device.dispose());
+
+  test("more elements than 65535 workgroups of 64 have invocations", async () => {
+    const length = 65535 * 64 + 70;
+    const ends = compile((x: Tensor<"int32">) => x.mul(2).slice([length - 3]), { device });
+    const doubled = await compile((x: Tensor<"int32">) => x.add(arange(length, { dtype: "int32" })), {
+      device,
+    })(tensor([1], { dtype: "int32" }));
+    expect(await (await ends(doubled)).toArray()).toEqual([length - 2, length - 1, length].map((x) => 2 * x));
+  });
+
+  test("long sums of one sign keep six digits and more", async () => {
+    const length = 1_000_000;
+    const x = tensor(new Float32Array(length).fill(0.1));
+    const exact = length * Math.fround(0.1);
+    const sum = await (await compile((y: Tensor) => y.sum(), { device })(x)).item();
+    expect(Math.abs(sum / exact - 1)).toBeLessThan(1e-6);
+    const wide = tensor(new Float32Array(length).fill(0.1), { shape: [1000, 1000] });
+    const rows = await (await compile((y: Tensor) => y.sum(1), { device })(wide)).data();
+    for (const row of rows) expect(Math.abs(row / (1000 * Math.fround(0.1)) - 1)).toBeLessThan(1e-6);
+  });
+
+  test("a donated tensor is updated in its own buffer, which the kernel binds once", async () => {
+    const step = compile((w: Tensor, g: Tensor) => w.sub(g.mul(0.5)), { device, donate: [0] });
+    const created: number[] = [];
+    const { allocate } = backend;
+    let w = await step(values([64]), values([64], 2));
+    backend.allocate = (bytes) => {
+      created.push(bytes);
+      return allocate.call(backend, bytes);
+    };
+    const g = await compile((x: Tensor) => x.mul(1), { device })(values([64], 3));
+    created.length = 0;
+    for (let i = 0; i < 5; i++) w = await step(w, g);
+    backend.allocate = allocate;
+    expect(created).toEqual([]);
+    expect(step.inspect().sources[0]).toContain("var<storage, read_write> inout0: array<f32>;");
+    const [expected] = await referenceValues([
+      values([64])
+        .sub(values([64], 2).mul(0.5))
+        .sub(values([64], 3).mul(2.5)),
+    ]);
+    (await w.data()).forEach((value, i) => {
+      expect(value).toBeCloseTo(expected![i]!, 5);
+    });
+  });
+
+  test("host numbers change without new code, and are written only then", async () => {
+    const { gpu, device: other } = await openAs();
+    const scale = compile(
+      (x: Tensor, by: Tensor<"number">, shift: Tensor<"number">) => x.mul(by).add(shift),
+      { device: other },
+    );
+    const x = await compile((y: Tensor) => y.mul(1), { device: other })(tensor([0, 1, 2]));
+    await scale(x, 1, 0);
+    let modules = 0;
+    let writes = 0;
+    const { createShaderModule } = gpu;
+    const { writeBuffer } = gpu.queue;
+    gpu.createShaderModule = (descriptor) => {
+      modules++;
+      return createShaderModule.call(gpu, descriptor);
+    };
+    Object.defineProperty(gpu.queue, "writeBuffer", {
+      value: (...args: Parameters<GPUQueue["writeBuffer"]>) => {
+        writes++;
+        return writeBuffer.apply(gpu.queue, args);
+      },
+    });
+    expect(await (await scale(x, 2, 1)).toArray()).toEqual([1, 3, 5]);
+    expect(await (await scale(x, 2, 1)).toArray()).toEqual([1, 3, 5]);
+    expect(await (await scale(x, -1, 0.5)).toArray()).toEqual([0.5, -0.5, -1.5]);
+    expect({ modules, writes, traces: scale.traces }).toEqual({ modules: 0, writes: 2, traces: 1 });
+    other.dispose();
+  });
+
+  test("equal kernels of different programs are compiled once", async () => {
+    const { gpu, device: other } = await openAs();
+    let modules = 0;
+    const { createShaderModule } = gpu;
+    gpu.createShaderModule = (descriptor) => {
+      modules++;
+      return createShaderModule.call(gpu, descriptor);
+    };
+    const [x, y] = [tensor([1, 2, 3]), values([2, 5])];
+    await compile((a: Tensor) => a.mul(2).sum(), { device: other })(x);
+    expect(modules).toBe(1);
+    await compile((a: Tensor, b: Tensor) => [b.sum(0), a.mul(2).sum()], { device: other })(x, y);
+    expect(modules).toBe(2);
+    other.dispose();
+  });
+
+  test("two results with one value have buffers of their own", async () => {
+    const twice = compile((x: Tensor) => [x.add(1), x.add(1)] as const, { device });
+    const [a, b] = await twice(arange(3));
+    expect([await a.toArray(), await b.toArray()]).toEqual([
+      [1, 2, 3],
+      [1, 2, 3],
+    ]);
+    a.dispose();
+    expect(await b.toArray()).toEqual([1, 2, 3]);
+  });
+
+  test("an output may keep out of the input that the plan lets it take", async () => {
+    const canonical = canonicalise([values([4]).mul(2).node], false);
+    const program = compileGraph(canonical.build(), {
+      target: backend.target,
+      inputs: canonical.leaves,
+      donated: new Set([0]),
+    });
+    expect(program.replaces).toEqual([0]);
+    const executable = await backend.load(program);
+    const [input, output] = [backend.allocate(16), backend.allocate(16)];
+    backend.write(input, Float32Array.of(1, 2, 3, 4));
+    executable.run([input], [output], []);
+    const [old, now] = [new Float32Array(4), new Float32Array(4)];
+    await Promise.all([backend.read(input, old), backend.read(output, now)]);
+    expect([[...old], [...now]]).toEqual([
+      [1, 2, 3, 4],
+      [2, 4, 6, 8],
+    ]);
+  });
+});
