@@ -244,6 +244,12 @@ const regressions: readonly (readonly [Family, DeviceDType, Pick<Graph, "shapes"
   ],
   ["smooth", "float32", { shapes: [[], []], steps: [step("reshape", [1, 0]), step("reshape", [2, 0])] }],
   ["smooth", "float32", { shapes: [[0], []], steps: [step("div"), step("sub")] }],
+  [
+    "smooth",
+    "float32",
+    { shapes: [[2, 3], []], steps: [step("reshape", [3, 0]), step("flip"), step("reshape")] },
+  ],
+  ["whole", "float64", { shapes: [[], [4]], steps: [step("flip"), step("reshape"), step("where", [0, 1])] }],
 ];
 
 /** Largest error over the largest magnitude, at least 1; Infinity where one is NaN and the other not. */

@@ -118,9 +118,12 @@ export class Expressions {
     if (high === low || max < low) if (min >= 0) return this.index(0);
     const [terms, constant] = this.#terms(x);
     if (high !== Infinity && !(min >= 0 && max < high)) {
-      // Multiples of `high` do not matter.
+      // Multiples of `high` do not matter, but what is left must not become negative.
       const kept = terms.filter(({ coefficient }) => coefficient % high !== 0);
-      const rest = ((constant % high) + high) % high;
+      const least = this.bounds(this.combine(kept.map(asPart))).min;
+      const offset = ((constant % high) + high) % high;
+      const missing = least > -Infinity ? Math.max(0, Math.ceil(-(least + offset) / high)) : 0;
+      const rest = offset + missing * high;
       if (kept.length < terms.length || rest !== constant)
         return this.digit(this.combine(kept.map(asPart), rest), low, high);
     } else high = Infinity;

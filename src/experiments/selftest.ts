@@ -72,8 +72,8 @@ export function samples(
   for (let i = 0; i < count; i++) {
     if (dtype === "bool") values[i] = random() < 0.5 ? 0 : 1;
     else if (dtype === "int32" || dtype === "uint32") {
-      const any = Math.floor(random() * 2 ** 32);
-      values[i] = coerce(op.row.name.endsWith("Shift") && argument === 1 ? any % 32 : any, dtype);
+      const word = Math.floor(random() * 2 ** 32);
+      values[i] = coerce(op.row.name.endsWith("Shift") && argument === 1 ? word % 32 : word, dtype);
     } else if (i % 2 === 0) values[i] = min + random() * (max - min);
     else {
       const negative = min < 0 && random() < 0.5;

@@ -82,7 +82,7 @@ export const pow: ScalarOp = scalarOp({
   name: "pow",
   arity: 2,
   types: "float",
-  ulp: 256,
+  ulp: 4,
   cost: 24,
   evaluate: (x, y) => (x === 1 || y === 0 ? 1 : x ** y),
   wgsl: ([x, y]) => `lorantz_pow(${x}, ${y})`,
