@@ -241,7 +241,7 @@ describe("groups", () => {
     expect(made.defaults).toEqual(optim.adam({ lr: 0.1, eps: 1e-3 }).defaults);
     // @ts-expect-error there is no such optimizer
     expect(() => optim.make({ name: "adm", lr: 0.1 })).toThrow(
-      'optim.make: there is no optimizer "adm". The optimizers are sgd, adam, adamw.',
+      'optim.make: there is no optimizer "adm". The optimizers are sgd, adam, adamw, adamax, nadam,',
     );
   });
 });

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { FloatDType, HostArray } from "../src/base/dtype.ts";
 import * as gauge from "../src/gauge/index.ts";
 import { roleOf } from "../src/lora/index.ts";
-import { type Schedule, schedule } from "../src/optim/index.ts";
+import { make, type OptimizerConfig, type Schedule, schedule } from "../src/optim/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { floatBackends } from "./devices.ts";
@@ -371,7 +371,7 @@ describe("each rule is needed", () => {
   const least: Readonly<Record<string, number>> = { lr: 4e-3, weightDecay: 2e-3, eps: 3e-4 };
   const table = Object.entries(recipes).flatMap(
     ([name, optimizer]) =>
-      Object.entries(gauge.rules[optimizer.name].hyper)
+      Object.entries(gauge.ruleOf("test", optimizer.name, make(optimizer as OptimizerConfig).defaults).hyper)
         .filter(([, exponent]) => exponent !== 0)
         .map(
           ([hyper]) =>

@@ -4,16 +4,8 @@ import type { Role } from "../lora/roles.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { normal } from "./range.ts";
-import {
-  type Clip,
-  hyperOf,
-  numberOf,
-  type PerRole,
-  type Recipe,
-  type RecipeOf,
-  trainedRoles,
-} from "./recipe.ts";
-import { power, type Rule, ruleOf } from "./rules.ts";
+import { type Clip, hyperOf, numberOf, type PerRole, type Recipe, trainedRoles } from "./recipe.ts";
+import { power, type Rule, ruleOf, scaleHyper } from "./rules.ts";
 
 const operation = "gauge.apply";
 
@@ -26,9 +18,9 @@ const operation = "gauge.apply";
  * What needs no change stays as it is: schedules (factors on the learning rate), dropout, data order, the
  * optimizer's betas and momentum.
  *
- * @throws ValueError where no exact rule exists, with the reason and what to do: an optimizer without a rule;
- *   clipping by the plain global norm when trained parameters scale differently; eps = 0 under Adam or AdamW for
- *   a matrix whose first gradient is zero; a result outside the normal range of float32.
+ * @throws ValueError where no exact rule exists, with the reason and what to do: an optimizer without a rule
+ *   in its form; one that needs nonzero parameters, for a matrix that starts at zero; clipping by the plain global norm when trained parameters scale differently; eps = 0 under Adam and its kind
+ *   for a matrix whose first gradient is zero; a result outside the normal range of float32.
  * @example
  * const reference = { r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 } } as const;
  * gauge.apply(gauge.onlyB(4), reference); // alpha 64; group B: lr 2.5e-4, eps 4e-8, weightDecay 0.04
@@ -36,12 +28,13 @@ const operation = "gauge.apply";
 export function apply<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["optimizer"]["name"]> {
   checked(operation, g);
   checkAdapterConfig(recipe);
-  const rule = ruleOf(operation, recipe.optimizer.name);
-  checkEps(rule, recipe);
   const groups: { [R in Role]?: object } = { ...recipe.groups };
   for (const role of trainedRoles(recipe)) {
     const c = factor(g, role);
-    if (c !== 1) groups[role] = scaleHyper(rule, hyperOf<OptimizerName>(recipe, role), c, role);
+    const hyper = hyperOf<OptimizerName>(recipe, role);
+    const rule = ruleOf(operation, recipe.optimizer.name, hyper);
+    checkStart(rule, recipe, role, c);
+    if (c !== 1) groups[role] = scaleAll(rule, hyper, c, role);
   }
   const alpha = normal(operation, "alpha", recipe.alpha * g.k);
   const initScale = scaleInit(g, recipe);
@@ -50,15 +43,12 @@ export function apply<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["optimize
   return partner as unknown as Recipe<R["optimizer"]["name"]>; // the same optimizer with other numbers
 }
 
-function scaleHyper(rule: Rule, hyper: object, c: number, role: Role): Record<string, unknown> {
+function scaleAll(rule: Rule, hyper: object, c: number, role: Role): Record<string, unknown> {
   const scaled = Object.entries(hyper).map(([name, value]: [string, unknown]): [string, unknown] => {
-    const exponent = rule.hyper[name];
-    if (exponent === undefined)
-      throw new ValueError(
-        `${operation}: no exact rule is known for ${name}. Those with one: ${Object.keys(rule.hyper).join(", ")}.`,
-      );
-    if (exponent === 0 || typeof value !== "number") return [name, value];
-    return [name, normal(operation, `${name} of ${role}`, value * power(c, exponent))];
+    const exponent = rule.hyper[name]!; // every hyperparameter has one
+    if (exponent === 0) return [name, value];
+    const by = (x: number) => normal(operation, `${name} of ${role}`, x * power(c, exponent));
+    return [name, scaleHyper(value, by)];
   });
   return Object.fromEntries(scaled);
 }
@@ -74,16 +64,20 @@ function scaleInit(g: Gauge, { init = "standard", initScale }: Recipe): Recipe["
   };
 }
 
-function checkEps(rule: Rule, recipe: Recipe): void {
-  const { init = "standard" } = recipe;
-  if (!rule.dividesByRoot || init === "random") return;
+/** Refuses what a matrix that starts at zero makes inexact. */
+function checkStart(rule: Rule, recipe: Recipe, role: Role, c: number): void {
+  const { init = "standard", optimizer } = recipe;
+  if (init === "random") return;
   // The gradient of A is a product with B, and the other way round.
-  const [still, zero]: [Role, string] = init === "standard" ? ["A", "B"] : ["B", "A"];
-  if (!trainedRoles(recipe).includes(still)) return;
-  const { eps } = hyperOf<"adam" | "adamw">(recipe as RecipeOf<"adam" | "adamw">, still); // those divide by the root
-  if (eps === 0) {
+  const [still, zero]: [Role, Role] = init === "standard" ? ["A", "B"] : ["B", "A"];
+  if (rule.dividesZeroByZero && role === still) {
     throw new ValueError(
-      `${operation}: eps of ${still} is 0 and ${zero} starts at zero, so that ${recipe.optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,
+      `${operation}: eps of ${still} is 0 and ${zero} starts at zero, so that ${optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,
+    );
+  }
+  if (rule.needs && role === zero && c !== 1) {
+    throw new ValueError(
+      `${operation}: ${zero} starts at zero and is scaled by ${c}, but ${optimizer.name} needs ${rule.needs}. Use init "random", or a gauge that leaves ${zero} alone.`,
     );
   }
 }

@@ -2,5 +2,5 @@ export { apply } from "./apply.ts";
 export { bitwise, common, factor, type Gauge, inverse, of, onlyB } from "./gauge.ts";
 export { type OptimizerOfOptions, optimizerOf, trainable } from "./optimizer.ts";
 export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
-export { type Rule, rules } from "./rules.ts";
+export { type Rule, ruleOf } from "./rules.ts";
 export { applyParams, applyState } from "./trees.ts";

@@ -1,57 +1,57 @@
 import { ValueError } from "../base/errors.ts";
-import type { HyperOf, OptimizerName } from "../optim/make.ts";
+import { isOptimizerName, rules } from "../optim/make.ts";
+import type { Scaling } from "../optim/rule.ts";
 
-/**
- * How an optimizer's numbers follow a parameter that is multiplied by c, its gradients then being divided by c:
- * each is multiplied by c to the power given here. With them the optimizer makes c theta wherever it made theta.
- */
-export interface Rule<H = Readonly<Record<string, unknown>>> {
+/** The exact rule of an optimizer in one form: the powers of c for its numbers, as its update rule declares them. */
+export interface Rule extends Pick<Scaling<never>, "state" | "needs"> {
   /** The power for each hyperparameter. */
-  readonly hyper: { readonly [K in keyof H]: number };
-  /** The power for each tensor of the state, by its slot. */
-  readonly state: Readonly<Record<string, number>>;
-  /** Whether the first update divides 0 by 0 where the gradient is 0 and eps is 0. */
-  readonly dividesByRoot: boolean;
+  readonly hyper: Readonly<Record<string, number>>;
+  /** Whether the first update divides 0 by 0 where the gradient is 0. */
+  readonly dividesZeroByZero: boolean;
 }
 
 /**
- * The exact rules, by the optimizer's name. Why they hold: an update that is homogeneous of degree d in the
- * gradient needs a learning rate times c^(1+d); SGD has d = 1, Adam d = 0. What is added to the gradient must
- * scale as it does, c^-1: `weightDecay * p` when coupled. What is added to the root of the second moment must
- * scale as that, c^-1: eps. What is multiplied into the parameter must not scale: `lr * weightDecay` when
- * decoupled.
+ * The rule of an optimizer with the given hyperparameters, all of them (`make(config).defaults`).
+ *
+ * @throws ValueError for an unknown optimizer, or one that has no exact rule in that form, with the reason.
+ * @example
+ * ruleOf("gauge", "adamw", adamw({ lr: 1e-3 }).defaults).hyper.eps; // -1
  */
-export const rules: { readonly [N in OptimizerName]: Rule<HyperOf[N]> } = {
-  sgd: {
-    // One power for both forms of decay: the learning rate's is 2.
-    hyper: { lr: 2, weightDecay: -2, decoupledWeightDecay: 0, momentum: 0, dampening: 0, nesterov: 0 },
-    state: { velocity: -1 },
-    dividesByRoot: false,
-  },
-  adam: {
-    hyper: { lr: 1, eps: -1, weightDecay: -2, betas: 0 },
-    state: { m: -1, v: -2 },
-    dividesByRoot: true,
-  },
-  adamw: {
-    hyper: { lr: 1, eps: -1, weightDecay: -1, betas: 0 },
-    state: { m: -1, v: -2 },
-    dividesByRoot: true,
-  },
-};
+export function ruleOf(operation: string, optimizer: string, hyper: object): Rule {
+  const scaling = scalingOf(operation, optimizer);
+  const given = hyper as Readonly<Record<string, unknown>>; // what scalingOf takes
+  const powers = scaling.hyper(given);
+  if ("none" in powers) {
+    throw new ValueError(
+      `${operation}: no exact rule is known for ${optimizer} in this form: ${powers.none}.`,
+    );
+  }
+  return { ...scaling, hyper: powers, dividesZeroByZero: scaling.dividesZeroByZero(given) };
+}
 
 /**
- * The rule of an optimizer.
+ * The power of c for each slot of an optimizer's state, in every form.
  *
- * @throws ValueError for an optimizer without an exact rule.
+ * @throws ValueError for an unknown optimizer.
  */
-export function ruleOf(operation: string, optimizer: string): Rule {
-  if (!Object.hasOwn(rules, optimizer)) {
+export function statePowers(operation: string, optimizer: string): Scaling<never>["state"] {
+  return scalingOf(operation, optimizer).state;
+}
+
+function scalingOf(operation: string, optimizer: string) {
+  if (!isOptimizerName(optimizer)) {
     throw new ValueError(
       `${operation}: no exact rule is known for the optimizer ${JSON.stringify(optimizer)}. There are rules for ${Object.keys(rules).join(", ")}.`,
     );
   }
-  return rules[optimizer as OptimizerName]; // the line above looked it up
+  // Its hyperparameters are those of this optimizer: the optimizer made them.
+  return rules[optimizer].scaling as unknown as Scaling<Readonly<Record<string, unknown>>>;
+}
+
+/** A hyperparameter times a factor: a number, or each of a pair. Flags have no factor. */
+export function scaleHyper(value: unknown, factor: (x: number) => number): unknown {
+  if (typeof value === "number") return factor(value);
+  return Array.isArray(value) ? value.map((x) => scaleHyper(x, factor)) : value;
 }
 
 /** c to a whole power by multiplications and one division, which are exact for powers of two. */

@@ -5,7 +5,7 @@ import { scalar } from "../tensor/creation.ts";
 import { map } from "../tensor/tree.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { normal } from "./range.ts";
-import { power, ruleOf } from "./rules.ts";
+import { power, statePowers } from "./rules.ts";
 
 /**
  * Parameters under a gauge: each `loraA` times a, `loraB` times b, `loraBias` times 1 / k, one rounding each (none
@@ -24,18 +24,18 @@ export function applyParams<P>(g: Gauge, params: P): P {
  * The state of an optimizer under a gauge, for going on in the gauge partner of a run: what averages gradients
  * is divided by c, what averages their squares by c^2, the step count stays.
  *
- * @throws ValueError for an optimizer without an exact rule.
+ * @throws ValueError for an unknown optimizer, or a state of another one.
  * @example
  * const partner = gauge.applyState(gauge.common(4), state, "adamw");
  */
 export function applyState<S extends OptimizerState>(g: Gauge, state: S, optimizer: string): S {
-  const rule = ruleOf("gauge.applyState", optimizer);
+  const powers = statePowers("gauge.applyState", optimizer);
   const slots = Object.entries(state).map(([slot, tree]): [string, unknown] => {
     if (slot === "step") return [slot, tree];
-    const exponent = rule.state[slot];
+    const exponent = powers[slot];
     if (exponent === undefined)
       throw new ValueError(
-        `gauge.applyState: ${optimizer} keeps ${slot}, for which no exact rule is known. Slots with one: ${Object.keys(rule.state).join(", ")}.`,
+        `gauge.applyState: ${optimizer} keeps ${slot}, for which no exact rule is known. Slots with one: ${Object.keys(powers).join(", ")}.`,
       );
     return [slot, scaled("gauge.applyState", g, tree, exponent)];
   });

@@ -1,10 +1,11 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { averageWith } from "./average.ts";
+import { type Betas, betas, flag, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
+import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule } from "./rule.ts";
 
-/** Hyperparameters of Adam and AdamW. */
+/** Hyperparameters of Adam. */
 export interface AdamHyper {
   readonly lr: number;
   /** Decay rates of the first and second moment. Default [0.9, 0.999]. */
@@ -13,45 +14,108 @@ export interface AdamHyper {
   readonly eps: number;
   /** Adam: added to the gradient, default 0. AdamW: p shrinks by lr * weightDecay * p, default 0.01. */
   readonly weightDecay: number;
+  /** Divide by the largest second moment so far. Default false. */
+  readonly amsgrad?: boolean;
+  /** Add eps to the second moment, before the root is taken. Default false. */
+  readonly epsInsideRoot?: boolean;
 }
 
-/** First and second moment. */
-type AdamSlots = { readonly m: Tensor; readonly v: Tensor };
+/** Hyperparameters of AdamW. */
+export interface AdamWHyper extends AdamHyper {
+  /** Whether p shrinks by lr * weightDecay * p, rather than by weightDecay * p. Default true. */
+  readonly decayTimesLr?: boolean;
+}
 
-function adamRuleOf(name: string, decoupled: boolean, weightDecay: number): Rule<AdamHyper, AdamSlots> {
-  return {
-    name,
-    fields: {
-      lr: required,
-      betas: betas([0.9, 0.999]),
-      eps: nonNegative(1e-8),
-      weightDecay: nonNegative(weightDecay),
-    },
-    slots: (parameter) => ({ m: zerosLike(parameter), v: zerosLike(parameter) }),
-    step: (hyper, lr, t) => {
-      const [b1, b2] = [scalar(hyper.betas[0]), scalar(hyper.betas[1])];
-      const [rest1, rest2] = [scalar(1).sub(b1), scalar(1).sub(b2)];
-      const [eps, wd] = [scalar(hyper.eps), scalar(hyper.weightDecay)];
-      const rate = lr.div(scalar(1).sub(b1.pow(t))).neg();
-      const root = scalar(1).sub(b2.pow(t)).sqrt();
-      const shrink = lr.mul(wd);
-      // In this order every quantity scales with one power of the parameter's scale: the gauge is exact.
-      return (gradient, parameter, slots) => {
-        const g = decoupled ? gradient : gradient.add(parameter.mul(wd));
-        const m = slots.m.mul(b1).add(g.mul(rest1));
-        const v = slots.v.mul(b2).add(g.mul(rest2).mul(g));
-        const change = m.mul(rate).div(v.sqrt().div(root).add(eps));
-        return [decoupled ? change.sub(parameter.mul(shrink)) : change, { m, v }];
-      };
-    },
+/** First and second moment, and the largest second moment of AMSGrad. */
+type AdamSlots = { readonly m: Tensor; readonly v: Tensor; readonly vMax?: Tensor };
+
+const forms = { amsgrad: optional(flag), epsInsideRoot: optional(flag) };
+const state = { m: -1, v: -2, vMax: -2 };
+
+function slots(parameter: Tensor, { amsgrad }: AdamHyper): AdamSlots {
+  const zero = () => zerosLike(parameter);
+  return { m: zero(), v: zero(), ...(amsgrad && { vMax: zero() }) };
+}
+
+/** The change that Adam makes for a gradient, and the next moments. */
+function adamStep(hyper: AdamHyper, lr: HostNumber, t: HostNumber) {
+  const { amsgrad, epsInsideRoot } = hyper;
+  const [b1, b2] = hyper.betas;
+  const [first, second, eps] = [averageWith(b1), averageWith(b2), scalar(hyper.eps)];
+  const rate = lr.div(scalar(1).sub(scalar(b1).pow(t))).neg();
+  const correction = scalar(1).sub(scalar(b2).pow(t));
+  const root = correction.sqrt();
+  // In this order every quantity scales with one power of the parameter's scale: the gauge is exact.
+  return (
+    g: Tensor,
+    { m: m0, v: v0, vMax: vMax0 }: AdamSlots,
+  ): readonly [change: Tensor, slots: AdamSlots] => {
+    const m = first.of(m0, g);
+    const v = second.ofSquares(v0, g);
+    const vMax = amsgrad && vMax0 ? vMax0.maximum(v) : undefined;
+    const moment = vMax ?? v;
+    const size = epsInsideRoot ? moment.div(correction).add(eps).sqrt() : moment.sqrt().div(root).add(eps);
+    return [m.mul(rate).div(size), { m, v, ...(vMax && { vMax }) }];
   };
 }
 
 /** The update rule of `adam`. */
-export const adamRule: Rule<AdamHyper, AdamSlots> = adamRuleOf("adam", false, 0);
+export const adamRule: Rule<AdamHyper, AdamSlots> = {
+  name: "adam",
+  fields: {
+    lr: required,
+    betas: betas([0.9, 0.999]),
+    eps: nonNegative(1e-8),
+    weightDecay: nonNegative(0),
+    ...forms,
+  },
+  slots,
+  step: (hyper, lr, t) => {
+    const step = adamStep(hyper, lr, t);
+    const wd = scalar(hyper.weightDecay);
+    return (gradient, parameter, slots) => step(gradient.add(parameter.mul(wd)), slots);
+  },
+  scaling: {
+    hyper: ({ epsInsideRoot }) => ({
+      lr: 1,
+      eps: epsInsideRoot ? -2 : -1,
+      weightDecay: -2,
+      betas: 0,
+      amsgrad: 0,
+      epsInsideRoot: 0,
+    }),
+    state,
+    dividesZeroByZero: ({ eps }) => eps === 0,
+  },
+};
 
 /** The update rule of `adamw`. */
-export const adamwRule: Rule<AdamHyper, AdamSlots> = adamRuleOf("adamw", true, 0.01);
+export const adamwRule: Rule<AdamWHyper, AdamSlots> = {
+  name: "adamw",
+  fields: { ...adamRule.fields, weightDecay: nonNegative(0.01), decayTimesLr: optional(flag) },
+  slots,
+  step: (hyper, lr, t, factor) => {
+    const step = adamStep(hyper, lr, t);
+    const shrink = (hyper.decayTimesLr === false ? factor : lr).mul(scalar(hyper.weightDecay));
+    return (gradient, parameter, slots) => {
+      const [change, next] = step(gradient, slots);
+      return [change.sub(parameter.mul(shrink)), next];
+    };
+  },
+  scaling: {
+    hyper: ({ epsInsideRoot, decayTimesLr }) => ({
+      lr: 1,
+      eps: epsInsideRoot ? -2 : -1,
+      weightDecay: decayTimesLr === false ? 0 : -1,
+      betas: 0,
+      amsgrad: 0,
+      epsInsideRoot: 0,
+      decayTimesLr: 0,
+    }),
+    state,
+    dividesZeroByZero: ({ eps }) => eps === 0,
+  },
+};
 
 /**
  * Adam (Kingma and Ba 2015, arXiv:1412.6980) as in PyTorch: with g the gradient plus `weightDecay` times the
@@ -60,8 +124,11 @@ export const adamwRule: Rule<AdamHyper, AdamSlots> = adamRuleOf("adamw", true, 0
  *     m = b1 m + (1 - b1) g        v = b2 v + (1 - b2) g^2
  *     p = p - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
  *
- * `eps` is outside the root, as in PyTorch and unlike section 2 of the paper's efficient form. The bias
- * corrections are computed in float64 on the host. Every hyperparameter may differ per group.
+ * `eps` is outside the root, as in PyTorch and unlike section 2 of the paper's efficient form. With
+ * `epsInsideRoot` the divisor is sqrt(v / (1 - b2^t) + eps), `eps_root` of optax; such an eps is comparable to the
+ * square of one outside. With `amsgrad` (Reddi et al. 2018, arXiv:1904.09237) the largest v so far, not yet
+ * corrected, takes the place of v, as in PyTorch. The bias corrections are computed in float64 on the host. Every
+ * hyperparameter may differ per group.
  *
  * @throws ValueError for hyperparameters that are negative or not finite, betas outside [0, 1), unknown options.
  * @example
@@ -77,10 +144,14 @@ export function adam(options: OptimizerOptions<AdamHyper>): Optimizer<AdamHyper>
  * alone; p first shrinks by `lr * weightDecay * p`, so the schedule acts on the decay too. `weightDecay` is 0.01
  * by default.
  *
+ * With `decayTimesLr: false` it shrinks by `weightDecay * p` times the schedule's factor: algorithm 2 of the
+ * paper, where the schedule multiplies the decay and the learning rate does not. Such a decay is smaller by about
+ * the learning rate.
+ *
  * @throws ValueError for hyperparameters that are negative or not finite, betas outside [0, 1), unknown options.
  * @example
  * const optimizer = adamw({ lr: 2e-4, groups: loraPlus({ ratio: 16 }) });
  */
-export function adamw(options: OptimizerOptions<AdamHyper>): Optimizer<AdamHyper> {
+export function adamw(options: OptimizerOptions<AdamWHyper>): Optimizer<AdamWHyper> {
   return makeOptimizer(adamwRule, options);
 }

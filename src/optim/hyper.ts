@@ -7,10 +7,12 @@ export interface Field<T> {
   readonly otherwise?: T;
   readonly valid: (value: unknown) => value is T;
   readonly expected: string;
+  /** May be left out, and then the hyperparameters do not have it. */
+  readonly optional?: boolean;
 }
 
 /** A field for each hyperparameter of a rule. */
-export type Fields<H> = { readonly [K in keyof H]: Field<H[K]> };
+export type Fields<H> = { readonly [K in keyof H]-?: Field<Exclude<H[K], undefined>> };
 
 const isAtLeastZero = (value: unknown): value is number =>
   typeof value === "number" && value >= 0 && value < Infinity;
@@ -24,13 +26,37 @@ export function nonNegative(otherwise: number): Field<number> {
   return { ...required, otherwise };
 }
 
-/** The two decay rates of moments. */
-export function betas(otherwise: Betas): Field<Betas> {
+/** A number >= 0 and < 1, such as the share of an average that stays. */
+export function fraction(otherwise: number): Field<number> {
+  return { otherwise, valid: isFraction, expected: "a number >= 0 and < 1" };
+}
+
+/** Two numbers, as `valid` wants them. */
+export function pair(
+  otherwise: Pair,
+  valid: (first: number, second: number) => boolean,
+  expected: string,
+): Field<Pair> {
   return {
     otherwise,
-    valid: (value): value is Betas => Array.isArray(value) && value.length === 2 && value.every(isFraction),
-    expected: "two numbers >= 0 and < 1",
+    valid: (value): value is Pair =>
+      Array.isArray(value) &&
+      value.length === 2 &&
+      typeof value[0] === "number" &&
+      typeof value[1] === "number" &&
+      valid(value[0], value[1]),
+    expected,
   };
+}
+
+/** The two decay rates of moments. */
+export function betas(otherwise: Betas): Field<Betas> {
+  return pair(otherwise, (b1, b2) => isFraction(b1) && isFraction(b2), "two numbers >= 0 and < 1");
+}
+
+/** A field that may be left out. */
+export function optional<T>({ valid, expected }: Field<T>): Field<T> {
+  return { valid, expected, optional: true };
 }
 
 /** A boolean, false by default. */
@@ -40,7 +66,8 @@ export const flag: Field<boolean> = {
   expected: "true or false",
 };
 
-export type Betas = readonly [first: number, second: number];
+export type Pair = readonly [first: number, second: number];
+export type Betas = Pair;
 
 /**
  * Which parameters a group is for: one key of the path or several in a row (`"fc1"` and `"fc1.loraB"`
@@ -170,8 +197,9 @@ function fill<H>(
   const values = given as { readonly [name: string]: unknown }; // whatever the caller wrote; checked below
   // The table's keys are the names of H.
   for (const name of Object.keys(fields) as (keyof H & string)[]) {
-    const { otherwise, valid, expected } = fields[name];
+    const { otherwise, valid, expected, optional } = fields[name];
     const value = values[name] ?? (defaults ? defaults[name] : otherwise);
+    if (value === undefined && optional) continue;
     if (!valid(value)) {
       throw new ValueError(
         `${where}: ${name} is ${value === undefined ? "missing" : show(value)}; it is ${expected}.`,

@@ -1,4 +1,9 @@
-export { type AdamHyper, adam, adamRule, adamw, adamwRule } from "./adam.ts";
+export { accumulate } from "./accumulate.ts";
+export { type AdadeltaHyper, adadelta, adadeltaRule } from "./adadelta.ts";
+export { type AdagradHyper, adagrad, adagradRule } from "./adagrad.ts";
+export { type AdamHyper, type AdamWHyper, adam, adamRule, adamw, adamwRule } from "./adam.ts";
+export { type AdamaxHyper, adamax, adamaxRule } from "./adamax.ts";
+export { type Average, averageWith } from "./average.ts";
 export {
   type Bound,
   clipByGlobalNorm,
@@ -7,12 +12,35 @@ export {
   type GlobalNormOptions,
   type TensorNormOptions,
 } from "./clip.ts";
-export type { Betas, Field, Fields, Group, Match, OptimizerOptions } from "./hyper.ts";
-export { betas, flag, nonNegative, required } from "./hyper.ts";
+export { type Ema, ema } from "./ema.ts";
+export type { Betas, Field, Fields, Group, Match, OptimizerOptions, Pair } from "./hyper.ts";
+export { betas, flag, fraction, nonNegative, optional, pair, required } from "./hyper.ts";
+export { type LambHyper, lamb, lambRule } from "./lamb.ts";
+export { type LionHyper, lion, lionRule } from "./lion.ts";
 export { type LoraPlusGroup, type LoraPlusOptions, loraPlus } from "./loraPlus.ts";
-export { type HyperOf, make, type OptimizerConfig, type OptimizerName } from "./make.ts";
+export {
+  type HyperOf,
+  isOptimizerName,
+  make,
+  type OptimizerConfig,
+  type OptimizerName,
+  rules,
+} from "./make.ts";
+export { type NAdamHyper, nadam, nadamRule } from "./nadam.ts";
 export type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
-export { makeOptimizer, type Rule, type Slots, type Step } from "./rule.ts";
+export { type RAdamHyper, radam, radamRule } from "./radam.ts";
+export { type RmspropHyper, rmsprop, rmspropRule } from "./rmsprop.ts";
+export { type RpropHyper, rprop, rpropRule } from "./rprop.ts";
+export {
+  makeOptimizer,
+  type NoRule,
+  type Powers,
+  type Rule,
+  type Scaling,
+  type Slots,
+  type Step,
+} from "./rule.ts";
 export * as schedule from "./schedule.ts";
 export { type SgdHyper, sgd, sgdRule } from "./sgd.ts";
+export { type SignSgdHyper, signSgd, signSgdRule } from "./signSgd.ts";
 export { applyUpdates } from "./updates.ts";

@@ -1,14 +1,35 @@
 import { ValueError } from "../base/errors.ts";
-import { type AdamHyper, adam, adamw } from "./adam.ts";
+import { type AdadeltaHyper, adadeltaRule } from "./adadelta.ts";
+import { type AdagradHyper, adagradRule } from "./adagrad.ts";
+import { type AdamHyper, type AdamWHyper, adamRule, adamwRule } from "./adam.ts";
+import { type AdamaxHyper, adamaxRule } from "./adamax.ts";
 import type { OptimizerOptions } from "./hyper.ts";
+import { type LambHyper, lambRule } from "./lamb.ts";
+import { type LionHyper, lionRule } from "./lion.ts";
+import { type NAdamHyper, nadamRule } from "./nadam.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { type SgdHyper, sgd } from "./sgd.ts";
+import { type RAdamHyper, radamRule } from "./radam.ts";
+import { type RmspropHyper, rmspropRule } from "./rmsprop.ts";
+import { type RpropHyper, rpropRule } from "./rprop.ts";
+import { makeOptimizer, type Rule, type Slots } from "./rule.ts";
+import { type SgdHyper, sgdRule } from "./sgd.ts";
+import { type SignSgdHyper, signSgdRule } from "./signSgd.ts";
 
 /** The hyperparameters of each optimizer by its name. */
 export interface HyperOf {
   readonly sgd: SgdHyper;
   readonly adam: AdamHyper;
-  readonly adamw: AdamHyper;
+  readonly adamw: AdamWHyper;
+  readonly adamax: AdamaxHyper;
+  readonly nadam: NAdamHyper;
+  readonly radam: RAdamHyper;
+  readonly rmsprop: RmspropHyper;
+  readonly adagrad: AdagradHyper;
+  readonly adadelta: AdadeltaHyper;
+  readonly rprop: RpropHyper;
+  readonly lion: LionHyper;
+  readonly signSgd: SignSgdHyper;
+  readonly lamb: LambHyper;
 }
 
 export type OptimizerName = keyof HyperOf;
@@ -18,13 +39,32 @@ export type OptimizerConfig<N extends OptimizerName = OptimizerName> = {
   readonly [K in N]: { readonly name: K } & OptimizerOptions<HyperOf[K]>;
 }[N];
 
-const makers: {
-  readonly [N in OptimizerName]: (options: OptimizerOptions<HyperOf[N]>) => Optimizer<HyperOf[N]>;
-} = {
-  sgd,
-  adam,
-  adamw,
+/** The update rule of each optimizer by its name. */
+export const rules: { readonly [N in OptimizerName]: Rule<HyperOf[N], Slots> } = {
+  sgd: erased(sgdRule),
+  adam: erased(adamRule),
+  adamw: erased(adamwRule),
+  adamax: erased(adamaxRule),
+  nadam: erased(nadamRule),
+  radam: erased(radamRule),
+  rmsprop: erased(rmspropRule),
+  adagrad: erased(adagradRule),
+  adadelta: erased(adadeltaRule),
+  rprop: erased(rpropRule),
+  lion: erased(lionRule),
+  signSgd: erased(signSgdRule),
+  lamb: erased(lambRule),
 };
+
+/** A rule among rules of other slots: `makeOptimizer` gives each its own. */
+function erased<H extends { readonly lr: number }, S extends Slots>(rule: Rule<H, S>): Rule<H, Slots> {
+  return rule as unknown as Rule<H, Slots>;
+}
+
+/** Whether there is an optimizer of that name. */
+export function isOptimizerName(name: string): name is OptimizerName {
+  return Object.hasOwn(rules, name);
+}
 
 /**
  * The optimizer that a config describes; `make({ name: "adamw", lr: 2e-4 })` is `adamw({ lr: 2e-4 })`.
@@ -35,10 +75,13 @@ export function make<N extends OptimizerName>(
   config: { readonly name: N } & OptimizerOptions<HyperOf[N]>,
 ): Optimizer<HyperOf[N]> {
   const { name, ...options } = config;
-  if (!Object.hasOwn(makers, name)) {
+  if (!isOptimizerName(name)) {
     throw new ValueError(
-      `optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${Object.keys(makers).join(", ")}.`,
+      `optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${Object.keys(rules).join(", ")}.`,
     );
   }
-  return makers[name](options as unknown as OptimizerOptions<HyperOf[N]>); // config without its name
+  return makeOptimizer<HyperOf[N], Slots>(
+    rules[name],
+    options as unknown as OptimizerOptions<HyperOf[N]>, // config without its name
+  );
 }

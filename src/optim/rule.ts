@@ -8,10 +8,39 @@ import { type Fields, type OptimizerOptions, resolve } from "./hyper.ts";
 import type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
 
 /** State of one parameter by name. */
-export type Slots = { readonly [slot: string]: Tensor };
+export type Slots = { readonly [slot: string]: Tensor | undefined };
 
 /** The update of one parameter: what to add to it, and its next state. */
 export type Step<S> = (gradient: Tensor, parameter: Tensor, slots: S) => readonly [update: Tensor, slots: S];
+
+/** The power of c for each hyperparameter; both numbers of a pair have the same one. */
+export type Powers<H> = { readonly [K in keyof H]-?: number };
+
+/** Why no powers of c make an update rule follow a rescaled parameter. */
+export interface NoRule {
+  readonly none: string;
+}
+
+/**
+ * How an update rule's numbers follow a parameter that is multiplied by c, its gradients then being divided by c:
+ * each is multiplied by c to the power given here, and the parameter becomes c theta wherever it was theta.
+ *
+ * Why the powers are as they are: an update that is homogeneous of degree d in the gradient needs a learning rate
+ * times c^(1+d); SGD has d = 1, Adam d = 0. What is added to the gradient must scale as it does, c^-1:
+ * `weightDecay * p` when coupled. What is added to the root of a second moment must scale as that, c^-1: eps. What
+ * is multiplied into the parameter must not scale: `lr * weightDecay` when decoupled. `gauge.discoverSymmetry`
+ * finds the same powers by experiment.
+ */
+export interface Scaling<H> {
+  /** The powers for the hyperparameters, which may depend on the form that they choose; or why there are none. */
+  readonly hyper: (hyper: H) => Powers<H> | NoRule;
+  /** The power for each slot of the state, in every form. */
+  readonly state: Readonly<Record<string, number>>;
+  /** Whether the first update divides 0 by 0 where the gradient is 0: it is NaN then, in every gauge. */
+  readonly dividesZeroByZero: (hyper: H) => boolean;
+  /** What parameters or gradients must be for the powers to be exact, where they are not for all. */
+  readonly needs?: string;
+}
 
 /**
  * An update rule: all that tells one optimizer from another. Groups, schedules, state trees and checks are the
@@ -25,11 +54,13 @@ export interface Rule<H extends { readonly lr: number }, S extends Slots> {
   /** The state of a parameter before its first update. */
   readonly slots: (parameter: Tensor, hyper: H) => S;
   /**
-   * The update of the parameters of one group. `lr` is the group's rate times the schedule's factor, `t` counts
+   * The update of the parameters of one group. `lr` is the group's rate times the schedule's `factor`, `t` counts
    * updates from 1. What depends on them alone is computed here, once a group and on the host. Hyperparameters
    * go through `scalar`, so that other values run the same program.
    */
-  readonly step: (hyper: H, lr: HostNumber, t: HostNumber) => Step<S>;
+  readonly step: (hyper: H, lr: HostNumber, t: HostNumber, factor: HostNumber) => Step<S>;
+  /** How its numbers follow a rescaled parameter. */
+  readonly scaling: Scaling<H>;
 }
 
 const always: Schedule = () => scalar(1);
@@ -67,7 +98,7 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
       const known = steps.get(group);
       if (known) return known;
       const own = hypers.ofGroup(group);
-      const step = rule.step(own, scalar(own.lr).mul(factor), t);
+      const step = rule.step(own, scalar(own.lr).mul(factor), t, factor);
       steps.set(group, step);
       return step;
     };

@@ -23,7 +23,7 @@ export interface SgdHyper {
 type SgdSlots = { readonly velocity?: Tensor };
 
 /** The update rule of `sgd`. */
-export const sgdRule: Rule<SgdHyper, Required<SgdSlots> | Record<string, never>> = {
+export const sgdRule: Rule<SgdHyper, SgdSlots> = {
   name: "sgd",
   fields: {
     lr: required,
@@ -54,6 +54,19 @@ export const sgdRule: Rule<SgdHyper, Required<SgdSlots> | Record<string, never>>
         next === undefined ? {} : { velocity: next },
       ];
     };
+  },
+  scaling: {
+    // One power for both forms of decay: the learning rate's is 2.
+    hyper: () => ({
+      lr: 2,
+      weightDecay: -2,
+      decoupledWeightDecay: 0,
+      momentum: 0,
+      dampening: 0,
+      nesterov: 0,
+    }),
+    state: { velocity: -1 },
+    dividesZeroByZero: () => false,
   },
 };
 

@@ -126,40 +126,39 @@ function readProblem(fields: Fields, { dtype }: Engine): Problem {
   }
 }
 
-const rules = { sgd: optim.sgdRule, adam: optim.adamRule, adamw: optim.adamwRule };
-
 function readOptimizer(
   optimizer: Fields,
   groups: readonly Fields[],
   schedule: optim.Schedule,
 ): optim.Optimizer {
   const name = optimizer.text("name");
-  if (!isRule(name)) throw new Unsupported(`the optimizer ${name} is not there yet`);
-  const known = [...Object.keys(rules[name].fields), "params"];
+  if (!optim.isOptimizerName(name)) throw new Unsupported(`the optimizer ${name} is not known`);
+  const known = [...Object.keys(optim.rules[name].fields), "params"];
   const read = (group: Fields) => {
     const params = group.texts("params");
     const hyper = group.names
       .filter((field) => field !== "params")
       .map((field) => [field, readHyper(group, field)]);
     const unknown = group.names.find((field) => !known.includes(field));
-    if (unknown) throw new Unsupported(`the option ${unknown} of ${name} is not there yet`);
+    if (unknown) throw new Unsupported(`the option ${unknown} of ${name} is not known`);
     return { ...Object.fromEntries(hyper), match: (path: string) => params.includes(path) };
   };
   const config = { name, lr: groups[0]?.number("lr") ?? 0, groups: groups.map(read), schedule };
   return optim.make(config as optim.OptimizerConfig); // `make` checks every field
 }
 
-function isRule(name: string): name is keyof typeof rules {
-  return Object.hasOwn(rules, name);
-}
-
 function readHyper(group: Fields, field: string): unknown {
   switch (field) {
     case "betas":
+    case "etas":
+    case "stepSizes":
       return group.numbers(field);
     case "nesterov":
     case "amsgrad":
     case "centered":
+    case "decoupledWeightDecay":
+    case "epsInsideRoot":
+    case "decayTimesLr":
       return group.boolean(field);
     default:
       return group.number(field);

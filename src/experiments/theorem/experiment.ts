@@ -1,5 +1,5 @@
 import { ValueError } from "../../base/errors.ts";
-import { factor, hyperOf, optimizerOf, type Recipe, trainable } from "../../gauge/index.ts";
+import { factor, hyperOf, optimizerOf, type Recipe, type RecipeOf, trainable } from "../../gauge/index.ts";
 import { inject, roleOf } from "../../lora/index.ts";
 import type { Layer, Params } from "../../nn/layer.ts";
 import { adamw, type OptimizerName, schedule } from "../../optim/index.ts";
@@ -192,7 +192,7 @@ function describeRun(
 }
 
 function groupFacts(recipe: Recipe, role: "A" | "B"): GroupFacts {
-  const hyper = hyperOf<OptimizerName>(recipe, role);
+  const hyper = hyperOf(recipe as RecipeOf<"sgd" | "adam" | "adamw">, role); // the optimizers of the plan
   const { lr, weightDecay } = hyper;
   return { lr, weightDecay, ...("eps" in hyper && { eps: hyper.eps }) };
 }

@@ -1,0 +1,33 @@
+import { ValueError } from "../base/errors.ts";
+import { map, zip } from "../tensor/tree.ts";
+import { averageWith } from "./average.ts";
+
+/** An exponential moving average of parameters. */
+export interface Ema {
+  /** A copy of the parameters, from which the average starts. */
+  init<P>(params: P): P;
+  /** decay average + (1 - decay) parameters. */
+  update<P>(average: P, params: P): P;
+}
+
+/**
+ * The exponential moving average of weights, as `AveragedModel` of PyTorch with `get_ema_multi_avg_fn`: it starts
+ * as a copy of the parameters, so there is no bias to correct. The average of rescaled parameters is the rescaled
+ * average.
+ *
+ * @throws ValueError unless decay is at least 0 and below 1.
+ * @example
+ * const average = ema({ decay: 0.999 });
+ * let shadow = average.init(params);
+ * shadow = average.update(shadow, params); // after each update of params
+ */
+export function ema({ decay }: { readonly decay: number }): Ema {
+  if (!(typeof decay === "number" && decay >= 0 && decay < 1))
+    throw new ValueError(`ema: decay is ${String(decay)}; it is a number >= 0 and < 1.`);
+  const moving = averageWith(decay);
+  return {
+    // A product with 1 is exact, and a tensor of its own: either may be donated.
+    init: (params) => map(params, (parameter) => parameter.mul(1)),
+    update: (average, params) => zip([average, params], ([old, parameter]) => moving.of(old!, parameter!)),
+  };
+}
