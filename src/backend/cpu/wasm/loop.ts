@@ -238,7 +238,7 @@ class LoopWriter {
       const after = this.#values.restart(bottom + 1, 4 * i);
       accumulators.forEach((a, j) => {
         const parts = this.#along === "grid" ? [running[i]![j]!] : running.map((r) => r[j]!);
-        this.#values.setAccumulator(j, this.#finish(code, a, parts));
+        this.#values.setAccumulator(j, this.#finish(after, a, parts));
       });
       // Its variables may go into `after` as well: it is complete when the stores are.
       const stores = this.#stores(bottom + 1, v, stop);
@@ -393,8 +393,8 @@ class LoopWriter {
       code.op(a.name === "sum" ? "f64.add" : "f64.mul", "f32.demote_f64").set(result);
       return result;
     }
-    code.get(v).get(v).lanes(2, 3, 0, 1).op(join(a)).set(v);
-    code.get(v).get(v).lanes(1, 0, 3, 2).op(join(a));
+    code.get(v).get(v).get(v).lanes(2, 3, 0, 1).op(join(a)).set(v);
+    code.get(v).get(v).get(v).lanes(1, 0, 3, 2).op(join(a));
     code.lane(a.dtype === "float32" ? "f32x4.extract_lane" : "i32x4.extract_lane", 0).set(result);
     return result;
   }
