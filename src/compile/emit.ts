@@ -18,6 +18,9 @@ export interface Dialect {
   declare(name: string, text: string): string;
 }
 
+/** Characters of an expression that gets no name; compilers of shaders refuse deep nesting. */
+const longest = 400;
+
 /** Where an expression can first be computed: outside all loops is 0, inside the n-th loop n. */
 export type Level = number;
 
@@ -77,8 +80,8 @@ export class Emitter {
       e.kind === "accumulator" ||
       (e.kind === "sum" && e.terms.length === 0);
     const named = !simple && (this.#uses.get(e)! > 1 || own < at);
-    if (!named) return this.#write(e, at);
-    return this.#declare(e, own, this.#write(e, own));
+    const text = this.#write(e, named ? own : at);
+    return named || text.length > longest ? this.#declare(e, own, text) : text;
   }
 
   #declare(e: Expr, level: Level, text: string): string {
