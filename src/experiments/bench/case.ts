@@ -21,6 +21,8 @@ export interface BenchCase {
   /** What it computes, for people. */
   readonly about: string;
   readonly work: Work;
+  /** Every call is a first one: few are made, and none to warm up. */
+  readonly cold?: true;
   prepare(device: Device): Promise<Prepared>;
 }
 

@@ -200,6 +200,7 @@ function firstCallCase(): BenchCase {
     name: "first call",
     about: `trace, plan, compile and run the step of a ${sizes.join("-")} perceptron`,
     work: { calls: 1 },
+    cold: true,
     async prepare(device) {
       const net = await tree.evaluate(trained(nn.mlp(sizes).init(seed.fold("first"))), device);
       let batch = 16;

@@ -105,7 +105,8 @@ function printBackend(backend: BackendResults, earlier: BenchResults | undefined
     "",
     ...(results.length > 0 ? [table(columns)] : []),
     ...ratios.map((ratio) => `${ratio.name}: ${ratio.value.toFixed(2)}`),
-    ...failures.map((failure) => `FAILED ${failure.name}: ${failure.reason}`),
+    // Further lines, such as the source of a kernel or a stack, are in the JSON.
+    ...failures.map((failure) => `FAILED ${failure.name}: ${failure.reason.split("\n", 1)[0]}`),
   ].join("\n");
 }
 

@@ -61,8 +61,9 @@ export async function benchBackend(
       progress(one.name);
       if (failures.some(({ name }) => name === one.name)) continue;
       const bench = new Bench({
-        time: time / rounds,
-        iterations: 2,
+        time: one.cold ? 0 : time / rounds,
+        iterations: one.cold ? 1 : 2,
+        warmup: !one.cold,
         warmupTime: 0,
         warmupIterations: 1,
         retainSamples: true,
