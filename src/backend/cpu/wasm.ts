@@ -45,15 +45,19 @@ function wasmBuffer(buffer: DeviceBuffer): WasmBuffer {
   return buffer instanceof WasmBuffer ? buffer : internal("a buffer of another backend");
 }
 
-/** A compiled kernel, shared by the programs that have it. */
-interface Loaded {
+/** A compiled module, shared by the kernels that have it: they may differ in how many units they run. */
+interface Compiled {
   readonly key: string;
   readonly id: number;
-  readonly kernel: WasmKernel;
   readonly functions: readonly Run[];
   /** Where the module's bytes lie for the workers; undefined while none needed them. */
   bytes: number | undefined;
   users: number;
+}
+
+interface Loaded {
+  readonly kernel: WasmKernel;
+  readonly compiled: Compiled;
 }
 
 export interface WasmBackendOptions {
@@ -73,7 +77,7 @@ export class WasmBackend implements Backend {
   readonly #relaxed: boolean;
   /** Scratch memory of this thread. */
   readonly #own: number;
-  readonly #loaded = new Map<string, Promise<Loaded>>();
+  readonly #compiled = new Map<string, Promise<Compiled>>();
   #scratch: WasmBuffer | undefined;
   #ids = 0;
 
@@ -124,12 +128,12 @@ export class WasmBackend implements Backend {
 
   dispose(): void {
     this.#pool?.dispose();
-    this.#loaded.clear();
+    this.#compiled.clear();
   }
 
   /** Runs one kernel whose arguments lie at `args`. */
-  run(loaded: Loaded, args: number): void {
-    const { kernel, functions } = loaded;
+  run({ kernel, compiled }: Loaded, args: number): void {
+    const { functions } = compiled;
     const scratch = kernel.scratch > 0 ? this.#scratchOf(kernel.scratch) : 0;
     for (let i = 0; i < kernel.phases.length; i++) {
       const { units, cost } = kernel.phases[i]!;
@@ -137,21 +141,21 @@ export class WasmBackend implements Backend {
         functions[i]!(0, units, args, scratch, this.#own);
         continue;
       }
-      loaded.bytes ??= this.#place(kernel.bytes);
+      compiled.bytes ??= this.#place(kernel.bytes);
       const fair = Math.ceil(units / (4 * this.#pool.threads));
       const grain = Math.max(1, Math.min(fair, Math.ceil(turn / cost)));
-      const { id: module, bytes } = loaded;
+      const { id: module, bytes } = compiled;
       const job = { module, bytes, length: kernel.bytes.length, phase: i, args, scratch, units, grain };
       this.#pool.run(job, functions[i]!, this.#own);
     }
   }
 
   /** Programs give their kernels back; the last one takes them out of the cache. */
-  release(loaded: Loaded): void {
-    if (--loaded.users > 0) return;
-    this.#loaded.delete(loaded.key);
-    if (loaded.bytes !== undefined) this.memory.free(loaded.bytes);
-    loaded.bytes = undefined;
+  release({ compiled }: Loaded): void {
+    if (--compiled.users > 0) return;
+    this.#compiled.delete(compiled.key);
+    if (compiled.bytes !== undefined) this.memory.free(compiled.bytes);
+    compiled.bytes = undefined;
   }
 
   #place(bytes: Uint8Array): number {
@@ -177,21 +181,21 @@ export class WasmBackend implements Backend {
     let key = "";
     for (let i = 0; i < emitted.bytes.length; i += 4096)
       key += String.fromCharCode(...emitted.bytes.subarray(i, i + 4096));
-    let loaded = this.#loaded.get(key);
-    if (!loaded) {
-      loaded = this.#compile(key, emitted);
-      this.#loaded.set(key, loaded);
+    let promise = this.#compiled.get(key);
+    if (!promise) {
+      promise = this.#compile(key, emitted.bytes);
+      this.#compiled.set(key, promise);
     }
-    const result = await loaded;
-    result.users++;
-    return result;
+    const compiled = await promise;
+    compiled.users++;
+    return { kernel: emitted, compiled };
   }
 
-  async #compile(key: string, kernel: WasmKernel): Promise<Loaded> {
-    const module = await WebAssembly.compile(kernel.bytes);
+  async #compile(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<Compiled> {
+    const module = await WebAssembly.compile(bytes);
     const instance = await WebAssembly.instantiate(module, { env: { memory: this.memory.memory }, rows });
     const functions = Object.values(instance.exports) as Run[]; // all exports are functions of this kind
-    return { key, id: this.#ids++, kernel, functions, bytes: undefined, users: 0 };
+    return { key, id: this.#ids++, functions, bytes: undefined, users: 0 };
   }
 }
 

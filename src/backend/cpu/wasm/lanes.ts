@@ -90,10 +90,10 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
       ...given.access(start, args),
     });
     const at = values.variable(position.name);
-    const aim = code.piece();
+    const aim = values.piece(2);
     values.scalar(target, aim, 2);
     aim.set(at);
-    const body = code.piece();
+    const body = values.piece(3);
     const type = vector ? "v128" : valueType(dtype);
     const held = code.local(type);
     if (vector) values.vector(addend, body, 3);
@@ -112,12 +112,8 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
       code.append(values.piece(1));
       code.i32(0).set(s);
       code.repeat(s, source.extent, 1, () => {
-        code.append(values.piece(2));
         code.append(aim);
-        code.get(at).i32(position.extent).op("i32.lt_u").when(() => {
-          code.append(values.piece(3));
-          code.append(body);
-        });
+        code.get(at).i32(position.extent).op("i32.lt_u").when(() => code.append(body));
       });
     });
   });
