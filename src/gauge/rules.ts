@@ -3,11 +3,15 @@ import { isOptimizerName, rules } from "../optim/make.ts";
 import type { Scaling } from "../optim/rule.ts";
 
 /** The exact rule of an optimizer in one form: the powers of c for its numbers, as its update rule declares them. */
-export interface Rule extends Pick<Scaling<never>, "state" | "needs"> {
+export interface Rule {
   /** The power for each hyperparameter. */
   readonly hyper: Readonly<Record<string, number>>;
+  /** The power for each slot of the state. */
+  readonly state: Readonly<Record<string, number>>;
   /** Whether the first update divides 0 by 0 where the gradient is 0. */
   readonly dividesZeroByZero: boolean;
+  /** What parameters must be for the rule to be exact, where it is not for all. */
+  readonly needs?: string;
 }
 
 /**
@@ -26,16 +30,22 @@ export function ruleOf(operation: string, optimizer: string, hyper: object): Rul
       `${operation}: no exact rule is known for ${optimizer} in this form: ${powers.none}.`,
     );
   }
-  return { ...scaling, hyper: powers, dividesZeroByZero: scaling.dividesZeroByZero(given) };
+  const { needs } = scaling;
+  return {
+    hyper: powers,
+    state: scaling.state(given),
+    dividesZeroByZero: scaling.dividesZeroByZero(given),
+    ...(needs !== undefined && { needs }),
+  };
 }
 
 /**
- * The power of c for each slot of an optimizer's state, in every form.
+ * The power of c for each slot of an optimizer's state. They are known also where the hyperparameters have no rule.
  *
  * @throws ValueError for an unknown optimizer.
  */
-export function statePowers(operation: string, optimizer: string): Scaling<never>["state"] {
-  return scalingOf(operation, optimizer).state;
+export function statePowers(operation: string, optimizer: string, hyper: object): Rule["state"] {
+  return scalingOf(operation, optimizer).state(hyper as Readonly<Record<string, unknown>>); // what scalingOf takes
 }
 
 function scalingOf(operation: string, optimizer: string) {

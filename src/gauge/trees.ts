@@ -1,5 +1,6 @@
 import { ValueError } from "../base/errors.ts";
 import { roleOf } from "../lora/roles.ts";
+import type { OptimizerConfig } from "../optim/make.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
 import { scalar } from "../tensor/creation.ts";
 import { map } from "../tensor/tree.ts";
@@ -22,20 +23,27 @@ export function applyParams<P>(g: Gauge, params: P): P {
 
 /**
  * The state of an optimizer under a gauge, for going on in the gauge partner of a run: what averages gradients
- * is divided by c, what averages their squares by c^2, the step count stays.
+ * is divided by c, what averages their squares by c^2, the step count stays. The optimizer is given by its name, or
+ * as a recipe has it where the form matters: Adadelta with two eps.
  *
  * @throws ValueError for an unknown optimizer, or a state of another one.
  * @example
  * const partner = gauge.applyState(gauge.common(4), state, "adamw");
  */
-export function applyState<S extends OptimizerState>(g: Gauge, state: S, optimizer: string): S {
-  const powers = statePowers("gauge.applyState", optimizer);
+export function applyState<S extends OptimizerState>(
+  g: Gauge,
+  state: S,
+  optimizer: string | OptimizerConfig,
+): S {
+  const config = typeof optimizer === "string" ? { name: optimizer } : optimizer;
+  const { name } = config;
+  const powers = statePowers("gauge.applyState", name, config);
   const slots = Object.entries(state).map(([slot, tree]): [string, unknown] => {
     if (slot === "step") return [slot, tree];
     const exponent = powers[slot];
     if (exponent === undefined)
       throw new ValueError(
-        `gauge.applyState: ${optimizer} keeps ${slot}, for which no exact rule is known. Slots with one: ${Object.keys(powers).join(", ")}.`,
+        `gauge.applyState: ${name} keeps ${slot}, for which no exact rule is known. Slots with one: ${Object.keys(powers).join(", ")}.`,
       );
     return [slot, scaled("gauge.applyState", g, tree, exponent)];
   });

@@ -15,7 +15,7 @@ export interface AdadeltaHyper {
   readonly eps: number;
   /** Added to the average of squared gradients. Default `eps`. */
   readonly epsGradient?: number;
-  /** Added to the average of squared updates. Default `eps`. Without both of these no gauge is exact. */
+  /** Added to the average of squared updates. Default `eps`. */
   readonly epsUpdate?: number;
   /** Added to the gradient as weightDecay * parameter. Default 0. */
   readonly weightDecay: number;
@@ -23,6 +23,10 @@ export interface AdadeltaHyper {
 
 /** Averages of squared gradients and of squared updates. */
 type AdadeltaSlots = { readonly v: Tensor; readonly updates: Tensor };
+
+function twoEps({ epsGradient, epsUpdate }: AdadeltaHyper): boolean {
+  return epsGradient !== undefined && epsUpdate !== undefined;
+}
 
 /** The update rule of `adadelta`. */
 export const adadeltaRule: Rule<AdadeltaHyper, AdadeltaSlots> = {
@@ -47,15 +51,17 @@ export const adadeltaRule: Rule<AdadeltaHyper, AdadeltaSlots> = {
     };
   },
   scaling: {
-    hyper: ({ epsGradient, epsUpdate }) =>
-      epsGradient === undefined || epsUpdate === undefined
-        ? {
-            none:
-              "one eps is added to squared gradients, where it needs c^-2, and to squared updates, where it needs " +
-              "c^2; give epsGradient and epsUpdate",
-          }
-        : { lr: 0, rho: 0, eps: 0, epsGradient: -2, epsUpdate: 2, weightDecay: -2 },
-    state: { v: -2, updates: 2 },
+    // With both eps of its own the learning rate can stay. One eps goes with the gradients, and the average of
+    // updates then holds them in units of gradients, for the learning rate to convert.
+    hyper: (hyper) => ({
+      lr: twoEps(hyper) ? 0 : 2,
+      rho: 0,
+      eps: twoEps(hyper) ? 0 : -2,
+      epsGradient: -2,
+      epsUpdate: twoEps(hyper) ? 2 : -2,
+      weightDecay: -2,
+    }),
+    state: (hyper) => ({ v: -2, updates: twoEps(hyper) ? 2 : -2 }),
     dividesZeroByZero: ({ eps, epsGradient = eps }) => epsGradient === 0,
   },
 };
@@ -68,8 +74,9 @@ export const adadeltaRule: Rule<AdadeltaHyper, AdadeltaSlots> = {
  *     d = sqrt(updates + epsUpdate) / sqrt(v + epsGradient) * g
  *     updates = rho updates + (1 - rho) d^2        p = p - lr d
  *
- * `epsGradient` and `epsUpdate` are an addition: by default both are `eps`, the published method. They carry
- * different units, so only with two of them a rescaled run has an exact partner.
+ * `epsGradient` and `epsUpdate` are an addition: by default both are `eps`, the published method, whose lr is 1.
+ * They carry different units, so with one eps a rescaled run at the same lr has no exact partner; it has one at
+ * c^2 lr. With two of them lr can stay.
  *
  * @throws ValueError for hyperparameters that are negative or not finite, rho outside [0, 1), unknown options.
  * @example

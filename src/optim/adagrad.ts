@@ -44,7 +44,7 @@ export const adagradRule: Rule<AdagradHyper, AdagradSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, initialAccumulatorValue: -2, lrDecay: 0 }),
-    state: { sum: -2 },
+    state: () => ({ sum: -2 }),
     dividesZeroByZero: ({ eps, initialAccumulatorValue }) => eps === 0 && initialAccumulatorValue === 0,
   },
 };

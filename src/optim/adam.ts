@@ -30,7 +30,7 @@ export interface AdamWHyper extends AdamHyper {
 type AdamSlots = { readonly m: Tensor; readonly v: Tensor; readonly vMax?: Tensor };
 
 const forms = { amsgrad: optional(flag), epsInsideRoot: optional(flag) };
-const state = { m: -1, v: -2, vMax: -2 };
+const state = () => ({ m: -1, v: -2, vMax: -2 });
 
 function slots(parameter: Tensor, { amsgrad }: AdamHyper): AdamSlots {
   const zero = () => zerosLike(parameter);

@@ -42,7 +42,7 @@ export const adamaxRule: Rule<AdamaxHyper, AdamaxSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, betas: 0 }),
-    state: { m: -1, u: -1 },
+    state: () => ({ m: -1, u: -1 }),
     dividesZeroByZero: ({ eps }) => eps === 0,
   },
 };

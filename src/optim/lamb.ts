@@ -48,7 +48,7 @@ export const lambRule: Rule<LambHyper, LambSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 0, eps: -1, weightDecay: -1, betas: 0 }),
-    state: { m: -1, v: -2 },
+    state: () => ({ m: -1, v: -2 }),
     dividesZeroByZero: ({ eps }) => eps === 0,
     needs: "parameters that are not all zero, since the trust ratio of a zero tensor is 1 whatever its scale",
   },

@@ -31,7 +31,7 @@ export const lionRule: Rule<LionHyper, LionSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 1, weightDecay: -1, betas: 0 }),
-    state: { m: -1 },
+    state: () => ({ m: -1 }),
     dividesZeroByZero: () => false,
   },
 };

@@ -55,7 +55,7 @@ export const nadamRule: Rule<NAdamHyper, NAdamSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, betas: 0, momentumDecay: 0 }),
-    state: { m: -1, v: -2, muProduct: 0 },
+    state: () => ({ m: -1, v: -2, muProduct: 0 }),
     dividesZeroByZero: ({ eps }) => eps === 0,
   },
 };

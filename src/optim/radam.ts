@@ -70,7 +70,7 @@ export const radamRule: Rule<RAdamHyper, RAdamSlots> = {
               "need lr times c; give lrUnrectified, the rate of the first ones",
           }
         : { lr: 1, lrUnrectified: 2, eps: -1, weightDecay: -2, betas: 0 },
-    state: { m: -1, v: -2 },
+    state: () => ({ m: -1, v: -2 }),
     dividesZeroByZero: () => false, // the first update divides by nothing
   },
 };

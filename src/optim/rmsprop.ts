@@ -57,7 +57,7 @@ export const rmspropRule: Rule<RmspropHyper, RmspropSlots> = {
   scaling: {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, alpha: 0, momentum: 0, centered: 0 }),
     // The velocity holds gradients that are divided by their size already.
-    state: { v: -2, velocity: 0, mean: -1 },
+    state: () => ({ v: -2, velocity: 0, mean: -1 }),
     dividesZeroByZero: ({ eps }) => eps === 0,
   },
 };

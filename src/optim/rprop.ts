@@ -53,7 +53,7 @@ export const rpropRule: Rule<RpropHyper, RpropSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 1, stepSizes: 1, etas: 0 }),
-    state: { last: -1, stepSize: 1 },
+    state: () => ({ last: -1, stepSize: 1 }),
     dividesZeroByZero: () => false,
   },
 };

@@ -34,8 +34,8 @@ export interface NoRule {
 export interface Scaling<H> {
   /** The powers for the hyperparameters, which may depend on the form that they choose; or why there are none. */
   readonly hyper: (hyper: H) => Powers<H> | NoRule;
-  /** The power for each slot of the state, in every form. */
-  readonly state: Readonly<Record<string, number>>;
+  /** The power for each slot of the state. */
+  readonly state: (hyper: H) => Readonly<Record<string, number>>;
   /** Whether the first update divides 0 by 0 where the gradient is 0: it is NaN then, in every gauge. */
   readonly dividesZeroByZero: (hyper: H) => boolean;
   /** What parameters or gradients must be for the powers to be exact, where they are not for all. */

@@ -65,7 +65,7 @@ export const sgdRule: Rule<SgdHyper, SgdSlots> = {
       dampening: 0,
       nesterov: 0,
     }),
-    state: { velocity: -1 },
+    state: () => ({ velocity: -1 }),
     dividesZeroByZero: () => false,
   },
 };

@@ -28,7 +28,7 @@ export const signSgdRule: Rule<SignSgdHyper, SignSgdSlots> = {
   },
   scaling: {
     hyper: () => ({ lr: 1, momentum: 0 }),
-    state: { m: -1 },
+    state: () => ({ m: -1 }),
     dividesZeroByZero: () => false,
   },
 };
