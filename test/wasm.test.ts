@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type Device, type DeviceDType, init, random, sigmoid, type Tensor, tensor, where } from "../src/index.ts";
+import {
+  type Device,
+  type DeviceDType,
+  init,
+  random,
+  sigmoid,
+  type Tensor,
+  tensor,
+  where,
+} from "../src/index.ts";
 
 // The two CPU backends against each other, on the shapes where vectors, tiles and blocks end.
 
@@ -38,51 +47,261 @@ type Case = readonly [name: string, compute: (make: Make) => Tensor | Tensor[], 
 const sizes = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 64, 100, 1000];
 
 const cases: Case[] = [
-  ...sizes.map((n): Case => [`elementwise ${n}`, (t) => t([n], 1).mul(t([n], 2)).add(t([n], 3)).sub(0.5), 0]),
+  ...sizes.map(
+    (n): Case => [
+      `elementwise ${n}`,
+      (t) =>
+        t([n], 1)
+          .mul(t([n], 2))
+          .add(t([n], 3))
+          .sub(0.5),
+      0,
+    ],
+  ),
   ...sizes.map((n): Case => [`sum of ${n}`, (t) => t([n], 1).sum()]),
-  ...sizes.map((n): Case => [`rows of ${n}`, (t) => [t([6, n], 1).sum(1), t([6, n], 1).amax(1), t([6, n], 2).mean(1).exp()]]),
-  ...sizes.map((n): Case => [`columns of ${n}`, (t) => [t([5, n], 1).sum(0), t([5, n], 1).amin(0), t([37, n], 1).mul(t([1, n], 2)).sum(0)]]),
+  ...sizes.map(
+    (n): Case => [
+      `rows of ${n}`,
+      (t) => [t([6, n], 1).sum(1), t([6, n], 1).amax(1), t([6, n], 2).mean(1).exp()],
+    ],
+  ),
+  ...sizes.map(
+    (n): Case => [
+      `columns of ${n}`,
+      (t) => [
+        t([5, n], 1).sum(0),
+        t([5, n], 1).amin(0),
+        t([37, n], 1)
+          .mul(t([1, n], 2))
+          .sum(0),
+      ],
+    ],
+  ),
   ...sizes.map((n): Case => [`middle axis, ${n} last`, (t) => t([3, 7, n], 1).sum(1)]),
-  ...sizes.map((n): Case => [`two reduced axes, ${n} last`, (t) => [t([3, 7, n], 1).sum([0, 2]), t([3, 7, n], 1).sum([1, 2])]]),
-  ["broadcast rows and columns", (t) => t([13, 1], 1).mul(t([1, 9], 2)).add(t([13, 9], 3)), 0],
+  ...sizes.map(
+    (n): Case => [
+      `two reduced axes, ${n} last`,
+      (t) => [t([3, 7, n], 1).sum([0, 2]), t([3, 7, n], 1).sum([1, 2])],
+    ],
+  ),
+  [
+    "broadcast rows and columns",
+    (t) =>
+      t([13, 1], 1)
+        .mul(t([1, 9], 2))
+        .add(t([13, 9], 3)),
+    0,
+  ],
   ["transpose", (t) => t([13, 9], 1).transpose().add(1), 0],
-  ["transpose of an even shape", (t) => t([16, 8], 1).transpose().mul(t([8, 16], 2)), 0],
+  [
+    "transpose of an even shape",
+    (t) =>
+      t([16, 8], 1)
+        .transpose()
+        .mul(t([8, 16], 2)),
+    0,
+  ],
   ["flip", (t) => [t([17], 1).flip(0), t([5, 8], 1).flip(1).mul(2), t([5, 8], 1).flip(0).mul(2)], 0],
   ["slice with steps", (t) => t([40, 12], 1).slice([1], [40], [3]).add(1), 0],
   ["slice of the last axis", (t) => t([6, 40], 1).slice([0, 3], [6, 39], [1, 4]).add(1), 0],
-  ["pad", (t) => [t([5, 6], 1).pad([[1, 2], [3, 1]]).add(1), t([9], 1).pad([[4, 4]], 2).mul(3)], 0],
-  ["reshape across axes", (t) => t([6, 10], 1).reshape([4, 15]).add(t([4, 15], 2)), 0],
-  ["permute three axes", (t) => t([3, 4, 5], 1).permute([2, 0, 1]).add(t([5, 3, 4], 2)), 0],
-  ["int32", (t) => t([19], 1, "int32").mul(3).add(t([19], 2, "int32")).sub(7), 0],
-  ["int32 sums and extremes", (t) => [t([9, 19], 1, "int32").sum(1), t([9, 19], 1, "int32").amax(0), t([9, 19], 1, "int32").amin()], 0],
+  [
+    "pad",
+    (t) => [
+      t([5, 6], 1)
+        .pad([
+          [1, 2],
+          [3, 1],
+        ])
+        .add(1),
+      t([9], 1)
+        .pad([[4, 4]], 2)
+        .mul(3),
+    ],
+    0,
+  ],
+  [
+    "reshape across axes",
+    (t) =>
+      t([6, 10], 1)
+        .reshape([4, 15])
+        .add(t([4, 15], 2)),
+    0,
+  ],
+  [
+    "permute three axes",
+    (t) =>
+      t([3, 4, 5], 1)
+        .permute([2, 0, 1])
+        .add(t([5, 3, 4], 2)),
+    0,
+  ],
+  [
+    "int32",
+    (t) =>
+      t([19], 1, "int32")
+        .mul(3)
+        .add(t([19], 2, "int32"))
+        .sub(7),
+    0,
+  ],
+  [
+    "int32 sums and extremes",
+    (t) => [t([9, 19], 1, "int32").sum(1), t([9, 19], 1, "int32").amax(0), t([9, 19], 1, "int32").amin()],
+    0,
+  ],
   ["uint32", (t) => [t([19], 1, "uint32").mul(7).add(1), t([5, 19], 1, "uint32").amax(1)], 0],
   ["comparisons and where", (t) => where(t([19], 1).lt(t([19], 2)), t([19], 1), t([19], 3)), 0],
-  ["bool results", (t) => [t([19], 1).lt(0), t([19], 1, "bool").logicalNot(), t([19], 1, "bool").astype("float32").sum()], 0],
-  ["casts", (t) => [t([19], 1).mul(30).astype("int32"), t([19], 1, "int32").astype("float32"), t([19], 1).astype("bool"), t([19], 1).astype("float64")], 0],
-  ["float64", (t) => [t([19], 1, "float64").mul(t([19], 2, "float64")).exp(), t([7, 19], 1, "float64").sum(1), t([19], 1, "float64").erf()], 1e-15],
-  ["functions", (t) => [t([37], 1).exp(), t([37], 1).expm1(), t([37], 1).sin(), t([37], 1).cos(), t([37], 1).tanh(), sigmoid(t([37], 1)), t([37], 1).erf()], 5e-7],
-  ["functions of positive numbers", (t) => [t([37], 1).abs().log(), t([37], 1).abs().log1p(), t([37], 1).abs().sqrt(), t([37], 1).abs().pow(t([37], 2))], 5e-7],
-  ["rounding", (t) => [t([37], 1).mul(5).round(), t([37], 1).mul(5).floor(), t([37], 1).mul(5).ceil(), t([37], 1).sign(), t([37], 1).abs(), t([37], 1).neg()], 0],
+  [
+    "bool results",
+    (t) => [t([19], 1).lt(0), t([19], 1, "bool").logicalNot(), t([19], 1, "bool").astype("float32").sum()],
+    0,
+  ],
+  [
+    "casts",
+    (t) => [
+      t([19], 1).mul(30).astype("int32"),
+      t([19], 1, "int32").astype("float32"),
+      t([19], 1).astype("bool"),
+      t([19], 1).astype("float64"),
+    ],
+    0,
+  ],
+  [
+    "float64",
+    (t) => [
+      t([19], 1, "float64")
+        .mul(t([19], 2, "float64"))
+        .exp(),
+      t([7, 19], 1, "float64").sum(1),
+      t([19], 1, "float64").erf(),
+    ],
+    1e-15,
+  ],
+  [
+    "functions",
+    (t) => [
+      t([37], 1).exp(),
+      t([37], 1).expm1(),
+      t([37], 1).sin(),
+      t([37], 1).cos(),
+      t([37], 1).tanh(),
+      sigmoid(t([37], 1)),
+      t([37], 1).erf(),
+    ],
+    5e-7,
+  ],
+  [
+    "functions of positive numbers",
+    (t) => [
+      t([37], 1).abs().log(),
+      t([37], 1).abs().log1p(),
+      t([37], 1).abs().sqrt(),
+      t([37], 1)
+        .abs()
+        .pow(t([37], 2)),
+    ],
+    5e-7,
+  ],
+  [
+    "rounding",
+    (t) => [
+      t([37], 1).mul(5).round(),
+      t([37], 1).mul(5).floor(),
+      t([37], 1).mul(5).ceil(),
+      t([37], 1).sign(),
+      t([37], 1).abs(),
+      t([37], 1).neg(),
+    ],
+    0,
+  ],
   ["softmax", (t) => [t([9, 33], 1).softmax(1), t([9, 33], 1).softmax(0)]],
   ["cumsum", (t) => [t([9, 33], 1).cumsum(1), t([9, 33], 1).cumsum(0)]],
-  ["gather and scatter", (t) => { const at = tensor([0, 4, 2, 4, 1, 3], { dtype: "int32" });
-    const x = t([5, 8], 1);
-    const wide = at.reshape([6, 1]).expand([6, 8]);
-    const tall = at.reshape([1, 6]).expand([5, 6]);
-    return [x.indexSelect(0, at), x.indexSelect(1, at).mul(2), x.scatterAdd(0, wide, t([6, 8], 2)), x.scatterAdd(1, tall, t([5, 6], 2))]; }, 0],
+  [
+    "gather and scatter",
+    (t) => {
+      const at = tensor([0, 4, 2, 4, 1, 3], { dtype: "int32" });
+      const x = t([5, 8], 1);
+      const wide = at.reshape([6, 1]).expand([6, 8]);
+      const tall = at.reshape([1, 6]).expand([5, 6]);
+      return [
+        x.indexSelect(0, at),
+        x.indexSelect(1, at).mul(2),
+        x.scatterAdd(0, wide, t([6, 8], 2)),
+        x.scatterAdd(1, tall, t([5, 6], 2)),
+      ];
+    },
+    0,
+  ],
   ["random normal", () => random.normal(random.key(1), [101]), 2e-6],
-  ...[[1, 1, 1], [1, 7, 1], [3, 5, 2], [4, 8, 8], [5, 8, 9], [8, 256, 64], [13, 17, 19], [64, 64, 64], [65, 70, 300], [6, 1100, 9], [130, 9, 8], [2, 3, 520]].flatMap(
-    ([m, k, n]): Case[] => [
-      [`matmul ${m}x${k}x${n}`, (t) => t([m!, k!], 1).matmul(t([k!, n!], 2))],
-      [`matmul ${m}x${k}x${n}, transposed`, (t) => [t([k!, m!], 1).transpose().matmul(t([k!, n!], 2)), t([m!, k!], 1).matmul(t([n!, k!], 2).transpose()), t([k!, m!], 1).transpose().matmul(t([n!, k!], 2).transpose())]],
-      [`matmul ${m}x${k}x${n}, epilogue`, (t) => t([m!, k!], 1).matmul(t([k!, n!], 2)).add(t([n!], 3)).mul(t([m!, n!], 4)).maximum(0.1)],
-      [`matmul ${m}x${k}x${n}, float64`, (t) => t([m!, k!], 1, "float64").matmul(t([k!, n!], 2, "float64")).add(1), 1e-13],
-      [`matmul ${m}x${k}x${n}, batched`, (t) => t([3, m!, k!], 1).matmul(t([3, k!, n!], 2).mul(1))],
+  ...[
+    [1, 1, 1],
+    [1, 7, 1],
+    [3, 5, 2],
+    [4, 8, 8],
+    [5, 8, 9],
+    [8, 256, 64],
+    [13, 17, 19],
+    [64, 64, 64],
+    [65, 70, 300],
+    [6, 1100, 9],
+    [130, 9, 8],
+    [2, 3, 520],
+  ].flatMap(([m, k, n]): Case[] => [
+    [`matmul ${m}x${k}x${n}`, (t) => t([m!, k!], 1).matmul(t([k!, n!], 2))],
+    [
+      `matmul ${m}x${k}x${n}, transposed`,
+      (t) => [
+        t([k!, m!], 1)
+          .transpose()
+          .matmul(t([k!, n!], 2)),
+        t([m!, k!], 1).matmul(t([n!, k!], 2).transpose()),
+        t([k!, m!], 1)
+          .transpose()
+          .matmul(t([n!, k!], 2).transpose()),
+      ],
     ],
-  ),
-  ["matmul of views", (t) => t([40, 30], 1).slice([1, 2], [39, 30], [2, 1]).matmul(t([28, 24], 2).flip(0))],
-  ["matmul over nothing", (t) => t([3, 2], 1).slice([0, 2]).matmul(t([2, 4], 2).slice([2])).add(1), 0],
-  ["attention heads", (t) => t([2, 9, 4, 8], 1).permute([0, 2, 1, 3]).matmul(t([2, 9, 4, 8], 2).permute([0, 2, 3, 1]))],
+    [
+      `matmul ${m}x${k}x${n}, epilogue`,
+      (t) =>
+        t([m!, k!], 1)
+          .matmul(t([k!, n!], 2))
+          .add(t([n!], 3))
+          .mul(t([m!, n!], 4))
+          .maximum(0.1),
+    ],
+    [
+      `matmul ${m}x${k}x${n}, float64`,
+      (t) =>
+        t([m!, k!], 1, "float64")
+          .matmul(t([k!, n!], 2, "float64"))
+          .add(1),
+      1e-13,
+    ],
+    [`matmul ${m}x${k}x${n}, batched`, (t) => t([3, m!, k!], 1).matmul(t([3, k!, n!], 2).mul(1))],
+  ]),
+  [
+    "matmul of views",
+    (t) =>
+      t([40, 30], 1)
+        .slice([1, 2], [39, 30], [2, 1])
+        .matmul(t([28, 24], 2).flip(0)),
+  ],
+  [
+    "matmul over nothing",
+    (t) =>
+      t([3, 2], 1)
+        .slice([0, 2])
+        .matmul(t([2, 4], 2).slice([2]))
+        .add(1),
+    0,
+  ],
+  [
+    "attention heads",
+    (t) =>
+      t([2, 9, 4, 8], 1)
+        .permute([0, 2, 1, 3])
+        .matmul(t([2, 9, 4, 8], 2).permute([0, 2, 3, 1])),
+  ],
 ];
 
 async function run(compute: Case[1]): Promise<(readonly number[])[]> {

@@ -17,7 +17,7 @@ export function openCpu({ cpu = fromEnvironment(), threads }: CpuOptions = {}): 
     throw new ValueError(`init: cpu is ${String(cpu)}; it is "wasm", "javascript" or left out.`);
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64))
     throw new ValueError(`init: threads is ${threads}; it is a whole number from 1 to 64.`);
-  if (cpu !== "wasm" || !supportsVectors()) return new JavaScriptBackend();
+  if (cpu === "javascript" || (cpu === undefined && !supportsVectors())) return new JavaScriptBackend();
   return new WasmBackend({ threads });
 }
 

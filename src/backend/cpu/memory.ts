@@ -156,5 +156,5 @@ function open(): { memory: WebAssembly.Memory; maximum: number; shared: boolean 
       }
     }
   }
-  throw new DeviceError("cpu: the platform gives no WebAssembly memory. Use init({ cpu: \"javascript\" }).");
+  throw new DeviceError('cpu: the platform gives no WebAssembly memory. Use init({ cpu: "javascript" }).');
 }

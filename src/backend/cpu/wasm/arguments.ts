@@ -35,10 +35,16 @@ export class Arguments {
   access(
     start: Code,
     block: Local,
-  ): { readonly pointer: (value: number) => Local; readonly hostNumber: (i: number, dtype: DeviceDType) => Push } {
+  ): {
+    readonly pointer: (value: number) => Local;
+    readonly hostNumber: (i: number, dtype: DeviceDType) => Push;
+  } {
     const pointers = this.values.map((_, i) => {
       const local = start.local("i32");
-      start.get(block).memory("i32.load", 4 * i).set(local);
+      start
+        .get(block)
+        .memory("i32.load", 4 * i)
+        .set(local);
       return local;
     });
     return {

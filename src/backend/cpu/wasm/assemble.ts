@@ -24,15 +24,31 @@ function list(table: Map<string, number>, from: number, names: string): void {
 
 list(plain, 0x28, "i32.load i64.load f32.load f64.load");
 list(plain, 0x36, "i32.store i64.store f32.store f64.store");
-list(plain, 0x45, "i32.eqz i32.eq i32.ne i32.lt_s i32.lt_u i32.gt_s i32.gt_u i32.le_s i32.le_u i32.ge_s i32.ge_u");
+list(
+  plain,
+  0x45,
+  "i32.eqz i32.eq i32.ne i32.lt_s i32.lt_u i32.gt_s i32.gt_u i32.le_s i32.le_u i32.ge_s i32.ge_u",
+);
 list(plain, 0x5b, "f32.eq f32.ne f32.lt f32.gt f32.le f32.ge f64.eq f64.ne f64.lt f64.gt f64.le f64.ge");
 list(plain, 0x6a, "i32.add i32.sub i32.mul i32.div_s i32.div_u i32.rem_s i32.rem_u i32.and i32.or i32.xor");
 list(plain, 0x74, "i32.shl i32.shr_s i32.shr_u");
-list(plain, 0x8b, "f32.abs f32.neg f32.ceil f32.floor f32.trunc f32.nearest f32.sqrt f32.add f32.sub f32.mul");
+list(
+  plain,
+  0x8b,
+  "f32.abs f32.neg f32.ceil f32.floor f32.trunc f32.nearest f32.sqrt f32.add f32.sub f32.mul",
+);
 list(plain, 0x95, "f32.div f32.min f32.max");
-list(plain, 0x99, "f64.abs f64.neg f64.ceil f64.floor f64.trunc f64.nearest f64.sqrt f64.add f64.sub f64.mul");
+list(
+  plain,
+  0x99,
+  "f64.abs f64.neg f64.ceil f64.floor f64.trunc f64.nearest f64.sqrt f64.add f64.sub f64.mul",
+);
 list(plain, 0xa3, "f64.div f64.min f64.max - i32.wrap_i64");
-list(plain, 0xb2, "f32.convert_i32_s f32.convert_i32_u - - f32.demote_f64 f64.convert_i32_s f64.convert_i32_u");
+list(
+  plain,
+  0xb2,
+  "f32.convert_i32_s f32.convert_i32_u - - f32.demote_f64 f64.convert_i32_s f64.convert_i32_u",
+);
 list(plain, 0xbb, "f64.promote_f32");
 list(plain, 0x1a, "drop select");
 
@@ -53,8 +69,16 @@ list(vector, 0xa0, "i32x4.abs i32x4.neg");
 list(vector, 0xab, "i32x4.shl i32x4.shr_s i32x4.shr_u i32x4.add - - i32x4.sub - - - i32x4.mul");
 list(vector, 0xb6, "i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u");
 list(vector, 0xcb, "i64x2.shl i64x2.shr_s i64x2.shr_u i64x2.add - - i64x2.sub");
-list(vector, 0xe0, "f32x4.abs f32x4.neg - f32x4.sqrt f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.min f32x4.max");
-list(vector, 0xec, "f64x2.abs f64x2.neg - f64x2.sqrt f64x2.add f64x2.sub f64x2.mul f64x2.div f64x2.min f64x2.max");
+list(
+  vector,
+  0xe0,
+  "f32x4.abs f32x4.neg - f32x4.sqrt f32x4.add f32x4.sub f32x4.mul f32x4.div f32x4.min f32x4.max",
+);
+list(
+  vector,
+  0xec,
+  "f64x2.abs f64x2.neg - f64x2.sqrt f64x2.add f64x2.sub f64x2.mul f64x2.div f64x2.min f64x2.max",
+);
 list(vector, 0xf8, "i32x4.trunc_sat_f32x4_s - f32x4.convert_i32x4_s f32x4.convert_i32x4_u");
 list(vector, 0xfc, "i32x4.trunc_sat_f64x2_s_zero - f64x2.convert_low_i32x4_s");
 list(vector, 0x105, "f32x4.relaxed_madd - f64x2.relaxed_madd");
@@ -124,7 +148,11 @@ export class Code {
   /** A load or store at a constant offset from the address on the stack. */
   memory(name: string, offset = 0, lane?: number): this {
     const immediates = [0, ...unsigned(offset), ...(lane === undefined ? [] : [lane])];
-    this.#write(name, [...this.#opcode(name), ...immediates], ` offset=${offset}${lane === undefined ? "" : ` ${lane}`}`);
+    this.#write(
+      name,
+      [...this.#opcode(name), ...immediates],
+      ` offset=${offset}${lane === undefined ? "" : ` ${lane}`}`,
+    );
     return this;
   }
 
@@ -305,7 +333,12 @@ export class Module {
     };
     const imports = [
       [...text("env"), ...text("memory"), 0x02, memory.shared ? 0x03 : 0x01, 1, ...unsigned(memory.maximum)],
-      ...this.#imports.map((entry) => [...text("rows"), ...text(entry.name), 0x00, ...unsigned(typeOf(entry))]),
+      ...this.#imports.map((entry) => [
+        ...text("rows"),
+        ...text(entry.name),
+        0x00,
+        ...unsigned(typeOf(entry)),
+      ]),
     ];
     const shift = this.#imports.length;
     const functions = this.#functions.map((f) => unsigned(typeOf(f)));

@@ -67,7 +67,12 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
   const store: Store = { value, index, expr: initial };
   // The axis that is contiguous in the result goes inside.
   const inside = strideIn(index, lane.name) === 1 ? [position, lane] : [lane, position];
-  const copy = defineLoop(module, "copy", { grid: inside, inner: [], accumulators: [], stores: [store] }, given);
+  const copy = defineLoop(
+    module,
+    "copy",
+    { grid: inside, inner: [], accumulators: [], stores: [store] },
+    given,
+  );
   if (source.extent === 0) return [copy];
   const vector =
     dtype === "float32" &&
@@ -113,7 +118,11 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
       code.i32(0).set(s);
       code.repeat(s, source.extent, 1, () => {
         code.append(aim);
-        code.get(at).i32(position.extent).op("i32.lt_u").when(() => code.append(body));
+        code
+          .get(at)
+          .i32(position.extent)
+          .op("i32.lt_u")
+          .when(() => code.append(body));
       });
     });
   });

@@ -33,7 +33,12 @@ type Along = "grid" | "inner" | "nothing";
  * along the last axis of the grid (each lane its own element) or along the last reduced axis (lanes are partial
  * sums, joined at the end in a fixed order), whichever loads more by whole vectors.
  */
-export function defineLoop(module: Module, name: string, loop: Loop, given: Arguments): Phase & { along: Along } {
+export function defineLoop(
+  module: Module,
+  name: string,
+  loop: Loop,
+  given: Arguments,
+): Phase & { along: Along } {
   const { grid, inner, accumulators, stores } = loop;
   const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1] ?? none;
@@ -74,7 +79,10 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
     const body = writer.element(v, at.stop);
 
     code.append(start);
-    const counters = [...outer.map((o) => ({ local: values.variable(o.name), extent: o.extent })), { local: at.block, extent: blocks }];
+    const counters = [
+      ...outer.map((o) => ({ local: values.variable(o.name), extent: o.extent })),
+      { local: at.block, extent: blocks },
+    ];
     decode(code, begin, counters);
     code.append(values.piece(0));
     code.get(begin).set(unit);
@@ -85,7 +93,11 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
       else {
         const stop = at.stop;
         code.get(v).i32(block).op("i32.add").set(stop);
-        code.get(stop).i32(last.extent).op("i32.gt_u").when(() => code.i32(last.extent).set(stop));
+        code
+          .get(stop)
+          .i32(last.extent)
+          .op("i32.gt_u")
+          .when(() => code.i32(last.extent).set(stop));
       }
       code.loop((more) => {
         code.append(body);
@@ -103,7 +115,11 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
 }
 
 /** Splits a unit number into counters, the last of which runs fastest. */
-export function decode(code: Code, unit: Local, counters: readonly { readonly local: Local; readonly extent: number }[]): void {
+export function decode(
+  code: Code,
+  unit: Local,
+  counters: readonly { readonly local: Local; readonly extent: number }[],
+): void {
   let factor = 1;
   for (const { local, extent } of [...counters].reverse()) {
     code.get(unit);
@@ -122,10 +138,13 @@ function advance(code: Code, counters: readonly { readonly local: Local; readonl
       code.op("drop");
       return;
     }
-    code.i32(extent).op("i32.ge_u").when(() => {
-      code.i32(0).set(local);
-      step(at - 1);
-    });
+    code
+      .i32(extent)
+      .op("i32.ge_u")
+      .when(() => {
+        code.i32(0).set(local);
+        step(at - 1);
+      });
   };
   step(counters.length - 1);
 }
@@ -148,18 +167,26 @@ export function fitsLanes(roots: readonly Expr[]): boolean {
   return fits;
 }
 
-function chooseLanes({ accumulators, stores }: Loop, last: Axis, innermost: Axis, roots: readonly Expr[]): Along {
+function chooseLanes(
+  { accumulators, stores }: Loop,
+  last: Axis,
+  innermost: Axis,
+  roots: readonly Expr[],
+): Along {
   if (!fitsLanes(roots)) return "nothing";
   const contiguous = stores.every(({ index }) => last.extent === 1 || strideIn(index, last.name) === 1);
   if (accumulators.length === 0) return contiguous && last.extent > 1 ? "grid" : "nothing";
   const cost = (axis: Axis): number => {
     let sum = 0;
-    walk(accumulators.map(({ expr }) => expr), (e) => {
-      if (e.kind === "apply") sum += e.row.cost ?? 1;
-      if (e.kind !== "load") return;
-      const stride = strideIn(e.index, axis.name);
-      sum += stride === 1 || stride === 0 ? 1 : stride === undefined ? 10 : 6;
-    });
+    walk(
+      accumulators.map(({ expr }) => expr),
+      (e) => {
+        if (e.kind === "apply") sum += e.row.cost ?? 1;
+        if (e.kind !== "load") return;
+        const stride = strideIn(e.index, axis.name);
+        sum += stride === 1 || stride === 0 ? 1 : stride === undefined ? 10 : 6;
+      },
+    );
     return sum * ((Math.ceil(axis.extent / 4) * 4) / axis.extent);
   };
   const options: [Along, number][] = [];
@@ -213,7 +240,9 @@ class LoopWriter {
     this.#along = along;
     const reduced = loop.accumulators.length;
     const innermost = loop.inner[loop.inner.length - 1] ?? none;
-    if (along === "grid") this.#vectors = reduced === 1 && last.extent % 16 === 0 ? 4 : reduced > 0 && last.extent % 8 === 0 ? 2 : 1;
+    if (along === "grid")
+      this.#vectors =
+        reduced === 1 && last.extent % 16 === 0 ? 4 : reduced > 0 && last.extent % 8 === 0 ? 2 : 1;
     else this.#vectors = along === "inner" && innermost.extent >= 16 && reduced <= 2 ? 2 : 1;
     this.step = along === "grid" ? 4 * this.#vectors : 1;
   }
@@ -230,7 +259,9 @@ class LoopWriter {
     }
     const vectors = this.#along === "grid" ? this.#vectors : 1;
     // All sums run in one nest of loops; then each vector gets its stores.
-    const running = Array.from({ length: this.#vectors }, () => accumulators.map((a) => this.#begin(code, a)));
+    const running = Array.from({ length: this.#vectors }, () =>
+      accumulators.map((a) => this.#begin(code, a)),
+    );
     const bottom = 2 + inner.length;
     const nest = inner.some(({ extent }) => extent === 0) ? code.piece() : this.#nest(running, bottom);
     const endings: Code[] = [];
@@ -270,13 +301,20 @@ class LoopWriter {
     if (this.#along !== "inner") {
       const body = updates(offsets, 4);
       if (inner.length === 0) code.append(body);
-      else code.i32(0).set(k).repeat(k, innermost.extent, 1, () => code.append(body));
+      else
+        code
+          .i32(0)
+          .set(k)
+          .repeat(k, innermost.extent, 1, () => code.append(body));
     } else {
       const step = 4 * this.#vectors;
       const whole = innermost.extent - (innermost.extent % step);
       if (whole > 0) {
         const body = updates(offsets, 4);
-        code.i32(0).set(k).repeat(k, whole, step, () => code.append(body));
+        code
+          .i32(0)
+          .set(k)
+          .repeat(k, whole, step, () => code.append(body));
       }
       // The rest, vector by vector, the last one with lanes left out.
       for (let from = whole; from < innermost.extent; from += 4) {
@@ -290,10 +328,13 @@ class LoopWriter {
       const wrapped = this.#code.piece();
       const variable = values.variable(inner[depth - 1]!.name);
       const body = nest;
-      wrapped.i32(0).set(variable).repeat(variable, inner[depth - 1]!.extent, 1, () => {
-        wrapped.append(values.piece(2 + depth));
-        wrapped.append(body);
-      });
+      wrapped
+        .i32(0)
+        .set(variable)
+        .repeat(variable, inner[depth - 1]!.extent, 1, () => {
+          wrapped.append(values.piece(2 + depth));
+          wrapped.append(body);
+        });
       nest = wrapped;
     }
     return nest;
@@ -341,7 +382,9 @@ class LoopWriter {
         const x = code.local("i32");
         values.scalar(a.expr, code, at);
         code.tee(x).get(register).get(x).get(register);
-        code.op(`i32.${a.name === "max" ? "gt" : "lt"}${a.dtype === "int32" ? "_s" : "_u"}`, "select").set(register);
+        code
+          .op(`i32.${a.name === "max" ? "gt" : "lt"}${a.dtype === "int32" ? "_s" : "_u"}`, "select")
+          .set(register);
       }
       return;
     }
@@ -378,7 +421,10 @@ class LoopWriter {
       const [low, high] = parts[0]!.registers;
       if (!wide) return low!;
       const result = code.local("v128");
-      narrow((c) => c.get(low!), (c) => c.get(high!))(code);
+      narrow(
+        (c) => c.get(low!),
+        (c) => c.get(high!),
+      )(code);
       code.set(result);
       return result;
     }
@@ -438,14 +484,26 @@ export function storeLanes(
     return;
   }
   const rest = code.local("i32");
-  code.get(stop).get(v).op("i32.sub").tee(rest).i32(4).op("i32.ge_u").when(whole, () => {
-    const lane = (i: number) => {
-      address.base(code);
-      code.get(held).memory("v128.store32_lane", address.offset + 4 * i, i);
-    };
-    lane(0);
-    for (const i of [1, 2]) code.get(rest).i32(i).op("i32.gt_u").when(() => lane(i));
-  });
+  code
+    .get(stop)
+    .get(v)
+    .op("i32.sub")
+    .tee(rest)
+    .i32(4)
+    .op("i32.ge_u")
+    .when(whole, () => {
+      const lane = (i: number) => {
+        address.base(code);
+        code.get(held).memory("v128.store32_lane", address.offset + 4 * i, i);
+      };
+      lane(0);
+      for (const i of [1, 2])
+        code
+          .get(rest)
+          .i32(i)
+          .op("i32.gt_u")
+          .when(() => lane(i));
+    });
 }
 
 /** The code that computes stores goes to `body`; what comes back stores them. */
@@ -455,7 +513,11 @@ export function writeStores(
   stores: readonly Store[],
   at: number,
   vector: boolean,
-  put: (code: Code, address: { readonly base: (code: Code) => void; readonly offset: number }, held: Local) => void,
+  put: (
+    code: Code,
+    address: { readonly base: (code: Code) => void; readonly offset: number },
+    held: Local,
+  ) => void,
 ): Code {
   const held = stores.map(({ expr }) => {
     const local = body.local(vector ? "v128" : valueType(expr.dtype));

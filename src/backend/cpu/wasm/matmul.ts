@@ -46,7 +46,8 @@ export function defineMatmul(
   const rows = chooseRows(kernel.row.extent, relaxed ? tileRowsRelaxed : tileRows);
   const inner = kernel.inner.extent;
   const panels = Math.ceil(kernel.column.extent / columns);
-  const innerStep = inner <= innerBlock ? Math.max(inner, 1) : Math.ceil(inner / Math.ceil(inner / innerBlock));
+  const innerStep =
+    inner <= innerBlock ? Math.max(inner, 1) : Math.ceil(inner / Math.ceil(inner / innerBlock));
   const geometry: Geometry = { bytes, lanes, rows, columns, panels, innerStep, relaxed };
 
   const packUnits = definePack(module, kernel, given, geometry);
@@ -72,7 +73,8 @@ interface Geometry {
 function chooseRows(rows: number, most: number): number {
   const waste = (height: number) => (Math.ceil(rows / height) * (height + 1.5)) / rows; // loads of b cost too
   let best = Math.min(most, Math.max(rows, 1));
-  for (let height = best; height >= Math.min(4, best); height--) if (waste(height) < waste(best) - 1e-9) best = height;
+  for (let height = best; height >= Math.min(4, best); height--)
+    if (waste(height) < waste(best) - 1e-9) best = height;
   return best;
 }
 
@@ -88,10 +90,17 @@ function definePack(module: Module, kernel: MatmulKernel, given: Arguments, g: G
       const stop = code.local("i32");
       const into = code.local("i32");
       body.get(group!).i32(panelGroup).op("i32.mul").tee(panel).i32(panelGroup).op("i32.add").set(stop);
-      body.get(stop).i32(g.panels).op("i32.gt_u").when(() => body.i32(g.panels).set(stop));
+      body
+        .get(stop)
+        .i32(g.panels)
+        .op("i32.gt_u")
+        .when(() => body.i32(g.panels).set(stop));
       body.loop((again) => {
         body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
-        body.i32(inner.extent * g.columns * g.bytes).op("i32.mul", "i32.add").set(into);
+        body
+          .i32(inner.extent * g.columns * g.bytes)
+          .op("i32.mul", "i32.add")
+          .set(into);
         const first = code.local("i32");
         body.get(panel).i32(g.columns).op("i32.mul").set(first);
         const zero = code.local("i32");
@@ -161,7 +170,8 @@ interface Packing {
 function writePack(code: Code, module: Module, given: Arguments, args: Local, p: Packing): void {
   const { expr, along, inner, width, bytes } = p;
   const vectors = bytes === 4 && fitsLanes([expr]);
-  const strideInner = expr.kind === "load" && expr.dtype === "float32" ? strideIn(expr.index, inner.name) : undefined;
+  const strideInner =
+    expr.kind === "load" && expr.dtype === "float32" ? strideIn(expr.index, inner.name) : undefined;
   const strideAlong = expr.kind === "load" ? strideIn(expr.index, along.name) : undefined;
   const transposes = strideInner === 1 && strideAlong !== undefined && strideAlong !== 1;
   const k = code.local("i32");
@@ -217,16 +227,28 @@ function writePack(code: Code, module: Module, given: Arguments, args: Local, p:
           }
           const at = values.variable(along.name);
           const ki = values.variable(inner.name);
-          piece.get(p.first).i32(lane + i).op("i32.add").set(at);
+          piece
+            .get(p.first)
+            .i32(lane + i)
+            .op("i32.add")
+            .set(at);
           // Vectors beyond the end start at the last element: their lanes are clamped, or read what is never used.
-          piece.get(at).i32(along.extent).op("i32.ge_u").when(() => piece.i32(along.extent - 1).set(at));
+          piece
+            .get(at)
+            .i32(along.extent)
+            .op("i32.ge_u")
+            .when(() => piece.i32(along.extent - 1).set(at));
           piece.append(values.piece(0));
           piece.append(values.piece(1));
           piece.get(p.into).set(target).i32(0).set(k);
           piece.loop((again) => {
             piece.get(p.innerFirst).get(k).op("i32.add").set(ki);
             piece.append(body);
-            piece.get(target).i32(width * bytes).op("i32.add").set(target);
+            piece
+              .get(target)
+              .i32(width * bytes)
+              .op("i32.add")
+              .set(target);
             piece.get(k).i32(1).op("i32.add").tee(k);
             if (typeof p.innerCount === "number") piece.i32(p.innerCount);
             else piece.get(p.innerCount);
@@ -268,8 +290,15 @@ function packTransposed(code: Code, module: Module, given: Arguments, args: Loca
       const at = values.variable(along.name);
       begin.get(p.batch.local).set(values.variable(p.batch.name));
       begin.get(p.innerFirst).set(values.variable(inner.name));
-      begin.get(p.first).i32(lane + i).op("i32.add").tee(at);
-      begin.i32(along.extent).op("i32.ge_u").when(() => begin.i32(along.extent - 1).set(at));
+      begin
+        .get(p.first)
+        .i32(lane + i)
+        .op("i32.add")
+        .tee(at);
+      begin
+        .i32(along.extent)
+        .op("i32.ge_u")
+        .when(() => begin.i32(along.extent - 1).set(at));
       const base = code.local("i32");
       const { base: push, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
       push(piece);
@@ -282,53 +311,76 @@ function packTransposed(code: Code, module: Module, given: Arguments, args: Loca
     code.get(p.into).set(target);
     if (typeof p.innerCount === "number") code.i32(p.innerCount);
     else code.get(p.innerCount);
-    code.tee(rest).i32(4).op("i32.ge_u").when(() => {
-      code.loop((again) => {
-        const rows = bases.map((base) => {
-          const row = code.local("v128");
-          code.get(base).memory("v128.load").set(row);
-          return row;
-        });
-        if (take === 4) {
-          const [a, b, c, d] = rows as [Local, Local, Local, Local];
-          const pairs = [
-            [a, b, 0],
-            [c, d, 0],
-            [a, b, 1],
-            [c, d, 1],
-          ] as const;
-          const mixed = pairs.map(([x, y, half]) => {
-            const local = code.local("v128");
-            code.get(x).get(y).lanes(2 * half, 4 + 2 * half, 1 + 2 * half, 5 + 2 * half).set(local);
-            return local;
+    code
+      .tee(rest)
+      .i32(4)
+      .op("i32.ge_u")
+      .when(() => {
+        code.loop((again) => {
+          const rows = bases.map((base) => {
+            const row = code.local("v128");
+            code.get(base).memory("v128.load").set(row);
+            return row;
           });
-          for (let i = 0; i < 4; i++) {
-            const [x, y] = i < 2 ? [mixed[0]!, mixed[1]!] : [mixed[2]!, mixed[3]!];
-            code.get(target).get(x).get(y);
-            if (i % 2 === 0) code.lanes(0, 1, 4, 5);
-            else code.lanes(2, 3, 6, 7);
-            code.memory("v128.store", 4 * (i * width + lane));
+          if (take === 4) {
+            const [a, b, c, d] = rows as [Local, Local, Local, Local];
+            const pairs = [
+              [a, b, 0],
+              [c, d, 0],
+              [a, b, 1],
+              [c, d, 1],
+            ] as const;
+            const mixed = pairs.map(([x, y, half]) => {
+              const local = code.local("v128");
+              code
+                .get(x)
+                .get(y)
+                .lanes(2 * half, 4 + 2 * half, 1 + 2 * half, 5 + 2 * half)
+                .set(local);
+              return local;
+            });
+            for (let i = 0; i < 4; i++) {
+              const [x, y] = i < 2 ? [mixed[0]!, mixed[1]!] : [mixed[2]!, mixed[3]!];
+              code.get(target).get(x).get(y);
+              if (i % 2 === 0) code.lanes(0, 1, 4, 5);
+              else code.lanes(2, 3, 6, 7);
+              code.memory("v128.store", 4 * (i * width + lane));
+            }
+          } else {
+            rows.forEach((row, i) => {
+              for (let at = 0; at < 4; at++)
+                code
+                  .get(target)
+                  .get(row)
+                  .memory("v128.store32_lane", 4 * (at * width + lane + i), at);
+            });
           }
-        } else {
-          rows.forEach((row, i) => {
-            for (let at = 0; at < 4; at++)
-              code.get(target).get(row).memory("v128.store32_lane", 4 * (at * width + lane + i), at);
-          });
-        }
-        for (const base of bases) code.get(base).i32(16).op("i32.add").set(base);
-        code.get(target).i32(16 * width).op("i32.add").set(target);
-        code.get(rest).i32(4).op("i32.sub").tee(rest).i32(4).op("i32.ge_u");
-        again("if");
+          for (const base of bases) code.get(base).i32(16).op("i32.add").set(base);
+          code
+            .get(target)
+            .i32(16 * width)
+            .op("i32.add")
+            .set(target);
+          code.get(rest).i32(4).op("i32.sub").tee(rest).i32(4).op("i32.ge_u");
+          again("if");
+        });
       });
-    });
     code.get(rest).when(() => {
       code.i32(0).set(k);
       code.loop((again) => {
         bases.forEach((base, i) => {
-          code.get(target).get(base).memory("f32.load").memory("f32.store", 4 * (lane + i));
+          code
+            .get(target)
+            .get(base)
+            .memory("f32.load")
+            .memory("f32.store", 4 * (lane + i));
           code.get(base).i32(4).op("i32.add").set(base);
         });
-        code.get(target).i32(4 * width).op("i32.add").set(target);
+        code
+          .get(target)
+          .i32(4 * width)
+          .op("i32.add")
+          .set(target);
         code.get(k).i32(1).op("i32.add").tee(k).get(rest).op("i32.lt_u");
         again("if");
       });
@@ -355,19 +407,46 @@ function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g
   const sumsBytes = blockRows * (blockColumns + 16) * 8;
   const left = row.extent % g.rows;
   const micro = defineMicrokernel(module, "tile", g.rows, strides, rowBytes, g);
-  const microLast = left === 0 ? micro : defineMicrokernel(module, "lastTile", left, direct ?? { row: g.bytes, inner: g.rows * g.bytes }, rowBytes, g);
+  const microLast =
+    left === 0
+      ? micro
+      : defineMicrokernel(
+          module,
+          "lastTile",
+          left,
+          direct ?? { row: g.bytes, inner: g.rows * g.bytes },
+          rowBytes,
+          g,
+        );
   const roots = stores.flatMap(({ index, expr }) => [index, expr]);
-  const vector = dtype === "float32" && fitsLanes(roots) && stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1);
+  const vector =
+    dtype === "float32" &&
+    fitsLanes(roots) &&
+    stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1);
 
   module.define("compute", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args, packed, scratch) => {
     const i32 = () => code.local("i32");
-    const [sums, packedA, from, count, tile, panel, panelEnd, tileRow, rowEnd, columnEnd] = [i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32(), i32()] as const;
+    const [sums, packedA, from, count, tile, panel, panelEnd, tileRow, rowEnd, columnEnd] = [
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+    ] as const;
     const [firstRow, firstColumn, ap, bp, cp, bStart] = [i32(), i32(), i32(), i32(), i32(), i32()] as const;
     code.get(scratch).set(sums).get(scratch).i32(sumsBytes).op("i32.add").set(packedA);
     units(code, begin, end, [batch.extent, rowBlocks, columnBlocks], (body, [i, block, across]) => {
       const bound = (into: Local, first: Local, which: Local, size: number, extent: number) => {
         body.get(which).i32(size).op("i32.mul").tee(first).i32(size).op("i32.add").tee(into);
-        body.i32(extent).op("i32.gt_u").when(() => body.i32(extent).set(into));
+        body
+          .i32(extent)
+          .op("i32.gt_u")
+          .when(() => body.i32(extent).set(into));
       };
       bound(rowEnd, firstRow, block!, rowBlock, row.extent);
       bound(columnEnd, firstColumn, across!, columnBlock, column.extent);
@@ -420,34 +499,71 @@ function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g
               innerCount: count,
               bytes: g.bytes,
             });
-            body.get(ap).get(count).i32(g.rows * g.bytes).op("i32.mul", "i32.add").set(ap);
+            body
+              .get(ap)
+              .get(count)
+              .i32(g.rows * g.bytes)
+              .op("i32.mul", "i32.add")
+              .set(ap);
             body.get(tileRow).i32(g.rows).op("i32.add").tee(tileRow).get(rowEnd).op("i32.lt_u");
             next("if");
           });
         }
         // Panels of b, and for each all tiles of rows.
         body.get(firstColumn).i32(g.columns).op("i32.div_u").set(panel);
-        body.get(columnEnd).i32(g.columns - 1).op("i32.add").i32(g.columns).op("i32.div_u").set(panelEnd);
+        body
+          .get(columnEnd)
+          .i32(g.columns - 1)
+          .op("i32.add")
+          .i32(g.columns)
+          .op("i32.div_u")
+          .set(panelEnd);
         body.get(sums).set(bStart);
         body.loop((nextPanel) => {
           body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
           body.i32(inner.extent * g.columns * g.bytes).op("i32.mul", "i32.add");
-          body.get(from).i32(g.columns * g.bytes).op("i32.mul", "i32.add").set(bp);
+          body
+            .get(from)
+            .i32(g.columns * g.bytes)
+            .op("i32.mul", "i32.add")
+            .set(bp);
           body.get(firstRow).set(tile).get(aBase).set(ap).get(bStart).set(cp);
           body.loop((nextTile) => {
             const call = (index: number) => body.get(ap).get(bp).get(cp).get(count).get(from).call(index);
             if (left === 0) call(micro);
             else {
               body.get(tile).i32(g.rows).op("i32.add").get(rowEnd).op("i32.gt_u");
-              body.when(() => call(microLast), () => call(micro));
+              body.when(
+                () => call(microLast),
+                () => call(micro),
+              );
             }
-            if (direct) body.get(ap).i32(g.rows * direct.row).op("i32.add").set(ap);
-            else body.get(ap).get(count).i32(g.rows * g.bytes).op("i32.mul", "i32.add").set(ap);
-            body.get(cp).i32(g.rows * rowBytes).op("i32.add").set(cp);
+            if (direct)
+              body
+                .get(ap)
+                .i32(g.rows * direct.row)
+                .op("i32.add")
+                .set(ap);
+            else
+              body
+                .get(ap)
+                .get(count)
+                .i32(g.rows * g.bytes)
+                .op("i32.mul", "i32.add")
+                .set(ap);
+            body
+              .get(cp)
+              .i32(g.rows * rowBytes)
+              .op("i32.add")
+              .set(cp);
             body.get(tile).i32(g.rows).op("i32.add").tee(tile).get(rowEnd).op("i32.lt_u");
             nextTile("if");
           });
-          body.get(bStart).i32(g.columns * g.bytes).op("i32.add").set(bStart);
+          body
+            .get(bStart)
+            .i32(g.columns * g.bytes)
+            .op("i32.add")
+            .set(bStart);
           body.get(panel).i32(1).op("i32.add").tee(panel).get(panelEnd).op("i32.lt_u");
           nextPanel("if");
         });
@@ -503,11 +619,16 @@ function defineMicrokernel(
     ["i32", "i32", "i32", "i32", "i32"],
     (code, a, b, sums, count, from) => {
       const vectors = tileBytes / 16;
-      const acc = Array.from({ length: rows }, () => Array.from({ length: vectors }, () => code.local("v128")));
+      const acc = Array.from({ length: rows }, () =>
+        Array.from({ length: vectors }, () => code.local("v128")),
+      );
       code.get(from).when(() => {
         acc.forEach((line, i) => {
           line.forEach((local, j) => {
-            code.get(sums).memory("v128.load", i * rowBytes + 16 * j).set(local);
+            code
+              .get(sums)
+              .memory("v128.load", i * rowBytes + 16 * j)
+              .set(local);
           });
         });
       });
@@ -515,10 +636,16 @@ function defineMicrokernel(
       const x = code.local("v128");
       code.loop((again) => {
         bs.forEach((local, j) => {
-          code.get(b).memory("v128.load", 16 * j).set(local);
+          code
+            .get(b)
+            .memory("v128.load", 16 * j)
+            .set(local);
         });
         acc.forEach((line, i) => {
-          code.get(a).memory(g.bytes === 4 ? "v128.load32_splat" : "v128.load64_splat", i * strides.row).set(x);
+          code
+            .get(a)
+            .memory(g.bytes === 4 ? "v128.load32_splat" : "v128.load64_splat", i * strides.row)
+            .set(x);
           line.forEach((local, j) => {
             if (g.relaxed) code.get(x).get(bs[j]!).get(local).op(`${shape}.relaxed_madd`).set(local);
             else code.get(local).get(x).get(bs[j]!).op(`${shape}.mul`, `${shape}.add`).set(local);
@@ -531,7 +658,10 @@ function defineMicrokernel(
       });
       acc.forEach((line, i) => {
         line.forEach((local, j) => {
-          code.get(sums).get(local).memory("v128.store", i * rowBytes + 16 * j);
+          code
+            .get(sums)
+            .get(local)
+            .memory("v128.store", i * rowBytes + 16 * j);
         });
       });
     },
@@ -552,7 +682,14 @@ interface Block {
 }
 
 /** Computes what is stored from the sums of a block, row by row. */
-function writeEpilogue(code: Code, module: Module, kernel: MatmulKernel, given: Arguments, args: Local, block: Block): void {
+function writeEpilogue(
+  code: Code,
+  module: Module,
+  kernel: MatmulKernel,
+  given: Arguments,
+  args: Local,
+  block: Block,
+): void {
   const { batch, row, column, stores, dtype } = kernel;
   const start = code.piece();
   const values = new Values(code, {
@@ -564,7 +701,9 @@ function writeEpilogue(code: Code, module: Module, kernel: MatmulKernel, given: 
       [column.name, 2],
     ]),
     afterwards: 2,
-    vector: block.vector ? { name: column.name, extent: column.extent, exact: column.extent % 4 === 0 } : undefined,
+    vector: block.vector
+      ? { name: column.name, extent: column.extent, exact: column.extent % 4 === 0 }
+      : undefined,
     ...given.access(start, args),
   });
   const sum = code.local(block.vector ? "v128" : dtype === "float32" ? "f32" : "f64");
@@ -583,11 +722,24 @@ function writeEpilogue(code: Code, module: Module, kernel: MatmulKernel, given: 
     code.append(values.piece(1));
     code.get(line).set(at).get(block.firstColumn).set(c);
     code.loop((nextColumn) => {
-      code.get(at).memory(block.vector ? "v128.load" : dtype === "float32" ? "f32.load" : "f64.load").set(sum);
+      code
+        .get(at)
+        .memory(block.vector ? "v128.load" : dtype === "float32" ? "f32.load" : "f64.load")
+        .set(sum);
       code.append(body);
       code.append(writes);
-      code.get(at).i32(block.vector ? 16 : block.bytes).op("i32.add").set(at);
-      code.get(c).i32(block.vector ? 4 : 1).op("i32.add").tee(c).get(block.columnEnd).op("i32.lt_u");
+      code
+        .get(at)
+        .i32(block.vector ? 16 : block.bytes)
+        .op("i32.add")
+        .set(at);
+      code
+        .get(c)
+        .i32(block.vector ? 4 : 1)
+        .op("i32.add")
+        .tee(c)
+        .get(block.columnEnd)
+        .op("i32.lt_u");
       nextColumn("if");
     });
     code.get(line).i32(block.rowBytes).op("i32.add").set(line);

@@ -27,10 +27,12 @@ export class Lanes {
     return (code) => code.get(local);
   };
 
-  f32 = (value: number): Push => this.#constant(`f${value}${Object.is(value, -0)}`, () => Float32Array.of(value, value, value, value));
+  f32 = (value: number): Push =>
+    this.#constant(`f${value}${Object.is(value, -0)}`, () => Float32Array.of(value, value, value, value));
   f64 = (value: number): Push => this.#constant(`d${value}`, () => Float64Array.of(value, value));
   i32 = (value: number): Push => this.i32s(value, value, value, value);
-  i32s = (...values: readonly number[]): Push => this.#constant(`i${values.join()}`, () => Int32Array.from(values));
+  i32s = (...values: readonly number[]): Push =>
+    this.#constant(`i${values.join()}`, () => Int32Array.from(values));
 
   #constant(key: string, values: () => Float32Array | Float64Array | Int32Array): Push {
     let local = this.#known.get(key);
@@ -44,16 +46,22 @@ export class Lanes {
   }
 }
 
-const unary = (name: string) => (x: Push): Push => (code) => {
-  x(code);
-  code.op(name);
-};
+const unary =
+  (name: string) =>
+  (x: Push): Push =>
+  (code) => {
+    x(code);
+    code.op(name);
+  };
 
-const binary = (name: string) => (x: Push, y: Push): Push => (code) => {
-  x(code);
-  y(code);
-  code.op(name);
-};
+const binary =
+  (name: string) =>
+  (x: Push, y: Push): Push =>
+  (code) => {
+    x(code);
+    y(code);
+    code.op(name);
+  };
 
 const add = binary("f32x4.add");
 const sub = binary("f32x4.sub");
@@ -112,9 +120,11 @@ function reduceExp(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } {
 
 /** (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2. */
 function expTail(l: Lanes, r: Push): Push {
-  return polynomial(l, r, [
-    1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1,
-  ]);
+  return polynomial(
+    l,
+    r,
+    [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1],
+  );
 }
 
 export function exp(l: Lanes, x: Push): Push {
@@ -148,15 +158,23 @@ export function log(l: Lanes, x: Push): Push {
   const e = l.hold(sub(exponent, and(low, l.f32(1))));
   const z = l.hold(sub(add(mantissa, and(low, mantissa)), l.f32(1))); // in [sqrt(1/2) - 1, sqrt(2) - 1]
   const zz = l.hold(mul(z, z));
-  const p = polynomial(l, z, [
-    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
-    2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
-  ]);
-  const tail = sub(add(mul(mul(p, z), zz), mul(e, l.f32(-2.12194440e-4))), mul(zz, l.f32(0.5)));
+  const p = polynomial(
+    l,
+    z,
+    [
+      7.0376836292e-2, -1.151461031e-1, 1.167699874e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
+      2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+    ],
+  );
+  const tail = sub(add(mul(mul(p, z), zz), mul(e, l.f32(-2.1219444e-4))), mul(zz, l.f32(0.5)));
   const y = l.hold(add(add(z, tail), mul(e, l.f32(0.693359375))));
   // log 0 = -inf, log inf = inf; negative numbers and NaN give NaN.
   const infinity = l.f32(Infinity);
-  const special = select(eq(x, l.f32(0)), l.f32(-Infinity), select(eq(x, infinity), infinity, l.f32(Number.NaN)));
+  const special = select(
+    eq(x, l.f32(0)),
+    l.f32(-Infinity),
+    select(eq(x, infinity), infinity, l.f32(Number.NaN)),
+  );
   const ordinary = and(gt(x, l.f32(0)), lt(x, infinity));
   return select(ordinary, y, special);
 }
@@ -179,9 +197,11 @@ export function tanh(l: Lanes, x: Push): Push {
   const e = exp(l, add(a, a));
   const large = sub(l.f32(1), div(l.f32(2), add(e, l.f32(1))));
   const z = l.hold(mul(x, x));
-  const p = polynomial(l, z, [
-    -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1,
-  ]);
+  const p = polynomial(
+    l,
+    z,
+    [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
+  );
   const small = add(mul(mul(p, z), x), x);
   const sign = and(x, l.f32(-0));
   return select(lt(a, l.f32(0.625)), select(eq(x, l.f32(0)), x, small), or(large, sign));
@@ -191,13 +211,22 @@ export function tanh(l: Lanes, x: Push): Push {
 export function erf(l: Lanes, x: Push): Push {
   const c = l.hold(min(max(x, l.f32(-4)), l.f32(4)));
   const z = l.hold(mul(c, c));
-  const p = polynomial(l, z, [
-    -2.72614225801306e-10, 2.77068142495902e-8, -2.10102402082508e-6, -5.69250639462346e-5, -7.34990630326855e-4,
-    -2.95459980854025e-3, -1.60960333262415e-2,
-  ]);
-  const q = polynomial(l, z, [
-    -1.45660718464996e-5, -2.13374055278905e-4, -1.68282697438203e-3, -7.37332916720468e-3, -1.42647390514189e-2,
-  ]);
+  const p = polynomial(
+    l,
+    z,
+    [
+      -2.72614225801306e-10, 2.77068142495902e-8, -2.10102402082508e-6, -5.69250639462346e-5,
+      -7.34990630326855e-4, -2.95459980854025e-3, -1.60960333262415e-2,
+    ],
+  );
+  const q = polynomial(
+    l,
+    z,
+    [
+      -1.45660718464996e-5, -2.13374055278905e-4, -1.68282697438203e-3, -7.37332916720468e-3,
+      -1.42647390514189e-2,
+    ],
+  );
   return div(mul(c, p), q);
 }
 
@@ -315,9 +344,7 @@ export function pow(l: Lanes, x: Push, y: Push): Push {
   const halves = ([0, 1] as const).map((half) => {
     const base = l.hold(widen(a, half));
     const product = mulDouble(widen(y, half), logDouble(l, base));
-    const bounded = l.hold(
-      binary("f64x2.min")(binary("f64x2.max")(product, l.f64(-200)), l.f64(200)),
-    );
+    const bounded = l.hold(binary("f64x2.min")(binary("f64x2.max")(product, l.f64(-200)), l.f64(200)));
     return l.hold(expDouble(l, bounded));
   });
   const magnitude = l.hold(narrow(halves[0]!, halves[1]!));
@@ -337,7 +364,10 @@ export function pow(l: Lanes, x: Push, y: Push): Push {
   const odd = and(whole, binary("f32x4.ne")(unary("f32x4.floor")(halfY), halfY));
   const signed = l.hold(or(l.hold(size), and(and(x, l.f32(-0)), odd)));
   const unordered = or(binary("f32x4.ne")(x, x), binary("f32x4.ne")(y, y));
-  const complex = and(and(lt(x, zero), binary("f32x4.ne")(x, l.f32(-Infinity))), binary("v128.andnot")(l.i32(-1), or(whole, endless)));
+  const complex = and(
+    and(lt(x, zero), binary("f32x4.ne")(x, l.f32(-Infinity))),
+    binary("v128.andnot")(l.i32(-1), or(whole, endless)),
+  );
   const result = select(or(unordered, complex), l.f32(Number.NaN), signed);
   return select(or(eq(y, zero), eq(x, one)), one, result);
 }

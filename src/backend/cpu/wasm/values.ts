@@ -258,7 +258,11 @@ export class Values {
         const x = this.#code.local("i32");
         this.scalar(e.arg, code, at);
         code.tee(x).i32(0).get(x).i32(0).op("i32.gt_s", "select").tee(x);
-        code.i32(e.length - 1).get(x).i32(e.length - 1).op("i32.lt_s", "select");
+        code
+          .i32(e.length - 1)
+          .get(x)
+          .i32(e.length - 1)
+          .op("i32.lt_s", "select");
         break;
       }
       case "inRange":
@@ -474,7 +478,8 @@ export class Values {
     } else if (from === "bool") {
       (to === "float32" ? lanes.f32(1) : lanes.i32(1))(code);
       code.op("v128.and");
-    } else if (to === "float32") code.op(from === "int32" ? "f32x4.convert_i32x4_s" : "f32x4.convert_i32x4_u");
+    } else if (to === "float32")
+      code.op(from === "int32" ? "f32x4.convert_i32x4_s" : "f32x4.convert_i32x4_u");
   }
 
   /** How far apart neighbouring lanes of an index are, or undefined where that is not one number. */
@@ -505,7 +510,12 @@ export class Values {
       base(code);
       if (offset > 0) code.i32(offset).op("i32.add");
       code.tee(held).memory("v128.load32_splat", 0);
-      this.#restLanes(code, (lane) => code.get(held).i32(4 * stride * lane).op("i32.add"));
+      this.#restLanes(code, (lane) =>
+        code
+          .get(held)
+          .i32(4 * stride * lane)
+          .op("i32.add"),
+      );
     } else {
       const index = this.lanes(code).hold((into) => this.vector(e.index, into, at));
       const pointer = this.scope.pointer(e.value);

@@ -1,0 +1,139 @@
+import { spawnSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { build } from "vite";
+import { describe, expect, test } from "vitest";
+import { Memory } from "../src/backend/cpu/memory.ts";
+import { controlBytes } from "../src/backend/cpu/pool-worker.ts";
+import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
+
+/** Work of every kind that is large enough to be shared, as bits. */
+async function bits(threads: number): Promise<Uint32Array[]> {
+  const device = await init({ backend: "cpu", cpu: "wasm", threads });
+  expect(device.description).toMatch(threads === 1 ? /one thread/ : new RegExp(`${threads} threads`));
+  const n = (shape: number[], seed: number) => random.normal(random.key(seed), shape);
+  const step = compile((w: Tensor, x: Tensor) => {
+    const [loss, g] = valueAndGrad((p: Tensor) => x.matmul(p).tanh().softmax(1).square().mean())(w);
+    return { loss, next: w.sub(g.mul(0.1)) };
+  });
+  const { loss, next } = await step(n([203, 301], 1), n([515, 203], 2));
+  const results = [
+    loss,
+    next,
+    n([300, 1001], 3).exp().sum(0),
+    n([300, 1001], 3).sum(1),
+    n([40, 30, 20], 4).matmul(n([40, 20, 37], 5)),
+    n([257, 511], 6).transpose().add(1),
+    n([129, 600], 7).cumsum(0),
+    n([70, 1200], 8).matmul(n([1200, 90], 9)),
+  ];
+  await tree.evaluate(results);
+  const read = await Promise.all(results.map(async (x) => new Uint32Array((await x.data()).slice().buffer)));
+  device.dispose();
+  return read;
+}
+
+describe("threads", () => {
+  test("one, two, three and five give the same bits", async () => {
+    const one = await bits(1);
+    for (const threads of [2, 3, 5]) {
+      const many = await bits(threads);
+      many.forEach((values, i) => {
+        expect(values, `result ${i} with ${threads} threads`).toEqual(one[i]);
+      });
+    }
+  });
+
+  test("a process with waiting workers ends by itself", async () => {
+    const code = (await bundle(`${root}src/index.ts`)).replace(/export \{[^}]*\};?\s*$/, "");
+    const script = (end: string) => `${code}
+      const device = await init({ backend: "cpu", cpu: "wasm", threads: 3 });
+      const x = tensor(new Float32Array(512 * 512).fill(1), { shape: [512, 512] });
+      console.log((await x.matmul(x).sum().item()) !== 0);
+      ${end}`;
+    for (const end of ["", "device.dispose();"]) {
+      const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "-"], {
+        cwd: root,
+        input: script(end),
+        encoding: "utf8",
+        timeout: 20_000,
+      });
+      expect({ stdout, status }).toEqual({ stdout: "true\n", status: 0 });
+    }
+  }, 60_000);
+
+  test("threads and cpu are checked", async () => {
+    await expect(init({ backend: "cpu", threads: 0 })).rejects.toThrow(/threads is 0; it is a whole number/);
+    await expect(init({ backend: "cpu", cpu: "fast" as never })).rejects.toThrow(/cpu is fast/);
+  });
+});
+
+describe("memory", () => {
+  test("parts are reused, joined and given back", () => {
+    const memory = new Memory(controlBytes);
+    const [a, b, c] = [memory.allocate(1000), memory.allocate(5000), memory.allocate(64)];
+    expect(new Set([a, b, c].map((at) => at % 64))).toEqual(new Set([0]));
+    memory.free(a);
+    memory.free(b);
+    expect(memory.allocate(6000)).toBe(a); // the two parts joined
+    memory.free(a);
+    memory.free(c);
+    expect(memory.live).toBe(0);
+    expect(memory.allocate(10)).toBe(a);
+  });
+
+  test("random requests never overlap, and all is free in the end", () => {
+    const memory = new Memory(controlBytes);
+    const held: { at: number; bytes: number }[] = [];
+    let state = 1;
+    const next = () => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return state / 2 ** 32;
+    };
+    for (let i = 0; i < 3000; i++) {
+      if (held.length > 0 && next() < 0.5)
+        memory.free(held.splice(Math.floor(next() * held.length), 1)[0]!.at);
+      else {
+        const bytes = 1 + Math.floor(next() ** 4 * 100_000);
+        held.push({ at: memory.allocate(bytes), bytes });
+      }
+    }
+    held.sort((x, y) => x.at - y.at);
+    for (let i = 1; i < held.length; i++)
+      expect(held[i]!.at).toBeGreaterThanOrEqual(held[i - 1]!.at + held[i - 1]!.bytes);
+    for (const { at } of held) memory.free(at);
+    expect(memory.live).toBe(0);
+  });
+
+  test("more than 2 GiB works, and too much says what to do", () => {
+    const memory = new Memory(controlBytes);
+    if (memory.maximum < 65536) return; // little address space
+    const first = memory.allocate(2 ** 31);
+    const high = memory.allocate(2 ** 20);
+    expect(high).toBeGreaterThanOrEqual(2 ** 31);
+    memory.views.float32[high / 4] = 5;
+    expect(memory.views.float32[high / 4]).toBe(5);
+    expect(() => memory.allocate(2 ** 31)).toThrow(DeviceError);
+    expect(() => memory.allocate(2 ** 31)).toThrow(
+      /no memory for 2147483648 bytes: 2148532224 bytes are live.*smaller batch/s,
+    );
+    memory.free(first);
+    memory.free(high);
+  });
+});
+
+const root = fileURLToPath(new URL("../", import.meta.url));
+
+/** The sources as one module of JavaScript, for a process of its own. */
+async function bundle(entry: string): Promise<string> {
+  const result = await build({
+    root,
+    configFile: false,
+    logLevel: "silent",
+    resolve: { conditions: ["lorantz-source", "node", "module"] },
+    ssr: { external: ["webgpu"], resolve: { conditions: ["lorantz-source", "node", "module"] } },
+    build: { ssr: entry, write: false, minify: false },
+  });
+  const [first] = Array.isArray(result) ? result : [result];
+  if (!first || !("output" in first)) throw new Error("vite gave no bundle");
+  return first.output[0].code;
+}
