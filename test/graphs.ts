@@ -68,25 +68,56 @@ export const canonicalGraphs: readonly CanonicalGraph[] = [
   },
   {
     name: "mean-and-variance",
-    kernels: 2,
-    why: "the variance reads the mean of its row; divisions are epilogues",
+    kernels: 1,
+    why: "the variance of a row follows its mean in one kernel",
     run: (device) => inspect(device, (x: Tensor) => ({ mean: x.mean(1), variance: x.var(1) }), [matrix()]),
   },
   {
     name: "softmax",
-    kernels: 4,
-    why: "largest, exponentials (stored: two kernels want them), sum, quotient",
+    kernels: 1,
+    why: "a row is read for its largest, for the sum of its exponentials and for the quotients",
     run: (device) => inspect(device, (x: Tensor) => x.softmax(1), [matrix()]),
   },
   {
     name: "layer-norm",
-    kernels: 3,
-    why: "mean, variance with the reciprocal root as epilogue, normalisation",
+    kernels: 1,
+    why: "a row is read for its mean, for its variance and to be normalised",
     run: (device) =>
       inspect(
         device,
         (x: Tensor, w: Tensor, b: Tensor) => nn.functional.layerNorm(x, [48], { weight: w, bias: b }),
         [matrix(), normal("w", [48]), normal("b", [48])],
+      ),
+  },
+  {
+    name: "layer-norm-gradient",
+    kernels: 2,
+    why: "everything row by row, but for the cotangents of weight and bias, which are sums over rows",
+    run: (device) =>
+      inspect(
+        device,
+        (x: Tensor, weight: Tensor, bias: Tensor) =>
+          valueAndGrad((p: { x: Tensor; weight: Tensor; bias: Tensor }) =>
+            nn.functional.layerNorm(p.x, [48], { weight: p.weight, bias: p.bias }).square().sum(),
+          )({ x, weight, bias })[1],
+        [matrix(), normal("w", [48]), normal("b", [48])],
+      ),
+  },
+  {
+    name: "cross-entropy-gradient",
+    kernels: 3,
+    why: "the number of classes that count, losses and their cotangents row by row, the mean",
+    run: (device) =>
+      inspect(
+        device,
+        (x: Tensor, classes: Tensor<"int32">) => valueAndGrad((p: Tensor) => nn.crossEntropy(p, classes))(x),
+        [
+          matrix(),
+          tensor(
+            Int32Array.from({ length: 32 }, (_, i) => (i * 7) % 48),
+            { dtype: "int32" },
+          ),
+        ],
       ),
   },
   {

@@ -9,7 +9,7 @@ import type { Place, Program } from "../src/compile/program.ts";
 import { makeNode } from "../src/graph/node.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 
-const target = { name: "test", float64: true, maxBindings: 8, longReduction: 4096 };
+const target = { name: "test", float64: true, maxBindings: 8, longReduction: 4096, maxRow: 16384 };
 
 /** A random program on square matrices: enough matmuls and reductions that many intermediates are stored. */
 const program = fc

@@ -16,7 +16,7 @@ export function wgslPrinter(options: ShaderOptions = { maxWorkgroups: 65535, bus
   const backend: Backend = {
     name: "webgpu",
     description: "prints WGSL",
-    target: { name: "webgpu", float64: false, maxBindings: 10, longReduction: 4096 },
+    target: { name: "webgpu", float64: false, maxBindings: 10, longReduction: 4096, maxRow: 16384 },
     lost: new Promise(() => {}),
     allocate: (bytes) => ({ bytes }),
     free: () => {},

@@ -36,6 +36,28 @@ export function kernelCost(kernel: Kernel, values: readonly Value[]): Cost {
       for (const { value } of stores) counter.write(value, extent(grid));
       break;
     }
+    case "row": {
+      const { grid, inner, passes, stores, elements } = kernel;
+      const axes = [...grid, ...inner];
+      for (const pass of passes) {
+        counter.evaluate(
+          pass.map(({ expr }) => expr),
+          axes,
+        );
+        for (const { dtype } of pass) if (isFloat(dtype)) counter.flops += extent(axes);
+      }
+      counter.evaluate(
+        stores.map(({ expr }) => expr),
+        grid,
+      );
+      counter.evaluate(
+        elements.map(({ expr }) => expr),
+        axes,
+      );
+      for (const { value } of stores) counter.write(value, extent(grid));
+      for (const { value } of elements) counter.write(value, extent(axes));
+      break;
+    }
     case "matmul": {
       const { batch, row, column, inner, stores } = kernel;
       const grid = [batch, row, column];

@@ -13,6 +13,14 @@ export type Core =
   | { readonly kind: "none" }
   | { readonly kind: "reduce"; readonly inner: number; readonly accumulators: readonly Accumulator[] }
   | {
+      readonly kind: "rows";
+      readonly inner: number;
+      /** Later ones may use the results of earlier ones. */
+      readonly accumulators: readonly Accumulator[];
+      /** What is stored for each element of the row, by value. */
+      readonly elements: ReadonlyMap<ValueId, Expr>;
+    }
+  | {
       readonly kind: "matmul";
       readonly dtype: "float32" | "float64";
       readonly sizes: MatmulSizes;
@@ -137,6 +145,30 @@ function laneIndex(shape: readonly number[], axis: number, e: Expressions, lower
   return shape.map((_, i) => (i === axis ? along : outer[next++]!));
 }
 
+/** The values a draft stores. */
+export function madeBy({ core, stores }: Draft): ValueId[] {
+  return core.kind === "rows" ? [...stores.keys(), ...core.elements.keys()] : [...stores.keys()];
+}
+
+/** The draft without some of its stores. */
+export function withoutStores(draft: Draft, values: ReadonlySet<ValueId>): Draft {
+  const rest = (stores: ReadonlyMap<ValueId, Expr>) =>
+    new Map([...stores].filter(([value]) => !values.has(value)));
+  const { core } = draft;
+  return {
+    ...draft,
+    core: core.kind === "rows" ? { ...core, elements: rest(core.elements) } : core,
+    stores: rest(draft.stores),
+  };
+}
+
+/** Distinct expressions of a draft. */
+export function sizeOf(draft: Draft): number {
+  let size = 0;
+  walk([...coreExpressions(draft.core), ...draft.stores.values()], () => size++);
+  return size;
+}
+
 /** The expressions of a draft's core. */
 export function coreExpressions(core: Core): Expr[] {
   switch (core.kind) {
@@ -144,6 +176,8 @@ export function coreExpressions(core: Core): Expr[] {
       return [];
     case "reduce":
       return core.accumulators.map(({ expr }) => expr);
+    case "rows":
+      return [...core.accumulators.map(({ expr }) => expr), ...core.elements.values()];
     case "matmul":
       return [core.a, core.b];
     case "scan":

@@ -1,20 +1,14 @@
-import { type Draft, readsOf, variables } from "./draft.ts";
+import { type Draft, readsOf, sizeOf, variables } from "./draft.ts";
+import { depth, type Entry, inOrder, maxSize, reaches, withoutUnread } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
+import { joinRows } from "./rows.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
 
-/** Distinct expressions that one kernel may hold after joining. */
-const maxSize = 600;
-
-interface Entry {
-  draft: Draft;
-  reads: Set<ValueId>;
-}
-
 /**
  * Joins kernels of one size: an elementwise kernel goes into the kernel whose result it reads (its epilogue),
- * or into a sibling, so that Adam's parameter and moments are one dispatch. Stores that nobody else reads are
- * then dropped. Returns the kernels in an order in which they can run.
+ * or into a sibling, so that Adam's parameter and moments are one dispatch. Then what works on the same rows is
+ * joined (rows.ts), and stores that nobody else reads are dropped. Returns the kernels in an order in which they can run.
  */
 export function fuse(
   drafts: readonly Draft[],
@@ -39,7 +33,7 @@ export function fuse(
     }
     entries.push(entry);
   }
-  return inOrder(withoutUnread(entries, outputs)).map(({ draft }) => draft);
+  return inOrder(withoutUnread(joinRows(entries, outputs, target, e), outputs)).map(({ draft }) => draft);
 }
 
 /** Kernels of the same size that `entry` could go into: those it reads from first. */
@@ -60,6 +54,8 @@ function merge(
   const [into, from] = [first.draft, second.draft];
   const dependent = [...into.stores.keys()].some((value) => second.reads.has(value));
   if (!coresJoin(into, from, dependent)) return undefined;
+  // A reduction that could run early must not wait for a late one: others may wait for it.
+  if (from.core.kind === "reduce" && depth(first, entries) !== depth(second, entries)) return undefined;
   // Not through a third kernel: what else `second` reads must not come from `first`.
   if (reaches(second, first, entries)) return undefined;
   const position = e.variable(variables.position, from.size);
@@ -112,31 +108,6 @@ function coresJoin(into: Draft, from: Draft, dependent: boolean): boolean {
   return a.kind === "reduce" && b.kind === "reduce" && !dependent && a.inner === b.inner;
 }
 
-/** Does `second` read, through other kernels, what `first` makes — or `first` what `second` makes? */
-function reaches(second: Entry, first: Entry, entries: readonly Entry[]): boolean {
-  const maker = new Map<ValueId, Entry>();
-  for (const entry of entries) for (const value of entry.draft.stores.keys()) maker.set(value, entry);
-  const depends = (from: Entry, on: Entry, direct: boolean): boolean => {
-    const seen = new Set<Entry>();
-    const stack = [from];
-    for (let entry = stack.pop(); entry; entry = stack.pop()) {
-      for (const value of entry.reads) {
-        const source = maker.get(value);
-        if (!source || seen.has(source)) continue;
-        if (source === on) {
-          if (entry !== from || direct) return true;
-          continue;
-        }
-        seen.add(source);
-        stack.push(source);
-      }
-    }
-    return false;
-  };
-  for (const value of second.draft.stores.keys()) maker.set(value, second);
-  return depends(second, first, false) || depends(first, second, true);
-}
-
 /** Every load of what `into` makes is at the position of the grid. */
 function readsOnlyAt(from: Draft, into: Draft, position: Expr): boolean {
   let only = true;
@@ -144,43 +115,4 @@ function readsOnlyAt(from: Draft, into: Draft, position: Expr): boolean {
     if (part.kind === "load" && into.stores.has(part.value) && part.index !== position) only = false;
   });
   return only;
-}
-
-function sizeOf(draft: Draft): number {
-  let size = 0;
-  walk(draft.stores.values(), () => size++);
-  return size;
-}
-
-/** Drops stores that nobody reads, then kernels that store nothing, which may leave others unread. */
-function withoutUnread(entries: readonly Entry[], outputs: ReadonlySet<ValueId>): readonly Entry[] {
-  const wanted = (value: ValueId, by: Entry) =>
-    outputs.has(value) || entries.some((other) => other !== by && other.reads.has(value));
-  const trimmed = entries.map((entry) => {
-    const stores = new Map([...entry.draft.stores].filter(([value]) => wanted(value, entry)));
-    if (stores.size === entry.draft.stores.size) return entry;
-    const draft = { ...entry.draft, stores };
-    return { draft, reads: readsOf(draft) };
-  });
-  const left = trimmed.filter(({ draft }) => draft.stores.size > 0);
-  return left.length < entries.length ? withoutUnread(left, outputs) : trimmed;
-}
-
-/** Makers before readers; otherwise the given order. */
-function inOrder(entries: readonly Entry[]): Entry[] {
-  const maker = new Map<ValueId, Entry>();
-  for (const entry of entries) for (const value of entry.draft.stores.keys()) maker.set(value, entry);
-  const done = new Set<Entry>();
-  const result: Entry[] = [];
-  const visit = (entry: Entry) => {
-    if (done.has(entry)) return;
-    done.add(entry);
-    for (const value of entry.reads) {
-      const source = maker.get(value);
-      if (source && source !== entry) visit(source);
-    }
-    result.push(entry);
-  };
-  entries.forEach(visit);
-  return result;
 }

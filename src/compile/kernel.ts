@@ -31,6 +31,24 @@ export interface LoopKernel {
   readonly stores: readonly Store[];
 }
 
+/** An accumulator of a row, with the number that expressions know it by. */
+export interface RowAccumulator extends Accumulator {
+  readonly index: number;
+}
+
+/**
+ * Generated: for each row, reductions over `inner` one pass after the other, each using the results of earlier
+ * ones; then `stores` once, and `elements` for each element of the row.
+ */
+export interface RowKernel {
+  readonly kind: "row";
+  readonly grid: readonly Axis[];
+  readonly inner: readonly Axis[];
+  readonly passes: readonly (readonly RowAccumulator[])[];
+  readonly stores: readonly Store[];
+  readonly elements: readonly Store[];
+}
+
 /** Template: accumulator 0 is the sum of a * b over `inner`; a knows (batch, row, inner), b (batch, inner, column). */
 export interface MatmulKernel {
   readonly kind: "matmul";
@@ -72,7 +90,7 @@ export interface ScatterKernel {
   readonly index: Expr;
 }
 
-export type Kernel = LoopKernel | MatmulKernel | ScanKernel | ScatterKernel;
+export type Kernel = LoopKernel | RowKernel | MatmulKernel | ScanKernel | ScatterKernel;
 
 /** All expressions of a kernel. */
 export function expressionsOf(kernel: Kernel): Expr[] {
@@ -81,6 +99,11 @@ export function expressionsOf(kernel: Kernel): Expr[] {
       return [
         ...kernel.accumulators.map(({ expr }) => expr),
         ...kernel.stores.flatMap(({ index, expr }) => [index, expr]),
+      ];
+    case "row":
+      return [
+        ...kernel.passes.flat().map(({ expr }) => expr),
+        ...[...kernel.stores, ...kernel.elements].flatMap(({ index, expr }) => [index, expr]),
       ];
     case "matmul":
       return [kernel.a, kernel.b, ...kernel.stores.flatMap(({ index, expr }) => [index, expr])];
@@ -95,7 +118,16 @@ export function expressionsOf(kernel: Kernel): Expr[] {
 
 /** The values a kernel writes. */
 export function writesOf(kernel: Kernel): ValueId[] {
-  return kernel.kind === "loop" || kernel.kind === "matmul"
-    ? kernel.stores.map(({ value }) => value)
-    : [kernel.value];
+  switch (kernel.kind) {
+    case "loop":
+    case "matmul":
+      return kernel.stores.map(({ value }) => value);
+    case "row":
+      return [...kernel.stores, ...kernel.elements].map(({ value }) => value);
+    case "scan":
+    case "scatter":
+      return [kernel.value];
+    default:
+      return kernel satisfies never;
+  }
 }

@@ -2,6 +2,7 @@ import { numel } from "../base/shape.ts";
 import { coreExpressions, type Draft, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
+import { passesOf } from "./rows.ts";
 import type { ValueId } from "./value.ts";
 
 /**
@@ -30,6 +31,28 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         inner: inner.axes,
         accumulators: accumulators.map((a) => ({ ...a, expr: replace(a.expr) })),
         stores: stores(draft, replace, e),
+      };
+    }
+    case "rows": {
+      const exprs = [...coreExpressions(core), ...draft.stores.values()];
+      const grid = split(variables.position, size, exprs, "i", e);
+      const inner = split(variables.inner, core.inner, exprs, "k", e);
+      const replace = substitution([grid, inner], e);
+      const element = e.combine([
+        [core.inner, e.variable(variables.position, size)],
+        [1, e.variable(variables.inner, core.inner)],
+      ]);
+      return {
+        kind: "row",
+        grid: grid.axes,
+        inner: inner.axes,
+        passes: passesOf(core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))),
+        stores: stores(draft, replace, e),
+        elements: [...core.elements].map(([value, expr]) => ({
+          value,
+          index: replace(element),
+          expr: replace(expr),
+        })),
       };
     }
     case "matmul": {

@@ -28,6 +28,12 @@ export function describeKernel(kernel: Kernel): string {
       if (kernel.accumulators.length === 0) return `map ${lengths(kernel.grid)}${stores}`;
       return `reduce ${kernel.accumulators.map(({ name }) => name).join(", ")} over ${lengths(kernel.inner)} for ${lengths(kernel.grid)}${stores}`;
     }
+    case "row": {
+      const names = kernel.passes.map((pass) => pass.map(({ name }) => name).join(", ")).join(", then ");
+      const stores = kernel.stores.length > 0 ? `, ${kernel.stores.length} results a row` : "";
+      const elements = kernel.elements.length > 0 ? `, ${kernel.elements.length} an element` : "";
+      return `rows ${lengths(kernel.grid)} of ${lengths(kernel.inner)}: ${names}${stores}${elements}`;
+    }
     case "matmul":
       return `matmul ${kernel.batch.extent > 1 ? `${kernel.batch.extent} of ` : ""}${kernel.row.extent} x ${kernel.column.extent} over ${kernel.inner.extent}`;
     case "scan":

@@ -9,4 +9,6 @@ export interface Target {
    * Infinity where one thread does it all anyway.
    */
   readonly longReduction: number;
+  /** Longest row that one kernel may reduce several times and then store; 0 where there are no such kernels. */
+  readonly maxRow: number;
 }

@@ -44,7 +44,10 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   matmul: (g, { inputs: [a, b] }) => [matmul(g, swapped(b!)), matmul(swapped(a!), g)],
   // y_i = sum of x_j for j <= i, so the cotangent of x_j is the sum of g_i for i >= j.
   cumsum: (g, _, { axis }) => [flip(cumsum(flip(g, [axis]), axis), [axis])],
-  gather: (g, { inputs: [x, index] }, { axis }) => [scatterAdd(zeros(x!), index!, g, axis), undefined],
+  gather: (g, { inputs: [x, index] }, { axis }) => [
+    index!.shape[axis] === 1 ? placed(g, index!, axis, x!.shape) : scatterAdd(zeros(x!), index!, g, axis),
+    undefined,
+  ],
   scatterAdd: (g, { inputs: [, index] }, { axis }) => [g, undefined, gather(g, index!, axis)],
 };
 
@@ -61,6 +64,11 @@ export function zeros(like: { readonly shape: Shape; readonly dtype: Node["dtype
 
 function swapped(x: Node): Node {
   return transpose(x, x.shape.length - 2, x.shape.length - 1);
+}
+
+/** Zeros with `g` at `index` along `axis`, for one index a lane: elementwise, so that it fuses. */
+function placed(g: Node, index: Node, axis: number, shape: Shape): Node {
+  return where(eq(iota(shape, axis), expand(index, shape)), expand(g, shape), 0);
 }
 
 /** The axes along which `from` was stretched to `to`. */

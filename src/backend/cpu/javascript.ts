@@ -11,7 +11,7 @@ import { scalarOps } from "../../graph/scalar.ts";
 import * as special from "../../graph/special.ts";
 import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { matmul, tile } from "./matmul.ts";
-import { printLoop, printMatmul, printScan, printScatter } from "./print.ts";
+import { printLoop, printMatmul, printRow, printScan, printScatter } from "./print.ts";
 
 /** Memory seen as each element type. */
 class CpuBuffer implements DeviceBuffer {
@@ -52,7 +52,13 @@ type Run = (views: readonly HostArray[], scalars: readonly number[]) => void;
 export class JavaScriptBackend implements Backend {
   readonly name = "cpu";
   readonly description = "JavaScript, one thread";
-  readonly target: Target = { name: "cpu", float64: true, maxBindings: 64, longReduction: Infinity };
+  readonly target: Target = {
+    name: "cpu",
+    float64: true,
+    maxBindings: 64,
+    longReduction: Infinity,
+    maxRow: 16384,
+  };
   readonly lost = new Promise<string>(() => {});
 
   allocate(bytes: number): DeviceBuffer {
@@ -160,7 +166,10 @@ function makeKernel(kernel: Kernel): { run: Run; values: readonly number[]; sour
 }
 
 /** A kernel as JavaScript, and the values it is given, in order. */
-export function kernelSource(kernel: Kernel): { readonly source: string; readonly values: readonly number[] } {
+export function kernelSource(kernel: Kernel): {
+  readonly source: string;
+  readonly values: readonly number[];
+} {
   const values = [...new Set([...reads(kernel), ...writesOf(kernel)])];
   // Values are named by their order in the kernel, so that equal kernels have equal sources.
   const nameOf = (value: number) => `v${values.indexOf(value)}`;
@@ -170,6 +179,9 @@ export function kernelSource(kernel: Kernel): { readonly source: string; readonl
   switch (kernel.kind) {
     case "loop":
       source = indent([...head, ...printLoop(kernel, nameOf)]);
+      break;
+    case "row":
+      source = indent([...head, ...printRow(kernel, nameOf)]);
       break;
     case "scan":
       source = indent([...head, ...printScan(kernel, nameOf)]);

@@ -7,6 +7,8 @@ import {
   expressionsOf,
   type LoopKernel,
   type MatmulKernel,
+  type RowAccumulator,
+  type RowKernel,
   type ScanKernel,
   type ScatterKernel,
   type Store,
@@ -123,6 +125,48 @@ export function printLoop(kernel: LoopKernel, nameOf: NameOf): string[] {
           ...emitter.statements(afterwards),
         ];
   return [...emitter.statements(0), ...nest(grid, (d) => emitter.statements(d), [...reduction, ...writes])];
+}
+
+/** A row after the other; each pass, the stores and the elements are scopes of their own, which share the results. */
+export function printRow(kernel: RowKernel, nameOf: NameOf): string[] {
+  const { grid, inner, passes, stores, elements } = kernel;
+  const depth = grid.length;
+  const bottom = depth + inner.length;
+  const scope = (exprs: readonly Expr[]) =>
+    new Emitter(javascript(nameOf), exprs, new Map([...levels(grid), ...levels(inner, depth)]), depth);
+  // What is fixed in a row stands at the start of each scope.
+  const before = (emitter: Emitter) =>
+    Array.from({ length: depth + 1 }, (_, level) => emitter.statements(level)).flat();
+  const reduction = (pass: readonly RowAccumulator[]): string[] => {
+    const emitter = scope(pass.map(({ expr }) => expr));
+    const updates = pass.map((a) => update(a, a.index, emitter.print(a.expr, bottom)));
+    const loops = nest(inner, (d) => emitter.statements(depth + d), updates);
+    return [
+      ...pass.map((a) => `let a${a.index} = ${number(identity(a))};`),
+      "{",
+      ...before(emitter),
+      ...loops,
+      "}",
+      ...pass.map(
+        ({ index, dtype }) =>
+          `const r${index} = ${dtype === "float32" ? `Math.fround(a${index})` : `a${index}`};`,
+      ),
+    ];
+  };
+  const storing = (list: readonly Store[], level: Level, axes: readonly Axis[]): string[] => {
+    if (list.length === 0) return [];
+    const emitter = scope(list.flatMap(({ index, expr }) => [index, expr]));
+    const values = list.map(({ expr }) => emitter.name(expr, level));
+    const writes = storeLines(list, emitter, level, values, nameOf);
+    const loops = nest(axes, (d) => emitter.statements(depth + d), writes);
+    return ["{", ...before(emitter), ...loops, "}"];
+  };
+  const body = [
+    ...passes.flatMap(reduction),
+    ...storing(stores, depth, []),
+    ...storing(elements, bottom, inner),
+  ];
+  return nest(grid, () => [], body);
 }
 
 export function identity({ name, dtype }: Pick<Accumulator, "name" | "dtype">): number {

@@ -70,7 +70,13 @@ export interface WasmBackendOptions {
 export class WasmBackend implements Backend {
   readonly name = "cpu";
   readonly description: string;
-  readonly target: Target = { name: "cpu", float64: true, maxBindings: 64, longReduction: Infinity };
+  readonly target: Target = {
+    name: "cpu",
+    float64: true,
+    maxBindings: 64,
+    longReduction: Infinity,
+    maxRow: 0,
+  };
   readonly lost = new Promise<string>(() => {});
   readonly memory: Memory;
   readonly #pool: Pool | undefined;
@@ -84,7 +90,9 @@ export class WasmBackend implements Backend {
   constructor({ threads = defaultThreads(), relaxed }: WasmBackendOptions = {}) {
     this.memory = new Memory(controlBytes + 4096);
     this.#relaxed = relaxed ?? supportsVectors("f32x4.relaxed_madd");
-    const scratch = Array.from({ length: this.memory.shared ? threads : 1 }, () => this.memory.allocate(threadScratch));
+    const scratch = Array.from({ length: this.memory.shared ? threads : 1 }, () =>
+      this.memory.allocate(threadScratch),
+    );
     this.#own = scratch[0]!;
     if (scratch.length > 1) this.#pool = new Pool(this.memory.memory, scratch.slice(1));
     const count = scratch.length === 1 ? "one thread" : `${scratch.length} threads`;
@@ -112,14 +120,22 @@ export class WasmBackend implements Backend {
     const { at } = wasmBuffer(buffer);
     const { float32, float64, int32, uint32 } = this.memory.views;
     const source =
-      into instanceof Float64Array ? float64 : into instanceof Float32Array ? float32 : into instanceof Int32Array ? int32 : uint32;
+      into instanceof Float64Array
+        ? float64
+        : into instanceof Float32Array
+          ? float32
+          : into instanceof Int32Array
+            ? int32
+            : uint32;
     const first = at / into.BYTES_PER_ELEMENT;
     into.set(source.subarray(first, first + into.length));
   }
 
   async load(program: Program): Promise<Executable> {
     const kernels = await Promise.all(program.kernels.map((kernel) => this.#load(kernel)));
-    const heavy = kernels.some(({ kernel }) => kernel.phases.some((p) => p.units > 1 && p.units * p.cost > worthSharing));
+    const heavy = kernels.some(({ kernel }) =>
+      kernel.phases.some((p) => p.units > 1 && p.units * p.cost > worthSharing),
+    );
     if (heavy) await this.#pool?.start();
     return new WasmExecutable(this, program, kernels);
   }
@@ -206,7 +222,12 @@ class WasmExecutable implements Executable {
   readonly bytes: number;
   readonly #backend: WasmBackend;
   readonly #program: Program;
-  readonly #kernels: readonly { readonly loaded: Loaded; readonly sources: readonly Source[]; readonly args: number; readonly scalars: readonly number[] }[];
+  readonly #kernels: readonly {
+    readonly loaded: Loaded;
+    readonly sources: readonly Source[];
+    readonly args: number;
+    readonly scalars: readonly number[];
+  }[];
   readonly #slots: readonly number[];
   readonly #block: number;
   #disposed = false;
@@ -241,7 +262,9 @@ class WasmExecutable implements Executable {
   get sources(): readonly string[] {
     return this.#program.kernels.map((kernel, i) => {
       const [head, ...rest] = kernelSource(kernel).source.split("\n");
-      return [head, `// WebAssembly: ${this.#kernels[i]!.loaded.kernel.note}. As JavaScript:`, ...rest].join("\n");
+      return [head, `// WebAssembly: ${this.#kernels[i]!.loaded.kernel.note}. As JavaScript:`, ...rest].join(
+        "\n",
+      );
     });
   }
 
@@ -265,7 +288,11 @@ class WasmExecutable implements Executable {
   }
 
   /** Writes the arguments of all kernels. */
-  #place(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+  #place(
+    inputs: readonly DeviceBuffer[],
+    outputs: readonly DeviceBuffer[],
+    scalars: readonly number[],
+  ): void {
     const { views } = this.#backend.memory;
     const address = ([kind, index]: Source) =>
       kind === "slot" ? this.#slots[index]! : wasmBuffer((kind === "input" ? inputs : outputs)[index]!).at;

@@ -44,6 +44,7 @@ export class WebGpuBackend implements Backend {
       float64: false,
       maxBindings: limits.maxStorageBuffersPerShaderStage,
       longReduction: 4096,
+      maxRow: 16384,
     };
     this.#options = { maxWorkgroups: limits.maxComputeWorkgroupsPerDimension, busy: software ? 64 : 65536 };
     this.#pipelines = new Pipelines(device);

@@ -1,6 +1,12 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { Emitter, type Level } from "../../compile/emit.ts";
-import { type Accumulator, type Axis, expressionsOf, type LoopKernel } from "../../compile/kernel.ts";
+import {
+  type Accumulator,
+  type Axis,
+  expressionsOf,
+  type LoopKernel,
+  type RowAccumulator,
+} from "../../compile/kernel.ts";
 import { isContiguous, printConstant, printStores, wgsl } from "./dialect.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
 import { type Bindings, type ShaderOptions, valueType } from "./shader.ts";
@@ -64,15 +70,14 @@ function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: S
   const results = product(grid);
   const { workgroups, width } = spread(results, options);
   const flat = workgroups[1] === 1 ? "workgroup.x" : `workgroup.x + workgroup.y * ${width}u`;
-  const sums = accumulators.map((_, i) => `a${i}`);
+  const numbered = accumulators.map((a, index) => ({ ...a, index }));
+  const sums = numbered.map(({ index }) => `a${index}`);
   // Along one axis the position is that axis.
   const single = inner.filter(({ extent }) => extent > 1).length === 1;
   const axis = single ? inner.find(({ extent }) => extent > 1)! : { name: "k", extent: product(inner) };
   return {
     workgroups,
-    declarations: accumulators.map(
-      ({ dtype }, i) => `var<workgroup> partial${i}: array<${valueType(dtype)}, ${workgroupSize}>;`,
-    ),
+    declarations: declarePartials(numbered),
     body: [
       `@compute @workgroup_size(${workgroupSize})`,
       "fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
@@ -87,14 +92,7 @@ function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: S
         ...emitter.statements(1),
         ...accumulators.map((a, i) => update(a, names[i]!, updates[i]!)),
       ]),
-      ...sums.map((sum, i) => `partial${i}[lane_] = ${sum};`),
-      "workgroupBarrier();",
-      `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
-      "if (lane_ < half) {",
-      ...accumulators.map((a, i) => update(a, `partial${i}[lane_]`, `partial${i}[lane_ + half]`)),
-      "}",
-      "workgroupBarrier();",
-      "}",
+      ...combinePartials(numbered),
       "if (lane_ == 0) {",
       ...sums.map((_, i) => `let r${i} = partial${i}[0];`),
       ...emitter.statements(2),
@@ -103,6 +101,27 @@ function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: S
       "}",
     ],
   };
+}
+
+/** Workgroup memory for the partial results of each invocation. */
+export function declarePartials(accumulators: readonly RowAccumulator[]): string[] {
+  return accumulators.map(
+    ({ dtype, index }) => `var<workgroup> partial${index}: array<${valueType(dtype)}, ${workgroupSize}>;`,
+  );
+}
+
+/** From the invocations' a0, a1, ... to partial0[0], partial1[0], ...: a tree, in a fixed order. */
+export function combinePartials(accumulators: readonly RowAccumulator[]): string[] {
+  return [
+    ...accumulators.map(({ index }) => `partial${index}[lane_] = a${index};`),
+    "workgroupBarrier();",
+    `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
+    "if (lane_ < half) {",
+    ...accumulators.map((a) => update(a, `partial${a.index}[lane_]`, `partial${a.index}[lane_ + half]`)),
+    "}",
+    "workgroupBarrier();",
+    "}",
+  ];
 }
 
 interface BlockedLoop {
@@ -117,7 +136,7 @@ interface BlockedLoop {
 }
 
 /** A loop over an axis; float sums go through partial sums of blocks, so that no long sum swallows small terms. */
-function blockedLoop(
+export function blockedLoop(
   { axis: { name, extent }, start, step, accumulators, sums, partial = false }: BlockedLoop,
   body: (sums: readonly string[]) => readonly string[],
 ): string[] {
@@ -143,7 +162,7 @@ function blockedLoop(
   return open(0, start, String(extent), sums);
 }
 
-function declareSum({ name, dtype }: Accumulator, variable: string): string {
+export function declareSum({ name, dtype }: Accumulator, variable: string): string {
   return `var ${variable}: ${valueType(dtype)} = ${printConstant(identity(name, dtype), dtype)};`;
 }
 
@@ -162,7 +181,7 @@ function identity(name: Accumulator["name"], dtype: DeviceDType): number {
   }
 }
 
-function update({ name, dtype }: Accumulator, sum: string, x: string): string {
+export function update({ name, dtype }: Accumulator, sum: string, x: string): string {
   switch (name) {
     case "sum":
       return `${sum} += ${x};`;

@@ -7,6 +7,7 @@ import { helpersOf } from "./helpers.ts";
 import { printLoop } from "./loop.ts";
 import { printMatmul } from "./matmul.ts";
 import { printScan, printScatter } from "./ordered.ts";
+import { printRow } from "./row.ts";
 import { Bindings, type Shader, type ShaderOptions } from "./shader.ts";
 
 /** A kernel as WGSL: its buffers, the helper functions it calls, then its code. */
@@ -23,6 +24,8 @@ function printBody(kernel: Kernel, bindings: Bindings, options: ShaderOptions): 
   switch (kernel.kind) {
     case "loop":
       return printLoop(kernel, bindings, options);
+    case "row":
+      return printRow(kernel, bindings, options);
     case "scan":
       return printScan(kernel, bindings, options);
     case "scatter":

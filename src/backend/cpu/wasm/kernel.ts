@@ -1,4 +1,5 @@
 import { debug, debugging } from "../../../base/debug.ts";
+import { internal } from "../../../base/errors.ts";
 import { expressionsOf, type Kernel } from "../../../compile/kernel.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import { Arguments } from "./arguments.ts";
@@ -52,6 +53,8 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
       note = matmul.note;
       break;
     }
+    case "row":
+      return internal("this target has no row kernels");
     case "scan":
       phases = [defineScan(module, kernel, given)];
       break;

@@ -1,0 +1,146 @@
+import { type Core, type Draft, madeBy, readsOf, sizeOf, variables, withoutStores } from "./draft.ts";
+import { type Entry, maxSize, reaches } from "./entries.ts";
+import { type Expr, type Expressions, walk } from "./expr.ts";
+import type { Accumulator, RowAccumulator } from "./kernel.ts";
+import type { Target } from "./target.ts";
+import type { ValueId } from "./value.ts";
+
+/** Fewer rows than this leave most threads idle unless the rows are short. */
+const fewRows = 8;
+const shortRow = 1024;
+
+type Rows = Extract<Core, { kind: "rows" }>;
+
+/**
+ * Joins what works on the same rows: reductions of a row, one after the other, and the elementwise work that uses
+ * them. Softmax is one kernel that reads its row three times, from the cache; in between nothing is stored.
+ * Elements that earlier kernels of the group would have stored are computed again in each pass.
+ */
+export function joinRows(
+  entries: readonly Entry[],
+  outputs: ReadonlySet<ValueId>,
+  target: Target,
+  e: Expressions,
+): readonly Entry[] {
+  let list = [...entries];
+  for (const seed of entries) {
+    const { core, size } = seed.draft;
+    if (core.kind !== "reduce" || !list.includes(seed)) continue;
+    if (core.inner > target.maxRow || core.inner < 2 || (size < fewRows && core.inner > shortRow)) continue;
+    let group: Entry = {
+      draft: {
+        ...seed.draft,
+        core: { kind: "rows", inner: core.inner, accumulators: core.accumulators, elements: new Map() },
+      },
+      reads: seed.reads,
+    };
+    let rest = list.map((entry) => (entry === seed ? group : entry));
+    let members = 1;
+    for (let grown = true; grown; ) {
+      grown = false;
+      for (const candidate of rest) {
+        if (candidate === group) continue;
+        const merged = merge(group, candidate, rest, outputs, target, e);
+        if (!merged) continue;
+        rest = rest.filter((entry) => entry !== candidate).map((entry) => (entry === group ? merged : entry));
+        group = merged;
+        members++;
+        grown = true;
+        break;
+      }
+    }
+    if (members > 1) list = rest;
+  }
+  return list;
+}
+
+function merge(
+  group: Entry,
+  candidate: Entry,
+  entries: readonly Entry[],
+  outputs: ReadonlySet<ValueId>,
+  target: Target,
+  e: Expressions,
+): Entry | undefined {
+  const rows = group.draft.core as Rows; // groups are made with that core
+  const { size } = group.draft;
+  const { core: own, stores: ownStores, size: ownSize } = candidate.draft;
+  const made = new Map([...group.draft.stores, ...rows.elements]);
+  if (![...candidate.reads].some((value) => made.has(value))) return undefined;
+  const perElement = own.kind === "none" && ownSize === size * rows.inner;
+  const perRow = own.kind === "reduce" && ownSize === size && own.inner === rows.inner;
+  if (!perElement && !perRow) return undefined;
+  if (reaches(candidate, group, entries)) return undefined;
+
+  const row = e.variable(variables.position, size);
+  const element = e.combine([
+    [rows.inner, row],
+    [1, e.variable(variables.inner, rows.inner)],
+  ]);
+  // An element's position in terms of its row; only then can be seen whether loads stay in the row.
+  const memo = new Map<Expr, Expr>();
+  const place = (expr: Expr) =>
+    perElement
+      ? e.rewrite(
+          expr,
+          (part) => (part.kind === "variable" && part.name === variables.position ? element : undefined),
+          memo,
+        )
+      : expr;
+  const shift = rows.accumulators.length;
+  let inside = true;
+  const replaced = new Map<Expr, Expr>();
+  const replace = (expr: Expr): Expr =>
+    e.rewrite(
+      place(expr),
+      (part) => {
+        if (part.kind === "accumulator" && perRow) return e.accumulator(part.index + shift, part.dtype);
+        if (part.kind !== "load" || !made.has(part.value)) return undefined;
+        if (part.index !== (rows.elements.has(part.value) ? element : row)) inside = false;
+        return made.get(part.value);
+      },
+      replaced,
+    );
+  const map = (stores: ReadonlyMap<ValueId, Expr>) =>
+    [...stores].map(([value, expr]) => [value, replace(expr)] as const);
+
+  let joined: Draft;
+  if (perRow) {
+    const accumulators = own.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }));
+    joined = {
+      ...group.draft,
+      core: { ...rows, accumulators: [...rows.accumulators, ...accumulators] },
+      stores: new Map([...group.draft.stores, ...map(ownStores)]),
+    };
+  } else {
+    joined = { ...group.draft, core: { ...rows, elements: new Map([...rows.elements, ...map(ownStores)]) } };
+  }
+  if (!inside) return undefined;
+  const unread = madeBy(joined).filter(
+    (value) =>
+      !outputs.has(value) &&
+      !entries.some((entry) => entry !== group && entry !== candidate && entry.reads.has(value)),
+  );
+  const trimmed = withoutStores(joined, new Set(unread));
+  const reads = readsOf(trimmed);
+  if (reads.size + madeBy(trimmed).length + 1 > target.maxBindings || sizeOf(trimmed) > maxSize)
+    return undefined;
+  // The values stay known while the group grows; what nobody reads is dropped in the end.
+  return { draft: joined, reads: readsOf(joined) };
+}
+
+/** The passes over a row: reductions that do not use each other's results run side by side. */
+export function passesOf(accumulators: readonly Accumulator[]): RowAccumulator[][] {
+  const passes: RowAccumulator[][] = [];
+  const passOf: number[] = [];
+  accumulators.forEach((accumulator, index) => {
+    let at = 0;
+    walk([accumulator.expr], (part) => {
+      if (part.kind === "accumulator") at = Math.max(at, passOf[part.index]! + 1);
+    });
+    passOf.push(at);
+    while (passes.length <= at) passes.push([]);
+    passes[at]!.push({ ...accumulator, index });
+  });
+  return passes;
+}
