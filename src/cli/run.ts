@@ -20,6 +20,10 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Measure how LoRA training grows with width and rank, beside theory",
     load: async () => (await import("./exponents.ts")).exponents,
   },
+  claims: {
+    summary: "Test what is said about LoRA, as far as it needs no language model",
+    load: async () => (await import("./claims.ts")).claims,
+  },
   oracle: {
     summary: "Compare this engine with stored reference values",
     load: async () => (await import("./oracle.ts")).oracle,

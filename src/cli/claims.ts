@@ -1,0 +1,74 @@
+import type { Claim } from "../experiments/claims/claim.ts";
+import { claims as registry } from "../experiments/claims/registry.ts";
+import { testClaims } from "../experiments/claims/run.ts";
+import { describeResult, list, tally } from "../experiments/claims/summary.ts";
+import { init } from "../runtime/init.ts";
+import { interruptible } from "./interrupt.ts";
+import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
+import { version } from "./version.ts";
+
+const defaults = { seeds: 20 };
+
+const options = {
+  list: {
+    type: "boolean",
+    help: "List the statements, and which of them are tested (those without -), and end",
+  },
+  seeds: {
+    type: "string",
+    value: "N",
+    help: `Repetitions of what has chance in it, 2 to 1000; default ${defaults.seeds}`,
+  },
+  json: { type: "boolean", help: "Print JSON on stdout instead of text" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz claims [ID...] [OPTIONS]
+
+Tests what five articles say about LoRA, as far as it needs no language model: algebra, arithmetic, counts, exponents,
+and small problems. Prints for each statement how it is tested, what was measured with its interval, and the verdict:
+holds, holds under a condition, contradicted, or undecided. Without an ID all are tested, on the CPU, some minutes.
+
+Options:
+${optionsHelp(options)}
+
+Exit codes: 0 done, whatever the verdicts, 1 the work broke off, 2 wrong usage, 130 interrupted.
+`;
+
+/** The command `claims`; see its help. */
+export async function claims(args: readonly string[]): Promise<number> {
+  const { values: given, positionals } = parseArguments("claims", args, options);
+  if (given.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
+  const chosen = positionals.length > 0 ? positionals.map(byId) : registry;
+  if (given.list) {
+    const rows = chosen.map((claim) => ({
+      id: claim.id,
+      statement: claim.statement,
+      tested: "test" in claim,
+    }));
+    process.stdout.write(given.json ? `${JSON.stringify(rows, undefined, 2)}\n` : `${list(chosen)}\n`);
+    return 0;
+  }
+  return interruptible(async (onProgress, progress) => {
+    using _device = await init({ backend: "cpu" });
+    const results = await testClaims(chosen, { seeds, onProgress });
+    progress.end();
+    const json = { format: 1, lorantz: version(), seeds, results };
+    const text = `${results.map(describeResult).join("\n\n")}\n\n${tally(results)}\n`;
+    process.stdout.write(given.json ? `${JSON.stringify(json, undefined, 2)}\n` : text);
+    return 0;
+  });
+}
+
+function byId(id: string): Claim {
+  const claim = registry.find((each) => each.id === id.toUpperCase());
+  if (claim) return claim;
+  const [source] = id.toUpperCase().split("-");
+  const near = registry.filter((each) => each.id.startsWith(`${source}-`)).map((each) => each.id);
+  const known = near.length > 0 ? `There are ${near.join(", ")}` : "IDs are like S0-9";
+  throw new UsageError(`claims: there is no claim "${id}". ${known}; see lorantz claims --list.`);
+}

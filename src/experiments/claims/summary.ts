@@ -1,0 +1,73 @@
+import { type Column, table } from "../../base/table.ts";
+import type { Interval } from "../exponents/statistics.ts";
+import type { Claim } from "./claim.ts";
+import { type Result, sourceOf } from "./run.ts";
+import { type Check, describeExpectation, type Outcome } from "./verdict.ts";
+
+/** A claim with everything that was found, as lines of text. */
+export function describeResult({
+  id,
+  source,
+  statement,
+  how,
+  checks,
+  seeds,
+  verdict,
+  later,
+  seconds,
+}: Result): string {
+  const head = [`${id}  ${verdict}`, `  source     ${source}`, `  statement  ${statement}`];
+  if (later !== undefined || !checks) return [...head, `  reason     ${later}`].join("\n");
+  const rows = table(columns(checks)).replace(/^/gm, "  ");
+  return [...head, `  test       ${how}`, `  seeds      ${seeds}, ${seconds!.toFixed(1)} s`, "", rows].join(
+    "\n",
+  );
+}
+
+function columns(checks: readonly (Check & { readonly outcome: Outcome })[]): Column[] {
+  return [
+    { title: "measured", cells: checks.map(({ what }) => what) },
+    { title: "value", cells: checks.map(({ value }) => figure(value)), align: "right" },
+    {
+      title: "95 % interval",
+      cells: checks.map(({ interval }) => (interval ? describeInterval(interval) : "exact")),
+    },
+    { title: "expected", cells: checks.map(({ expected }) => describeExpectation(expected)) },
+    { title: "as expected", cells: checks.map(({ outcome }) => outcome) },
+    { title: "under the condition", cells: checks.map(({ under }) => under ?? "") },
+  ];
+}
+
+/** One line for each verdict with the number of claims it is on. */
+export function tally(results: readonly Result[]): string {
+  const counts = new Map<string, number>();
+  for (const { verdict } of results) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
+  return [...counts].map(([verdict, count]) => `${count} ${verdict}`).join(", ");
+}
+
+/** All claims, one a line, with whether they are tested here. */
+export function list(claims: readonly Claim[]): string {
+  const bySource = grouped(claims);
+  return [...bySource]
+    .map(
+      ([source, own]) =>
+        `${source}\n${own.map((claim) => `  ${claim.id.padEnd(6)} ${"test" in claim ? " " : "-"} ${claim.statement}`).join("\n")}`,
+    )
+    .join("\n\n");
+}
+
+function grouped(claims: readonly Claim[]): Map<string, Claim[]> {
+  const groups = new Map<string, Claim[]>();
+  for (const claim of claims) groups.set(sourceOf(claim), [...(groups.get(sourceOf(claim)) ?? []), claim]);
+  return groups;
+}
+
+function describeInterval([low, high]: Interval): string {
+  return `${figure(low)} to ${figure(high)}`;
+}
+
+/** Four digits; counts in full. */
+export function figure(x: number): string {
+  if (Number.isInteger(x)) return String(x);
+  return String(Number(x.toPrecision(4)));
+}
