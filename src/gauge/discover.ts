@@ -301,6 +301,7 @@ async function responsive(
 
 // The search.
 
+const openPowers = [1, -1, 2, -2, 3, -3, 4, -4];
 const thresholdPowers = [0, 1, -1, 2, -2, 0.5, -0.5, 3, -3];
 
 interface Attempt {
@@ -358,6 +359,27 @@ class Search {
       );
     }
 
+    // What the equations leave open, runs may decide: they go where derivatives did not look.
+    for (const name of openOf(whole, this.#hyper, new Map(), unknownOf, equations.length).map(
+      (open) => open.name,
+    )) {
+      for (const power of openPowers) {
+        const fixed = {
+          coefficients: new Map([[unknownOf(name, 1), 1]]),
+          right: power,
+          size: Math.abs(power),
+        };
+        const attempt = attemptOf(
+          solve([...equations.flat(), fixed], unknowns),
+          unknownOf,
+          new Map(),
+          equations.length,
+        );
+        const verdict = await this.#judge(attempt);
+        if (!("failure" in verdict)) return this.#symmetry(found(attempt), verdict, []);
+      }
+    }
+
     let updates = equations.length;
     while (updates > 1 && !solved(updates).consistent) updates--;
     const attempt = rounded(attemptOf(solved(updates), unknownOf, new Map(), equations.length));
@@ -374,10 +396,10 @@ class Search {
     return run;
   }
 
-  /** By update: those of random and of persistent gradients. */
+  /** By update: those of all scenarios that the powers must fit. */
   async #equations(unknownOf: (name: string, t: number) => string): Promise<Equation[][]> {
     const sets: Equation[][][] = [];
-    for (const scenario of this.#scenarios.filter(({ generic }) => generic)) {
+    for (const scenario of this.#scenarios.filter(({ needs }) => needs === undefined)) {
       const run = await this.#run(scenario);
       sets.push(
         await equationsOf({ subject: this.#subject, run, numbersAt: () => this.#numbers, unknownOf }),
@@ -392,7 +414,10 @@ class Search {
   ): Promise<{ bitwise: boolean; deviation: number; needs: string[] } | { failure: Failure }> {
     const { powers, unit } = attempt;
     let [bitwise, deviation] = [unit !== undefined, 0];
-    const needs: string[] = [];
+    const coupled = await this.#subject.couples(this.#scenarios[0]!.problem, this.#numbers);
+    const needs = coupled
+      ? ["one factor c for all parameters, since a tensor's update depends on the others"]
+      : [];
     for (const scenario of this.#scenarios) {
       const exact = unit === undefined ? [] : [unit, -unit, 5 * unit, -7 * unit].map((k) => 2 ** k);
       const others = scenario.generic || unit === undefined ? [3, 0.7] : [];

@@ -42,9 +42,11 @@ export function scenarios(updates: number, shape: readonly [number, number]): re
         shape,
         start: vector((i) => start[i]! * 2 ** (3 * i - 9)),
         gradients: series((t, i) => {
-          if (i === 0) return t % 2 ? 1 : -1;
+          // Every third update is small as a whole: norms differ too.
+          const size = t % 3 === 1 ? 2 ** -20 : 1;
+          if (i === 0) return t % 2 ? size : -size;
           if ((t + i) % 5 === 0) return 0;
-          return clear() * 2 ** Math.round(24 * draw() - 12);
+          return size * clear() * 2 ** Math.round(24 * draw() - 12);
         }),
       },
     },

@@ -70,6 +70,38 @@ export class Subject {
     return { initial, moments };
   }
 
+  /** Whether the update of a tensor depends on others that are trained with it. */
+  async couples({ shape, start, gradients }: Problem, numbers: Numbers): Promise<boolean> {
+    const like = { shape, dtype: "float64" } as const;
+    const optimizer = this.make(numbers);
+    const updatesBeside = async (factor: number): Promise<Float64Array[]> => {
+      const params = {
+        [key]: held(start, like),
+        beside: held(
+          start.map((x) => x * factor),
+          like,
+        ),
+      };
+      let state = await computed(optimizer.init(params));
+      const seen: Float64Array[] = [];
+      for (const values of gradients.slice(0, 3)) {
+        const given = {
+          [key]: held(values, like),
+          beside: held(
+            values.map((x) => x * factor),
+            like,
+          ),
+        };
+        const [update, next] = await computed(optimizer.update(given, state, params));
+        state = next;
+        seen.push(Float64Array.from(valuesOf(update[key]!)));
+      }
+      return seen;
+    };
+    const [small, large] = [await updatesBeside(1), await updatesBeside(1000)];
+    return small.some((update, t) => update.some((x, i) => !Object.is(x, large[t]![i])));
+  }
+
   async init(optimizer: Optimizer, parameter: Tensor): Promise<OptimizerState> {
     const params = { [key]: parameter };
     const before = identities(params);
