@@ -52,7 +52,7 @@ export function inverse(g: Gauge): Gauge {
  * inside the scaled branch, 1 for everything outside adapters. Its gradient is divided by c.
  */
 export function factor(g: Gauge, role: Role): number {
-  return { A: g.a, B: g.b, branchBias: 1 / g.k, base: 1 }[role];
+  return { A: g.a, B: g.b, branchBias: 1 / g.k, magnitude: 1, base: 1 }[role];
 }
 
 /**

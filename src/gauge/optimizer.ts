@@ -15,6 +15,7 @@ const match: Readonly<Record<Role, string | ((path: string) => boolean)>> = {
   A: "loraA",
   B: "loraB",
   branchBias: "loraBias",
+  magnitude: "loraMagnitude",
   base: (path) => roleOf(path) === "base",
 };
 

@@ -1,24 +1,34 @@
 import { ValueError } from "../base/errors.ts";
 import { type ScalingConfig, scaling } from "./scaling.ts";
 
-/** How A and B start. */
+/** How A and B start; `docs/lora.md` compares them. */
 export type AdapterInit =
   /** A Kaiming-uniform with a = sqrt 5, B zero: the adapter starts as the zero map, and B moves first. */
   | "standard"
   /** A zero, B Kaiming-uniform over its r inputs: also the zero map, and A moves first. */
   | "swapped"
   /** Both Kaiming-uniform: the adapter starts as a random map of rank r. */
-  | "random";
+  | "random"
+  /** A normal with standard deviation 1/r, B zero, as PEFT's "gaussian". */
+  | "gaussian"
+  /** A and B random in orthogonal halves of the r dimensions, so that BA = 0 with neither zero; r is even. */
+  | "orthogonal"
+  /** The r largest singular triples of the weight, which keeps the rest (Meng et al. 2024, arXiv:2404.02948). */
+  | "pissa"
+  /** The first r columns of Q and rows of R of the weight (Buyukakyuz 2024, arXiv:2406.01775). */
+  | "olora";
 
 export interface AdapterConfig extends ScalingConfig {
   /** Probability with which an entry of the adapter's input is zeroed in training. Default 0. */
   readonly dropout?: number;
-  /** Default "standard". */
+  /** Default "standard". "orthogonal", "pissa" and "olora" start with `initialize`. */
   readonly init?: AdapterInit;
   /** Factors on the initial values of A and B. Default 1 and 1. */
   readonly initScale?: InitScale;
   /** A bias inside the scaled branch, `scaling * (B A x + loraBias)`, starting at zero. Default false. */
   readonly branchBias?: boolean;
+  /** Learn the length of each row of the weight apart from its direction (`dora.ts`). Default false. */
+  readonly dora?: boolean;
 }
 
 export interface InitScale {
@@ -26,7 +36,25 @@ export interface InitScale {
   readonly B?: number;
 }
 
-const inits: readonly AdapterInit[] = ["standard", "swapped", "random"];
+const inits: readonly AdapterInit[] = [
+  "standard",
+  "swapped",
+  "random",
+  "gaussian",
+  "orthogonal",
+  "pissa",
+  "olora",
+];
+
+/** Whether initial values come from a decomposition on the host, which waits for values of tensors. */
+export function startsOnHost({ init }: AdapterConfig): boolean {
+  return init === "orthogonal" || isResidual({ init });
+}
+
+/** Whether the adapter starts as a part of the weight, and the frozen weight as the rest. */
+export function isResidual({ init }: { readonly init?: AdapterInit | undefined }): boolean {
+  return init === "pissa" || init === "olora";
+}
 
 /**
  * Checks everything about a configuration that does not depend on a layer.
@@ -35,12 +63,20 @@ const inits: readonly AdapterInit[] = ["standard", "swapped", "random"];
  */
 export function checkAdapterConfig(config: AdapterConfig): void {
   scaling(config);
-  const { dropout = 0, init = "standard", initScale = {} } = config;
+  const { r, dropout = 0, init = "standard", initScale = {}, branchBias = false, dora = false } = config;
   if (!(dropout >= 0 && dropout < 1)) {
     throw new ValueError(`lora: dropout is ${dropout}; it is a probability from 0 to below 1.`);
   }
   if (!inits.includes(init))
     throw new ValueError(`lora: init is ${String(init)}; it is one of ${inits.join(", ")}.`);
+  if (init === "orthogonal" && r % 2 !== 0)
+    throw new ValueError(
+      `lora: init is orthogonal and r ${r}; A and B get half of the dimensions each, so r is even. Use r ${r + 1}.`,
+    );
+  if (dora && branchBias)
+    throw new ValueError(
+      "lora: dora has no branch bias. Leave branchBias out, or train the layer's own bias.",
+    );
   for (const [name, value] of Object.entries(initScale)) {
     if (!Number.isFinite(value) || value === 0) {
       throw new ValueError(

@@ -1,6 +1,12 @@
+export { type Adapter, weightDelta } from "./adapter.ts";
+export { attenuate, attenuateSpectrum } from "./attenuate.ts";
+export { type CombineOptions, combineAdapters, spectrum } from "./combine.ts";
 export type { AdapterConfig, AdapterInit, InitScale } from "./config.ts";
-export { type Adapted, adaptedLayers, type InjectConfig, inject } from "./inject.ts";
-export { type LoraLinear, linear } from "./linear.ts";
-export { merge, unmerge } from "./merge.ts";
-export { partition, type Role, roleOf, trainableCount } from "./roles.ts";
+export { type Adapted, type InjectConfig, initialize, inject, injectNamed } from "./inject.ts";
+export { type Active, embedding, type LoraLayer, linear, type PerSample } from "./layer.ts";
+export { type MergeError, merge, mergeError, unmerge } from "./merge.ts";
+export { nameAdapter, perSample, setAdapter } from "./named.ts";
+export { type PartitionOptions, partition, type Role, roleOf, trainableCount } from "./roles.ts";
 export { type Scaling, type ScalingConfig, scaling } from "./scaling.ts";
+export type { Pattern, Targets } from "./targets.ts";
+export { adaptedLayers } from "./walk.ts";

@@ -1,37 +1,50 @@
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
-import { isLinear } from "../nn/linear.ts";
 import type { Key } from "../tensor/random.ts";
-import { Tensor } from "../tensor/tensor.ts";
-import type { AdapterConfig } from "./config.ts";
-import { type LoraLinear, linear } from "./linear.ts";
+import type { Adaptable, Adapter } from "./adapter.ts";
+import { type AdapterConfig, isResidual } from "./config.ts";
+import {
+  type Active,
+  addAdapters,
+  addAdaptersOnHost,
+  checkedAdapter,
+  isLoraLayer,
+  loraLayer,
+} from "./layer.ts";
+import { type Pattern, patternValues, type Targets, targetPaths } from "./targets.ts";
+import { mapAdapted, mapAdaptedOnHost, rebuild } from "./walk.ts";
 
 export interface InjectConfig extends AdapterConfig {
-  /**
-   * Which linear layers get an adapter: names that match a path equal to it or ending in "." + it, regular
-   * expressions tested on the path, or "all-linear" for every one (the output layer too, which PEFT leaves out).
-   */
-  readonly targetModules: "all-linear" | readonly (string | RegExp)[];
+  readonly targetModules: Targets;
+  /** Ranks of some of the targets, by patterns of paths as in PEFT: `{ "down": 16, "layers\\.0\\..*": 4 }`. */
+  readonly rankPattern?: Pattern;
+  /** Alphas of some of the targets, likewise. */
+  readonly alphaPattern?: Pattern;
 }
 
 /** A model with adapters in it. */
 export interface Adapted extends Layer {
   /** The model without adapters. */
   readonly base: Layer;
+  /** The names of its adapters; that of `inject` is called "". */
+  readonly adapterNames: readonly string[];
+  /** Those that act: all, unless `setAdapter` or `perSample` say otherwise. */
+  readonly active: Active;
   /**
    * Parameters with fresh adapters: beside the given parameters of the base model, or beside fresh ones. The
-   * adapter at a path depends on the key and that path only.
+   * adapter at a path depends on the key, its name and that path only. Adapters with a name that are among the
+   * given parameters stay as they are.
    */
   readonly init: (key: Key, base?: Params) => Params;
 }
 
 /**
  * The model with a LoRA adapter on each target. Parameters of adapters lie beside those of the layer they adapt,
- * as `loraA`, `loraB` (and `loraBias`), so that parameters of the adapted model are parameters of the base model
- * too.
+ * as `loraA`, `loraB` (and `loraBias`, `loraMagnitude`), so that parameters of the adapted model are parameters
+ * of the base model too.
  *
- * @throws ValueError for a target that matches no linear layer (with the paths there are), a bad configuration,
- *   or r larger than the smaller side of a target.
+ * @throws ValueError for a target that matches no layer (with the paths there are), a pattern that matches no
+ *   target, a bad configuration, or r larger than the smaller side of a target.
  * @example
  * const model = nn.sequential({ up: nn.linear(8, 32), act: nn.activation((x) => x.tanh()), down: nn.linear(32, 4) });
  * const adapted = lora.inject(model, { r: 2, alpha: 4, targetModules: ["up"] });
@@ -39,99 +52,117 @@ export interface Adapted extends Layer {
  * const [adapter, frozen] = lora.partition(params);
  */
 export function inject(model: Layer, config: InjectConfig): Adapted {
-  const { targetModules } = config;
-  if (targetModules !== "all-linear" && (!Array.isArray(targetModules) || targetModules.length === 0)) {
-    throw new ValueError(
-      `lora.inject: targetModules is ${JSON.stringify(targetModules)}; it is "all-linear" or a list of names and regular expressions.`,
-    );
-  }
-  const linears = paths(model)
-    .filter(([, layer]) => isLinear(layer))
-    .map(([path]) => path);
-  const chosen = new Set(
-    targetModules === "all-linear"
-      ? linears
-      : targetModules.flatMap((target) => matches(target, linears, model)),
-  );
-  if (chosen.size === 0)
-    throw new ValueError("lora.inject: the model has no linear layer; there is nothing to adapt.");
+  return withAdapters(model, { "": adaptersByPath(model, config) }, [""]);
+}
 
-  const adapted = rebuild(model, "", (layer, path) =>
-    isLinear(layer) && chosen.has(path) ? linear(layer, config, path) : layer,
+/**
+ * The model with several adapters, each of a name and a configuration of its own. Parameters of one lie under its
+ * name beside those of the layer: `{ weight, bias, english: { loraA, loraB }, french: { ... } }`. All of them act,
+ * each with its own scaling, and their changes add up; `setAdapter` and `perSample` choose among them.
+ *
+ * @throws ValueError for a name that a tree cannot take, a residual initialisation (it would change the weight
+ *   that all share), and whatever `inject` throws.
+ * @example
+ * const config = { r: 4, alpha: 8, targetModules: "all-linear" } as const;
+ * const model = lora.injectNamed(nn.mlp([8, 16, 4]), { english: config, french: { ...config, r: 2 } });
+ * const params = model.init(random.key(0));
+ */
+export function injectNamed(model: Layer, configs: { readonly [name: string]: InjectConfig }): Adapted {
+  const names = Object.keys(configs);
+  if (names.length === 0)
+    throw new ValueError("lora.injectNamed: there is no adapter. Give one or more by name.");
+  for (const name of names) {
+    checkName("lora.injectNamed", name);
+    if (isResidual(configs[name]!))
+      throw new ValueError(
+        `lora.injectNamed: ${name} starts as ${configs[name]!.init}, which changes the weight that all adapters share. Train it alone with inject; combine gives it back as an ordinary adapter.`,
+      );
+  }
+  const byName = names.map((name) => [name, adaptersByPath(model, configs[name]!)] as const);
+  return withAdapters(model, Object.fromEntries(byName), names);
+}
+
+/**
+ * `model.init(key, base)` for every initialisation, those too that wait for the values of weights: "orthogonal",
+ * "pissa" and "olora". The residual ones, PiSSA and OLoRA, take a part of each weight for the adapter and leave
+ * the rest as the frozen weight, so that weight + scaling * B A is the weight there was, to one rounding.
+ *
+ * Decompositions run on the host in float64, one layer after the other: OLoRA takes about 4 r in out operations,
+ * PiSSA 60 n^3 for n the smaller side (seconds at 512). `linalg.ts` has details.
+ *
+ * @example
+ * const model = lora.inject(nn.linear(64, 32), { r: 4, alpha: 8, init: "pissa", targetModules: "all-linear" });
+ * const params = await lora.initialize(model, random.key(0));
+ */
+export function initialize(model: Adapted, key: Key, base: Params = model.base.init(key)): Promise<Params> {
+  const own = key.fold("lora");
+  return mapAdaptedOnHost(model, base, (layer, params, path) =>
+    addAdaptersOnHost(layer, own.fold(path), params),
   );
+}
+
+/** The same adapters, of which others act. */
+export function withActive(model: Adapted, active: Active): Adapted {
+  const adapted = rebuild(model, (layer) =>
+    isLoraLayer(layer) ? loraLayer(layer.base, layer.adapters, active) : layer,
+  );
+  return asAdapted(adapted, model.base, model.adapterNames, active);
+}
+
+/** Adapters by their names and the paths of their layers, put into a model. */
+export function withAdapters(
+  model: Layer,
+  byName: { readonly [name: string]: ReadonlyMap<string, Adapter> },
+  names: readonly string[],
+): Adapted {
+  const adapted = rebuild(model, (layer, path) => {
+    const own = names.flatMap((name) => {
+      const adapter = byName[name]!.get(path);
+      return adapter ? [[name, adapter] as const] : [];
+    });
+    // Adapters were made for this layer, so it can be adapted.
+    return own.length > 0 ? loraLayer(layer as Adaptable, Object.fromEntries(own), names) : layer;
+  });
+  return asAdapted(adapted, model, names, names);
+}
+
+function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[], active: Active): Adapted {
   return {
     ...adapted,
-    base: model,
-    init: (key, base = model.init(key)) => addAdapters(adapted, key.fold("lora"), base),
+    base,
+    adapterNames,
+    active,
+    init: (key, params = base.init(key)) => {
+      const own = key.fold("lora");
+      return mapAdapted(adapted, params, (layer, given, path) => addAdapters(layer, own.fold(path), given));
+    },
   };
 }
 
-/** Every adapted layer of a model with its path. */
-export function adaptedLayers(model: Layer): [path: string, layer: LoraLinear][] {
-  return paths(model).flatMap(([path, layer]): [string, LoraLinear][] =>
-    isLoraLinear(layer) ? [[path, layer]] : [],
-  );
-}
-
-/** Replaces the parameters at each adapted layer by what `f` makes of them; others stay. */
-export function mapAdapted(
-  model: Layer,
-  params: Params,
-  f: (layer: LoraLinear, params: Params, path: string) => Params,
-  path = "",
-): Params {
-  if (isLoraLinear(model)) return f(model, params, path);
-  const changed = Object.entries(model.children ?? {}).map(([name, child]): [string, Params] => {
-    const inner = params[name];
-    if (inner instanceof Tensor)
-      throw new ValueError(
-        `lora: the parameters have a tensor at ${join(path, name)}, where the model has a layer. Pass the parameters of this model.`,
+/** The adapter of each target of a configuration, with the rank and the alpha that patterns give it. */
+function adaptersByPath(model: Layer, config: InjectConfig): ReadonlyMap<string, Adapter> {
+  const { targetModules, rankPattern = {}, alphaPattern = {}, ...own } = config;
+  const targets = targetPaths(model, targetModules);
+  const ranks = patternValues("lora.inject: rankPattern", rankPattern, targets, own.r);
+  const alphas = patternValues("lora.inject: alphaPattern", alphaPattern, targets, own.alpha);
+  const adapters = new Map<string, Adapter>();
+  rebuild(model, (layer, path) => {
+    if (targets.includes(path))
+      adapters.set(
+        path,
+        // targetPaths chose layers that can be adapted.
+        checkedAdapter(layer as Adaptable, { ...own, r: ranks.get(path)!, alpha: alphas.get(path)! }, path),
       );
-    return [name, mapAdapted(child, inner ?? {}, f, join(path, name))];
+    return layer;
   });
-  return { ...params, ...Object.fromEntries(changed) };
+  return adapters;
 }
 
-function addAdapters(adapted: Layer, key: Key, base: Params): Params {
-  return mapAdapted(adapted, base, (layer, params, path) => layer.addAdapter(key.fold(path), params));
-}
+const taken = ["", "weight", "bias"];
 
-function isLoraLinear(layer: Layer): layer is LoraLinear {
-  return layer.kind === "loraLinear";
-}
-
-function paths(layer: Layer, path = ""): [path: string, layer: Layer][] {
-  const below = Object.entries(layer.children ?? {}).flatMap(([name, child]) =>
-    paths(child, join(path, name)),
-  );
-  return [[path, layer], ...below];
-}
-
-function rebuild(layer: Layer, path: string, replace: (layer: Layer, path: string) => Layer): Layer {
-  const { children, withChildren } = layer;
-  if (!children || !withChildren) return replace(layer, path);
-  return withChildren(
-    Object.fromEntries(
-      Object.entries(children).map(([name, child]) => [name, rebuild(child, join(path, name), replace)]),
-    ),
-  );
-}
-
-function matches(target: string | RegExp, linears: readonly string[], model: Layer): string[] {
-  const found = linears.filter((path) =>
-    typeof target === "string" ? path === target || path.endsWith(`.${target}`) : path.search(target) >= 0,
-  );
-  if (found.length > 0) return found;
-  const other =
-    typeof target === "string"
-      ? paths(model).find(([path]) => path === target || path.endsWith(`.${target}`))
-      : undefined;
-  const problem = other ? `names a ${other[1].kind} layer, not a linear one` : "matches no layer";
-  throw new ValueError(
-    `lora.inject: target ${String(target)} ${problem}. Linear layers are: ${linears.map((path) => path || "(the model itself)").join(", ") || "none"}.`,
-  );
-}
-
-function join(path: string, name: string): string {
-  return path ? `${path}.${name}` : name;
+export function checkName(operation: string, name: string): void {
+  if (taken.includes(name) || name.includes(".") || name.startsWith("lora"))
+    throw new ValueError(
+      `${operation}: an adapter cannot be called ${JSON.stringify(name)}: names are not empty, have no dot, do not begin with lora, and are neither weight nor bias.`,
+    );
 }

@@ -1,58 +1,187 @@
-import { ValueError } from "../base/errors.ts";
+import { DTypeError, ValueError } from "../base/errors.ts";
 import type { Params } from "../nn/layer.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { combine } from "../tensor/tree.ts";
+import * as tree from "../tensor/tree.ts";
+import { type Adapter, adapterParams, weightDelta, weightOf } from "./adapter.ts";
+import { rowFactors } from "./dora.ts";
 import type { Adapted } from "./inject.ts";
-import { mapAdapted } from "./inject.ts";
-import { type LoraLinear, weightDelta } from "./linear.ts";
+import { activeNames, baseParams, type LoraLayer, ownParams } from "./layer.ts";
+import { columnsOf, multiply, rowMajor, scaleColumns, transpose } from "./linalg.ts";
 import { applyScaling } from "./scaling.ts";
+import { adaptedLayers, mapAdapted } from "./walk.ts";
 
 /**
- * Parameters of the base model that compute what the adapted one does: `weight + scaling * B A` for each adapter,
- * `bias + scaling * loraBias` where there is a branch bias, and no adapter. Shapes and dtypes are the base's.
- * Rounding: the product, the scaling and the sum are rounded once each, so outputs differ from the adapted
- * model's by some units in the last place.
+ * Parameters of the base model that compute what the adapted one does: `weight + scaling * B A` for each active
+ * adapter, one after the other, `bias + scaling * loraBias` where there is a branch bias, and no adapter. Shapes
+ * and dtypes are the base's. Rounding: the product, the scaling and the sum are rounded once each, so outputs
+ * differ from the adapted model's by some units in the last place; `mergeError` measures them.
  *
- * @throws ValueError if the parameters have no adapter, or a branch bias has no bias to go into.
+ * With DoRA the weight is `loraMagnitude / |weight + scaling * B A| * (weight + scaling * B A)`. The factor on the
+ * rows stays beside it as `loraFactor`, `[out]`, which `unmerge` needs and the base model ignores.
+ *
+ * @throws ValueError if the parameters have no adapter, a branch bias has no bias to go into, adapters are chosen
+ *   per sample, or one of several active adapters of a layer is DoRA.
  * @example
  * const y = model.apply(lora.merge(adapted, params), x); // as adapted.apply(params, x), with fewer operations
  */
 export function merge(model: Adapted, params: Params): Params {
-  return mapAdapted(model, params, (layer, own) => {
-    const { loraA: _a, loraB: _b, loraBias: _bias, ...base } = own;
-    return { ...base, ...shifted(layer, own, (x, change) => x.add(change)) };
-  });
+  return mapAdapted(model, params, (layer, all) =>
+    mergeable(layer).reduce(
+      (base, name) => mergeOne(layer.adapters[name]!, ownParams(all, name), base),
+      baseParams(layer, all),
+    ),
+  );
 }
 
 /**
- * The inverse of `merge`: takes `scaling * B A` off again and puts the adapter back.
+ * The inverse of `merge`: takes `scaling * B A` off again and puts the adapters back.
  *
  * The change that is taken off is bit for bit the one that was added, so an entry comes back within half a unit
- * in the last place of the merged value plus half a unit of its own; exactly, if the merged sum was exact.
+ * in the last place of the merged value plus half a unit of its own; exactly, if the merged sum was exact. With
+ * DoRA the rounding of the factor and of the division come to it, some units of the weight.
  *
- * @param adapter The adapter's parameters, `lora.partition(params)[0]`.
+ * @param adapter The adapters' parameters, `lora.partition(params)[0]`.
  * @example
  * const [adapter] = lora.partition(params);
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
 export function unmerge(model: Adapted, merged: Params, adapter: Params): Params {
-  return mapAdapted(model, combine<Params>(merged, adapter), (layer, own) => ({
-    ...own,
-    ...shifted(layer, own, (x, change) => x.sub(change)),
-  }));
+  return mapAdapted(model, tree.combine<Params>(merged, adapter), (layer, all) => {
+    const { loraFactor, ...rest } = all;
+    const base = mergeable(layer).reduceRight(
+      (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base, loraFactor),
+      baseParams(layer, rest),
+    );
+    return { ...rest, ...base };
+  });
 }
 
-function shifted(layer: LoraLinear, own: Params, shift: (x: Tensor, change: Tensor) => Tensor): Params {
-  const { weight, bias, loraBias } = own;
-  if (!(weight instanceof Tensor))
-    throw new ValueError(
-      "lora.merge: an adapted layer has no weight. Pass the parameters of the adapted model, both parts of a partition combined.",
+/** Largest errors of the weights of a layer, in units in the last place of the larger one of weight and merged. */
+export interface MergeError {
+  /** Of `merge`, against the change and the sum in float64. */
+  readonly merge: number;
+  /** Of `unmerge` after `merge`, against the weight before. */
+  readonly unmerge: number;
+}
+
+/**
+ * Measures what merging and unmerging these parameters costs, for each adapted layer by its path; float32 only.
+ * It forms each weight on the host, so it takes r in out operations there.
+ *
+ * @throws DTypeError for weights that are not float32; ValueError as `merge`.
+ * @example
+ * const model = lora.inject(nn.linear(16, 8), { r: 2, alpha: 4, init: "random", targetModules: "all-linear" });
+ * const errors = await lora.mergeError(model, model.init(random.key(0))); // { "": { merge: 0.6, unmerge: 0.5 } }
+ */
+export async function mergeError(
+  model: Adapted,
+  params: Params,
+): Promise<{ readonly [path: string]: MergeError }> {
+  const merged = merge(model, params);
+  const again = unmerge(model, merged, tree.partition(params, (_, path) => /(^|\.)lora\w+$/.test(path))[0]);
+  await tree.evaluate([merged, again, params]);
+  const layers = new Map(adaptedLayers(model));
+  const found = new Map<string, { given: Params; merged: Params; again: Params }>();
+  mapAdapted(model, params, (_, given, path) => {
+    found.set(path, { given, merged: {}, again: {} });
+    return given;
+  });
+  for (const [key, all] of [["merged", merged] as const, ["again", again] as const])
+    mapAdapted(model, all, (_, own, path) => {
+      found.get(path)![key] = own;
+      return own;
+    });
+  const errors: [string, MergeError][] = [];
+  for (const [path, each] of found) {
+    const layer = layers.get(path)!;
+    const weights = [each.given, each.merged, each.again].map((own) => weightOf(layer.base, own));
+    if (weights[0]!.dtype !== "float32")
+      throw new DTypeError(
+        `lora.mergeError: the weight of ${path || "the model"} is ${weights[0]}; float32 only.`,
+      );
+    const [before, after, back] = await Promise.all(weights.map((weight) => weight.data()));
+    const exact = await exactMerge(layer, each.given);
+    const largest = (error: (i: number) => number) => {
+      let worst = 0;
+      for (let i = 0; i < before!.length; i++) {
+        const size = Math.max(Math.abs(before![i]!), Math.abs(after![i]!));
+        worst = Math.max(worst, Math.abs(error(i)) / unitInLastPlace(size));
+      }
+      return worst;
+    };
+    errors.push([
+      path,
+      { merge: largest((i) => after![i]! - exact[i]!), unmerge: largest((i) => back![i]! - before![i]!) },
+    ]);
+  }
+  return Object.fromEntries(errors);
+}
+
+/** The distance from a float32 to the next larger one. */
+function unitInLastPlace(x: number): number {
+  return 2 ** Math.max(Math.floor(Math.log2(x)) - 23, -149);
+}
+
+/** The merged weight in float64. */
+async function exactMerge(layer: LoraLayer, all: Params): Promise<Float64Array> {
+  const read = async (x: Tensor) => columnsOf(await x.data(), x.shape[0]!, x.shape[1]!);
+  let weight = await read(weightOf(layer.base, all));
+  for (const name of mergeable(layer)) {
+    const { loraA, loraB, loraMagnitude } = adapterParams(ownParams(all, name));
+    const product = multiply(await read(loraB), await read(loraA));
+    const change = layer.base.kind === "linear" ? product : transpose(product);
+    const { value } = layer.adapters[name]!.scaling;
+    weight = weight.map((column, j) => column.map((x, i) => x + value * change[j]![i]!));
+    if (!loraMagnitude) continue;
+    const lengths = await loraMagnitude.data();
+    const rows = transpose(weight);
+    weight = transpose(
+      scaleColumns(
+        rows,
+        rows.map((row, i) => lengths[i]! / Math.hypot(...row)),
+      ),
     );
-  const changed = { weight: shift(weight, weightDelta(layer, own)) };
-  if (!(loraBias instanceof Tensor)) return changed;
+  }
+  return rowMajor(weight);
+}
+
+function mergeable(layer: LoraLayer): readonly string[] {
+  const names = activeNames("lora.merge", layer);
+  if (names.length > 1 && names.some((name) => layer.adapters[name]!.config.dora))
+    throw new ValueError(
+      `lora.merge: ${names.join(" and ")} act on one layer, and one of them is DoRA, whose factor on the weight depends on what is merged before it. Merge one with setAdapter.`,
+    );
+  return names;
+}
+
+function mergeOne(adapter: Adapter, own: Params, base: Params): Params {
+  const { loraA, loraB, loraMagnitude } = adapterParams(own);
+  const weight: Tensor = weightOf(adapter.layer, base);
+  const sum = weight.add(weightDelta(adapter, own));
+  if (!loraMagnitude) return { ...base, weight: sum, ...shiftedBias(adapter, own, base, 1) };
+  const loraFactor = rowFactors({ weight, loraA, loraB }, loraMagnitude, adapter.scaling);
+  return { ...base, weight: loraFactor.unsqueeze(-1).mul(sum), loraFactor };
+}
+
+function unmergeOne(adapter: Adapter, own: Params, base: Params, loraFactor: Params[string]): Params {
+  const merged: Tensor = weightOf(adapter.layer, base);
+  const change = weightDelta(adapter, own);
+  if (!adapter.config.dora)
+    return { ...base, weight: merged.sub(change), ...shiftedBias(adapter, own, base, -1) };
+  if (!(loraFactor instanceof Tensor))
+    throw new ValueError(
+      "lora.unmerge: a weight was merged with DoRA, and its loraFactor is gone, without which the length of rows is unknown. Keep what merge returned, or the parameters before it.",
+    );
+  return { ...base, weight: merged.div(loraFactor.unsqueeze(-1)).sub(change) };
+}
+
+function shiftedBias({ scaling }: Adapter, own: Params, { bias }: Params, sign: 1 | -1): Params {
+  const { loraBias } = adapterParams(own);
+  if (!loraBias) return {};
   if (!(bias instanceof Tensor))
     throw new ValueError(
       "lora.merge: the branch bias has no bias of the base layer to go into. Make the base layer with a bias.",
     );
-  return { ...changed, bias: shift(bias, applyScaling(layer.scaling, loraBias)) };
+  const change = applyScaling(scaling, loraBias);
+  return { bias: sign > 0 ? bias.add(change) : bias.sub(change) };
 }

@@ -1,0 +1,37 @@
+import type { Tensor } from "../tensor/tensor.ts";
+import { applyScaling, type Scaling } from "./scaling.ts";
+
+/** The matrices of an adapter and what they adapt: W `[out, in]`, A `[r, in]`, B `[out, r]`. */
+export interface Factors {
+  readonly weight: Tensor;
+  readonly loraA: Tensor;
+  readonly loraB: Tensor;
+}
+
+/**
+ * The lengths of the rows of W + s B A, `[out]`, with no gradient, and without forming B A:
+ *
+ *     |w_i + s b_i A|^2 = |w_i|^2 + 2 s (W A^T)_i . b_i + s^2 (b_i A A^T) . b_i
+ *
+ * The largest temporaries are `[out, r]`. The terms are rounded before they are added, so the square has an
+ * absolute error of some eps (|w_i| + |s b_i A|)^2: digits are lost where an adapter cancels most of a row.
+ *
+ * Deviation: PEFT forms B A (`out * in` elements) and adds it to W first.
+ */
+export function rowLengths({ weight, loraA, loraB }: Factors, scaling: Scaling): Tensor {
+  const transposed = loraA.transpose();
+  const own = weight.square().sum(1);
+  const mixed = applyScaling(scaling, weight.matmul(transposed).mul(loraB).sum(1));
+  const change = loraB.matmul(loraA.matmul(transposed)).mul(loraB).sum(1);
+  return own
+    .add(mixed.mul(2))
+    .add(applyScaling(scaling, applyScaling(scaling, change)))
+    .maximum(0)
+    .sqrt()
+    .detach();
+}
+
+/** `loraMagnitude / rowLengths`, `[out]`: the factor on each row of W + s B A. Gradients reach the magnitude only. */
+export function rowFactors(factors: Factors, magnitude: Tensor, scaling: Scaling): Tensor {
+  return magnitude.div(rowLengths(factors, scaling));
+}

@@ -1,0 +1,188 @@
+import { ShapeError, ValueError } from "../base/errors.ts";
+import type { Embedding } from "../nn/embedding.ts";
+import type { Context, Layer, Params } from "../nn/layer.ts";
+import type { Linear } from "../nn/linear.ts";
+import { where } from "../tensor/functions.ts";
+import type { Key } from "../tensor/random.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { type Adaptable, type Adapter, adapterOf, sizesOf } from "./adapter.ts";
+import type { AdapterConfig } from "./config.ts";
+import { type Start, start, startOnHost } from "./start.ts";
+
+/**
+ * A linear layer or an embedding with adapters. The adapter without a name, `""`, has its parameters beside those
+ * of the layer, `{ weight, bias?, loraA, loraB }`; those of others lie one level deeper, under their names.
+ */
+export interface LoraLayer extends Layer {
+  readonly kind: "lora";
+  readonly base: Adaptable;
+  readonly adapters: { readonly [name: string]: Adapter };
+  readonly active: Active;
+}
+
+/** Which adapters act: those named, on every sample; or for each sample one of them. */
+export type Active = readonly string[] | PerSample;
+
+export interface PerSample {
+  readonly names: readonly string[];
+  /** int32 `[batch]`: the position in `names` of each sample's adapter, -1 for none. */
+  readonly choice: Tensor<"int32">;
+}
+
+/**
+ * A linear layer with a low-rank update (Hu et al. 2021, arXiv:2106.09685):
+ *
+ *     y = base(x) + scaling * ((dropout(x) A^T) B^T + beta)
+ *
+ * with `loraA` A of shape `[r, in]`, `loraB` B of shape `[out, r]`, and `loraBias` beta of shape `[out]` only
+ * with `branchBias`. Parameters of the adapter have the dtype of the weight. `x` is `[..., in]`; the result is
+ * `[..., out]`. Dropout acts on the adapter's input, in training, under the key of the context.
+ *
+ * With `dora` (Liu et al. 2024, arXiv:2402.09353) there is `loraMagnitude` m of shape `[out]` too, and
+ *
+ *     y = m / |W + scaling * B A| * (x W^T + scaling * (x A^T) B^T) + bias
+ *
+ * with the length of each row under the fraction; m starts as these lengths. As in PEFT no gradient goes through
+ * the length (section 4.3 of the paper). Deviation from PEFT: lengths are computed without forming B A.
+ *
+ * @param path Where the layer sits in its model, for error messages.
+ * @throws ValueError for a bad configuration, or r larger than the smaller side of the weight.
+ * @example
+ * const layer = lora.linear(nn.linear(64, 32), { r: 4, alpha: 8 });
+ * const params = layer.init(random.key(0)); // weight, bias, loraA, loraB
+ */
+export function linear(base: Linear, config: AdapterConfig, path = ""): LoraLayer {
+  return loraLayer(base, { "": checkedAdapter(base, config, path) }, [""]);
+}
+
+/**
+ * An embedding with a low-rank update: `weight[i] + scaling * A^T[i] B^T`, with `loraA` A of shape
+ * `[r, vocabulary]` and `loraB` B of shape `[dim, r]`. "standard" starts with A zero and B normal, as loralib and
+ * PEFT do; PEFT calls the tensors `lora_embedding_A` and `lora_embedding_B`. There is no dropout on indices.
+ *
+ * @throws ValueError for a bad configuration, dora, or r larger than the smaller side of the weight.
+ * @example
+ * const layer = lora.embedding(nn.embedding(256, 32), { r: 4, alpha: 8 });
+ */
+export function embedding(base: Embedding, config: AdapterConfig, path = ""): LoraLayer {
+  return loraLayer(base, { "": checkedAdapter(base, config, path) }, [""]);
+}
+
+/** An adapter for a layer, of a rank that the layer has room for. */
+export function checkedAdapter(base: Adaptable, config: AdapterConfig, path: string): Adapter {
+  const adapter = adapterOf(base, config);
+  const [inputs, outputs] = sizesOf(base);
+  const room = Math.min(inputs, outputs);
+  if (config.r > room) {
+    const shape = base.kind === "linear" ? [outputs, inputs] : [inputs, outputs];
+    throw new ValueError(
+      `lora: r is ${config.r}, larger than the smaller side of the weight${path && ` of ${path}`}, [${shape.join(",")}]. Use r <= ${room}.`,
+    );
+  }
+  return adapter;
+}
+
+/** A layer with some adapters, of which some act. */
+export function loraLayer(
+  base: Adaptable,
+  adapters: { readonly [name: string]: Adapter },
+  active: Active,
+): LoraLayer {
+  const layer: LoraLayer = {
+    kind: "lora",
+    base,
+    adapters,
+    active,
+    init: (key) => addAdapters(layer, key.fold("lora"), base.init(key)),
+    apply: (params, x, context = {}) => {
+      const y = base.apply(params, x, context);
+      const added = (name: string) =>
+        adapters[name]!.branch(ownParams(params, name), params, x, streamOf(context, name));
+      if (!("choice" in active))
+        return active.filter((name) => adapters[name]).reduce((sum, name) => sum.add(added(name)), y);
+      const { names, choice } = active;
+      if (x.shape[0] !== choice.shape[0])
+        throw new ShapeError(
+          `lora.perSample: the choice ${choice} is for another number of samples than the input ${x} of a layer has. Give one index for each sample, along the first axis.`,
+        );
+      const chosen = choice.reshape([-1, ...y.shape.slice(1).map(() => 1)]);
+      return names.reduce(
+        (result, name, i) => (adapters[name] ? where(chosen.eq(i), y.add(added(name)), result) : result),
+        y,
+      );
+    },
+  };
+  return layer;
+}
+
+export function isLoraLayer(layer: Layer): layer is LoraLayer {
+  return layer.kind === "lora";
+}
+
+/** The parameters of the adapter of that name among those of its layer. */
+export function ownParams(params: Params, name: string): Params {
+  if (name === "") return params;
+  const own = params[name];
+  if (own === undefined || own instanceof Tensor)
+    throw new ValueError(
+      `lora: the parameters have no adapter ${name} here. Add it with the model's init(key, params).`,
+    );
+  return own;
+}
+
+/** The parameters of a layer with those of adapters put in under their names. */
+export function withOwn(params: Params, name: string, own: Params): Params {
+  return name === "" ? { ...params, ...own } : { ...params, [name]: own };
+}
+
+/** Only what belongs to the layer itself. */
+export function baseParams({ adapters }: LoraLayer, params: Params): Params {
+  const others = Object.keys(adapters);
+  return Object.fromEntries(
+    Object.entries(params).filter(([name]) => !others.includes(name) && !isAdapterTensor(name)),
+  );
+}
+
+/** Whether a tensor of that name is an adapter's own: `loraA` and so on. */
+export function isAdapterTensor(name: string): boolean {
+  return name.startsWith("lora");
+}
+
+/** The names of the adapters that act on every sample of a layer, in order. */
+export function activeNames(operation: string, { active, adapters }: LoraLayer): readonly string[] {
+  if ("choice" in active)
+    throw new ValueError(
+      `${operation}: the model has an adapter for each sample, and a weight has one change only. Take one with setAdapter.`,
+    );
+  return active.filter((name) => adapters[name]);
+}
+
+/** Parameters with fresh adapters for those that are not there yet under a name. */
+export function addAdapters(layer: LoraLayer, key: Key, params: Params): Params {
+  return Object.entries(layer.adapters).reduce(
+    (all, [name, adapter]) =>
+      isThere(all, name) ? all : put(name, all, start(adapter, keyOf(key, name), all)),
+    params,
+  );
+}
+
+/** `addAdapters` for any initialisation. */
+export async function addAdaptersOnHost(layer: LoraLayer, key: Key, params: Params): Promise<Params> {
+  let all = params;
+  for (const [name, adapter] of Object.entries(layer.adapters)) {
+    if (!isThere(all, name)) all = put(name, all, await startOnHost(adapter, keyOf(key, name), all));
+  }
+  return all;
+}
+
+const isThere = (params: Params, name: string) => name !== "" && params[name] !== undefined;
+
+const keyOf = (key: Key, name: string) => (name === "" ? key : key.fold(name));
+
+const put = (name: string, params: Params, { own, base }: Start) =>
+  withOwn({ ...params, ...base }, name, own);
+
+/** Adapters of different names drop different inputs. */
+function streamOf(context: Context, name: string): Context {
+  return name === "" || !context.key ? context : { ...context, key: context.key.fold(name) };
+}

@@ -1,0 +1,131 @@
+import { ValueError } from "../base/errors.ts";
+import { type Initializer, kaimingUniform, zeros as zeroInit } from "../nn/init.ts";
+import type { Params } from "../nn/layer.ts";
+import { scalar, tensor, zeros } from "../tensor/creation.ts";
+import { type Key, normal } from "../tensor/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { type Adapter, sizesOf, weightOf } from "./adapter.ts";
+import { startsOnHost } from "./config.ts";
+import { rowLengths } from "./dora.ts";
+import { type Columns, columnsOf, multiply, qr, rowMajor, scaleColumns, svd, transpose } from "./linalg.ts";
+
+/** The parameters an adapter starts with, and those of its layer: a residual start has a new weight. */
+export interface Start {
+  readonly own: Params;
+  readonly base: Params;
+}
+
+/** The start of an adapter that depends on no values of tensors. */
+export function start(adapter: Adapter, key: Key, base: Params): Start {
+  const { config, layer } = adapter;
+  if (startsOnHost(config))
+    throw new ValueError(
+      `lora: the initialisation ${config.init} decomposes matrices, so it waits for their values. Use await lora.initialize(model, key, params) in place of model.init(key, params).`,
+    );
+  const { dtype } = weightOf(layer, base);
+  const [inputs, outputs] = sizesOf(layer);
+  const { r, initScale = {} } = config;
+  const [a, b] = initializers(adapter);
+  const draw = (name: "A" | "B", init: Initializer, shape: readonly [number, number]) =>
+    init === zeroInit
+      ? zeros(shape, { dtype })
+      : // Scaled in the parameters' dtype, so that gauges of float64 models are exact to float64.
+        init(key.fold(name), shape)
+          .astype(dtype)
+          .mul(scalar(initScale[name] ?? 1));
+  return assemble(adapter, base, draw("A", a, [r, inputs]), draw("B", b, [outputs, r]));
+}
+
+/** The start of any adapter; waits for values where it needs them. */
+export async function startOnHost(adapter: Adapter, key: Key, base: Params): Promise<Start> {
+  const { config, layer, scaling } = adapter;
+  if (!startsOnHost(config)) return start(adapter, key, base);
+  const weight = weightOf(layer, base);
+  // Factors are rounded before the rest of the weight is taken, so that the rest makes up for the rounding.
+  const settle = (x: Columns, factor = 1): Columns =>
+    x.map((column) =>
+      column.map((value) => (weight.dtype === "float32" ? Math.fround : Number)(factor * value)),
+    );
+  const like = (x: Columns) =>
+    tensor(rowMajor(x), { shape: [x[0]?.length ?? 0, x.length], dtype: weight.dtype });
+
+  // An embedding is a linear map of one-hot vectors, whose weight lies transposed.
+  const turn = layer.kind === "linear" ? (x: Columns) => x : transpose;
+  const whole = config.init === "orthogonal" ? undefined : turn(await read(weight));
+  const raw = whole
+    ? config.init === "pissa"
+      ? pissa(whole, config.r, scaling.value)
+      : olora(whole, config.r)
+    : await orthogonal(key, config.r, ...sizesOf(layer));
+  const a = settle(raw.a, config.initScale?.A);
+  const b = settle(raw.b, config.initScale?.B);
+  if (!whole) return assemble(adapter, base, like(a), like(b));
+  const part = multiply(b, a);
+  const rest = whole.map((column, j) => column.map((value, i) => value - scaling.value * part[j]![i]!));
+  return assemble(adapter, { ...base, weight: like(turn(rest)) }, like(a), like(b));
+}
+
+function assemble(adapter: Adapter, base: Params, loraA: Tensor, loraB: Tensor): Start {
+  const { config, layer, scaling } = adapter;
+  const weight = weightOf(layer, base);
+  return {
+    base,
+    own: {
+      loraA,
+      loraB,
+      ...(config.branchBias && { loraBias: zeros([sizesOf(layer)[1]], { dtype: weight.dtype }) }),
+      ...(config.dora && { loraMagnitude: rowLengths({ weight, loraA, loraB }, scaling) }),
+    },
+  };
+}
+
+/** How A and B are drawn. For embeddings B is normal and A zero, as in loralib, and "gaussian" is no other. */
+function initializers({ config, layer }: Adapter): readonly [a: Initializer, b: Initializer] {
+  const { r, init = "standard" } = config;
+  const draw: Initializer = layer.kind === "embedding" ? normal : kaimingUniform;
+  if (init === "random") return [draw, draw];
+  if (layer.kind === "embedding") return init === "swapped" ? [draw, zeroInit] : [zeroInit, draw];
+  if (init === "swapped") return [zeroInit, draw];
+  return [init === "gaussian" ? (key, shape) => normal(key, shape, { std: 1 / r }) : draw, zeroInit];
+}
+
+interface Matrices {
+  /** `[r, in]` */
+  readonly a: Columns;
+  /** `[out, r]` */
+  readonly b: Columns;
+}
+
+/** A = sqrt(S / s) V^T and B = U sqrt(S / s) of the r largest singular triples, so that s B A is that part of W. */
+function pissa(weight: Columns, r: number, scaling: number): Matrices {
+  if (scaling < 0)
+    throw new ValueError(
+      `lora: init is pissa and the scaling ${scaling}; singular values are divided by it, so it is positive.`,
+    );
+  const { u, s, v } = svd(weight);
+  const roots = s.slice(0, r).map((value) => Math.sqrt(value / scaling));
+  return { a: transpose(scaleColumns(v.slice(0, r), roots)), b: scaleColumns(u.slice(0, r), roots) };
+}
+
+/** B and A the first r columns of Q and rows of R. As in PEFT they are not divided by the scaling. */
+function olora(weight: Columns, r: number): Matrices {
+  const { q, r: upper } = qr(weight, r);
+  return { a: upper, b: q };
+}
+
+/** PEFT's: normal numbers times the even rows of a random orthogonal matrix for A, the odd ones for B, over 10. */
+async function orthogonal(key: Key, r: number, inputs: number, outputs: number): Promise<Matrices> {
+  const [square, forA, forB] = await Promise.all([
+    read(normal(key.fold("Q"), [r, r])),
+    read(normal(key.fold("A"), [inputs, r / 2])),
+    read(normal(key.fold("B"), [outputs, r / 2])),
+  ]);
+  const rows = transpose(qr(square).q);
+  const half = (parity: number) => transpose(rows.filter((_, i) => i % 2 === parity));
+  const tenth = (x: Columns) => scaleColumns(x, Array(x.length).fill(0.1));
+  return { a: transpose(tenth(multiply(forA, half(0)))), b: tenth(multiply(forB, half(1))) };
+}
+
+async function read(matrix: Tensor): Promise<Columns> {
+  return columnsOf(await matrix.data(), matrix.shape[0]!, matrix.shape[1]!);
+}

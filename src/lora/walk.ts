@@ -1,0 +1,69 @@
+import { ValueError } from "../base/errors.ts";
+import type { Layer, Params } from "../nn/layer.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { isLoraLayer, type LoraLayer } from "./layer.ts";
+
+/** Every layer of a model with its path: the names on the way to it, joined by dots. */
+export function paths(layer: Layer, path = ""): [path: string, layer: Layer][] {
+  const below = Object.entries(layer.children ?? {}).flatMap(([name, child]) =>
+    paths(child, join(path, name)),
+  );
+  return [[path, layer], ...below];
+}
+
+/** The model with each layer that has no children replaced. */
+export function rebuild(layer: Layer, replace: (layer: Layer, path: string) => Layer, path = ""): Layer {
+  const { children, withChildren } = layer;
+  if (!children || !withChildren) return replace(layer, path);
+  return withChildren(
+    Object.fromEntries(
+      Object.entries(children).map(([name, child]) => [name, rebuild(child, replace, join(path, name))]),
+    ),
+  );
+}
+
+/** Every adapted layer of a model with its path. */
+export function adaptedLayers(model: Layer): [path: string, layer: LoraLayer][] {
+  return paths(model).flatMap(([path, layer]): [string, LoraLayer][] =>
+    isLoraLayer(layer) ? [[path, layer]] : [],
+  );
+}
+
+/** Replaces the parameters at each adapted layer by what `f` makes of them; others stay. */
+export function mapAdapted(
+  model: Layer,
+  params: Params,
+  f: (layer: LoraLayer, params: Params, path: string) => Params,
+  path = "",
+): Params {
+  if (isLoraLayer(model)) return f(model, params, path);
+  const changed = Object.entries(model.children ?? {}).map(([name, child]): [string, Params] => {
+    const inner = params[name];
+    if (inner instanceof Tensor)
+      throw new ValueError(
+        `lora: the parameters have a tensor at ${join(path, name)}, where the model has a layer. Pass the parameters of this model.`,
+      );
+    return [name, mapAdapted(child, inner ?? {}, f, join(path, name))];
+  });
+  return { ...params, ...Object.fromEntries(changed) };
+}
+
+/** `mapAdapted` for a function that waits for values; one layer after the other, to hold one on the host at a time. */
+export async function mapAdaptedOnHost(
+  model: Layer,
+  params: Params,
+  f: (layer: LoraLayer, params: Params, path: string) => Promise<Params>,
+): Promise<Params> {
+  const given = new Map<string, Params>();
+  mapAdapted(model, params, (_, own, path) => {
+    given.set(path, own);
+    return own;
+  });
+  const made = new Map<string, Params>();
+  for (const [path, layer] of adaptedLayers(model)) made.set(path, await f(layer, given.get(path)!, path));
+  return mapAdapted(model, params, (_, __, path) => made.get(path)!);
+}
+
+function join(path: string, name: string): string {
+  return path ? `${path}.${name}` : name;
+}
