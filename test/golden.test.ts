@@ -22,5 +22,5 @@ function suite(language: string, extension: string, open: () => Promise<Device>)
   });
 }
 
-suite("JavaScript", "js.txt", () => init({ backend: "cpu" }));
+suite("JavaScript", "js.txt", () => init({ backend: "cpu", cpu: "javascript" }));
 suite("WGSL", "wgsl.txt", async () => wgslPrinter());

@@ -114,7 +114,7 @@ function powerOfTwo(l: Lanes, n: Push): Push {
 function reduceExp(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } {
   const n = l.hold(nearest(mul(x, l.f32(Math.LOG2E))));
   // log 2 in two parts: n times the first is exact.
-  const r = l.hold(sub(sub(x, mul(n, l.f32(0.693359375))), mul(n, l.f32(-2.12194440054690583e-4))));
+  const r = l.hold(sub(sub(x, mul(n, l.f32(0.693359375))), mul(n, l.f32(-2.1219444005469057e-4))));
   return { n: l.hold(toInt(n)), r };
 }
 
