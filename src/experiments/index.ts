@@ -1,3 +1,15 @@
+export * as accountant from "./accountant.ts";
+export type { Claim, Context, Source } from "./claims/claim.ts";
+export { claims } from "./claims/registry.ts";
+export { type Result, type RunOptions, testClaims } from "./claims/run.ts";
+export {
+  type Check,
+  type Expectation,
+  type Outcome,
+  outcome,
+  type Verdict,
+  verdict,
+} from "./claims/verdict.ts";
 export {
   type Exponent,
   type ExponentOptions,
@@ -8,7 +20,7 @@ export {
   type Quantity,
   type QuantityName,
 } from "./exponents/exponent.ts";
-export { judge, type Verdict } from "./exponents/judge.ts";
+export { type Agreement, judge } from "./exponents/judge.ts";
 export type { RateChoice } from "./exponents/rates.ts";
 export { defaultSetting, type Inputs, type Setting, type Start } from "./exponents/setting.ts";
 export { type Estimate, estimate, fitLine, type Interval, type Line, share } from "./exponents/statistics.ts";

@@ -1,12 +1,11 @@
 import { common, onlyB, type Recipe } from "../../gauge/index.ts";
 import { scaling } from "../../lora/index.ts";
-import { bestRate, scanRates, trainer } from "../exponents/rates.ts";
-import { defaultSetting, type Setting } from "../exponents/setting.ts";
-import { mean } from "../exponents/statistics.ts";
+import { scanRates } from "../exponents/rates.ts";
 import { forwardDifference } from "./algebra.ts";
 import { apart, bitsOf, bitsUnder, check, exponentOf, near, overSeeds, sizeOverSeeds } from "./checks.ts";
-import type { Claim, Context } from "./claim.ts";
+import type { Claim } from "./claim.ts";
 import { changeApart, fineTune } from "./linear.ts";
+import { articleRanks, bestAlpha, lossAt, ranksAgainst, regression } from "./regression.ts";
 
 const runX = {
   r: 8,
@@ -19,56 +18,6 @@ const wide = { inputs: 256, outputs: 32, steps: 50 } as const;
 const adam = { name: "adam", lr: 1e-4, eps: 1e-12 } as const;
 const sgd = { name: "sgd", lr: 1e-4 } as const;
 const ranks = { over: { r: [2, 8, 32, 128] }, n: 512, outputs: 64 } as const;
-
-/** The article's alphas and ranks. */
-const alphas = [0.5, 2, 8, 32, 128, 256, 512];
-const articleRanks = [2, 8, 32, 128];
-
-const regression: Setting = { ...defaultSetting, n: 256, outputs: 32, seed: 0 };
-
-/** Relative losses of a regression for each alpha, at one pair of rates. */
-async function lossesByAlpha(
-  setting: Setting,
-  rates: { readonly a: number; readonly b: number },
-  values: readonly number[],
-): Promise<number[]> {
-  const losses: number[] = [];
-  for (const alpha of values) losses.push(await (await trainer({ ...setting, alpha }))(rates));
-  return losses;
-}
-
-/** The best alpha at fixed rates, between powers of two, from a few problems. */
-async function bestAlpha(
-  setting: Setting,
-  rates: { readonly a: number; readonly b: number },
-): Promise<number> {
-  const values = Array.from({ length: 17 }, (_, i) => 2 ** (i - 2));
-  const problems = await Promise.all(
-    [0, 1, 2, 3].map((i) => lossesByAlpha({ ...setting, seed: 4 * setting.seed + i }, rates, values)),
-  );
-  const losses = values.map((_, i) => Math.exp(mean(problems.map((each) => Math.log(each[i]!)))));
-  return bestRate({ rates: values, losses });
-}
-
-/** Ranks of the article at which some larger alpha is not better. */
-async function ranksAgainst(context: Context, lr: number): Promise<number> {
-  const against = await overSeeds({ ...context, seeds: Math.min(context.seeds, 3) }, async (seed) => {
-    let count = 0;
-    for (const r of articleRanks) {
-      const losses = await lossesByAlpha({ ...regression, r, seed }, { a: lr, b: lr }, alphas);
-      if (losses.some((loss, i) => i > 0 && !(loss < losses[i - 1]!))) count++;
-    }
-    return count;
-  });
-  return against.value;
-}
-
-/** Loss after 50 steps relative to the start, at alphas for which both scalings agree at rank 8. */
-async function lossAt(mode: Setting["scaling"], r: number, lr: number, seed: number): Promise<number> {
-  const alpha = mode === "lora" ? 8 : Math.sqrt(8);
-  const train = await trainer({ ...regression, n: 1024, r, alpha, scaling: mode, seed }, { steps: 50 });
-  return train({ a: lr, b: lr });
-}
 
 export const settingAlpha: readonly Claim[] = [
   {

@@ -1,5 +1,5 @@
 import { type Exponent, type ExponentOptions, exponent } from "./exponent.ts";
-import { judge, type Verdict } from "./judge.ts";
+import { type Agreement, judge } from "./judge.ts";
 import type { Table } from "./tables.ts";
 
 export interface MeasuredRow {
@@ -9,7 +9,7 @@ export interface MeasuredRow {
   readonly of: string;
   readonly optimizer: string;
   readonly measured: Exponent;
-  readonly verdict: Verdict;
+  readonly verdict: Agreement;
 }
 
 export interface MeasuredTable extends Omit<Table, "rows"> {
