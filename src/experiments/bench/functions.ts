@@ -19,8 +19,8 @@ export function softmax(x: Tensor): Tensor {
   return x.softmax(-1);
 }
 
-export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor): Tensor {
-  return nn.functional.layerNorm(x, weight.shape, { weight, bias });
+export function layerNorm(x: Tensor, weight?: Tensor, bias?: Tensor): Tensor {
+  return nn.functional.layerNorm(x, x.shape.slice(-1), { weight, bias });
 }
 
 /** A frozen linear map without bias, `x W0^T`. */

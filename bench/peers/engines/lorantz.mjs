@@ -1,0 +1,70 @@
+// Lorantz: the functions of its own benchmarks, from the build in dist/.
+import * as functions from "../../../dist/experiments/bench/functions.js";
+import { compile, init, tensor, tree } from "../../../dist/index.js";
+
+export const lorantz = (backend, compiled = true) => ({
+  name: `Lorantz ${backend}${compiled ? "" : ", not compiled"}`,
+  async open() {
+    const device = await init({ backend });
+    const on = ({ shape, data }) => tensor(data, { shape });
+    const inputsOf = (inputs) =>
+      tree.evaluate(Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, on(x)])), device);
+    const data = (tensors) => Promise.all(tensors.map((x) => x.data()));
+
+    /** A function called again and again on the same tensors. */
+    const repeated = (f, args) => {
+      const run = compiled ? compile(f, { device }) : async (...given) => tree.evaluate(f(...given), device);
+      return {
+        answer: async () => data([await run(...args)]),
+        async run() {
+          const y = await run(...args);
+          await device.backend.finish();
+          y.dispose();
+        },
+      };
+    };
+    /** A training step: its results are the arguments of the next. */
+    const training = (f, params, rest, order) => {
+      const step = compile(f, { device, donate: [0] });
+      let net = functions.trained(params);
+      const run = async () => {
+        const { loss, ...next } = await step(net, ...rest);
+        loss.dispose();
+        net = next;
+        await device.backend.finish();
+      };
+      return {
+        async answer() {
+          await run();
+          return data(order(net.params));
+        },
+        run,
+      };
+    };
+
+    const kinds = {
+      matmul: ({ a, b }) => repeated(functions.matmul, [a, b]),
+      chain: ({ x, y }) => repeated(functions.chain, [x, y]),
+      softmax: ({ x }) => repeated(functions.softmax, [x]),
+      layerNorm: ({ x }) => repeated(functions.layerNorm, [x]),
+      loraStep: ({ A, B, W0, x, target }) =>
+        training(functions.loraStep, { loraA: A, loraB: B }, [W0, x, target], (p) => [p.loraA, p.loraB]),
+      mlpStep: ({ W1, b1, W2, b2, x, target }) =>
+        training(
+          (net, x, target) => functions.mlpStep(net, [W1.shape[1], W1.shape[0], W2.shape[0]], x, target),
+          { fc1: { weight: W1, bias: b1 }, fc2: { weight: W2, bias: b2 } },
+          [x, target],
+          ({ fc1, fc2 }) => [fc1.weight, fc1.bias, fc2.weight, fc2.bias],
+        ),
+      tiny: ({ x, y }, { count }) => repeated((a, b) => functions.tinyAdds(a, b, count), [x, y]),
+    };
+    return {
+      about: device.description,
+      async prepare(problem) {
+        if (!compiled && problem.kind !== "tiny") return undefined;
+        return kinds[problem.kind](await inputsOf(problem.inputs), problem);
+      },
+      close: () => device.dispose(),
+    };
+  },
+});

@@ -1,0 +1,66 @@
+// NumPy and PyTorch in a child process, if python3 has them. It keeps time itself: messages are not measured.
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+const script = fileURLToPath(new URL("python.py", import.meta.url));
+
+export const python = (library) => ({
+  name: { numpy: "NumPy", torch: "PyTorch" }[library],
+  async open() {
+    const folder = mkdtempSync(join(tmpdir(), "lorantz-peers-"));
+    const child = spawn("python3", [script, library, folder, String(availableParallelism())], {
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const failed = new Promise((_, reject) => child.once("error", reject));
+    failed.catch(() => {});
+    const receive = async () => {
+      const { value, done } = await Promise.race([lines.next(), failed]);
+      if (done) throw new Error("python3 ended");
+      const message = JSON.parse(value);
+      if (message.error) throw new Error(message.error);
+      return message;
+    };
+    const ask = (question) => {
+      child.stdin.write(`${JSON.stringify(question)}\n`);
+      return receive();
+    };
+    const close = () => {
+      child.stdin.end();
+      rmSync(folder, { recursive: true, force: true });
+    };
+    let about;
+    try {
+      ({ about } = await receive());
+    } catch (error) {
+      close();
+      throw error;
+    }
+    return {
+      about,
+      async prepare({ name, kind, inputs, count }) {
+        const shapes = {};
+        for (const [input, { shape, data }] of Object.entries(inputs)) {
+          writeFileSync(join(folder, input), new Uint8Array(data.buffer));
+          shapes[input] = shape;
+        }
+        const { known } = await ask({ prepare: name, kind, shapes, count: count ?? 0 });
+        if (!known) return undefined;
+        return {
+          async answer() {
+            const { files } = await ask({ answer: name });
+            return files.map(
+              (file) => new Float32Array(new Uint8Array(readFileSync(join(folder, file))).buffer),
+            );
+          },
+          run: async () => (await ask({ run: name })).ms,
+        };
+      },
+      close,
+    };
+  },
+});

@@ -1,0 +1,117 @@
+"""NumPy or PyTorch on the processor, driven by lines of JSON: see python.mjs."""
+import json
+import sys
+import time
+
+library, folder, threads = sys.argv[1:]
+
+
+def say(**message):
+    print(json.dumps(message), flush=True)
+
+
+try:
+    import numpy as np
+
+    if library == "torch":
+        import torch
+
+        torch.set_num_threads(int(threads))
+except ImportError as error:
+    say(error=f"python3 has {error}".replace("No module", "no module"))
+    sys.exit(0)
+
+LR, BETAS, EPS, SCALING = 1e-3, (0.9, 0.999), 1e-4, 2.0
+
+
+def adds(x, y, count):
+    for _ in range(count):
+        x = x + y
+    return x
+
+
+def numpy_kinds(count):
+    def softmax(x):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    def layer_norm(x):
+        c = x - x.mean(-1, keepdims=True)
+        return c / np.sqrt((c * c).mean(-1, keepdims=True) + np.float32(1e-5))
+
+    return {
+        "matmul": lambda a, b: a @ b,
+        "chain": lambda x, y: np.maximum(x * y + np.float32(0.5), 0) * x,
+        "softmax": softmax,
+        "layerNorm": layer_norm,
+        "tiny": lambda x, y: adds(x, y, count),
+    }
+
+
+def torch_kinds(count):
+    f = torch.nn.functional
+    mse = f.mse_loss
+
+    def lora(p, W0, x, target):
+        A, B = p
+        return mse(f.linear(x, W0) + SCALING * f.linear(f.linear(x, A), B), target)
+
+    def mlp(p, x, target):
+        W1, b1, W2, b2 = p
+        return mse(f.linear(f.gelu(f.linear(x, W1, b1)), W2, b2), target)
+
+    def training(loss, trained):
+        def prepare(*inputs):
+            params = [x.clone().requires_grad_() for x in inputs[:trained]]
+            adam = torch.optim.Adam(params, lr=LR, betas=BETAS, eps=EPS)
+
+            def step():
+                adam.zero_grad()
+                loss(params, *inputs[trained:]).backward()
+                adam.step()
+                return [p.detach() for p in params]
+
+            return step
+
+        return prepare
+
+    return {
+        "matmul": lambda a, b: a @ b,
+        "chain": lambda x, y: torch.relu(x * y + 0.5) * x,
+        "softmax": lambda x: torch.softmax(x, -1),
+        "layerNorm": lambda x: f.layer_norm(x, x.shape[-1:]),
+        "loraStep": training(lora, 2),
+        "mlpStep": training(mlp, 4),
+        "tiny": lambda x, y: adds(x, y, count),
+    }
+
+
+ready = {}
+say(about=f"NumPy {np.__version__}" if library == "numpy" else f"PyTorch {torch.__version__}")
+for line in sys.stdin:
+    question = json.loads(line)
+    try:
+        if "prepare" in question:
+            count = question["count"]
+            kind = (numpy_kinds if library == "numpy" else torch_kinds)(count).get(question["kind"])
+            if kind:
+                inputs = [
+                    np.fromfile(f"{folder}/{name}", np.float32).reshape(shape)
+                    for name, shape in question["shapes"].items()
+                ]
+                if library == "torch":
+                    inputs = [torch.from_numpy(x) for x in inputs]
+                step = question["kind"].endswith("Step")
+                ready[question["prepare"]] = kind(*inputs) if step else lambda k=kind, i=inputs: [k(*i)]
+            say(known=kind is not None)
+        elif "answer" in question:
+            results = ready[question["answer"]]()
+            for i, result in enumerate(results):
+                np.asarray(result, np.float32).tofile(f"{folder}/answer{i}")
+            say(files=[f"answer{i}" for i in range(len(results))])
+        else:
+            start = time.perf_counter()
+            ready[question["run"]]()
+            say(ms=1000 * (time.perf_counter() - start))
+    except Exception as error:  # told to the other side, which reports it
+        say(error=f"{type(error).__name__}: {error}")

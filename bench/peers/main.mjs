@@ -1,0 +1,174 @@
+// Lorantz and its peers, side by side: one run, all engines in turn, each answer checked before it is timed.
+// `npm run peers -- --help` in the root of the repository.
+import { writeFileSync } from "node:fs";
+import { availableParallelism, cpus } from "node:os";
+import { parseArgs } from "node:util";
+import { table } from "../../dist/base/table.js";
+import { jax } from "./engines/jax.mjs";
+import { lorantz } from "./engines/lorantz.mjs";
+import { onnx } from "./engines/onnx.mjs";
+import { python } from "./engines/python.mjs";
+import { tfjs } from "./engines/tfjs.mjs";
+import { problems, tolerance } from "./problems.mjs";
+
+const help = `Usage: npm run peers -- [OPTIONS]
+
+Measures Lorantz and other engines in turn. Engines that do not install or run are named with the reason.
+
+Options:
+  --engines RE  Only engines whose name the regular expression finds
+  --filter RE   Only problems whose name it finds
+  --time MS     Milliseconds for each problem on each engine; default 1000
+  --json FILE   Write the results as JSON too
+  --help        This text
+`;
+
+/** Engines are measured in turn, this often. */
+const rounds = 5;
+
+const engines = [
+  lorantz("cpu"),
+  lorantz("cpu", false),
+  python("torch"),
+  python("numpy"),
+  onnx,
+  jax("wasm"),
+  tfjs("wasm"),
+  lorantz("webgpu"),
+  lorantz("webgpu", false),
+  jax("webgpu"),
+  tfjs("webgpu"),
+];
+
+process.exitCode = await main();
+
+async function main() {
+  let values;
+  try {
+    ({ values } = parseArgs({
+      options: {
+        engines: { type: "string", default: "" },
+        filter: { type: "string", default: "" },
+        time: { type: "string", default: "1000" },
+        json: { type: "string" },
+        help: { type: "boolean" },
+      },
+    }));
+  } catch (error) {
+    process.stderr.write(`peers: ${error.message}\n`);
+    return 2;
+  }
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const time = Number(values.time);
+  if (!(time > 0)) {
+    process.stderr.write(`peers: --time is "${values.time}"; it is a number of milliseconds > 0.\n`);
+    return 2;
+  }
+  const reports = [];
+  const open = [];
+  for (const engine of engines.filter(({ name }) => new RegExp(values.engines, "i").test(name))) {
+    process.stderr.write(`opening ${engine.name}\n`);
+    try {
+      open.push({ name: engine.name, session: await engine.open(), results: {} });
+    } catch (error) {
+      reports.push(`${engine.name}: not measured, ${firstLine(error)}`);
+    }
+  }
+  const names = Object.keys(problems).filter((name) => new RegExp(values.filter, "i").test(name));
+  const units = {};
+  let wrong = false;
+  for (const name of names) {
+    const problem = { name, ...problems[name]() };
+    units[name] = problem.rate(1)[1];
+    const ready = [];
+    for (const engine of open) {
+      process.stderr.write(`${problem.name}: checking ${engine.name}\n`);
+      try {
+        await engine.session.choose?.();
+        const prepared = await engine.session.prepare(problem);
+        if (!prepared) continue;
+        const error = problem.error(await prepared.answer());
+        if (error <= tolerance) ready.push({ engine, prepared, error, samples: [] });
+        else {
+          reports.push(`${engine.name}: ${problem.name} is wrong, error ${error.toExponential(1)}`);
+          wrong ||= engine.name.startsWith("Lorantz");
+        }
+      } catch (error) {
+        reports.push(`${engine.name}: ${problem.name} does not run, ${firstLine(error)}`);
+        wrong ||= engine.name.startsWith("Lorantz");
+      }
+    }
+    for (let round = 0; round < rounds; round++) {
+      for (const entry of ready) {
+        process.stderr.write(`${problem.name}: round ${round + 1} of ${rounds}, ${entry.engine.name}\n`);
+        try {
+          await measure(entry, time / rounds);
+        } catch (error) {
+          reports.push(`${entry.engine.name}: ${problem.name} broke off, ${firstLine(error)}`);
+          ready.splice(ready.indexOf(entry), 1);
+        }
+      }
+    }
+    for (const { engine, prepared, error, samples } of ready) {
+      prepared.close?.();
+      const sorted = samples.sort((a, b) => a - b);
+      const [median, best] = [sorted[sorted.length >> 1], sorted[0]];
+      const rate = { median: problem.rate(median)[0], best: problem.rate(best)[0], unit: units[name] };
+      engine.results[name] = { ms: { median, best }, samples: sorted.length, error, rate };
+    }
+  }
+  for (const { session } of open) session.close?.();
+  print(open, units, reports);
+  if (values.json) {
+    const results = open.map(({ name, session: { about }, results }) => ({ name, about, results }));
+    writeFileSync(
+      values.json,
+      `${JSON.stringify({ date: new Date(), engines: results, reports }, undefined, 2)}\n`,
+    );
+  }
+  return wrong ? 1 : 0;
+}
+
+/** Calls for a while, once at least; engines in another process say themselves how long a call took. */
+async function measure({ engine, prepared, samples }, time) {
+  await engine.session.choose?.();
+  await prepared.run(); // caches are cold after another engine's turn
+  const end = performance.now() + time;
+  do {
+    const start = performance.now();
+    const told = await prepared.run();
+    samples.push(told ?? performance.now() - start);
+  } while (performance.now() < end);
+}
+
+function print(open, units, reports) {
+  const measured = open.filter(({ results }) => Object.keys(results).length > 0);
+  const cell = (rate) => (rate ? `${digits(rate.median)} (${digits(rate.best)})` : "");
+  const columns = Object.entries(units).map(([name, unit]) => ({
+    title: `${name}, ${unit}`,
+    cells: measured.map(({ results }) => cell(results[name]?.rate)),
+    align: "right",
+  }));
+  const names = { title: "engine", cells: measured.map(({ name }) => name) };
+  const lines = [
+    `Node ${process.versions.node}; ${cpus()[0]?.model.trim()}, ${availableParallelism()} threads; float32; median (best)`,
+    "",
+    ...(measured.length > 0 ? [table([names, ...columns])] : ["nothing was measured"]),
+    ...measured
+      .filter(({ session }) => session.about)
+      .map(({ name, session }) => `${name}: ${session.about}`),
+    ...reports,
+  ];
+  process.stdout.write(`${lines.join("\n")}\n`);
+}
+
+function digits(value) {
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(2);
+}
+
+function firstLine(error) {
+  return String(error?.message ?? error).split("\n", 1)[0];
+}

@@ -1,0 +1,243 @@
+// What every engine computes: inputs drawn once, answers in float64 by plain loops, and how a time becomes a rate.
+
+/** A small generator (mulberry32), and normal numbers from it by Box and Muller. */
+function normals(seed) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  return (std = 1) => std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+}
+
+const normal = normals(2021);
+/** @returns {{ shape: number[], data: Float32Array }} */
+const random = (shape, std = 1) => ({
+  shape,
+  data: Float32Array.from({ length: shape.reduce((n, length) => n * length, 1) }, () => normal(std)),
+});
+
+// These are also those of Lorantz's own benchmarks (src/experiments/bench/functions.ts).
+
+/** Adam in every step: eps at the scale of the gradients, so that answers can be compared. */
+export const adam = { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-4 };
+/** alpha / r of the LoRA step. */
+export const scaling = 2;
+
+/** [m, k] x [k, n], or with the second operand transposed, in float64. */
+function product(a, b, m, k, n, transposed = false) {
+  const out = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) {
+    for (let j = 0; j < n; j++) {
+      let sum = 0;
+      if (transposed) for (let p = 0; p < k; p++) sum += a[i * k + p] * b[j * k + p];
+      else for (let p = 0; p < k; p++) sum += a[i * k + p] * b[p * n + j];
+      out[i * n + j] = sum;
+    }
+  }
+  return out;
+}
+
+function transpose(a, m, n) {
+  const out = new Float64Array(m * n);
+  for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) out[j * m + i] = a[i * n + j];
+  return out;
+}
+
+/** The first update of Adam: both moments are the gradient's, corrected. */
+function adamUpdate(parameter, gradient) {
+  return Float64Array.from(
+    parameter,
+    (p, i) => p - (adam.lr * gradient[i]) / (Math.abs(gradient[i]) + adam.eps),
+  );
+}
+
+/** Largest error over largest magnitude, over everything or some rows. */
+function relativeError(expected, got, rows) {
+  let [error, magnitude] = [0, 0];
+  const length = rows ? expected.length / rows.length : expected.length;
+  for (let i = 0; i < expected.length; i++) {
+    const value = got[rows ? rows[Math.floor(i / length)] * length + (i % length) : i];
+    const distance = Math.abs(expected[i] - value);
+    error = Math.max(error, Number.isNaN(distance) ? Infinity : distance);
+    magnitude = Math.max(magnitude, Math.abs(expected[i]));
+  }
+  return error / magnitude;
+}
+
+/** Rows that are checked where all would take long. */
+const rowsOf = (n) => [0, Math.floor(n / 3), Math.floor(n / 2), n - 1];
+const rowsIn = (x, rows, length) => rows.map((row) => x.data.subarray(row * length, (row + 1) * length));
+
+// A problem: its inputs, its work as a rate from milliseconds, and the error of an engine's answer.
+
+function matmul(n) {
+  const [a, b] = [random([n, n]), random([n, n])];
+  return {
+    kind: "matmul",
+    inputs: { a, b },
+    rate: (ms) => [(2 * n ** 3) / ms / 1e6, "GFLOP/s"],
+    error([got]) {
+      const rows = rowsOf(n);
+      const some = Float64Array.from(rowsIn(a, rows, n).flatMap((row) => [...row]));
+      return relativeError(product(some, b.data, rows.length, n, n), got, rows);
+    },
+  };
+}
+
+function rowwise(kind, n, row) {
+  const x = random([n, n]);
+  return {
+    kind,
+    inputs: { x },
+    rate: (ms) => [(2 * 4 * n * n) / ms / 1e6, "GB/s"],
+    error([got]) {
+      const rows = rowsOf(n);
+      return relativeError(Float64Array.from(rowsIn(x, rows, n).flatMap(row)), got, rows);
+    },
+  };
+}
+
+function softmaxRow(row) {
+  const largest = Math.max(...row);
+  const powers = Array.from(row, (value) => Math.exp(value - largest));
+  const sum = powers.reduce((total, value) => total + value);
+  return powers.map((value) => value / sum);
+}
+
+function layerNormRow(row) {
+  const mean = row.reduce((total, value) => total + value, 0) / row.length;
+  const variance = row.reduce((total, value) => total + (value - mean) ** 2, 0) / row.length;
+  return Array.from(row, (value) => (value - mean) / Math.sqrt(variance + 1e-5));
+}
+
+function chain(n) {
+  const [x, y] = [random([n / 64, 64]), random([n / 64, 64])];
+  return {
+    kind: "chain",
+    inputs: { x, y },
+    rate: (ms) => [(3 * 4 * n) / ms / 1e6, "GB/s"],
+    error: ([got]) =>
+      relativeError(
+        x.data.map((value, i) => Math.max(value * y.data[i] + 0.5, 0) * value),
+        got,
+      ),
+  };
+}
+
+/** y = x W0^T + 2 (x A^T) B^T, mean squared error, Adam on A and B. */
+function loraStep(n, r, batch) {
+  const inputs = {
+    A: random([r, n], n ** -0.5),
+    B: random([n, r], 0.1),
+    W0: random([n, n], n ** -0.5),
+    x: random([batch, n]),
+    target: random([batch, n]),
+  };
+  const { A, B, W0, x, target } = inputs;
+  return {
+    kind: "loraStep",
+    inputs,
+    rate: (ms) => [ms, "ms"],
+    error([gotA, gotB]) {
+      const low = product(x.data, A.data, batch, n, r, true);
+      const frozen = product(x.data, W0.data, batch, n, n, true);
+      const up = product(low, B.data, batch, r, n, true);
+      const g = frozen.map(
+        (value, i) => (2 * scaling * (value + scaling * up[i] - target.data[i])) / (batch * n),
+      );
+      const gB = product(transpose(g, batch, n), low, n, batch, r);
+      const gLow = product(g, B.data, batch, n, r);
+      const gA = product(transpose(gLow, batch, r), x.data, r, batch, n);
+      return Math.max(
+        relativeError(adamUpdate(A.data, gA), gotA),
+        relativeError(adamUpdate(B.data, gB), gotB),
+      );
+    },
+  };
+}
+
+/** The error function: its series, which converges for every argument that is met here. */
+function erf(x) {
+  let [term, sum] = [x, x];
+  for (let n = 1; n < 400 && Math.abs(term) > 1e-18 * Math.abs(sum); n++) {
+    term *= (-x * x) / n;
+    sum += term / (2 * n + 1);
+  }
+  return (2 / Math.sqrt(Math.PI)) * sum;
+}
+
+/** Linear, GELU, linear, with biases; mean squared error; Adam. */
+function mlpStep(a, b, c, batch) {
+  const inputs = {
+    W1: random([b, a], a ** -0.5),
+    b1: random([b], 0.1),
+    W2: random([c, b], b ** -0.5),
+    b2: random([c], 0.1),
+    x: random([batch, a]),
+    target: random([batch, c]),
+  };
+  const { W1, b1, W2, b2, x, target } = inputs;
+  const columnSums = (m, rows, columns) => {
+    const sums = new Float64Array(columns);
+    for (let i = 0; i < rows * columns; i++) sums[i % columns] += m[i];
+    return sums;
+  };
+  return {
+    kind: "mlpStep",
+    inputs,
+    rate: (ms) => [ms, "ms"],
+    error([gotW1, gotB1, gotW2, gotB2]) {
+      const h = product(x.data, W1.data, batch, a, b, true).map((value, i) => value + b1.data[i % b]);
+      const half = h.map((value) => 0.5 * (1 + erf(value / Math.SQRT2)));
+      const gelu = h.map((value, i) => value * half[i]);
+      const y = product(gelu, W2.data, batch, b, c, true).map((value, i) => value + b2.data[i % c]);
+      const g = y.map((value, i) => (2 * (value - target.data[i])) / (batch * c));
+      const gW2 = product(transpose(g, batch, c), gelu, c, batch, b);
+      const slope = (i) => half[i] + (h[i] * Math.exp((-h[i] * h[i]) / 2)) / Math.sqrt(2 * Math.PI);
+      const gH = product(g, W2.data, batch, c, b).map((value, i) => value * slope(i));
+      const gW1 = product(transpose(gH, batch, b), x.data, b, batch, a);
+      return Math.max(
+        relativeError(adamUpdate(W1.data, gW1), gotW1),
+        relativeError(adamUpdate(b1.data, columnSums(gH, batch, b)), gotB1),
+        relativeError(adamUpdate(W2.data, gW2), gotW2),
+        relativeError(adamUpdate(b2.data, columnSums(g, batch, c)), gotB2),
+      );
+    },
+  };
+}
+
+/** Additions of 16 numbers, each an operation of its own where the engine does not compile. */
+function tiny(count) {
+  // Not all numbers are equal: jax-js folds arrays of constants on the host.
+  const [x, y] = [random([16]), { shape: [16], data: new Float32Array(16).fill(0.5) }];
+  return {
+    kind: "tiny",
+    count,
+    inputs: { x, y },
+    rate: (ms) => [(1000 * ms) / count, "us"],
+    error: ([got]) =>
+      relativeError(
+        x.data.map((value) => value + 0.5 * count),
+        got,
+      ),
+  };
+}
+
+/** Largest error relative to the largest magnitude that an answer may have. */
+export const tolerance = 1e-4;
+
+/** The problems by name. Each is made when its turn comes, so that no inputs lie about. */
+export const problems = {
+  "matmul 512": () => matmul(512),
+  "matmul 1024": () => matmul(1024),
+  chain: () => chain(2 ** 22),
+  softmax: () => rowwise("softmax", 1024, softmaxRow),
+  "layer norm": () => rowwise("layerNorm", 1024, layerNormRow),
+  "lora step": () => loraStep(1024, 8, 256),
+  "mlp step": () => mlpStep(512, 1024, 512, 128),
+  "tiny op": () => tiny(1000),
+};
