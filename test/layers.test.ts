@@ -15,7 +15,7 @@ const layers = [
   ["tensor"],
   ["nn", "optim", "io"],
   ["lora", "gauge"],
-  ["models"],
+  ["models", "laws"],
   ["experiments"],
   ["index.ts"],
   ["cli"],

@@ -1,0 +1,228 @@
+import fc from "fast-check";
+import { alpha, loraConfig, scalingOf } from "./arbitrary/lora.ts";
+import { matrix, quarter } from "./arbitrary/values.ts";
+import { close, identical, largest, untouched } from "./compare.ts";
+import { type Awaitable, type Law, LawError, law } from "./law.ts";
+import { type Matrix, map, multiply, plus, times, transpose, zeros } from "./matrix.ts";
+
+/** A trained adapter of a linear layer. */
+export interface Adapter {
+  /** `[r, in]` */
+  readonly A: Matrix;
+  /** `[out, r]` */
+  readonly B: Matrix;
+  readonly r: number;
+  readonly alpha: number;
+  /** The scaling is alpha / sqrt(r) instead of alpha / r. */
+  readonly rsLora: boolean;
+}
+
+/** A layer that holds several adapters, of which one is active: it may change from call to call. */
+export interface AdapterSwitch {
+  activate(index: number): Awaitable<void>;
+  /** `[batch, out]` for inputs `[batch, in]`, with the active adapter. */
+  forward(x: Matrix): Awaitable<Matrix>;
+}
+
+/** Merging and combining adapters, of any library; laws about what is missing are left out. */
+export interface Merging {
+  /** The weight `[out, in]` with `strength` times the adapter in it. */
+  merge(weight: Matrix, adapter: Adapter, strength: number): Awaitable<Matrix>;
+  /** Takes a merged adapter of strength 1 off again. */
+  unmerge?(weight: Matrix, adapter: Adapter): Awaitable<Matrix>;
+  /** One adapter in place of several with weights. */
+  combine?(adapters: readonly Adapter[], weights: readonly number[]): Awaitable<Adapter>;
+  /** Whether the combination is exactly the weighted sum of the adapters' changes, as `cat` is. Default false. */
+  readonly additive?: boolean;
+  /** A layer with several adapters, none of them merged. */
+  switching?(weight: Matrix, adapters: readonly Adapter[]): Awaitable<AdapterSwitch>;
+  /** Largest rounding error, as a share of the terms that are added. Default 1e-5, which float32 keeps. */
+  readonly tolerance?: number;
+}
+
+/** The change of the weight that an adapter stands for, scaling B A. */
+function delta({ A, B, ...config }: Adapter): Matrix {
+  return times(scalingOf(config), multiply(B, A));
+}
+
+function sizeOf(weight: Matrix, ...adapters: readonly Adapter[]): number {
+  const size = (x: Matrix) => map(x, Math.abs);
+  const sizes = adapters.map((one) => delta({ ...one, A: size(one.A), B: size(one.B) }));
+  return largest([size(weight), ...sizes].reduce(plus));
+}
+
+/**
+ * The laws of merging, W + strength scaling B A, and of combining adapters: merging is undone, proportional to the
+ * strength and in any order the same; a combination leaves its sources alone, and one adapter of weight 1 is its
+ * own combination; each adapter of several keeps its scaling when it is switched to.
+ *
+ * @example
+ * for (const { name, property } of laws.merge(mine)) test(name, () => fc.assert(property));
+ */
+export function merge(subject: Merging): readonly Law[] {
+  const { tolerance = 1e-5 } = subject;
+  return [
+    ...merging(subject, tolerance),
+    ...(subject.combine ? combining(subject, tolerance) : []),
+    ...(subject.switching ? [switching(subject, tolerance)] : []),
+  ];
+}
+
+function merging(subject: Merging, tolerance: number): Law[] {
+  const whole = law(
+    "merging adds scaling B A",
+    "merge(W, adapter, 1) = W + s B A with s = alpha / r, or alpha / sqrt(r) with rsLoRA",
+    cases(1),
+    async ({ weight, adapters: [adapter] }) => {
+      const merged = await subject.merge(weight, adapter, 1);
+      close("the merged weight", merged, plus(weight, delta(adapter)), {
+        tolerance,
+        size: sizeOf(weight, adapter),
+      });
+    },
+  );
+  const linear = law(
+    "merging is linear in strength",
+    "merge(W, adapter, t) - W = t (merge(W, adapter, 1) - W), and merge(W, adapter, 0) = W",
+    cases(1).chain((one) => fc.record({ one: fc.constant(one), t: fc.constantFrom(0.5, 2, 3, -1) })),
+    async ({ one: { weight, adapters }, t }) => {
+      const change = async (strength: number) =>
+        plus(await subject.merge(weight, adapters[0], strength), times(-1, weight));
+      const size = sizeOf(weight, adapters[0]) * Math.max(1, Math.abs(t));
+      const once = await change(1);
+      close(`the change at strength ${t}`, await change(t), times(t, once), { tolerance, size });
+      identical("the change at strength 0", await change(0), times(0, once));
+    },
+  );
+  const order = law(
+    "merging in any order",
+    "merge(merge(W, x), y) = merge(merge(W, y), x)",
+    cases(2),
+    async ({ weight, adapters: [x, y] }) => {
+      const first = await subject.merge(await subject.merge(weight, x, 1), y, 1);
+      const second = await subject.merge(await subject.merge(weight, y, 1), x, 1);
+      close("the merged weight", first, second, { tolerance, size: sizeOf(weight, x, y) });
+    },
+  );
+  const pure = law(
+    "merging leaves its arguments as they were",
+    "weight and adapter are the same after as before",
+    cases(1),
+    async ({ weight, adapters: [adapter] }) => {
+      await untouched({ weight, adapter }, async () => {
+        const merged = await subject.merge(weight, adapter, 1);
+        await subject.unmerge?.(merged, adapter);
+      });
+    },
+  );
+  if (!subject.unmerge) return [whole, linear, order, pure];
+  const back = law(
+    "unmerge undoes merge",
+    "unmerge(merge(W, adapter), adapter) = W",
+    cases(1),
+    async ({ weight, adapters: [adapter] }) => {
+      const merged = await subject.merge(weight, adapter, 1);
+      const again = await subject.unmerge?.(merged, adapter);
+      close("the weight", again ?? [], weight, { tolerance, size: sizeOf(weight, adapter) });
+    },
+  );
+  return [whole, linear, back, order, pure];
+}
+
+function combining(subject: Merging, tolerance: number): Law[] {
+  const combine = async (adapters: readonly Adapter[], weights: readonly number[]): Promise<Adapter> => {
+    if (!subject.combine) throw new LawError("There is no combine.");
+    return subject.combine(adapters, weights);
+  };
+  const single = law(
+    "a combination of one is that one",
+    "combine([adapter], [1]) changes the weight as adapter does",
+    cases(1),
+    async ({ weight, adapters: [adapter] }) => {
+      const combined = await combine([adapter], [1]);
+      close("scaling B A", delta(combined), delta(adapter), {
+        tolerance,
+        size: sizeOf(times(0, weight), adapter),
+      });
+    },
+  );
+  const pure = law(
+    "combining leaves its sources as they were",
+    "adapters and weights are the same after as before",
+    weighted(),
+    async ({ one: { adapters }, weights }) => {
+      await untouched({ adapters, weights }, () => combine(adapters, weights));
+    },
+  );
+  if (!subject.additive) return [single, pure];
+  const sum = law(
+    "a combination is the weighted sum",
+    "the combination's s B A is the sum of weight s B A over its sources",
+    weighted(),
+    async ({ one: { weight, adapters }, weights }) => {
+      const combined = await combine(adapters, weights);
+      const none = zeros(weight.length, weight[0]?.length ?? 0);
+      const parts = adapters.map((adapter, i) => times(weights[i]!, delta(adapter)));
+      close("scaling B A", delta(combined), [none, ...parts].reduce(plus), {
+        tolerance,
+        size: sizeOf(none, ...adapters) * Math.max(...weights.map(Math.abs)),
+      });
+    },
+  );
+  return [single, sum, pure];
+}
+
+function switching(subject: Merging, tolerance: number): Law {
+  return law(
+    "each adapter keeps its own scaling when switched to",
+    "after activate(i): y = x W^T + s_i (x A_i^T) B_i^T",
+    cases(2).chain((one) =>
+      fc.record({
+        one: fc.constant(one),
+        order: fc.array(fc.nat({ max: 1 }), { minLength: 1, maxLength: 4 }),
+        x: matrix(2, one.weight[0]?.length ?? 0),
+      }),
+    ),
+    async ({ one: { weight, adapters }, order, x }) => {
+      const layer = await subject.switching?.(weight, adapters);
+      for (const index of order) {
+        await layer?.activate(index);
+        const adapter = adapters[index]!;
+        const expected = multiply(x, transpose(plus(weight, delta(adapter))));
+        const size = sizeOf(weight, adapter) * largest(x) * (x[0]?.length ?? 1);
+        close(`y with adapter ${index}`, (await layer?.forward(x)) ?? [], expected, { tolerance, size });
+      }
+    },
+  );
+}
+
+interface Case<A extends readonly Adapter[]> {
+  readonly weight: Matrix;
+  readonly adapters: A;
+}
+
+function cases(count: 1): fc.Arbitrary<Case<readonly [Adapter]>>;
+function cases(count: 2): fc.Arbitrary<Case<readonly [Adapter, Adapter]>>;
+function cases(count: number): fc.Arbitrary<Case<readonly Adapter[]>> {
+  return loraConfig().chain(({ in: inputs, out: outputs, r }) => {
+    // Ranks and scalings differ from adapter to adapter.
+    const adapter = fc.constantFrom(r, r - 1).chain((r) =>
+      fc.record<Adapter>({
+        A: matrix(r, inputs),
+        B: matrix(outputs, r, quarter()),
+        r: fc.constant(r),
+        alpha: alpha(r),
+        rsLora: fc.boolean(),
+      }),
+    );
+    return fc.record({
+      weight: matrix(outputs, inputs),
+      adapters: fc.array(adapter, { minLength: count, maxLength: count }),
+    });
+  });
+}
+
+function weighted() {
+  const weight = fc.constantFrom(1, 0.5, 2, -1);
+  return cases(2).chain((one) => fc.record({ one: fc.constant(one), weights: fc.tuple(weight, weight) }));
+}

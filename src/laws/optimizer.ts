@@ -1,0 +1,237 @@
+import fc from "fast-check";
+import { power, scaleHyper } from "../gauge/rules.ts";
+import { factor, powerOfTwo, rough } from "./arbitrary/values.ts";
+import { close, difference, identical, largest, untouched } from "./compare.ts";
+import { type Awaitable, type Law, LawError, law } from "./law.ts";
+import type { Matrix } from "./matrix.ts";
+
+/** Elements of one tensor. */
+export type Vector = readonly number[];
+
+/** Hyperparameters by name: numbers, pairs of numbers and flags. */
+export type Hyper = object;
+
+/** Powers of c by name; what is not named has power 0. */
+export type Exponents = Readonly<Record<string, number>>;
+
+/** An optimizer with hyperparameters. It must keep nothing between calls: all memory is in the state. */
+export interface OptimizerInstance<S> {
+  /** The state before the first update. */
+  init(params: Vector): Awaitable<S>;
+  update(
+    gradient: Vector,
+    state: S,
+    params: Vector,
+  ): Awaitable<{ readonly params: Vector; readonly state: S }>;
+}
+
+/** An optimizer under test, of any library, as it acts on one tensor. `S` is plain data. */
+export interface OptimizerUnderTest<H extends Hyper, S> {
+  /** Hyperparameters, or what draws them. Give large eps and decays too: small ones hide mistakes. */
+  readonly hyper: H | fc.Arbitrary<H>;
+  create(hyper: H): OptimizerInstance<S>;
+  /**
+   * How hyperparameters follow a tensor that is multiplied by c: each is multiplied by c to this power. Laws about
+   * scaling are left out without it. `gauge.discoverSymmetry` finds it.
+   */
+  readonly exponents?: (hyper: H) => Exponents;
+  /** The same for the entries of the state. */
+  readonly stateExponents?: (hyper: H) => Exponents;
+  /** Parameters must not start at zero, as for a trust ratio. Default false. */
+  readonly nonzeroStart?: boolean;
+  /**
+   * The update jumps, as a sign does: then rounding may show, and only powers of two have an exact partner. Default
+   * false.
+   */
+  readonly jumps?: boolean;
+  /** Largest rounding error, as a share of the largest parameter of the run. Default 1e-9, for float64. */
+  readonly tolerance?: number;
+}
+
+/** Laws hand states on, and look into them as data only. */
+type Subject<H extends Hyper> = OptimizerUnderTest<H, unknown>;
+
+interface Case<H> {
+  readonly hyper: H;
+  readonly params: Vector;
+  /** One for each update. */
+  readonly gradients: Matrix;
+}
+
+interface Trajectory {
+  /** The parameters after each update. */
+  readonly params: Matrix;
+  readonly state: unknown;
+}
+
+/**
+ * The laws of an optimizer: the same bits every time, nothing changed that it is given, a resumed run equal to the
+ * unbroken one, and, with `exponents`, Theorem 1's equivariance: from c theta with gradients g / c and
+ * hyperparameters h c^p it goes to c times where it goes from theta.
+ *
+ * @example
+ * for (const { name, property } of laws.optimizer(mine)) test(name, () => fc.assert(property));
+ */
+export function optimizer<H extends Hyper, S>(of: OptimizerUnderTest<H, S>): readonly Law[] {
+  const subject: Subject<H> = of;
+  return [
+    ...(subject.exponents ? equivariance(subject, subject.exponents) : []),
+    deterministic(subject),
+    pure(subject),
+    resumed(subject),
+  ];
+}
+
+function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H) => Exponents): Law[] {
+  const { tolerance = 1e-9, stateExponents, jumps = false } = subject;
+  const both = async ({ hyper, params, gradients }: Case<H>, c: number) => {
+    const powers = exponents(hyper);
+    const one = await train(subject.create(hyper), params, gradients);
+    const other = await train(
+      subject.create(scaled(hyper, powers, c)),
+      params.map((x) => c * x),
+      gradients.map((row) => row.map((x) => x / c)),
+    );
+    const rule = `c = ${c}, powers ${JSON.stringify(powers)}`;
+    return { one, other, rule, expected: one.params.map((row) => row.map((x) => c * x)) };
+  };
+  const drawn = (c: fc.Arbitrary<number>) => fc.record({ run: cases(subject), c });
+  const statement = "from c theta, with g / c and h c^p, the parameters are c theta";
+  const bitwise = law(
+    "equivariant under scaling, bitwise",
+    `${statement} at every update to the last bit, c = 2^i`,
+    drawn(powerOfTwo(6)),
+    async ({ run, c }) => {
+      const { other, expected, rule } = await both(run, c);
+      identical(`a parameter (row: update) with ${rule}`, other.params, expected);
+    },
+  );
+  const states = law(
+    "state is equivariant under scaling",
+    "entries of the state are those of the original run times c^p",
+    drawn(powerOfTwo(6)),
+    async ({ run, c }) => {
+      const { one, other, rule } = await both(run, c);
+      const due = scaled(one.state as Hyper, stateExponents?.(run.hyper) ?? {}, c); // plain data
+      const at = difference(other.state, due);
+      if (at !== undefined)
+        throw new LawError(
+          `state${at} is not that of the original run times its power of c, with ${rule}: ${JSON.stringify(other.state)}, expected ${JSON.stringify(due)}.`,
+        );
+    },
+  );
+  const generic = law(
+    "equivariant under scaling",
+    `${statement} at every update to rounding, any c`,
+    drawn(factor()),
+    async ({ run, c }) => {
+      const { other, expected, rule } = await both(run, c);
+      const size = Math.max(largest(expected), largest([run.params]) * c);
+      close(`a parameter (row: update) with ${rule}`, other.params, expected, { tolerance, size });
+    },
+  );
+  return [bitwise, ...(stateExponents ? [states] : []), ...(jumps ? [] : [generic])];
+}
+
+function deterministic<H extends Hyper>(subject: Subject<H>): Law {
+  return law(
+    "deterministic",
+    "the same arguments give the same bits, in one instance and in a fresh one",
+    cases(subject),
+    async ({ hyper, params, gradients }) => {
+      const instance = subject.create(hyper);
+      const first = await train(instance, params, gradients);
+      const again = await train(instance, params, gradients);
+      const fresh = await train(subject.create(hyper), params, gradients);
+      identical("a parameter (row: update) of the second run", again.params, first.params);
+      identical("a parameter (row: update) of a fresh instance", fresh.params, first.params);
+    },
+  );
+}
+
+function pure<H extends Hyper>(subject: Subject<H>): Law {
+  return law(
+    "arguments stay as they were",
+    "update leaves hyperparameters, gradient, state and parameters as they were",
+    cases(subject),
+    async ({ hyper, params, gradients }) => {
+      const instance = subject.create(hyper);
+      let own: Vector = params;
+      let state = await untouched({ hyper, params }, () => instance.init(params));
+      for (const gradient of gradients) {
+        const given = { hyper, gradient, state, params: own };
+        ({ params: own, state } = await untouched(given, () => instance.update(gradient, state, own)));
+      }
+    },
+  );
+}
+
+function resumed<H extends Hyper>(subject: Subject<H>): Law {
+  return law(
+    "a resumed run is the unbroken run",
+    "parameters and state, copied into a fresh instance after any update, go on as if nothing had happened",
+    cases(subject, 2).chain((run) =>
+      fc.record({ run: fc.constant(run), at: fc.integer({ min: 1, max: run.gradients.length - 1 }) }),
+    ),
+    async ({ run: { hyper, params, gradients }, at }) => {
+      const whole = await train(subject.create(hyper), params, gradients);
+      const head = await train(subject.create(hyper), params, gradients.slice(0, at));
+      const tail = await train(
+        subject.create(hyper),
+        head.params.at(-1) ?? params,
+        gradients.slice(at),
+        structuredClone(head.state),
+      );
+      identical(`a parameter (row: update after ${at})`, tail.params, whole.params.slice(at));
+    },
+  );
+}
+
+/** Parameters and gradients are copied first, so that an optimizer that writes into them spoils nothing else. */
+async function train(
+  instance: OptimizerInstance<unknown>,
+  params: Vector,
+  gradients: Matrix,
+  from?: unknown,
+): Promise<Trajectory> {
+  let own: Vector = [...params];
+  let state = from ?? (await instance.init(own));
+  const seen: number[][] = [];
+  for (const gradient of gradients) {
+    ({ params: own, state } = await instance.update([...gradient], state, own));
+    seen.push([...own]);
+  }
+  return { params: seen, state };
+}
+
+/** Plain data with the entries of each name times c to its power. */
+function scaled<T extends object>(values: T, powers: Exponents, c: number): T {
+  const entries = Object.entries(values).map(([name, value]): [string, unknown] => {
+    const by = power(c, powers[name] ?? 0);
+    return [name, by === 1 ? value : scaleHyper(value, (x) => x * by)];
+  });
+  return Object.fromEntries(entries) as T; // the same names and kinds
+}
+
+/** Gradients of very different sizes, down to where eps matters, and with zeros; a start that may be zero. */
+function cases<H extends Hyper>(
+  { hyper, nonzeroStart = false }: Subject<H>,
+  minSteps = 1,
+): fc.Arbitrary<Case<H>> {
+  const size = fc.constantFrom(1, 2 ** 4, 2 ** -6, 2 ** -20, 0);
+  const gradient = fc.tuple(rough(), size).map(([x, size]) => (size === 0 ? 0 : x * size));
+  const start = nonzeroStart ? rough() : fc.oneof(rough(), fc.constant(0));
+  const vector = (value: fc.Arbitrary<number>, length: number) =>
+    fc.array(value, { minLength: length, maxLength: length });
+  return fc.integer({ min: 1, max: 3 }).chain((length) =>
+    fc.record({
+      hyper: isArbitrary(hyper) ? hyper : fc.constant(hyper),
+      params: vector(start, length),
+      gradients: fc.array(vector(gradient, length), { minLength: minSteps, maxLength: 4 }),
+    }),
+  );
+}
+
+function isArbitrary<T extends object>(value: T | fc.Arbitrary<T>): value is fc.Arbitrary<T> {
+  return value instanceof fc.Arbitrary;
+}

@@ -1,0 +1,213 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as gauge from "../src/gauge/index.ts";
+import * as laws from "../src/laws/index.ts";
+import * as lora from "../src/lora/index.ts";
+import * as nn from "../src/nn/index.ts";
+import * as optim from "../src/optim/index.ts";
+import type { Device } from "../src/runtime/device.ts";
+import { init } from "../src/runtime/init.ts";
+import { tensor, zeros } from "../src/tensor/creation.ts";
+import * as random from "../src/tensor/random.ts";
+import type { Tensor } from "../src/tensor/tensor.ts";
+import * as tree from "../src/tensor/tree.ts";
+
+// The laws on what this library has. That they catch mistakes is laws-bugs.test.ts.
+
+let device: Device;
+beforeAll(async () => {
+  device = await init({ backend: "cpu" });
+});
+afterAll(() => device.dispose());
+
+/** A test for each law. */
+function suite(all: readonly laws.Law[], numRuns: number): void {
+  for (const { name, property } of all) test(name, () => fc.assert(property, { numRuns }));
+}
+
+describe.for(["float32", "float64"] as const)("an injected adapter, %s", (dtype) => {
+  suite(laws.lora(laws.fromAdapted(laws.injected(), { dtype, merge: lora.merge })), 10);
+});
+
+describe("an injected adapter that starts with A zero", () => {
+  suite(laws.lora(laws.fromAdapted(laws.injected({ init: "swapped" }))), 5);
+});
+
+describe("an injected adapter that starts at random", () => {
+  suite(laws.lora(laws.fromAdapted(laws.injected({ init: "random" }), { init: "random" })), 5);
+});
+
+describe("merge and unmerge of an adapted model", () => {
+  const dtype = "float64";
+  const parts = (weight: laws.Matrix, adapter: laws.Adapter, strength: number) => {
+    const base = { weight: tensor(weight, { dtype }) };
+    const own = { loraA: tensor(adapter.A, { dtype }), loraB: tensor(adapter.B, { dtype }).mul(strength) };
+    const { r, alpha, rsLora } = adapter;
+    const [out, inputs] = [weight.length, weight[0]!.length];
+    const model = laws.injected()(nn.linear(inputs, out, { bias: false, dtype }), {
+      ...{ r, alpha, rsLora, in: inputs, out, path: "", seed: 0 },
+    });
+    return { model, base, own };
+  };
+  const read = async (params: nn.Params) => (await (params.weight as Tensor).toArray()) as laws.Matrix;
+  suite(
+    laws.merge({
+      merge: async (weight, adapter, strength) => {
+        const { model, base, own } = parts(weight, adapter, strength);
+        return read(lora.merge(model, { ...base, ...own }));
+      },
+      unmerge: async (weight, adapter) => {
+        const { model, base, own } = parts(weight, adapter, 1);
+        return read(lora.unmerge(model, base, own));
+      },
+    }),
+    8,
+  );
+});
+
+describe.for(Object.keys(optim.rules) as optim.OptimizerName[])("%s", (name) => {
+  const options = laws.arbitrary
+    .optimizer({ names: [name], exact: true })
+    .map(({ name: _, ...options }) => options);
+  // The rule of that name and its options, which the types keep apart.
+  const rule = optim.rules[name] as unknown as optim.Rule<optim.SgdHyper, optim.Slots>;
+  const jumps = ["lion", "signSgd", "rprop"].includes(name);
+  suite(laws.optimizer(laws.fromRule(rule, options as fc.Arbitrary<{ lr: number }>, { jumps })), 12);
+});
+
+describe("adamw in float32", () => {
+  suite(laws.optimizer(laws.fromRule(optim.adamwRule, { lr: 0.01, eps: 1e-3 }, { dtype: "float32" })), 10);
+});
+
+describe("accumulated gradients", () => {
+  const make = (hyper: { lr: number }) => optim.accumulate(optim.adamw(hyper), 2);
+  suite(laws.optimizer(laws.fromOptimizer(make, { lr: 0.1 })), 10);
+});
+
+test("radam in its published form declares no rule, and says why", async () => {
+  const verdicts = await laws.run(laws.optimizer(laws.fromRule(optim.radamRule, { lr: 0.1 })), {
+    numRuns: 5,
+  });
+  expect(verdicts.filter(({ holds }) => !holds).map(({ name }) => name)).toEqual([
+    "equivariant under scaling, bitwise",
+    "state is equivariant under scaling",
+    "equivariant under scaling",
+  ]);
+  expect(verdicts[0]?.message).toContain("radam declares no exact rule in this form");
+});
+
+const { schedule } = optim;
+const schedules: Readonly<Record<string, [optim.Schedule, Omit<laws.ScheduleUnderTest, "create">]>> = {
+  constant: [schedule.constant(), { steps: 3, first: 1, last: 1 }],
+  cosine: [schedule.cosine({ tMax: 10, etaMinFraction: 0.1 }), { steps: 10, first: 1, last: 0.1 }],
+  cosineRestarts: [schedule.cosineRestarts({ period: 3, multiplier: 2 }), { steps: 9, first: 1, last: 1 }],
+  warmupConstant: [schedule.warmupConstant({ warmup: 4 }), { steps: 8, first: 0, last: 1 }],
+  warmupLinear: [schedule.warmupLinear({ warmup: 4, total: 9 }), { steps: 9, first: 0, last: 0 }],
+  warmupCosine: [schedule.warmupCosine({ warmup: 4, total: 9 }), { steps: 9, first: 0, last: 0 }],
+  step: [schedule.step({ stepSize: 3, gamma: 0.5 }), { steps: 7, first: 1, last: 0.25 }],
+  exponential: [schedule.exponential({ gamma: 0.5 }), { steps: 4, first: 1, last: 1 / 16 }],
+  oneCycle: [schedule.oneCycle({ totalSteps: 10 }), { steps: 9, first: 1 / 25, last: 1 / 25e4 }],
+};
+
+describe.for(Object.entries(schedules))("schedule %s", ([, [rate, ends]]) => {
+  suite(laws.schedule(laws.fromSchedule(rate, ends)), 20);
+});
+
+describe("arbitraries", () => {
+  test("a configuration hides no scale", () => {
+    fc.assert(
+      fc.property(laws.arbitrary.loraConfig(), ({ in: inputs, out, r, alpha, rsLora }) => {
+        const { value } = lora.scaling({ r, alpha, rsLora });
+        expect([1, alpha, alpha ** 2, 1 / r]).not.toContain(value);
+        expect(alpha / r).not.toBe(1);
+        expect([inputs, out]).not.toContain(r);
+        expect(inputs).not.toBe(out);
+      }),
+    );
+  });
+
+  test("shapes broadcast as they say", () => {
+    fc.assert(
+      fc.property(laws.arbitrary.broadcastPair({ maxRank: 3 }), ({ left, right, result }) => {
+        expect(zeros(left).add(zeros(right)).shape).toEqual(result);
+      }),
+    );
+  });
+
+  test("gauges are gauges, of the kind asked for", () => {
+    for (const powersOfTwo of [true, false]) {
+      fc.assert(
+        fc.property(laws.arbitrary.gauge({ powersOfTwo }), (g) => {
+          expect(gauge.bitwise(g)).toBe(powersOfTwo);
+          expect(Math.abs(g.a * g.b * g.k - 1)).toBeLessThan(1e-14);
+        }),
+      );
+    }
+  });
+
+  test("optimizers are taken by optim.make", () => {
+    fc.assert(fc.property(laws.arbitrary.optimizer(), (config) => void optim.make(config)));
+  });
+
+  test("recipes have partners, which lead back", () => {
+    const drawn = fc.tuple(
+      laws.arbitrary.recipe({ exact: true }),
+      laws.arbitrary.gauge({ powersOfTwo: true }),
+    );
+    fc.assert(
+      fc.property(drawn, ([recipe, g]) => {
+        const again = gauge.apply(gauge.inverse(g), gauge.apply(g, recipe));
+        expect(again.alpha).toBe(recipe.alpha);
+        for (const role of ["A", "B"] as const)
+          expect(gauge.hyperOf(again, role)).toEqual(gauge.hyperOf(recipe, role));
+      }),
+    );
+  });
+
+  test("small models compute the same in every gauge", async () => {
+    const drawn = laws.arbitrary.model().chain((model) =>
+      fc.record({
+        model: fc.constant(model),
+        data: laws.arbitrary.data(model),
+        gauge: laws.arbitrary.gauge({ powersOfTwo: true }),
+        seed: fc.nat({ max: 99 }),
+      }),
+    );
+    await fc.assert(
+      fc.asyncProperty(drawn, async ({ model: { layer }, data, gauge: g, seed }) => {
+        const config = { r: 2, alpha: 5, init: "random", targetModules: "all-linear" } as const;
+        const [one, other] = [config.alpha, config.alpha * g.k].map((alpha) =>
+          lora.inject(layer, { ...config, alpha }),
+        );
+        const params = one!.init(random.key(seed));
+        const [y, partner] = [
+          one!.apply(params, tensor(data.x)),
+          other!.apply(gauge.applyParams(g, params), tensor(data.x)),
+        ];
+        await tree.evaluate([y, partner]);
+        expect(await partner.data()).toEqual(await y.data());
+      }),
+      { numRuns: 20 },
+    );
+  });
+});
+
+describe("running laws", () => {
+  const doubling = laws.law("doubling", "f(x) = 2 x", fc.integer({ min: 0, max: 100 }), (x) =>
+    laws.close("f(x)", [[x < 10 ? 2 * x : x]], [[2 * x]], { tolerance: 0 }),
+  );
+
+  test("a failing law gives its name, its formula and the shrunk counterexample", async () => {
+    const [verdict] = await laws.run([doubling], { seed: 1 });
+    expect(verdict).toMatchObject({ name: "doubling", holds: false });
+    expect(verdict?.message).toMatch(/Counterexample: \[10\]/);
+    expect(verdict?.message).toMatch(/doubling: f\(x\) = 2 x\nf\(x\) is 10 at \[0,0\], expected 20/);
+    await expect(fc.assert(doubling.property)).rejects.toThrow("Counterexample: [10]");
+  });
+
+  test("check throws what run reports", async () => {
+    await expect(laws.check([doubling], { seed: 1 })).rejects.toThrow(
+      /1 of 1 laws do not hold\.\n\ndoubling\n/,
+    );
+  });
+});
