@@ -3,7 +3,7 @@ import { numel } from "../base/shape.ts";
 import { mul } from "../graph/elementwise.ts";
 import { expand, pad, permute, reshape, transpose } from "../graph/movement.ts";
 import { elements, makeNode, type Node, topological } from "../graph/node.ts";
-import { reduce } from "../graph/reduce.ts";
+import { neutral, reduce } from "../graph/reduce.ts";
 import type { Target } from "./target.ts";
 
 /** Reductions to more results than this have enough threads as they are. */
@@ -63,21 +63,12 @@ function twoStages(
   const each = Math.ceil(length / partials);
   const missing = each * partials - length;
   const none = flat.shape.map(() => 0);
-  const neutral = { sum: 0, prod: 1, max: lowest(node), min: highest(node) }[name];
   const full = pad(
     flat,
     none,
     none.map((_, axis) => (axis === outer.length ? missing : 0)),
-    neutral,
+    neutral(name, node.dtype),
   );
   const first = reduce(name, reshape(full, [...outer, each, partials]), [outer.length]);
   return reduce(name, first, [outer.length]);
-}
-
-function lowest(node: Node): number {
-  return node.dtype === "int32" ? -(2 ** 31) : node.dtype === "uint32" ? 0 : -Infinity;
-}
-
-function highest(node: Node): number {
-  return node.dtype === "int32" ? 2 ** 31 - 1 : node.dtype === "uint32" ? 2 ** 32 - 1 : Infinity;
 }

@@ -2,6 +2,7 @@ import { coerce, type HostArray, hostArray, isInteger } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { numel, strides } from "../base/shape.ts";
 import { type Node, type Storage, topological } from "./node.ts";
+import { neutral } from "./reduce.ts";
 
 /** Values of a node in the reference evaluator: float64 for floats, whatever the dtype. */
 export type Values = Float64Array;
@@ -131,13 +132,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         );
       });
     case "reduce": {
-      const identity = {
-        sum: 0,
-        prod: 1,
-        max: dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity,
-        min: dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity,
-      };
-      out.fill(identity[operation.name]);
+      out.fill(neutral(operation.name, dtype));
       const kept = xShape.flatMap((_, axis) => (operation.axes.includes(axis) ? [] : [axis]));
       const stride = strides(shape);
       eachIndex(xShape, (index, i) => {

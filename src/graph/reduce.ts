@@ -1,8 +1,25 @@
+import type { DType } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { describe } from "../base/shape.ts";
 import { makeNode, type Node, type ReduceName } from "./node.ts";
 
 // Constructors of nodes that make one element from many, or are indexed by data.
+
+/** The value that a reduction of nothing gives. */
+export function neutral(name: ReduceName, dtype: DType): number {
+  switch (name) {
+    case "sum":
+      return 0;
+    case "prod":
+      return 1;
+    case "max":
+      return dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity;
+    case "min":
+      return dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity;
+    default:
+      return name satisfies never;
+  }
+}
 
 /** Reduces sorted `axes` away. */
 export function reduce(name: ReduceName, x: Node, axes: readonly number[]): Node {

@@ -14,6 +14,7 @@ import {
   type Store,
 } from "../../compile/kernel.ts";
 import type { ScalarRow } from "../../graph/node.ts";
+import { neutral } from "../../graph/reduce.ts";
 
 // Kernels as JavaScript. Buffers are typed arrays, host numbers sit in `scalars`. Every float32 result is
 // rounded, so that the arithmetic is exactly float32's; booleans are 0 and 1.
@@ -117,7 +118,7 @@ export function printLoop(kernel: LoopKernel, nameOf: NameOf): string[] {
     accumulators.length === 0
       ? []
       : [
-          ...accumulators.map((a, i) => `let a${i} = ${number(identity(a))};`),
+          ...accumulators.map((a, i) => `let a${i} = ${number(neutral(a.name, a.dtype))};`),
           ...nest(inner, (d) => emitter.statements(depth + d), updates),
           ...accumulators.map(
             (a, i) => `const r${i} = ${a.dtype === "float32" ? `Math.fround(a${i})` : `a${i}`};`,
@@ -142,7 +143,7 @@ export function printRow(kernel: RowKernel, nameOf: NameOf): string[] {
     const updates = pass.map((a) => update(a, a.index, emitter.print(a.expr, bottom)));
     const loops = nest(inner, (d) => emitter.statements(depth + d), updates);
     return [
-      ...pass.map((a) => `let a${a.index} = ${number(identity(a))};`),
+      ...pass.map((a) => `let a${a.index} = ${number(neutral(a.name, a.dtype))};`),
       "{",
       ...before(emitter),
       ...loops,
@@ -167,21 +168,6 @@ export function printRow(kernel: RowKernel, nameOf: NameOf): string[] {
     ...storing(elements, bottom, inner),
   ];
   return nest(grid, () => [], body);
-}
-
-export function identity({ name, dtype }: Pick<Accumulator, "name" | "dtype">): number {
-  switch (name) {
-    case "sum":
-      return 0;
-    case "prod":
-      return 1;
-    case "max":
-      return dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity;
-    case "min":
-      return dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity;
-    default:
-      return name satisfies never;
-  }
 }
 
 /** Sums and products of float32 are kept in float64 and rounded once. */

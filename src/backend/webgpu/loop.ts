@@ -1,4 +1,3 @@
-import type { DeviceDType } from "../../base/dtype.ts";
 import { Emitter, type Level } from "../../compile/emit.ts";
 import {
   type Accumulator,
@@ -7,6 +6,7 @@ import {
   type LoopKernel,
   type RowAccumulator,
 } from "../../compile/kernel.ts";
+import { neutral } from "../../graph/reduce.ts";
 import { isContiguous, printConstant, printStores, wgsl } from "./dialect.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
 import { type Bindings, type ShaderOptions, valueType } from "./shader.ts";
@@ -163,22 +163,7 @@ export function blockedLoop(
 }
 
 export function declareSum({ name, dtype }: Accumulator, variable: string): string {
-  return `var ${variable}: ${valueType(dtype)} = ${printConstant(identity(name, dtype), dtype)};`;
-}
-
-function identity(name: Accumulator["name"], dtype: DeviceDType): number {
-  switch (name) {
-    case "sum":
-      return 0;
-    case "prod":
-      return 1;
-    case "max":
-      return dtype === "int32" ? -(2 ** 31) : dtype === "uint32" ? 0 : -Infinity;
-    case "min":
-      return dtype === "int32" ? 2 ** 31 - 1 : dtype === "uint32" ? 2 ** 32 - 1 : Infinity;
-    default:
-      return name satisfies never;
-  }
+  return `var ${variable}: ${valueType(dtype)} = ${printConstant(neutral(name, dtype), dtype)};`;
 }
 
 export function update({ name, dtype }: Accumulator, sum: string, x: string): string {

@@ -1,7 +1,7 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import { type Expr, walk } from "../../../compile/expr.ts";
 import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
-import { identity } from "../print.ts";
+import { neutral } from "../../../graph/reduce.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { hasVector, valueType } from "./operations.ts";
@@ -343,7 +343,7 @@ class LoopWriter {
   /** Sums and products of float32 are kept in float64: two registers of two lanes. */
   #begin(code: Code, a: Accumulator): Running {
     const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
-    const start = identity(a);
+    const start = neutral(a.name, a.dtype);
     if (this.#along === "nothing") {
       const type = wide ? "f64" : valueType(a.dtype);
       const local = code.local(type);
@@ -392,7 +392,7 @@ class LoopWriter {
     if (lanes < 4) {
       // Lanes beyond the end take the identity.
       values.vector(a.expr, code, at);
-      const start = identity(a);
+      const start = neutral(a.name, a.dtype);
       const l = values.lanes(code);
       (a.dtype === "float32" ? l.f32(start) : l.i32(start))(code);
       l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)))(code);
