@@ -24,6 +24,18 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Test what is said about LoRA, as far as it needs no language model",
     load: async () => (await import("./claims.ts")).claims,
   },
+  convert: {
+    summary: "Give a LoRA recipe the same training run with other settings",
+    load: async () => (await import("./convert.ts")).convert,
+  },
+  explain: {
+    summary: "Say whether two recipes are the same training run, and what differs",
+    load: async () => (await import("./explain.ts")).explain,
+  },
+  "sweep-plan": {
+    summary: "Find what a sweep of recipes tries twice",
+    load: async () => (await import("./sweepPlan.ts")).sweepPlan,
+  },
   oracle: {
     summary: "Compare this engine with stored reference values",
     load: async () => (await import("./oracle.ts")).oracle,

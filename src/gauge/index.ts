@@ -1,4 +1,8 @@
 export { apply } from "./apply.ts";
+export { type Approximation, approximate, type Deviation } from "./approximate.ts";
+export { type Canonical, canonical, type Invariant } from "./canonical.ts";
+export { checkRecipe } from "./check.ts";
+export { type Conversion, type ConvertOptions, convert } from "./convert.ts";
 export {
   type Counterexample,
   type DiscoverOptions,
@@ -9,8 +13,22 @@ export {
   type Phase,
   type Symmetry,
 } from "./discover.ts";
+export { type ExplainOptions, equivalent, explain } from "./explain.ts";
+export type { Comparison, Explanation, FixedDifference, LoraPlusForm } from "./explanation.ts";
+export { explicit } from "./explicit.ts";
 export { bitwise, common, factor, type Gauge, inverse, of, onlyB } from "./gauge.ts";
+export {
+  type DedupeOptions,
+  dedupe,
+  type Grid,
+  type Knob,
+  type Line,
+  type SameRun,
+  type SweepPlan,
+} from "./grid.ts";
+export { type Library, type LibraryName, libraries } from "./libraries.ts";
 export { type OptimizerOfOptions, optimizerOf, trainable } from "./optimizer.ts";
 export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
 export { type Rule, ruleOf } from "./rules.ts";
+export type { Alpha, Target } from "./target.ts";
 export { applyParams, applyState } from "./trees.ts";

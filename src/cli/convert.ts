@@ -1,0 +1,215 @@
+import { table } from "../base/table.ts";
+import {
+  type Alpha,
+  type Conversion,
+  convert as convertRecipe,
+  libraries,
+  type Recipe,
+  type Target,
+} from "../gauge/index.ts";
+import { asUsage, recipeHelp, recipeOf, recipeOfFields, scalarOf } from "./recipeText.ts";
+import { oneOf, optionsHelp, parseArguments, UsageError } from "./usage.ts";
+
+/** Options that make up a recipe, by their key in it. */
+const recipeOptions = {
+  optimizer: { key: "optimizer", value: "NAME", help: "sgd, adam, adamw, lion, ..." },
+  r: { key: "r", value: "N", help: "Rank" },
+  alpha: { key: "alpha", value: "N", help: "" },
+  scaling: {
+    key: "scaling",
+    value: "MODE",
+    help: "lora (alpha/r, default), rslora (alpha/sqrt(r)), or the factor",
+  },
+  lr: { key: "lr", value: "N", help: "Learning rate" },
+  "lr-a": { key: "lr.A", value: "N", help: "Learning rate of A, where it differs" },
+  "lr-b": { key: "lr.B", value: "N", help: "Learning rate of B, where it differs" },
+  ratio: { key: "ratio", value: "N", help: "Learning rate of B over that of A (LoRA+)" },
+  eps: { key: "eps", value: "N", help: "" },
+  "eps-a": { key: "eps.A", value: "N", help: "" },
+  "eps-b": { key: "eps.B", value: "N", help: "" },
+  "weight-decay": { key: "weightDecay", value: "N", help: "" },
+  "weight-decay-a": { key: "weightDecay.A", value: "N", help: "" },
+  "weight-decay-b": { key: "weightDecay.B", value: "N", help: "" },
+  momentum: { key: "momentum", value: "N", help: "" },
+  betas: { key: "betas", value: "N:N", help: "0.9:0.999" },
+  init: { key: "init", value: "NAME", help: "standard (B = 0, default), swapped (A = 0), random" },
+  "init-scale-a": { key: "initScale.A", value: "N", help: "Factor on the initial A" },
+  "init-scale-b": { key: "initScale.B", value: "N", help: "Factor on the initial B" },
+  "max-norm": { key: "maxNorm", value: "N", help: "Clipping by the global norm" },
+} as const;
+
+const targetOptions = {
+  "to-alpha": { type: "string", value: "N", help: "Another alpha, a number, or r for alpha = r" },
+  gauge: {
+    type: "string",
+    value: "NAME",
+    help: "With --to-alpha: b (only B changes, default), common (A and B alike), a",
+  },
+  a: {
+    type: "string",
+    value: "N",
+    help: "With --b: the gauge that multiplies A and B by these; alpha follows",
+  },
+  b: { type: "string", value: "N", help: "" },
+  "to-common-rate": {
+    type: "string",
+    value: "BY",
+    help: "One learning rate for A and B, by alpha, or by initScale (with --to-alpha: at that alpha)",
+  },
+  "to-lora-plus": {
+    type: "boolean",
+    help: "Usual initial values and a ratio of rates, at --to-alpha (default r)",
+  },
+  "to-ratio": { type: "string", value: "N", help: "The same with the given ratio; alpha follows" },
+  to: {
+    type: "string",
+    value: "LIBRARY",
+    help: `What a library can be told: ${Object.keys(libraries).join(", ")}`,
+  },
+} as const;
+
+const options = {
+  ...(Object.fromEntries(
+    Object.entries(recipeOptions).map(([name, { value, help }]) => [name, { type: "string", value, help }]),
+  ) as {
+    readonly [N in keyof typeof recipeOptions]: {
+      readonly type: "string";
+      readonly value: string;
+      readonly help: string;
+    };
+  }),
+  ...targetOptions,
+  rewrite: { type: "boolean", help: "Where no rule is exact in this form, use the form that has one" },
+  anyway: {
+    type: "boolean",
+    help: "Where no rule is exact, convert all the same and state the expected error",
+  },
+  json: { type: "boolean", help: "Print the result as JSON" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz convert [RECIPE] [OPTIONS]
+
+The same training run with other settings: at another alpha, with one learning rate, as LoRA+, or as a library can
+be told. Prints what to set, whether it is the same run exactly and bit for bit, and what is not.
+
+  lorantz convert --optimizer adamw --r 8 --alpha 16 --lr 2e-4 --to-alpha 32
+
+${recipeHelp}
+
+Options:
+${optionsHelp(options)}
+
+Exit codes: 0 done, 2 wrong usage, a bad recipe, or a conversion that does not exist.
+`;
+
+/** The command `convert`; see its help. */
+export async function convert(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArguments("convert", args, options);
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  if (values.rewrite && values.anyway)
+    throw new UsageError("convert: --rewrite and --anyway exclude each other.");
+  const recipe = given(values, positionals);
+  const target = targetOf(values);
+  const inexact = values.anyway ? "anyway" : values.rewrite ? "rewrite" : "refuse";
+  const result = asUsage(() => convertRecipe(recipe, target, { inexact }));
+  process.stdout.write(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
+  return 0;
+}
+
+type Given = { readonly [N in keyof typeof options]: string | boolean | undefined };
+
+function given(values: Given, positionals: readonly string[]): Recipe {
+  const fields = Object.entries(recipeOptions).flatMap(([name, { key }]): [string, unknown][] => {
+    const value = values[name as keyof Given]; // a name of recipeOptions
+    return typeof value === "string" ? [[key, scalarOf("convert", `--${name}`, value)]] : [];
+  });
+  if (positionals.length > 1)
+    throw new UsageError(
+      `convert: takes one recipe; given ${positionals.length}. Quote key=value text as one argument.`,
+    );
+  const [argument] = positionals;
+  if (argument === undefined) {
+    if (fields.length === 0) throw new UsageError("convert: no recipe is given. See lorantz convert --help.");
+    return recipeOfFields("convert", fields);
+  }
+  if (fields.length > 0)
+    throw new UsageError(
+      `convert: both a recipe and ${fields.map(([key]) => key).join(", ")} as options are given. Give one of them.`,
+    );
+  return recipeOf("convert", argument);
+}
+
+function targetOf(values: Given): Target {
+  const number = (name: "a" | "b" | "to-ratio"): number | undefined => {
+    const text = values[name];
+    if (typeof text !== "string") return undefined;
+    const value = Number(text);
+    if (text === "" || !Number.isFinite(value))
+      throw new UsageError(`--${name} is "${text}"; it is a finite number.`);
+    return value;
+  };
+  const text = (name: keyof Given) => (typeof values[name] === "string" ? values[name] : undefined);
+  const alphaText = text("to-alpha");
+  const alpha: Alpha | undefined =
+    alphaText === undefined || alphaText === "r" ? alphaText : Number(alphaText || Number.NaN);
+  if (typeof alpha === "number" && !(alpha > 0 && alpha < Infinity))
+    throw new UsageError(`--to-alpha is "${alphaText}"; it is a finite number > 0, or r.`);
+  const gauge = oneOf("gauge", text("gauge"), ["b", "common", "a"] as const);
+  const [a, b, ratio] = [number("a"), number("b"), number("to-ratio")];
+  const by = oneOf("to-common-rate", text("to-common-rate"), ["alpha", "initScale"] as const);
+  const names = Object.keys(libraries) as (keyof typeof libraries)[];
+  const library = oneOf("to", text("to"), names);
+  const withAlpha = alpha === undefined ? {} : { alpha };
+
+  const chosen = [
+    ...(library ? ["--to"] : []),
+    ...(by ? ["--to-common-rate"] : []),
+    ...(values["to-lora-plus"] || ratio !== undefined ? ["--to-lora-plus"] : []),
+    ...(a !== undefined || b !== undefined ? ["--a and --b"] : []),
+  ];
+  if (chosen.length > 1) throw new UsageError(`convert: ${chosen.join(" and ")} are given. Give one target.`);
+  if (gauge && (chosen.length > 0 || alpha === undefined))
+    throw new UsageError("convert: --gauge goes with --to-alpha alone.");
+  if (library) return { to: "library", library, ...withAlpha };
+  if (by) return { to: "commonRate", by, ...withAlpha };
+  if (values["to-lora-plus"] || ratio !== undefined)
+    return { to: "loraPlus", ...withAlpha, ...(ratio !== undefined && { ratio }) };
+  if (a !== undefined || b !== undefined) {
+    if (a === undefined || b === undefined || alpha !== undefined)
+      throw new UsageError("convert: --a and --b are given together, and alpha follows from them.");
+    return { to: "gauge", a, b };
+  }
+  if (alpha === undefined)
+    throw new UsageError(
+      "convert: no target is given. Give --to-alpha, --to-common-rate, --to-lora-plus, --to-ratio, --a with --b, or --to.",
+    );
+  return { to: "alpha", alpha, ...(gauge && { gauge }) };
+}
+
+function describe(result: Conversion): string {
+  const { optimizer, r, alpha, rsLora, scaling, initScale, groups, settings, notes, exact, bitwise } = result;
+  const roles = Object.entries(groups);
+  const names = Object.keys(roles[0]?.[1] ?? {});
+  const cell = (value: unknown) => (Array.isArray(value) ? value.join(", ") : String(value));
+  const columns = [
+    { title: "", cells: roles.map(([role]) => role) },
+    ...names.map((name) => ({ title: name, cells: roles.map(([, hyper]) => cell(hyper[name])) })),
+    { title: "initScale", cells: roles.map(([role]) => cell(initScale[role as "A" | "B"] ?? "")) },
+  ];
+  const verdict = exact
+    ? bitwise
+      ? "the same run, bit for bit"
+      : "the same run, up to rounding"
+    : "NOT the same run";
+  const blocks = [
+    `${optimizer}, r ${r}, alpha ${alpha}, scaling ${rsLora ? "alpha/sqrt(r)" : "alpha/r"} = ${scaling}: ${verdict}`,
+    table(columns),
+    ...(settings ? [`Settings: ${JSON.stringify(settings, undefined, 2)}`] : []),
+    notes.map((note) => `- ${note}`).join("\n"),
+  ];
+  return `${blocks.join("\n\n")}\n`;
+}

@@ -1,0 +1,72 @@
+import { table } from "../base/table.ts";
+import { type Explanation, explain as explainRecipes } from "../gauge/index.ts";
+import { asUsage, recipeHelp, recipeOf } from "./recipeText.ts";
+import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
+
+const options = {
+  tolerance: {
+    type: "string",
+    value: "N",
+    help: "Relative difference below which numbers are equal; default 1e-12",
+  },
+  json: { type: "boolean", help: "Print the result as JSON" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz explain X Y [OPTIONS]
+
+Whether two recipes are the same training run, by which gauge, and otherwise what differs and by how much.
+
+  lorantz explain 'optimizer=adamw r=8 alpha=1 lr=0.00512' 'optimizer=adamw r=8 alpha=512 lr=1e-5'
+
+${recipeHelp}
+
+Options:
+${optionsHelp(options)}
+
+Exit codes: 0 done, 2 wrong usage or a bad recipe.
+`;
+
+/** The command `explain`; see its help. */
+export async function explain(args: readonly string[]): Promise<number> {
+  const { values, positionals } = parseArguments("explain", args, options);
+  if (values.help) {
+    process.stdout.write(help);
+    return 0;
+  }
+  const [x, y] = positionals;
+  if (x === undefined || y === undefined || positionals.length > 2)
+    throw new UsageError(
+      `explain: takes two recipes; given ${positionals.length}. Quote key=value text as one argument.`,
+    );
+  const tolerance = values.tolerance === undefined ? undefined : Number(values.tolerance || Number.NaN);
+  if (tolerance !== undefined && !Number.isFinite(tolerance))
+    throw new UsageError(`--tolerance is "${values.tolerance}"; it is a number from 0 to 0.1.`);
+  const [recipeX, recipeY] = [recipeOf("explain: X", x), recipeOf("explain: Y", y)];
+  const result = asUsage(() =>
+    explainRecipes(recipeX, recipeY, tolerance === undefined ? {} : { tolerance }),
+  );
+  process.stdout.write(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
+  return 0;
+}
+
+function describe({ words, invariants }: Explanation): string {
+  const number = (value: number | readonly number[]) =>
+    [value]
+      .flat()
+      .map((x) => Number(x.toPrecision(10)))
+      .join(", ");
+  const rows = table([
+    { title: "invariant", cells: invariants.map(({ formula }) => formula) },
+    { title: "X", cells: invariants.map(({ x }) => number(x)), align: "right" },
+    { title: "Y", cells: invariants.map(({ y }) => number(y)), align: "right" },
+    {
+      title: "Y / X",
+      cells: invariants.map(({ equal, ratio }) =>
+        equal ? "equal" : ratio === null ? "differs" : String(Number(ratio.toPrecision(6))),
+      ),
+      align: "right",
+    },
+  ]);
+  return `${words.join("\n")}\n\n${rows}\n`;
+}

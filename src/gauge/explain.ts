@@ -1,0 +1,186 @@
+import { ValueError } from "../base/errors.ts";
+import type { Role } from "../lora/roles.ts";
+import { scaling } from "../lora/scaling.ts";
+import type { OptimizerName } from "../optim/make.ts";
+import { apply } from "./apply.ts";
+import { type Canonical, canonical, type Invariant } from "./canonical.ts";
+import { checkRecipe } from "./check.ts";
+import type { Comparison, Explanation, FixedDifference, LoraPlusForm } from "./explanation.ts";
+import { explicit } from "./explicit.ts";
+import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
+import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { gaugeBetween, starts } from "./units.ts";
+import { describe } from "./words.ts";
+
+export interface ExplainOptions {
+  /** Numbers that differ by less than this relatively are equal. Default 1e-12, some roundings of float64. */
+  readonly tolerance?: number;
+  /** What messages call the two. Default X and Y. */
+  readonly names?: readonly [x: string, y: string];
+}
+
+/**
+ * Whether two recipes are one training run, up to rounding.
+ *
+ * @throws ValueError for a bad recipe, see `checkRecipe`.
+ * @example
+ * const x = { r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 } } as const;
+ * equivalent(x, apply(common(4), x)); // true
+ * equivalent(x, { ...x, alpha: 32 }); // false
+ */
+export function equivalent(x: Recipe, y: Recipe, options: ExplainOptions = {}): boolean {
+  return explain(x, y, options).exact;
+}
+
+/**
+ * What two recipes have to do with each other: the same run and by which gauge, LoRA+ with some ratio, or
+ * different in which invariants and by how much; as data and in words.
+ *
+ * @throws ValueError for a bad recipe, see `checkRecipe`; a tolerance that is not from 0 to 0.1.
+ * @example
+ * const adamw = (lr: number) => ({ name: "adamw", lr }) as const;
+ * const { words } = explain(
+ *   { r: 8, alpha: 1, optimizer: adamw(0.00512) },
+ *   { r: 8, alpha: 512, optimizer: adamw(1e-5) },
+ * );
+ * words[0]; // "X and Y are not the same run."
+ */
+export function explain(
+  x: Recipe,
+  y: Recipe,
+  { tolerance = 1e-12, names = ["X", "Y"] }: ExplainOptions = {},
+): Explanation {
+  if (!(tolerance >= 0 && tolerance <= 0.1))
+    throw new ValueError(`gauge.explain: tolerance is ${tolerance}; it is a number from 0 to 0.1.`);
+  const operation = "gauge.explain";
+  const [ofX, ofY] = [
+    canonical(checkRecipe(x, `${operation}: ${names[0]}`)),
+    canonical(checkRecipe(y, `${operation}: ${names[1]}`)),
+  ];
+  const known = new Map(ofY.invariants.map((invariant) => [invariant.name, invariant]));
+  const fixed = differences(rigid(ofX, ofY), rigid(ofY, ofX));
+  const invariants = ofX.invariants.flatMap((invariant) => {
+    const other = known.get(invariant.name);
+    return other ? [compare(invariant, other, tolerance)] : [];
+  });
+  const unequal = invariants.filter(({ equal }) => !equal);
+  const exact = fixed.length === 0 && unequal.length === 0;
+  const comparable = fixed.length === 0;
+  const g = comparable ? gaugeBetween(operation, explicit(x), explicit(y)) : null;
+  const partner = g && moved(g, x);
+  const back = comparable && !exact ? moved(gaugeBetween(operation, explicit(y), explicit(x)), y) : null;
+  const data = {
+    relation: comparable ? relationOf(unequal, invariants, tolerance) : "different",
+    exact,
+    bitwise: exact && g !== null && bitwiseGauge(g) && partner !== null && sameNumbers(partner, y),
+    gauge: g,
+    invariants,
+    fixed,
+    partner,
+    loraPlus: back && plusForm(back),
+  } as const;
+  return { ...data, words: describe(data, names, y) };
+}
+
+/** What no gauge changes, with the invariants that the other recipe does not have: its form is another one. */
+function rigid(of: Canonical, other: Canonical): { readonly [name: string]: unknown } {
+  const names = new Set(other.invariants.map(({ name }) => name));
+  const alone = of.optimizer === other.optimizer ? of.invariants.filter(({ name }) => !names.has(name)) : [];
+  return {
+    optimizer: of.optimizer,
+    ...of.fixed,
+    ...Object.fromEntries(alone.map(({ name, value }) => [name, value])),
+  };
+}
+
+/** A recipe under a gauge, written out where it must be; null where numbers leave the range or no rule is exact. */
+function moved(g: Gauge, recipe: Recipe): Recipe | null {
+  for (const form of [recipe, explicit(recipe)]) {
+    try {
+      return apply(g, form);
+    } catch (error) {
+      if (!(error instanceof ValueError)) throw error;
+    }
+  }
+  return null;
+}
+
+function plusForm(recipe: Recipe): LoraPlusForm | null {
+  const roles = trainedRoles(recipe);
+  if (!roles.includes("A") || !roles.includes("B")) return null;
+  const [lr, ofB] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
+  return { alpha: recipe.alpha, lr, ratio: ofB / lr, recipe };
+}
+
+function relationOf(
+  unequal: readonly Comparison[],
+  invariants: readonly Comparison[],
+  tolerance: number,
+): Explanation["relation"] {
+  if (unequal.length === 0) return "same";
+  if (unequal.every(({ kind }) => kind === "constant")) return "sameButConstants";
+  if (unequal.some(({ kind }) => kind === "start" || kind === "clip")) return "different";
+  const rates = invariants.filter(({ kind }) => kind === "rate");
+  const ofB = rates.filter(({ name }) => name.endsWith(".B"));
+  const rest = rates.filter(({ name }) => !name.endsWith(".B"));
+  const oneFactor = (of: readonly Comparison[]) =>
+    of.every(({ ratio }) => ratio !== null && close(ratio, of[0]!.ratio ?? 0, tolerance));
+  if (oneFactor(rates)) return "rate";
+  return ofB.length > 0 && rest.length > 0 && oneFactor(ofB) && oneFactor(rest) ? "loraPlus" : "different";
+}
+
+function compare(x: Invariant, y: Invariant, tolerance: number): Comparison {
+  const [xs, ys] = [[x.value].flat(), [y.value].flat()];
+  const equal = xs.every((value, i) => close(value, ys[i]!, tolerance));
+  const ratios = xs.map((value, i) => (equal ? 1 : ys[i]! / value));
+  const one = ratios.every((ratio) => ratio > 0 && ratio < Infinity && close(ratio, ratios[0]!, tolerance));
+  const { name, formula, kind } = x;
+  return { name, formula, kind, x: x.value, y: y.value, ratio: one ? ratios[0]! : null, equal };
+}
+
+/** Equal up to a relative difference. */
+export function close(x: number, y: number, tolerance: number): boolean {
+  return x === y || Math.abs(x - y) <= tolerance * Math.max(Math.abs(x), Math.abs(y));
+}
+
+function differences(
+  x: { readonly [name: string]: unknown },
+  y: { readonly [name: string]: unknown },
+): readonly FixedDifference[] {
+  const names = new Set([...Object.keys(x), ...Object.keys(y)]);
+  return [...names]
+    .filter((name) => JSON.stringify(x[name]) !== JSON.stringify(y[name]))
+    .map((name) => ({ name, x: x[name], y: y[name] }));
+}
+
+/** Whether training reads the same numbers from both. */
+function sameNumbers(x: Recipe, y: Recipe): boolean {
+  return JSON.stringify(numbersOf(x)) === JSON.stringify(numbersOf(y));
+}
+
+function numbersOf(recipe: Recipe): unknown {
+  const full = explicit(recipe);
+  const roles = [...trainedRoles(full)].sort();
+  const { clip } = full;
+  const perRole = (name: string, value: Parameters<typeof numberOf>[1]) =>
+    roles.map((role) => numberOf(name, value, role));
+  const clipped = clip && {
+    kind: clip.kind,
+    ...(clip.kind === "value" && { values: perRole("clip.maxValue", clip.maxValue) }),
+    ...(clip.kind === "tensorNorm" && {
+      norms: perRole("clip.maxNorm", clip.maxNorm),
+      eps: perRole("clip.eps", clip.eps ?? 1e-6),
+    }),
+    // One number on weights, threshold and eps clips alike, bit for bit if it is a power of two.
+    ...(clip.kind === "globalNorm" && {
+      weights: roles.map((role) => (clip.weights?.[role] ?? 1) / clip.maxNorm),
+      eps: (clip.eps ?? 1e-6) / clip.maxNorm,
+    }),
+  };
+  return {
+    scaling: scaling(full).value,
+    starts: starts(full),
+    hyper: roles.map((role: Role) => [role, { ...hyperOf<OptimizerName>(full, role) }]),
+    clipped,
+  };
+}

@@ -1,0 +1,335 @@
+import { ValueError } from "../base/errors.ts";
+import { canonical, type Invariant } from "./canonical.ts";
+import { checkRecipe } from "./check.ts";
+import { convert } from "./convert.ts";
+import { close } from "./explain.ts";
+import type { Recipe } from "./recipe.ts";
+
+/**
+ * Recipes to try: a list, or one recipe with the values that some of its fields take. Fields are paths in the recipe
+ * (`"alpha"`, `"optimizer.lr"`, `"groups.B.lr"`, `"initScale.A"`), or `"ratio"`, the rate of B over that of A.
+ */
+export type Grid =
+  | readonly Recipe[]
+  | { readonly recipe: Recipe; readonly vary: { readonly [path: string]: readonly unknown[] } };
+
+/** Cells of a grid that are one training run. */
+export interface SameRun {
+  /** Their places in the list of cells, the first one first. */
+  readonly cells: readonly number[];
+  /** The number of `groups` that the run is in. */
+  readonly group: number;
+  readonly invariants: readonly Invariant[];
+  /** The run with usual initial values at the alpha of the plan. */
+  readonly recipe: Recipe;
+}
+
+/** Runs that differ by one invariant only (constants such as eps aside), in its order. */
+export interface Line {
+  readonly along: string;
+  readonly formula: string;
+  readonly values: readonly number[];
+  /** Places in `groups`. */
+  readonly groups: readonly number[];
+}
+
+/** A field that a grid varies, and what it moves. */
+export interface Knob {
+  readonly name: string;
+  readonly values: number;
+  /** Names of the invariants that differ along it. */
+  readonly moves: readonly string[];
+}
+
+/** What a sweep really covers. */
+export interface SweepPlan {
+  readonly cells: number;
+  /** One for each training run there is among the cells. */
+  readonly runs: readonly SameRun[];
+  /** Runs (by their places) whose rates agree, and that differ by eps, decay or another constant only. */
+  readonly groups: readonly (readonly number[])[];
+  readonly lines: readonly Line[];
+  /** The number of independent quantities that the rates take: 0, 1 or 2 for A and B. */
+  readonly dimensions: number;
+  readonly knobs: readonly Knob[];
+  /** The smallest sweep over the same ground: one recipe for each run, at one alpha with usual initial values. */
+  readonly sweep: readonly Recipe[];
+  readonly words: readonly string[];
+}
+
+export interface DedupeOptions {
+  /** The most cells that are taken. Default 4096. */
+  readonly limit?: number;
+  /** Relative difference below which numbers are equal. Default 1e-9, the digits that people type. */
+  readonly tolerance?: number;
+  /** The alpha of the plan. Default that of the first cell. */
+  readonly alpha?: number | "r";
+}
+
+const operation = "gauge.dedupe";
+
+/**
+ * Which cells of a sweep are the same training run, which differ by one quantity only, and the smallest sweep that
+ * covers the same ground.
+ *
+ * @throws ValueError for a grid that is empty or has more cells than the limit, a bad recipe (with its cell), a path
+ *   that leads nowhere.
+ * @example
+ * const recipe = { r: 8, alpha: 8, optimizer: { name: "sgd", lr: 0.1 } } as const;
+ * const plan = dedupe({ recipe, vary: { alpha: [8, 16, 32], ratio: [1, 4, 16] } });
+ * plan.cells; // 9
+ * plan.runs.length; // 5: under SGD a ratio of 4 is an alpha twice as large
+ */
+export function dedupe(grid: Grid, { limit = 4096, tolerance = 1e-9, alpha }: DedupeOptions = {}): SweepPlan {
+  const { recipes, axes } = cellsOf(grid, limit);
+  const canonicals = recipes.map((recipe, i) => inCell(i, () => canonical(checkRecipe(recipe, operation))));
+  const at = alpha ?? recipes[0]!.alpha;
+
+  // Values of each invariant that are equal up to the tolerance get one number; so keys are equal or not.
+  const names = [...new Set(canonicals.flatMap(({ invariants }) => invariants.map(({ name }) => name)))];
+  const known = canonicals.map(({ invariants }) => new Map(invariants.map((each) => [each.name, each])));
+  const clusters = new Map(
+    names.map((name) => [
+      name,
+      cluster(
+        known.map((of) => of.get(name)?.value),
+        tolerance,
+      ),
+    ]),
+  );
+  const keyOf = (i: number, of: readonly string[]) =>
+    JSON.stringify([
+      canonicals[i]!.optimizer,
+      canonicals[i]!.fixed,
+      of.map((name) => (known[i]!.has(name) ? clusters.get(name)![i] : null)),
+    ]);
+  const isConstant = (name: string) =>
+    canonicals.some(({ invariants }) =>
+      invariants.some((each) => each.name === name && each.kind === "constant"),
+    );
+  const coarse = names.filter((name) => !isConstant(name));
+
+  const cells = groupBy(
+    recipes.map((_, i) => i),
+    (i) => keyOf(i, names),
+  );
+  const groups = groupBy(
+    cells.map((_, run) => run),
+    (run) => keyOf(cells[run]![0]!, coarse),
+  );
+  const groupOf = new Map(groups.flatMap((runs, group) => runs.map((run): [number, number] => [run, group])));
+  const runs = cells.map((of, run): SameRun => {
+    const first = of[0]!;
+    return {
+      cells: of,
+      group: groupOf.get(run)!,
+      invariants: canonicals[first]!.invariants,
+      recipe: inCell(first, () => usual(recipes[first]!, at)),
+    };
+  });
+
+  const representative = (group: number) => runs[groups[group]![0]!]!.cells[0]!;
+  const lines = coarse.flatMap((name): Line[] => {
+    const others = coarse.filter((other) => other !== name);
+    const along = groupBy(
+      groups.map((_, group) => group),
+      (group) => keyOf(representative(group), others),
+    );
+    return along.flatMap((members): Line[] => {
+      const points = members.flatMap((group) => {
+        const value = known[representative(group)]!.get(name)?.value;
+        return typeof value === "number" ? [{ group, value }] : [];
+      });
+      if (points.length < 2) return [];
+      points.sort((x, y) => x.value - y.value);
+      const { formula } = known[representative(points[0]!.group)]!.get(name)!;
+      return [
+        { along: name, formula, values: points.map((p) => p.value), groups: points.map((p) => p.group) },
+      ];
+    });
+  });
+  const dimensions = coarse.filter((name) => new Set(clusters.get(name)).size > 1).length;
+  const knobs = axes.map(({ name, values, stride }): Knob => {
+    const moves = names.filter((invariant) => {
+      const numbers = clusters.get(invariant)!;
+      return recipes.some((_, i) => {
+        const next = i + stride;
+        const sameRow = Math.floor(i / (stride * values)) === Math.floor(next / (stride * values));
+        return next < recipes.length && sameRow && numbers[i] !== numbers[next];
+      });
+    });
+    return { name, values, moves };
+  });
+  const plan = {
+    cells: recipes.length,
+    runs,
+    groups,
+    lines,
+    dimensions,
+    knobs,
+    sweep: runs.map(({ recipe }) => recipe),
+  };
+  return { ...plan, words: describePlan(plan) };
+}
+
+interface Axis {
+  readonly name: string;
+  readonly values: number;
+  /** Cells from one value to the next. */
+  readonly stride: number;
+}
+
+function cellsOf(
+  grid: Grid,
+  limit: number,
+): { readonly recipes: readonly Recipe[]; readonly axes: readonly Axis[] } {
+  const tooLarge = (cells: number): never => {
+    throw new ValueError(
+      `${operation}: the grid has ${cells} cells; at most ${limit} are taken. Vary fewer fields, or give a limit.`,
+    );
+  };
+  if (!(Number.isInteger(limit) && limit >= 1))
+    throw new ValueError(`${operation}: limit is ${limit}; it is an integer >= 1.`);
+  if (Array.isArray(grid)) {
+    if (grid.length === 0)
+      throw new ValueError(`${operation}: the grid has no cells. Give at least one recipe.`);
+    if (grid.length > limit) tooLarge(grid.length);
+    return { recipes: grid, axes: [] };
+  }
+  const { recipe, vary } = grid as Exclude<Grid, readonly Recipe[]>; // not a list
+  if (
+    typeof recipe !== "object" ||
+    recipe === null ||
+    typeof vary !== "object" ||
+    vary === null ||
+    Array.isArray(vary)
+  )
+    throw new ValueError(
+      `${operation}: a grid is a list of recipes, or { recipe, vary: { path: [values] } }.`,
+    );
+  const unknown = Object.keys(grid).filter((name) => name !== "recipe" && name !== "vary");
+  if (unknown.length > 0)
+    throw new ValueError(
+      `${operation}: the unknown field ${unknown[0]}. Fields of a grid are recipe and vary.`,
+    );
+  // The ratio last: it multiplies the rate that other fields may have set.
+  const paths = Object.keys(vary).sort((x, y) => Number(x === "ratio") - Number(y === "ratio"));
+  let cells = 1;
+  for (const path of paths) {
+    const values: unknown = vary[path];
+    if (!Array.isArray(values) || values.length === 0)
+      throw new ValueError(
+        `${operation}: vary.${path} is ${JSON.stringify(values)}; it is a list of values.`,
+      );
+    cells *= values.length;
+  }
+  if (cells > limit) tooLarge(cells);
+  let recipes: readonly Recipe[] = [recipe];
+  const axes: Axis[] = [];
+  let stride = cells;
+  for (const path of paths) {
+    const values = vary[path]!;
+    stride /= values.length;
+    axes.push({ name: path, values: values.length, stride });
+    recipes = recipes.flatMap((each) => values.map((value) => withField(each, path, value)));
+  }
+  return { recipes, axes };
+}
+
+/** A recipe with another value at a path; what is wrong with it shows when the cell is checked. */
+function withField(recipe: Recipe, path: string, value: unknown): Recipe {
+  if (path === "ratio") {
+    if (!(typeof value === "number" && value > 0 && value < Infinity))
+      throw new ValueError(
+        `${operation}: vary.ratio has ${JSON.stringify(value)}; ratios are finite numbers > 0.`,
+      );
+    if (recipe.groups?.B?.lr !== undefined)
+      throw new ValueError(
+        `${operation}: both ratio and groups.B.lr are given; each sets the rate of B. Give one.`,
+      );
+    const lr = (recipe.groups?.A?.lr ?? recipe.optimizer.lr) * value;
+    return withField(recipe, "groups.B.lr", lr);
+  }
+  const [first, ...rest] = path.split(".");
+  const set = (node: unknown, keys: readonly string[]): unknown => {
+    if (keys.length === 0) return value;
+    if (node !== undefined && (typeof node !== "object" || node === null))
+      throw new ValueError(
+        `${operation}: vary.${path} leads into ${JSON.stringify(node)}, which has no fields.`,
+      );
+    const [key, ...more] = keys as readonly [string, ...string[]];
+    const fields = { ...node } as Record<string, unknown>;
+    return { ...fields, [key]: set(fields[key], more) };
+  };
+  return set(recipe, [first!, ...rest]) as Recipe; // checked when all fields are set
+}
+
+function inCell<T>(i: number, f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error;
+    throw new ValueError(`${operation}: cell ${i}: ${error.message}`);
+  }
+}
+
+/** With usual initial values at one alpha, where the optimizer has a gauge that leads there. */
+function usual(recipe: Recipe, alpha: number | "r"): Recipe {
+  try {
+    return convert(recipe, { to: "loraPlus", alpha }, { inexact: "rewrite" }).recipe;
+  } catch (error) {
+    if (error instanceof ValueError && !error.message.includes("range")) return recipe;
+    throw error;
+  }
+}
+
+/** A number for each value, the same for values that are equal up to the tolerance. */
+function cluster(values: readonly (Invariant["value"] | undefined)[], tolerance: number): readonly unknown[] {
+  const result: unknown[] = values.map((value) =>
+    typeof value === "number" ? undefined : JSON.stringify(value),
+  );
+  const order = values
+    .flatMap((value, i) => (typeof value === "number" ? [{ value, i }] : []))
+    .sort((x, y) => x.value - y.value);
+  let id = 0;
+  order.forEach(({ value, i }, place) => {
+    if (place > 0 && !close(value, order[place - 1]!.value, tolerance)) id++;
+    result[i] = id;
+  });
+  return result;
+}
+
+function groupBy(items: readonly number[], key: (item: number) => string): number[][] {
+  const groups = new Map<string, number[]>();
+  for (const item of items) {
+    const own = groups.get(key(item));
+    if (own) own.push(item);
+    else groups.set(key(item), [item]);
+  }
+  return [...groups.values()];
+}
+
+function describePlan({ cells, runs, groups, dimensions, knobs, lines }: Omit<SweepPlan, "words">): string[] {
+  const words = [
+    `${count(cells, "cell")}, ${count(runs.length, "different run")}` +
+      (groups.length < runs.length ? `; ${groups.length} up to eps, decay and other constants.` : "."),
+  ];
+  for (const { name, moves } of knobs)
+    words.push(moves.length > 0 ? `${name} moves ${moves.join(", ")}.` : `${name} changes nothing.`);
+  const alike = knobs.filter(
+    ({ moves }, i) =>
+      moves.length > 0 && knobs.some((other, j) => j !== i && rates(other.moves) === rates(moves)),
+  );
+  if (alike.length > 1)
+    words.push(`${alike.map(({ name }) => name).join(" and ")} move the same rates: one of them is enough.`);
+  words.push(`The ground has ${count(dimensions, "dimension")} and ${count(lines.length, "line")}.`);
+  return words;
+}
+
+function rates(moves: readonly string[]): string {
+  return moves.filter((name) => name.startsWith("lr.")).join();
+}
+
+function count(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? "" : "s"}`;
+}
