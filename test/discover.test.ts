@@ -275,6 +275,59 @@ describe("optimizers of a user's own", () => {
     expect(found.state).toEqual({ sum: -1, "inner.m": -1, "inner.v": -2 });
   });
 
+  test("second moments by row and column, and a bound on the update (Adafactor's kind)", async () => {
+    const make = ({ lr, eps, bound }: { lr: number; eps: number; bound: number }) =>
+      mine((g) => {
+        const square = g.square().add(eps);
+        const [rows, columns] = [square.mean([1], { keepdim: true }), square.mean([0], { keepdim: true })];
+        const u = g.div(rows.mul(columns).div(rows.mean()).sqrt());
+        return u.div(u.square().mean().sqrt().div(bound).maximum(1)).mul(-lr);
+      });
+    const found = await symmetry(make, { hyper: { lr: 0.1, eps: 1e-30, bound: 1 } });
+    expect(found).toMatchObject({ hyper: { lr: 1, eps: -2, bound: 0 }, bitwise: true });
+  });
+
+  test("a momentum made orthogonal (Muon's kind)", async () => {
+    const make = ({ lr, eps }: { lr: number; eps: number }) =>
+      mine((_, m) => {
+        let x = m.div(m.square().sum().sqrt().add(eps));
+        for (let i = 0; i < 3; i++) {
+          const a = x.matmul(x.transpose());
+          x = x.mul(3.4445).add(a.mul(-4.775).add(a.matmul(a).mul(2.0315)).matmul(x));
+        }
+        return x.mul(-lr);
+      });
+    const found = await symmetry(make, { hyper: { lr: 0.1, eps: 1e-7 } });
+    expect(found).toMatchObject({ hyper: { lr: 1, eps: -1 }, state: { m: -1 }, bitwise: true });
+  });
+
+  test("a schedule in the hyperparameters is left alone", async () => {
+    const hyper = { lr: 0.1, schedule: optim.schedule.warmupConstant({ warmup: 3 }) };
+    expect((await symmetry((all: typeof hyper) => optim.sgd(all), { hyper })).hyper).toEqual({ lr: 2 });
+  });
+
+  test("a change after the updates that were looked at is seen with more of them", async () => {
+    const make = ({ lr }: { lr: number }): optim.Optimizer => {
+      const [early, late] = [optim.sgd({ lr }), optim.signSgd({ lr, momentum: 0 })];
+      return {
+        ...late,
+        update(gradients, state, params) {
+          const [signs, next] = late.update(gradients, state, params);
+          const [plain] = early.update(gradients, { step: state.step }, params);
+          const soon = state.step.lt(15);
+          return [tree.zip([plain, signs], ([a, b]) => where(soon, a!, b!)), next];
+        },
+      };
+    };
+    expect((await symmetry(make, { hyper: { lr: 0.1 } })).hyper).toEqual({ lr: 2 });
+    const longer = await none(make, { hyper: { lr: 0.1 }, updates: 20 });
+    expect(longer.counterexample.update).toBe(16);
+    expect(longer.perUpdate?.phases.lr).toEqual([
+      { from: 1, to: 15, power: 2 },
+      { from: 16, to: 20, power: 1 },
+    ]);
+  });
+
   test("tensors that depend on each other share one c", async () => {
     const clipped = ({ lr, maxNorm, eps }: { lr: number; maxNorm: number; eps: number }): optim.Optimizer => {
       const inner = optim.sgd({ lr });
@@ -329,6 +382,14 @@ describe("bad input", () => {
     await expect(discoverSymmetry(make, { hyper })).rejects.toThrow(
       /update \d of mine returns NaN at element \d of the update/,
     );
+  });
+
+  test("an optimizer of the library with something around it", async () => {
+    const message = "is not adam with its hyperparameters alone: groups, a schedule or a wrapper";
+    const wrapped = optim.accumulate(optim.adam({ lr: 0.1 }), 2);
+    await expect(discoverSymmetry(wrapped)).rejects.toThrow(message);
+    const grouped = optim.adam({ lr: 0.1, groups: [{ match: "loraB", lr: 1 }] });
+    await expect(discoverSymmetry(grouped)).rejects.toThrow(message);
   });
 
   test("what is no optimizer of the library, no number, no hyperparameter", async () => {

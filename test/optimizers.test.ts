@@ -299,6 +299,9 @@ const runs = (updates: number) =>
     gradients: fc.array(numbers(4), { minLength: updates, maxLength: updates }),
   });
 
+// The largest errors in 60 runs of each: 2.0e-15 against the formulas, 1.3e-15 for a c that is no power of two. The
+// least change where a hyperparameter is left unscaled: 5.5e-4.
+
 describe("formulas", () => {
   test.for(rows.filter(([, { reference }]) => reference))(
     "%s, 20 updates",
@@ -310,7 +313,7 @@ describe("formulas", () => {
           let p = first;
           gradients.forEach((gradient, t) => {
             p = update(p, gradient[i]!, t + 1);
-            expect(abs(seen[t + 1]!.params[i]! - p)).toBeLessThan(1e-12 * max(1, abs(p)));
+            expect(abs(seen[t + 1]!.params[i]! - p)).toBeLessThan(1e-13 * max(1, abs(p)));
           });
         });
       });
@@ -332,7 +335,7 @@ describe("formulas", () => {
         const ratio = Math.hypot(...p) / Math.hypot(...d);
         p = p.map((x, i) => x - lr * ratio * d[i]!);
         p.forEach((x, i) => {
-          expect(abs(seen[t + 1]!.params[i]! - x)).toBeLessThan(1e-12 * max(1, abs(x)));
+          expect(abs(seen[t + 1]!.params[i]! - x)).toBeLessThan(1e-13 * max(1, abs(x)));
         });
       });
     });
@@ -408,7 +411,7 @@ describe("the declared rules", () => {
         );
         a.forEach(({ params }, t) => {
           params.forEach((p, i) => {
-            expect(abs(b[t]!.params[i]! / c - p)).toBeLessThan(1e-11 * max(1, abs(p)));
+            expect(abs(b[t]!.params[i]! / c - p)).toBeLessThan(1e-13 * max(1, abs(p)));
           });
         });
       },

@@ -103,7 +103,7 @@ const wholeTensor = [2, 3] as const;
  * for others, with random gradients, persistent ones, gradients of all sizes, and zeros in gradients and
  * parameters.
  *
- * Pass an optimizer of the library, or a function from hyperparameters to any optimizer, with the hyperparameters
+ * Pass an optimizer of the library without groups and schedule, or a function from hyperparameters to any optimizer, with the hyperparameters
  * to look at.
  *
  * @throws ValueError for an optimizer that changes its inputs, is not deterministic, returns NaN or infinities, or
@@ -129,6 +129,7 @@ export async function discoverSymmetry<H extends object>(
       );
   }
   const all = scenarios(updates, wholeTensor);
+  if (typeof optimizer !== "function") await checkAlone(optimizer, subject, numbers, all[0]!);
   await checkSound(subject, numbers, all);
   const { tried, thresholds } = await responsive(subject, numbers, all);
   const search = new Search(subject, tried, thresholds, all);
@@ -154,7 +155,7 @@ function subjectOf<H extends object>(
       throw new ValueError(
         "discoverSymmetry: given a function, it also takes the hyperparameters: { hyper: { lr: 0.1, ... } }.",
       );
-    const { name } = optimizer(structuredClone(given));
+    const { name } = optimizer(withNumbers(given, new Map()));
     return {
       subject: new Subject((numbers) => optimizer(withNumbers(given, numbers)), name),
       numbers: numbersOf(given),
@@ -206,6 +207,22 @@ function ownerOf(name: string): string {
 }
 
 // Soundness.
+
+/** An optimizer of the library is made again for other numbers, so nothing else may act on it. */
+async function checkAlone(
+  optimizer: Optimizer,
+  subject: Subject,
+  numbers: Numbers,
+  { problem }: Scenario,
+): Promise<void> {
+  const given = new Subject(() => optimizer, optimizer.name);
+  const expected = await subject.run(problem, () => numbers);
+  const found = await given.run(problem, () => numbers).catch(() => undefined);
+  if (found && sameRun(found, expected)) return;
+  throw new ValueError(
+    `discoverSymmetry: the optimizer is not ${optimizer.name} with its hyperparameters alone: groups, a schedule or a wrapper act on it too. Pass a function that makes all of it, and the hyperparameters: discoverSymmetry((hyper) => ..., { hyper }).`,
+  );
+}
 
 async function checkSound(subject: Subject, numbers: Numbers, all: readonly Scenario[]): Promise<void> {
   const { name } = subject;
