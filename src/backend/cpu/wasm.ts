@@ -75,7 +75,7 @@ export class WasmBackend implements Backend {
     float64: true,
     maxBindings: 64,
     longReduction: Infinity,
-    maxRow: 0,
+    maxRow: 16384,
   };
   readonly lost = new Promise<string>(() => {});
   readonly memory: Memory;

@@ -1,5 +1,4 @@
 import { debug, debugging } from "../../../base/debug.ts";
-import { internal } from "../../../base/errors.ts";
 import { expressionsOf, type Kernel } from "../../../compile/kernel.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import { Arguments } from "./arguments.ts";
@@ -7,6 +6,7 @@ import { Module } from "./assemble.ts";
 import { defineScan, defineScatter } from "./lanes.ts";
 import { defineLoop, type Phase } from "./loop.ts";
 import { defineMatmul } from "./matmul.ts";
+import { defineRows } from "./rows.ts";
 import { importRows } from "./values.ts";
 
 export interface WasmOptions {
@@ -53,8 +53,13 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
       note = matmul.note;
       break;
     }
-    case "row":
-      return internal("this target has no row kernels");
+    case "row": {
+      const rows = defineRows(module, "run", kernel, given);
+      phases = [rows];
+      const axes = rows.along === "grid" ? kernel.grid : kernel.inner;
+      if (rows.along !== "nothing") note = `four lanes along ${axes[axes.length - 1]!.name}`;
+      break;
+    }
     case "scan":
       phases = [defineScan(module, kernel, given)];
       break;

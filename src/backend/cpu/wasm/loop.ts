@@ -23,10 +23,10 @@ export interface Loop {
   readonly stores: readonly Store[];
 }
 
-const none: Axis = { name: "", extent: 1 };
+export const none: Axis = { name: "", extent: 1 };
 
 /** Which loop the four lanes of a vector run along. */
-type Along = "grid" | "inner" | "nothing";
+export type Along = "grid" | "inner" | "nothing";
 
 /**
  * A loop kernel. The grid is cut into units: one place on all axes but the last, and a block of that. Lanes run
@@ -40,7 +40,6 @@ export function defineLoop(
   given: Arguments,
 ): Phase & { along: Along } {
   const { grid, inner, accumulators, stores } = loop;
-  const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
   const roots = [
@@ -49,69 +48,119 @@ export function defineLoop(
   ];
   const along = chooseLanes(loop, last, innermost, roots);
   const over = inner.reduce((product, { extent }) => product * extent, 1);
-  // Blocks are whole vectors, and enough work to be worth a turn.
-  const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
-  const block = last.extent <= 2 * most ? last.extent : most;
-  const blocks = Math.ceil(last.extent / block);
-  const units = outer.reduce((product, { extent }) => product * extent, blocks);
+  const cut = cutGrid(grid, over);
 
-  module.define(name, ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args) => {
+  module.define(name, phaseTypes, (code, begin, end, args) => {
     const axis = along === "grid" ? last : along === "inner" ? innermost : undefined;
-    const bottom = 2 + inner.length;
-    const afterwards = accumulators.length > 0 ? bottom + 1 : undefined;
+    const afterwards = 3 + inner.length;
     const start = code.piece();
     const values = new Values(code, {
       module,
       roots,
-      levels: new Map([
-        ...outer.map(({ name: n }): [string, number] => [n, 1]),
-        [last.name, 2],
-        ...inner.map(({ name: n }, depth): [string, number] => [n, 3 + depth]),
-      ]),
-      ...(afterwards === undefined ? {} : { afterwards }),
+      levels: levelsOf(grid, inner),
+      ...(accumulators.length > 0 ? { afterwards } : {}),
       vector: axis && { name: axis.name, extent: axis.extent, exact: axis.extent % 4 === 0 },
       ...given.access(start, args),
     });
     const writer = new LoopWriter(code, values, loop, last, along);
-    const unit = code.local("i32");
-    const at = { block: code.local("i32"), stop: code.local("i32") };
-    const v = values.variable(last.name);
-    const body = writer.element(v, at.stop);
-
-    code.append(start);
-    const counters = [
-      ...outer.map((o) => ({ local: values.variable(o.name), extent: o.extent })),
-      { local: at.block, extent: blocks },
-    ];
-    decode(code, begin, counters);
-    code.append(values.piece(0));
-    code.get(begin).set(unit);
-    code.loop((again) => {
-      code.append(values.piece(1));
-      code.get(at.block).i32(block).op("i32.mul").set(v);
-      if (blocks === 1) code.i32(last.extent).set(at.stop);
-      else {
-        const stop = at.stop;
-        code.get(v).i32(block).op("i32.add").set(stop);
-        code
-          .get(stop)
-          .i32(last.extent)
-          .op("i32.gt_u")
-          .when(() => code.i32(last.extent).set(stop));
-      }
-      code.loop((more) => {
-        code.append(body);
-        code.get(v).i32(writer.step).op("i32.add").tee(v).get(at.stop).op("i32.lt_u");
-        more("if");
-      });
-      advance(code, counters);
-      code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
-      again("if");
+    const stop = code.local("i32");
+    const element = writer.element(values.variable(last.name), stop);
+    writeGrid(code, begin, end, cut, {
+      variable: (axis) => values.variable(axis),
+      stop,
+      step: writer.step,
+      start,
+      pieces: [0, 1].map((level) => [values.piece(level)]),
+      element,
     });
   });
-  const size = countNodes(roots);
-  const elements = (last.extent / blocks) * over;
-  return { name, units, cost: elements * size * (along === "nothing" ? 0.6 : 0.2) + 5, along };
+  const elements = (last.extent / cut.blocks) * over;
+  const cost = elements * countNodes(roots) * (along === "nothing" ? 0.6 : 0.2) + 5;
+  return { name, units: cut.units, cost, along };
+}
+
+/** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
+export const phaseTypes = ["i32", "i32", "i32", "i32", "i32"] as const;
+
+/** Levels: the axes of the grid but the last, the last, then each reduced one. */
+export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<string, number> {
+  const depth = (i: number): number => (i === grid.length - 1 ? 2 : 1);
+  return new Map([
+    ...grid.map(({ name }, i): [string, number] => [name, depth(i)]),
+    ...inner.map(({ name }, i): [string, number] => [name, 3 + i]),
+  ]);
+}
+
+/** A grid in units: one place on all axes but the last, and a block of that. */
+export interface Cut {
+  readonly outer: readonly Axis[];
+  readonly last: Axis;
+  readonly block: number;
+  readonly blocks: number;
+  readonly units: number;
+}
+
+/** Blocks are whole vectors, and enough work to be worth a turn. */
+export function cutGrid(grid: readonly Axis[], over: number): Cut {
+  const outer = grid.slice(0, -1);
+  const last = grid[grid.length - 1] ?? none;
+  const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
+  const few = over >= 512 ? Math.ceil(16384 / over / 16) * 16 : most;
+  const block = last.extent <= 2 * few ? last.extent : few;
+  const blocks = Math.ceil(last.extent / block);
+  return {
+    outer,
+    last,
+    block,
+    blocks,
+    units: outer.reduce((product, { extent }) => product * extent, blocks),
+  };
+}
+
+interface Grid {
+  readonly variable: (name: string) => Local;
+  /** Where the block ends. */
+  readonly stop: Local;
+  /** How far the last axis moves at a time. */
+  readonly step: number;
+  readonly start: Code;
+  /** Code of level 0, before all units, and of level 1, for each unit. */
+  readonly pieces: readonly (readonly Code[])[];
+  readonly element: Code;
+}
+
+/** The loops over the units from `begin` to `end`, and in each over its block. */
+export function writeGrid(code: Code, begin: Local, end: Local, cut: Cut, grid: Grid): void {
+  const { outer, last, block, blocks } = cut;
+  const { stop, element } = grid;
+  const unit = code.local("i32");
+  const at = code.local("i32");
+  const v = grid.variable(last.name);
+  const counters = [
+    ...outer.map(({ name, extent }) => ({ local: grid.variable(name), extent })),
+    { local: at, extent: blocks },
+  ];
+  code.append(grid.start);
+  decode(code, begin, counters);
+  for (const piece of grid.pieces[0]!) code.append(piece);
+  code.get(begin).set(unit);
+  code.loop((again) => {
+    for (const piece of grid.pieces[1]!) code.append(piece);
+    code.get(at).i32(block).op("i32.mul").set(v);
+    if (blocks === 1) code.i32(last.extent).set(stop);
+    else {
+      code.get(v).i32(block).op("i32.add").tee(stop).i32(last.extent).op("i32.gt_u");
+      code.when(() => code.i32(last.extent).set(stop));
+    }
+    code.loop((more) => {
+      code.append(element);
+      code.get(v).i32(grid.step).op("i32.add").tee(v).get(stop).op("i32.lt_u");
+      more("if");
+    });
+    advance(code, counters);
+    code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
+    again("if");
+  });
 }
 
 /** Splits a unit number into counters, the last of which runs fastest. */
@@ -176,24 +225,28 @@ function chooseLanes(
   if (!fitsLanes(roots)) return "nothing";
   const contiguous = stores.every(({ index }) => last.extent === 1 || strideIn(index, last.name) === 1);
   if (accumulators.length === 0) return contiguous && last.extent > 1 ? "grid" : "nothing";
-  const cost = (axis: Axis): number => {
-    let sum = 0;
-    walk(
+  const cost = (axis: Axis) =>
+    laneCost(
       accumulators.map(({ expr }) => expr),
-      (e) => {
-        if (e.kind === "apply") sum += e.row.cost ?? 1;
-        if (e.kind !== "load") return;
-        const stride = strideIn(e.index, axis.name);
-        sum += stride === 1 || stride === 0 ? 1 : stride === undefined ? 10 : 6;
-      },
+      axis,
     );
-    return sum * ((Math.ceil(axis.extent / 4) * 4) / axis.extent);
-  };
   const options: [Along, number][] = [];
   if (contiguous && last.extent > 1) options.push(["grid", cost(last)]);
   if (innermost.extent > 1) options.push(["inner", cost(innermost) + 8 / innermost.extent]);
   options.sort((a, b) => a[1] - b[1]);
   return options[0]?.[0] ?? "nothing";
+}
+
+/** Rough work for an element when lanes run along `axis`: loads that are not whole vectors cost most. */
+export function laneCost(exprs: readonly Expr[], axis: Axis): number {
+  let sum = 0;
+  walk(exprs, (e) => {
+    if (e.kind === "apply") sum += e.row.cost ?? 1;
+    if (e.kind !== "load") return;
+    const stride = strideIn(e.index, axis.name);
+    sum += stride === 1 || stride === 0 ? 1 : stride === undefined ? 10 : 6;
+  });
+  return sum * ((Math.ceil(axis.extent / 4) * 4) / axis.extent);
 }
 
 /** How an index moves with a variable, or undefined where that is not a constant. */
@@ -216,12 +269,17 @@ export function strideIn(index: Expr, name: string): number | undefined {
   return stride;
 }
 
+/** The level inside all loops. */
+function bottomOf(inner: readonly Axis[]): number {
+  return 2 + inner.length;
+}
+
 /** A running sum, product or extreme: one or two registers. */
 interface Running {
   readonly registers: readonly Local[];
 }
 
-class LoopWriter {
+export class LoopWriter {
   /** How far the last axis of the grid moves at a time. */
   readonly step: number;
   readonly #code: Code;
@@ -232,7 +290,7 @@ class LoopWriter {
   /** Vectors side by side: along the grid they read whole cache lines, along a reduction they hide latency. */
   readonly #vectors: number;
 
-  constructor(code: Code, values: Values, loop: Loop, last: Axis, along: Along) {
+  constructor(code: Code, values: Values, loop: Loop, last: Axis, along: Along, vectors?: number) {
     this.#code = code;
     this.#values = values;
     this.#loop = loop;
@@ -244,6 +302,7 @@ class LoopWriter {
       this.#vectors =
         reduced === 1 && last.extent % 16 === 0 ? 4 : reduced > 0 && last.extent % 8 === 0 ? 2 : 1;
     else this.#vectors = along === "inner" && innermost.extent >= 16 && reduced <= 2 ? 2 : 1;
+    if (vectors !== undefined) this.#vectors = vectors;
     this.step = along === "grid" ? 4 * this.#vectors : 1;
   }
 
@@ -257,27 +316,48 @@ class LoopWriter {
       code.append(stores);
       return code;
     }
-    const vectors = this.#along === "grid" ? this.#vectors : 1;
-    // All sums run in one nest of loops; then each vector gets its stores.
-    const running = Array.from({ length: this.#vectors }, () =>
-      accumulators.map((a) => this.#begin(code, a)),
-    );
-    const bottom = 2 + inner.length;
-    const nest = inner.some(({ extent }) => extent === 0) ? code.piece() : this.#nest(running, bottom);
+    const { begin, nest, finish } = this.#reduction();
     const endings: Code[] = [];
-    for (let i = 0; i < vectors; i++) {
-      const after = this.#values.restart(bottom + 1, 4 * i);
-      accumulators.forEach((a, j) => {
-        const parts = this.#along === "grid" ? [running[i]![j]!] : running.map((r) => r[j]!);
-        this.#values.setAccumulator(j, this.#finish(after, a, parts));
+    for (let i = 0; i < (this.#along === "grid" ? this.#vectors : 1); i++) {
+      const after = this.#values.restart(bottomOf(inner) + 1, 4 * i);
+      finish(after, i).forEach((result, j) => {
+        this.#values.setAccumulator(j, result);
       });
       // Its variables may go into `after` as well: it is complete when the stores are.
-      const stores = this.#stores(bottom + 1, v, stop);
+      const stores = this.#stores(bottomOf(inner) + 1, v, stop);
       endings.push(after, stores);
     }
-    code.append(this.#values.piece(2));
-    for (const part of [nest, ...endings]) code.append(part);
+    for (const part of [begin, this.#values.piece(2), nest, ...endings]) code.append(part);
     return code;
+  }
+
+  /** As `element`, without stores: the results are left in locals, one for each accumulator. */
+  reduce(): { readonly code: Code; readonly results: readonly Local[] } {
+    const { begin, nest, finish } = this.#reduction();
+    const code = this.#code.piece();
+    for (const part of [begin, this.#values.piece(2), nest]) code.append(part);
+    return { code, results: finish(code, 0) };
+  }
+
+  /** All sums run in one nest of loops; `finish` joins those of one vector. */
+  #reduction(): {
+    readonly begin: Code;
+    readonly nest: Code;
+    readonly finish: (code: Code, vector: number) => readonly Local[];
+  } {
+    const { accumulators, inner } = this.#loop;
+    const begin = this.#code.piece();
+    const running = Array.from({ length: this.#vectors }, () =>
+      accumulators.map((a) => this.#begin(begin, a)),
+    );
+    const empty = inner.some(({ extent }) => extent === 0);
+    const nest = empty ? this.#code.piece() : this.#nest(running, bottomOf(inner));
+    const finish = (code: Code, vector: number) =>
+      accumulators.map((a, j) => {
+        const parts = this.#along === "grid" ? [running[vector]![j]!] : running.map((r) => r[j]!);
+        return this.#finish(code, a, parts);
+      });
+    return { begin, nest, finish };
   }
 
   #nest(running: readonly (readonly Running[])[], bottom: number): Code {

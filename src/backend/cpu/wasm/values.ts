@@ -30,6 +30,8 @@ export interface Scope {
   readonly vector?: VectorAxis | undefined;
   /** Address of a value's first element. */
   readonly pointer: (value: number) => Local;
+  /** Loop variables that several sets of values share. */
+  readonly variables?: Map<string, Local>;
   /** Loads a host number. */
   readonly hostNumber: (index: number, dtype: DeviceDType) => Push;
 }
@@ -52,7 +54,7 @@ export class Values {
   readonly #vectors = new Map<number, Map<Expr, Local>>();
   readonly #addresses = new Map<string, Local>();
   readonly #constants = new Map<string, Local>();
-  readonly #variables = new Map<string, Local>();
+  readonly #variables: Map<string, Local>;
   readonly #accumulators = new Map<number, Local>();
   /** Added to the vector variable: which of several vectors in a row is written. */
   #offset = 0;
@@ -60,6 +62,7 @@ export class Values {
   constructor(code: Code, scope: Scope) {
     this.#code = code;
     this.scope = scope;
+    this.#variables = scope.variables ?? new Map();
     for (const root of scope.roots) this.#uses.set(root, (this.#uses.get(root) ?? 0) + 1);
     walk(scope.roots, (e) => {
       for (const part of parts(e)) this.#uses.set(part, (this.#uses.get(part) ?? 0) + 1);

@@ -1,0 +1,145 @@
+import type { Expr } from "../../../compile/expr.ts";
+import type { Axis, RowKernel, Store } from "../../../compile/kernel.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Code, Local, Module } from "./assemble.ts";
+import {
+  type Along,
+  countNodes,
+  cutGrid,
+  fitsLanes,
+  LoopWriter,
+  laneCost,
+  levelsOf,
+  none,
+  type Phase,
+  phaseTypes,
+  storeLanes,
+  strideIn,
+  writeGrid,
+  writeStores,
+} from "./loop.ts";
+import { Values } from "./values.ts";
+
+/**
+ * A row kernel: for each row the passes one after the other, then what is stored once, then what is stored for each
+ * element. The row stays in the cache. Lanes run along the row, or along the rows where those lie side by side.
+ */
+export function defineRows(
+  module: Module,
+  name: string,
+  kernel: RowKernel,
+  given: Arguments,
+): Phase & { readonly along: Along } {
+  const { grid, inner, passes, stores, elements } = kernel;
+  const last = grid[grid.length - 1] ?? none;
+  const innermost = inner[inner.length - 1] ?? none;
+  const along = chooseLanes(kernel, last, innermost);
+  const over = inner.reduce((product, { extent }) => product * extent, 1);
+  const cut = cutGrid(grid, over * (passes.length + 1));
+
+  module.define(name, phaseTypes, (code, begin, end, args) => {
+    const start = code.piece();
+    const axis = along === "grid" ? last : along === "inner" ? innermost : undefined;
+    const variables = new Map<string, Local>();
+    const access = given.access(start, args);
+    const all: Values[] = [];
+    const results: [number, Local][] = [];
+    // Each pass has values of its own, which know the results of those before.
+    const scope = (roots: readonly Expr[]): Values => {
+      const values = new Values(code, {
+        module,
+        roots,
+        variables,
+        levels: levelsOf(grid, inner),
+        afterwards: 2,
+        vector: axis && { name: axis.name, extent: axis.extent, exact: axis.extent % 4 === 0 },
+        ...access,
+      });
+      for (const [index, local] of results) values.setAccumulator(index, local);
+      all.push(values);
+      return values;
+    };
+    const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
+    const stop = code.local("i32");
+    const body = code.piece();
+    for (const pass of passes) {
+      const values = scope(pass.map(({ expr }) => expr));
+      const part = { grid, inner, accumulators: pass, stores: [] };
+      const vectors = along === "grid" ? 1 : undefined;
+      const reduced = new LoopWriter(code, values, part, last, along, vectors).reduce();
+      body.append(reduced.code);
+      pass.forEach(({ index }, i) => {
+        results.push([index, reduced.results[i]!]);
+      });
+    }
+    const v = scope([]).variable(last.name);
+    if (stores.length > 0) {
+      const values = scope(rootsOf(stores));
+      const writes = writeStores(
+        values.piece(2),
+        values,
+        stores,
+        2,
+        along === "grid",
+        (into, address, held) => storeLanes(into, address, held, last.extent % 4 === 0, v, stop),
+      );
+      body.append(values.piece(2));
+      body.append(writes);
+    }
+    if (elements.length > 0)
+      body.append(writeElements(code, scope(rootsOf(elements)), kernel, along === "inner"));
+    writeGrid(code, begin, end, cut, {
+      variable: (axisName) => all[0]!.variable(axisName),
+      stop,
+      step: along === "grid" ? 4 : 1,
+      start,
+      pieces: [0, 1].map((level) => all.map((values) => values.piece(level))),
+      element: body,
+    });
+  });
+  const size = countNodes([...passes.flat(), ...stores, ...elements].map(({ expr }) => expr));
+  const cost = (last.extent / cut.blocks) * over * size * (along === "nothing" ? 0.6 : 0.2) + 5;
+  return { name, units: cut.units, cost, along };
+}
+
+/** The loops over the row that store its elements. */
+function writeElements(code: Code, values: Values, { inner, elements }: RowKernel, vector: boolean): Code {
+  const innermost = inner[inner.length - 1] ?? none;
+  const bottom = 2 + inner.length;
+  const k = values.variable(innermost.name);
+  const end = code.local("i32");
+  const body = values.piece(bottom);
+  const writes = writeStores(body, values, elements, bottom, vector, (into, address, held) =>
+    storeLanes(into, address, held, innermost.extent % 4 === 0, k, end),
+  );
+  body.append(writes);
+  let nest = body;
+  for (let depth = inner.length; depth > 0; depth--) {
+    const { name, extent } = inner[depth - 1]!;
+    const variable = values.variable(name);
+    const wrapped = code.piece();
+    const inside = nest;
+    wrapped
+      .i32(0)
+      .set(variable)
+      .repeat(variable, extent, depth === inner.length && vector ? 4 : 1, () => {
+        if (depth < inner.length) wrapped.append(values.piece(2 + depth));
+        wrapped.append(inside);
+      });
+    nest = wrapped;
+  }
+  const result = code.piece();
+  result.append(values.piece(2));
+  result.i32(innermost.extent).set(end).append(nest);
+  return result;
+}
+
+function chooseLanes({ passes, stores, elements }: RowKernel, last: Axis, innermost: Axis): Along {
+  const written = [...stores, ...elements];
+  const sums = passes.flat().map(({ expr }) => expr);
+  if (!fitsLanes([...sums, ...written.flatMap(({ index, expr }) => [index, expr])])) return "nothing";
+  const side = elements.length === 0 && stores.every(({ index }) => strideIn(index, last.name) === 1);
+  const contiguous = elements.every(({ index }) => strideIn(index, innermost.name) === 1);
+  if (side && last.extent > 1 && laneCost(sums, last) < laneCost(sums, innermost)) return "grid";
+  return contiguous && innermost.extent > 1 ? "inner" : "nothing";
+}
