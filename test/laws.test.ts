@@ -7,7 +7,7 @@ import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
-import { tensor, zeros } from "../src/tensor/creation.ts";
+import { eye, tensor, zeros } from "../src/tensor/creation.ts";
 import * as random from "../src/tensor/random.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
@@ -37,28 +37,103 @@ describe("an injected adapter that starts at random", () => {
   suite(laws.lora(laws.fromAdapted(laws.injected({ init: "random" }), { init: "random" })), 5);
 });
 
-describe("merge and unmerge of an adapted model", () => {
-  const dtype = "float64";
-  const parts = (weight: laws.Matrix, adapter: laws.Adapter, strength: number) => {
-    const base = { weight: tensor(weight, { dtype }) };
-    const own = { loraA: tensor(adapter.A, { dtype }), loraB: tensor(adapter.B, { dtype }).mul(strength) };
-    const { r, alpha, rsLora } = adapter;
-    const [out, inputs] = [weight.length, weight[0]!.length];
-    const model = laws.injected()(nn.linear(inputs, out, { bias: false, dtype }), {
-      ...{ r, alpha, rsLora, in: inputs, out, path: "", seed: 0 },
-    });
-    return { model, base, own };
+describe.for(["pissa", "olora"] as const)("an injected adapter that starts with %s", (init) => {
+  const make = (base: nn.Linear, config: laws.LoraConfig) => {
+    const model = laws.injected({ init })(base, config);
+    const start: laws.AdaptedLinear["init"] = (key, weights) => lora.initialize(model, key, weights);
+    return { ...model, init: start };
   };
-  const read = async (params: nn.Params) => (await (params.weight as Tensor).toArray()) as laws.Matrix;
+  suite(laws.lora(laws.fromAdapted(make, { dtype: "float64", init: "residual" })), 5);
+});
+
+describe("an adapter in a model, with patterns", () => {
+  const dtype = "float64";
+  /** A linear layer at the path of the configuration, and behind it another one that changes nothing. */
+  const nested = <T>(path: string, leaf: T, wrap: (children: Record<string, T>) => T): T =>
+    path.split(".").reduceRight((inner, name) => wrap({ [name]: inner }), leaf);
+  const layer: laws.LoraLayer = {
+    supports: ["rsLora", "patterns"],
+    build: async (weight, { in: inputs, out, path, seed, ...config }) => {
+      const linear = nn.linear(inputs, out, { bias: false, dtype });
+      const base = nn.sequential({
+        target: nested<nn.Layer>(path, linear, nn.sequential),
+        elsewhere: nn.linear(out, out, { bias: false, dtype }),
+      });
+      const model = lora.inject(base, { ...config, targetModules: "all-linear" });
+      const paramsOf = (own: nn.Params, elsewhere: nn.Params): nn.Params => ({
+        target: nested<nn.Params>(path, own, (children) => children),
+        elsewhere,
+      });
+      const start = paramsOf({ weight: tensor(weight, { dtype }) }, { weight: eye(out, { dtype }) });
+      const fresh = model.init(random.key(seed), start);
+      const own = `target.${path}`.split(".").reduce<nn.Params>((at, name) => at[name] as nn.Params, fresh);
+      const read = async (name: string) => (await (own[name] as Tensor).toArray()) as laws.Matrix;
+      const [A, B] = [await read("loraA"), await read("loraB")];
+      return {
+        params: { weight, A, B },
+        forward: async (params, x) => {
+          const [loraA, loraB] = [tensor(params.A, { dtype }), tensor(params.B, { dtype })];
+          const mine = { weight: tensor(params.weight, { dtype }), loraA, loraB };
+          const y = model.apply(paramsOf(mine, fresh.elsewhere as nn.Params), tensor(x, { dtype }));
+          return (await y.toArray()) as laws.Matrix;
+        },
+      };
+    },
+  };
+  suite(laws.lora(layer), 6);
+});
+
+describe.for(["cat", "linear", "svd"] as const)("adapters merged, switched and combined by %s", (method) => {
+  const dtype = "float64";
+  const names = ["first", "second"];
+  const build = (weight: laws.Matrix, adapters: readonly laws.Adapter[]) => {
+    const base = nn.linear(weight[0]!.length, weight.length, { bias: false, dtype });
+    const own = adapters.map(({ A, B, ...config }, i) => ({
+      name: names[i]!,
+      config: { ...config, targetModules: "all-linear" as const },
+      params: { loraA: tensor(A, { dtype }), loraB: tensor(B, { dtype }) },
+    }));
+    const all = <T>(of: (one: (typeof own)[number]) => T) =>
+      Object.fromEntries(own.map((one) => [one.name, of(one)]));
+    return {
+      model: lora.injectNamed(
+        base,
+        all(({ config }) => config),
+      ),
+      params: { weight: tensor(weight, { dtype }), ...all(({ params }) => params) },
+    };
+  };
+  const rows = async (x: unknown) => (await (x as Tensor).toArray()) as laws.Matrix;
   suite(
     laws.merge({
       merge: async (weight, adapter, strength) => {
-        const { model, base, own } = parts(weight, adapter, strength);
-        return read(lora.merge(model, { ...base, ...own }));
+        const { model, params } = build(weight, [adapter]);
+        return rows(lora.merge(model, lora.attenuate(model, params, strength)).weight);
       },
       unmerge: async (weight, adapter) => {
-        const { model, base, own } = parts(weight, adapter, 1);
-        return read(lora.unmerge(model, base, own));
+        const { model, params } = build(weight, [adapter]);
+        const { weight: merged, ...own } = params;
+        return rows(lora.unmerge(model, { weight: merged }, own).weight);
+      },
+      combine: async (adapters, weights) => {
+        const none = adapters[0]!.B.map(() => adapters[0]!.A[0]!.map(() => 0));
+        const { model, params } = build(none, adapters);
+        const byName = Object.fromEntries(weights.map((weight, i) => [names[i]!, weight]));
+        const combined = await lora.combineAdapters(model, params, { weights: byName, method });
+        const [A, B] = [await rows(combined.params.loraA), await rows(combined.params.loraB)];
+        return { A, B, r: A.length, alpha: A.length, rsLora: false };
+      },
+      additive: method === "cat",
+      sameRank: method === "linear",
+      switching: (weight, adapters) => {
+        const { model, params } = build(weight, adapters);
+        let active = model;
+        return {
+          activate: (index) => {
+            active = lora.setAdapter(model, names[index]!);
+          },
+          forward: (x) => rows(active.apply(params, tensor(x, { dtype }))),
+        };
       },
     }),
     8,
