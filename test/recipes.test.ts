@@ -57,7 +57,7 @@ const recipes: fc.Arbitrary<gauge.Recipe> = fc
     r: fc.integer({ min: 1, max: 16 }),
     alpha: scale(1, 64),
     rsLora: fc.boolean(),
-    init: fc.constantFrom("standard", "swapped", "random"),
+    init: fc.constantFrom("standard", "swapped", "random", "gaussian", "olora"),
     optimizer: optimizers,
     clip: fc.option(
       fc.constantFrom(
@@ -192,6 +192,26 @@ describe("explain", () => {
         expect(gauge.equivalent(x, gauge.apply(g, gauge.explicit(x)))).toBe(true);
       }),
     );
+  });
+
+  test("PiSSA divides its start by the root of the scaling: powers of four are bitwise", () => {
+    const x = { ...adamw(16, 1e-3), init: "pissa" } as const;
+    const half = gauge.apply(gauge.common(4), x);
+    expect(half.initScale).toBeUndefined();
+    expect(gauge.explain(x, half)).toMatchObject({
+      exact: true,
+      bitwise: true,
+      gauge: { a: 0.5, b: 0.5, k: 4 },
+    });
+    const two = gauge.convert(x, { to: "alpha", alpha: 32 });
+    expect(two).toMatchObject({ exact: true, bitwise: false });
+    expect(two.initScale.A).toBeCloseTo(Math.SQRT2, 12);
+    expect(two.initScale.B).toBeCloseTo(Math.SQRT1_2, 12);
+    expect(gauge.explain(x, two.recipe)).toMatchObject({ exact: true, bitwise: false });
+    expect(gauge.explain(x, { ...x, alpha: 32 }).exact).toBe(false);
+    const back = gauge.convert(two.recipe, { to: "loraPlus", alpha: 16 });
+    expect(back.initScale.A).toBeCloseTo(1, 12);
+    expect(gauge.equivalent(x, back.recipe)).toBe(true);
   });
 
   test("another rate, eps, start or decay is another run", () => {
@@ -617,6 +637,8 @@ describe("bad recipes", () => {
     [{ ...good, groups: { base: { lr: 1 } } }, "groups.base is given, but base is not trained"],
     [{ ...good, trained: ["A", "A"] }, "names each role once"],
     [{ ...good, trained: [] }, "trained is []"],
+    [{ ...good, trained: ["A", "magnitude"] }, "dora is not true"],
+    [{ ...good, r: 7, init: "orthogonal" }, "r is even"],
     [{ ...good, trained: ["branchBias"] }, "branchBias is not true"],
     [{ ...good, clip: { kind: "norm" } }, 'clip.kind is "norm"'],
     [{ ...good, clip: { kind: "globalNorm" } }, "clip.maxNorm is missing"],

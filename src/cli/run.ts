@@ -16,6 +16,10 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Prove the scaling theorem of LoRA by fine-tuning on real text",
     load: async () => (await import("./theorem.ts")).theorem,
   },
+  symmetry: {
+    summary: "Find each optimizer's symmetry by experiment, and check it in training",
+    load: async () => (await import("./symmetry.ts")).symmetry,
+  },
   exponents: {
     summary: "Measure how LoRA training grows with width and rank, beside theory",
     load: async () => (await import("./exponents.ts")).exponents,

@@ -6,6 +6,7 @@ import { checked, factor, type Gauge } from "./gauge.ts";
 import { normal } from "./range.ts";
 import { type Clip, hyperOf, numberOf, type PerRole, type Recipe, trainedRoles } from "./recipe.ts";
 import { power, type Rule, ruleOf, scaleHyper } from "./rules.ts";
+import { startFactors, zeroSide } from "./start.ts";
 
 const operation = "gauge.apply";
 
@@ -54,22 +55,26 @@ function scaleAll(rule: Rule, hyper: object, c: number, role: Role): Record<stri
 }
 
 /** The side that starts at zero needs no factor. */
-function scaleInit(g: Gauge, { init = "standard", initScale }: Recipe): Recipe["initScale"] {
-  const moves = { A: init !== "swapped" && g.a !== 1, B: init !== "standard" && g.b !== 1 };
-  if (!moves.A && !moves.B) return initScale;
-  return {
-    ...initScale,
-    ...(moves.A && { A: normal(operation, "initScale.A", (initScale?.A ?? 1) * g.a) }),
-    ...(moves.B && { B: normal(operation, "initScale.B", (initScale?.B ?? 1) * g.b) }),
-  };
+function scaleInit(g: Gauge, recipe: Recipe): Recipe["initScale"] {
+  const { initScale } = recipe;
+  const zero = zeroSide(recipe);
+  const by = startFactors(recipe, g);
+  const moved = (["A", "B"] as const).filter((role) => role !== zero && by[role] !== 1);
+  if (moved.length === 0) return initScale;
+  const scaled = moved.map((role) => [
+    role,
+    normal(operation, `initScale.${role}`, (initScale?.[role] ?? 1) * by[role]),
+  ]);
+  return { ...initScale, ...Object.fromEntries(scaled) };
 }
 
 /** Refuses what a matrix that starts at zero makes inexact. */
 function checkStart(rule: Rule, recipe: Recipe, role: Role, c: number): void {
-  const { init = "standard", optimizer } = recipe;
-  if (init === "random") return;
+  const { optimizer } = recipe;
+  const zero = zeroSide(recipe);
+  if (!zero) return;
   // The gradient of A is a product with B, and the other way round.
-  const [still, zero]: [Role, Role] = init === "standard" ? ["A", "B"] : ["B", "A"];
+  const still = zero === "B" ? "A" : "B";
   if (rule.dividesZeroByZero && role === still) {
     throw new ValueError(
       `${operation}: eps of ${still} is 0 and ${zero} starts at zero, so that ${optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,

@@ -5,7 +5,8 @@ import { checkRecipe } from "./check.ts";
 import { explicit, standInOf, writtenOut } from "./explicit.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { type Clip, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { ruleFor, starts } from "./units.ts";
+import { zeroSide } from "./start.ts";
+import { ruleFor } from "./units.ts";
 import { show } from "./words.ts";
 
 /** A number that is not what the exact partner needs, and what comes of it. */
@@ -46,21 +47,7 @@ export function approximate(g: Gauge, recipe: Recipe): Approximation {
   const roles = trainedRoles(full);
   const deviations: Deviation[] = [];
 
-  // From nonzero matrices every rule is exact; the start is put back below.
-  const { init: _, initScale: __, ...rest } = full;
-  const asRandom = apply(g, { ...rest, init: "random", initScale: full.initScale ?? {} } as Recipe); // the same optimizer
-  const start = starts(full);
-  const { A, B } = asRandom.initScale ?? {};
-  const initScale = {
-    ...(start.A !== 0 && A !== undefined && { A }),
-    ...(start.B !== 0 && B !== undefined && { B }),
-  };
-  const { init: ___, initScale: ____, ...moved } = asRandom;
-  const partner = {
-    ...moved,
-    ...(recipe.init && { init: recipe.init }),
-    ...(Object.keys(initScale).length > 0 && { initScale }),
-  } as Recipe; // asRandom with the start of the recipe
+  const partner = fromRandom(g, full);
   deviations.push(...startDeviations(g, full));
 
   const [groups, ofForm] = inOwnForm(g, recipe, partner);
@@ -76,11 +63,27 @@ export function approximate(g: Gauge, recipe: Recipe): Approximation {
   return { recipe: result as Recipe, deviations }; // the same optimizer with other numbers
 }
 
+/** From nonzero matrices every rule is exact; the start is put back afterwards. */
+function fromRandom(g: Gauge, recipe: Recipe): Recipe {
+  const zero = zeroSide(recipe);
+  if (!zero) return apply(g, recipe);
+  const { init, initScale, ...rest } = recipe;
+  const moved = apply(g, { ...rest, init: "random", ...(initScale && { initScale }) } as Recipe); // the same optimizer
+  const { init: _, initScale: scales = {}, ...numbers } = moved;
+  const other = zero === "A" ? "B" : "A";
+  const scale = scales[other];
+  return {
+    ...numbers,
+    ...(init && { init }),
+    ...(scale !== undefined && { initScale: { [other]: scale } }),
+  } as Recipe;
+}
+
 function startDeviations(g: Gauge, recipe: Recipe): Deviation[] {
-  const { A, B } = starts(recipe);
-  const [zero, still] = B === 0 ? (["B", "A"] as const) : (["A", "B"] as const);
+  const zero = zeroSide(recipe);
+  if (!zero) return [];
+  const still = zero === "B" ? "A" : "B";
   const roles = trainedRoles(recipe);
-  if (A !== 0 && B !== 0) return [];
   const c = factor(g, zero);
   const result: Deviation[] = [];
   if (roles.includes(zero) && c !== 1 && ruleFor("gauge.approximate", recipe, zero).needs) {

@@ -5,7 +5,8 @@ import { checkRecipe } from "./check.ts";
 import { explicit, weightsOf } from "./explicit.ts";
 import { factor, type Gauge } from "./gauge.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { pinned, ruleFor, starts, unitGauge } from "./units.ts";
+import { starts } from "./start.ts";
+import { pinned, ruleFor, unitGauge } from "./units.ts";
 
 /** A number, or a pair of them, that no gauge changes. */
 export interface Invariant {
@@ -44,9 +45,9 @@ export function canonical(recipe: Recipe): Canonical {
   const operation = "gauge.canonical";
   const full = explicit(checkRecipe(recipe, operation));
   const g = unitGauge(operation, full);
-  const { r, dropout = 0, init = "standard", branchBias = false, optimizer, clip } = full;
+  const { r, dropout = 0, init = "standard", branchBias = false, dora = false, optimizer, clip } = full;
   const roles = trainedRoles(full);
-  const fixed: Record<string, unknown> = { r, dropout, init, branchBias, trained: [...roles].sort() };
+  const fixed: Record<string, unknown> = { r, dropout, init, branchBias, dora, trained: [...roles].sort() };
   const invariants: Invariant[] = [];
 
   const s = scaling(full).value;

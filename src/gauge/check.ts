@@ -3,8 +3,9 @@ import { checkAdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
 import { isOptimizerName, make, rules } from "../optim/make.ts";
 import { type Recipe, trainedRoles } from "./recipe.ts";
+import { zeroSide } from "./start.ts";
 
-const roles: readonly Role[] = ["A", "B", "branchBias", "base"];
+const roles: readonly Role[] = ["A", "B", "branchBias", "magnitude", "base"];
 
 const fields = [
   "r",
@@ -14,6 +15,7 @@ const fields = [
   "init",
   "initScale",
   "branchBias",
+  "dora",
   "optimizer",
   "groups",
   "trained",
@@ -76,6 +78,7 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     init = "standard",
     initScale = {},
     branchBias,
+    dora,
     trained,
     clip,
   } = recipe;
@@ -83,13 +86,21 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
   positive("alpha", alpha);
   boolean("rsLora", rsLora);
   boolean("branchBias", branchBias);
+  boolean("dora", dora);
   if (typeof dropout !== "number" || !(dropout >= 0 && dropout < 1))
     fail("dropout", dropout, "a probability from 0 to below 1");
   const scales = object("initScale", initScale, ["A", "B"], "an object with factors A and B");
   for (const [name, factor] of Object.entries(scales)) positive(`initScale.${name}`, factor);
   // The configuration is checked, but for the names of starts.
-  checkAdapterConfig({ r: Number(r), alpha: Number(alpha), init: init as NonNullable<Recipe["init"]> });
-  const zero = init === "standard" ? "B" : init === "swapped" ? "A" : undefined;
+  const start = { init: init as NonNullable<Recipe["init"]> };
+  checkAdapterConfig({
+    r: Number(r),
+    alpha: Number(alpha),
+    ...start,
+    branchBias: branchBias === true,
+    dora: dora === true,
+  });
+  const zero = zeroSide(start);
   if (zero && (scales[zero] ?? 1) !== 1)
     contradiction(
       `initScale.${zero} is ${show(scales[zero])}, but init ${show(init)} starts ${zero} at zero, where a factor changes nothing. Leave it out, or use another init.`,
@@ -118,6 +129,8 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
   });
   if (own.includes("branchBias") && branchBias !== true)
     contradiction("trained has branchBias, but branchBias is not true: there is no such parameter.");
+  if (own.includes("magnitude") && dora !== true)
+    contradiction("trained has magnitude, but dora is not true: there is no such parameter.");
   const groups = object("groups", recipe.groups ?? {}, roles, "an object with hyperparameters by role");
   for (const [role, group] of Object.entries(groups)) {
     object(`groups.${role}`, group, known, "an object");

@@ -11,6 +11,7 @@ import { bitwise, type Gauge } from "./gauge.ts";
 import { type Library, libraries } from "./libraries.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { restrict } from "./restrict.ts";
+import { startsExactly } from "./start.ts";
 import { alphaOf, gaugeToTarget, type Target } from "./target.ts";
 import { show, showGauge } from "./words.ts";
 
@@ -84,7 +85,7 @@ export function convert(
   const result = kept.recipe;
   const exact = deviations.length === 0;
   const sameForm = form === recipe || scaling(form).value === scaling(recipe).value;
-  const bits = exact && bitwise(g) && sameForm;
+  const bits = exact && bitwise(g) && startsExactly(form, g) && sameForm;
   return {
     optimizer: result.optimizer.name,
     r: result.r,

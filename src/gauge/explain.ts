@@ -9,7 +9,8 @@ import type { Comparison, Explanation, FixedDifference, LoraPlusForm } from "./e
 import { explicit } from "./explicit.ts";
 import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { gaugeBetween, starts } from "./units.ts";
+import { starts, startsExactly } from "./start.ts";
+import { gaugeBetween } from "./units.ts";
 import { describe } from "./words.ts";
 
 export interface ExplainOptions {
@@ -72,7 +73,13 @@ export function explain(
   const data = {
     relation: comparable ? relationOf(unequal, invariants, tolerance) : "different",
     exact,
-    bitwise: exact && g !== null && bitwiseGauge(g) && partner !== null && sameNumbers(partner, y),
+    bitwise:
+      exact &&
+      g !== null &&
+      bitwiseGauge(g) &&
+      startsExactly(x, g) &&
+      partner !== null &&
+      sameNumbers(partner, y),
     gauge: g,
     invariants,
     fixed,

@@ -5,7 +5,8 @@ import type { Gauge } from "./gauge.ts";
 import * as gauges from "./gauge.ts";
 import { type LibraryName, libraries } from "./libraries.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { ruleFor, starts } from "./units.ts";
+import { starts } from "./start.ts";
+import { ruleFor } from "./units.ts";
 
 /** A new alpha: a number, or `"r"`, which makes the scaling 1 (sqrt(r) with rsLora). */
 export type Alpha = number | "r";
@@ -38,10 +39,11 @@ const operation = "gauge.convert";
  */
 export function gaugeToTarget(recipe: Recipe, target: Target): Gauge {
   const fromB = starts(recipe).A === 0;
-  const first = fromB ? starts(recipe).B : starts(recipe).A;
-  /** The gauge to an alpha, with the given factor on the matrix that starts at random. */
-  const at = (alpha: number, moved: number): Gauge => {
+  const first = recipe.initScale?.[fromB ? "B" : "A"] ?? 1;
+  /** The gauge to an alpha that makes the factor on the matrix that starts at random 1. */
+  const at = (alpha: number): Gauge => {
     const k = alpha / recipe.alpha;
+    const moved = 1 / (recipe.init === "pissa" ? first * Math.sqrt(k) : first);
     const rest = 1 / (k * moved);
     return valid(fromB ? { a: rest, b: moved, k } : { a: moved, b: rest, k });
   };
@@ -81,7 +83,7 @@ export function gaugeToTarget(recipe: Recipe, target: Target): Gauge {
     }
     case "loraPlus": {
       const { alpha, ratio } = target;
-      if (ratio === undefined) return at(alphaOf(recipe, alpha ?? "r"), 1 / first);
+      if (ratio === undefined) return at(alphaOf(recipe, alpha ?? "r"));
       if (alpha !== undefined)
         throw new ValueError(
           `${operation}: both ratio ${ratio} and alpha ${alpha} are given; each follows from the other. Give one.`,
@@ -101,7 +103,7 @@ export function gaugeToTarget(recipe: Recipe, target: Target): Gauge {
         rates(recipe).ratio > 0
       )
         return atRatio(recipe, 1, 1 / first, fromB);
-      return at(target.alpha === undefined ? recipe.alpha : alphaOf(recipe, target.alpha), 1 / first);
+      return at(target.alpha === undefined ? recipe.alpha : alphaOf(recipe, target.alpha));
     }
     default:
       target satisfies never;

@@ -5,14 +5,7 @@ import type { OptimizerName } from "../optim/make.ts";
 import { checked, type Gauge } from "./gauge.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { type Rule, ruleOf } from "./rules.ts";
-
-/** The factors on the initial A and B; 0 for a side that starts at zero. */
-export function starts({ init = "standard", initScale }: Recipe): { readonly A: number; readonly B: number } {
-  return {
-    A: init === "swapped" ? 0 : (initScale?.A ?? 1),
-    B: init === "standard" ? 0 : (initScale?.B ?? 1),
-  };
-}
+import { starts, zeroSide } from "./start.ts";
 
 /** The rule of a role's form of the optimizer. */
 export function ruleFor(operation: string, recipe: Recipe, role: Role): Rule {
@@ -24,8 +17,7 @@ export function ruleFor(operation: string, recipe: Recipe, role: Role): Rule {
  * parameters.
  */
 export function pinned(operation: string, recipe: Recipe): boolean {
-  const { A, B } = starts(recipe);
-  const zero = A === 0 ? "A" : B === 0 ? "B" : undefined;
+  const zero = zeroSide(recipe);
   if (!zero || !trainedRoles(recipe).includes(zero)) return false;
   return ruleFor(operation, recipe, zero).needs !== undefined;
 }

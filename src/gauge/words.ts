@@ -2,7 +2,7 @@ import type { OptimizerName } from "../optim/make.ts";
 import type { Comparison, Explanation } from "./explanation.ts";
 import type { Gauge } from "./gauge.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { starts } from "./units.ts";
+import { starts } from "./start.ts";
 
 /** A number for a reader: all its digits, powers of ten where they are shorter. */
 export function show(x: number): string {
