@@ -229,3 +229,82 @@ test("errors are relative to the largest magnitude, but not below the floor", ()
   );
   expect(compare(Float32Array.of(0, -0), like, reference(-0, 0), bound)).toEqual({ error: 0 });
 });
+
+describe("LoRA cases", () => {
+  const matrix = (rows: number[][]) => ({ shape: [rows.length, rows[0]!.length], data: rows.flat() });
+  /** One update of SGD on B alone: A = [1], x = [1], the loss (s b - 1)^2, so b goes from 0 to 2 s lr. */
+  const run = (name: string, alpha: number, lr: number, more: object = {}) => ({
+    name,
+    problem: "lora_linear_mse",
+    alpha,
+    r: 1,
+    useRslora: false,
+    scaling: alpha,
+    x: matrix([[1]]),
+    y: matrix([[1]]),
+    weight: matrix([[0]]),
+    bias: vector(0),
+    init: { loraA: matrix([[1]]), loraB: matrix([[0]]) },
+    optimizer: {
+      name: "sgd",
+      groups: [
+        { params: ["loraA"], lr: 0 },
+        { params: ["loraB"], lr },
+      ],
+    },
+    losses: [1, (2 * alpha * alpha * lr - 1) ** 2],
+    lrs: [
+      [0, lr],
+      [0, lr],
+    ],
+    params: {},
+    ...more,
+  });
+
+  test("runs that are to have the same losses are compared, bit for bit under powers of two", async () => {
+    write("runs.json", {
+      format: 1,
+      kind: "trajectory",
+      cases: [
+        run("base", 2, 0.0625),
+        run("same", 4, 0.0625 / 4, { sameLossesAs: "base" }),
+        run("close", 3, (0.0625 * 4) / 9, { sameLossesAs: "base" }),
+        run("other", 2, 0.125, { sameLossesAs: "base" }),
+        run("nobody", 2, 0.0625, { sameLossesAs: "missing" }),
+      ],
+    });
+    const engine = await openEngine("evaluator", "float64");
+    const report = await runOracle(directory, engine);
+    const problems = report.failures.map(({ name, problems }) => [name, problems.join("; ")]);
+    expect(report).toMatchObject({ passed: 3, failed: 2, skipped: 0 });
+    expect(problems[0]).toEqual([
+      "other",
+      expect.stringMatching(/^losses beside those of base, bit for bit, differs by .*: element 1 is 0, /),
+    ]);
+    expect(problems[1]).toEqual(["nobody", expect.stringMatching(/there is no case missing/)]);
+  });
+
+  test("initial values with a wrong bound or spread fail", async () => {
+    const entry = {
+      fanIn: 64,
+      r: 8,
+      kaimingUniformBound: 1 / 8,
+      kaimingUniformStd: 1 / 8 / Math.sqrt(3),
+      gaussianStd: 1 / 8,
+    };
+    const cases = [
+      { name: "good", layer: "init", entries: [entry] },
+      { name: "wide", layer: "init", entries: [{ ...entry, kaimingUniformBound: 1 / 4 }] },
+      { name: "narrow", layer: "init", entries: [{ ...entry, kaimingUniformBound: 1 / 8.1 }] },
+      { name: "root", layer: "init", entries: [{ ...entry, gaussianStd: 1 / Math.sqrt(8) }] },
+    ];
+    write("init.json", { format: 1, kind: "lora_layer", cases });
+    const engine = await openEngine("cpu", "float32");
+    const report = await runOracle(directory, engine).finally(() => engine.dispose());
+    expect(report.failures.map(({ name, problems }) => `${name}: ${problems.join()}`)).toEqual([
+      expect.stringMatching(/^wide: entry 0: the largest value is close to 0\.25/),
+      expect.stringMatching(/^narrow: entry 0: all values are within/),
+      expect.stringMatching(/^root: entry 0: the standard deviation of gaussian/),
+    ]);
+  });
+});

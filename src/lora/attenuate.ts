@@ -1,11 +1,10 @@
 import { ValueError } from "../base/errors.ts";
-import type { Params } from "../nn/layer.ts";
+import type { Layer, Params } from "../nn/layer.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { adapterParams, weightOf } from "./adapter.ts";
 import { read } from "./combine.ts";
 import { rowLengths } from "./dora.ts";
-import type { Adapted } from "./inject.ts";
 import { activeNames, type LoraLayer, ownParams, withOwn } from "./layer.ts";
 import { multiply, rowMajor, scaleColumns, svdOfProduct, transpose } from "./linalg.ts";
 import { type Pattern, patternValues } from "./targets.ts";
@@ -28,7 +27,7 @@ import { adaptedLayers, mapAdapted, mapAdaptedOnHost } from "./walk.ts";
  * const half = lora.attenuate(adapted, params, 0.5);
  * const early = lora.attenuate(adapted, params, { "layers\\.[0-3]\\..*": 0 });
  */
-export function attenuate(model: Adapted, params: Params, strength: number | Pattern): Params {
+export function attenuate(model: Layer, params: Params, strength: number | Pattern): Params {
   const pattern = typeof strength === "number" ? {} : strength;
   const all = typeof strength === "number" ? strength : 1;
   for (const value of [all, ...Object.values(pattern)]) checkStrength("lora.attenuate: the strength", value);
@@ -62,7 +61,7 @@ export function attenuate(model: Adapted, params: Params, strength: number | Pat
  * const strongest = await lora.attenuateSpectrum(adapted, params, (_, i) => (i < 2 ? 1 : 0));
  */
 export async function attenuateSpectrum(
-  model: Adapted,
+  model: Layer,
   params: Params,
   share: (singularValue: number, index: number, path: string) => number,
 ): Promise<Params> {

@@ -1,3 +1,4 @@
+import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor } from "../tensor/creation.ts";
@@ -6,7 +7,15 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { type Adapter, type AdapterTensors, adapterOf, adapterParams } from "./adapter.ts";
 import { type Adapted, withAdapters } from "./inject.ts";
 import { baseParams, type LoraLayer, ownParams } from "./layer.ts";
-import { columnsOf, rowMajor, scaleColumns, svdOfProduct, transpose } from "./linalg.ts";
+import {
+  type Columns,
+  columnsOf,
+  rowMajor,
+  type Svd,
+  scaleColumns,
+  svdOfProduct,
+  transpose,
+} from "./linalg.ts";
 import { known } from "./named.ts";
 import { mapAdaptedOnHost } from "./walk.ts";
 
@@ -89,11 +98,8 @@ export async function spectrum(
   known("lora.spectrum", model, [name]);
   const found: [string, Float64Array][] = [];
   await mapAdaptedOnHost(model, params, async (layer, all, path) => {
-    for (const part of partsOf(layer, all, { [name]: 1 }, path)) {
-      const { a, b } = await read(part.own);
-      const factor = Math.abs(part.factor);
-      found.push([path, svdOfProduct(b, a).s.map((value) => factor * value)]);
-    }
+    const parts = partsOf(layer, all, { [name]: 1 }, path);
+    if (parts.length > 0) found.push([path, (await svdOfSum(parts)).s]);
     return all;
   });
   return Object.fromEntries(found);
@@ -138,14 +144,10 @@ const methods: Readonly<Record<CombineOptions["method"], Method>> = {
     };
   },
   svd: async (parts, rank = Math.max(...parts.map(({ own }) => own.loraA.shape[0]!))) => {
-    const whole = stacked(parts);
-    const { a, b } = await read(whole);
-    const { u, s, v } = svdOfProduct(b, a);
-    const like = (x: typeof a) =>
-      tensor(rowMajor(x), {
-        shape: [x[0]!.length, x.length],
-        dtype: whole.loraA.dtype as "float32" | "float64",
-      }); // adapters are floats
+    const { u, s, v } = await svdOfSum(parts);
+    // Adapters are floats.
+    const dtype = parts[0]!.own.loraA.dtype as FloatDType;
+    const like = (x: Columns) => tensor(rowMajor(x), { shape: [x[0]!.length, x.length], dtype });
     return { loraA: like(transpose(v.slice(0, rank))), loraB: like(scaleColumns(u.slice(0, rank), s)) };
   },
 };
@@ -158,6 +160,19 @@ function stacked(parts: readonly Part[]): Made {
       1,
     ),
   };
+}
+
+/** The decomposition of the sum of w_i s_i B_i A_i, in float64. */
+async function svdOfSum(parts: readonly Part[]): Promise<Svd> {
+  const factors = await Promise.all(parts.map(({ own }) => read(own)));
+  const rows = factors.flatMap(({ a }, i) => {
+    const { factor } = parts[i]!;
+    return transpose(a).map((row) => row.map((x) => factor * x));
+  });
+  return svdOfProduct(
+    factors.flatMap(({ b }) => b),
+    transpose(rows),
+  );
 }
 
 /** The factors on the host, in float64. */

@@ -1,10 +1,9 @@
 import { DTypeError, ValueError } from "../base/errors.ts";
-import type { Params } from "../nn/layer.ts";
+import type { Layer, Params } from "../nn/layer.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Adapter, adapterParams, weightDelta, weightOf } from "./adapter.ts";
 import { rowFactors } from "./dora.ts";
-import type { Adapted } from "./inject.ts";
 import { activeNames, baseParams, type LoraLayer, ownParams } from "./layer.ts";
 import { columnsOf, multiply, rowMajor, scaleColumns, transpose } from "./linalg.ts";
 import { applyScaling } from "./scaling.ts";
@@ -24,7 +23,7 @@ import { adaptedLayers, mapAdapted } from "./walk.ts";
  * @example
  * const y = model.apply(lora.merge(adapted, params), x); // as adapted.apply(params, x), with fewer operations
  */
-export function merge(model: Adapted, params: Params): Params {
+export function merge(model: Layer, params: Params): Params {
   return mapAdapted(model, params, (layer, all) =>
     mergeable(layer).reduce(
       (base, name) => mergeOne(layer.adapters[name]!, ownParams(all, name), base),
@@ -45,7 +44,7 @@ export function merge(model: Adapted, params: Params): Params {
  * const [adapter] = lora.partition(params);
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
-export function unmerge(model: Adapted, merged: Params, adapter: Params): Params {
+export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
   return mapAdapted(model, tree.combine<Params>(merged, adapter), (layer, all) => {
     const { loraFactor, ...rest } = all;
     const base = mergeable(layer).reduceRight(
@@ -74,7 +73,7 @@ export interface MergeError {
  * const errors = await lora.mergeError(model, model.init(random.key(0))); // { "": { merge: 0.6, unmerge: 0.5 } }
  */
 export async function mergeError(
-  model: Adapted,
+  model: Layer,
   params: Params,
 ): Promise<{ readonly [path: string]: MergeError }> {
   const merged = merge(model, params);

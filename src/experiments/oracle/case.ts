@@ -12,10 +12,14 @@ export interface Expectation {
   readonly bound: Bound;
 }
 
+/** The case of that name in the same file. */
+export type Others = (name: string) => Fields;
+
 /** Builds what a case of one kind expects; graphs need not be computed yet. */
 export type Build = (
   fields: Fields,
   engine: Engine,
+  others: Others,
 ) => readonly Expectation[] | Promise<readonly Expectation[]>;
 
 /** A case of something that Lorantz does not have; the message says what. */

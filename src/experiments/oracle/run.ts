@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ValueError } from "../../base/errors.ts";
-import { type Build, type Expectation, Unsupported } from "./case.ts";
+import { type Build, type Expectation, type Others, Unsupported } from "./case.ts";
 import { compare } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { Fields } from "./fields.ts";
@@ -88,10 +88,17 @@ export async function runOracle(
         fail("", [`holds ${cases.length} cases, but index.json says ${declared}`]);
       }
       const build = kinds[kind];
+      const others: Others = (name) => {
+        const other = cases.find((fields) => nameOf(fields) === name);
+        if (!other) throw new ValueError(`${file}: there is no case ${name}, which another one names.`);
+        return other;
+      };
       for (let start = 0; start < cases.length; start += batchSize) {
         progress(file, start, cases.length);
         const batch = cases.slice(start, start + batchSize);
-        const verdicts = build ? await runBatch(batch, build, engine) : batch.map(() => unknownKind(kind));
+        const verdicts = build
+          ? await runBatch(batch, build, engine, others)
+          : batch.map(() => unknownKind(kind));
         verdicts.forEach(({ problems, error, unsupported }, i) => {
           const name = nameOf(batch[i]!);
           if (unsupported !== undefined) {
@@ -125,9 +132,14 @@ function unknownKind(kind: string): Verdict {
 }
 
 /** Builds the graphs of some cases and computes them together; if that fails, one by one to find the culprit. */
-async function runBatch(cases: readonly Fields[], build: Build, engine: Engine): Promise<Verdict[]> {
+async function runBatch(
+  cases: readonly Fields[],
+  build: Build,
+  engine: Engine,
+  others: Others,
+): Promise<Verdict[]> {
   const built: Awaited<ReturnType<typeof settleBuild>>[] = [];
-  for (const fields of cases) built.push(await settleBuild(fields, build, engine));
+  for (const fields of cases) built.push(await settleBuild(fields, build, engine, others));
   const together = built.flatMap((result) => ("problems" in result ? [] : result.expectations));
   let computed: { readonly values: readonly Expectation["actual"][] } | undefined;
   try {
@@ -161,9 +173,10 @@ async function settleBuild(
   fields: Fields,
   build: Build,
   engine: Engine,
+  others: Others,
 ): Promise<Verdict | { readonly expectations: readonly Expectation[] }> {
   try {
-    return { expectations: await build(fields, engine) };
+    return { expectations: await build(fields, engine, others) };
   } catch (error) {
     if (error instanceof Unsupported) return { problems: [], error: 0, unsupported: error.message };
     return { problems: [messageOf(error)], error: Infinity };

@@ -19,11 +19,67 @@ interface Problem {
   readonly finals: (params: Params) => { readonly [name: string]: Tensor };
 }
 
+/** A training run, with what it left on the way. */
+interface Run {
+  readonly losses: Tensor;
+  /** Of the gradients before they were clipped, where they were. */
+  readonly norms: readonly Tensor[];
+  /** Learning rates of each update, by group. */
+  readonly rates: readonly (readonly number[])[];
+  /** Parameters after each update, by its number from 1. */
+  readonly snapshots: ReadonlyMap<string, Params>;
+  readonly finals: { readonly [name: string]: Tensor };
+}
+
 /** A case of kind `trajectory`: some updates of an optimizer, with the losses and parameters on the way. */
-export const buildTrajectoryCase: Build = async (fields, engine) => {
+export const buildTrajectoryCase: Build = async (fields, engine, others) => {
+  const { losses, norms, rates, snapshots, finals } = await train(fields, engine);
+  const bound = trajectoryBound(engine.dtype);
+  const expectations: Expectation[] = [];
+  const expect = (what: string, actual: Tensor, expected: Reference, within = bound) =>
+    expectations.push({ what, actual, expected, bound: within });
+  expect("losses", losses, listed(fields.numbers("losses")));
+  expect(
+    "learning rates",
+    tensor(Float64Array.from(rates.flat())),
+    listed(rateTable(fields, groupsOf(fields).length)),
+    rateBound,
+  );
+  if (fields.has("gradNorms"))
+    expect("gradient norms", await column(norms), listed(fields.numbers("gradNorms")));
+  const wanted = fields.object("params");
+  for (const update of wanted.names) {
+    const snapshot = snapshots.get(update);
+    if (!snapshot)
+      throw new ValueError(`${wanted.place}: there is no update ${update}; the run has ${snapshots.size}.`);
+    const values = wanted.object(update);
+    for (const name of values.names) {
+      const actual = snapshot[name];
+      if (!actual) throw new ValueError(`${values.place}.${name}: there is no such parameter in init.`);
+      expect(`${name} after update ${update}`, actual, values.tensor(name));
+    }
+  }
+  for (const [name, actual] of Object.entries(finals)) {
+    if (fields.has(name)) expect(name, actual, fields.tensor(name));
+  }
+  if (fields.has("sameLossesAs")) {
+    const other = others(fields.text("sameLossesAs"));
+    const same = (await train(other, engine)).losses;
+    const bits = factorsArePowersOfTwo(fields, other);
+    expect(
+      `losses beside those of ${other.text("name")}${bits ? ", bit for bit," : ""}`,
+      losses,
+      listed([...(await same.data())]),
+      bits ? { relative: 0, floor: Number.MIN_VALUE } : bound,
+    );
+  }
+  return expectations;
+};
+
+async function train(fields: Fields, engine: Engine): Promise<Run> {
   const problem = readProblem(fields, engine);
   const schedule = readSchedule(fields);
-  const groups = fields.object("optimizer").objects("groups");
+  const groups = groupsOf(fields);
   const optimizer = readOptimizer(fields.object("optimizer"), groups, schedule);
   const clip = readClipping(fields);
 
@@ -49,37 +105,29 @@ export const buildTrajectoryCase: Build = async (fields, engine) => {
     rates.push(groups.map((group) => group.number("lr") * factor));
     snapshots.set(String(t + 1), params);
   }
+  return { losses: await column(losses), norms, rates, snapshots, finals: problem.finals(params) };
+}
 
-  const bound = trajectoryBound(engine.dtype);
-  const expectations: Expectation[] = [];
-  const expect = (what: string, actual: Tensor, expected: Reference, within = bound) =>
-    expectations.push({ what, actual, expected, bound: within });
-  expect("losses", await column(losses), listed(fields.numbers("losses")));
-  expect(
-    "learning rates",
-    tensor(Float64Array.from(rates.flat())),
-    listed(rateTable(fields, groups.length)),
-    rateBound,
+function groupsOf(fields: Fields): readonly Fields[] {
+  return fields.object("optimizer").objects("groups");
+}
+
+/**
+ * Whether two LoRA runs differ by powers of two only, in the scaling, the initial values and what the gauge
+ * multiplies in the groups: then every number of one is that of the other times a power of two.
+ */
+function factorsArePowersOfTwo(fields: Fields, other: Fields): boolean {
+  const numbers = (run: Fields): number[] => [
+    run.number("scaling"),
+    ...["loraA", "loraB"].flatMap((name) => [...run.object("init").tensor(name).data]),
+    ...groupsOf(run).flatMap((group) => ["lr", "eps", "weightDecay"].map((name) => group.number(name, 0))),
+  ];
+  const [own, others] = [numbers(fields), numbers(other)];
+  return (
+    own.length === others.length &&
+    own.every((x, i) => x === others[i] || 2 ** Math.round(Math.log2(x / others[i]!)) * others[i]! === x)
   );
-  if (fields.has("gradNorms"))
-    expect("gradient norms", await column(norms), listed(fields.numbers("gradNorms")));
-  const wanted = fields.object("params");
-  for (const update of wanted.names) {
-    const snapshot = snapshots.get(update);
-    if (!snapshot)
-      throw new ValueError(`${wanted.place}: there is no update ${update}; the run has ${updates}.`);
-    const values = wanted.object(update);
-    for (const name of values.names) {
-      const actual = snapshot[name];
-      if (!actual) throw new ValueError(`${values.place}.${name}: there is no such parameter in init.`);
-      expect(`${name} after update ${update}`, actual, values.tensor(name));
-    }
-  }
-  for (const [name, actual] of Object.entries(problem.finals(params))) {
-    if (fields.has(name)) expect(name, actual, fields.tensor(name));
-  }
-  return expectations;
-};
+}
 
 /** The parameters of the groups: from `init`, or as a trained bias from the case itself. */
 function readParams(fields: Fields, groups: readonly Fields[], { dtype }: Engine): Params {
