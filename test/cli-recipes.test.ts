@@ -1,0 +1,250 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { run } from "../src/cli/run.ts";
+import type { Conversion, Explanation, SweepPlan } from "../src/gauge/index.ts";
+
+// lorantz convert, explain and sweep-plan, in this process.
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(() => vi.restoreAllMocks());
+
+async function lorantz(...args: string[]) {
+  const written = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    vi.spyOn(process[name], "write").mockImplementation((text) => {
+      written[name] += String(text);
+      return true;
+    });
+  }
+  const code = await run(args);
+  vi.restoreAllMocks();
+  return { code, ...written };
+}
+
+async function json<T>(...args: string[]): Promise<T> {
+  const { code, stdout, stderr } = await lorantz(...args, "--json");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout) as T; // what the command prints
+}
+
+function file(name: string, content: string): string {
+  const path = join(folder, name);
+  writeFileSync(path, content);
+  return path;
+}
+
+const recipe = ["--optimizer", "adamw", "--r", "8", "--alpha", "16", "--lr", "2e-4"];
+const [X, Y] = ["optimizer=adamw r=8 alpha=1 lr=0.00512", "optimizer=adamw r=8 alpha=512 lr=1e-5"];
+
+test.each(["convert", "explain", "sweep-plan"])("lorantz %s --help", async (command) => {
+  const { code, stdout, stderr } = await lorantz(command, "--help");
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout).toContain(`Usage: lorantz ${command}`);
+  expect(stdout).toContain("key=value");
+  expect((await lorantz("--help")).stdout).toContain(`  ${command} `);
+});
+
+describe("convert", () => {
+  test("to another alpha, in either gauge", async () => {
+    const b = await json<Conversion>("convert", ...recipe, "--to-alpha", "32");
+    expect(b).toMatchObject({
+      alpha: 32,
+      r: 8,
+      scaling: 4,
+      initScale: { A: 1, B: 1 },
+      groups: {
+        A: { lr: 2e-4, eps: 1e-8, weightDecay: 0.01 },
+        B: { lr: 1e-4, eps: 2e-8, weightDecay: 0.02 },
+      },
+      exact: true,
+      bitwise: true,
+      gauge: { a: 1, b: 0.5, k: 2 },
+    });
+    expect(b.notes).toContain("Give A and B groups of their own: their numbers differ.");
+    const common = await json<Conversion>("convert", ...recipe, "--to-alpha", "64", "--gauge", "common");
+    expect(common).toMatchObject({ initScale: { A: 0.5 }, gauge: { a: 0.5, b: 0.5, k: 4 }, bitwise: true });
+    expect(common.notes).toContain("Multiply the initial A by 0.5 before training.");
+  });
+
+  test("to alpha = r, a common rate, LoRA+, given factors, a library", async () => {
+    expect(await json("convert", ...recipe, "--to-alpha", "r")).toMatchObject({ alpha: 8, scaling: 1 });
+    const plus = [...recipe, "--lr-b", "8e-4"];
+    expect(await json("convert", ...plus, "--to-common-rate", "alpha")).toMatchObject({ alpha: 64 });
+    const scaled = ["convert", ...plus, "--to-common-rate", "initScale", "--to-alpha", "16"];
+    expect(await json(...scaled)).toMatchObject({
+      alpha: 16,
+      initScale: { A: 2 },
+      groups: { B: { lr: 4e-4 } },
+    });
+    expect(await json("convert", ...recipe, "--to-lora-plus")).toMatchObject({
+      alpha: 8,
+      groups: { A: { lr: 2e-4 }, B: { lr: 4e-4 } },
+    });
+    expect(await json("convert", ...recipe, "--to-ratio", "4")).toMatchObject({ alpha: 4 });
+    expect(await json("convert", ...recipe, "--a", "2", "--b", "0.25")).toMatchObject({ alpha: 32 });
+    expect(await json("convert", ...recipe, "--to", "mlx-lm")).toMatchObject({
+      exact: false,
+      settings: { lora_parameters: { scale: 2 } },
+    });
+  });
+
+  test("a table for readers", async () => {
+    const { code, stdout } = await lorantz("convert", ...recipe, "--to-alpha", "32");
+    expect(code).toBe(0);
+    expect(stdout).toContain("adamw, r 8, alpha 32, scaling alpha/r = 4: the same run, bit for bit");
+    expect(stdout).toMatch(/B {2}0\.0001 {2}0\.9, 0\.999 {2}2e-8 {2}0\.02/);
+    const mlx = await lorantz("convert", ...recipe, "--to", "mlx-lm");
+    expect(mlx.stdout).toContain("NOT the same run");
+    expect(mlx.stdout).toContain('"scale": 2');
+  });
+
+  test("refused by default, rewritten or approximated when told to", async () => {
+    const clipped = [...recipe, "--max-norm", "1", "--to-alpha", "32"];
+    const refused = await lorantz("convert", ...clipped);
+    expect(refused).toMatchObject({ code: 2, stdout: "" });
+    expect(refused.stderr).toContain("plain global norm");
+    const anyway = await json<Conversion>("convert", ...clipped, "--anyway");
+    expect(anyway).toMatchObject({ exact: false, deviations: [{ field: "clip", measured: 0.02 }] });
+    expect(await json("convert", ...clipped, "--rewrite")).toMatchObject({ exact: true, bitwise: true });
+  });
+
+  test("its result is a recipe again", async () => {
+    const { stdout } = await lorantz("convert", ...recipe, "--to-alpha", "32", "--json");
+    const path = file("converted.json", stdout);
+    const original = "optimizer=adamw r=8 alpha=16 lr=2e-4";
+    expect(await json("explain", original, path)).toMatchObject({ relation: "same", bitwise: true });
+    expect(await json("convert", path, "--to-alpha", "16")).toMatchObject({ groups: { B: { lr: 2e-4 } } });
+  });
+});
+
+describe("recipes as text", () => {
+  const same = async (x: string, y: string) => (await json<Explanation>("explain", x, y)).bitwise;
+  test.each([
+    '{ "r": 8, "alpha": 1, "optimizer": { "name": "adamw", "lr": 0.00512 } }',
+    '{ "r": 8, "alpha": 1, "optimizer": "adamw", "lr": 0.00512 }',
+    '{ "r": 8, "alpha": 1, "optimizer": "adamw", "groups": { "A": { "lr": 0.00512 }, "B": { "lr": 0.00512 } } }',
+    "optimizer=adamw r=8 scaling=0.125 lr=5.12e-3",
+    "optimizer=adamw r=8 alpha=1 scaling=lora lr.A=0.00512 ratio=1",
+    "optimizer=adamw\n  r=8 alpha=512 # the partner\nlr=0.00512 lr.B=1e-5 eps.B=5.12e-6 weightDecay.B=5.12",
+    "optimizer=adamw r=8 alpha=1 lr=0.00512 betas=0.9:0.999 init=standard dropout=0",
+  ])("%s", async (text) => {
+    expect(await same(X, text)).toBe(true);
+  });
+
+  test("a file of either form", async () => {
+    expect(await same(X, file("x.txt", `${X}\n`))).toBe(true);
+    const text = '{ "r": 8, "alpha": 1, "optimizer": { "name": "adamw", "lr": 0.00512 } }';
+    expect(await same(X, file("x.json", text))).toBe(true);
+  });
+});
+
+describe("explain", () => {
+  test("Run X and Run Y", async () => {
+    const { code, stdout } = await lorantz("explain", X, Y);
+    expect(code).toBe(0);
+    for (const said of [
+      "X and Y are not the same run.",
+      "B moves alike as long as A has not moved.",
+      "512 times smaller in Y",
+      "Y is LoRA+ with ratio 512 at alpha 1: lr_A 1e-5, lr_B 0.00512, eps_A 1e-8, eps_B 1.953125e-11",
+      "X's exact partner at alpha 512 is lr_A 0.00512, lr_B 1e-5, eps_A 1e-8, eps_B 5.12e-6",
+      "s sigma lr_B",
+    ])
+      expect(stdout).toContain(said);
+    expect(await json("explain", X, Y)).toMatchObject({
+      relation: "loraPlus",
+      exact: false,
+      loraPlus: { ratio: 512, alpha: 1 },
+      partner: { alpha: 512, groups: { B: { lr: 1e-5, eps: 5.12e-6 } } },
+    });
+  });
+
+  test("a tolerance for typed digits", async () => {
+    const rounded = "optimizer=adamw r=8 alpha=1 lr=0.0051201";
+    expect(await json("explain", X, rounded)).toMatchObject({ exact: false, relation: "rate" });
+    expect(await json("explain", X, rounded, "--tolerance", "1e-3")).toMatchObject({ exact: true });
+  });
+});
+
+describe("sweep-plan", () => {
+  const grid = "optimizer=sgd r=8 lr=0.1 alpha=8,16,32 ratio=1,4,16";
+
+  test("finds cells that are one run", async () => {
+    const plan = await json<SweepPlan>("sweep-plan", grid);
+    expect(plan.cells).toBe(9);
+    expect(plan.runs.map(({ cells }) => cells)).toEqual([[0], [1, 3], [2, 4, 6], [5, 7], [8]]);
+    const { stdout } = await lorantz("sweep-plan", grid, "--alpha", "r");
+    expect(stdout).toContain("9 cells, 5 different runs.");
+    expect(stdout).toContain("alpha and ratio move the same rates: one of them is enough.");
+    expect(stdout).toMatch(/2 4 6$/m);
+  });
+
+  test("a file with a list, JSON with vary", async () => {
+    const base = { r: 8, alpha: 8, optimizer: { name: "sgd", lr: 0.1 } };
+    const list = file("grid.json", JSON.stringify([base, { ...base, alpha: 16 }]));
+    expect(await json("sweep-plan", list)).toMatchObject({ cells: 2, knobs: [] });
+    const vary = JSON.stringify({ recipe: base, vary: { "groups.B.lr": [0.1, 0.2], alpha: [8, 16] } });
+    expect(await json("sweep-plan", vary)).toMatchObject({ cells: 4 });
+  });
+});
+
+describe("wrong usage ends with code 2 and nothing on stdout", () => {
+  const base = "optimizer=adamw r=8 alpha=16 lr=2e-4";
+  test.each<[string[], string]>([
+    [["convert"], "no recipe is given"],
+    [["convert", ...recipe], "no target is given"],
+    [["convert", "--optimizer", "adamw", "--alpha", "16", "--lr", "1", "--to-alpha", "2"], "r is missing"],
+    [["convert", "--optimizer", "adamw", "--r", "8", "--alpha", "16", "--to-alpha", "2"], "lr is missing"],
+    [["convert", "--r", "8", "--alpha", "16", "--lr", "1", "--to-alpha", "2"], "optimizer.name is missing"],
+    [["convert", ...recipe, "--to-alpha", "0"], '--to-alpha is "0"'],
+    [["convert", ...recipe, "--to-alpha", "many"], '--to-alpha is "many"'],
+    [["convert", ...recipe, "--to-alpha", "1e300"], "outside the normal range of float32"],
+    [["convert", ...recipe, "--to-alpha", "32", "--gauge", "c"], '--gauge is "c"; it is b or common or a'],
+    [["convert", ...recipe, "--gauge", "b"], "--gauge goes with --to-alpha"],
+    [["convert", ...recipe, "--to-lora-plus", "--to", "peft"], "Give one target"],
+    [["convert", ...recipe, "--a", "2"], "--a and --b are given together"],
+    [["convert", ...recipe, "--to", "keras"], '--to is "keras"; it is loralib or peft'],
+    [["convert", ...recipe, "--to-alpha", "32", "--rewrite", "--anyway"], "exclude each other"],
+    [["convert", base, "--lr", "1", "--to-alpha", "2"], "both a recipe and lr as options"],
+    [["convert", "--optimizer", "adamv", ...recipe.slice(2), "--to-alpha", "2"], 'optimizer.name is "adamv"'],
+    [["convert", ...recipe.slice(0, 6), "--lr", "abc", "--to-alpha", "2"], 'lr is "abc"'],
+    [["convert", ...recipe.slice(0, 6), "--lr", "1e999", "--to-alpha", "2"], '--lr is "1e999"'],
+    [["convert", ...recipe.slice(0, 6), "--lr=-1", "--to-alpha", "2"], "lr is -1"],
+    [["convert", ...recipe, "--ratio", "2", "--lr-b", "1", "--to-alpha", "2"], "both ratio and lr.B"],
+    [
+      ["convert", ...recipe, "--scaling", "3", "--to-alpha", "2"],
+      "scaling is 3, but alpha 16 and r 8 make it 2",
+    ],
+    [["convert", ...recipe, "--rank", "8"], "--rank"],
+    [["explain"], "takes two recipes; given 0"],
+    [["explain", base], "takes two recipes; given 1"],
+    [["explain", base, "nowhere.json"], 'explain: Y: "nowhere.json" is no file'],
+    [["explain", base, "{"], "this is no JSON"],
+    [["explain", base, "r=8 r=4"], "r is given twice"],
+    [["explain", base, `${base} alpha`], '"alpha" is not of the form key=value'],
+    [["explain", base, `${base} lr.C=1`], "groups has the unknown field C"],
+    [["explain", base, `${base} momentun=1`], "optimizer has the unknown field momentun"],
+    [["explain", base, "[]"], "explain: Y: the recipe is []"],
+    [["explain", base, base, "--tolerance", "x"], '--tolerance is "x"'],
+    [["sweep-plan"], "takes one grid"],
+    [["sweep-plan", `${base} alpha=1`], "alpha is given twice"],
+    [["sweep-plan", "optimizer=sgd r=8 lr=0.1 alpha=1,-1"], "cell 1: gauge.dedupe: alpha is -1"],
+    [
+      ["sweep-plan", "optimizer=sgd r=8 lr=0.1 alpha=1,2,3", "--limit", "2"],
+      "the grid has 3 cells; at most 2",
+    ],
+    [["sweep-plan", '{"recipe": {}}'], "a grid is a list of recipes"],
+    [["sweep-plan", "[]"], "the grid has no cells"],
+  ])("%j", async (args, message) => {
+    const { code, stdout, stderr } = await lorantz(...args);
+    expect(stderr).toContain(message);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).not.toContain("    at "); // no stack
+  });
+});
