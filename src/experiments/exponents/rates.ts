@@ -1,8 +1,8 @@
 import { ValueError } from "../../base/errors.ts";
-import { applyUpdates, make } from "../../optim/index.ts";
+import { applyUpdates, make, type OptimizerState } from "../../optim/index.ts";
 import { compile } from "../../tensor/compile.ts";
-import { zeros } from "../../tensor/creation.ts";
-import { valueAndGrad } from "../../tensor/grad.ts";
+import { tensor, zeros } from "../../tensor/creation.ts";
+import { grad } from "../../tensor/grad.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
@@ -21,24 +21,32 @@ export interface Regression {
 
 const regression: Regression = { factors: 6, samples: 16, steps: 30, targetRank: 1 };
 
-/** Learning rates of A and of B. */
-export interface Rates {
+/** One training among several on the same problem: learning rates of A and B, and alpha. */
+export interface Cell {
   readonly a: number;
   readonly b: number;
+  /** Default: the setting's. */
+  readonly alpha?: number;
 }
 
-/** Loss after training divided by the loss before it, by the rates of A and B. */
-export type Trainer = (rates: Rates) => Promise<number>;
-
 /**
- * A trainer of a linear layer from B = 0: the target is of low rank in the factors of the inputs. The data and A
- * are of the setting's seed, its optimizer's own learning rate is not used. All rates share one program.
+ * Trains a linear layer from B = 0 once for each cell, all in one program, and gives the losses after training
+ * divided by the loss before it. The target is of low rank in the factors of the inputs. The data and A are of
+ * the setting's seed; its optimizer's own learning rate is not used.
  */
-export async function trainer(setting: Setting, options: Partial<Regression> = {}): Promise<Trainer> {
+export async function train(
+  setting: Setting,
+  cells: readonly Cell[],
+  options: Partial<Regression> = {},
+): Promise<number[]> {
   const { n, outputs, r, seed } = setting;
   const { factors, samples, steps, targetRank } = { ...regression, ...options };
+  const count = cells.length;
   const optimizer = make({ ...setting.optimizer, lr: 1 });
-  const scaling = scalingOf(setting).value;
+  const perCell = (values: readonly number[]): Tensor =>
+    tensor(Float32Array.from(values), { shape: [count, 1, 1] });
+  const rates = { loraA: perCell(cells.map(({ a }) => a)), loraB: perCell(cells.map(({ b }) => b)) };
+  const scalings = perCell(cells.map(({ alpha = setting.alpha }) => scalingOf({ ...setting, alpha }).value));
 
   const draw = compile((seed: Tensor<"number">, size: Tensor<"number">) => {
     const key = random.key(1).fold(seed).fold(n).fold(r);
@@ -46,58 +54,53 @@ export async function trainer(setting: Setting, options: Partial<Regression> = {
     const directions = random.normal(key.fold("directions"), [factors, n]);
     const inner = random.normal(key.fold("inner"), [factors, targetRank]).mul(1 / Math.sqrt(targetRank));
     const outer = random.normal(key.fold("outer"), [targetRank, outputs]);
-    return {
-      x: c.matmul(directions),
-      y: c.matmul(inner).matmul(outer),
-      A: random.normal(key.fold("A"), [r, n]).mul(size),
-    };
+    const start = random.normal(key.fold("A"), [1, r, n]).mul(size).expand([count, r, n]);
+    // All cells start from the same A.
+    const params: Adapters = { loraA: start, loraB: zeros([count, outputs, r]) };
+    const data: Data = { x: c.matmul(directions), y: c.matmul(inner).matmul(outer), scalings };
+    return { params, data };
   });
-  const data = await draw(seed, 1 / Math.sqrt(n));
-  const loss = (
-    { loraA, loraB }: { readonly loraA: Tensor; readonly loraB: Tensor },
-    x: Tensor,
-    y: Tensor,
-    s: Tensor<"number">,
-  ) => x.matmul(loraA.transpose()).matmul(loraB.transpose()).mul(s).sub(y).square().mean() as Tensor;
 
-  type Standing = {
-    readonly params: { readonly loraA: Tensor; readonly loraB: Tensor };
-    readonly state: ReturnType<typeof optimizer.init>;
+  /** The loss of each cell. A x is one product for all cells. */
+  const losses = ({ loraA, loraB }: Adapters, { x, y, scalings }: Data): Tensor => {
+    const inner = x.matmul(loraA.reshape([count * r, n]).transpose());
+    const each = inner.reshape([samples, count, r]).permute([1, 0, 2]);
+    return each.matmul(loraB.transpose()).mul(scalings).sub(y).square().mean([1, 2]);
   };
   const step = compile(
-    (
-      { params, state }: Standing,
-      x: Tensor,
-      y: Tensor,
-      s: Tensor<"number">,
-      a: Tensor<"number">,
-      b: Tensor<"number">,
-    ) => {
-      const [value, gradients] = valueAndGrad(loss)(params, x, y, s);
+    (params: Adapters, state: OptimizerState, data: Data, rates: Adapters) => {
+      const gradients = grad((params: Adapters) => losses(params, data).sum())(params);
       const [updates, next] = optimizer.update(gradients, state, params);
-      const scaled = { loraA: updates.loraA.mul(a), loraB: updates.loraB.mul(b) };
-      return { standing: { params: applyUpdates(params, scaled), state: next }, value };
+      const scaled = { loraA: updates.loraA.mul(rates.loraA), loraB: updates.loraB.mul(rates.loraB) };
+      return { params: applyUpdates(params, scaled), state: next };
     },
-    { donate: [0] },
+    { donate: [0, 1] },
   );
-  const final = compile(loss);
+  const look = compile(losses);
 
-  return async ({ a, b }) => {
-    // A copy, since the program uses its parameters up.
-    const params = await tree.evaluate({ loraA: data.A.add(0), loraB: zeros([outputs, r]) as Tensor });
-    let standing: Standing = { params, state: optimizer.init(params) };
-    let first: Tensor | undefined;
-    for (let t = 0; t < steps; t++) {
-      const after = await step(standing, data.x, data.y, scaling, a, b);
-      standing = after.standing;
-      if (first) after.value.dispose();
-      else first = after.value;
-    }
-    const last = await final(standing.params, data.x, data.y, scaling);
-    const result = (await last.item()) / (await first!.item());
-    tree.dispose([standing, first, last]);
-    return result;
-  };
+  const drawn = await draw(seed, 1 / Math.sqrt(n));
+  let { params } = drawn;
+  let state = optimizer.init(params);
+  const first = await look(params, drawn.data);
+  for (let t = 0; t < steps; t++) ({ params, state } = await step(params, state, drawn.data, rates));
+  const last = await look(params, drawn.data);
+  const [before, after] = [await first.data(), await last.data()];
+  tree.dispose([params, state, first, last, drawn.data.x, drawn.data.y]);
+  return [...after].map((loss, i) => loss / before[i]!);
+}
+
+interface Adapters {
+  /** `[cells, r, n]` */
+  readonly loraA: Tensor;
+  /** `[cells, outputs, r]` */
+  readonly loraB: Tensor;
+}
+
+interface Data {
+  readonly x: Tensor;
+  readonly y: Tensor;
+  /** `[cells, 1, 1]` */
+  readonly scalings: Tensor;
 }
 
 /** Relative losses over a range of learning rates. */
@@ -122,17 +125,12 @@ export async function scanRates(
   choice: RateChoice,
   options: Partial<Regression> = {},
 ): Promise<Scan> {
-  const trainers: Trainer[] = [];
-  for (let i = 0; i < averaged; i++)
-    trainers.push(await trainer({ ...setting, seed: averaged * setting.seed + i }, options));
   const rates = Array.from({ length: scanned.to - scanned.from + 1 }, (_, i) => 2 ** (scanned.from + i));
-  const losses: number[] = [];
-  for (const rate of rates) {
-    const rateOfB = choice === "tied" ? rate : choice.lrB;
-    const each: number[] = [];
-    for (const train of trainers) each.push(Math.log(await train({ a: rate, b: rateOfB })));
-    losses.push(Math.exp(mean(each)));
-  }
+  const cells = rates.map((a) => ({ a, b: choice === "tied" ? a : choice.lrB }));
+  const problems: number[][] = [];
+  for (let i = 0; i < averaged; i++)
+    problems.push(await train({ ...setting, seed: averaged * setting.seed + i }, cells, options));
+  const losses = rates.map((_, i) => Math.exp(mean(problems.map((each) => Math.log(each[i]!)))));
   return { rates, losses };
 }
 
