@@ -48,7 +48,8 @@ export function defineLoop(
   ];
   const along = chooseLanes(loop, last, innermost, roots);
   const over = inner.reduce((product, { extent }) => product * extent, 1);
-  const cut = cutGrid(grid, over);
+  const strided = along === "grid" && accumulators.length === 0 && hasStrides(roots, last.name);
+  const cut = cutGrid(grid, over, strided);
 
   module.define(name, phaseTypes, (code, begin, end, args) => {
     const axis = along === "grid" ? last : along === "inner" ? innermost : undefined;
@@ -98,23 +99,28 @@ export interface Cut {
   readonly block: number;
   readonly blocks: number;
   readonly units: number;
+  /** Neighbouring units are neighbours on the other axes, and not blocks of one place. */
+  readonly down: boolean;
 }
 
-/** Blocks are whole vectors, and enough work to be worth a turn. */
-export function cutGrid(grid: readonly Axis[], over: number): Cut {
+/**
+ * Blocks are whole vectors, and enough work to be worth a turn. Where elements are loaded across the rows of a
+ * matrix, blocks are short and follow each other down the rows: the cache lines they load are used up.
+ */
+export function cutGrid(grid: readonly Axis[], over: number, strided = false): Cut {
   const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1] ?? none;
+  if (strided && outer.length > 0) {
+    const blocks = Math.ceil(last.extent / 16);
+    const units = outer.reduce((product, { extent }) => product * extent, blocks);
+    return { outer, last, block: 16, blocks, units, down: true };
+  }
   const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
   const few = over >= 512 ? Math.ceil(16384 / over / 16) * 16 : most;
   const block = last.extent <= 2 * few ? last.extent : few;
   const blocks = Math.ceil(last.extent / block);
-  return {
-    outer,
-    last,
-    block,
-    blocks,
-    units: outer.reduce((product, { extent }) => product * extent, blocks),
-  };
+  const units = outer.reduce((product, { extent }) => product * extent, blocks);
+  return { outer, last, block, blocks, units, down: false };
 }
 
 interface Grid {
@@ -136,10 +142,9 @@ export function writeGrid(code: Code, begin: Local, end: Local, cut: Cut, grid: 
   const unit = code.local("i32");
   const at = code.local("i32");
   const v = grid.variable(last.name);
-  const counters = [
-    ...outer.map(({ name, extent }) => ({ local: grid.variable(name), extent })),
-    { local: at, extent: blocks },
-  ];
+  const places = outer.map(({ name, extent }) => ({ local: grid.variable(name), extent }));
+  const which = { local: at, extent: blocks };
+  const counters = cut.down ? [which, ...places] : [...places, which];
   code.append(grid.start);
   decode(code, begin, counters);
   for (const piece of grid.pieces[0]!) code.append(piece);
@@ -247,6 +252,15 @@ export function laneCost(exprs: readonly Expr[], axis: Axis): number {
     sum += stride === 1 || stride === 0 ? 1 : stride === undefined ? 10 : 6;
   });
   return sum * ((Math.ceil(axis.extent / 4) * 4) / axis.extent);
+}
+
+/** Are elements loaded that lie in different cache lines although they are neighbours along the axis? */
+function hasStrides(roots: readonly Expr[], name: string): boolean {
+  let found = false;
+  walk(roots, (e) => {
+    if (e.kind === "load" && Math.abs(strideIn(e.index, name) ?? 0) >= 16) found = true;
+  });
+  return found;
 }
 
 /** How an index moves with a variable, or undefined where that is not a constant. */

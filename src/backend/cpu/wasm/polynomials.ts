@@ -67,20 +67,18 @@ const add = binary("f32x4.add");
 const sub = binary("f32x4.sub");
 const mul = binary("f32x4.mul");
 const div = binary("f32x4.div");
-const min = binary("f32x4.min");
-const max = binary("f32x4.max");
+const pmin = binary("f32x4.pmin");
+const pmax = binary("f32x4.pmax");
 const lt = binary("f32x4.lt");
 const gt = binary("f32x4.gt");
 const eq = binary("f32x4.eq");
 const abs = unary("f32x4.abs");
 const neg = unary("f32x4.neg");
-const nearest = unary("f32x4.nearest");
 const and = binary("v128.and");
 const or = binary("v128.or");
 const xor = binary("v128.xor");
 const addInt = binary("i32x4.add");
 const subInt = binary("i32x4.sub");
-const toInt = unary("i32x4.trunc_sat_f32x4_s");
 const toFloat = unary("f32x4.convert_i32x4_s");
 
 function shift(name: string, x: Push, by: number): Push {
@@ -110,12 +108,22 @@ function powerOfTwo(l: Lanes, n: Push): Push {
   return shift("i32x4.shl", addInt(n, l.i32(127)), 23);
 }
 
+/** x between two constants; NaN stays NaN. The pseudo-minimum is one instruction, the minimum is seven. */
+function clamp(l: Lanes, x: Push, low: number, high: number): Push {
+  return pmin(pmax(x, l.f32(low)), l.f32(high));
+}
+
+/** 1.5 * 2^23: added to a number below 2^22, it leaves the nearest whole number in the low bits. */
+const magic = 12582912;
+const magicBits = 0x4b400000;
+
 /** x = n log 2 + r, with |r| <= log(2) / 2. */
 function reduceExp(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } {
-  const n = l.hold(nearest(mul(x, l.f32(Math.LOG2E))));
+  const shifted = l.hold(add(mul(x, l.f32(Math.LOG2E)), l.f32(magic)));
+  const n = l.hold(sub(shifted, l.f32(magic)));
   // log 2 in two parts: n times the first is exact.
   const r = l.hold(sub(sub(x, mul(n, l.f32(0.693359375))), mul(n, l.f32(-2.1219444005469057e-4))));
-  return { n: l.hold(toInt(n)), r };
+  return { n: l.hold(subInt(shifted, l.i32(magicBits))), r };
 }
 
 /** (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2. */
@@ -128,7 +136,7 @@ function expTail(l: Lanes, r: Push): Push {
 }
 
 export function exp(l: Lanes, x: Push): Push {
-  const { n, r } = reduceExp(l, l.hold(min(max(x, l.f32(-104)), l.f32(89))));
+  const { n, r } = reduceExp(l, l.hold(clamp(l, x, -104, 89)));
   const y = add(add(mul(mul(expTail(l, r), r), r), r), l.f32(1));
   // In two steps: 2^n itself may be too large or too small for a float.
   const half = l.hold(shift("i32x4.shr_s", n, 1));
@@ -136,7 +144,7 @@ export function exp(l: Lanes, x: Push): Push {
 }
 
 export function expm1(l: Lanes, x: Push): Push {
-  const { n, r } = reduceExp(l, l.hold(min(max(x, l.f32(-40)), l.f32(89))));
+  const { n, r } = reduceExp(l, l.hold(clamp(l, x, -40, 89)));
   const em1 = l.hold(add(mul(mul(expTail(l, r), r), r), r));
   // 2^n (em1 + 1) - 1 as 2 (t em1 + (t - 1/2)) with t = 2^(n-1), which does not overflow too early.
   const t = l.hold(powerOfTwo(l, subInt(n, l.i32(1))));
@@ -209,7 +217,7 @@ export function tanh(l: Lanes, x: Push): Push {
 
 /** A rational approximation on [-4, 4]; the coefficients are Eigen's. */
 export function erf(l: Lanes, x: Push): Push {
-  const c = l.hold(min(max(x, l.f32(-4)), l.f32(4)));
+  const c = l.hold(clamp(l, x, -4, 4));
   const z = l.hold(mul(c, c));
   const p = polynomial(
     l,
