@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { power, scaleHyper } from "../gauge/rules.ts";
+import { scaleHyper, power as wholePower } from "../gauge/rules.ts";
 import { factor, powerOfTwo, rough } from "./arbitrary/values.ts";
 import { close, difference, identical, largest, untouched } from "./compare.ts";
 import { type Awaitable, type Law, LawError, law } from "./law.ts";
@@ -11,7 +11,7 @@ export type Vector = readonly number[];
 /** Hyperparameters by name: numbers, pairs of numbers and flags. */
 export type Hyper = object;
 
-/** Powers of c by name; what is not named has power 0. */
+/** Powers of c by name, whole or not; what is not named has power 0. */
 export type Exponents = Readonly<Record<string, number>>;
 
 /** An optimizer with hyperparameters. It must keep nothing between calls: all memory is in the state. */
@@ -84,8 +84,10 @@ export function optimizer<H extends Hyper, S>(of: OptimizerUnderTest<H, S>): rea
 
 function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H) => Exponents): Law[] {
   const { tolerance = 1e-9, stateExponents, jumps = false } = subject;
-  const both = async ({ hyper, params, gradients }: Case<H>, c: number) => {
+  const both = async ({ hyper, params, gradients }: Case<H>, drawn: number) => {
     const powers = exponents(hyper);
+    // A power of two to a half or a quarter is one again if it is a power of 16.
+    const c = Object.values(powers).every(Number.isInteger) ? drawn : drawn ** 4;
     const one = await train(subject.create(hyper), params, gradients);
     const other = await train(
       subject.create(scaled(hyper, powers, c)),
@@ -93,7 +95,7 @@ function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H
       gradients.map((row) => row.map((x) => x / c)),
     );
     const rule = `c = ${c}, powers ${JSON.stringify(powers)}`;
-    return { one, other, rule, expected: one.params.map((row) => row.map((x) => c * x)) };
+    return { c, one, other, rule, expected: one.params.map((row) => row.map((x) => c * x)) };
   };
   const drawn = (c: fc.Arbitrary<number>) => fc.record({ run: cases(subject), c });
   const statement = "from c theta, with g / c and h c^p, the parameters are c theta";
@@ -110,8 +112,8 @@ function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H
     "state is equivariant under scaling",
     "entries of the state are those of the original run times c^p",
     drawn(powerOfTwo(6)),
-    async ({ run, c }) => {
-      const { one, other, rule } = await both(run, c);
+    async ({ run, c: drawn }) => {
+      const { c, one, other, rule } = await both(run, drawn);
       const due = scaled(one.state as Hyper, stateExponents?.(run.hyper) ?? {}, c); // plain data
       const at = difference(other.state, due);
       if (at !== undefined)
@@ -124,8 +126,8 @@ function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H
     "equivariant under scaling",
     `${statement} at every update to rounding, any c`,
     drawn(factor()),
-    async ({ run, c }) => {
-      const { other, expected, rule } = await both(run, c);
+    async ({ run, c: drawn }) => {
+      const { c, other, expected, rule } = await both(run, drawn);
       const size = Math.max(largest(expected), largest([run.params]) * c);
       close(`a parameter (row: update) with ${rule}`, other.params, expected, { tolerance, size });
     },
@@ -202,6 +204,13 @@ async function train(
     seen.push([...own]);
   }
   return { params: seen, state };
+}
+
+/** c to a power, exactly where c and the result are powers of two. */
+function power(c: number, exponent: number): number {
+  if (Number.isInteger(exponent)) return wholePower(c, exponent);
+  const binary = Math.log2(c) * exponent;
+  return Number.isInteger(Math.log2(c)) && Number.isInteger(binary) ? 2 ** binary : c ** exponent;
 }
 
 /** Plain data with the entries of each name times c to its power. */
