@@ -285,4 +285,25 @@ describe("running laws", () => {
       /1 of 1 laws do not hold\.\n\ndoubling\n/,
     );
   });
+
+  test("an unknown feature, and a schedule of no steps, are errors", () => {
+    const layer = laws.fromAdapted(laws.injected());
+    // As from JavaScript.
+    const supports = ["rslora"] as unknown as laws.LoraLayer["supports"];
+    expect(() => laws.lora({ ...layer, supports })).toThrow(
+      'supports is ["rslora"]; it is a list of what the layer has of rsLora, merge, patterns',
+    );
+    expect(() => laws.schedule({ create: () => () => 1, steps: 0 })).toThrow(
+      "steps is 0; it is an integer >= 1",
+    );
+  });
+
+  test("an error of the code under test fails the law that ran it, and is told", async () => {
+    const create = (): never => {
+      throw new Error("not today");
+    };
+    const verdicts = await laws.run(laws.schedule({ create, steps: 1 }), { numRuns: 1 });
+    expect(verdicts.map(({ holds }) => holds)).toEqual([false, false, false, false]);
+    expect(verdicts[0]?.message).toContain("not today");
+  });
 });

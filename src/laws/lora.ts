@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { ValueError } from "../base/errors.ts";
 import { gauge } from "./arbitrary/gauge.ts";
 import { alpha, type LoraConfig, loraConfig, scalingOf } from "./arbitrary/lora.ts";
 import { matrix, powerOfTwo, quarter, rough } from "./arbitrary/values.ts";
@@ -28,8 +29,10 @@ export interface BuiltLora {
   merge?(params: LoraParams): Awaitable<Matrix>;
 }
 
+const features = ["rsLora", "merge", "patterns"] as const;
+
 /** What a layer may have beyond `alpha / r`. */
-export type LoraFeature = "rsLora" | "merge" | "patterns";
+export type LoraFeature = (typeof features)[number];
 
 /** A LoRA layer under test, of any library. */
 export interface LoraLayer {
@@ -58,11 +61,16 @@ interface Case {
  * (Hu et al. 2021, arXiv:2106.09685; Kalajdzievski 2023, arXiv:2312.03732). Weights, inputs and configurations
  * are chosen so that no wrong scale looks right.
  *
+ * @throws ValueError for a `supports` that is no list of features.
  * @example
  * for (const { name, property } of laws.lora(mine)) test(name, () => fc.assert(property));
  */
 export function lora(layer: LoraLayer): readonly Law[] {
   const { supports, init = "zero", tolerance = 1e-5 } = layer;
+  if (!Array.isArray(supports) || !supports.every((feature) => features.includes(feature)))
+    throw new ValueError(
+      `laws.lora: supports is ${JSON.stringify(supports)}; it is a list of what the layer has of ${features.join(", ")}.`,
+    );
   const subject: Subject = { layer: guarded(layer), tolerance };
   return [
     ...scaled(subject, false),

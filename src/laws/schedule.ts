@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { ValueError } from "../base/errors.ts";
 import { factor, powerOfTwo } from "./arbitrary/values.ts";
 import { type Awaitable, type Law, LawError, law } from "./law.ts";
 
@@ -24,11 +25,14 @@ export interface ScheduleUnderTest {
  * rate at each update, floor included (without that no gauge is exact); the rate depends on the update alone, not
  * on what was asked before; the ends are as promised.
  *
+ * @throws ValueError for a number of steps that is not an integer >= 1.
  * @example
  * for (const { name, property } of laws.schedule(mine)) test(name, () => fc.assert(property));
  */
 export function schedule(subject: ScheduleUnderTest): readonly Law[] {
   const { steps, tolerance = 1e-9 } = subject;
+  if (!Number.isInteger(steps) || steps < 1)
+    throw new ValueError(`laws.schedule: steps is ${String(steps)}; it is an integer >= 1.`);
   const lr = fc.constantFrom(1, 0.1, 3e-4);
   const at = fc.nat({ max: steps });
 
