@@ -104,6 +104,18 @@ describe("memory", () => {
     expect(memory.live).toBe(0);
   });
 
+  test("spare buffers make room for others", async () => {
+    const device = await init({ backend: "cpu", cpu: "wasm", threads: 1 });
+    const spare = [device.allocate(2 ** 29), device.allocate(2 ** 29)];
+    for (const buffer of spare) device.free(buffer);
+    const large = device.allocate(3.5 * 2 ** 30);
+    expect(device.liveBytes).toBe(3.5 * 2 ** 30);
+    expect(() => device.allocate(2 ** 30)).toThrow(/no memory for 1073741824 bytes/);
+    expect(device.liveBytes).toBe(3.5 * 2 ** 30);
+    device.free(large);
+    device.dispose();
+  });
+
   test("more than 2 GiB works, and too much says what to do", () => {
     const memory = new Memory(controlBytes);
     if (memory.maximum < 65536) return; // little address space

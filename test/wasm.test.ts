@@ -1,14 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import {
-  type Device,
-  type DeviceDType,
-  init,
-  random,
-  sigmoid,
-  type Tensor,
-  tensor,
-  where,
-} from "../src/index.ts";
+import { scalarOps } from "../src/graph/scalar.ts";
+import { type Device, type DeviceDType, init, random, sigmoid, Tensor, tensor, where } from "../src/index.ts";
 
 // The two CPU backends against each other, on the shapes where vectors, tiles and blocks end.
 
@@ -335,5 +327,77 @@ describe("WebAssembly against JavaScript", () => {
         expect.fail(`output ${output}, element ${at}: ${x}, JavaScript gives ${y}`);
       });
     });
+  });
+});
+
+describe("functions of float32", () => {
+  const special = [
+    0,
+    -0,
+    1,
+    -1,
+    Infinity,
+    -Infinity,
+    Number.NaN,
+    1e-45,
+    -1e-45,
+    3.4e38,
+    -3.4e38,
+    88.7,
+    88.8,
+    -87,
+    -103.9,
+  ];
+  const magnitudes = Array.from({ length: 20_000 }, (_, i) => {
+    const size = 2 ** (-40 + 60 * ((i * 0.6180339887) % 1));
+    return i % 2 === 0 ? size : -size;
+  });
+  const near = Array.from({ length: 20_000 }, (_, i) => (i - 10_000) / 900);
+  const all = new Float32Array([...special, ...magnitudes, ...near]);
+
+  /** Distance in units in the last place of the exact result. */
+  function distance(actual: number, exact: number): number {
+    if (Object.is(actual, Math.fround(exact))) return 0;
+    if (!Number.isFinite(exact) || Number.isNaN(actual)) return Infinity;
+    const size = Math.max(Math.abs(exact), 2 ** -126);
+    return Math.abs(actual - exact) / 2 ** (Math.floor(Math.log2(size)) - 23);
+  }
+
+  test.each(["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf"])("%s", async (name) => {
+    await init({ backend: "cpu", cpu: "wasm", threads: 1 });
+    const { row } = scalarOps.get(name)!;
+    const x = tensor(all);
+    const actual = await new Tensor(scalarOps.get(name)!(x.node)).data();
+    let worst = 0;
+    all.forEach((value, i) => {
+      if ((name === "sin" || name === "cos") && Math.abs(value) > 1e9) return;
+      const error = distance(actual[i]!, row.evaluate(value, 0, 0, "float64"));
+      if (error > worst) worst = error;
+      if (error > row.ulp)
+        expect.fail(
+          `${name}(${value}) = ${actual[i]}, ${error} ulp from ${row.evaluate(value, 0, 0, "float64")}`,
+        );
+    });
+    if (process.env.LORANTZ_ULP) console.log(name, worst);
+  });
+
+  test("pow", async () => {
+    await init({ backend: "cpu", cpu: "wasm", threads: 1 });
+    const bases = [...special, ...magnitudes.slice(0, 300)];
+    const exponents = [0, -0, 1, -1, 2, 3, -3, 0.5, -0.5, 10.5, 31, Infinity, -Infinity, Number.NaN, 1e10];
+    const pairs = bases.flatMap((x) => exponents.map((y) => [Math.fround(x), Math.fround(y)] as const));
+    const { row } = scalarOps.get("pow")!;
+    const actual = await tensor(pairs.map(([x]) => x))
+      .pow(tensor(pairs.map(([, y]) => y)))
+      .data();
+    let worst = 0;
+    pairs.forEach(([x, y], i) => {
+      if (x === -1 && Math.abs(y) === Infinity) return; // 1 by C99, NaN by JavaScript
+      const exact = row.evaluate(x, y, 0, "float64");
+      const error = distance(actual[i]!, exact);
+      if (error > worst) worst = error;
+      if (error > row.ulp) expect.fail(`${x} ** ${y} = ${actual[i]}, ${error} ulp from ${exact}`);
+    });
+    if (process.env.LORANTZ_ULP) console.log("pow", worst);
   });
 });

@@ -71,7 +71,29 @@ export class Device {
       this.#spareBytes -= size;
       return spare;
     }
-    return this.backend.allocate(size);
+    try {
+      return this.backend.allocate(size);
+    } catch (error) {
+      if (this.#spareBytes > 0) {
+        // Spare buffers of other sizes may be what is in the way.
+        this.#release();
+        try {
+          return this.backend.allocate(size);
+        } catch {
+          // The first error says what was asked for.
+        }
+      }
+      this.#liveBytes -= size;
+      this.#liveBuffers--;
+      throw error;
+    }
+  }
+
+  /** Gives spare buffers back to the backend. */
+  #release(): void {
+    for (const list of this.#spare.values()) for (const buffer of list) this.backend.free(buffer);
+    this.#spare.clear();
+    this.#spareBytes = 0;
   }
 
   /** Takes a buffer back, to be handed out again. */

@@ -187,10 +187,10 @@ export function log(l: Lanes, x: Push): Push {
   return select(ordinary, y, special);
 }
 
-/** log(u) x / (u - 1) with u = 1 + x rounded: the error of u cancels (W. Kahan). */
+/** log(u) (x / (u - 1)) with u = 1 + x rounded: the error of u cancels (W. Kahan). */
 export function log1p(l: Lanes, x: Push): Push {
   const u = l.hold(add(x, l.f32(1)));
-  const y = div(mul(log(l, u), x), sub(u, l.f32(1)));
+  const y = mul(log(l, u), div(x, sub(u, l.f32(1))));
   return select(or(eq(u, l.f32(1)), eq(x, l.f32(Infinity))), x, y);
 }
 
