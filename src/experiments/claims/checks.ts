@@ -19,8 +19,8 @@ export function check(
   return { what, ...found, expected, ...(under !== undefined && { under }) };
 }
 
-/** Around a number, within what finite sizes do to an exponent. */
-export function near(x: number, margin = 0.15): Expectation {
+/** Around an exponent: nearer to it than to any other multiple of 1/2, which is what theory's exponents are. */
+export function near(x: number, margin = 0.25): Expectation {
   return { between: [x - margin, x + margin] };
 }
 

@@ -1,0 +1,315 @@
+import { readFileSync } from "node:fs";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { run } from "../src/cli/run.ts";
+import {
+  adapterParameters,
+  adapterSize,
+  attention,
+  bitsPerWeight,
+  block,
+  bytes,
+  changePercent,
+  feedForward,
+  models,
+  nf4,
+  nf4Double,
+  packedCount,
+  parameters,
+  stateBytes,
+  trainingBytes,
+} from "../src/experiments/accountant.ts";
+import type { Claim } from "../src/experiments/claims/claim.ts";
+import { sources } from "../src/experiments/claims/claim.ts";
+import { claims } from "../src/experiments/claims/registry.ts";
+import { type Result, testClaims } from "../src/experiments/claims/run.ts";
+import { describeResult } from "../src/experiments/claims/summary.ts";
+import { type Check, outcome, verdict } from "../src/experiments/claims/verdict.ts";
+import { init } from "../src/runtime/init.ts";
+
+describe("accountant", () => {
+  const { llama2_7B, llama_13B, llama_65B } = models;
+
+  test("parameters of models", () => {
+    expect(parameters(llama2_7B)).toBe(6_738_415_616);
+    expect(parameters(llama_13B)).toBe(13_015_864_320);
+    expect(parameters(llama_65B)).toBe(65_285_660_672);
+  });
+
+  test("adapters on Llama-2-7B at r = 8", () => {
+    const count = (...targets: string[]) => adapterParameters(llama2_7B, 8, targets);
+    for (const [i, one] of attention.entries()) {
+      for (const other of attention.slice(i + 1)) expect(count(one, other)).toBe(4_194_304);
+    }
+    expect(count(...attention)).toBe(8_388_608);
+    expect(count(...feedForward)).toBe(11_599_872);
+    expect(count(...block)).toBe(19_988_480);
+    expect(count("head")).toBe(288_768);
+    expect(count(...block, "head")).toBe(20_277_248);
+    expect(count(...block, "head", "embedding")).toBe(20_566_016);
+    expect(adapterParameters(llama2_7B, 256, [...block, "head"])).toBe(648_871_936);
+    expect(adapterParameters(llama_13B, 256, ["query", "value"])).toBe(209_715_200);
+  });
+
+  test("one matrix", () => {
+    expect(adapterSize(8, { out: 10_000, in: 20_000 })).toBe(240_000);
+    expect(() => adapterSize(0, { out: 4, in: 4 })).toThrow("r is 0; a rank is an integer >= 1");
+    expect(() => adapterParameters(llama2_7B, 8, ["gate_proj"])).toThrow(
+      'has no matrix "gate_proj"; it has query',
+    );
+  });
+
+  test("bytes of states", () => {
+    expect(stateBytes(4_194_304, { bits: 16 })).toBe(16_777_216); // 134.22 Mbit
+    expect(stateBytes(4_194_304)).toBe(33_554_432);
+    expect(stateBytes(adapterParameters(llama2_7B, 256, ["query", "value"]), { bits: 16 })).toBe(536_870_912);
+    expect(stateBytes(648_871_936, { bits: 16 })).toBe(2_595_487_744);
+    expect(trainingBytes(10)).toEqual({ parameters: 40, gradients: 40, state: 80, total: 160 });
+    expect(bytes(3, 4)).toBe(1.5);
+  });
+
+  test("bits of quantised weights", () => {
+    expect(bitsPerWeight(nf4)).toBe(4.5);
+    expect(bitsPerWeight(nf4Double)).toBe(4 + 8 / 64 + 32 / (64 * 256));
+    expect(((bitsPerWeight(nf4) - bitsPerWeight(nf4Double)) * parameters(llama_65B)) / 8e9).toBeCloseTo(
+      3.04,
+      2,
+    );
+  });
+
+  test("packed weights count logically, and are half as many elements", () => {
+    const { logical, stored } = packedCount(llama_13B, 4);
+    expect(logical).toBe(parameters(llama_13B));
+    expect(stored).toBe(6_671_979_520);
+    expect(209_715_200 / logical).toBeCloseTo(0.0161, 4);
+    expect(209_715_200 / (stored + 209_715_200)).toBeCloseTo(0.0305, 4);
+    expect(packedCount(llama_13B, 8).stored).toBe(logical);
+  });
+
+  test("changes in percent", () => {
+    expect(changePercent(21.33, 14.18)).toBeCloseTo(-33.5, 1);
+    expect(changePercent(1.85, 2.79)).toBeCloseTo(50.8, 1);
+  });
+});
+
+describe("verdicts", () => {
+  const one = (value: number, expected: Check["expected"], more: Partial<Check> = {}): Check => ({
+    what: "",
+    value,
+    expected,
+    ...more,
+  });
+
+  test.each([
+    [one(0, { equals: 0 }), "yes"],
+    [one(1e-300, { equals: 0 }), "no"],
+    [one(2, { between: [1, 2] }), "yes"],
+    [one(2, { above: 2 }), "no"],
+    [one(1, { below: 2 }), "yes"],
+    [one(Number.NaN, { below: 2 }), "undecided"],
+    [one(1, { between: [0, 2] }, { interval: [0.5, 1.5] }), "yes"],
+    [one(1, { between: [0, 2] }, { interval: [0.5, 2.5] }), "undecided"],
+    [one(3, { between: [0, 2] }, { interval: [2.5, 3.5] }), "no"],
+    [one(3, { above: 2 }, { interval: [1.5, 4.5] }), "undecided"],
+    [one(1, { above: 2 }, { interval: [0, 2] }), "no"],
+    [one(1, { below: 2 }, { interval: [Number.NaN, Number.NaN] }), "undecided"],
+  ] as const)("outcome of %j is %s", (check, expected) => {
+    expect(outcome(check)).toBe(expected);
+  });
+
+  const yes = one(1, { equals: 1 });
+  const no = one(1, { equals: 2 });
+  const open = one(1, { above: 1 }, { interval: [0, 2] });
+  const under = (check: Check): Check => ({ ...check, under: "sometimes" });
+  test.each([
+    ["holds", [yes, yes]],
+    ["holds", [yes, under(yes)]],
+    ["contradicted", [yes, no]],
+    ["contradicted", [no, under(no)]],
+    ["contradicted", [no, under(yes), under(no)]],
+    ["contradicted", [yes, under(no)]],
+    ["holds under a condition", [no, under(yes)]],
+    ["holds under a condition", [under(yes)]],
+    ["undecided", [open]],
+    ["undecided", [open, yes]],
+    ["undecided", [no, under(open)]],
+    ["undecided", []],
+  ] as const)("%s: %#", (expected, checks) => {
+    expect(verdict(checks)).toBe(expected);
+  });
+});
+
+describe("registry", () => {
+  test("every claim has an id of its own, a source, a statement, and a test or a reason", () => {
+    expect(new Set(claims.map(({ id }) => id)).size).toBe(claims.length);
+    for (const claim of claims) {
+      expect(claim.id).toMatch(/^S[0-4]-\d+$/);
+      expect(Object.hasOwn(sources, claim.id.slice(0, 2))).toBe(true);
+      expect(claim.statement).toMatch(/\S.*\.$/);
+      if ("test" in claim) expect(claim.how).toMatch(/\.$/);
+      else expect(claim.later).toMatch(/\.$/);
+    }
+  });
+
+  test("every statement of every article is there, in order", () => {
+    const counts = { S0: 22, S1: 11, S2: 13, S3: 7, S4: 28 };
+    const ids = Object.entries(counts).flatMap(([source, count]) =>
+      Array.from({ length: count }, (_, i) => `${source}-${i + 1}`),
+    );
+    expect(claims.map(({ id }) => id)).toEqual(ids);
+  });
+
+  test("those that need no language model are tested", () => {
+    const tested = claims.filter((claim) => "test" in claim).map(({ id }) => id);
+    const wanted = [
+      ...[4, 7, 8, 9, 10, 11, 12, 13, 14, 18, 20].map((i) => `S0-${i}`),
+      ...[1, 7, 9, 10].map((i) => `S1-${i}`),
+      ...[1, 2, 3, 4, 8].map((i) => `S2-${i}`),
+      ...[1, 2, 3, 4, 5, 6, 7].map((i) => `S3-${i}`),
+      ...[2, 6, 8, 9, 13, 14, 23].map((i) => `S4-${i}`),
+    ];
+    expect(tested).toEqual(expect.arrayContaining(wanted));
+  });
+
+  test("the page names every claim that is tested, and no verdict that the program cannot give", () => {
+    const page = readFileSync(new URL("../docs/claims.md", import.meta.url), "utf8");
+    for (const claim of claims) if ("test" in claim) expect(page).toContain(`| ${claim.id} |`);
+    const verdicts = [...page.matchAll(/^\| S\d-\d+ \|.*\| ([^|]+) \|$/gm)].map((match) => match[1]!);
+    for (const found of verdicts)
+      expect(["holds", "holds under a condition", "contradicted", "undecided"]).toContain(found);
+  });
+});
+
+describe("tests of claims", () => {
+  beforeAll(async () => {
+    await init({ backend: "cpu" });
+  });
+
+  const byId = (id: string): Claim => claims.find((claim) => claim.id === id)!;
+  const tested = async (id: string, seeds = 4): Promise<Result> =>
+    (await testClaims([byId(id)], { seeds }))[0]!;
+
+  // Of these the verdict does not hang on chance.
+  test.each([
+    ["S0-4", "holds"],
+    ["S0-11", "holds under a condition"],
+    ["S0-14", "holds"],
+    ["S0-18", "holds"],
+    ["S1-1", "holds under a condition"],
+    ["S1-7", "holds"],
+    ["S1-9", "holds"],
+    ["S1-10", "holds"],
+    ["S2-1", "holds"],
+    ["S2-8", "holds"],
+    ["S3-2", "holds"],
+    ["S3-4", "holds"],
+    ["S4-2", "holds under a condition"],
+    ["S4-3", "holds"],
+    ["S4-4", "holds"],
+    ["S4-6", "contradicted"],
+    ["S4-8", "holds"],
+    ["S4-13", "holds"],
+    ["S4-14", "holds under a condition"],
+    ["S4-24", "holds"],
+  ])("%s %s", async (id, expected) => {
+    const result = await tested(id);
+    expect(result.verdict, describeResult(result)).toBe(expected);
+  });
+
+  test("run Y is another run than X, and LoRA+ in disguise", async () => {
+    const { checks } = await tested("S0-12");
+    expect(checks!.slice(0, 2).map(({ outcome }) => outcome)).toEqual(["no", "no"]);
+    expect(checks![2]!.value).toBeLessThan(0.05);
+    expect(checks!.slice(3).map(({ value }) => value)).toEqual([0, 0]);
+  });
+
+  test("the article's script: parameters tell, losses do not", async () => {
+    const { checks, verdict } = await tested("S3-3", 2);
+    expect(checks!.slice(0, 2).map(({ value }) => value)).toEqual([0, 0]);
+    expect(checks![2]!.value).toBeGreaterThan(0.9);
+    expect(checks![3]!.value).toBeLessThan(0.1);
+    expect(["holds", "undecided"]).toContain(verdict); // few seeds
+  });
+
+  test("the rule of SGD is exact under SGD and no rule under Adam", async () => {
+    const { checks } = await tested("S3-1");
+    expect(checks!.map(({ outcome }) => outcome)).toEqual(["no", "yes", "yes"]);
+  });
+
+  test("without eps and decay following, and without the threshold, the gauge breaks", async () => {
+    const { checks } = await tested("S3-7");
+    expect(checks!.map(({ value, outcome }) => [outcome, value === 0])).toEqual([
+      ["yes", true],
+      ["yes", false],
+      ["yes", false],
+      ["yes", true],
+      ["yes", true],
+      ["yes", false],
+      ["yes", true],
+    ]);
+  });
+
+  test("a claim for later has its reason and no checks", async () => {
+    const result = await tested("S0-5");
+    expect(result.verdict).toBe("for a later issue");
+    expect(result.checks).toBeUndefined();
+    expect(describeResult(result)).toContain("language model");
+  });
+});
+
+describe("lorantz claims", () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  async function lorantz(...args: string[]) {
+    const written = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      vi.spyOn(process[name], "write").mockImplementation((text) => {
+        written[name] += String(text);
+        return true;
+      });
+    }
+    const code = await run(["claims", ...args]);
+    vi.restoreAllMocks();
+    return { code, ...written };
+  }
+
+  test("prints a claim, in words and as JSON", async () => {
+    const words = await lorantz("s4-13");
+    expect(words.code).toBe(0);
+    expect(words.stdout).toContain("S4-13  holds");
+    expect(words.stdout).toMatch(/240000 +exact +/);
+    const { stdout } = await lorantz("S4-13", "S0-5", "--json", "--seeds", "3");
+    const { results, seeds } = JSON.parse(stdout) as { results: Result[]; seeds: number };
+    expect(seeds).toBe(3);
+    expect(results.map(({ id, verdict }) => [id, verdict])).toEqual([
+      ["S4-13", "holds"],
+      ["S0-5", "for a later issue"],
+    ]);
+    expect(results[0]!.checks![0]).toMatchObject({
+      value: 240_000,
+      expected: { equals: 240_000 },
+      outcome: "yes",
+    });
+  });
+
+  test("lists all", async () => {
+    const { code, stdout } = await lorantz("--list");
+    expect(code).toBe(0);
+    for (const { id, statement } of claims) {
+      expect(stdout).toContain(`  ${id} `);
+      expect(stdout).toContain(statement);
+    }
+    expect(JSON.parse((await lorantz("--list", "--json")).stdout)).toHaveLength(claims.length);
+  });
+
+  test.each([
+    [["S0-99"], 'there is no claim "S0-99". There are S0-1, S0-2'],
+    [["everything"], 'there is no claim "everything". IDs are like S0-9'],
+    [["--seeds", "1"], '--seeds is "1"; it is a whole number from 2 to 1000'],
+    [["--seeds", "0x10"], '--seeds is "0x10"'],
+    [["--seed", "3"], "--seed"],
+  ])("%j is refused with code 2", async (args, message) => {
+    const { code, stdout, stderr } = await lorantz(...args);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toContain(message);
+  });
+});
