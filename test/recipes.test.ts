@@ -1,9 +1,15 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import * as gauge from "../src/gauge/index.ts";
+import * as lora from "../src/lora/index.ts";
+import * as nn from "../src/nn/index.ts";
+import { applyUpdates, type OptimizerState } from "../src/optim/index.ts";
 import { rules } from "../src/optim/make.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
+import { valueAndGrad } from "../src/tensor/grad.ts";
+import * as random from "../src/tensor/random.ts";
+import * as tree from "../src/tensor/tree.ts";
 import { initial, problems, type Setting, train } from "./trainer.ts";
 
 // Recipes compared, converted and thinned out; what is said of two recipes is checked by running both.
@@ -527,6 +533,159 @@ describe("convert", () => {
     });
     const even = gauge.approximate(gauge.of({ a: 2, b: 2 }), x);
     expect(even).toMatchObject({ deviations: [], recipe: { clip: { maxNorm: 0.5, eps: 5e-7 } } });
+  });
+});
+
+describe("a gauge for each layer", () => {
+  const base = nn.mlp([5, 6, 3], { activation: (x) => x.tanh() });
+  const recipe = {
+    r: 2,
+    alpha: 4,
+    init: "random",
+    optimizer: { name: "adamw", lr: 0.02, eps: 1e-4 },
+    groups: { B: { lr: 0.05 } },
+  } as const;
+  const gauges = { fc1: gauge.onlyB(16), fc2: gauge.of({ a: 4, b: 1 / 2 }) };
+  const [x, y] = [random.normal(random.key(1), [4, 5]), random.normal(random.key(2), [4, 3])];
+
+  /** The losses of some steps, from parameters and from the state of an optimizer. */
+  async function losses(layered: gauge.LayeredRecipe, start: nn.Params, from?: OptimizerState) {
+    const pattern = gauge.alphaPattern(layered);
+    const model = lora.inject(base, {
+      ...layered.recipe,
+      targetModules: "all-linear",
+      ...(Object.keys(pattern).length > 0 && { alphaPattern: pattern }),
+    });
+    const optimizer = gauge.optimizerOfLayers(layered);
+    const [trained, fixed] = lora.partition(start);
+    let own = trained;
+    let state = from ?? optimizer.init(own);
+    const seen: number[] = [];
+    for (let t = 0; t < 4; t++) {
+      const [loss, gradients] = valueAndGrad((own: nn.Params) =>
+        nn.mseLoss(model.apply(tree.combine<nn.Params>(fixed, own), x), y),
+      )(own);
+      const [updates, next] = optimizer.update(gradients, state, own);
+      own = await tree.evaluate(applyUpdates(own, updates));
+      state = await tree.evaluate(next);
+      seen.push(await loss.item());
+    }
+    return { seen, params: tree.combine<nn.Params>(fixed, own), state };
+  }
+
+  const initialParams = () =>
+    tree.evaluate(lora.inject(base, { ...recipe, targetModules: "all-linear" }).init(random.key(3)));
+
+  test.each<[string, gauge.Clip | undefined]>([
+    ["no clipping", undefined],
+    ["the global norm", { kind: "globalNorm", maxNorm: 0.5 }],
+    ["each tensor's norm", { kind: "tensorNorm", maxNorm: 0.1 }],
+    ["values", { kind: "value", maxValue: 0.01 }],
+  ])("gives the same bits, also from the middle of a run: %s", async (_, clip) => {
+    const clipped: gauge.Recipe = { ...recipe, ...(clip && { clip }) };
+    const params = await initialParams();
+    const plain = await losses({ recipe: clipped, layers: {} }, params);
+    const partner = gauge.applyLayers(gauges, clipped);
+    expect([partner.layers.fc1!.alpha, partner.layers.fc2!.alpha]).toEqual([64, 2]);
+    const moved = await losses(partner, gauge.applyLayerParams(gauges, params));
+    expect(moved.seen).toEqual(plain.seen);
+    const further = await losses({ recipe: clipped, layers: {} }, plain.params, plain.state);
+    const middle = await losses(
+      partner,
+      gauge.applyLayerParams(gauges, plain.params),
+      gauge.applyLayerState(gauges, plain.state, clipped),
+    );
+    expect(middle.seen).toEqual(further.seen);
+    const wrong = await losses({ recipe: clipped, layers: {} }, gauge.applyLayerParams(gauges, params));
+    expect(wrong.seen).not.toEqual(plain.seen);
+  });
+
+  test("only layers of that very path", () => {
+    const pattern = gauge.alphaPattern(gauge.applyLayers({ "a.fc1": gauge.onlyB(2) }, recipe));
+    const [[key]] = Object.entries(pattern) as [[string, number]];
+    const expression = new RegExp(`^(.*\\.)?(${key})$`);
+    expect(["a.fc1", "b.a.fc1", "axfc1", "a.fc12"].map((path) => expression.test(path))).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+  });
+
+  test("what is refused names the layer", async () => {
+    const params = await initialParams();
+    expect(() => gauge.applyLayerParams({ fc3: gauge.onlyB(2) }, params)).toThrow("of a layer fc3");
+    expect(() => gauge.applyLayers({ fc1: gauge.onlyB(2 ** 140) }, recipe)).toThrow(
+      /applyLayers: fc1: .*outside the normal range/,
+    );
+  });
+});
+
+describe("the range of powers of two", () => {
+  const recipe = (optimizer: object) => unchecked({ r: 2, alpha: 4, optimizer });
+  const seen = { min: 2 ** -10, max: 1 };
+  const sizes: gauge.Magnitudes = {
+    A: { parameter: seen, gradient: seen },
+    B: { parameter: seen, gradient: seen },
+  };
+
+  test("squares of gradients leave first; SGD has none", () => {
+    const adam = gauge.bitwiseRange(
+      recipe({ name: "adam", lr: 2 ** -10, betas: [0.875, 1 - 2 ** -10] }),
+      sizes,
+    );
+    // B's gradients go by k: 2^-10 2^-20 k^2 >= 2^-126 and k^2 < 2^128. Its eps, about 2^-27, goes by k.
+    expect(adam.exponents).toEqual([-48, 63]);
+    expect(adam.limits).toMatchObject([
+      { quantity: "gradient^2", role: "B", power: -2 },
+      { quantity: "gradient^2", role: "B", power: -2 },
+    ]);
+    const sgd = gauge.bitwiseRange(recipe({ name: "sgd", lr: 2 ** -10 }), sizes);
+    expect(sgd.exponents).toEqual([-68, 58]); // lr of B, 2^-10 / k^2, leaves first
+    expect(sgd.limits).toMatchObject([{ quantity: "lr" }, { quantity: "lr" }]);
+    const wide = gauge.bitwiseRange(recipe({ name: "adam", lr: 2 ** -10 }), sizes, { dtype: "float64" });
+    expect(wide.exponents![0]).toBeLessThan(-400);
+  });
+
+  test("the common gauge goes twice as far, in powers of four", () => {
+    const x = recipe({ name: "adam", lr: 2 ** -10 });
+    const [least, largest] = gauge.bitwiseRange(x, sizes, { gauge: "common" }).exponents!;
+    expect([least % 2, largest % 2].map(Math.abs)).toEqual([0, 0]);
+    expect(least).toBeLessThan(gauge.bitwiseRange(x, sizes).exponents![0]);
+  });
+
+  test("a run that is out of range itself has none", () => {
+    const tiny = { A: { gradient: { min: 1e-30, max: 1 } } };
+    expect(gauge.bitwiseRange(recipe({ name: "adam", lr: 1e-3 }), tiny)).toMatchObject({
+      exponents: null,
+      limits: [{ quantity: "gradient^2", role: "A" }, {}],
+    });
+  });
+
+  test("runs at both ends of it agree bit for bit", async () => {
+    const setting: Setting = {
+      problem: problems["one layer, mean squared error"]!,
+      dtype: "float32",
+      seed: 7,
+      steps: 4,
+    };
+    const losses = async (recipe: gauge.Recipe) => {
+      const run = await train(setting, recipe, { params: await initial(setting, recipe), done: 0 });
+      return { losses: run.steps.map((step) => step.get("loss")![0]!), end: run.end };
+    };
+    const x = unchecked({ r: 2, alpha: 4, optimizer: { name: "adam", lr: 0.02 }, init: "random" });
+    const own = await losses(x);
+    // The first moments after some steps stand for the gradients.
+    const { params, state } = own.end;
+    const sizes = await gauge.magnitudes({ params, gradients: state.m, state });
+    const [least, largest] = gauge.bitwiseRange(x, sizes).exponents!;
+    expect(least).toBeLessThan(-20);
+    expect(largest).toBeGreaterThan(20);
+    // A margin for what was not seen.
+    for (const p of [least + 6, largest - 6]) {
+      const { losses: other } = await losses(gauge.apply(gauge.onlyB(2 ** p), x));
+      expect(other).toEqual(own.losses);
+    }
   });
 });
 

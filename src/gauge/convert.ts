@@ -101,7 +101,7 @@ export function convert(
     gauge: g,
     deviations,
     notes: [
-      ...describeResult(result, g, { exact, bits }),
+      ...describeResult(result, g, { exact, bits, groups: !library || library.groups === "any" }),
       ...deviations.map(sentence),
       ...(library?.wholeAlpha && !Number.isInteger(result.alpha)
         ? [`lora_alpha is a whole number by its type; Python takes ${show(result.alpha)} all the same.`]
@@ -149,7 +149,7 @@ function sentence({ role, error, field, needed, used, measured }: Deviation): st
 function describeResult(
   result: Recipe,
   g: Gauge,
-  { exact, bits }: { readonly exact: boolean; readonly bits: boolean },
+  { exact, bits, groups }: { readonly exact: boolean; readonly bits: boolean; readonly groups: boolean },
 ): string[] {
   const lines = [`The gauge: ${showGauge(g)}.`];
   if (exact)
@@ -166,7 +166,7 @@ function describeResult(
     if (scale !== 1) lines.push(`Multiply the initial ${role} by ${show(scale)} before training.`);
   }
   const roles = trainedRoles(result).filter((role) => role === "A" || role === "B");
-  if (roles.length === 2 && differ(result))
+  if (groups && roles.length === 2 && differ(result))
     lines.push("Give A and B groups of their own: their numbers differ.");
   if (result.clip?.kind === "globalNorm" && result.clip.weights)
     lines.push("Clip by the weighted global norm, sqrt(sum of weight^2 |g|^2), with the given weights.");

@@ -1,5 +1,15 @@
 export { apply } from "./apply.ts";
 export { type Approximation, approximate, type Deviation } from "./approximate.ts";
+export {
+  type BitwiseRange,
+  type BitwiseRangeOptions,
+  bitwiseRange,
+  type Limit,
+  type Magnitudes,
+  magnitudes,
+  type Observed,
+  type Sizes,
+} from "./bitwiseRange.ts";
 export { type Canonical, canonical, type Invariant } from "./canonical.ts";
 export { checkRecipe } from "./check.ts";
 export { type Conversion, type ConvertOptions, convert } from "./convert.ts";
@@ -26,8 +36,16 @@ export {
   type SameRun,
   type SweepPlan,
 } from "./grid.ts";
+export {
+  alphaPattern,
+  applyLayerParams,
+  applyLayerState,
+  applyLayers,
+  type LayeredRecipe,
+  type LayerGauges,
+} from "./layers.ts";
 export { type Library, type LibraryName, libraries } from "./libraries.ts";
-export { type OptimizerOfOptions, optimizerOf, trainable } from "./optimizer.ts";
+export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
 export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
 export { type Rule, ruleOf } from "./rules.ts";
 export type { Alpha, Target } from "./target.ts";

@@ -1,9 +1,11 @@
 import { type Role, roleOf } from "../lora/roles.ts";
 import { clipByGlobalNorm, clipByTensorNorm, clipByValue } from "../optim/clip.ts";
+import type { Match } from "../optim/hyper.ts";
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import type { Optimizer, Schedule } from "../optim/optimizer.ts";
 import { partition } from "../tensor/tree.ts";
-import { numberOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { escaped, type LayeredRecipe, layerOf } from "./layers.ts";
+import { type Clip, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 
 export interface OptimizerOfOptions {
   /** A factor on all learning rates; a function, so no part of a recipe. Every gauge leaves it as it is. */
@@ -27,17 +29,45 @@ const match: Readonly<Record<Role, string | ((path: string) => boolean)>> = {
  * @example
  * const optimizer = gauge.optimizerOf(recipe, { schedule: optim.schedule.cosine({ tMax: 100 }) });
  */
-export function optimizerOf(recipe: Recipe, { schedule }: OptimizerOfOptions = {}): Optimizer {
-  const groups = trainedRoles(recipe).flatMap((role) => {
-    const own = recipe.groups?.[role];
-    return own && Object.keys(own).length > 0 ? [{ ...own, match: match[role] }] : [];
-  });
+export function optimizerOf(recipe: Recipe, options: OptimizerOfOptions = {}): Optimizer {
+  return optimizerOfLayers({ recipe, layers: {} }, options);
+}
+
+/**
+ * The optimizer of a recipe of which some layers differ, see `applyLayers`. A global norm is one for all layers, with
+ * each layer's weights; its threshold is that of `recipe`.
+ *
+ * @throws ValueError as `optimizerOf`, and in `init` for a layer without parameters.
+ * @example
+ * const optimizer = gauge.optimizerOfLayers(gauge.applyLayers({ fc1: gauge.onlyB(4) }, recipe));
+ */
+export function optimizerOfLayers(layered: LayeredRecipe, { schedule }: OptimizerOfOptions = {}): Optimizer {
+  const { recipe, layers } = layered;
+  const roles = trainedRoles(recipe);
+  const groupsOf = ({ groups }: Recipe, of: readonly Role[], matchOf: (role: Role) => Match) =>
+    of.flatMap((role) => {
+      const own = groups?.[role];
+      return own && Object.keys(own).length > 0 ? [{ ...own, match: matchOf(role) }] : [];
+    });
+  // No gauge moves what lies outside adapters.
+  const inAdapters = roles.filter((role) => role !== "base");
+  const groups = [
+    ...Object.entries(layers).flatMap(([layer, own]) =>
+      groupsOf(own, inAdapters, (role) => new RegExp(`^${escaped(layer)}\\.(.*\\.)?${String(match[role])}$`)),
+    ),
+    ...groupsOf(recipe, roles, (role) => match[role]),
+  ];
   // One optimizer's name, hyperparameters and groups: the union of recipes keeps them together.
   const config = { ...recipe.optimizer, groups, ...(schedule && { schedule }) } as OptimizerConfig;
   const optimizer = make(config);
+  const names = Object.keys(layers);
+  const recipeAt = (path: string): Recipe => {
+    const layer = layerOf(names, path);
+    return layer === undefined ? recipe : layers[layer]!;
+  };
   return {
     ...optimizer,
-    update: (gradients, state, params) => optimizer.update(clip(recipe, gradients), state, params),
+    update: (gradients, state, params) => optimizer.update(clip(recipe, recipeAt, gradients), state, params),
   };
 }
 
@@ -50,30 +80,32 @@ export function trainable<P>(recipe: Recipe, params: P): [trained: P, frozen: P]
   return partition(params, (_, path) => roles.includes(roleOf(path)));
 }
 
-function clip<G>({ clip }: Recipe, gradients: G): G {
+/** Clips as `recipe` says, with the numbers of the recipe at each path. */
+function clip<G>({ clip }: Recipe, recipeAt: (path: string) => Recipe, gradients: G): G {
   if (!clip) return gradients;
+  /** The clipping at a path, of the same kind: gauges change its numbers only. */
+  const at = <C extends Clip>(path: string) => recipeAt(path).clip as C;
   switch (clip.kind) {
     case "globalNorm": {
       const { maxNorm, eps, weights } = clip;
-      const weight = weights && ((path: string) => weights[roleOf(path)] ?? 1);
+      const weight = weights && ((path: string) => at<typeof clip>(path).weights?.[roleOf(path)] ?? 1);
       return clipByGlobalNorm(gradients, maxNorm, {
         ...(eps !== undefined && { eps }),
         ...(weight && { weight }),
       }).gradients;
     }
     case "tensorNorm": {
-      const { maxNorm, eps } = clip;
-      const own = eps !== undefined && ((path: string) => numberOf("clip.eps", eps, roleOf(path)));
+      const eps = (path: string) => numberOf("clip.eps", at<typeof clip>(path).eps ?? 1e-6, roleOf(path));
       return clipByTensorNorm(
         gradients,
-        (path) => numberOf("clip.maxNorm", maxNorm, roleOf(path)),
-        own ? { eps: own } : {},
+        (path) => numberOf("clip.maxNorm", at<typeof clip>(path).maxNorm, roleOf(path)),
+        { eps },
       );
     }
-    case "value": {
-      const { maxValue } = clip;
-      return clipByValue(gradients, (path) => numberOf("clip.maxValue", maxValue, roleOf(path)));
-    }
+    case "value":
+      return clipByValue(gradients, (path) =>
+        numberOf("clip.maxValue", at<typeof clip>(path).maxValue, roleOf(path)),
+      );
     default:
       return clip satisfies never;
   }

@@ -1,0 +1,167 @@
+import { ValueError } from "../base/errors.ts";
+import type { Role } from "../lora/roles.ts";
+import { roleOf } from "../lora/roles.ts";
+import type { OptimizerName } from "../optim/make.ts";
+import type { OptimizerState } from "../optim/optimizer.ts";
+import * as tree from "../tensor/tree.ts";
+import { checkRecipe } from "./check.ts";
+import { explicit } from "./explicit.ts";
+import { common, factor, type Gauge, onlyB } from "./gauge.ts";
+import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { statePowers } from "./rules.ts";
+import { ruleFor } from "./units.ts";
+
+/** The smallest and the largest size of the numbers other than 0. */
+export interface Sizes {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Sizes of parameters, gradients and slots of the state by role, see `magnitudes`. */
+export type Magnitudes = { readonly [R in Role]?: { readonly [quantity: string]: Sizes } };
+
+/** What a run has in its hands: at its start, or better after some steps. */
+export interface Observed {
+  readonly params: unknown;
+  readonly gradients: unknown;
+  readonly state?: OptimizerState;
+}
+
+/** A quantity that leaves the normal range first. */
+export interface Limit {
+  /** `"gradient"`, `"gradient^2"`, `"parameter"`, a slot of the state, a hyperparameter, or `"alpha"`. */
+  readonly quantity: string;
+  readonly role?: Role;
+  /** The power of the role's constant c by which it goes. */
+  readonly power: number;
+  readonly sizes: Sizes;
+}
+
+/** Powers of two k for which a gauge stays bitwise. */
+export interface BitwiseRange {
+  /** Least and largest p of k = 2^p, or null where not even the run itself stays in the normal range. */
+  readonly exponents: readonly [least: number, largest: number] | null;
+  /** What ends the range below and above. */
+  readonly limits: readonly [below: Limit | undefined, above: Limit | undefined];
+}
+
+export interface BitwiseRangeOptions {
+  /** Which gauges: those that leave A alone (default), or those that share evenly, with k a power of four. */
+  readonly gauge?: "b" | "common";
+  /** Whose normal range. Default float32. */
+  readonly dtype?: "float32" | "float64";
+}
+
+const ranges = {
+  float32: { smallest: 2 ** -126, largest: (2 - 2 ** -23) * 2 ** 127 },
+  float64: { smallest: 2 ** -1022, largest: Number.MAX_VALUE },
+} as const;
+
+/** The range of p that is looked at. */
+const reach = 1022;
+
+/**
+ * The sizes of what a run computes with, by role; zeros are left out, as they stay zero.
+ *
+ * @example
+ * const sizes = await magnitudes({ params, gradients, state });
+ * sizes.B?.gradient; // { min: 1.2e-7, max: 0.03 }
+ */
+export async function magnitudes({ params, gradients, state }: Observed): Promise<Magnitudes> {
+  const { step: _, ...slots } = state ?? {};
+  const named = [["parameter", params], ["gradient", gradients], ...Object.entries(slots)] as const;
+  const result: { [R in Role]?: Record<string, Sizes> } = {};
+  for (const [quantity, values] of named) {
+    for (const [path, leaf] of tree.entries(values)) {
+      const role = roleOf(path);
+      const own = result[role] ?? {};
+      result[role] = own;
+      let { min, max } = own[quantity] ?? { min: Infinity, max: 0 };
+      for (const value of await leaf.data()) {
+        const size = Math.abs(value);
+        if (size === 0) continue;
+        min = Math.min(min, size);
+        max = Math.max(max, size);
+      }
+      if (max > 0) own[quantity] = { min, max };
+    }
+  }
+  return result;
+}
+
+/**
+ * Which powers of two stay bitwise, from the sizes seen in the run itself: for these k no parameter, gradient, square
+ * of a gradient, slot of the state or hyperparameter leaves the normal range. What a run meets later may be larger or
+ * smaller, and results between these quantities are not looked at, so leave some room.
+ *
+ * @throws ValueError for a bad recipe, or an optimizer without an exact rule.
+ * @example
+ * const { exponents } = bitwiseRange(recipe, await magnitudes({ params, gradients }));
+ * // [-37, 95]: onlyB(2 ** p) is bitwise for these p
+ */
+export function bitwiseRange(
+  recipe: Recipe,
+  sizes: Magnitudes,
+  { gauge = "b", dtype = "float32" }: BitwiseRangeOptions = {},
+): BitwiseRange {
+  if (!Object.hasOwn(ranges, dtype))
+    throw new ValueError(`gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is float32 or float64.`);
+  const full = explicit(checkRecipe(recipe, "gauge.bitwiseRange"));
+  const limits = [...quantities(full, sizes)];
+  const at = (p: number) => (gauge === "b" ? onlyB(2 ** p) : common(2 ** p));
+  const step = gauge === "b" ? 1 : 2;
+  const leaving = (p: number) => limits.find((limit) => !stays(limit, at(p), ranges[dtype]));
+  const own = leaving(0);
+  if (own) return { exponents: null, limits: [own, own] };
+  const end = (direction: -1 | 1): [number, Limit | undefined] => {
+    for (let p = direction * step; Math.abs(p) <= reach; p += direction * step) {
+      const limit = leaving(p);
+      if (limit) return [p - direction * step, limit];
+    }
+    return [direction * reach, undefined];
+  };
+  const [[least, below], [largest, above]] = [end(-1), end(1)];
+  return { exponents: [least, largest], limits: [below, above] };
+}
+
+function* quantities(recipe: Recipe, sizes: Magnitudes): Generator<Limit> {
+  const { alpha, optimizer } = recipe;
+  yield { quantity: "alpha", power: 1, sizes: { min: alpha, max: alpha } };
+  for (const role of trainedRoles(recipe)) {
+    const hyper = hyperOf<OptimizerName>(recipe, role);
+    const slots = statePowers("gauge.bitwiseRange", optimizer.name, hyper);
+    const { hyper: powers } = ruleFor("gauge.bitwiseRange", recipe, role);
+    for (const [name, value] of Object.entries(hyper) as [string, unknown][]) {
+      const numbers = [value].flat().filter((x): x is number => typeof x === "number" && x !== 0);
+      if (numbers.length > 0 && powers[name] !== 0)
+        yield {
+          quantity: name,
+          role,
+          power: powers[name]!,
+          sizes: { min: Math.min(...numbers), max: Math.max(...numbers) },
+        };
+    }
+    for (const [quantity, seen] of Object.entries(sizes[role] ?? {})) {
+      const power = quantity === "parameter" ? 1 : quantity === "gradient" ? -1 : slots[quantity];
+      if (power === undefined) continue;
+      yield { quantity, role, power, sizes: seen };
+      // Squares are averaged with a small share, 1 - beta2, and are the first to leave.
+      if (quantity === "gradient" && Object.values(slots).includes(-2)) {
+        const { betas: [, beta2] = [0, 0] } = hyper as { readonly betas?: readonly [number, number] };
+        const share = 1 - beta2;
+        const { min, max } = seen;
+        yield { quantity: "gradient^2", role, power: -2, sizes: { min: share * min * min, max: max * max } };
+      }
+    }
+  }
+}
+
+function stays(
+  { role, power, sizes: { min, max } }: Limit,
+  g: Gauge,
+  { smallest, largest }: { readonly smallest: number; readonly largest: number },
+): boolean {
+  const c = role === undefined ? g.k : factor(g, role);
+  const by = c ** power;
+  return min * by >= smallest && max * by <= largest;
+}
