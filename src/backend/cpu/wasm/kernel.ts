@@ -47,6 +47,14 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
       break;
     }
     case "matmul": {
+      if (kernel.inner.extent === 0) {
+        // Sums of nothing.
+        const { batch, row, column, inner, a, dtype, stores } = kernel;
+        const accumulators = [{ name: "sum" as const, dtype, expr: a }];
+        const grid = [batch, row, column];
+        phases = [defineLoop(module, "run", { grid, inner: [inner], accumulators, stores }, given)];
+        break;
+      }
       const matmul = defineMatmul(module, kernel, given, options);
       phases = matmul.phases;
       scratch = matmul.packed;

@@ -13,9 +13,8 @@ import { Values } from "./values.ts";
 
 /** Columns of a microkernel tile, in bytes: two vectors. */
 const tileBytes = 32;
-/** Rows of a tile: with ten sums, two of b and one of a, 16 registers are nearly full. Never unrolled: V8 spills. */
-const tileRows = 5;
-const tileRowsRelaxed = 6;
+/** Rows of a tile: eight sums, two of b and one of a. Taller ones, or k unrolled, and V8 spills registers. */
+const tileRows = 4;
 /** Inner elements for which a panel of b stays in the first cache. */
 const innerBlock = 512;
 /** Rows and columns of a block of the result, whose sums stay in the second cache. */
@@ -43,7 +42,7 @@ export function defineMatmul(
   const bytes = wide ? 8 : 4;
   const lanes = 16 / bytes;
   const columns = tileBytes / bytes;
-  const rows = chooseRows(kernel.row.extent, relaxed ? tileRowsRelaxed : tileRows);
+  const rows = Math.min(tileRows, kernel.row.extent);
   const inner = kernel.inner.extent;
   const panels = Math.ceil(kernel.column.extent / columns);
   const innerStep =
@@ -67,15 +66,6 @@ interface Geometry {
   readonly panels: number;
   readonly innerStep: number;
   readonly relaxed: boolean;
-}
-
-/** The tile height that leaves the fewest rows over, up to `most`. */
-function chooseRows(rows: number, most: number): number {
-  const waste = (height: number) => (Math.ceil(rows / height) * (height + 1.5)) / rows; // loads of b cost too
-  let best = Math.min(most, Math.max(rows, 1));
-  for (let height = best; height >= Math.min(4, best); height--)
-    if (waste(height) < waste(best) - 1e-9) best = height;
-  return best;
 }
 
 /** Panels packed by one unit: neighbouring columns share cache lines. */
