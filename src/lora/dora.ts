@@ -16,6 +16,8 @@ export interface Factors {
  * The largest temporaries are `[out, r]`. The terms are rounded before they are added, so the square has an
  * absolute error of some eps (|w_i| + |s b_i A|)^2: digits are lost where an adapter cancels most of a row.
  *
+ * A row that is zero has no direction, and dividing by its length gives NaN, as in PEFT.
+ *
  * Deviation: PEFT forms B A (`out * in` elements) and adds it to W first.
  */
 export function rowLengths({ weight, loraA, loraB }: Factors, scaling: Scaling): Tensor {

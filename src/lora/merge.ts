@@ -1,13 +1,12 @@
-import { DTypeError, ValueError } from "../base/errors.ts";
+import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import * as tree from "../tensor/tree.ts";
+import { combine } from "../tensor/tree.ts";
 import { type Adapter, adapterParams, weightDelta, weightOf } from "./adapter.ts";
 import { rowFactors } from "./dora.ts";
 import { activeNames, baseParams, type LoraLayer, ownParams } from "./layer.ts";
-import { columnsOf, multiply, rowMajor, scaleColumns, transpose } from "./linalg.ts";
 import { applyScaling } from "./scaling.ts";
-import { adaptedLayers, mapAdapted } from "./walk.ts";
+import { mapAdapted } from "./walk.ts";
 
 /**
  * Parameters of the base model that compute what the adapted one does: `weight + scaling * B A` for each active
@@ -45,7 +44,7 @@ export function merge(model: Layer, params: Params): Params {
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
 export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
-  return mapAdapted(model, tree.combine<Params>(merged, adapter), (layer, all) => {
+  return mapAdapted(model, combine<Params>(merged, adapter), (layer, all) => {
     const { loraFactor, ...rest } = all;
     const base = mergeable(layer).reduceRight(
       (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base, loraFactor),
@@ -55,96 +54,8 @@ export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
   });
 }
 
-/** Largest errors of the weights of a layer, in units in the last place of the larger one of weight and merged. */
-export interface MergeError {
-  /** Of `merge`, against the change and the sum in float64. */
-  readonly merge: number;
-  /** Of `unmerge` after `merge`, against the weight before. */
-  readonly unmerge: number;
-}
-
-/**
- * Measures what merging and unmerging these parameters costs, for each adapted layer by its path; float32 only.
- * It forms each weight on the host, so it takes r in out operations there.
- *
- * @throws DTypeError for weights that are not float32; ValueError as `merge`.
- * @example
- * const model = lora.inject(nn.linear(16, 8), { r: 2, alpha: 4, init: "random", targetModules: "all-linear" });
- * const errors = await lora.mergeError(model, model.init(random.key(0))); // { "": { merge: 0.6, unmerge: 0.5 } }
- */
-export async function mergeError(
-  model: Layer,
-  params: Params,
-): Promise<{ readonly [path: string]: MergeError }> {
-  const merged = merge(model, params);
-  const again = unmerge(model, merged, tree.partition(params, (_, path) => /(^|\.)lora\w+$/.test(path))[0]);
-  await tree.evaluate([merged, again, params]);
-  const layers = new Map(adaptedLayers(model));
-  const found = new Map<string, { given: Params; merged: Params; again: Params }>();
-  mapAdapted(model, params, (_, given, path) => {
-    found.set(path, { given, merged: {}, again: {} });
-    return given;
-  });
-  for (const [key, all] of [["merged", merged] as const, ["again", again] as const])
-    mapAdapted(model, all, (_, own, path) => {
-      found.get(path)![key] = own;
-      return own;
-    });
-  const errors: [string, MergeError][] = [];
-  for (const [path, each] of found) {
-    const layer = layers.get(path)!;
-    const weights = [each.given, each.merged, each.again].map((own) => weightOf(layer.base, own));
-    if (weights[0]!.dtype !== "float32")
-      throw new DTypeError(
-        `lora.mergeError: the weight of ${path || "the model"} is ${weights[0]}; float32 only.`,
-      );
-    const [before, after, back] = await Promise.all(weights.map((weight) => weight.data()));
-    const exact = await exactMerge(layer, each.given);
-    const largest = (error: (i: number) => number) => {
-      let worst = 0;
-      for (let i = 0; i < before!.length; i++) {
-        const size = Math.max(Math.abs(before![i]!), Math.abs(after![i]!));
-        worst = Math.max(worst, Math.abs(error(i)) / unitInLastPlace(size));
-      }
-      return worst;
-    };
-    errors.push([
-      path,
-      { merge: largest((i) => after![i]! - exact[i]!), unmerge: largest((i) => back![i]! - before![i]!) },
-    ]);
-  }
-  return Object.fromEntries(errors);
-}
-
-/** The distance from a float32 to the next larger one. */
-function unitInLastPlace(x: number): number {
-  return 2 ** Math.max(Math.floor(Math.log2(x)) - 23, -149);
-}
-
-/** The merged weight in float64. */
-async function exactMerge(layer: LoraLayer, all: Params): Promise<Float64Array> {
-  const read = async (x: Tensor) => columnsOf(await x.data(), x.shape[0]!, x.shape[1]!);
-  let weight = await read(weightOf(layer.base, all));
-  for (const name of mergeable(layer)) {
-    const { loraA, loraB, loraMagnitude } = adapterParams(ownParams(all, name));
-    const product = multiply(await read(loraB), await read(loraA));
-    const change = layer.base.kind === "linear" ? product : transpose(product);
-    const { value } = layer.adapters[name]!.scaling;
-    weight = weight.map((column, j) => column.map((x, i) => x + value * change[j]![i]!));
-    if (!loraMagnitude) continue;
-    const lengths = await loraMagnitude.data();
-    const rows = transpose(weight);
-    weight = transpose(
-      scaleColumns(
-        rows,
-        rows.map((row, i) => lengths[i]! / Math.hypot(...row)),
-      ),
-    );
-  }
-  return rowMajor(weight);
-}
-
-function mergeable(layer: LoraLayer): readonly string[] {
+/** The adapters of a layer that a merge puts into its weight, in order. */
+export function mergeable(layer: LoraLayer): readonly string[] {
   const names = activeNames("lora.merge", layer);
   if (names.length > 1 && names.some((name) => layer.adapters[name]!.config.dora))
     throw new ValueError(
