@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
@@ -185,12 +185,38 @@ describe("sweep-plan", () => {
     expect(stdout).toMatch(/2 4 6$/m);
   });
 
+  test("thousands of cells in one long argument", async () => {
+    const values = Array.from({ length: 64 }, (_, i) => i + 1);
+    const long = `optimizer=adamw r=8 lr=${values.map((i) => `${i}e-5`).join()} alpha=${values.join()}`;
+    const plan = await json<SweepPlan>("sweep-plan", long);
+    expect(plan).toMatchObject({ cells: 4096, dimensions: 2 });
+    expect(plan.runs).toHaveLength(4096);
+    expect((await lorantz("sweep-plan", `${long},65`)).stderr).toContain(
+      "the grid has 4160 cells; at most 4096",
+    );
+  });
+
   test("a file with a list, JSON with vary", async () => {
     const base = { r: 8, alpha: 8, optimizer: { name: "sgd", lr: 0.1 } };
     const list = file("grid.json", JSON.stringify([base, { ...base, alpha: 16 }]));
     expect(await json("sweep-plan", list)).toMatchObject({ cells: 2, knobs: [] });
     const vary = JSON.stringify({ recipe: base, vary: { "groups.B.lr": [0.1, 0.2], alpha: [8, 16] } });
     expect(await json("sweep-plan", vary)).toMatchObject({ cells: 4 });
+  });
+});
+
+describe("the guide shows what is printed", () => {
+  const guide = readFileSync(new URL("../docs/guide-practitioner.md", import.meta.url), "utf8");
+  const shown = [...guide.matchAll(/^```text\n\$ lorantz ([^\n]*)\n(.*?)^```/gms)].map(
+    ([, command, output]) => ({
+      command: command!,
+      output: output!,
+    }),
+  );
+  test("often", () => expect(shown.length).toBeGreaterThan(5));
+  test.each(shown)("lorantz $command", async ({ command, output }) => {
+    const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
+    expect((await lorantz(...args)).stdout).toBe(output);
   });
 });
 
@@ -225,6 +251,8 @@ describe("wrong usage ends with code 2 and nothing on stdout", () => {
     [["explain"], "takes two recipes; given 0"],
     [["explain", base], "takes two recipes; given 1"],
     [["explain", base, "nowhere.json"], 'explain: Y: "nowhere.json" is no file'],
+    [["explain", base, "."], '"." is no file'],
+    [["explain", base, "optimizer=sgd r=8 alpha=1e308 lr=1"], "leaves the range of floating-point numbers"],
     [["explain", base, "{"], "this is no JSON"],
     [["explain", base, "r=8 r=4"], "r is given twice"],
     [["explain", base, `${base} alpha`], '"alpha" is not of the form key=value'],

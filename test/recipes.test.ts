@@ -490,6 +490,10 @@ describe("convert", () => {
       });
     });
 
+    test("rates of 0 are one rate", () => {
+      expect(gauge.convert(adamw(16, 0), { to: "library", library: "peft-trainer" }).exact).toBe(true);
+    });
+
     test("create_loraplus_optimizer takes the ratio", () => {
       const y = gauge.convert(adamw(16, 2e-4), { to: "library", library: "peft-loraplus", alpha: "r" });
       expect(y.settings).toMatchObject({ lora_alpha: 8, lr: 2e-4, loraplus_lr_ratio: 2 });
@@ -502,6 +506,13 @@ describe("convert", () => {
       expect(y.settings).toMatchObject({ lora_parameters: { rank: 8, scale: 20 }, learning_rate: 1e-5 });
       expect(y.deviations).toMatchObject([{ field: "biasCorrection", needed: true, used: false }]);
       expect(y.deviations[0]!.error).toContain("3.16 times at first, at most 6.57 times at update 12");
+      expect(y.settings).toMatchObject({ optimizer_config: { adam: { eps: 1e-8 } } });
+      expect(JSON.stringify(y.settings)).not.toContain("weight_decay"); // its Adam takes none
+      const decayed = { ...x, optimizer: { name: "adam", lr: 1e-5, weightDecay: 0.1 } } as const;
+      expect(gauge.convert(decayed, { to: "library", library: "mlx-lm" }).deviations).toMatchObject([
+        { field: "biasCorrection" },
+        { field: "weightDecay", needed: 0.1, used: 0 },
+      ]);
       const rs = gauge.convert({ ...x, rsLora: true }, { to: "library", library: "mlx-lm" });
       expect(rs.settings).toMatchObject({ lora_parameters: { scale: rs.scaling } });
       expect(rs.scaling).toBeCloseTo(160 / Math.sqrt(8), 10);

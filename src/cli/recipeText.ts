@@ -86,8 +86,7 @@ export function asUsage<T>(f: () => T): T {
 
 function contentOf(what: string, argument: string): string {
   if (/^\s*[{[]/.test(argument)) return argument;
-  const file = statSync(argument, { throwIfNoEntry: false });
-  if (file?.isFile()) {
+  if (isFile(argument)) {
     try {
       return readFileSync(argument, "utf8");
     } catch (error) {
@@ -97,6 +96,15 @@ function contentOf(what: string, argument: string): string {
   }
   if (argument.includes("=")) return argument;
   throw new UsageError(`${what}: "${argument}" is no file, no JSON and no text of key=value.`);
+}
+
+/** Pipes count, for results of one command in another. */
+function isFile(path: string): boolean {
+  try {
+    return !statSync(path).isDirectory();
+  } catch {
+    return false; // not there, or no name of a file: long text, for one
+  }
 }
 
 function parseJson(what: string, text: string): unknown {

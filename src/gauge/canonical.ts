@@ -1,3 +1,4 @@
+import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
 import type { OptimizerName } from "../optim/make.ts";
@@ -76,6 +77,10 @@ export function canonical(recipe: Recipe): Canonical {
       const kind = field.startsWith("lr") || field === "stepSizes" ? "rate" : "constant";
       const perUpdate = field === "weightDecay" && power !== 0 && power + powers.lr! === 0;
       const by = perUpdate ? Number(hyper.lr) : factor(g, role) ** power;
+      if (!(by > 0 && by < Infinity) && !perUpdate)
+        throw new ValueError(
+          `${operation}: the factor on ${name}, ${factor(g, role)}^${power}, leaves the range of floating-point numbers. Use values of alpha and initScale nearer to 1.`,
+        );
       invariants.push({
         name,
         formula: perUpdate ? `lr_${role} wd_${role}` : scaledBy(unit(role), power, symbol(field, role)),

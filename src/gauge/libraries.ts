@@ -15,6 +15,8 @@ export interface Library {
   readonly groups: "any" | "ratio" | "none";
   /** Whether its Adam divides the moments by 1 - beta^t. */
   readonly biasCorrection: boolean;
+  /** Whether its Adam takes a decay that is added to the gradient. */
+  readonly coupledDecay: boolean;
   /** How clipping is set, if at all: the plain global norm. */
   readonly clips?: string;
   /** A recipe in the library's own names. */
@@ -30,6 +32,7 @@ export const libraries = {
     rsLora: false,
     groups: "any",
     biasCorrection: true,
+    coupledDecay: true,
     settings: (recipe) => ({ r: recipe.r, lora_alpha: recipe.alpha, lora_dropout: recipe.dropout ?? 0 }),
     notes: [
       "loralib: its defaults are r = 0 (no adapter) and lora_alpha = 1; give both.",
@@ -43,6 +46,7 @@ export const libraries = {
     wholeAlpha: true,
     groups: "any",
     biasCorrection: true,
+    coupledDecay: true,
     settings: peftConfig,
     notes: [
       "PEFT: lora_alpha is 8 by default and does not follow r; give it.",
@@ -57,6 +61,7 @@ export const libraries = {
     wholeAlpha: true,
     groups: "ratio",
     biasCorrection: true,
+    coupledDecay: true,
     clips: "max_grad_norm",
     settings: (recipe) => {
       const [A, B] = [hyperOf<OptimizerName>(recipe, "A"), hyperOf<OptimizerName>(recipe, "B")];
@@ -74,6 +79,7 @@ export const libraries = {
     wholeAlpha: true,
     groups: "none",
     biasCorrection: true,
+    coupledDecay: true,
     clips: "max_grad_norm",
     settings: (recipe) => {
       const { lr, eps, weight_decay } = {
@@ -96,11 +102,12 @@ export const libraries = {
     rsLora: false,
     groups: "none",
     biasCorrection: false,
+    coupledDecay: false,
     settings: (recipe) => ({
       lora_parameters: { rank: recipe.r, scale: scaling(recipe).value, dropout: recipe.dropout ?? 0 },
       learning_rate: hyperOf<OptimizerName>(recipe, "A").lr,
       optimizer: recipe.optimizer.name,
-      optimizer_config: { [recipe.optimizer.name]: common(recipe) },
+      optimizer_config: { [recipe.optimizer.name]: mlxOptions(recipe) },
     }),
     notes: [
       "MLX-LM: scale is the multiplier itself, not alpha; its default with rank 8 is 20, alpha 160. A key alpha has no effect.",
@@ -118,6 +125,14 @@ function peftConfig(recipe: Recipe): { readonly [name: string]: unknown } {
     lora_dropout: recipe.dropout ?? 0,
     use_rslora: recipe.rsLora ?? false,
   };
+}
+
+/** MLX's Adam has no weight decay. */
+function mlxOptions(recipe: Recipe): { readonly [name: string]: unknown } {
+  const { weight_decay, ...rest } = common(recipe);
+  return recipe.optimizer.name === "adam"
+    ? rest
+    : { ...rest, ...(weight_decay !== undefined && { weight_decay }) };
 }
 
 /** What is common to A and B, in the names of PyTorch and MLX. */

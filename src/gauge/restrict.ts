@@ -55,6 +55,16 @@ export function restrict(library: Library, recipe: Recipe): Approximation {
   deviations.push(...clipping(library, recipe));
   if (!library.biasCorrection && ["adam", "adamw"].includes(recipe.optimizer.name))
     deviations.push(correction(recipe));
+  const decay = groups[reference]?.weightDecay;
+  if (!library.coupledDecay && recipe.optimizer.name === "adam" && decay !== 0) {
+    for (const own of Object.values(groups)) own.weightDecay = 0;
+    deviations.push({
+      field: "weightDecay",
+      needed: decay,
+      used: 0,
+      error: "the library's Adam has no decay, and that of AdamW is another one",
+    });
+  }
   return { recipe: { ...recipe, groups } as Recipe, deviations }; // the same optimizer with other numbers
 }
 

@@ -129,7 +129,7 @@ function atRatio(recipe: Recipe, ratio: number, moved: number, fromB: boolean): 
 function rates(recipe: Recipe): { readonly ratio: number; readonly power: number } {
   const power = ruleFor(operation, recipe, "A").hyper.lr!;
   const [A, B] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
-  const ratio = B / A;
+  const ratio = A === B ? 1 : B / A; // also of two zeros
   if (power === 0 && ratio !== 1)
     throw new ValueError(
       `${operation}: no gauge changes the learning rates of ${recipe.optimizer.name}, ${A} for A and ${B} for B, so they cannot be made one.`,
