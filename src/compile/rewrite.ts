@@ -3,7 +3,7 @@ import { numel } from "../base/shape.ts";
 import { mul } from "../graph/elementwise.ts";
 import { expand, pad, permute, reshape, transpose } from "../graph/movement.ts";
 import { elements, makeNode, type Node, topological } from "../graph/node.ts";
-import { neutral, reduce } from "../graph/reduce.ts";
+import { matmul, neutral, reduce } from "../graph/reduce.ts";
 import type { Target } from "./target.ts";
 
 /** Reductions to more results than this have enough threads as they are. */
@@ -14,17 +14,24 @@ const partials = 1024;
 /** Replaces what the target does badly, or kernels do not know, by equal graphs. */
 export function rewrite(roots: readonly Node[], target: Target): Node[] {
   const replaced = new Map<Node, Node>();
-  for (const node of topological(roots)) {
+  const order = topological(roots);
+  const users = new Map<Node, number>();
+  for (const node of [...roots, ...order.flatMap(({ inputs }) => inputs)])
+    users.set(node, (users.get(node) ?? 0) + 1);
+  for (const node of order) {
     const inputs = node.inputs.map((input) => replaced.get(input)!);
     const same = inputs.every((input, i) => input === node.inputs[i]);
     const copy = same ? node : makeNode(node.operation, inputs, node.shape, node.dtype);
-    replaced.set(node, rewriteNode(copy, target));
+    const alone = node.inputs.every((input) => users.get(input) === 1);
+    replaced.set(node, rewriteNode(copy, target, alone));
   }
   return roots.map((root) => replaced.get(root)!);
 }
 
-function rewriteNode(node: Node, target: Target): Node {
+/** @param alone Whether nobody else reads the inputs of the node. */
+function rewriteNode(node: Node, target: Target, alone: boolean): Node {
   const { operation } = node;
+  if (operation.kind === "permute" && alone) return transposedMatmul(node, operation.axes);
   if (operation.kind === "matmul" && !isFloat(node.dtype)) return integerMatmul(node);
   if (operation.kind === "reduce") {
     const length = numel(operation.axes.map((axis) => node.inputs[0]!.shape[axis]!));
@@ -32,6 +39,16 @@ function rewriteNode(node: Node, target: Target): Node {
       return twoStages(node, operation.name, operation.axes, length);
   }
   return node;
+}
+
+/** (A B)^T is B^T A^T: so that gradients of weights are stored in the order in which they are read. */
+function transposedMatmul(node: Node, axes: readonly number[]): Node {
+  const product = node.inputs[0]!;
+  const rank = axes.length;
+  const swaps = axes.every((axis, i) => axis === (i < rank - 2 ? i : i === rank - 2 ? rank - 1 : rank - 2));
+  if (product.operation.kind !== "matmul" || !isFloat(node.dtype) || !swaps) return node;
+  const [a, b] = product.inputs.map((x) => transpose(x, rank - 2, rank - 1)) as [Node, Node];
+  return matmul(b, a);
 }
 
 /** Integers have no matmul kernel: sum the products. */

@@ -31,6 +31,12 @@ export function expand(x: Node, shape: Shape, operation = "expand"): Node {
 
 export function permute(x: Node, axes: readonly number[]): Node {
   if (axes.every((axis, i) => axis === i)) return x;
+  const { operation } = x;
+  if (operation.kind === "permute")
+    return permute(
+      x.inputs[0]!,
+      axes.map((axis) => operation.axes[axis]!),
+    );
   const shape = axes.map((axis) => x.shape[axis]!);
   return makeNode({ kind: "permute", axes }, [x], shape, x.dtype);
 }
