@@ -5,7 +5,13 @@ import type { Program } from "../src/compile/program.ts";
 import { Device } from "../src/runtime/device.ts";
 
 /** A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing. */
-export function wgslPrinter(options: ShaderOptions = { maxWorkgroups: 65535, busy: 65536 }): Device {
+export function wgslPrinter(
+  options: ShaderOptions = {
+    maxWorkgroups: 65535,
+    busy: 65536,
+    matmul: { family: "shared", threads: 256, quads: 2 },
+  },
+): Device {
   const print = (program: Program): Executable => ({
     sources: program.kernels.map((kernel) => printKernel(kernel, program, options).source),
     bytes: 0,

@@ -1,10 +1,19 @@
 import { spawnSync } from "node:child_process";
+import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
 import { type AdapterDescription, type OpenDevice, openDevice } from "../src/backend/webgpu/device.ts";
 import { Pipelines } from "../src/backend/webgpu/pipelines.ts";
+import {
+  chooseMatmul,
+  type FamilyName,
+  matmulChoices,
+  type TuneOptions,
+} from "../src/backend/webgpu/tune.ts";
 import { DeviceError, DisposedError, DTypeError } from "../src/base/errors.ts";
 import { canonicalise } from "../src/compile/canonical.ts";
 import { compileGraph } from "../src/compile/compile.ts";
@@ -13,6 +22,7 @@ import { numbers } from "../src/experiments/selftest.ts";
 import { Device } from "../src/runtime/device.ts";
 import { compile } from "../src/tensor/compile.ts";
 import { arange, tensor, zeros } from "../src/tensor/creation.ts";
+import { where } from "../src/tensor/functions.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { backends } from "./devices.ts";
 
@@ -31,13 +41,13 @@ interface Overrides extends Partial<Omit<AdapterDescription, "limits">> {
 }
 
 /** A device of its own, which believes of its adapter what it is told. */
-async function openAs({
-  limits,
-  ...rest
-}: Overrides = {}): Promise<{ device: Device; backend: WebGpuBackend; gpu: GPUDevice }> {
+async function openAs(
+  { limits, ...rest }: Overrides = {},
+  tuning: TuneOptions = { tune: false },
+): Promise<{ device: Device; backend: WebGpuBackend; gpu: GPUDevice }> {
   const opened = await open();
   const adapter = { ...opened.adapter, ...rest, limits: { ...opened.adapter.limits, ...limits } };
-  const backend = new WebGpuBackend({ ...opened, adapter });
+  const backend = new WebGpuBackend({ ...opened, adapter }, tuning);
   return { device: new Device(backend, 2 ** 32), backend, gpu: opened.device };
 }
 
@@ -212,17 +222,18 @@ describe.runIf(webgpu)("errors of the device", () => {
   });
 });
 
-/** Adapters whose limits and size lead to other kernels: each choice has to run here. */
-const adapters: readonly (readonly [name: string, overrides: Overrides])[] = [
-  ["as it is", {}],
-  ["as a large GPU", { software: false }],
-  ["with 3 workgroups in a dimension", { software: false, limits: { maxComputeWorkgroupsPerDimension: 3 } }],
+/** Adapters whose limits and size lead to other kernels, and families of matmul: each choice has to run here. */
+const adapters: readonly (readonly [name: string, overrides: Overrides, matmul: FamilyName | undefined])[] = [
+  ["as it is", {}, undefined],
+  ["with tiles in workgroup memory", {}, "shared"],
+  ["as a large GPU", { software: false }, "shared"],
+  ["with 3 workgroups in a dimension", { limits: { maxComputeWorkgroupsPerDimension: 3 } }, undefined],
 ];
 
-describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides) => {
+describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
   let device: Device;
   beforeAll(async () => {
-    ({ device } = await openAs(overrides));
+    ({ device } = await openAs(overrides, { matmul, tune: false }));
   });
   afterAll(() => device.dispose());
 
@@ -255,22 +266,27 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides) => {
     [1, 1, 1],
     [1, 65, 3],
     [3, 2, 65],
-    [33, 17, 35],
-    [64, 64, 64],
+    [33, 19, 35],
+    [36, 40, 68],
     [129, 40, 8],
-    [8, 40, 129],
-    [2, 300, 2],
+    [8, 40, 132],
+    [2, 9000, 2],
     [130, 1, 131],
   ];
-  test.each(products)("matmul %i x %i x %i, each operand as it is and transposed", async (m, k, n) => {
-    const [a, at, b, bt] = [values([m, k]), values([k, m]), values([k, n], 2), values([n, k], 2)];
-    expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (x, y) => x.transpose().matmul(y), at, b)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (x, y) => x.matmul(y.transpose()), a, bt)).toBeLessThan(1e-6);
-    expect(
-      await errorOf(device, (x, y) => x.transpose().matmul(y.transpose()).add(1).maximum(0), at, bt),
-    ).toBeLessThan(1e-6);
-  });
+  // A software driver takes seconds to compile four kernels of tiles on a busy machine.
+  test.each(products)(
+    "matmul %i x %i x %i, each operand as it is and transposed",
+    { timeout: 120_000 },
+    async (m, k, n) => {
+      const [a, at, b, bt] = [values([m, k]), values([k, m]), values([k, n], 2), values([n, k], 2)];
+      expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (x, y) => x.transpose().matmul(y), at, b)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (x, y) => x.matmul(y.transpose()), a, bt)).toBeLessThan(1e-6);
+      expect(
+        await errorOf(device, (x, y) => x.transpose().matmul(y.transpose()).add(1).maximum(0), at, bt),
+      ).toBeLessThan(1e-6);
+    },
+  );
 
   test("batched matmul, scans and scatters", async () => {
     const [a, b] = [values([5, 2, 9, 10]), values([5, 2, 10, 7], 2)];
@@ -281,6 +297,30 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides) => {
     expect(
       await errorOf(device, (x) => zeros([9, 40]).scatterAdd(0, index, x), values([600, 40])),
     ).toBeLessThan(1e-6);
+  });
+
+  test("elementwise kernels in quads: tails, broadcasts, shifts, selections, several results", async () => {
+    for (const length of [1, 4, 5, 62, 64, 65, 259]) {
+      const [x, y] = [values([length]), values([length], 2)];
+      expect(await errorOf(device, (a, b) => a.mul(b).add(0.5).exp(), x, y)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (a, b) => a.gt(b).astype("float32"), x, y)).toBe(0);
+      expect(await errorOf(device, (a, b) => where(a.gt(b), a, b.mul(2)), x, y)).toBe(0);
+    }
+    const [wide, row, column] = [values([6, 36]), values([36], 2), values([6, 1], 3)];
+    expect(await errorOf(device, (a, b, c) => a.add(b).mul(c), wide, row, column)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (a) => a.slice([0, 4], [6, 24]).add(1), wide)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (a) => a.slice([1, 3], [6, 23]).add(1), wide)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (a) => a.transpose().add(a.reshape([36, 6])), wide)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (a) => a.flip([1]).sub(a), wide)).toBeLessThan(1e-6);
+    const [sum, product] = await compile(
+      (a: Tensor<"float32">, b: Tensor<"float32">) => [a.add(b), a.mul(b).gt(0)] as const,
+      { device },
+    )(wide, row);
+    const [sums, products] = await referenceValues([wide.add(row), wide.mul(row).gt(0)]);
+    (await sum.data()).forEach((value, i) => {
+      expect(value).toBeCloseTo(sums![i]!, 6);
+    });
+    expect([...(await product.data())].map(Number)).toEqual([...products!]);
   });
 
   test("a grid larger than a dispatch in one dimension", async () => {
@@ -300,6 +340,73 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides) => {
       runs.map(async ({ s, v, m }) => [...(await s.data()), ...(await v.data()), ...(await m.data())]),
     );
     for (const other of others) expect(other).toEqual(first);
+  });
+});
+
+describe("tuning", () => {
+  const limits = { maxComputeInvocationsPerWorkgroup: 256 } as AdapterDescription["limits"]; // the one that matters
+  const adapter = (rest: Partial<AdapterDescription>): AdapterDescription => ({
+    vendor: "v",
+    architecture: "a",
+    device: `tuning test ${process.pid} ${Math.random()}`,
+    description: "d",
+    software: true,
+    features: ["subgroups"],
+    subgroupSize: 8,
+    limits,
+    ...rest,
+  });
+
+  test("defaults: subgroups of eight on software, workgroup memory elsewhere", () => {
+    expect(matmulChoices(adapter({}))[0]).toEqual({ family: "subgroup" });
+    for (const rest of [
+      { software: false },
+      { subgroupSize: 4 },
+      { subgroupSize: undefined },
+      { features: [] },
+    ])
+      expect(matmulChoices(adapter(rest))[0]!.family).toBe("shared");
+    expect(
+      matmulChoices(adapter({ software: false, subgroupSize: 32 })).map(({ family }) => family),
+    ).not.toContain("subgroup");
+    expect(() => matmulChoices(adapter({ subgroupSize: 32 }), "subgroup")).toThrow(
+      "webgpu: LORANTZ_MATMUL=subgroup needs subgroups of 8 lanes, and this adapter has 32. Leave LORANTZ_MATMUL unset.",
+    );
+  });
+
+  test("the fastest is chosen, measured once and kept; noise does not change the default", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "lorantz-"));
+    const before = process.env.XDG_CACHE_HOME;
+    process.env.XDG_CACHE_HOME = folder;
+    try {
+      const one = adapter({});
+      let measured = 0;
+      const measure = (times: Record<FamilyName, number>) => async (choice: { family: FamilyName }) => {
+        measured++;
+        return times[choice.family];
+      };
+      const choose = (times: Record<FamilyName, number>, on = one) => chooseMatmul(on, {}, measure(times));
+      expect((await choose({ shared: 1, subgroup: 2 })).family).toBe("shared");
+      expect(measured).toBe(2);
+      expect((await choose({ shared: 2, subgroup: 1 })).family).toBe("shared");
+      expect(measured).toBe(2);
+      expect((await choose({ shared: 0.95, subgroup: 1 }, adapter({}))).family).toBe("subgroup");
+      expect((await chooseMatmul(one, { tune: false }, measure({ shared: 1, subgroup: 9 }))).family).toBe(
+        "subgroup",
+      );
+      expect(await readdir(join(folder, "lorantz"))).toEqual(["tuning-1.json"]);
+      for (const broken of ["", "{", "[]", "null", '"text"']) {
+        await writeFile(join(folder, "lorantz", "tuning-1.json"), broken);
+        expect((await choose({ shared: 1, subgroup: 2 })).family).toBe("shared");
+      }
+      // No folder can be made below a file.
+      process.env.XDG_CACHE_HOME = join(folder, "lorantz", "tuning-1.json");
+      expect((await choose({ shared: 1, subgroup: 2 })).family).toBe("shared");
+    } finally {
+      if (before === undefined) delete process.env.XDG_CACHE_HOME;
+      else process.env.XDG_CACHE_HOME = before;
+      await rm(folder, { recursive: true });
+    }
   });
 });
 
@@ -345,7 +452,7 @@ describe.runIf(webgpu)("programs", () => {
     for (let i = 0; i < 5; i++) w = await step(w, g);
     backend.allocate = allocate;
     expect(created).toEqual([]);
-    expect(step.inspect().sources[0]).toContain("var<storage, read_write> inout0: array<f32>;");
+    expect(step.inspect().sources[0]).toContain("var<storage, read_write> inout0: array<vec4<f32>>;");
     const [expected] = await referenceValues([
       values([64])
         .sub(values([64], 2).mul(0.5))

@@ -54,6 +54,11 @@ export class Emitter {
     });
   }
 
+  /** The name of what is declared elsewhere; before anything is printed. */
+  bind(e: Expr, name: string): void {
+    this.#names.set(e, name);
+  }
+
   /** The declarations of a level, in order; print all expressions before asking. */
   statements(level: Level): readonly string[] {
     return this.#statements.get(level) ?? [];

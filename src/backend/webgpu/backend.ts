@@ -6,10 +6,12 @@ import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { GpuBuffer, gpuBuffer } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
+import { isTiled } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
 import { printKernel } from "./print.ts";
 import { type ShaderOptions, storedType } from "./shader.ts";
 import { Staging } from "./staging.ts";
+import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
 
 /** Opens the adapter of this machine, or says why there is none. */
 export async function openWebGpu(): Promise<WebGpuBackend | { readonly reason: string }> {
@@ -28,12 +30,14 @@ export class WebGpuBackend implements Backend {
   readonly #wait: OpenDevice["wait"];
   readonly #pipelines: Pipelines;
   readonly #staging: Staging;
-  readonly #options: ShaderOptions;
+  readonly #tuning: TuneOptions;
+  #options: ShaderOptions;
+  #tuned: Promise<void> | undefined;
   #failure: DeviceError | undefined;
   #lostBy: string | undefined;
   #disposed = false;
 
-  constructor({ device, adapter, wait }: OpenDevice) {
+  constructor({ device, adapter, wait }: OpenDevice, tuning: TuneOptions = tuneOptions()) {
     const { limits, software } = adapter;
     this.#device = device;
     this.#wait = wait;
@@ -46,7 +50,12 @@ export class WebGpuBackend implements Backend {
       longReduction: 4096,
       maxRow: 16384,
     };
-    this.#options = { maxWorkgroups: limits.maxComputeWorkgroupsPerDimension, busy: software ? 64 : 65536 };
+    this.#options = {
+      maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
+      busy: software ? 64 : 65536,
+      matmul: matmulChoices(adapter, tuning.matmul)[0]!,
+    };
+    this.#tuning = tuning;
     this.#pipelines = new Pipelines(device);
     this.#staging = new Staging(device, wait);
     this.lost = device.lost.then(({ message, reason }) => {
@@ -64,7 +73,7 @@ export class WebGpuBackend implements Backend {
 
   allocate(bytes: number): GpuBuffer {
     this.check();
-    const size = Math.max(4, Math.ceil(bytes / 4) * 4);
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16); // whole quads: see quads.ts
     for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
       const most = this.adapter.limits[limit];
       if (size > most) {
@@ -118,7 +127,15 @@ export class WebGpuBackend implements Backend {
   async load(program: Program): Promise<Executable> {
     this.check();
     for (const { dtype } of program.values) storedType(dtype);
-    const shaders = program.kernels.map((kernel) => printKernel(kernel, program, this.#options));
+    if (program.kernels.some(isTiled)) {
+      this.#tuned ??= this.#tune();
+      await this.#tuned;
+    }
+    return this.#load(program, this.#options);
+  }
+
+  async #load(program: Program, options: ShaderOptions): Promise<Executable> {
+    const shaders = program.kernels.map((kernel) => printKernel(kernel, program, options));
     const pipelines = await Promise.all(shaders.map((shader) => this.#pipelines.get(shader)));
     this.check();
     const host = {
@@ -129,6 +146,28 @@ export class WebGpuBackend implements Backend {
       check: () => this.check(),
     };
     return new WebGpuExecutable(host, program, shaders, pipelines);
+  }
+
+  /** Settles on a family of matmul kernels, before the first product that is worth one. */
+  async #tune(): Promise<void> {
+    const matmul = await chooseMatmul(this.adapter, this.#tuning, async (choice, size) => {
+      const program = squareMatmul(size);
+      const buffers = program.values.map(() => this.allocate(4 * size * size));
+      const [a, b, c] = buffers as [GpuBuffer, GpuBuffer, GpuBuffer]; // as many as values
+      const executable = await this.#load(program, { ...this.#options, matmul: choice });
+      let least = Infinity;
+      // The first run compiles.
+      for (let round = 0; round < 4; round++) {
+        const start = performance.now();
+        for (let i = 0; i < 4; i++) executable.run([a, b], [c], []);
+        await this.finish();
+        if (round > 0) least = Math.min(least, (performance.now() - start) / 4);
+      }
+      executable.dispose();
+      for (const buffer of buffers) this.free(buffer);
+      return least;
+    });
+    this.#options = { ...this.#options, matmul };
   }
 
   async finish(): Promise<void> {

@@ -11,6 +11,8 @@ export interface AdapterDescription {
   readonly software: boolean;
   /** Optional features that the device was opened with. */
   readonly features: readonly string[];
+  /** Invocations of a subgroup, where that never varies. */
+  readonly subgroupSize: number | undefined;
   readonly limits: Readonly<Record<LimitName, number>>;
 }
 
@@ -69,9 +71,10 @@ function describeAdapter(
   features: readonly string[],
   limits: Readonly<Record<LimitName, number>>,
 ): AdapterDescription {
-  const { vendor, architecture, device, description } = info;
+  const { vendor, architecture, device, description, subgroupMinSize, subgroupMaxSize } = info;
+  const subgroupSize = subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
   const software =
     info.isFallbackAdapter ||
     /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
-  return { vendor, architecture, device, description, software, features, limits };
+  return { vendor, architecture, device, description, software, features, subgroupSize, limits };
 }

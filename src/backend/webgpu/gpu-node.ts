@@ -6,7 +6,9 @@
 // does not. A device whose instance was collected crashes the process, so the instance stays referenced here
 // until the process ends and there is nothing to release. A buffer or device that is collected while it is
 // being mapped rejects the map with AbortError: whoever maps must hold both.
-import { tmpdir } from "node:os";
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { homedir, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import type { GpuOptions, NoGpu, OpenGpu } from "./gpu-web.ts";
 
 /** One instance per list of Dawn flags, held for the life of the process. */
@@ -74,4 +76,31 @@ function nap(): void {
   if (!napping) return;
   Atomics.wait(cell, 0, 0, Math.min((performance.now() - waitingSince) / 16, 1));
   setImmediate(nap).unref();
+}
+
+function settingsFile(name: string): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "lorantz", `${name}.json`);
+}
+
+/** What `writeSettings` kept under that name, or undefined: a file in the user's cache directory. */
+export async function readSettings(name: string): Promise<string | undefined> {
+  try {
+    return await readFile(settingsFile(name), "utf8");
+  } catch {
+    return undefined; // absent or unreadable
+  }
+}
+
+/** Keeps a text for later processes, whole or not at all; where it cannot, nothing happens. */
+export async function writeSettings(name: string, text: string): Promise<void> {
+  const file = settingsFile(name);
+  const temporary = `${file}.${process.pid}.tmp`;
+  try {
+    await mkdir(dirname(file), { recursive: true });
+    await writeFile(temporary, text);
+    await rename(temporary, file);
+  } catch {
+    // A read-only home: the next process measures again.
+    await rm(temporary, { force: true }).catch(() => {});
+  }
 }

@@ -24,3 +24,21 @@ export async function openGpu(_options: GpuOptions = {}): Promise<OpenGpu | NoGp
   }
   return { gpu, wait: (work) => work };
 }
+
+/** What `writeSettings` kept under that name, or undefined: in browsers in the page's local storage. */
+export async function readSettings(name: string): Promise<string | undefined> {
+  try {
+    return globalThis.localStorage.getItem(`lorantz-${name}`) ?? undefined;
+  } catch {
+    return undefined; // no storage, or none for this page
+  }
+}
+
+/** Keeps a text for later pages; where it cannot, nothing happens. */
+export async function writeSettings(name: string, text: string): Promise<void> {
+  try {
+    globalThis.localStorage.setItem(`lorantz-${name}`, text);
+  } catch {
+    // No storage, or it is full: the next page measures again.
+  }
+}

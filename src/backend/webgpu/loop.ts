@@ -9,6 +9,7 @@ import {
 import { neutral } from "../../graph/reduce.ts";
 import { isContiguous, printConstant, printStores, wgsl } from "./dialect.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
+import { printMap } from "./map.ts";
 import { type Bindings, type ShaderOptions, valueType } from "./shader.ts";
 
 /** Float sums are added up in blocks of this many, blocks of blocks, ...: errors grow like the logarithm of the length. */
@@ -18,13 +19,9 @@ export const block = 32;
 const sharedLength = 256;
 
 export function printLoop(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { grid, inner, accumulators, stores } = kernel;
+  const { grid, inner, accumulators } = kernel;
   const results = product(grid);
-  if (accumulators.length === 0) {
-    const emitter = new Emitter(wgsl(bindings), expressionsOf(kernel), new Map());
-    const writes = printStores(stores, emitter, 0, bindings);
-    return perPoint(results, options, [...digits(grid, "point"), ...emitter.statements(0), ...writes]);
-  }
+  if (accumulators.length === 0) return printMap(kernel, bindings, options);
   const along = inner.findLast(({ extent }) => extent > 1);
   const contiguous = along !== undefined && accumulators.some(({ expr }) => isContiguous(expr, along.name));
   const shared =

@@ -1,119 +1,204 @@
 import { internal } from "../../base/errors.ts";
 import { Emitter } from "../../compile/emit.ts";
-import type { Expr } from "../../compile/expr.ts";
-import type { MatmulKernel } from "../../compile/kernel.ts";
+import { type Expr, walk } from "../../compile/expr.ts";
+import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { isContiguous, printStores, wgsl } from "./dialect.ts";
 import { type Body, spread } from "./grid.ts";
-import type { Bindings, ShaderOptions } from "./shader.ts";
+import { sharedTile } from "./matmul-shared.ts";
+import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
+import { accessesOf, isShort, loadsOf, motionOf, printQuads } from "./quads.ts";
+import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
+import { Template } from "./template.ts";
+import type { MatmulShape, MatmulTile } from "./tiles.ts";
 
-/** How a workgroup of 64 invocations covers a tile of the result; each has `rowEach` rows by 4 columns. */
-export interface Tile {
-  readonly rowThreads: number;
-  readonly columnThreads: number;
-  readonly rowEach: number;
-  readonly depth: number;
+/** Multiply-adds up to which a product is not worth the compilation of a tile. */
+const smallWork = 2 ** 14;
+
+function workOf({ batch, row, column, inner }: MatmulKernel): number {
+  return batch.extent * row.extent * column.extent * inner.extent;
 }
 
-/** The template shaders/matmul.wgsl with its holes filled. */
+/** Whether a kernel depends on the choice of a family. */
+export function isTiled(kernel: Kernel): boolean {
+  return kernel.kind === "matmul" && workOf(kernel) > smallWork;
+}
+
+const directTile: MatmulTile = {
+  template: "matmul-direct",
+  rows: 8,
+  columns: 8,
+  stage: 1,
+  exchanged: false,
+  constants: {},
+};
+
+/** A template with its holes filled: the same operands, edges and results for all families. */
 export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { batch, row, column, inner } = kernel;
+  const { batch, inner } = kernel;
   if (kernel.dtype !== "float32") internal("a matmul of float64 on a GPU");
-  const tile = chooseTile(row.extent, column.extent, inner.extent, batch.extent, options);
-  const tiles = tileCount(tile, row.extent, column.extent) * batch.extent;
-  const { workgroups, width } = spread(tiles, options);
-  const load = (expr: Expr): string[] => {
-    const emitter = new Emitter(wgsl(bindings), [expr], new Map());
-    const text = emitter.print(expr, 0);
-    return [...emitter.statements(0), `return ${text};`];
+  const shape: MatmulShape = {
+    batches: batch.extent,
+    rows: kernel.row.extent,
+    columns: kernel.column.extent,
+    inner: inner.extent,
   };
-  // The accumulator is a parameter: there is nothing to wait for.
-  const emitter = new Emitter(
-    { ...wgsl(bindings), accumulator: () => "sum" },
-    kernel.stores.flatMap(({ index, expr }) => [index, expr]),
-    new Map(),
-    0,
-  );
-  const writes = printStores(kernel.stores, emitter, 0, bindings);
+  const { matmul } = options;
+  const tile = !isTiled(kernel)
+    ? directTile
+    : matmul.family === "subgroup"
+      ? subgroupTile(shape)
+      : sharedTile(shape, matmul, options);
+  const sides: readonly [Side, Side] = [
+    { expr: kernel.a, axis: kernel.row, name: "a" },
+    { expr: kernel.b, axis: kernel.column, name: "b" },
+  ];
+  const [a, b] = tile.exchanged
+    ? ([
+        { ...sides[1], name: "a" },
+        { ...sides[0], name: "b" },
+      ] as const)
+    : sides;
+  const [row, column] = [a.axis, b.axis];
+  const alongInner = [a, b].map((side) => isAlongInner(side, inner));
+  const tiled = tile !== directTile;
+  const stored = column.extent % 4 === 0 && isShort(kernel.stores) && accessesOf(kernel.stores, column.name);
+  if (tiled)
+    bindings.widen([
+      ...[a, b].flatMap((side, i) => operandAccesses(side, inner, alongInner[i]!)),
+      ...(stored || narrowAccesses(kernel)),
+    ]);
+
+  const tiles = Math.ceil(row.extent / tile.rows) * Math.ceil(column.extent / tile.columns) * batch.extent;
+  const { workgroups, width } = spread(tiles, options);
+  const template = new Template(shaders[tile.template]);
   const constants = {
     batches: batch.extent,
     rows: row.extent,
     columns: column.extent,
     inner_length: inner.extent,
-    row_threads: tile.rowThreads,
-    column_threads: tile.columnThreads,
-    row_each: tile.rowEach,
-    depth: tile.depth,
-    a_along_inner: isContiguous(kernel.a, inner.name) || !isContiguous(kernel.a, row.name),
-    b_along_inner: isContiguous(kernel.b, inner.name) && !isContiguous(kernel.b, column.name),
+    ...tile.constants,
+    ...(tiled ? { a_along_inner: alongInner[0]!, b_along_inner: alongInner[1]! } : {}),
     dispatch_width: width,
   };
-  const functions = {
-    load_a: load(kernel.a),
-    load_b: load(kernel.b),
-    store: [...emitter.statements(0), ...writes],
-  };
-  const text = fill(shaders.matmul, constants, functions);
-  // Its header and default bindings give way to the kernel's own.
-  const body = text
-    .replace(/^(\/\/.*\n)+\n/, "")
-    .replace(/^@group.*\n/gm, "")
-    .replace(/\n{3,}/g, "\n\n");
-  return {
-    workgroups,
-    body: body
-      .trimEnd()
-      .split("\n")
-      .map((line) => line.trim()),
-  };
-}
+  for (const [name, value] of Object.entries(constants)) template.constant(name, value);
+  // The expressions speak of the rows and columns of the result.
+  const parameters = (name: string) =>
+    !tile.exchanged ? name : name === "row" ? "column" : name === "column" ? "row" : name;
+  fillOperand(template, a, inner, {
+    tileLength: tile.rows,
+    tile,
+    along: alongInner[0]!,
+    bindings,
+    parameters,
+  });
+  fillOperand(template, b, inner, {
+    tileLength: tile.columns,
+    tile,
+    along: alongInner[1]!,
+    bindings,
+    parameters,
+  });
+  if (tile.template === "matmul-subgroup")
+    template.body("multiply", multiplyLines(tile.constants.row_groups!, alongInner[0]!));
 
-/** Replaces the values of named constants and the bodies of named functions. */
-function fill(
-  template: string,
-  constants: Readonly<Record<string, number | boolean>>,
-  functions: Readonly<Record<string, readonly string[]>>,
-): string {
-  let text = template;
-  const replace = (pattern: RegExp, by: string) => {
-    if (!pattern.test(text)) internal(`the template has no ${pattern}`);
-    text = text.replace(pattern, (_, head: string) => head + by);
-  };
-  for (const [name, value] of Object.entries(constants))
-    replace(new RegExp(`^(const ${name}: \\w+ = )[^;]+;`, "m"), `${value};`);
-  for (const [name, lines] of Object.entries(functions))
-    replace(new RegExp(`^(fn ${name}\\(.*\\{\\n)[\\s\\S]*?\\n\\}`, "m"), `${lines.join("\n")}\n}`);
-  return text;
-}
-
-function tileCount(tile: Tile, rows: number, columns: number): number {
-  return Math.ceil(rows / (tile.rowThreads * tile.rowEach)) * Math.ceil(columns / (tile.columnThreads * 4));
-}
-
-/**
- * The tile of least estimated cost: what an invocation multiplies and loads for each inner index, times the
- * rounds in which the device works through the tiles. Narrow results, as of LoRA's A and B, get narrow tiles.
- */
-function chooseTile(
-  rows: number,
-  columns: number,
-  inner: number,
-  batch: number,
-  { busy }: ShaderOptions,
-): Tile {
-  const depth = inner >= 16 ? 16 : inner >= 8 ? 8 : 4;
-  const together = Math.max(1, busy / 64 / 8);
-  let best: Tile | undefined;
-  let least = Infinity;
-  for (const columnThreads of [1, 2, 4, 8, 16, 32]) {
-    for (const rowEach of [1, 2, 4, 8]) {
-      const tile = { rowThreads: 64 / columnThreads, columnThreads, rowEach, depth };
-      const staged = tile.rowThreads * rowEach + columnThreads * 4;
-      if (staged > 256) continue; // 16 KiB of workgroup memory at depth 16
-      const rounds = Math.ceil((tileCount(tile, rows, columns) * batch) / together);
-      const cost = rounds * (rowEach * 4 + rowEach + 4 + (staged / 64) * 4);
-      if (cost < least) [least, best] = [cost, tile];
-    }
+  let declarations: readonly string[] = [];
+  if (stored && kernel.stores.every(({ value }) => bindings.isWide(value))) {
+    const others = [batch.name, row.name];
+    const quads = printQuads({ stores: kernel.stores, variable: column.name, others, core: "sum" }, bindings);
+    declarations = quads.declarations;
+    template.drop("store_element").body("store", quads.body, parameters);
+  } else {
+    // The accumulator is a parameter: there is nothing to wait for.
+    const emitter = new Emitter(
+      { ...wgsl(bindings), accumulator: () => "sum" },
+      kernel.stores.flatMap(({ index, expr }) => [index, expr]),
+      new Map(),
+      0,
+    );
+    const writes = printStores(kernel.stores, emitter, 0, bindings);
+    template.body("store_element", [...emitter.statements(0), ...writes], parameters);
   }
-  return best!;
+  return {
+    ...(tile.template === "matmul-subgroup" ? { enable: "subgroups" } : {}),
+    declarations,
+    body: template.lines,
+    workgroups,
+  };
+}
+
+/** One operand, with the axis that it gives to the result. */
+interface Side {
+  readonly expr: Expr;
+  readonly axis: Axis;
+  readonly name: "a" | "b";
+}
+
+/** Whether four elements from a multiple of four lie side by side along an axis of the operand. */
+function isQuad({ expr }: Side, { name, extent }: Axis): boolean {
+  return expr.kind === "load" && extent % 4 === 0 && motionOf(expr.index, name) === "quad";
+}
+
+function isAlongInner(side: Side, inner: Axis): boolean {
+  if (isQuad(side, inner) || isQuad(side, side.axis)) return isQuad(side, inner);
+  return isContiguous(side.expr, inner.name) || !isContiguous(side.expr, side.axis.name);
+}
+
+function operandAccesses(side: Side, inner: Axis, along: boolean): Access[] {
+  const quad = isQuad(side, along ? inner : side.axis);
+  return loadsOf([side.expr], inner.name).map(({ load }) => ({
+    value: load.value,
+    quad: quad && load === side.expr,
+  }));
+}
+
+function narrowAccesses({ stores, column }: MatmulKernel): Access[] {
+  const loads = loadsOf(
+    stores.map(({ expr }) => expr),
+    column.name,
+  );
+  return [...stores, ...loads.map(({ load }) => load)].map(({ value }) => ({ value, quad: false }));
+}
+
+interface Filling {
+  readonly tileLength: number;
+  readonly tile: MatmulTile;
+  readonly along: boolean;
+  readonly bindings: Bindings;
+  readonly parameters: (name: string) => string;
+}
+
+/** Fills in how an operand is loaded: in quads if it can be. */
+function fillOperand(
+  template: Template,
+  side: Side,
+  inner: Axis,
+  { tileLength, tile, along, bindings, parameters }: Filling,
+): void {
+  const { expr, axis, name } = side;
+  if (!(isQuad(side, along ? inner : axis) && expr.kind === "load" && bindings.isWide(expr.value))) {
+    const emitter = new Emitter(wgsl(bindings), [expr], new Map());
+    const text = emitter.print(expr, 0);
+    template.body(`load_${name}`, [...emitter.statements(0), `return ${text};`], parameters);
+    return;
+  }
+  const emitter = new Emitter(wgsl(bindings), [expr.index], new Map());
+  const lines: string[] = [];
+  // Beyond the edge of a tile, the last element or quad again; where there is no edge, as it is.
+  const limit = ({ name: variable, extent }: Axis, multiple: number, quad: boolean) => {
+    if (extent % multiple === 0) return;
+    walk([expr.index], (e) => {
+      if (e.kind === "variable" && e.name === variable) emitter.bind(e, `${variable}_`);
+    });
+    lines.push(`let ${variable}_ = min(${variable}, ${extent - (quad ? 4 : 1)});`);
+  };
+  limit(axis, tileLength, !along);
+  limit(inner, tile.stage, along);
+  const quad = bindings.quad(expr.value, emitter.print(expr.index, 0));
+  const guarded = inner.extent % tile.stage !== 0;
+  const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name} < ${inner.extent})` : quad;
+  template
+    .drop(`load_${name}`)
+    .drop(`${name}_at`)
+    .body(`${name}_quad`, [...lines, ...emitter.statements(0), `return ${result};`], parameters);
 }

@@ -4,6 +4,7 @@ import { type Kernel, writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { ValueId } from "../../compile/value.ts";
+import type { MatmulChoice } from "./tiles.ts";
 
 /** A kernel as WGSL, and how to dispatch it. */
 export interface Shader {
@@ -24,12 +25,21 @@ export interface Binding {
   readonly write: boolean;
 }
 
+/** One place in a kernel's code that reads or writes a value. */
+export interface Access {
+  readonly value: ValueId;
+  /** Whether it concerns four elements from a multiple of four. */
+  readonly quad: boolean;
+}
+
 /** What printing must know of the device. */
 export interface ShaderOptions {
   /** Workgroups in one dimension of a dispatch. */
   readonly maxWorkgroups: number;
   /** Invocations that keep the device busy: reductions to fewer results share each among a workgroup. */
   readonly busy: number;
+  /** The family of matmul kernels, as tuned for the adapter. */
+  readonly matmul: MatmulChoice;
 }
 
 /** Type of an element in a buffer; WGSL cannot store booleans. */
@@ -60,6 +70,7 @@ export function valueType(dtype: DeviceDType): string {
 export class Bindings {
   readonly list: readonly Binding[];
   readonly #of = new Map<ValueId, Binding>();
+  #wide: ReadonlySet<Binding> = new Set();
   #usesScalars = false;
 
   constructor(kernel: Kernel, program: Program) {
@@ -87,11 +98,31 @@ export class Bindings {
 
   /** The element of a value, as the code's type. */
   load(value: ValueId, index: string, dtype: DeviceDType): string {
-    const { name, type } = this.#of.get(value)!;
-    const stored = storedType(dtype);
-    const element = `${name}[${index}]`;
-    const text = stored === type ? element : `bitcast<${stored}>(${element})`;
+    return this.element(value, `${this.#of.get(value)!.name}[${index}]`, dtype);
+  }
+
+  /** What is stored of an element, as the code's type. */
+  element(value: ValueId, stored: string, dtype: DeviceDType): string {
+    const type = storedType(dtype);
+    const text = type === this.#of.get(value)!.type ? stored : `bitcast<${type}>(${stored})`;
     return dtype === "bool" ? `${text} != 0u` : text;
+  }
+
+  /** Makes arrays of vectors of the buffers that are accessed in quads only, given all accesses of the kernel. */
+  widen(accesses: readonly Access[]): void {
+    const narrow = new Set(accesses.flatMap(({ value, quad }) => (quad ? [] : [this.#of.get(value)!])));
+    this.#wide = new Set(
+      accesses.map(({ value }) => this.#of.get(value)!).filter((binding) => !narrow.has(binding)),
+    );
+  }
+
+  isWide(value: ValueId): boolean {
+    return this.#wide.has(this.#of.get(value)!);
+  }
+
+  /** The four elements of a wide buffer from an index that is a multiple of four. */
+  quad(value: ValueId, index: string): string {
+    return `${this.#of.get(value)!.name}[${/^\w+$/.test(index) ? index : `(${index})`} / 4]`;
   }
 
   store(value: ValueId, index: string, text: string, dtype: DeviceDType): string {
@@ -115,8 +146,8 @@ export class Bindings {
   /** Declarations of the buffers; ask after the code is printed. */
   declarations(scalarCount: number): string[] {
     const lines = this.list.map(
-      ({ name, type, write }, i) =>
-        `@group(0) @binding(${i}) var<storage, ${write ? "read_write" : "read"}> ${name}: array<${type}>;`,
+      (binding, i) =>
+        `@group(0) @binding(${i}) var<storage, ${binding.write ? "read_write" : "read"}> ${binding.name}: array<${this.#wide.has(binding) ? `vec4<${binding.type}>` : binding.type}>;`,
     );
     if (this.#usesScalars)
       lines.push(

@@ -1,43 +1,30 @@
 // Generated from shaders/*.wgsl by `node shaders/embed.mjs`. Edit those files, not this one.
 export const shaders = {
-  matmul: `// Batched matrix product, both operands staged through workgroup memory.
+  "matmul-direct": `// Batched matrix product, one invocation for each element: for products so small that compiling code for tiles takes
+// longer than they are worth.
 //
 //   sum[batch, row, column] = sum over inner of a[batch, row, inner] * b[batch, inner, column]
 //
-// Grid: one workgroup of 64 invocations for each tile of the result, row_threads by column_threads; each
-// invocation keeps row_each rows by 4 columns of sums in registers. Tiles beyond the edge read 0 and store
-// nothing, so every size is exact.
-// Holes: the constants, the bindings and the bodies of load_a, load_b and store are replaced by generation
+// Grid: one workgroup of 64 invocations for each tile of 8 rows by 8 columns. Sums are added up in blocks, so that
+// no long sum swallows small terms.
+// Holes: the constants, the bindings and the bodies of load_a, load_b and store_element are replaced by generation
 // (src/backend/webgpu/matmul.ts). What stands here multiplies plain row-major matrices.
-// Limits relied on: 64 invocations per workgroup; depth * (tile_rows + tile_columns) * 4 bytes of workgroup
-// memory, which the generator keeps to 16 KiB.
+// Limits relied on: 64 invocations per workgroup.
 
 const batches: i32 = 1;
 const rows: i32 = 64;
 const columns: i32 = 64;
 const inner_length: i32 = 64;
-const row_threads: i32 = 8;
-const column_threads: i32 = 8;
-const row_each: i32 = 4;
-// How much of the inner axis is staged at once.
-const depth: i32 = 16;
-// Which index consecutive invocations follow while they stage an operand: the one along which it is contiguous.
-const a_along_inner: bool = true;
-const b_along_inner: bool = false;
 // Workgroups in the first dimension of the dispatch; further ones continue in the second.
 const dispatch_width: i32 = 65535;
 
-const tile_rows: i32 = row_threads * row_each;
-const tile_columns: i32 = column_threads * 4;
-const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
-const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
+const block: i32 = 32;
+const row_tiles: i32 = (rows + 7) / 8;
+const column_tiles: i32 = (columns + 7) / 8;
 
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
-
-var<workgroup> a_tile: array<f32, depth * tile_rows>;
-var<workgroup> b_tile: array<vec4<f32>, depth * column_threads>;
 
 fn load_a(batch: i32, row: i32, inner: i32) -> f32 {
   return a[(batch * rows + row) * inner_length + inner];
@@ -47,25 +34,184 @@ fn load_b(batch: i32, inner: i32, column: i32) -> f32 {
   return b[(batch * inner_length + inner) * columns + column];
 }
 
-fn store(batch: i32, row: i32, column: i32, sum: f32) {
+fn store_element(batch: i32, row: i32, column: i32, sum: f32) {
   c[(batch * rows + row) * columns + column] = sum;
 }
 
-fn a_at(batch: i32, row: i32, inner: i32) -> f32 {
-  if (row < rows && inner < inner_length) {
-    return load_a(batch, row, inner);
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
+  let tile = i32(workgroup.x) + i32(workgroup.y) * dispatch_width;
+  let batch = tile / (row_tiles * column_tiles);
+  let row = tile / column_tiles % row_tiles * 8 + i32(local) / 8;
+  let column = tile % column_tiles * 8 + i32(local) % 8;
+  if (batch >= batches || row >= rows || column >= columns) {
+    return;
   }
-  return 0.0;
+  var sum = 0.0;
+  for (var start = 0; start < inner_length; start += block) {
+    var partial = 0.0;
+    for (var inner = start; inner < min(start + block, inner_length); inner++) {
+      partial += load_a(batch, row, inner) * load_b(batch, inner, column);
+    }
+    sum += partial;
+  }
+  store_element(batch, row, column, sum);
+}
+`,
+  "matmul-shared": `// Batched matrix product, both operands staged through workgroup memory.
+//
+//   sum[batch, row, column] = sum over inner of a[batch, row, inner] * b[batch, inner, column]
+//
+// Grid: one workgroup for each tile of the result. Its invocations form row_threads by column_threads by slices;
+// each keeps 4 * row_quads rows by 4 * column_quads columns of sums in registers. Slices share the inner axis among
+// them and are added up at the end, in order: results with few elements and long sums, as of LoRA's factors, so
+// occupy whole workgroups.
+// Rows and columns beyond the edge repeat the last one and are not stored; inner indices beyond the end are 0.
+// Holes: the constants, the bindings and the bodies of load_a, load_b, a_quad, b_quad, store_element and store are
+// replaced by generation (src/backend/webgpu/matmul.ts). What stands here multiplies plain row-major matrices.
+// Limits relied on: the invocations, and the workgroup memory of staged quads (matmul-shared.ts keeps both).
+
+const batches: i32 = 1;
+const rows: i32 = 64;
+const columns: i32 = 64;
+const inner_length: i32 = 64;
+const row_threads: i32 = 8;
+const column_threads: i32 = 8;
+const slices: i32 = 1;
+const row_quads: i32 = 1;
+const column_quads: i32 = 1;
+// How much of the inner axis a slice stages at once: a multiple of four.
+const depth: i32 = 16;
+// Which way four elements lie beside each other: along the inner axis, or not.
+const a_along_inner: bool = true;
+const b_along_inner: bool = false;
+// Workgroups in the first dimension of the dispatch; further ones continue in the second.
+const dispatch_width: i32 = 65535;
+
+const threads: i32 = row_threads * column_threads * slices;
+// Quads of rows and of columns in a tile.
+const tile_row_quads: i32 = row_threads * row_quads;
+const tile_column_quads: i32 = column_threads * column_quads;
+const tile_rows: i32 = tile_row_quads * 4;
+const tile_columns: i32 = tile_column_quads * 4;
+const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
+const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
+// What all slices stage at once.
+const stage: i32 = depth * slices;
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+
+// For each staged inner index the quads of rows, and of columns.
+var<workgroup> a_tile: array<vec4<f32>, stage * tile_row_quads>;
+var<workgroup> b_tile: array<vec4<f32>, stage * tile_column_quads>;
+// One of the sums of each invocation, while slices are added up.
+var<workgroup> partial: array<vec4<f32>, select(1, threads, slices > 1)>;
+
+fn load_a(batch: i32, row: i32, inner: i32) -> f32 {
+  return a[(batch * rows + row) * inner_length + inner];
+}
+
+fn load_b(batch: i32, inner: i32, column: i32) -> f32 {
+  return b[(batch * inner_length + inner) * columns + column];
+}
+
+// An element of a, or 0 beyond the end of the inner axis; beyond the last row that one again.
+fn a_at(batch: i32, row: i32, inner: i32) -> f32 {
+  return select(0.0, load_a(batch, min(row, rows - 1), min(inner, inner_length - 1)), inner < inner_length);
 }
 
 fn b_at(batch: i32, inner: i32, column: i32) -> f32 {
-  if (column < columns && inner < inner_length) {
-    return load_b(batch, inner, column);
-  }
-  return 0.0;
+  return select(0.0, load_b(batch, min(inner, inner_length - 1), min(column, columns - 1)), inner < inner_length);
 }
 
-@compute @workgroup_size(64)
+// Four elements of a: along the inner axis, or from row to row.
+fn a_quad(batch: i32, row: i32, inner: i32) -> vec4<f32> {
+  if (a_along_inner) {
+    return vec4<f32>(
+      a_at(batch, row, inner),
+      a_at(batch, row, inner + 1),
+      a_at(batch, row, inner + 2),
+      a_at(batch, row, inner + 3),
+    );
+  }
+  return vec4<f32>(
+    a_at(batch, row, inner),
+    a_at(batch, row + 1, inner),
+    a_at(batch, row + 2, inner),
+    a_at(batch, row + 3, inner),
+  );
+}
+
+// Four elements of b: along the inner axis, or from column to column.
+fn b_quad(batch: i32, inner: i32, column: i32) -> vec4<f32> {
+  if (b_along_inner) {
+    return vec4<f32>(
+      b_at(batch, inner, column),
+      b_at(batch, inner + 1, column),
+      b_at(batch, inner + 2, column),
+      b_at(batch, inner + 3, column),
+    );
+  }
+  return vec4<f32>(
+    b_at(batch, inner, column),
+    b_at(batch, inner, column + 1),
+    b_at(batch, inner, column + 2),
+    b_at(batch, inner, column + 3),
+  );
+}
+
+// Four inner indices by four rows of a; a vector for each inner index.
+fn a_block(batch: i32, row: i32, inner: i32) -> mat4x4<f32> {
+  if (a_along_inner) {
+    return transpose(mat4x4<f32>(
+      a_quad(batch, row, inner),
+      a_quad(batch, row + 1, inner),
+      a_quad(batch, row + 2, inner),
+      a_quad(batch, row + 3, inner),
+    ));
+  }
+  return mat4x4<f32>(
+    a_quad(batch, row, inner),
+    a_quad(batch, row, inner + 1),
+    a_quad(batch, row, inner + 2),
+    a_quad(batch, row, inner + 3),
+  );
+}
+
+// Four inner indices by four columns of b; a vector for each inner index.
+fn b_block(batch: i32, inner: i32, column: i32) -> mat4x4<f32> {
+  if (b_along_inner) {
+    return transpose(mat4x4<f32>(
+      b_quad(batch, inner, column),
+      b_quad(batch, inner, column + 1),
+      b_quad(batch, inner, column + 2),
+      b_quad(batch, inner, column + 3),
+    ));
+  }
+  return mat4x4<f32>(
+    b_quad(batch, inner, column),
+    b_quad(batch, inner + 1, column),
+    b_quad(batch, inner + 2, column),
+    b_quad(batch, inner + 3, column),
+  );
+}
+
+fn store_element(batch: i32, row: i32, column: i32, sum: f32) {
+  c[(batch * rows + row) * columns + column] = sum;
+}
+
+// Stores four columns of a row, as far as there are.
+fn store(batch: i32, row: i32, column: i32, sum: vec4<f32>) {
+  for (var i = 0; i < 4; i++) {
+    if (column + i < columns) {
+      store_element(batch, row, column + i, sum[i]);
+    }
+  }
+}
+
+@compute @workgroup_size(threads)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
   let tile = i32(workgroup.x) + i32(workgroup.y) * dispatch_width;
   if (tile >= batches * row_tiles * column_tiles) {
@@ -75,46 +221,253 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   let row_start = tile / column_tiles % row_tiles * tile_rows;
   let column_start = tile % column_tiles * tile_columns;
   let lane = i32(local);
-  let lane_row = lane / column_threads;
+  let lane_row = lane / column_threads % row_threads;
   let lane_column = lane % column_threads;
+  let slice = lane / (row_threads * column_threads);
 
-  var sums: array<vec4<f32>, row_each>;
-  for (var start = 0; start < inner_length; start += depth) {
-    for (var i = lane; i < depth * tile_rows; i += 64) {
-      let k = select(i / tile_rows, i % depth, a_along_inner);
-      let row = select(i % tile_rows, i / depth, a_along_inner);
-      a_tile[k * tile_rows + row] = a_at(batch, row_start + row, start + k);
+  var sums: array<vec4<f32>, row_quads * 4 * column_quads>;
+  for (var start = 0; start < inner_length; start += stage) {
+    // Neighbours follow the axis along which an operand is contiguous.
+    for (var i = lane; i < stage / 4 * tile_row_quads; i += threads) {
+      let k = select(i / tile_row_quads, i % (stage / 4), a_along_inner) * 4;
+      let quad = select(i % tile_row_quads, i / (stage / 4), a_along_inner);
+      let block = a_block(batch, row_start + quad * 4, start + k);
+      for (var j = 0; j < 4; j++) {
+        a_tile[(k + j) * tile_row_quads + quad] = block[j];
+      }
     }
-    for (var i = lane; i < depth * column_threads; i += 64) {
-      let k = select(i / column_threads, i % depth, b_along_inner);
-      let group = select(i % column_threads, i / depth, b_along_inner);
-      let column = column_start + group * 4;
-      b_tile[k * column_threads + group] = vec4<f32>(
-        b_at(batch, start + k, column),
-        b_at(batch, start + k, column + 1),
-        b_at(batch, start + k, column + 2),
-        b_at(batch, start + k, column + 3),
-      );
+    for (var i = lane; i < stage / 4 * tile_column_quads; i += threads) {
+      let k = select(i / tile_column_quads, i % (stage / 4), b_along_inner) * 4;
+      let quad = select(i % tile_column_quads, i / (stage / 4), b_along_inner);
+      let block = b_block(batch, start + k, column_start + quad * 4);
+      for (var j = 0; j < 4; j++) {
+        b_tile[(k + j) * tile_column_quads + quad] = block[j];
+      }
     }
     workgroupBarrier();
     // A bound that compilers do not know keeps them from unrolling: that costs seconds to compile and gains nothing.
-    let steps = min(depth, inner_length - start);
-    for (var k = 0; k < steps; k++) {
-      let b_vector = b_tile[k * column_threads + lane_column];
-      for (var r = 0; r < row_each; r++) {
-        sums[r] += a_tile[k * tile_rows + lane_row + r * row_threads] * b_vector;
+    let end = min((slice + 1) * depth, inner_length - start);
+    for (var k = slice * depth; k < end; k++) {
+      for (var q = 0; q < row_quads; q++) {
+        let a4 = a_tile[k * tile_row_quads + lane_row + q * row_threads];
+        for (var p = 0; p < column_quads; p++) {
+          let b4 = b_tile[k * tile_column_quads + lane_column + p * column_threads];
+          for (var i = 0; i < 4; i++) {
+            sums[(q * 4 + i) * column_quads + p] += a4[i] * b4;
+          }
+        }
       }
     }
     workgroupBarrier();
   }
 
-  for (var r = 0; r < row_each; r++) {
-    let row = row_start + lane_row + r * row_threads;
-    for (var i = 0; i < 4; i++) {
-      let column = column_start + lane_column * 4 + i;
-      if (row < rows && column < columns) {
-        store(batch, row, column, sums[r][i]);
+  if (slices > 1) {
+    for (var r = 0; r < row_quads * 4 * column_quads; r++) {
+      partial[lane] = sums[r];
+      workgroupBarrier();
+      if (slice == 0) {
+        for (var other = 1; other < slices; other++) {
+          sums[r] += partial[lane + other * row_threads * column_threads];
+        }
       }
+      workgroupBarrier();
+    }
+    if (slice > 0) {
+      return;
+    }
+  }
+  for (var q = 0; q < row_quads; q++) {
+    let row = row_start + (lane_row + q * row_threads) * 4;
+    // Again a bound that compilers do not know: what is stored is written out once, not for every row.
+    let end = min(4, rows - row);
+    for (var p = 0; p < column_quads; p++) {
+      let column = column_start + (lane_column + p * column_threads) * 4;
+      if (column < columns) {
+        let first = q * 4 * column_quads + p;
+        var four = array<vec4<f32>, 4>();
+        for (var i = 0; i < 4; i++) {
+          four[i] = sums[first + i * column_quads];
+        }
+        for (var i = 0; i < end; i++) {
+          store(batch, row + i, column, four[i]);
+        }
+      }
+    }
+  }
+}
+`,
+  "matmul-subgroup": `// Batched matrix product by subgroups of 8: for drivers that compute in vectors of 8 lanes, where loads are the cost.
+//
+//   sum[batch, row, column] = sum over inner of a[batch, row, inner] * b[batch, inner, column]
+//
+// Grid: one workgroup, which is one subgroup of 8 invocations, for each tile of 8 * row_groups rows by 32 columns.
+// For four inner indices at a time each lane loads row_groups quads of a, and its own 4 x 4 block of b; each quad of
+// a goes to all lanes by broadcast, so that nothing is loaded twice in a tile, and no memory is shared.
+// Rows and columns beyond the edge repeat the last one and are not stored; inner indices beyond the end are 0.
+// Holes: the constants, the bindings and the bodies of load_a, load_b, a_quad, b_quad, multiply, store_element and
+// store are replaced by generation (src/backend/webgpu/matmul.ts). What stands here multiplies plain row-major
+// matrices.
+// Limits relied on: the subgroup has 8 lanes. Lanes of a broadcast are constants, hence the written-out sums.
+
+enable subgroups;
+
+const batches: i32 = 1;
+const rows: i32 = 64;
+const columns: i32 = 64;
+const inner_length: i32 = 64;
+// Groups of eight rows in a tile.
+const row_groups: i32 = 1;
+// Which way four elements lie beside each other: along the inner axis, or not.
+const a_along_inner: bool = true;
+const b_along_inner: bool = false;
+// Workgroups in the first dimension of the dispatch; further ones continue in the second.
+const dispatch_width: i32 = 65535;
+
+// Long sums are added up in parts, so that they do not swallow small terms.
+const span: i32 = 1024;
+const tile_rows: i32 = 8 * row_groups;
+const tile_columns: i32 = 32;
+const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
+const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
+
+@group(0) @binding(0) var<storage, read> a: array<f32>;
+@group(0) @binding(1) var<storage, read> b: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+
+fn load_a(batch: i32, row: i32, inner: i32) -> f32 {
+  return a[(batch * rows + row) * inner_length + inner];
+}
+
+fn load_b(batch: i32, inner: i32, column: i32) -> f32 {
+  return b[(batch * inner_length + inner) * columns + column];
+}
+
+// An element of a, or 0 beyond the end of the inner axis; beyond the last row that one again.
+fn a_at(batch: i32, row: i32, inner: i32) -> f32 {
+  return select(0.0, load_a(batch, min(row, rows - 1), min(inner, inner_length - 1)), inner < inner_length);
+}
+
+fn b_at(batch: i32, inner: i32, column: i32) -> f32 {
+  return select(0.0, load_b(batch, min(inner, inner_length - 1), min(column, columns - 1)), inner < inner_length);
+}
+
+// Four elements of a: along the inner axis, or from row to row.
+fn a_quad(batch: i32, row: i32, inner: i32) -> vec4<f32> {
+  if (a_along_inner) {
+    return vec4<f32>(
+      a_at(batch, row, inner),
+      a_at(batch, row, inner + 1),
+      a_at(batch, row, inner + 2),
+      a_at(batch, row, inner + 3),
+    );
+  }
+  return vec4<f32>(
+    a_at(batch, row, inner),
+    a_at(batch, row + 1, inner),
+    a_at(batch, row + 2, inner),
+    a_at(batch, row + 3, inner),
+  );
+}
+
+// Four elements of b: along the inner axis, or from column to column.
+fn b_quad(batch: i32, inner: i32, column: i32) -> vec4<f32> {
+  if (b_along_inner) {
+    return vec4<f32>(
+      b_at(batch, inner, column),
+      b_at(batch, inner + 1, column),
+      b_at(batch, inner + 2, column),
+      b_at(batch, inner + 3, column),
+    );
+  }
+  return vec4<f32>(
+    b_at(batch, inner, column),
+    b_at(batch, inner, column + 1),
+    b_at(batch, inner, column + 2),
+    b_at(batch, inner, column + 3),
+  );
+}
+
+// Four inner indices by four columns of b; a vector for each inner index.
+fn b_block(batch: i32, inner: i32, column: i32) -> mat4x4<f32> {
+  if (b_along_inner) {
+    return transpose(mat4x4<f32>(
+      b_quad(batch, inner, column),
+      b_quad(batch, inner, column + 1),
+      b_quad(batch, inner, column + 2),
+      b_quad(batch, inner, column + 3),
+    ));
+  }
+  return mat4x4<f32>(
+    b_quad(batch, inner, column),
+    b_quad(batch, inner + 1, column),
+    b_quad(batch, inner + 2, column),
+    b_quad(batch, inner + 3, column),
+  );
+}
+
+fn store_element(batch: i32, row: i32, column: i32, sum: f32) {
+  c[(batch * rows + row) * columns + column] = sum;
+}
+
+// Stores four columns of a row, as far as there are.
+fn store(batch: i32, row: i32, column: i32, sum: vec4<f32>) {
+  for (var i = 0; i < 4; i++) {
+    if (column + i < columns) {
+      store_element(batch, row, column + i, sum[i]);
+    }
+  }
+}
+
+// Adds the product of four inner indices to the sums of all rows of the tile. With a_along_inner lane i of group g
+// holds row 8 g + i; otherwise the quads of rows are dealt out one inner index after the other.
+fn multiply(sums: ptr<function, array<vec4<f32>, tile_rows>>, a4: array<vec4<f32>, row_groups>, b4: mat4x4<f32>) {
+  sums[0] += b4 * subgroupBroadcast(a4[0], 0u);
+  sums[1] += b4 * subgroupBroadcast(a4[0], 1u);
+  sums[2] += b4 * subgroupBroadcast(a4[0], 2u);
+  sums[3] += b4 * subgroupBroadcast(a4[0], 3u);
+  sums[4] += b4 * subgroupBroadcast(a4[0], 4u);
+  sums[5] += b4 * subgroupBroadcast(a4[0], 5u);
+  sums[6] += b4 * subgroupBroadcast(a4[0], 6u);
+  sums[7] += b4 * subgroupBroadcast(a4[0], 7u);
+}
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane_id: u32) {
+  let tile = i32(workgroup.x) + i32(workgroup.y) * dispatch_width;
+  if (tile >= batches * row_tiles * column_tiles) {
+    return;
+  }
+  let batch = tile / (row_tiles * column_tiles);
+  let row_start = tile / column_tiles % row_tiles * tile_rows;
+  let lane = i32(lane_id);
+  let column = tile % column_tiles * tile_columns + lane * 4;
+
+  var sums: array<vec4<f32>, tile_rows>;
+  var partial: array<vec4<f32>, tile_rows>;
+  for (var start = 0; start < inner_length; start += span) {
+    for (var inner = start; inner < min(start + span, inner_length); inner += 4) {
+      var a4: array<vec4<f32>, row_groups>;
+      for (var group = 0; group < row_groups; group++) {
+        if (a_along_inner) {
+          a4[group] = a_quad(batch, row_start + group * 8 + lane, inner);
+        } else {
+          let quad = group * 8 + lane;
+          a4[group] = a_quad(batch, row_start + quad % (2 * row_groups) * 4, inner + quad / (2 * row_groups));
+        }
+      }
+      multiply(&partial, a4, b_block(batch, inner, column));
+    }
+    for (var r = 0; r < tile_rows; r++) {
+      sums[r] += partial[r];
+      partial[r] = vec4<f32>();
+    }
+  }
+
+  if (column < columns) {
+    // A bound that compilers do not know keeps them from writing out what is stored for every row.
+    let end = min(tile_rows, rows - row_start);
+    for (var r = 0; r < end; r++) {
+      store(batch, row_start + r, column, sums[r]);
     }
   }
 }

@@ -1,0 +1,151 @@
+import { readSettings, writeSettings } from "#gpu";
+import { debug, environment } from "../../base/debug.ts";
+import { DeviceError } from "../../base/errors.ts";
+import { Expressions } from "../../compile/expr.ts";
+import type { Program } from "../../compile/program.ts";
+import type { AdapterDescription } from "./device.ts";
+import { subgroupLanes } from "./matmul-subgroup.ts";
+import type { MatmulChoice } from "./tiles.ts";
+
+// Which family of matmul kernels an adapter runs fastest: measured at the first product worth it, then kept in the
+// user's cache. LORANTZ_TUNE=off takes the default instead, LORANTZ_MATMUL=shared|subgroup forces a family.
+
+export type FamilyName = MatmulChoice["family"];
+
+export interface TuneOptions {
+  /** Force a family. */
+  readonly matmul?: FamilyName | undefined;
+  /** Whether to measure; otherwise the default of the adapter is taken. */
+  readonly tune?: boolean;
+}
+
+/** What the environment asks for. */
+export function tuneOptions(): TuneOptions {
+  const matmul = environment("LORANTZ_MATMUL");
+  if (matmul !== undefined && matmul !== "shared" && matmul !== "subgroup") {
+    throw new DeviceError(`webgpu: LORANTZ_MATMUL is "${matmul}"; it is shared, subgroup or not set.`);
+  }
+  return { matmul, tune: environment("LORANTZ_TUNE") !== "off" };
+}
+
+/**
+ * What an adapter may choose from, its default first: on software subgroups where they have the right size, for
+ * loads are dear there; on GPUs tiles in workgroup memory.
+ *
+ * @throws DeviceError when a family is forced that the adapter cannot run.
+ */
+export function matmulChoices(adapter: AdapterDescription, forced?: FamilyName): readonly MatmulChoice[] {
+  const shared = (threads: number, quads: number): MatmulChoice => ({ family: "shared", threads, quads });
+  const subgroups = adapter.features.includes("subgroups") && adapter.subgroupSize === subgroupLanes;
+  const large = adapter.limits.maxComputeInvocationsPerWorkgroup >= 256;
+  const choices: readonly MatmulChoice[] = [
+    ...(adapter.software && subgroups ? [{ family: "subgroup" } as const] : []),
+    ...(adapter.software
+      ? [shared(64, 1)]
+      : [...(large ? [shared(256, 2), shared(256, 1)] : []), shared(64, 2), shared(64, 1)]),
+    ...(!adapter.software && subgroups ? [{ family: "subgroup" } as const] : []),
+  ];
+  if (forced === undefined) return choices;
+  const left = choices.filter(({ family }) => family === forced);
+  if (left.length > 0) return left;
+  throw new DeviceError(
+    `webgpu: LORANTZ_MATMUL=${forced} needs subgroups of ${subgroupLanes} lanes, and this adapter has ${adapter.subgroupSize ?? "none of a fixed size"}. Leave LORANTZ_MATMUL unset.`,
+  );
+}
+
+/** Something else than the default must be this much faster: a moment's noise should not decide. */
+const margin = 0.85;
+
+/** Time after which no further choice is tried: pipelines of software drivers compile for seconds. */
+const maxMilliseconds = 5000;
+
+/** The fastest choice, from the cache or by measurement. `measure` gives milliseconds for a product of that size. */
+export async function chooseMatmul(
+  adapter: AdapterDescription,
+  { matmul, tune = true }: TuneOptions,
+  measure: (choice: MatmulChoice, size: number) => Promise<number>,
+): Promise<MatmulChoice> {
+  const choices = matmulChoices(adapter, matmul);
+  const [standard] = choices as readonly [MatmulChoice]; // never empty
+  if (!tune || choices.length === 1) return standard;
+  const { vendor, architecture, device, description } = adapter;
+  const key = [vendor, architecture, device, description, matmul ?? "any"].join("/");
+  const known = await readChoice(key);
+  const found = choices.find((choice) => JSON.stringify(choice) === known);
+  if (found) return found;
+  const start = performance.now();
+  const size = adapter.software ? 256 : 1024;
+  let best = standard;
+  let least = Infinity;
+  for (const choice of choices) {
+    if (performance.now() - start > maxMilliseconds) break;
+    const time = await measure(choice, size);
+    debug("time", () => `tuning: matmul ${size}, ${JSON.stringify(choice)}: ${time.toFixed(3)} ms`);
+    if (choice !== standard && time > least * (best === standard ? margin : 1)) continue;
+    [best, least] = [choice, time];
+  }
+  await writeChoice(key, JSON.stringify(best));
+  return best;
+}
+
+/** `[size, size] x [size, size]`, for measurements. */
+export function squareMatmul(size: number): Program {
+  const e = new Expressions();
+  const axis = (name: string) => ({ name, extent: size });
+  const [row, column, inner] = [axis("row"), axis("column"), axis("inner")];
+  const at = (outer: typeof row, along: typeof row) =>
+    e.combine([
+      [size, e.variable(outer.name, size)],
+      [1, e.variable(along.name, size)],
+    ]);
+  const value = (id: number) => ({ id, dtype: "float32", size: size * size }) as const;
+  return {
+    kernels: [
+      {
+        kind: "matmul",
+        dtype: "float32",
+        batch: { name: "batch", extent: 1 },
+        row,
+        column,
+        inner,
+        a: e.load(0, at(row, inner), "float32"),
+        b: e.load(1, at(inner, column), "float32"),
+        stores: [{ value: 2, index: at(row, column), expr: e.accumulator(0, "float32") }],
+      },
+    ],
+    values: [value(0), value(1), value(2)],
+    places: [
+      { kind: "input", index: 0 },
+      { kind: "input", index: 1 },
+      { kind: "output", index: 0 },
+    ],
+    slots: [],
+    inputs: [0, 1],
+    outputs: [2],
+    replaces: [undefined],
+    scalars: [],
+  };
+}
+
+/** Settings of this layout; another one is not read. */
+const layout = "tuning-1";
+
+async function readChoice(key: string): Promise<string | undefined> {
+  const choices = await readChoices();
+  return key in choices ? JSON.stringify(choices[key]) : undefined;
+}
+
+async function writeChoice(key: string, choice: string): Promise<void> {
+  const choices = { ...(await readChoices()), [key]: JSON.parse(choice) as unknown };
+  await writeSettings(layout, JSON.stringify(choices, undefined, 2));
+}
+
+/** What cannot be read counts as absent. */
+async function readChoices(): Promise<Record<string, unknown>> {
+  try {
+    const choices: unknown = JSON.parse((await readSettings(layout)) ?? "{}");
+    return typeof choices === "object" && choices !== null ? { ...choices } : {};
+  } catch {
+    return {};
+  }
+}
