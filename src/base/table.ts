@@ -7,7 +7,9 @@ export interface Column {
 
 /** Columns as lines of text, with a rule below the headings. */
 export function table(columns: readonly Column[]): string {
-  const widths = columns.map(({ title, cells }) => Math.max(...[title, ...cells].map((cell) => [...cell].length)));
+  const widths = columns.map(({ title, cells }) =>
+    Math.max(...[title, ...cells].map((cell) => [...cell].length)),
+  );
   const rows = Math.max(...columns.map(({ cells }) => cells.length));
   const line = (row: readonly string[]) =>
     row
