@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { run } from "../src/cli/run.ts";
 import {
   adapterParameters,
   adapterSize,
@@ -25,6 +24,7 @@ import { type Result, testClaims } from "../src/experiments/claims/run.ts";
 import { describeResult } from "../src/experiments/claims/summary.ts";
 import { type Check, outcome, verdict } from "../src/experiments/claims/verdict.ts";
 import { init } from "../src/runtime/init.ts";
+import { lorantz } from "./command.ts";
 
 describe("accountant", () => {
   const { llama2_7B, llama_13B, llama_65B } = models;
@@ -259,25 +259,14 @@ describe("tests of claims", () => {
 describe("lorantz claims", () => {
   afterEach(() => vi.restoreAllMocks());
 
-  async function lorantz(...args: string[]) {
-    const written = { stdout: "", stderr: "" };
-    for (const name of ["stdout", "stderr"] as const) {
-      vi.spyOn(process[name], "write").mockImplementation((text) => {
-        written[name] += String(text);
-        return true;
-      });
-    }
-    const code = await run(["claims", ...args]);
-    vi.restoreAllMocks();
-    return { code, ...written };
-  }
+  const claimsCommand = (...args: string[]) => lorantz("claims", ...args);
 
   test("prints a claim, in words and as JSON", async () => {
-    const words = await lorantz("s4-13");
+    const words = await claimsCommand("s4-13");
     expect(words.code).toBe(0);
     expect(words.stdout).toContain("S4-13  holds");
     expect(words.stdout).toMatch(/240000 +exact +/);
-    const { stdout } = await lorantz("S4-13", "S0-5", "--json", "--seeds", "3");
+    const { stdout } = await claimsCommand("S4-13", "S0-5", "--json", "--seeds", "3");
     const { results, seeds } = JSON.parse(stdout) as { results: Result[]; seeds: number };
     expect(seeds).toBe(3);
     expect(results.map(({ id, verdict }) => [id, verdict])).toEqual([
@@ -292,13 +281,13 @@ describe("lorantz claims", () => {
   });
 
   test("lists all", async () => {
-    const { code, stdout } = await lorantz("--list");
+    const { code, stdout } = await claimsCommand("--list");
     expect(code).toBe(0);
     for (const { id, statement } of claims) {
       expect(stdout).toContain(`  ${id} `);
       expect(stdout).toContain(statement);
     }
-    expect(JSON.parse((await lorantz("--list", "--json")).stdout)).toHaveLength(claims.length);
+    expect(JSON.parse((await claimsCommand("--list", "--json")).stdout)).toHaveLength(claims.length);
   });
 
   test.each([
@@ -308,7 +297,7 @@ describe("lorantz claims", () => {
     [["--seeds", "0x10"], '--seeds is "0x10"'],
     [["--seed", "3"], "--seed"],
   ])("%j is refused with code 2", async (args, message) => {
-    const { code, stdout, stderr } = await lorantz(...args);
+    const { code, stdout, stderr } = await claimsCommand(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(message);
   });

@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { run } from "../src/cli/run.ts";
 import type { Conversion, Explanation, SweepPlan } from "../src/gauge/index.ts";
+import { lorantz } from "./command.ts";
 
 // lorantz convert, explain and sweep-plan, in this process.
 
@@ -13,19 +13,6 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => vi.restoreAllMocks());
-
-async function lorantz(...args: string[]) {
-  const written = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"] as const) {
-    vi.spyOn(process[name], "write").mockImplementation((text) => {
-      written[name] += String(text);
-      return true;
-    });
-  }
-  const code = await run(args);
-  vi.restoreAllMocks();
-  return { code, ...written };
-}
 
 async function json<T>(...args: string[]): Promise<T> {
   const { code, stdout, stderr } = await lorantz(...args, "--json");

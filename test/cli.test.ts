@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { OutputFolder } from "../src/cli/output.ts";
 import { Progress } from "../src/cli/progress.ts";
-import { run } from "../src/cli/run.ts";
 import { loadDataset, readText } from "../src/cli/texts.ts";
 import { parseOptions, UsageError, wholeNumber } from "../src/cli/usage.ts";
 import { version } from "../src/cli/version.ts";
+import { lorantz } from "./command.ts";
 
 let folder: string;
 beforeAll(() => {
@@ -15,20 +15,6 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => vi.restoreAllMocks());
-
-/** Runs the program in this process and returns what it printed. */
-async function lorantz(...args: string[]) {
-  const written = { stdout: "", stderr: "" };
-  for (const name of ["stdout", "stderr"] as const) {
-    vi.spyOn(process[name], "write").mockImplementation((text) => {
-      written[name] += String(text);
-      return true;
-    });
-  }
-  const code = await run(args);
-  vi.restoreAllMocks();
-  return { code, ...written };
-}
 
 function file(name: string, content: string | Uint8Array): string {
   const path = join(folder, name);

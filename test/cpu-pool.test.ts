@@ -1,10 +1,9 @@
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
 import { describe, expect, test } from "vitest";
 import { Memory } from "../src/backend/cpu/memory.ts";
 import { controlBytes } from "../src/backend/cpu/pool-worker.ts";
 import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
+import { bundle, root } from "./command.ts";
 
 /** Work of every kind that is large enough to be shared, as bits. */
 async function bits(threads: number): Promise<Uint32Array[]> {
@@ -132,20 +131,3 @@ describe("memory", () => {
     memory.free(high);
   });
 });
-
-const root = fileURLToPath(new URL("../", import.meta.url));
-
-/** The sources as one module of JavaScript, for a process of its own. */
-async function bundle(entry: string): Promise<string> {
-  const result = await build({
-    root,
-    configFile: false,
-    logLevel: "silent",
-    resolve: { conditions: ["lorantz-source", "node", "module"] },
-    ssr: { external: ["webgpu"], resolve: { conditions: ["lorantz-source", "node", "module"] } },
-    build: { ssr: entry, write: false, minify: false },
-  });
-  const [first] = Array.isArray(result) ? result : [result];
-  if (!first || !("output" in first)) throw new Error("vite gave no bundle");
-  return first.output[0].code;
-}

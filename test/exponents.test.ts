@@ -2,7 +2,6 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { run } from "../src/cli/run.ts";
 import { judge } from "../src/experiments/exponents/judge.ts";
 import { bestRate, largestUsefulRate } from "../src/experiments/exponents/rates.ts";
 import { report } from "../src/experiments/exponents/report.ts";
@@ -11,6 +10,7 @@ import { estimate, fitLine, share, studentQuantile } from "../src/experiments/ex
 import { tables } from "../src/experiments/exponents/tables.ts";
 import { type Exponent, type ExponentOptions, exponent, fitExponent } from "../src/experiments/index.ts";
 import { init } from "../src/runtime/init.ts";
+import { lorantz } from "./command.ts";
 
 describe("statistics", () => {
   test.each([
@@ -256,22 +256,19 @@ describe("lorantz exponents", () => {
   afterAll(() => rmSync(folder, { recursive: true }));
   afterEach(() => vi.restoreAllMocks());
 
-  async function lorantz(...args: string[]) {
-    const written = { stdout: "", stderr: "" };
-    for (const name of ["stdout", "stderr"] as const) {
-      vi.spyOn(process[name], "write").mockImplementation((text) => {
-        written[name] += String(text);
-        return true;
-      });
-    }
-    const code = await run(["exponents", ...args]);
-    vi.restoreAllMocks();
-    return { code, ...written };
-  }
+  const exponentsCommand = (...args: string[]) => lorantz("exponents", ...args);
 
   test("measures a table, and writes it", async () => {
     const out = join(folder, "out");
-    const { code, stdout } = await lorantz("--only", "inner", "--seeds", "3", "--json", "--out", out);
+    const { code, stdout } = await exponentsCommand(
+      "--only",
+      "inner",
+      "--seeds",
+      "3",
+      "--json",
+      "--out",
+      out,
+    );
     expect(code).toBe(0);
     expect(readdirSync(out).sort()).toEqual(["exponents.html", "exponents.json"]);
     expect(readFileSync(join(out, "exponents.json"), "utf8")).toBe(stdout);
@@ -286,7 +283,7 @@ describe("lorantz exponents", () => {
     [["--seeds", "many"], '--seeds is "many"'],
     [["width"], "Unexpected argument"],
   ])("%j is refused with code 2", async (args, message) => {
-    const { code, stdout, stderr } = await lorantz(...args);
+    const { code, stdout, stderr } = await exponentsCommand(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toContain(message);
   });

@@ -2,8 +2,6 @@ import { spawnSync } from "node:child_process";
 import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { build } from "vite";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
 import { type AdapterDescription, type OpenDevice, openDevice } from "../src/backend/webgpu/device.ts";
@@ -24,6 +22,7 @@ import { compile } from "../src/tensor/compile.ts";
 import { arange, tensor, zeros } from "../src/tensor/creation.ts";
 import { where } from "../src/tensor/functions.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
+import { bundle, root } from "./command.ts";
 import { backends } from "./devices.ts";
 
 // What is particular to WebGPU: limits, errors and loss of the device, how kernels are dispatched and bound.
@@ -106,23 +105,6 @@ describe.runIf(webgpu)("the adapter", () => {
     }
   });
 });
-
-const root = fileURLToPath(new URL("../", import.meta.url));
-
-/** The sources as one module of JavaScript, for a process of its own. */
-async function bundle(entry: string): Promise<string> {
-  const result = await build({
-    root,
-    configFile: false,
-    logLevel: "silent",
-    resolve: { conditions: ["lorantz-source", "node", "module"] },
-    ssr: { external: ["webgpu"], resolve: { conditions: ["lorantz-source", "node", "module"] } },
-    build: { ssr: entry, write: false, minify: false },
-  });
-  const [first] = Array.isArray(result) ? result : [result];
-  if (!first || !("output" in first)) throw new Error("vite gave no bundle");
-  return first.output[0].code;
-}
 
 describe.runIf(webgpu)("memory", () => {
   test("a tensor above the limits is refused before anything is created", async () => {
