@@ -18,7 +18,7 @@ export interface Host {
   check(): void;
 }
 
-/** Bind groups kept for each kernel: a training step meets the same few sets of buffers again and again. */
+/** Bind groups kept for each kernel, and for all of a program together: a training step meets the same few sets of buffers again and again. */
 const maxBindGroups = 16;
 
 interface Dispatch {
@@ -39,6 +39,7 @@ export class WebGpuExecutable implements Executable {
   readonly #scalars: GPUBuffer | undefined;
   /** Outputs that hold the same value as an earlier one, or an input. */
   readonly #copies: readonly { readonly from: Place; readonly to: number }[];
+  readonly #sets = new Map<string, readonly GPUBindGroup[]>();
   #scalarsWritten = false;
   #disposed = false;
 
@@ -96,19 +97,23 @@ export class WebGpuExecutable implements Executable {
     const bufferAt = ({ kind, index }: Place) =>
       (kind === "input" ? ins : kind === "output" ? outs : this.#slots)[index] ??
       internal(`no buffer for ${kind} ${index}`);
+    const key = [...ins, ...outs].map(({ id }) => id).join();
+    const kept: (readonly [from: GpuBuffer, to: GpuBuffer])[] = [];
+    this.#program.replaces.forEach((input, output) => {
+      if (input === undefined || ins[input] === outs[output]) return;
+      // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
+      kept.push([ins[input]!, outs[output]!]);
+      ins[input] = outs[output]!;
+    });
+    const groups = this.#bindGroups(key, bufferAt);
     return {
-      before: (encoder) =>
-        this.#program.replaces.forEach((input, output) => {
-          if (input === undefined || ins[input] === outs[output]) return;
-          // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
-          copy(encoder, ins[input]!, outs[output]!);
-          ins[input] = outs[output]!;
-        }),
-      kernels: this.#dispatches.map((dispatch) => (pass) => {
-        const buffers = dispatch.shader.bindings.map(({ place }) => bufferAt(place));
-        pass.setPipeline(dispatch.pipeline.pipeline);
-        pass.setBindGroup(0, this.#bindGroup(dispatch, buffers));
-        pass.dispatchWorkgroups(...dispatch.shader.workgroups);
+      before: (encoder) => {
+        for (const [from, to] of kept) copy(encoder, from, to);
+      },
+      kernels: this.#dispatches.map(({ pipeline, shader }, i) => (pass) => {
+        pass.setPipeline(pipeline.pipeline);
+        pass.setBindGroup(0, groups[i]!);
+        pass.dispatchWorkgroups(...shader.workgroups);
       }),
       after: (encoder) => {
         for (const { from, to } of this.#copies) {
@@ -123,6 +128,7 @@ export class WebGpuExecutable implements Executable {
     if (this.#disposed) return;
     this.#disposed = true;
     for (const { groups } of this.#dispatches) groups.clear();
+    this.#sets.clear();
     for (const slot of this.#slots) this.#host.free(slot);
     this.#scalars?.destroy();
   }
@@ -139,6 +145,25 @@ export class WebGpuExecutable implements Executable {
     });
     if (changed) this.#host.device.queue.writeBuffer(this.#scalars, 0, words);
     this.#scalarsWritten = true;
+  }
+
+  /** The bind groups of all kernels for one set of inputs and outputs, which a loop of steps meets again. */
+  #bindGroups(key: string, bufferAt: (place: Place) => GpuBuffer): readonly GPUBindGroup[] {
+    let groups = this.#sets.get(key);
+    if (groups) {
+      // Most recently used last.
+      this.#sets.delete(key);
+    } else {
+      groups = this.#dispatches.map((dispatch) =>
+        this.#bindGroup(
+          dispatch,
+          dispatch.shader.bindings.map(({ place }) => bufferAt(place)),
+        ),
+      );
+      if (this.#sets.size >= maxBindGroups) this.#sets.delete(this.#sets.keys().next().value!);
+    }
+    this.#sets.set(key, groups);
+    return groups;
   }
 
   #bindGroup({ shader, pipeline, groups }: Dispatch, buffers: readonly GpuBuffer[]): GPUBindGroup {

@@ -5,6 +5,9 @@ import { type Body, digits, perPoint, product } from "./grid.ts";
 import { accessesOf, isShort, printQuads } from "./quads.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 
+/** Elements below which quads save less than compiling four times the code takes. */
+const manyElements = 1024;
+
 /** Elementwise work: one invocation for each quad where quads can be stored, else for each point. */
 export function printMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
   return printQuadMap(kernel, bindings, options) ?? printPointMap(kernel, bindings, options);
@@ -21,9 +24,9 @@ function printQuadMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOpt
   const { grid, stores } = kernel;
   const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1];
+  if (product(grid) < manyElements) return undefined;
   // Rows must be whole quads; the end of the last one may lie in the padding of buffers.
-  if (!last || last.extent < 4 || (outer.length > 0 && last.extent % 4 !== 0) || !isShort(stores))
-    return undefined;
+  if (!last || (outer.length > 0 && last.extent % 4 !== 0) || !isShort(stores)) return undefined;
   const accesses = accessesOf(stores, last.name);
   if (!accesses) return undefined;
   bindings.widen(accesses);
