@@ -1,6 +1,6 @@
 import { bytesPerElement, isFloat } from "../base/dtype.ts";
 import { type Expr, parts, walk } from "./expr.ts";
-import type { Axis, Kernel } from "./kernel.ts";
+import { type Axis, type Kernel, writesOf } from "./kernel.ts";
 import type { Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
 
@@ -19,7 +19,7 @@ export interface Cost {
 
 /** The cost of one kernel, from its expressions. */
 export function kernelCost(kernel: Kernel, values: readonly Value[]): Cost {
-  const counter = new Counter(values);
+  const counter = new Counter(values, new Set(writesOf(kernel)));
   switch (kernel.kind) {
     case "loop": {
       const { grid, inner, accumulators, stores } = kernel;
@@ -39,12 +39,12 @@ export function kernelCost(kernel: Kernel, values: readonly Value[]): Cost {
     case "row": {
       const { grid, inner, passes, stores, elements } = kernel;
       const axes = [...grid, ...inner];
-      for (const pass of passes) {
+      for (const { before, accumulators } of passes) {
         counter.evaluate(
-          pass.map(({ expr }) => expr),
+          [...before, ...accumulators].map(({ expr }) => expr),
           axes,
         );
-        for (const { dtype } of pass) if (isFloat(dtype)) counter.flops += extent(axes);
+        for (const { dtype } of accumulators) if (isFloat(dtype)) counter.flops += extent(axes);
       }
       counter.evaluate(
         stores.map(({ expr }) => expr),
@@ -121,14 +121,17 @@ class Counter {
   flops = 0;
   #written = 0;
   readonly #values: readonly Value[];
+  /** What the kernel loads of its own results is in the cache. */
+  readonly #made: ReadonlySet<ValueId>;
   readonly #loaded = new Map<ValueId, number>();
   /** An expression that several results share is computed once. */
   readonly #seen = new Set<Expr>();
   /** Names of the loop variables that each expression depends on. */
   readonly #variables = new Map<Expr, ReadonlySet<string>>();
 
-  constructor(values: readonly Value[]) {
+  constructor(values: readonly Value[], made: ReadonlySet<ValueId>) {
     this.#values = values;
+    this.#made = made;
   }
 
   /** Counts what it takes to compute the expressions at every point of a loop nest, outer axes first. */
@@ -139,7 +142,7 @@ class Counter {
         const names = this.#variablesOf(e, axes);
         this.#variables.set(e, names);
         if (e.kind === "apply") this.flops += flopsOf(e) * extent(upTo(axes, names));
-        else if (e.kind === "load") {
+        else if (e.kind === "load" && !this.#made.has(e.value)) {
           const points = extent(axes.filter(({ name }) => names.has(name)));
           this.#loaded.set(e.value, (this.#loaded.get(e.value) ?? 0) + points);
         }

@@ -36,6 +36,12 @@ export interface RowAccumulator extends Accumulator {
   readonly index: number;
 }
 
+/** Reductions over a row, side by side. What `before` stores for each element is loaded again later in the kernel. */
+export interface Pass {
+  readonly before: readonly Store[];
+  readonly accumulators: readonly RowAccumulator[];
+}
+
 /**
  * Generated: for each row, reductions over `inner` one pass after the other, each using the results of earlier
  * ones; then `stores` once, and `elements` for each element of the row.
@@ -44,7 +50,7 @@ export interface RowKernel {
   readonly kind: "row";
   readonly grid: readonly Axis[];
   readonly inner: readonly Axis[];
-  readonly passes: readonly (readonly RowAccumulator[])[];
+  readonly passes: readonly Pass[];
   readonly stores: readonly Store[];
   readonly elements: readonly Store[];
 }
@@ -102,8 +108,10 @@ export function expressionsOf(kernel: Kernel): Expr[] {
       ];
     case "row":
       return [
-        ...kernel.passes.flat().map(({ expr }) => expr),
-        ...[...kernel.stores, ...kernel.elements].flatMap(({ index, expr }) => [index, expr]),
+        ...kernel.passes.flatMap(({ accumulators }) => accumulators.map(({ expr }) => expr)),
+        ...[...kernel.passes.flatMap(({ before }) => before), ...kernel.stores, ...kernel.elements].flatMap(
+          ({ index, expr }) => [index, expr],
+        ),
       ];
     case "matmul":
       return [kernel.a, kernel.b, ...kernel.stores.flatMap(({ index, expr }) => [index, expr])];

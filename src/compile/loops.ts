@@ -2,7 +2,7 @@ import { numel } from "../base/shape.ts";
 import { coreExpressions, type Draft, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
-import { passesOf } from "./rows.ts";
+import { keepShared, passesOf } from "./rows.ts";
 import type { ValueId } from "./value.ts";
 
 /**
@@ -42,17 +42,17 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         [core.inner, e.variable(variables.position, size)],
         [1, e.variable(variables.inner, core.inner)],
       ]);
+      const kept = keepShared(
+        passesOf(core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))),
+        [...core.elements].map(([value, expr]) => ({ value, index: replace(element), expr: replace(expr) })),
+        e,
+      );
       return {
         kind: "row",
         grid: grid.axes,
         inner: inner.axes,
-        passes: passesOf(core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))),
+        ...kept,
         stores: stores(draft, replace, e),
-        elements: [...core.elements].map(([value, expr]) => ({
-          value,
-          index: replace(element),
-          expr: replace(expr),
-        })),
       };
     }
     case "matmul": {

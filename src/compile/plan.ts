@@ -81,12 +81,13 @@ export function planMemory(
   return { places, slots, replaces };
 }
 
-/** The values a finished kernel loads. */
+/** The values a finished kernel needs: those it loads and does not make itself. */
 export function reads(kernel: Kernel): Set<ValueId> {
   const found = new Set<ValueId>();
   walk(expressionsOf(kernel), (e) => {
     if (e.kind === "load") found.add(e.value);
   });
+  for (const value of writesOf(kernel)) found.delete(value);
   return found;
 }
 

@@ -29,7 +29,9 @@ export function describeKernel(kernel: Kernel): string {
       return `reduce ${kernel.accumulators.map(({ name }) => name).join(", ")} over ${lengths(kernel.inner)} for ${lengths(kernel.grid)}${stores}`;
     }
     case "row": {
-      const names = kernel.passes.map((pass) => pass.map(({ name }) => name).join(", ")).join(", then ");
+      const names = kernel.passes
+        .map(({ accumulators }) => accumulators.map(({ name }) => name).join(", "))
+        .join(", then ");
       const stores = kernel.stores.length > 0 ? `, ${kernel.stores.length} results a row` : "";
       const elements = kernel.elements.length > 0 ? `, ${kernel.elements.length} an element` : "";
       return `rows ${lengths(kernel.grid)} of ${lengths(kernel.inner)}: ${names}${stores}${elements}`;

@@ -1,7 +1,7 @@
 import { type Core, type Draft, madeBy, readsOf, sizeOf, variables, withoutStores } from "./draft.ts";
 import { type Entry, maxSize, reaches } from "./entries.ts";
-import { type Expr, type Expressions, walk } from "./expr.ts";
-import type { Accumulator, RowAccumulator } from "./kernel.ts";
+import { type Expr, type Expressions, parts, walk } from "./expr.ts";
+import type { Accumulator, Pass, RowAccumulator, Store } from "./kernel.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
 
@@ -143,4 +143,71 @@ export function passesOf(accumulators: readonly Accumulator[]): RowAccumulator[]
     passes[at]!.push({ ...accumulator, index });
   });
   return passes;
+}
+
+/** Work above which an element that several stages of a row need is kept in a result's place until that is stored. */
+const keptCost = 8;
+
+/**
+ * Keeps expensive elements that a pass and what follows it share, such as the exponentials of softmax, where the
+ * kernel will store a result anyway: they are computed once, and the result is then made of them.
+ */
+export function keepShared(
+  passes: readonly (readonly RowAccumulator[])[],
+  elements: readonly Store[],
+  e: Expressions,
+): { passes: Pass[]; elements: Store[] } {
+  const kept = new Map<Expr, Expr>();
+  const free = [...elements];
+  const later = (from: number): Set<Expr> => {
+    const found = new Set<Expr>();
+    walk(
+      [...passes.slice(from).flat(), ...elements].map(({ expr }) => expr),
+      (part) => found.add(part),
+    );
+    return found;
+  };
+  const result = passes.map((accumulators, i): Pass => {
+    const before: Store[] = [];
+    const shared = later(i + 1);
+    for (const { expr } of accumulators) {
+      for (const part of largestOf(
+        expr,
+        (candidate) => shared.has(candidate) && costOf(candidate) > keptCost,
+      )) {
+        const place = free.findIndex(({ expr: stored }) => stored.dtype === part.dtype);
+        if (place < 0 || kept.has(part)) continue;
+        const { value, index } = free.splice(place, 1)[0]!;
+        before.push({ value, index, expr: part });
+        kept.set(part, e.load(value, index, part.dtype));
+      }
+    }
+    const memo = new Map<Expr, Expr>();
+    const use = (expr: Expr) => e.rewrite(expr, (part) => kept.get(part), memo);
+    return { before, accumulators: accumulators.map((a) => ({ ...a, expr: use(a.expr) })) };
+  });
+  const use = (expr: Expr) => e.rewrite(expr, (part) => kept.get(part));
+  return { passes: result, elements: elements.map((store) => ({ ...store, expr: use(store.expr) })) };
+}
+
+/** The outermost parts for which `fits` holds. */
+function largestOf(root: Expr, fits: (e: Expr) => boolean): Expr[] {
+  const found = new Set<Expr>();
+  const seen = new Set<Expr>();
+  const visit = (e: Expr) => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (fits(e)) found.add(e);
+    else for (const part of parts(e)) visit(part);
+  };
+  visit(root);
+  return [...found];
+}
+
+function costOf(root: Expr): number {
+  let cost = 0;
+  walk([root], (e) => {
+    if (e.kind === "apply") cost += e.row.cost ?? 1;
+  });
+  return cost;
 }

@@ -7,7 +7,7 @@ import {
   expressionsOf,
   type LoopKernel,
   type MatmulKernel,
-  type RowAccumulator,
+  type Pass,
   type RowKernel,
   type ScanKernel,
   type ScatterKernel,
@@ -138,11 +138,12 @@ export function printRow(kernel: RowKernel, nameOf: NameOf): string[] {
   // What is fixed in a row stands at the start of each scope.
   const before = (emitter: Emitter) =>
     Array.from({ length: depth + 1 }, (_, level) => emitter.statements(level)).flat();
-  const reduction = (pass: readonly RowAccumulator[]): string[] => {
+  const reduction = ({ before: kept, accumulators: pass }: Pass): string[] => {
     const emitter = scope(pass.map(({ expr }) => expr));
     const updates = pass.map((a) => update(a, a.index, emitter.print(a.expr, bottom)));
     const loops = nest(inner, (d) => emitter.statements(depth + d), updates);
     return [
+      ...storing(kept, bottom, inner),
       ...pass.map((a) => `let a${a.index} = ${number(neutral(a.name, a.dtype))};`),
       "{",
       ...before(emitter),

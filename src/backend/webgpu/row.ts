@@ -92,7 +92,8 @@ function printOwnRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptio
   const lanes = { start: "0", step: 1 };
   return perPoint(product(grid), options, [
     ...digits(grid, "point"),
-    ...passes.flatMap((pass) => [
+    ...passes.flatMap(({ before, accumulators: pass }) => [
+      ...storing(before, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
       ...partials(kernel, pass, bindings, lanes),
       ...pass.map(({ index }) => `let r${index} = a${index};`),
     ]),
@@ -109,7 +110,7 @@ function printSharedRow(kernel: RowKernel, bindings: Bindings, options: ShaderOp
   const lanes = { start: "lane_", step: workgroupSize };
   return {
     workgroups,
-    declarations: declarePartials(passes.flat()),
+    declarations: declarePartials(passes.flatMap(({ accumulators }) => accumulators)),
     body: [
       `@compute @workgroup_size(${workgroupSize})`,
       "fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
@@ -117,7 +118,8 @@ function printSharedRow(kernel: RowKernel, bindings: Bindings, options: ShaderOp
       ...(width * workgroups[1] === rows ? [] : [`if (point >= ${rows}) {`, "return;", "}"]),
       ...digits(grid, "point"),
       "let lane_ = i32(local);",
-      ...passes.flatMap((pass) => [
+      ...passes.flatMap(({ before, accumulators: pass }) => [
+        ...storing(before, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
         ...partials(kernel, pass, bindings, lanes),
         ...combinePartials(pass),
         ...pass.map(({ index }) => `let r${index} = partial${index}[0];`),

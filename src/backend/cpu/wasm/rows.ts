@@ -62,7 +62,9 @@ export function defineRows(
     const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
     const stop = code.local("i32");
     const body = code.piece();
-    for (const pass of passes) {
+    for (const { before, accumulators: pass } of passes) {
+      if (before.length > 0)
+        body.append(writeElements(code, scope(rootsOf(before)), inner, before, along === "inner"));
       const values = scope(pass.map(({ expr }) => expr));
       const part = { grid, inner, accumulators: pass, stores: [] };
       const vectors = along === "grid" ? 1 : undefined;
@@ -87,7 +89,7 @@ export function defineRows(
       body.append(writes);
     }
     if (elements.length > 0)
-      body.append(writeElements(code, scope(rootsOf(elements)), kernel, along === "inner"));
+      body.append(writeElements(code, scope(rootsOf(elements)), inner, elements, along === "inner"));
     writeGrid(code, begin, end, cut, {
       variable: (axisName) => all[0]!.variable(axisName),
       stop,
@@ -97,13 +99,25 @@ export function defineRows(
       element: body,
     });
   });
-  const size = countNodes([...passes.flat(), ...stores, ...elements].map(({ expr }) => expr));
+  const size = countNodes(
+    [
+      ...passes.flatMap(({ before, accumulators }) => [...before, ...accumulators]),
+      ...stores,
+      ...elements,
+    ].map(({ expr }) => expr),
+  );
   const cost = (last.extent / cut.blocks) * over * size * (along === "nothing" ? 0.6 : 0.2) + 5;
   return { name, units: cut.units, cost, along };
 }
 
 /** The loops over the row that store its elements. */
-function writeElements(code: Code, values: Values, { inner, elements }: RowKernel, vector: boolean): Code {
+function writeElements(
+  code: Code,
+  values: Values,
+  inner: readonly Axis[],
+  elements: readonly Store[],
+  vector: boolean,
+): Code {
   const innermost = inner[inner.length - 1] ?? none;
   const bottom = 2 + inner.length;
   const k = values.variable(innermost.name);
@@ -135,8 +149,8 @@ function writeElements(code: Code, values: Values, { inner, elements }: RowKerne
 }
 
 function chooseLanes({ passes, stores, elements }: RowKernel, last: Axis, innermost: Axis): Along {
-  const written = [...stores, ...elements];
-  const sums = passes.flat().map(({ expr }) => expr);
+  const written = [...passes.flatMap(({ before }) => before), ...stores, ...elements];
+  const sums = passes.flatMap(({ accumulators }) => accumulators.map(({ expr }) => expr));
   if (!fitsLanes([...sums, ...written.flatMap(({ index, expr }) => [index, expr])])) return "nothing";
   const side = elements.length === 0 && stores.every(({ index }) => strideIn(index, last.name) === 1);
   const contiguous = elements.every(({ index }) => strideIn(index, innermost.name) === 1);
