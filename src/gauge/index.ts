@@ -45,6 +45,7 @@ export {
   type LayerGauges,
 } from "./layers.ts";
 export { type Library, type LibraryName, libraries } from "./libraries.ts";
+export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
 export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
 export { type Rule, ruleOf } from "./rules.ts";

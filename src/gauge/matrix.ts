@@ -1,0 +1,124 @@
+import { ShapeError, ValueError } from "../base/errors.ts";
+import { roleOf } from "../lora/roles.ts";
+import { tensor } from "../tensor/creation.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { map } from "../tensor/tree.ts";
+
+/** What a matrix gauge is, as far as optimizers care; a signed permutation is orthogonal too. */
+export type MatrixKind = "signed permutation" | "orthogonal" | "diagonal" | "general";
+
+/**
+ * A symmetry that mixes the r components of an adapter: A' = M A, B' = B M^-1 for an invertible M. Alpha and the
+ * layer's function stay.
+ */
+export interface MatrixGauge {
+  /** M, r rows of r numbers. */
+  readonly matrix: readonly (readonly number[])[];
+  readonly inverse: readonly (readonly number[])[];
+  readonly kind: MatrixKind;
+}
+
+/** How far M^T M may be from 1 for M to count as orthogonal. */
+const tolerance = 1e-12;
+
+/**
+ * The gauge of an invertible matrix.
+ *
+ * @throws ShapeError if it is not square; ValueError if a number is not finite or it has no inverse.
+ * @example
+ * gauge.matrix([[0, 1], [-1, 0]]).kind; // "signed permutation"
+ */
+export function matrix(rows: readonly (readonly number[])[]): MatrixGauge {
+  const r = rows.length;
+  if (r === 0 || rows.some((row) => row.length !== r)) {
+    throw new ShapeError(
+      `gauge.matrix: rows have ${rows.map((row) => row.length).join(", ") || "no"} numbers; give r rows of r numbers.`,
+    );
+  }
+  if (rows.flat().some((x) => !Number.isFinite(x)))
+    throw new ValueError("gauge.matrix: a number is NaN or infinite; all are finite.");
+  return { matrix: rows, inverse: invert(rows), kind: kindOf(rows) };
+}
+
+/**
+ * Why an optimizer does not follow a matrix gauge, or undefined where it does: the run that starts from
+ * `applyMatrix(g, params)` then has the same losses, and its factors are those of the original run mixed in the same
+ * way. SGD in every form is linear in gradients and follows orthogonal matrices. Optimizers that treat each number
+ * by itself follow signed permutations only; a diagonal one would take a learning rate and eps of its own for each
+ * row of A and column of B.
+ *
+ * @param optimizer The name of an optimizer, `recipe.optimizer.name`.
+ * @example
+ * gauge.matrixRefusal(gauge.matrix([[0.6, -0.8], [0.8, 0.6]]), "adamw"); // "adamw treats each number by itself: ..."
+ */
+export function matrixRefusal({ kind }: MatrixGauge, optimizer: string): string | undefined {
+  if (kind === "signed permutation") return undefined;
+  if (kind === "diagonal")
+    return `${optimizer} would need hyperparameters for each row of A and each column of B, and groups are whole tensors`;
+  if (kind === "general") return "gradients change by M^-T, which is M only for orthogonal matrices";
+  if (optimizer === "sgd") return undefined;
+  return `${optimizer} treats each number by itself: it follows signed permutations only`;
+}
+
+/**
+ * Parameters under a matrix gauge: each `loraA` times M from the left, each `loraB` times its inverse from the right;
+ * all others as they are.
+ *
+ * @throws ShapeError if an adapter's rank is not that of the matrix.
+ * @example
+ * const partner = gauge.applyMatrix(gauge.matrix([[0, 1], [1, 0]]), params); // the two components swapped
+ */
+export function applyMatrix<P>(g: MatrixGauge, params: P): P {
+  return map(params, (leaf, path) => {
+    const role = roleOf(path);
+    if (role !== "A" && role !== "B") return leaf;
+    const rank = leaf.shape[role === "A" ? 0 : 1];
+    if (leaf.rank !== 2 || rank !== g.matrix.length) {
+      throw new ShapeError(
+        `gauge.applyMatrix: ${path} is ${leaf}, of rank ${rank}; the matrix mixes ${g.matrix.length} components.`,
+      );
+    }
+    const mix = (rows: MatrixGauge["matrix"]): Tensor =>
+      tensor(rows, { dtype: "float64" }).astype(floatOf(leaf));
+    return role === "A" ? mix(g.matrix).matmul(leaf) : leaf.matmul(mix(g.inverse));
+  });
+}
+
+function floatOf({ dtype }: Tensor): "float32" | "float64" {
+  return dtype === "float64" ? "float64" : "float32";
+}
+
+function kindOf(rows: MatrixGauge["matrix"]): MatrixKind {
+  const nonzero = rows.map((row) => row.flatMap((x, i) => (x === 0 ? [] : [i])));
+  const single = nonzero.every((places) => places.length === 1);
+  if (single && rows.flat().every((x) => x === 0 || Math.abs(x) === 1)) return "signed permutation";
+  if (single && nonzero.every(([place], i) => place === i)) return "diagonal";
+  const product = (i: number, j: number) => rows.reduce((sum, row) => sum + row[i]! * row[j]!, 0);
+  const orthogonal = rows.every((_, i) =>
+    rows.every((_, j) => Math.abs(product(i, j) - (i === j ? 1 : 0)) <= tolerance),
+  );
+  return orthogonal ? "orthogonal" : "general";
+}
+
+/** Gauss and Jordan, with the largest pivot of each column. */
+function invert(rows: MatrixGauge["matrix"]): number[][] {
+  const r = rows.length;
+  const work = rows.map((row, i) => [...row, ...row.map((_, j) => (i === j ? 1 : 0))]);
+  const largest = Math.max(...rows.flat().map(Math.abs));
+  for (let column = 0; column < r; column++) {
+    let pivot = column;
+    for (let i = column + 1; i < r; i++)
+      if (Math.abs(work[i]![column]!) > Math.abs(work[pivot]![column]!)) pivot = i;
+    const top = work[pivot]!;
+    if (Math.abs(top[column]!) <= r * Number.EPSILON * largest)
+      throw new ValueError("gauge.matrix: the matrix has no inverse. Give an invertible one.");
+    work[pivot] = work[column]!;
+    work[column] = top.map((x) => x / top[column]!);
+    for (let i = 0; i < r; i++) {
+      if (i === column) continue;
+      const factor = work[i]![column]!;
+      work[i] = work[i]!.map((x, j) => x - factor * work[column]![j]!);
+    }
+  }
+  return work.map((row) => row.slice(r));
+}
