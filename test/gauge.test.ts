@@ -6,6 +6,7 @@ import { loraPlus, make, type Optimizer } from "../src/optim/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { ones, tensor } from "../src/tensor/creation.ts";
+import { grad } from "../src/tensor/grad.ts";
 import * as random from "../src/tensor/random.ts";
 import * as tree from "../src/tensor/tree.ts";
 
@@ -228,6 +229,21 @@ describe("refusals", () => {
 });
 
 describe("trees", () => {
+  test("gradients of the partner are the original ones under the gauge, bit for bit", async () => {
+    const g = gauge.of({ a: 1 / 4, b: 8 });
+    const model = (alpha: number) => lora.linear(nn.linear(5, 3), { r: 2, alpha, init: "random" });
+    const params = await tree.evaluate(model(6).init(random.key(5)));
+    const x = random.normal(random.key(6), [4, 5]);
+    const gradients = (alpha: number, from: nn.Params) =>
+      tree.evaluate(grad((p: nn.Params) => model(alpha).apply(p, x).square().sum())(from));
+    const expected = tree.entries(gauge.applyGradients(g, await gradients(6, params)));
+    const found = tree.entries(await gradients(6 * g.k, gauge.applyParams(g, params)));
+    for (const [i, [path, leaf]] of found.entries()) {
+      expect(expected[i]![0]).toBe(path);
+      expect(await leaf.data()).toEqual(await expected[i]![1].data());
+    }
+  });
+
   const model = lora.inject(nn.linear(4, 3), {
     r: 2,
     alpha: 4,

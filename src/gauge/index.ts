@@ -50,4 +50,4 @@ export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } fr
 export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
 export { type Rule, ruleOf } from "./rules.ts";
 export type { Alpha, Target } from "./target.ts";
-export { applyParams, applyState } from "./trees.ts";
+export { applyGradients, applyParams, applyState } from "./trees.ts";

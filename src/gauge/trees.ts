@@ -22,6 +22,17 @@ export function applyParams<P>(g: Gauge, params: P): P {
 }
 
 /**
+ * Gradients under a gauge: each divided by the factor of its parameter (Lemma 1), so that accumulated ones can move
+ * along in the middle of a step. Shapes and dtypes stay.
+ *
+ * @example
+ * const partner = gauge.applyGradients(gauge.onlyB(8), gradients); // that of loraB times 8
+ */
+export function applyGradients<G>(g: Gauge, gradients: G): G {
+  return scaled("gauge.applyGradients", g, gradients, -1);
+}
+
+/**
  * The state of an optimizer under a gauge, for going on in the gauge partner of a run: what averages gradients
  * is divided by c, what averages their squares by c^2, the step count stays. The optimizer is given by its name, or
  * as a recipe has it where the form matters: Adadelta with two eps.
