@@ -1,3 +1,4 @@
+import type { DeviceBuffer } from "../backend/backend.ts";
 import { DisposedError, ValueError } from "../base/errors.ts";
 import { describe } from "../base/shape.ts";
 import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
@@ -58,6 +59,8 @@ interface Trace {
   /** The results: a leaf is an output of the program, a host number, or an argument handed through. */
   readonly result: unknown;
   readonly outputs: readonly Node[];
+  /** Arguments that are handed through: they keep their buffers, donated or not. */
+  readonly kept: ReadonlySet<number>;
 }
 
 /**
@@ -213,10 +216,9 @@ async function trace(
   const donatedArguments = new Set(
     flattenTree(args, isLeaf).flatMap(({ path }, i) => (donate.includes(Number(path[0])) ? [i] : [])),
   );
-  // A donated tensor that is also handed through keeps its buffer.
   const kept = new Set(
-    flattenTree(result, isLeaf).map(({ leaf }) =>
-      typeof leaf === "number" ? undefined : position.get(leaf.node),
+    flattenTree(result, isLeaf).flatMap(({ leaf }) =>
+      typeof leaf !== "number" && leaf.node.operation.kind === "input" ? [leaf.node.operation.index] : [],
     ),
   );
   const donated = new Set(
@@ -228,7 +230,7 @@ async function trace(
   const loaded = await device.load(key, () =>
     compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated }),
   );
-  return { loaded, inputs, scalars: canonical.scalars, result, outputs };
+  return { loaded, inputs, scalars: canonical.scalars, result, outputs, kept };
 }
 
 function run(
@@ -237,65 +239,60 @@ function run(
   donated: ReadonlyMap<number, string>,
   device: Device,
 ): unknown {
-  const { program } = traced.loaded;
+  const { loaded, kept } = traced;
+  const { replaces } = loaded.program;
   const nodes = leaves.map((leaf) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
   const hostLeaves = {
     buffer: () => [],
     input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
   };
+  // Whatever may fail comes before anything is given away.
   const inputs = traced.inputs.map((input) =>
     storageOf(typeof input === "number" ? nodes[input]! : input).on(device),
   );
-  // All values are there: from here on donated tensors are gone, also those that were not used.
-  const takenBuffers = new Map<number, ReturnType<TensorStorage["on"]>>();
-  const handedThrough = new Set<Node>();
-  const position = new Map<Node, number>();
-  const settled = new Map<Node, Tensor>();
-  mapTree(traced.result, isLeaf, (leaf) => {
-    if (typeof leaf !== "number" && leaf.node.operation.kind === "input") {
-      position.set(leaf.node, leaf.node.operation.index);
-      handedThrough.add(nodes[leaf.node.operation.index]!);
-    }
-  });
-  const takenNodes = new Set<Node>();
+  const scalars = traced.scalars.map((node) => evaluateHost(node, hostLeaves));
+  const fresh = traced.outputs.map((node, i) =>
+    replaces[i] === undefined ? outputStorage(node, newBuffer(device, node)) : undefined,
+  );
+  // From here on donated tensors are gone, also those whose buffers nobody takes over.
+  const given = new Map<number, DeviceBuffer>();
   for (const [i, reason] of donated) {
     const node = nodes[i]!;
-    if (node.operation.kind !== "buffer" || takenNodes.has(node)) continue;
-    takenNodes.add(node);
-    if (handedThrough.has(node)) continue;
-    takenBuffers.set(i, storageOf(node).take(device, reason));
+    if (node.operation.kind === "buffer" && !kept.has(i)) given.set(i, storageOf(node).take(device, reason));
   }
-  const reused = new Set<number>();
   const storages = traced.outputs.map((node, i) => {
-    const from = program.replaces[i];
-    const argument = from === undefined ? undefined : traced.inputs[from];
-    const buffer = typeof argument === "number" ? takenBuffers.get(argument) : undefined;
-    if (buffer && typeof argument === "number") {
-      reused.add(argument);
-      return new TensorStorage(node.dtype, elements(node), { device, buffer });
-    }
-    return new TensorStorage(node.dtype, elements(node), newBuffer(device, node));
+    if (fresh[i]) return fresh[i];
+    const argument = traced.inputs[replaces[i]!] as number; // only arguments are donated
+    const buffer = given.get(argument)!;
+    given.delete(argument);
+    return outputStorage(node, { device, buffer });
   });
-  const scalars = traced.scalars.map((node) => evaluateHost(node, hostLeaves));
   device.run(
-    traced.loaded,
+    loaded,
     inputs,
     storages.map((storage) => storage.on(device)),
     scalars,
   );
-  for (const [i, buffer] of takenBuffers) if (!reused.has(i)) device.free(buffer);
-  traced.outputs.forEach((node, i) => {
-    settled.set(
+  for (const buffer of given.values()) device.free(buffer);
+
+  const settled = new Map(
+    traced.outputs.map((node, i) => [
       node,
       new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)),
-    );
-  });
+    ]),
+  );
   return mapTree(traced.result, isLeaf, (leaf) => {
     if (typeof leaf === "number") return leaf;
     const { node } = leaf;
-    const through = position.get(node);
-    if (through !== undefined) return new Tensor(nodes[through]!);
+    if (node.operation.kind === "input") return new Tensor(nodes[node.operation.index]!);
     if (isHost(node)) return new Tensor(literal(evaluateHost(node, hostLeaves), true));
     return settled.get(node);
   });
+}
+
+function outputStorage(
+  node: Node,
+  place: { readonly device: Device; readonly buffer: DeviceBuffer },
+): TensorStorage {
+  return new TensorStorage(node.dtype, elements(node), place);
 }
