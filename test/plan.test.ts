@@ -8,6 +8,8 @@ import { reads } from "../src/compile/plan.ts";
 import type { Place, Program } from "../src/compile/program.ts";
 import { makeNode } from "../src/graph/node.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
+import { canonicalGraphs } from "./graphs.ts";
+import { wgslPrinter } from "./printer.ts";
 
 const target = { name: "test", float64: true, maxBindings: 8, longReduction: 4096, maxRow: 16384 };
 
@@ -99,4 +101,32 @@ test("a chain of matmuls needs two slots, however long", () => {
   const p = compileGraph(canonical.build(), { target, inputs: canonical.leaves, donated: new Set() });
   expect(p.kernels).toHaveLength(20);
   expect(p.slots).toEqual([256, 256]);
+});
+
+/** The largest sum of intermediate values that are alive at once: no plan can do with less. */
+function lowerBound({ kernels, places, values }: Program): number {
+  const lastUse = new Map<number, number>();
+  kernels.forEach((kernel, at) => {
+    for (const value of [...reads(kernel), ...writesOf(kernel)]) lastUse.set(value, at);
+  });
+  const live = new Set<number>();
+  let most = 0;
+  kernels.forEach((kernel, at) => {
+    for (const value of writesOf(kernel)) if (places[value]?.kind === "slot") live.add(value);
+    const bytes = [...live].map((value) => values[value]!.size * bytesPerElement(values[value]!.dtype));
+    most = Math.max(
+      most,
+      bytes.reduce((sum, each) => sum + each, 0),
+    );
+    for (const value of live) if (lastUse.get(value)! <= at) live.delete(value);
+  });
+  return most;
+}
+
+test.each(canonicalGraphs)("$name holds little more than what is alive at once", async ({ run }) => {
+  const programs: Program[] = [];
+  await run(wgslPrinter(undefined, (p) => programs.push(p)));
+  expect(programs.length).toBeGreaterThan(0);
+  for (const p of programs)
+    expect(p.slots.reduce((sum, bytes) => sum + bytes, 0)).toBeLessThanOrEqual(1.1 * lowerBound(p));
 });

@@ -4,13 +4,18 @@ import type { ShaderOptions } from "../src/backend/webgpu/shader.ts";
 import type { Program } from "../src/compile/program.ts";
 import { Device } from "../src/runtime/device.ts";
 
-/** A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing. */
+/**
+ * A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing.
+ *
+ * @param seen Is handed each program that is loaded.
+ */
 export function wgslPrinter(
   options: ShaderOptions = {
     maxWorkgroups: 65535,
     busy: 65536,
     matmul: { family: "shared", threads: 256, quads: 2 },
   },
+  seen: (program: Program) => void = () => {},
 ): Device {
   const print = (program: Program): Executable => ({
     sources: program.kernels.map((kernel) => printKernel(kernel, program, options).source),
@@ -28,7 +33,10 @@ export function wgslPrinter(
     free: () => {},
     write: () => {},
     read: async () => {},
-    load: async (program) => print(program),
+    load: async (program) => {
+      seen(program);
+      return print(program);
+    },
     finish: async () => {},
     dispose: () => {},
   };
