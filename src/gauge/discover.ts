@@ -28,7 +28,7 @@ export interface Phase {
   readonly power: number;
 }
 
-/** A hyperparameter whose power the experiments leave open; 0 is as good as any. */
+/** A hyperparameter whose power the experiments leave open; 0 will do. */
 export interface OpenPower {
   readonly name: string;
   /** Others that must change along with it if it is not 0; none where the hyperparameter has no effect. */

@@ -11,7 +11,7 @@ export interface Library {
   readonly rsLora: boolean;
   /** Whether alpha is a whole number by its type. */
   readonly wholeAlpha?: boolean;
-  /** Which hyperparameters A and B may have of their own: any; the learning rate, as a ratio; none. */
+  /** Which hyperparameters A and B may have of their own: all; the learning rate, as a ratio; none. */
   readonly groups: "any" | "ratio" | "none";
   /** Whether its Adam divides the moments by 1 - beta^t. */
   readonly biasCorrection: boolean;
