@@ -1,8 +1,9 @@
 /**
- * Debug channels: `LORANTZ_DEBUG=graph,schedule,plan,kernel,time` prints each stage to stderr. Silent by
- * default. In browsers set `globalThis.LORANTZ_DEBUG` before loading.
+ * Debug channels: `LORANTZ_DEBUG=schedule,kernel,time` prints kernels with the places of their values, generated
+ * code, and what tuning measured, to stderr. Silent by default. In browsers set `globalThis.LORANTZ_DEBUG` before
+ * loading.
  */
-export type Channel = "graph" | "schedule" | "plan" | "kernel" | "time";
+export type Channel = "schedule" | "kernel" | "time";
 
 interface Environment {
   readonly process?: { readonly env?: Record<string, string | undefined> };

@@ -1,4 +1,3 @@
-import type { Expr } from "./expr.ts";
 import { type Kernel, writesOf } from "./kernel.ts";
 import { reads } from "./plan.ts";
 import type { Place, Program } from "./program.ts";
@@ -44,42 +43,5 @@ export function describeKernel(kernel: Kernel): string {
       return `scatter ${kernel.source.extent} into ${kernel.position.extent} in ${kernel.lane.extent} lanes`;
     default:
       return kernel satisfies never;
-  }
-}
-
-/** An expression as text, for messages and tests. */
-export function printExpr(e: Expr): string {
-  switch (e.kind) {
-    case "constant":
-      return String(e.value);
-    case "hostNumber":
-      return `s${e.index}`;
-    case "load":
-      return `v${e.value}[${printExpr(e.index)}]`;
-    case "accumulator":
-      return `acc${e.index}`;
-    case "apply":
-      return `${e.row.name}(${e.args.map(printExpr).join(", ")})`;
-    case "cast":
-      return `${e.dtype}(${printExpr(e.arg)})`;
-    case "variable":
-      return e.name;
-    case "sum":
-      return [
-        ...e.terms.map(({ coefficient, atom }) =>
-          coefficient === 1 ? printExpr(atom) : `${coefficient}*${printExpr(atom)}`,
-        ),
-        ...(e.constant !== 0 || e.terms.length === 0 ? [String(e.constant)] : []),
-      ].join(" + ");
-    case "digit":
-      return e.high === Infinity
-        ? `${printExpr(e.arg)}/${e.low}`
-        : `(${printExpr(e.arg)}/${e.low})%${e.high / e.low}`;
-    case "clamp":
-      return `clamp(${printExpr(e.arg)}, ${e.length})`;
-    case "inRange":
-      return `inRange(${printExpr(e.arg)}, ${e.length})`;
-    default:
-      return e satisfies never;
   }
 }
