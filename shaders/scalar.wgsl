@@ -45,6 +45,23 @@ fn lorantz_minimum(x: f32, y: f32) -> f32 {
   return select(y, x, x < y);
 }
 
+// The nearest number of 16 bits, ties to even; infinite from 65520 on, in steps of 2^-24 below 2^-14.
+fn lorantz_roundToHalf(x: f32) -> f32 {
+  let sign = bitcast<u32>(x) & 0x80000000u;
+  let size = bitcast<u32>(x) & 0x7fffffffu;
+  if (size > 0x7f800000u) {
+    return x;
+  }
+  // Up to 2^-25, and from there to 2^-24.
+  if (size < 0x33800000u) {
+    return lorantz_float(sign | select(0x33800000u, 0u, size <= 0x33000000u));
+  }
+  let dropped = 13u + u32(max(113 - i32(size >> 23u), 0));
+  let half = (1u << (dropped - 1u)) - 1u + ((size >> dropped) & 1u);
+  let rounded = ((size + half) >> dropped) << dropped;
+  return lorantz_float(sign | select(rounded, 0x7f800000u, rounded > 0x477fe000u));
+}
+
 // x times 0 or -0: NaN where x is not finite.
 fn lorantz_timesZero(x: f32, zero: f32) -> f32 {
   let sign = (bitcast<u32>(x) ^ bitcast<u32>(zero)) & 0x80000000u;

@@ -15,8 +15,10 @@ export async function backends(): Promise<BackendName[]> {
   return adapter ? ["cpu", "webgpu"] : ["cpu"];
 }
 
-/** Every pair of a backend and a float dtype that it computes in. */
-export async function floatBackends(): Promise<{ backend: BackendName; dtype: FloatDType }[]> {
+/** Every pair of a backend and a float dtype that it computes in: float16 is only stored. */
+export async function floatBackends(): Promise<
+  { backend: BackendName; dtype: Exclude<FloatDType, "float16"> }[]
+> {
   return (await backends()).flatMap((backend) =>
     (backend === "cpu" ? (["float32", "float64"] as const) : (["float32"] as const)).map((dtype) => ({
       backend,

@@ -23,7 +23,8 @@ describe.each(available)("on %s", (name) => {
   });
   afterAll(() => device.dispose());
 
-  const all = trials(name === "cpu", 2000);
+  // Adapters of the tests have shader-f16: one that lacks it would fail here, and should be looked at.
+  const all = trials(name === "cpu" ? ["float16", "float32", "float64"] : ["float16", "float32"], 2000);
   test.each([...new Set(all.map((trial) => trial.name))])("%s is as accurate as its row says", async (op) => {
     for (const trial of all.filter((other) => other.name === op)) {
       const result = await measure(trial, device);

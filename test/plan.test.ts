@@ -6,12 +6,19 @@ import { compileGraph } from "../src/compile/compile.ts";
 import { type Kernel, writesOf } from "../src/compile/kernel.ts";
 import { reads } from "../src/compile/plan.ts";
 import type { Place, Program } from "../src/compile/program.ts";
+import type { Target } from "../src/compile/target.ts";
 import { makeNode } from "../src/graph/node.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { canonicalGraphs } from "./graphs.ts";
 import { wgslPrinter } from "./printer.ts";
 
-const target = { name: "test", float64: true, maxBindings: 8, longReduction: 4096, maxRow: 16384 };
+const target: Target = {
+  name: "test",
+  floats: ["float32", "float64"],
+  maxBindings: 8,
+  longReduction: 4096,
+  maxRow: 16384,
+};
 
 /** A random program on square matrices: enough matmuls and reductions that many intermediates are stored. */
 const program = fc

@@ -27,7 +27,13 @@ export function wgslPrinter(
   const backend: Backend = {
     name: "webgpu",
     description: "prints WGSL",
-    target: { name: "webgpu", float64: false, maxBindings: 10, longReduction: 4096, maxRow: 16384 },
+    target: {
+      name: "webgpu",
+      floats: ["float16", "float32"],
+      maxBindings: 10,
+      longReduction: 4096,
+      maxRow: 16384,
+    },
     lost: new Promise(() => {}),
     allocate: (bytes) => ({ bytes }),
     free: () => {},

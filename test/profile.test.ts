@@ -18,7 +18,13 @@ import {
 } from "../src/index.ts";
 import { describeBackends } from "./devices.ts";
 
-const target: Target = { name: "test", float64: true, maxBindings: 64, longReduction: Infinity, maxRow: 0 };
+const target: Target = {
+  name: "test",
+  floats: ["float32", "float64"],
+  maxBindings: 64,
+  longReduction: Infinity,
+  maxRow: 0,
+};
 
 /** The program of a function of float32 tensors of these shapes. */
 function programOf(f: (...inputs: Tensor[]) => Tensor | Tensor[], ...shapes: number[][]): Program {

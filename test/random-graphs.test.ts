@@ -283,11 +283,14 @@ describe.each(available)("on %s", (name) => {
     ["whole", "int32"],
     ["whole", "uint32"],
     ["smooth", "float32"],
+    ["whole", "float16"],
+    ["smooth", "float16"],
     ["whole", "float64"],
     ["smooth", "float64"],
   ];
   // Rounding grows with the number of steps; gradients of whole graphs may hold thirds, from ties of three.
-  const allowed = (dtype: DeviceDType) => (dtype === "float64" ? 1e-12 : dtype === "float32" ? 3e-5 : 0);
+  const bounds: Partial<Record<DeviceDType, number>> = { float64: 1e-12, float32: 3e-5, float16: 2 ** -7 };
+  const allowed = (dtype: DeviceDType) => bounds[dtype] ?? 0;
 
   test.each(trials.filter(([, dtype]) => name === "cpu" || dtype !== "float64"))(
     "%s graphs of %s give what the evaluator gives",

@@ -1,4 +1,4 @@
-import type { HostArray } from "../base/dtype.ts";
+import type { StoredArray } from "../base/dtype.ts";
 import type { Program } from "../compile/program.ts";
 import type { Target } from "../compile/target.ts";
 
@@ -51,9 +51,9 @@ export interface Backend {
   /** @throws DeviceError when the buffer is larger than the device allows. */
   allocate(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
-  write(buffer: DeviceBuffer, data: HostArray): void;
+  write(buffer: DeviceBuffer, data: StoredArray): void;
   /** Copies the first bytes of a buffer into `into`, after all work submitted so far. */
-  read(buffer: DeviceBuffer, into: HostArray): Promise<void>;
+  read(buffer: DeviceBuffer, into: StoredArray): Promise<void>;
   load(program: Program): Promise<Executable>;
   /** Resolves when the work submitted so far is done. */
   finish(): Promise<void>;

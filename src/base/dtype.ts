@@ -1,7 +1,12 @@
 import { DTypeError } from "./errors.ts";
+import { fromHalfBits, halfBits, roundToHalf } from "./half.ts";
 
-/** Element types of tensors that live on a device. `float64` exists on the CPU only. */
-export type DeviceDType = "float32" | "float64" | "int32" | "uint32" | "bool";
+/**
+ * Element types of tensors that live on a device. `float64` exists on the CPU only, `float16` on the CPU and on
+ * adapters with the feature `shader-f16`; what is computed of `float16` is computed in float32 and rounded where it
+ * is stored.
+ */
+export type DeviceDType = "float16" | "float32" | "float64" | "int32" | "uint32" | "bool";
 
 /**
  * All element types. `number` is a JavaScript number known on the host (rank 0, float64): a literal, a
@@ -9,19 +14,31 @@ export type DeviceDType = "float32" | "float64" | "int32" | "uint32" | "bool";
  */
 export type DType = DeviceDType | "number";
 
-export type FloatDType = "float32" | "float64";
+export type FloatDType = "float16" | "float32" | "float64";
 
-export const deviceDTypes: readonly DeviceDType[] = ["float32", "float64", "int32", "uint32", "bool"];
+export const deviceDTypes: readonly DeviceDType[] = [
+  "float16",
+  "float32",
+  "float64",
+  "int32",
+  "uint32",
+  "bool",
+];
 
+/** Values on the host. Those of float16 are in a Float32Array, which holds them exactly. */
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array;
 
-/** Bytes of one element; `bool` is stored as a 32-bit word, as WGSL can address nothing smaller. */
+/** Values as they lie in the memory of a device: float16 as its bits. */
+export type StoredArray = HostArray | Uint16Array;
+
+/** Bytes of one element; `bool` is stored as a 32-bit word. */
 export function bytesPerElement(dtype: DType): number {
+  if (dtype === "float16") return 2;
   return dtype === "float64" || dtype === "number" ? 8 : 4;
 }
 
 export function isFloat(dtype: DType): boolean {
-  return dtype === "float32" || dtype === "float64" || dtype === "number";
+  return dtype === "float16" || dtype === "float32" || dtype === "float64" || dtype === "number";
 }
 
 export function isInteger(dtype: DType): boolean {
@@ -31,6 +48,7 @@ export function isInteger(dtype: DType): boolean {
 /** A zeroed host array for `length` elements; `bool` lives in a `Uint32Array` of 0 and 1. */
 export function hostArray(dtype: DType, length: number): HostArray {
   switch (dtype) {
+    case "float16":
     case "float32":
       return new Float32Array(length);
     case "float64":
@@ -44,9 +62,26 @@ export function hostArray(dtype: DType, length: number): HostArray {
   }
 }
 
-/** The value `x` takes when stored as `dtype`: rounded to float32, wrapped to 32 bits, or 0 and 1. */
+/** Host values as a device stores them. */
+export function encode(values: HostArray, dtype: DType): StoredArray {
+  return dtype === "float16" ? Uint16Array.from(values, halfBits) : values;
+}
+
+/** Host values of what a device stored. */
+export function decode(values: StoredArray): HostArray {
+  return values instanceof Uint16Array ? Float32Array.from(values, fromHalfBits) : values;
+}
+
+/** Room for `length` elements as a device stores them. */
+export function storedArray(dtype: DType, length: number): StoredArray {
+  return dtype === "float16" ? new Uint16Array(length) : hostArray(dtype, length);
+}
+
+/** The value `x` takes when stored as `dtype`: rounded to its precision, wrapped to 32 bits, or 0 and 1. */
 export function coerce(x: number, dtype: DType): number {
   switch (dtype) {
+    case "float16":
+      return roundToHalf(x);
     case "float32":
       return Math.fround(x);
     case "int32":

@@ -4,6 +4,7 @@ import { elements, makeNode, type Node, topological } from "../graph/node.ts";
 import { draft } from "./draft.ts";
 import { Expressions } from "./expr.ts";
 import { fuse } from "./fuse.ts";
+import { computeHalfInFloat } from "./half.ts";
 import { finish } from "./loops.ts";
 import { deviceDType, Lowering } from "./lower.ts";
 import { planMemory } from "./plan.ts";
@@ -23,11 +24,11 @@ export interface CompileOptions {
 }
 
 /**
- * From a canonical graph to a program: rewrite, decide what is stored, lower each stored node to a kernel,
+ * From a canonical graph to a program: compute float16 in float32, rewrite, decide what is stored, lower each stored node to a kernel,
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
-  const outputs = rewrite(roots, target).map(ofItsOwn);
+  const outputs = rewrite(computeHalfInFloat(roots), target).map(ofItsOwn);
   const reasons = materialise(outputs, target);
 
   const values: Value[] = [];

@@ -180,6 +180,7 @@ export class Emitter {
 }
 
 const prefix: Record<DeviceDType, string> = {
+  float16: "h",
   float32: "x",
   float64: "x",
   int32: "n",

@@ -1,4 +1,4 @@
-import type { DeviceDType } from "../base/dtype.ts";
+import { coerce, type DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { strides } from "../base/shape.ts";
 import { elements, type Node } from "../graph/node.ts";
@@ -39,7 +39,7 @@ export class Lowering {
    */
   element(node: Node, index: Index, guard?: Expr): Expr {
     // Nothing is stored of a node without elements, and no loop reads it.
-    if (elements(node) === 0) return this.#expressions.constant(0, deviceDType(node));
+    if (elements(node) === 0) return this.#constant(0, deviceDType(node));
     const value = this.#stored(node);
     if (value !== undefined) return this.#load(value, node, index, guard);
     return this.compute(node, index, guard);
@@ -76,6 +76,14 @@ export class Lowering {
     return this.#expressions.load(value, safe, deviceDType(node));
   }
 
+  /** Kernels know constants of float16 as float32, which holds them. */
+  #constant(value: number, dtype: DeviceDType): Expr {
+    const e = this.#expressions;
+    return dtype === "float16"
+      ? e.cast(e.constant(coerce(value, dtype), "float32"), dtype)
+      : e.constant(value, dtype);
+  }
+
   #hostNumber(source: number, dtype: DeviceDType): Expr {
     return this.#expressions.hostNumber(this.#scalarOf(source, dtype), dtype);
   }
@@ -86,7 +94,7 @@ export class Lowering {
     const [x] = inputs;
     switch (operation.kind) {
       case "constant":
-        return e.constant(operation.value, deviceDType(node));
+        return this.#constant(operation.value, deviceDType(node));
       case "hostNumber":
         return this.#hostNumber(operation.index, deviceDType(node));
       case "iota":
@@ -141,7 +149,7 @@ export class Lowering {
           (all, at, axis) => e.and(all, e.inRange(at, x!.shape[axis]!)),
           e.constant(1, "bool"),
         );
-        const otherwise = e.constant(operation.value, deviceDType(node));
+        const otherwise = this.#constant(operation.value, deviceDType(node));
         if (inside.kind === "constant" && !inside.value) return otherwise;
         const within = inside.kind === "constant" ? guard : guard ? e.and(guard, inside) : inside;
         return e.select(inside, this.element(x!, from, within), otherwise);

@@ -46,6 +46,7 @@ export function planMemory(
       const old = inputs[input]!;
       if (taken.has(input) || outputs.includes(old) || bytesOf(old) !== bytesOf(value)) return false;
       const last = lastRead.get(old) ?? -1;
+      if (last === by && values[old]!.size !== values[value]!.size) return false; // elements lie elsewhere
       return last < by || (last === by && readsWhereWritten(kernels[by]!, old, value));
     };
     // The input it was computed from first: a parameter's update goes into that parameter.

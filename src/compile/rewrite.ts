@@ -2,7 +2,7 @@ import { isFloat } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { mul } from "../graph/elementwise.ts";
 import { expand, pad, permute, reshape, transpose } from "../graph/movement.ts";
-import { elements, makeNode, type Node, topological } from "../graph/node.ts";
+import { elements, type Node, topological, transform } from "../graph/node.ts";
 import { matmul, neutral, reduce } from "../graph/reduce.ts";
 import type { Target } from "./target.ts";
 
@@ -13,19 +13,16 @@ const partials = 1024;
 
 /** Replaces what the target does badly, or kernels do not know, by equal graphs. */
 export function rewrite(roots: readonly Node[], target: Target): Node[] {
-  const replaced = new Map<Node, Node>();
-  const order = topological(roots);
   const users = new Map<Node, number>();
-  for (const node of [...roots, ...order.flatMap(({ inputs }) => inputs)])
+  for (const node of [...roots, ...topological(roots).flatMap(({ inputs }) => inputs)])
     users.set(node, (users.get(node) ?? 0) + 1);
-  for (const node of order) {
-    const inputs = node.inputs.map((input) => replaced.get(input)!);
-    const same = inputs.every((input, i) => input === node.inputs[i]);
-    const copy = same ? node : makeNode(node.operation, inputs, node.shape, node.dtype);
-    const alone = node.inputs.every((input) => users.get(input) === 1);
-    replaced.set(node, rewriteNode(copy, target, alone));
-  }
-  return roots.map((root) => replaced.get(root)!);
+  return transform(roots, (node, original) =>
+    rewriteNode(
+      node,
+      target,
+      original.inputs.every((input) => users.get(input) === 1),
+    ),
+  );
 }
 
 /** @param alone Whether nobody else reads the inputs of the node. */

@@ -25,11 +25,15 @@ export function isCore(node: Node): boolean {
   return kind === "reduce" || kind === "matmul" || kind === "cumsum" || kind === "scatterAdd";
 }
 
-/** What lies below the movements: the node whose elements are read. */
+/** What lies below movements and casts from float16: the node whose elements are read as they are. */
 function underViews(node: Node): Node {
   let x = node;
-  while (movements.has(x.operation.kind)) x = x.inputs[0]!;
+  while (movements.has(x.operation.kind) || isWidening(x)) x = x.inputs[0]!;
   return x;
+}
+
+function isWidening({ operation, inputs }: Node): boolean {
+  return operation.kind === "cast" && inputs[0]!.dtype === "float16";
 }
 
 /** Decides which nodes are materialised, by the rules in the order of `Reason`. Leaves are never. */

@@ -1,7 +1,10 @@
+import type { FloatDType } from "../base/dtype.ts";
+
 /** What the schedule must know of a device. */
 export interface Target {
   readonly name: string;
-  readonly float64: boolean;
+  /** Floats that it stores. */
+  readonly floats: readonly FloatDType[];
   /** Most buffers one kernel may bind. */
   readonly maxBindings: number;
   /**

@@ -1,4 +1,12 @@
-import { coerce, type DeviceDType, type DType, type HostArray, hostArray, isFloat } from "../base/dtype.ts";
+import {
+  coerce,
+  type DeviceDType,
+  type DType,
+  type FloatDType,
+  type HostArray,
+  hostArray,
+  isFloat,
+} from "../base/dtype.ts";
 import type { ScalarOp, TypeRule } from "../graph/node.ts";
 import { scalarOps } from "../graph/scalar.ts";
 import type { Device } from "../runtime/device.ts";
@@ -85,8 +93,7 @@ export function samples(
 }
 
 /** The dtypes that an operation is tried with. */
-export function dtypesOf(op: ScalarOp, float64: boolean): readonly DeviceDType[] {
-  const floats: readonly DeviceDType[] = float64 ? ["float32", "float64"] : ["float32"];
+export function dtypesOf(op: ScalarOp, floats: readonly FloatDType[]): readonly DeviceDType[] {
   const integers: readonly DeviceDType[] = ["int32", "uint32"];
   const byRule: Readonly<Record<TypeRule, readonly DeviceDType[]>> = {
     float: floats,
@@ -174,7 +181,7 @@ export function ulpError(found: number, exact: number, dtype: DType): number {
 
 function distance(found: number, exact: number, dtype: DType): number {
   if (!Number.isFinite(found)) return 0;
-  const [bits, smallest] = dtype === "float32" ? [23, -126] : [52, -1022];
+  const [bits, smallest] = dtype === "float16" ? [10, -14] : dtype === "float32" ? [23, -126] : [52, -1022];
   const exponent = exact === 0 ? smallest : Math.max(Math.floor(Math.log2(Math.abs(exact))), smallest);
   return Math.abs(found - exact) / 2 ** (exponent - bits);
 }
@@ -204,17 +211,18 @@ export interface Trial {
 }
 
 /** Every row of the op table and every other operation, with `count` arguments each. */
-export function trials(float64: boolean, count = 512): Trial[] {
-  const floats: readonly DeviceDType[] = float64 ? ["float32", "float64"] : ["float32"];
+export function trials(floats: readonly FloatDType[], count = 512): Trial[] {
   const rows = [...scalarOps].flatMap(([name, op]) =>
-    dtypesOf(op, float64).map((dtype): Trial => {
-      const allowed = Math.max(op.row.ulp, 0.5);
+    dtypesOf(op, floats).map((dtype): Trial => {
+      // float16 rounds what float32 gives, which has 13 bits more.
+      const allowed = dtype === "float16" ? 0.5 + op.row.ulp / 2 ** 13 : Math.max(op.row.ulp, 0.5);
       return { name, dtype, allowed, build: () => apply(op, dtype, count) };
     }),
   );
   const others = Object.entries(structures).flatMap(([name, build]) =>
     [...floats, "int32" as const].map(
-      (dtype): Trial => ({ name, dtype, allowed: 0, build: () => build(dtype) }),
+      // Sums of many leave the whole numbers that float16 holds.
+      (dtype): Trial => ({ name, dtype, allowed: dtype === "float16" ? 0.5 : 0, build: () => build(dtype) }),
     ),
   );
   const random = () => bits(key(7).fold("self-test"), [count]);
@@ -226,7 +234,7 @@ export async function selfTest(
   device: Device,
   progress: (done: number, total: number) => void = () => {},
 ): Promise<OpResult[]> {
-  const all = trials(device.backend.target.float64);
+  const all = trials(device.backend.target.floats);
   const results: OpResult[] = [];
   for (const [i, trial] of all.entries()) {
     progress(i, all.length);

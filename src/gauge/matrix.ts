@@ -1,3 +1,4 @@
+import type { FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { roleOf } from "../lora/roles.ts";
 import { tensor } from "../tensor/creation.ts";
@@ -79,13 +80,9 @@ export function applyMatrix<P>(g: MatrixGauge, params: P): P {
       );
     }
     const mix = (rows: MatrixGauge["matrix"]): Tensor =>
-      tensor(rows, { dtype: "float64" }).astype(floatOf(leaf));
+      tensor(rows, { dtype: "float64" }).astype(leaf.dtype as FloatDType); // parameters are floats
     return role === "A" ? mix(g.matrix).matmul(leaf) : leaf.matmul(mix(g.inverse));
   });
-}
-
-function floatOf({ dtype }: Tensor): "float32" | "float64" {
-  return dtype === "float64" ? "float64" : "float32";
 }
 
 function kindOf(rows: MatrixGauge["matrix"]): MatrixKind {

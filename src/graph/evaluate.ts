@@ -1,4 +1,4 @@
-import { coerce, type HostArray, hostArray, isInteger } from "../base/dtype.ts";
+import { coerce, type HostArray, hostArray, isFloat, isInteger } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { numel, strides } from "../base/shape.ts";
 import { type Node, type Storage, topological } from "./node.ts";
@@ -56,6 +56,8 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
   const [x, y, z] = inputs;
   const xShape = node.inputs[0]?.shape ?? [];
   const whole = isInteger(dtype) || dtype === "bool";
+  // Numbers of the host meet float16 in float32.
+  const passed = dtype === "float16" ? "float32" : dtype;
   /** Fills by pulling each output index back to an input index; undefined stands for `otherwise`. */
   const pull = (
     map: (index: number[]) => readonly number[] | undefined,
@@ -72,7 +74,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
   };
   switch (operation.kind) {
     case "constant":
-      return out.fill(coerce(operation.value, dtype));
+      return out.fill(coerce(operation.value, passed));
     case "input":
       out.set(leaves.input(operation.index));
       return out;
@@ -91,13 +93,13 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       const argument = node.inputs[node.inputs.length - 1]!.dtype;
       for (let i = 0; i < size; i++) {
         // Float64 throughout; only integers wrap.
-        const value = f(x![i]!, y ? y[i]! : 0, z ? z[i]! : 0, argument === "float32" ? "float64" : argument);
+        const value = f(x![i]!, y ? y[i]! : 0, z ? z[i]! : 0, isFloat(argument) ? "float64" : argument);
         out[i] = whole ? coerce(value, dtype) : value;
       }
       return out;
     }
     case "cast":
-      if (node.inputs[0]!.dtype === "number") return out.fill(coerce(x![0]!, dtype));
+      if (node.inputs[0]!.dtype === "number") return out.fill(coerce(x![0]!, passed));
       for (let i = 0; i < size; i++)
         out[i] = whole ? coerce(isInteger(dtype) ? Math.trunc(x![i]!) : x![i]!, dtype) : x![i]!;
       return out;

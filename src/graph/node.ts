@@ -160,3 +160,17 @@ export function topological(roots: readonly Node[], descend: (node: Node) => boo
   }
   return order;
 }
+
+/**
+ * The graph with every node replaced by what `change` makes of it: of the node itself, or where inputs were replaced of
+ * its copy over those. Whoever must know which node it was is told too.
+ */
+export function transform(roots: readonly Node[], change: (node: Node, original: Node) => Node): Node[] {
+  const changed = new Map<Node, Node>();
+  for (const node of topological(roots)) {
+    const inputs = node.inputs.map((input) => changed.get(input)!);
+    const same = inputs.every((input, i) => input === node.inputs[i]);
+    changed.set(node, change(same ? node : makeNode(node.operation, inputs, node.shape, node.dtype), node));
+  }
+  return roots.map((root) => changed.get(root)!);
+}

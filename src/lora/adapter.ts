@@ -1,4 +1,4 @@
-import type { FloatDType } from "../base/dtype.ts";
+import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import * as functional from "../nn/functional.ts";
@@ -91,7 +91,7 @@ export function weightOf(layer: Adaptable, { weight }: Params): Tensor<FloatDTyp
       `lora: the base parameters have the weight ${String(weight)}; expected [${shape.join(",")}]. Pass the parameters of the adapted model.`,
     );
   }
-  if (weight.dtype !== "float32" && weight.dtype !== "float64")
+  if (!isFloat(weight.dtype))
     throw new ValueError(`lora: the weight is ${weight}; adapters are added to floats.`);
   return weight as Tensor<FloatDType>; // just checked
 }

@@ -1,3 +1,4 @@
+import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
@@ -95,7 +96,7 @@ function keep(
   if (shares.every((share) => share === 1)) return loraB;
   if (shares.every((share) => share === 0)) return zerosLike(loraB);
   const kept = multiply(scaleColumns(u, shares), multiply(transpose(u), b));
-  return tensor(rowMajor(kept), { shape: loraB.shape, dtype: loraB.dtype as "float32" | "float64" }); // adapters are floats
+  return tensor(rowMajor(kept), { shape: loraB.shape, dtype: loraB.dtype as FloatDType }); // adapters are floats
 }
 
 function mapActive(operation: string, layer: LoraLayer, given: Params, f: (name: string) => Params): Params {

@@ -1,3 +1,4 @@
+import { coerce } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { type Initializer, kaimingUniform, zeros as zeroInit } from "../nn/init.ts";
 import type { Params } from "../nn/layer.ts";
@@ -43,9 +44,7 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
   const weight = weightOf(layer, base);
   // Factors are rounded before the rest of the weight is taken, so that the rest makes up for the rounding.
   const settle = (x: Columns, factor = 1): Columns =>
-    x.map((column) =>
-      column.map((value) => (weight.dtype === "float32" ? Math.fround : Number)(factor * value)),
-    );
+    x.map((column) => column.map((value) => coerce(factor * value, weight.dtype)));
   const like = (x: Columns) =>
     tensor(rowMajor(x), { shape: [x[0]?.length ?? 0, x.length], dtype: weight.dtype });
 

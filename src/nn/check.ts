@@ -37,6 +37,8 @@ export function asIndices(operation: string, what: string, tensor: Tensor): Tens
 
 /** A dtype that parameters may have. */
 export function checkFloatDType(operation: string, dtype: FloatDType): FloatDType {
-  if (dtype === "float32" || dtype === "float64") return dtype;
-  throw new DTypeError(`${operation}: dtype is ${String(dtype)}; parameters are float32 or float64.`);
+  if (dtype === "float16" || dtype === "float32" || dtype === "float64") return dtype;
+  throw new DTypeError(
+    `${operation}: dtype is ${String(dtype)}; parameters are float16, float32 or float64.`,
+  );
 }

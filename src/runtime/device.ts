@@ -1,5 +1,5 @@
 import type { Backend, DeviceBuffer, Executable } from "../backend/backend.ts";
-import type { HostArray } from "../base/dtype.ts";
+import type { StoredArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError } from "../base/errors.ts";
 import type { Program } from "../compile/program.ts";
 
@@ -120,7 +120,7 @@ export class Device {
     this.#collected.unregister(storage);
   }
 
-  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
+  async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
     this.check();
     await this.backend.read(buffer, into);
     this.#submitted = 0;

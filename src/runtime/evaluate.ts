@@ -1,7 +1,7 @@
 import { bytesPerElement, type HostArray } from "../base/dtype.ts";
 import { canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
-import { evaluateHost } from "../graph/evaluate.ts";
+import { evaluateHost, toHostArray } from "../graph/evaluate.ts";
 import { elements, isHost, type Node, settle } from "../graph/node.ts";
 import type { Device } from "./device.ts";
 import { defaultDevice } from "./init.ts";
@@ -46,7 +46,7 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
 /** The values of a node, computed if need be. */
 export async function readNode(node: Node): Promise<HostArray> {
   await evaluateNodes([node]);
-  if (node.operation.kind === "constant") return Float64Array.of(node.operation.value);
+  if (node.operation.kind === "constant") return toHostArray(Float64Array.of(node.operation.value), node);
   return storageOf(node).read();
 }
 

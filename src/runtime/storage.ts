@@ -1,5 +1,5 @@
 import type { DeviceBuffer } from "../backend/backend.ts";
-import { bytesPerElement, type DType, type HostArray, hostArray } from "../base/dtype.ts";
+import { bytesPerElement, type DType, decode, encode, type HostArray, storedArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError, internal } from "../base/errors.ts";
 import type { Shape } from "../base/shape.ts";
 import { makeNode, type Node, type Storage } from "../graph/node.ts";
@@ -44,7 +44,7 @@ export class TensorStorage implements Storage {
       return this.#buffer;
     }
     const buffer = device.allocate(this.bytes);
-    device.backend.write(buffer, this.#host ?? internal("storage without values"));
+    device.backend.write(buffer, encode(this.#host ?? internal("storage without values"), this.dtype));
     this.#hold(device, buffer);
     return buffer;
   }
@@ -58,9 +58,9 @@ export class TensorStorage implements Storage {
   async read(): Promise<HostArray> {
     this.check();
     if (this.#host) return this.#host.slice();
-    const values = hostArray(this.dtype, this.length);
+    const values = storedArray(this.dtype, this.length);
     if (this.length > 0) await this.#device!.read(this.#buffer!, values);
-    return values;
+    return decode(values);
   }
 
   /** Gives the buffer away: its owner may overwrite it. */

@@ -1,6 +1,7 @@
 import { debug } from "../../base/debug.ts";
-import { coerce, type DeviceDType, type HostArray } from "../../base/dtype.ts";
+import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, internal } from "../../base/errors.ts";
+import * as half from "../../base/half.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import { writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
@@ -16,13 +17,14 @@ import { printLoop, printMatmul, printRow, printScan, printScatter } from "./pri
 /** Memory seen as each element type. */
 class CpuBuffer implements DeviceBuffer {
   readonly bytes: number;
-  readonly views: Readonly<Record<DeviceDType, HostArray>>;
+  readonly views: Readonly<Record<DeviceDType, StoredArray>>;
 
   constructor(bytes: number) {
     this.bytes = bytes;
     const memory = allocate(Math.ceil(bytes / 8) * 8);
     const uint32 = new Uint32Array(memory);
     this.views = {
+      float16: new Uint16Array(memory),
       float32: new Float32Array(memory),
       float64: new Float64Array(memory),
       int32: new Int32Array(memory),
@@ -46,7 +48,16 @@ function cpuBuffer(buffer: DeviceBuffer): CpuBuffer {
   return buffer instanceof CpuBuffer ? buffer : internal("a buffer of another backend");
 }
 
-type Run = (views: readonly HostArray[], scalars: readonly number[]) => void;
+/** The elements of a buffer in an array of the same kind as `like`. */
+function viewOf(buffer: DeviceBuffer, like: StoredArray): StoredArray {
+  const { views } = cpuBuffer(buffer);
+  if (like instanceof Uint16Array) return views.float16;
+  if (like instanceof Float32Array) return views.float32;
+  if (like instanceof Float64Array) return views.float64;
+  return like instanceof Int32Array ? views.int32 : views.uint32;
+}
+
+type Run = (views: readonly StoredArray[], scalars: readonly number[]) => void;
 
 /** Kernels as JavaScript functions, in this thread. */
 export class JavaScriptBackend implements Backend {
@@ -54,7 +65,7 @@ export class JavaScriptBackend implements Backend {
   readonly description = "JavaScript, one thread";
   readonly target: Target = {
     name: "cpu",
-    float64: true,
+    floats: ["float16", "float32", "float64"],
     maxBindings: 64,
     longReduction: Infinity,
     maxRow: 16384,
@@ -67,19 +78,12 @@ export class JavaScriptBackend implements Backend {
 
   free(_: DeviceBuffer): void {}
 
-  write(buffer: DeviceBuffer, data: HostArray): void {
-    const { views } = cpuBuffer(buffer);
-    if (data instanceof Float32Array) views.float32.set(data);
-    else if (data instanceof Float64Array) views.float64.set(data);
-    else views.int32.set(data);
+  write(buffer: DeviceBuffer, data: StoredArray): void {
+    viewOf(buffer, data).set(data);
   }
 
-  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
-    const { views } = cpuBuffer(buffer);
-    if (into instanceof Float32Array) into.set(views.float32.subarray(0, into.length));
-    else if (into instanceof Float64Array) into.set(views.float64.subarray(0, into.length));
-    else if (into instanceof Int32Array) into.set(views.int32.subarray(0, into.length));
-    else into.set(views.uint32.subarray(0, into.length));
+  async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
+    into.set(viewOf(buffer, into).subarray(0, into.length));
   }
 
   async load(program: Program): Promise<Executable> {
@@ -158,8 +162,14 @@ function makeKernel(kernel: Kernel): { run: Run; values: readonly number[]; sour
   let run = functions.get(source);
   if (!run) {
     debug("kernel", () => `\n${source}`);
-    const make = new Function("rows", "special", "matmul", `return (views, scalars) => {\n${source}\n};`);
-    run = make(rows, special, matmul) as Run; // the generated text has this signature
+    const make = new Function(
+      "rows",
+      "special",
+      "half",
+      "matmul",
+      `return (views, scalars) => {\n${source}\n};`,
+    );
+    run = make(rows, special, half, matmul) as Run; // the generated text has this signature
     functions.set(source, run);
   }
   return { run, values, source };

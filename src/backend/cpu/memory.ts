@@ -18,6 +18,7 @@ export interface Views {
   readonly float64: Float64Array;
   readonly int32: Int32Array;
   readonly uint32: Uint32Array;
+  readonly uint16: Uint16Array;
   readonly uint8: Uint8Array;
 }
 
@@ -55,6 +56,7 @@ export class Memory {
         float64: new Float64Array(buffer),
         int32: new Int32Array(buffer),
         uint32: new Uint32Array(buffer),
+        uint16: new Uint16Array(buffer),
         uint8: new Uint8Array(buffer),
       };
     }

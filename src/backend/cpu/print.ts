@@ -30,13 +30,17 @@ function number(value: number): string {
 const javascript = (nameOf: NameOf): Dialect => ({
   constant: (value, dtype) => number(coerce(value, dtype)),
   hostNumber: (index) => `scalars[${index}]`,
-  load: (value, index) => `${nameOf(value)}[${index}]`,
+  load: (value, index, dtype) => {
+    const element = `${nameOf(value)}[${index}]`;
+    return dtype === "float16" ? `half.fromHalfBits(${element})` : element;
+  },
   accumulator: (index) => `r${index}`,
   apply(row: ScalarRow, args, result, argument) {
     const text = row.js ? row.js(args, argument) : `rows.${row.name}(${args.join(", ")})`;
     return round(text, result, row);
   },
   cast(arg, from, to) {
+    if (to === "float16") return `half.roundToHalf(${arg})`;
     if (to === "bool") return `(${arg} !== 0 ? 1 : 0)`;
     if (to === "int32") return `(${arg} | 0)`;
     if (to === "uint32")
@@ -93,9 +97,10 @@ function storeLines(
   values: readonly string[],
   nameOf: NameOf,
 ): string[] {
-  return stores.map(
-    ({ value, index }, i) => `${nameOf(value)}[${emitter.print(index, level)}] = ${values[i]};`,
-  );
+  return stores.map(({ value, index, expr }, i) => {
+    const stored = expr.dtype === "float16" ? `half.halfBits(${values[i]})` : values[i];
+    return `${nameOf(value)}[${emitter.print(index, level)}] = ${stored};`;
+  });
 }
 
 export function printLoop(kernel: LoopKernel, nameOf: NameOf): string[] {

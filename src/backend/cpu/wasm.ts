@@ -1,4 +1,4 @@
-import { coerce, type DeviceDType, type HostArray } from "../../base/dtype.ts";
+import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Program } from "../../compile/program.ts";
@@ -72,7 +72,7 @@ export class WasmBackend implements Backend {
   readonly description: string;
   readonly target: Target = {
     name: "cpu",
-    float64: true,
+    floats: ["float16", "float32", "float64"],
     maxBindings: 64,
     longReduction: Infinity,
     maxRow: 16384,
@@ -107,28 +107,22 @@ export class WasmBackend implements Backend {
     this.memory.free(wasmBuffer(buffer).at);
   }
 
-  write(buffer: DeviceBuffer, data: HostArray): void {
-    const { at } = wasmBuffer(buffer);
-    const { float32, float64, int32, uint32 } = this.memory.views;
-    if (data instanceof Float64Array) float64.set(data, at / 8);
-    else if (data instanceof Float32Array) float32.set(data, at / 4);
-    else if (data instanceof Int32Array) int32.set(data, at / 4);
-    else uint32.set(data, at / 4);
+  write(buffer: DeviceBuffer, data: StoredArray): void {
+    this.#view(data).set(data, wasmBuffer(buffer).at / data.BYTES_PER_ELEMENT);
   }
 
-  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
-    const { at } = wasmBuffer(buffer);
-    const { float32, float64, int32, uint32 } = this.memory.views;
-    const source =
-      into instanceof Float64Array
-        ? float64
-        : into instanceof Float32Array
-          ? float32
-          : into instanceof Int32Array
-            ? int32
-            : uint32;
-    const first = at / into.BYTES_PER_ELEMENT;
-    into.set(source.subarray(first, first + into.length));
+  async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
+    const first = wasmBuffer(buffer).at / into.BYTES_PER_ELEMENT;
+    into.set(this.#view(into).subarray(first, first + into.length));
+  }
+
+  /** The memory in an array of the same kind as `like`. */
+  #view(like: StoredArray): StoredArray {
+    const { views } = this.memory;
+    if (like instanceof Uint16Array) return views.uint16;
+    if (like instanceof Float32Array) return views.float32;
+    if (like instanceof Float64Array) return views.float64;
+    return like instanceof Int32Array ? views.int32 : views.uint32;
   }
 
   async load(program: Program): Promise<Executable> {

@@ -1,4 +1,4 @@
-import type { HostArray } from "../../base/dtype.ts";
+import type { DeviceDType, StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, DTypeError } from "../../base/errors.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
@@ -45,7 +45,7 @@ export class WebGpuBackend implements Backend {
     this.description = `${adapter.description || adapter.device || adapter.vendor}${software ? ", a software driver: the CPU backend is faster" : ""}`;
     this.target = {
       name: "webgpu",
-      float64: false,
+      floats: adapter.features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
       maxBindings: limits.maxStorageBuffersPerShaderStage,
       longReduction: 4096,
       maxRow: 16384,
@@ -96,22 +96,26 @@ export class WebGpuBackend implements Backend {
     gpuBuffer(buffer).buffer.destroy();
   }
 
-  write(buffer: DeviceBuffer, data: HostArray): void {
+  write(buffer: DeviceBuffer, data: StoredArray): void {
     this.check();
     if (data instanceof Float64Array)
       throw new DTypeError(
         `webgpu: a tensor is float64, which no GPU has. Use float32, or init({ backend: "cpu" }).`,
       );
+    // Writes are of whole words; buffers are padded.
+    const odd = data.byteLength % 4 !== 0;
+    const words = odd ? new Uint16Array(Math.ceil(data.length / 2) * 2) : data;
+    if (odd) words.set(data);
     this.#device.queue.writeBuffer(
       gpuBuffer(buffer).buffer,
       0,
-      data.buffer,
-      data.byteOffset,
-      data.byteLength,
+      words.buffer,
+      words.byteOffset,
+      words.byteLength,
     );
   }
 
-  async read(buffer: DeviceBuffer, into: HostArray): Promise<void> {
+  async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
     this.check();
     try {
       await this.#staging.read(gpuBuffer(buffer).buffer, into);
@@ -126,12 +130,21 @@ export class WebGpuBackend implements Backend {
 
   async load(program: Program): Promise<Executable> {
     this.check();
-    for (const { dtype } of program.values) storedType(dtype);
+    for (const { dtype } of program.values) this.#checkDType(dtype);
     if (program.kernels.some(isTiled)) {
       this.#tuned ??= this.#tune();
       await this.#tuned;
     }
     return this.#load(program, this.#options);
+  }
+
+  #checkDType(dtype: DeviceDType): void {
+    storedType(dtype);
+    if (dtype === "float16" && !this.target.floats.includes(dtype)) {
+      throw new DTypeError(
+        `webgpu: a program holds float16, for which this adapter lacks the feature shader-f16. Use float32, or init({ backend: "cpu" }).`,
+      );
+    }
   }
 
   async #load(program: Program, options: ShaderOptions): Promise<Executable> {

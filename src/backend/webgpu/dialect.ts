@@ -1,8 +1,9 @@
 import { coerce, type DeviceDType } from "../../base/dtype.ts";
+import { internal } from "../../base/errors.ts";
 import type { Dialect, Emitter, Level } from "../../compile/emit.ts";
 import { type Expr, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
-import { type Bindings, storedType, valueType } from "./shader.ts";
+import { type Bindings, valueType } from "./shader.ts";
 
 // Expressions as WGSL.
 
@@ -32,6 +33,8 @@ export function wgsl(bindings: Bindings): Dialect {
       // Not with !=, which is false for NaN.
       if (to === "bool")
         return `!(${arg} == ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"})`;
+      // Compilers take a conversion to f16 and back for nothing, and need not round to the nearest.
+      if (to === "float16") return `f16(lorantz_roundToHalf(${arg}))`;
       if (to === "uint32" && from === "float32") return `lorantz_uint(${arg})`;
       return `${valueType(to)}(${from === "float32" && literal.test(arg) ? hidden(arg) : arg})`;
     },
@@ -67,8 +70,11 @@ export function printConstant(value: number, dtype: DeviceDType): string {
       return `${stored}u`;
     case "bool":
       return stored ? "true" : "false";
+    case "float16": // they are casts of float32
+    case "float64":
+      return internal(`a constant of ${dtype}`);
     default:
-      return storedType(dtype);
+      return dtype satisfies never;
   }
 }
 

@@ -6,7 +6,7 @@ import { isContiguous, printStores, wgsl } from "./dialect.ts";
 import { type Body, spread } from "./grid.ts";
 import { sharedTile } from "./matmul-shared.ts";
 import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
-import { accessesOf, isShort, loadsOf, motionOf, printQuads } from "./quads.ts";
+import { accessesOf, isShort, type Load, loadsOf, motionOf, printQuads } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
@@ -134,9 +134,16 @@ interface Side {
   readonly name: "a" | "b";
 }
 
+/** What an operand loads as it lies, in its own precision; undefined where it is computed. */
+function loadOf({ expr }: Side): Load | undefined {
+  const stored = expr.kind === "cast" && expr.arg.dtype === "float16" ? expr.arg : expr;
+  return stored.kind === "load" ? stored : undefined;
+}
+
 /** Whether four elements from a multiple of four lie side by side along an axis of the operand. */
-function isQuad({ expr }: Side, { name, extent }: Axis): boolean {
-  return expr.kind === "load" && extent % 4 === 0 && motionOf(expr.index, name) === "quad";
+function isQuad(side: Side, { name, extent }: Axis): boolean {
+  const load = loadOf(side);
+  return load !== undefined && extent % 4 === 0 && motionOf(load.index, name) === "quad";
 }
 
 function isAlongInner(side: Side, inner: Axis): boolean {
@@ -148,7 +155,7 @@ function operandAccesses(side: Side, inner: Axis, along: boolean): Access[] {
   const quad = isQuad(side, along ? inner : side.axis);
   return loadsOf([side.expr], inner.name).map(({ load }) => ({
     value: load.value,
-    quad: quad && load === side.expr,
+    quad: quad && load === loadOf(side),
   }));
 }
 
@@ -176,25 +183,27 @@ function fillOperand(
   { tileLength, tile, along, bindings, parameters }: Filling,
 ): void {
   const { expr, axis, name } = side;
-  if (!(isQuad(side, along ? inner : axis) && expr.kind === "load" && bindings.isWide(expr.value))) {
+  const load = loadOf(side);
+  if (!(load && isQuad(side, along ? inner : axis) && bindings.isWide(load.value))) {
     const emitter = new Emitter(wgsl(bindings), [expr], new Map());
     const text = emitter.print(expr, 0);
     template.body(`load_${name}`, [...emitter.statements(0), `return ${text};`], parameters);
     return;
   }
-  const emitter = new Emitter(wgsl(bindings), [expr.index], new Map());
+  const emitter = new Emitter(wgsl(bindings), [load.index], new Map());
   const lines: string[] = [];
   // Beyond the edge of a tile, the last element or quad again; where there is no edge, as it is.
   const limit = ({ name: variable, extent }: Axis, multiple: number, quad: boolean) => {
     if (extent % multiple === 0) return;
-    walk([expr.index], (e) => {
+    walk([load.index], (e) => {
       if (e.kind === "variable" && e.name === variable) emitter.bind(e, `${variable}_`);
     });
     lines.push(`let ${variable}_ = min(${variable}, ${extent - (quad ? 4 : 1)});`);
   };
   limit(axis, tileLength, !along);
   limit(inner, tile.stage, along);
-  const quad = bindings.quad(expr.value, emitter.print(expr.index, 0));
+  const stored = bindings.quad(load.value, emitter.print(load.index, 0));
+  const quad = load.dtype === "float16" ? `vec4<f32>(${stored})` : stored;
   const guarded = inner.extent % tile.stage !== 0;
   const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name} < ${inner.extent})` : quad;
   template

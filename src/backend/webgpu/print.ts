@@ -16,7 +16,8 @@ export function printKernel(kernel: Kernel, program: Program, options: ShaderOpt
   const { enable, declarations = [], body, workgroups } = printBody(kernel, bindings, options);
   const code = indent([...bindings.declarations(program.scalars.length), ...declarations, "", ...body]);
   const helpers = helpersOf(code);
-  const directive = enable ? `enable ${enable};\n\n` : "";
+  const extensions = [...(enable ? [enable] : []), ...(/\bf16\b/.test(code) ? ["f16"] : [])];
+  const directive = extensions.length > 0 ? `enable ${extensions.join(", ")};\n\n` : "";
   const source = `// ${describeKernel(kernel)}\n\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;
   return { source, bindings: bindings.list, scalars: bindings.usesScalars, workgroups };
 }

@@ -78,7 +78,7 @@ function moves(e: Expr, variable: string): boolean {
   return found;
 }
 
-type Load = Extract<Expr, { kind: "load" }>;
+export type Load = Extract<Expr, { kind: "load" }>;
 
 /** The loads of expressions with how they move; those in the index of another one come before it. */
 export function loadsOf(roots: readonly Expr[], variable: string): { load: Load; motion: Motion }[] {

@@ -45,6 +45,8 @@ export interface ShaderOptions {
 /** Type of an element in a buffer; WGSL cannot store booleans. */
 export function storedType(dtype: DeviceDType): string {
   switch (dtype) {
+    case "float16":
+      return "f16";
     case "float32":
       return "f32";
     case "int32":

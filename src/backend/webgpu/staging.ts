@@ -1,4 +1,4 @@
-import type { HostArray } from "../../base/dtype.ts";
+import type { StoredArray } from "../../base/dtype.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 
 /** Bytes of staging buffers kept for reuse. */
@@ -19,9 +19,9 @@ export class Staging {
   }
 
   /** Fills `into` from the start of `buffer`, after the work submitted so far. */
-  async read(buffer: GPUBuffer, into: HostArray): Promise<void> {
-    const bytes = into.byteLength;
-    if (bytes === 0) return;
+  async read(buffer: GPUBuffer, into: StoredArray): Promise<void> {
+    if (into.byteLength === 0) return;
+    const bytes = Math.ceil(into.byteLength / 4) * 4; // copies are of whole words
     const staging = this.#take(bytes);
     this.#inFlight.add(staging);
     try {
@@ -29,8 +29,8 @@ export class Staging {
       encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
       this.#device.queue.submit([encoder.finish()]);
       await this.#wait(staging.mapAsync(GPUMapMode.READ, 0, bytes));
-      new Uint8Array(into.buffer, into.byteOffset, bytes).set(
-        new Uint8Array(staging.getMappedRange(0, bytes)),
+      new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(
+        new Uint8Array(staging.getMappedRange(0, bytes), 0, into.byteLength),
       );
       staging.unmap();
       this.#give(staging);
@@ -50,7 +50,7 @@ export class Staging {
 
   #take(bytes: number): GPUBuffer {
     // Powers of two are shared by reads of many sizes; large ones would waste too much.
-    const size = bytes > 2 ** 20 ? Math.ceil(bytes / 4) * 4 : Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
+    const size = bytes > 2 ** 20 ? bytes : Math.max(256, 2 ** Math.ceil(Math.log2(bytes)));
     const spare = this.#spare.get(size)?.pop();
     if (spare) {
       this.#spareBytes -= size;

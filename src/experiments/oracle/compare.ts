@@ -1,5 +1,6 @@
-import { type DType, type FloatDType, type HostArray, isInteger } from "../../base/dtype.ts";
+import { type DType, type HostArray, isInteger } from "../../base/dtype.ts";
 import { type Shape, sameShape } from "../../base/shape.ts";
+import type { OracleDType } from "./engine.ts";
 import type { Reference } from "./fields.ts";
 
 /** What came of comparing one tensor: its error, and a sentence when it is not as it should be. */
@@ -61,13 +62,13 @@ const float64Bound: Bound = { relative: 1e-9, floor: 1e-6 };
 const illConditioned = /^(logsumexp\/large|layer_norm\/offset)/;
 
 /** The bound of a case of an `ops_*` file or of LoRA layers. */
-export function boundOf(name: string, dtype: FloatDType): Bound {
+export function boundOf(name: string, dtype: OracleDType): Bound {
   if (dtype === "float64") return float64Bound;
   return { relative: illConditioned.test(name) ? 1e-4 : 1e-5, floor: 1e-3 };
 }
 
 /** The bound of a training run. */
-export function trajectoryBound(dtype: FloatDType): Bound {
+export function trajectoryBound(dtype: OracleDType): Bound {
   return dtype === "float64" ? float64Bound : { relative: 2e-5, floor: 1e-3 };
 }
 

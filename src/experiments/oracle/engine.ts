@@ -8,13 +8,16 @@ import { referenceValues } from "../reference.ts";
 
 export type EngineName = "cpu" | "webgpu" | "evaluator";
 
+/** Floats that reference values are stated for: float16 holds neither their inputs nor their magnitudes. */
+export type OracleDType = Exclude<FloatDType, "float16">;
+
 /** What computes the cases: a backend, or the reference evaluator. */
 export interface Engine {
   readonly name: EngineName;
   /** The processor or adapter, for people. */
   readonly description: string;
   /** dtype of the floats. */
-  readonly dtype: FloatDType;
+  readonly dtype: OracleDType;
   /** Computes the tensors of a tree together, so that their values can be read. */
   evaluate<T>(tensors: T): Promise<T>;
   dispose(): void;
@@ -27,7 +30,7 @@ export interface Engine {
  */
 export async function openEngine(
   name: EngineName | undefined,
-  dtype: FloatDType | undefined,
+  dtype: OracleDType | undefined,
 ): Promise<Engine> {
   if (name === "evaluator") return evaluator(dtype ?? "float64");
   const wanted = name ?? (dtype === "float64" ? "cpu" : undefined);
@@ -44,7 +47,7 @@ export async function openEngine(
   };
 }
 
-function evaluator(dtype: FloatDType): Engine {
+function evaluator(dtype: OracleDType): Engine {
   return {
     name: "evaluator",
     description: "reference evaluator",

@@ -1,9 +1,10 @@
-import type { DeviceDType, FloatDType } from "../../base/dtype.ts";
+import type { DeviceDType } from "../../base/dtype.ts";
 import { hostArray } from "../../base/dtype.ts";
 import { ValueError } from "../../base/errors.ts";
 import { numel, type Shape } from "../../base/shape.ts";
 import { tensor } from "../../tensor/creation.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import type { OracleDType } from "./engine.ts";
 
 /** A tensor of a reference file: its values in float64, and whether they are floats, indices or booleans. */
 export interface Reference {
@@ -13,7 +14,7 @@ export interface Reference {
 }
 
 /** A reference tensor as a tensor of Lorantz: floats as `float`, indices as int32. */
-export function toTensor({ shape, dtype, data }: Reference, float: FloatDType): Tensor {
+export function toTensor({ shape, dtype, data }: Reference, float: OracleDType): Tensor {
   const target: DeviceDType = dtype === "float" ? float : dtype === "int64" ? "int32" : "bool";
   const values = hostArray(target, data.length);
   values.set(data);

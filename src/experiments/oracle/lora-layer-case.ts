@@ -6,6 +6,7 @@ import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import { type Build, type Expectation, Unsupported } from "./case.ts";
 import { boundOf } from "./compare.ts";
+import type { OracleDType } from "./engine.ts";
 import { type Fields, toTensor } from "./fields.ts";
 import { buildLoraInitCase } from "./lora-init-case.ts";
 import { buildMultiAdapterCase } from "./multi-adapter-case.ts";
@@ -38,7 +39,7 @@ interface Varied {
 function buildLayerCase(
   kind: "linear" | "linear_dropout" | "embedding",
   fields: Fields,
-  dtype: "float32" | "float64",
+  dtype: OracleDType,
 ): readonly Expectation[] {
   const read = (name: string) => toTensor(fields.tensor(name), dtype);
   // With fanInFanOut the file holds matrices in x out; Lorantz keeps out x in.

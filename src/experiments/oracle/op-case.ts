@@ -4,6 +4,7 @@ import { grad, vjp } from "../../tensor/grad.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Build, type Expectation, Unsupported } from "./case.ts";
 import { boundOf } from "./compare.ts";
+import type { OracleDType } from "./engine.ts";
 import { composites, scalarFunctions } from "./expressions.ts";
 import { type Fields, toTensor } from "./fields.ts";
 import { type Operation, operations } from "./operations.ts";
@@ -71,7 +72,7 @@ function composite(attrs: Fields): Operation {
 }
 
 /** A scalar function, its gradient, and its Hessian times a vector: the gradient of gradient . v. */
-function buildSecondOrder(fields: Fields, attrs: Fields, dtype: "float32" | "float64"): Expectation[] {
+function buildSecondOrder(fields: Fields, attrs: Fields, dtype: OracleDType): Expectation[] {
   const expression = scalarFunctions[attrs.text("expr")];
   if (!expression) throw new Unsupported(`the expression ${attrs.text("expr")} is not known`);
   const [x, v, constant] = fields.tensors("inputs").map((input) => input && toTensor(input, dtype));

@@ -23,7 +23,8 @@ function list(table: Map<string, number>, from: number, names: string): void {
 }
 
 list(plain, 0x28, "i32.load i64.load f32.load f64.load");
-list(plain, 0x36, "i32.store i64.store f32.store f64.store");
+list(plain, 0x2f, "i32.load16_u");
+list(plain, 0x36, "i32.store i64.store f32.store f64.store - i32.store16");
 list(
   plain,
   0x45,
@@ -53,6 +54,7 @@ list(plain, 0xbb, "f64.promote_f32");
 list(plain, 0x1a, "drop select");
 
 list(vector, 0x00, "v128.load");
+list(vector, 0x04, "v128.load16x4_u");
 list(vector, 0x09, "v128.load32_splat v128.load64_splat v128.store");
 list(vector, 0x11, "i32x4.splat - f32x4.splat f64x2.splat");
 list(vector, 0x1b, "i32x4.extract_lane i32x4.replace_lane - - f32x4.extract_lane f32x4.replace_lane");
@@ -61,9 +63,14 @@ list(vector, 0x37, "i32x4.eq i32x4.ne i32x4.lt_s i32x4.lt_u i32x4.gt_s i32x4.gt_
 list(vector, 0x3f, "i32x4.ge_s i32x4.ge_u f32x4.eq f32x4.ne f32x4.lt f32x4.gt f32x4.le f32x4.ge");
 list(vector, 0x47, "f64x2.eq f64x2.ne f64x2.lt f64x2.gt f64x2.le f64x2.ge");
 list(vector, 0x4d, "v128.not v128.and v128.andnot v128.or v128.xor v128.bitselect v128.any_true");
-list(vector, 0x56, "v128.load32_lane v128.load64_lane - - v128.store32_lane v128.store64_lane");
+list(
+  vector,
+  0x56,
+  "v128.load32_lane v128.load64_lane - v128.store16_lane v128.store32_lane v128.store64_lane",
+);
 list(vector, 0x5e, "f32x4.demote_f64x2_zero f64x2.promote_low_f32x4");
 list(vector, 0x67, "f32x4.ceil f32x4.floor f32x4.trunc f32x4.nearest");
+list(vector, 0x86, "i16x8.narrow_i32x4_u");
 list(vector, 0x94, "f64x2.nearest");
 list(vector, 0xa0, "i32x4.abs i32x4.neg");
 list(vector, 0xab, "i32x4.shl i32x4.shr_s i32x4.shr_u i32x4.add - - i32x4.sub - - - i32x4.mul");

@@ -1,9 +1,10 @@
-import type { DeviceDType } from "../../../base/dtype.ts";
+import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
 import { type Expr, walk } from "../../../compile/expr.ts";
 import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
+import { halfBits } from "./half.ts";
 import { hasVector, valueType } from "./operations.ts";
 import { narrow } from "./polynomials.ts";
 import { Values } from "./values.ts";
@@ -560,18 +561,28 @@ function join({ name, dtype }: Accumulator): string {
   return names[name];
 }
 
+/** Where a store goes. */
+export interface Destination {
+  readonly base: (code: Code) => void;
+  readonly offset: number;
+  /** Of an element. */
+  readonly bytes: number;
+}
+
 /** Stores a vector, or what of it lies before `stop`. */
 export function storeLanes(
   code: Code,
-  address: { readonly base: (code: Code) => void; readonly offset: number },
+  { base, offset, bytes }: Destination,
   held: Local,
   exact: boolean,
   v: Local,
   stop: Local,
 ): void {
   const whole = () => {
-    address.base(code);
-    code.get(held).memory("v128.store", address.offset);
+    base(code);
+    code.get(held);
+    if (bytes === 2) code.memory("v128.store64_lane", offset, 0);
+    else code.memory("v128.store", offset);
   };
   if (exact) {
     whole();
@@ -587,8 +598,8 @@ export function storeLanes(
     .op("i32.ge_u")
     .when(whole, () => {
       const lane = (i: number) => {
-        address.base(code);
-        code.get(held).memory("v128.store32_lane", address.offset + 4 * i, i);
+        base(code);
+        code.get(held).memory(`v128.store${8 * bytes}_lane`, offset + bytes * i, i);
       };
       lane(0);
       for (const i of [1, 2])
@@ -607,21 +618,26 @@ export function writeStores(
   stores: readonly Store[],
   at: number,
   vector: boolean,
-  put: (
-    code: Code,
-    address: { readonly base: (code: Code) => void; readonly offset: number },
-    held: Local,
-  ) => void,
+  put: (code: Code, destination: Destination, held: Local) => void,
 ): Code {
   const held = stores.map(({ expr }) => {
-    const local = body.local(vector ? "v128" : valueType(expr.dtype));
-    if (vector) {
-      values.vector(expr, body, at);
-      if (expr.dtype === "bool") {
-        values.lanes(body).i32(1)(body);
-        body.op("v128.and");
+    const half = expr.dtype === "float16";
+    const local = body.local(vector ? "v128" : half ? "i32" : valueType(expr.dtype));
+    if (vector) values.vector(expr, body, at);
+    else values.scalar(expr, body, at);
+    if (half) {
+      if (!vector) body.op("f32x4.splat");
+      const bits = halfBits(values.lanes(body), () => {});
+      bits(body);
+      if (!vector) body.lane("i32x4.extract_lane", 0);
+      else {
+        bits(body);
+        body.op("i16x8.narrow_i32x4_u");
       }
-    } else values.scalar(expr, body, at);
+    } else if (vector && expr.dtype === "bool") {
+      values.lanes(body).i32(1)(body);
+      body.op("v128.and");
+    }
     body.set(local);
     return local;
   });
@@ -631,13 +647,13 @@ export function writeStores(
     const base = body.local("i32");
     address.base(body);
     body.set(base);
-    const place = { base: (into: Code) => into.get(base), offset: address.offset };
-    if (vector) put(code, place, held[i]!);
+    const bytes = bytesPerElement(expr.dtype);
+    if (vector) put(code, { base: (into) => into.get(base), offset: address.offset, bytes }, held[i]!);
     else code.get(base).get(held[i]!).memory(storeName(expr.dtype), address.offset);
   });
   return code;
 }
 
 export function storeName(dtype: DeviceDType): string {
-  return `${valueType(dtype)}.store`;
+  return dtype === "float16" ? "i32.store16" : `${valueType(dtype)}.store`;
 }

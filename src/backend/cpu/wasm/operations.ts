@@ -9,8 +9,14 @@ import { type Lanes, type Push, select } from "./polynomials.ts";
 //
 // In scalar code a bool is 0 or 1. In vectors of four lanes it is a mask, all bits 0 or all bits 1.
 
+/** The type of a value in scalar code. float16 is loaded as the float32 of its value, and stored as its bits. */
 export function valueType(dtype: DeviceDType): ValueType {
-  return dtype === "float32" ? "f32" : dtype === "float64" ? "f64" : "i32";
+  return dtype === "float64" ? "f64" : dtype === "float32" || dtype === "float16" ? "f32" : "i32";
+}
+
+/** How four lanes of a dtype are seen. */
+export function laneShape(dtype: DeviceDType): "f32x4" | "i32x4" {
+  return valueType(dtype) === "f32" ? "f32x4" : "i32x4";
 }
 
 /** Instructions of one name for both shapes: `f32.add`, `f32x4.add`. */

@@ -46,7 +46,7 @@ export class Lanes {
   }
 }
 
-const unary =
+export const unary =
   (name: string) =>
   (x: Push): Push =>
   (code) => {
@@ -54,7 +54,7 @@ const unary =
     code.op(name);
   };
 
-const binary =
+export const binary =
   (name: string) =>
   (x: Push, y: Push): Push =>
   (code) => {
@@ -81,7 +81,7 @@ const addInt = binary("i32x4.add");
 const subInt = binary("i32x4.sub");
 const toFloat = unary("f32x4.convert_i32x4_s");
 
-function shift(name: string, x: Push, by: number): Push {
+export function shift(name: string, x: Push, by: number): Push {
   return (code) => {
     x(code);
     code.i32(by).op(name);

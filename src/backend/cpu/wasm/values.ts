@@ -1,11 +1,13 @@
-import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import { bytesPerElement, coerce, type DeviceDType } from "../../../base/dtype.ts";
 import type { Level } from "../../../compile/emit.ts";
 import { type Expr, parts, walk } from "../../../compile/expr.ts";
 import type { Code, Local, Module } from "./assemble.ts";
+import { fromHalfBits, roundToHalf } from "./half.ts";
 import {
   hasScalar,
   hasVector,
   isPolynomial,
+  laneShape,
   scalarOperation,
   valueType,
   vectorOperation,
@@ -214,7 +216,7 @@ export class Values {
     if (e.dtype === "bool") code.i32(0);
     this.scalar(e, code, at);
     if (e.dtype === "bool") code.op("i32.sub");
-    code.op(e.dtype === "float32" ? "f32x4.splat" : "i32x4.splat");
+    code.op(`${laneShape(e.dtype)}.splat`);
   }
 
   #writeScalar(e: Expr, code: Code, at: Level): void {
@@ -232,7 +234,10 @@ export class Values {
       case "load": {
         const { base, offset } = this.address(e.value, e.index, e.dtype, at);
         base(code);
-        code.memory(`${valueType(e.dtype)}.load`, offset);
+        if (e.dtype === "float16") {
+          code.memory("i32.load16_u", offset).op("i32x4.splat");
+          this.#firstLane(code, fromHalfBits);
+        } else code.memory(`${valueType(e.dtype)}.load`, offset);
         break;
       }
       case "accumulator":
@@ -246,7 +251,10 @@ export class Values {
         break;
       case "cast":
         this.scalar(e.arg, code, at);
-        castScalar(code, e.arg.dtype, e.dtype);
+        if (e.dtype === "float16") {
+          code.op("f32x4.splat");
+          this.#firstLane(code, roundToHalf);
+        } else castScalar(code, e.arg.dtype, e.dtype);
         break;
       case "sum":
         this.#sum(e, code, at);
@@ -275,6 +283,12 @@ export class Values {
       default:
         e satisfies never;
     }
+  }
+
+  /** One number by a function of vectors, of the vector on the stack. */
+  #firstLane(code: Code, f: (lanes: Lanes, x: Push) => Push): void {
+    f(this.lanes(code), () => {})(code);
+    code.lane("f32x4.extract_lane", 0);
   }
 
   #applyScalar(e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
@@ -416,7 +430,7 @@ export class Values {
     this.#perLane(e.dtype, code, (lane) => {
       for (const { dtype: type, push } of args) {
         push(code);
-        code.lane(type === "float32" ? "f32x4.extract_lane" : "i32x4.extract_lane", lane);
+        code.lane(`${laneShape(type)}.extract_lane`, lane);
         if (type === "bool") code.i32(1).op("i32.and");
         if (!hasScalar(e.row, dtype)) castScalar(code, type, "float64");
       }
@@ -430,7 +444,7 @@ export class Values {
   }
 
   #perLane(dtype: DeviceDType, code: Code, write: (lane: number) => void): void {
-    const shape = dtype === "float32" ? "f32x4" : "i32x4";
+    const shape = laneShape(dtype);
     const lane = (i: number) => {
       write(i);
       if (dtype === "bool") code.i32(-1).op("i32.mul");
@@ -466,6 +480,10 @@ export class Values {
   #castVector(arg: Expr, to: DeviceDType, code: Code, at: Level): void {
     const lanes = this.lanes(code);
     const from = arg.dtype;
+    if (to === "float16") {
+      roundToHalf(lanes, (into) => this.vector(arg, into, at))(code);
+      return;
+    }
     if (from === "float32" && (to === "int32" || to === "uint32")) {
       const held = lanes.hold((into) => this.vector(arg, into, at));
       this.#perLane(to, code, (lane) => {
@@ -481,7 +499,7 @@ export class Values {
     } else if (from === "bool") {
       (to === "float32" ? lanes.f32(1) : lanes.i32(1))(code);
       code.op("v128.and");
-    } else if (to === "float32")
+    } else if (to === "float32" && from !== "float16")
       code.op(from === "int32" ? "f32x4.convert_i32x4_s" : "f32x4.convert_i32x4_u");
   }
 
@@ -501,44 +519,57 @@ export class Values {
   }
 
   #loadVector(e: Extract<Expr, { kind: "load" }>, code: Code, at: Level): void {
-    const stride = this.stride(e.index);
-    if (stride === 1) {
-      const { base, offset } = this.address(e.value, e.index, e.dtype, at);
-      base(code);
-      code.memory("v128.load", offset);
-    } else if (stride !== undefined && this.scope.vector!.exact) {
-      // Lanes at constant distances.
-      const { base, offset } = this.address(e.value, e.index, e.dtype, at);
-      const held = this.#code.local("i32");
-      base(code);
-      if (offset > 0) code.i32(offset).op("i32.add");
-      code.tee(held).memory("v128.load32_splat", 0);
-      this.#restLanes(code, (lane) =>
-        code
-          .get(held)
-          .i32(4 * stride * lane)
-          .op("i32.add"),
-      );
-    } else {
-      const index = this.lanes(code).hold((into) => this.vector(e.index, into, at));
-      const pointer = this.scope.pointer(e.value);
-      const address = (lane: number) => {
-        code.get(pointer);
-        index(code);
-        code.lane("i32x4.extract_lane", lane).i32(2).op("i32.shl", "i32.add");
-      };
-      address(0);
-      code.memory("v128.load32_splat", 0);
-      this.#restLanes(code, address);
-    }
+    const half = e.dtype === "float16";
+    if (half) fromHalfBits(this.lanes(code), (into) => this.#loadLanes(e, into, at))(code);
+    else this.#loadLanes(e, code, at);
     if (e.dtype === "bool") {
       this.lanes(code).i32(0)(code);
       code.op("i32x4.ne");
     }
   }
 
-  /** The vector on the stack with lanes 1 to 3 loaded from addresses. */
-  #restLanes(code: Code, address: (lane: number) => void): void {
+  /** Four elements as they are stored; those of 16 bits in words. */
+  #loadLanes(e: Extract<Expr, { kind: "load" }>, code: Code, at: Level): void {
+    const bytes = bytesPerElement(e.dtype);
+    const stride = this.stride(e.index);
+    if (stride === 1) {
+      const { base, offset } = this.address(e.value, e.index, e.dtype, at);
+      base(code);
+      code.memory(bytes === 2 ? "v128.load16x4_u" : "v128.load", offset);
+    } else if (stride !== undefined && this.scope.vector!.exact) {
+      // Lanes at constant distances.
+      const { base, offset } = this.address(e.value, e.index, e.dtype, at);
+      const held = this.#code.local("i32");
+      base(code);
+      if (offset > 0) code.i32(offset).op("i32.add");
+      code.set(held);
+      this.#eachLane(code, bytes, (lane) => {
+        code.get(held);
+        if (lane > 0) code.i32(bytes * stride * lane).op("i32.add");
+      });
+    } else {
+      const index = this.lanes(code).hold((into) => this.vector(e.index, into, at));
+      const pointer = this.scope.pointer(e.value);
+      this.#eachLane(code, bytes, (lane) => {
+        code.get(pointer);
+        index(code);
+        code.lane("i32x4.extract_lane", lane).i32(Math.log2(bytes)).op("i32.shl", "i32.add");
+      });
+    }
+  }
+
+  /** Loads each lane from its own address. */
+  #eachLane(code: Code, bytes: number, address: (lane: number) => void): void {
+    address(0);
+    if (bytes === 2) code.memory("i32.load16_u").op("i32x4.splat");
+    else code.memory("v128.load32_splat");
+    if (bytes === 2) {
+      for (let lane = 1; lane < 4; lane++) {
+        address(lane);
+        code.memory("i32.load16_u").lane("i32x4.replace_lane", lane);
+      }
+      return;
+    }
     const value = this.#code.local("v128");
     code.set(value);
     for (let lane = 1; lane < 4; lane++) {
@@ -558,7 +589,7 @@ export class Values {
     dtype: DeviceDType,
     at: Level,
   ): { readonly base: Push; readonly offset: number } {
-    const bytes = dtype === "float64" ? 8 : 4;
+    const bytes = bytesPerElement(dtype);
     const terms = index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
     const constant = index.kind === "sum" ? index.constant : 0;
     const stride = this.scope.vector ? (this.stride(index) ?? 0) : 0;
@@ -648,6 +679,7 @@ function castScalar(code: Code, from: DeviceDType, to: DeviceDType): void {
   const source = valueType(from);
   switch (to) {
     case "float32":
+      if (from === "float16") break;
       if (from === "float64") code.op("f32.demote_f64");
       else code.op(from === "int32" ? "f32.convert_i32_s" : "f32.convert_i32_u");
       break;

@@ -1,0 +1,61 @@
+import { makeNode, type Node, transform } from "../graph/node.ts";
+import { cast } from "../graph/scalar.ts";
+
+/**
+ * float16 is how values are stored; what is computed of them is computed in float32. Each operation on float16 becomes
+ * that of float32 between casts, and where one follows another the casts in between are left out, so that means,
+ * softmax and losses neither overflow nor round at each step. A value is rounded where it is an output, the operand of
+ * a product, or cast: that depends on the graph alone, never on what happens to be stored.
+ */
+export function computeHalfInFloat(roots: readonly Node[]): Node[] {
+  /** Casts to float16 that were made here, whose inputs hold the value in float32. */
+  const rounded = new Set<Node>();
+  const round = (wide: Node): Node => {
+    const node = cast(wide, "float16");
+    rounded.add(node);
+    return node;
+  };
+  const widen = (x: Node): Node =>
+    x.dtype !== "float16" ? x : rounded.has(x) ? x.inputs[0]! : cast(x, "float32");
+  return transform(roots, (node) => {
+    const { operation, inputs, shape, dtype } = node;
+    const half = dtype === "float16";
+    if (!half && !inputs.some((input) => input.dtype === "float16")) return node;
+    const compute = (operands: readonly Node[]) => {
+      const wide = makeNode(operation, operands, shape, half ? "float32" : dtype);
+      return half ? round(wide) : wide;
+    };
+    switch (operation.kind) {
+      case "scalar":
+      case "reduce":
+      case "cumsum":
+      case "scatterAdd":
+        return compute(inputs.map(widen));
+      case "matmul":
+        return compute(inputs.map((input) => cast(input, "float32")));
+      // Numbers of the host keep the precision of float32.
+      case "constant":
+      case "hostNumber":
+        return compute([]);
+      case "cast":
+        if (inputs[0]!.dtype === "number") return compute(inputs);
+        return cast(cast(inputs[0]!, "float32"), dtype);
+      // What moves elements leaves them as they are.
+      case "reshape":
+      case "expand":
+      case "permute":
+      case "flip":
+      case "slice":
+      case "pad":
+      case "gather":
+        return rounded.has(inputs[0]!) ? compute(inputs.map(widen)) : node;
+      case "input":
+      case "buffer":
+      case "iota":
+      case "identity":
+        return node;
+      default:
+        return operation satisfies never;
+    }
+  });
+}

@@ -1,0 +1,300 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
+import { openDevice } from "../src/backend/webgpu/device.ts";
+import { fromHalfBits, halfBits, roundToHalf } from "../src/base/half.ts";
+import { referenceValues } from "../src/experiments/reference.ts";
+import { numbers } from "../src/experiments/selftest.ts";
+import {
+  compile,
+  type Device,
+  type FloatDType,
+  grad,
+  init,
+  ones,
+  random,
+  scalar,
+  type Tensor,
+  tensor,
+  tree,
+  valueAndGrad,
+} from "../src/index.ts";
+import * as lora from "../src/lora/index.ts";
+import * as nn from "../src/nn/index.ts";
+import * as optim from "../src/optim/index.ts";
+import { Device as DeviceOf } from "../src/runtime/device.ts";
+import { backends } from "./devices.ts";
+
+// float16: its numbers on the host, and what backends make of it: storage of 16 bits, arithmetic in float32.
+
+const all = Array.from({ length: 65536 }, (_, bits) => bits);
+const finite = all.filter((bits) => (bits & 0x7c00) !== 0x7c00);
+
+describe("on the host", () => {
+  test("bits become the number and the number the bits", () => {
+    for (const bits of all) {
+      const value = fromHalfBits(bits);
+      if (Number.isNaN(value)) expect(halfBits(value)).toBe(0x7e00);
+      else expect(halfBits(value)).toBe(bits);
+    }
+    expect([0x3c00, 0xc000, 0x7bff, 0x0400, 0x0001, 0x7c00].map(fromHalfBits)).toEqual([
+      1,
+      -2,
+      65504,
+      2 ** -14,
+      2 ** -24,
+      Infinity,
+    ]);
+  });
+
+  test("rounds to the nearest, ties to even", () => {
+    const positive = finite.filter((bits) => bits < 0x8000);
+    for (const bits of positive) {
+      const [low, high] = [fromHalfBits(bits), bits === 0x7bff ? 65536 : fromHalfBits(bits + 1)];
+      const middle = (low + high) / 2;
+      const even = bits % 2 === 0 ? low : bits === 0x7bff ? Infinity : high;
+      const above = bits === 0x7bff ? Infinity : high;
+      for (const sign of [1, -1]) {
+        expect(roundToHalf(sign * middle)).toBe(sign * even);
+        expect(roundToHalf(sign * middle * (1 - 2 ** -50))).toBe(sign * low);
+        expect(roundToHalf(sign * middle * (1 + 2 ** -50))).toBe(sign * above);
+      }
+    }
+    expect([2049, 2051, 65519.9, 65520, -1e30, 2 ** -25, 2 ** -24 * 1.5].map(roundToHalf)).toEqual([
+      2048,
+      2052,
+      65504,
+      Infinity,
+      -Infinity,
+      0,
+      2 ** -23,
+    ]);
+    expect(Object.is(roundToHalf(-0), -0)).toBe(true);
+    expect(roundToHalf(Number.NaN)).toBeNaN();
+  });
+});
+
+const devices = [
+  { name: "cpu, WebAssembly", open: () => init({ backend: "cpu" }) },
+  { name: "cpu, JavaScript", open: () => init({ backend: "cpu", cpu: "javascript" }) },
+  ...((await backends()).includes("webgpu")
+    ? [{ name: "webgpu", open: () => init({ backend: "webgpu" }) }]
+    : []),
+];
+
+/** Uniform in [-1, 1). */
+function values(shape: readonly number[], dtype: FloatDType = "float16", seed = 1): Tensor<FloatDType> {
+  const draw = numbers(seed);
+  const length = shape.reduce((product, n) => product * n, 1);
+  return tensor(
+    Float32Array.from({ length }, () => draw() * 2 - 1),
+    { shape, dtype },
+  );
+}
+
+describe.each(devices)("on $name", ({ name, open }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await open();
+  });
+  afterAll(() => device.dispose());
+
+  test("holds every number, in two bytes each", async () => {
+    const before = device.liveBytes;
+    const x = tensor(all.map(fromHalfBits), { dtype: "float16" });
+    const wide = await x.astype("float32").data();
+    all.forEach((bits, i) => {
+      // WGSL promises no NaN.
+      if (name === "webgpu" && (bits & 0x7fff) > 0x7c00) return;
+      expect(wide[i]).toBe(fromHalfBits(bits));
+    });
+    expect(await x.reshape([256, 256]).transpose().transpose().data()).toEqual(await x.data());
+    expect(device.liveBytes - before).toBeLessThan(65536 * (2 + 4 + 2) + 4096);
+  });
+
+  test("rounds float32 to the nearest, ties to even", async () => {
+    const between = finite.flatMap((bits) => {
+      const middle = (fromHalfBits(bits) + fromHalfBits(bits + 1)) / 2;
+      return [middle, Math.fround(middle * (1 + 2 ** -20)), Math.fround(middle * (1 - 2 ** -20))];
+    });
+    const found = await tensor(between).astype("float16").data();
+    between.forEach((x, i) => {
+      expect(found[i]).toBe(roundToHalf(x));
+    });
+    const edges = [65519.9, 65520, -1e9, Infinity, NaN, -0, 2 ** -25, 1.5 * 2 ** -24, -(2 ** -14), 3e-8];
+    expect([...(await tensor(edges).astype("float16").data())]).toEqual(
+      edges.map((x) => roundToHalf(Math.fround(x))),
+    );
+  });
+
+  test.each([1, 2, 3, 4, 5, 7, 33, 1023, 1025, 5000])("vectors of %d, as they lie and across", async (n) => {
+    const x = values([3, n]);
+    const across = values([n, 3], "float16", 2);
+    const results = [
+      x.mul(2).add(1),
+      x.add(across.transpose()),
+      x.transpose().reshape([n * 3]),
+      x.sum(1),
+      x.flip(1),
+    ];
+    const expected = await referenceValues(results);
+    await tree.evaluate(results, device);
+    for (const [i, result] of results.entries()) {
+      expect(result.dtype).toBe("float16");
+      const found = await result.data();
+      expected[i]!.forEach((value, j) => {
+        // The inputs are exact in float32, and so is the sum of two; sums of many are rounded twice.
+        const slack = i === 3 ? 1 + 2 ** -12 : 1;
+        expect(Math.abs(found[j]! - value)).toBeLessThanOrEqual(
+          slack * Math.max(2 ** -11 * Math.abs(value), 2 ** -25),
+        );
+      });
+    }
+  });
+
+  test.each([
+    [1, 64, 64],
+    [17, 33, 9],
+    [64, 64, 64],
+    [40, 257, 72],
+    [128, 96, 130],
+  ])("products of %d x %d by %d, in all transposes", async (m, k, n) => {
+    const [a, b] = [values([m, k]), values([k, n], "float16", 2)];
+    const [at, bt] = [values([k, m], "float16", 3), values([n, k], "float16", 4)];
+    const results = [
+      a.matmul(b),
+      at.transpose().matmul(b),
+      a.matmul(bt.transpose()),
+      at.transpose().matmul(bt.transpose()).add(1).astype("float32"),
+    ];
+    const expected = await referenceValues(results);
+    await tree.evaluate(results, device);
+    for (const [i, result] of results.entries()) {
+      const found = await result.data();
+      expected[i]!.forEach((value, j) => {
+        expect(Math.abs(found[j]! - value)).toBeLessThanOrEqual(
+          2 ** -11 * (1 + 2 ** -8) * Math.abs(value) + k * 2 ** -23,
+        );
+      });
+    }
+  });
+
+  test("does not overflow in between, and rounds the operands of products", async () => {
+    const large = tensor(new Float32Array(4000).fill(1000), { dtype: "float16" });
+    expect(await large.mean().item()).toBe(1000);
+    expect(await large.mul(large).sqrt().sum().div(4000).item()).toBe(1000);
+    expect((await large.reshape([2, 2000]).softmax(1).data())[0]).toBe(roundToHalf(1 / 2000));
+    expect(await large.mul(large).amax().item()).toBe(Infinity);
+    // 1 + 2^-11 is no float16.
+    const one = ones([1, 1], { dtype: "float16" });
+    const off = one.add(2 ** -11);
+    expect(
+      await off
+        .mul(2 ** 11)
+        .sub(2 ** 11)
+        .item(),
+    ).toBe(1);
+    expect(
+      await off
+        .matmul(one.mul(2 ** 11))
+        .sub(2 ** 11)
+        .item(),
+    ).toBe(0);
+    expect(await off.astype("float32").item()).toBe(1);
+  });
+
+  test("keeps the precision of host numbers", async () => {
+    const x = ones([3], { dtype: "float16" });
+    expect((await x.mul(scalar(1e-6)).mul(1e6).data())[0]).toBe(1);
+  });
+
+  test("a frozen weight is read in 16 bits, and no copy of it is made", async () => {
+    const layer = (x: Tensor, w: Tensor<"float16">) =>
+      x.matmul(w.astype("float32").transpose()).square().sum();
+    const step = compile((x: Tensor, w: Tensor<"float16">) => valueAndGrad(layer)(x, w));
+    const [x, w] = [values([32, 48], "float32"), values([40, 48], "float16", 2) as Tensor<"float16">];
+    const [loss, gradient] = await step(x, w);
+    const [exactLoss, exactGradient] = await referenceValues([layer(x, w), grad(layer)(x, w)]);
+    expect(await loss.item()).toBeCloseTo(exactLoss![0]!, 2);
+    const found = await gradient.data();
+    exactGradient!.forEach((value, i) => {
+      expect(found[i]).toBeCloseTo(value, 3);
+    });
+    expect(step.inspect().kernels).toBe(3);
+    expect(step.inspect().schedule).not.toMatch(/float32\[?1920/);
+  });
+});
+
+test("an adapter without shader-f16 is named", async () => {
+  const opened = (await backends()).includes("webgpu") ? await openDevice() : { reason: "none" };
+  if ("reason" in opened) return;
+  const adapter = { ...opened.adapter, features: [] };
+  using device = new DeviceOf(new WebGpuBackend({ ...opened, adapter }, { tune: false }), 2 ** 30);
+  await expect(tree.evaluate([values([4]).add(1)], device)).rejects.toThrow(
+    "lacks the feature shader-f16. Use float32",
+  );
+});
+
+// Factors that are stored in float16 train bit for bit under powers of two as long as they stay in its normal range.
+describe.each(devices)("LoRA with factors in float16 on $name", ({ open }) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await open();
+  });
+  afterAll(() => device.dispose());
+
+  const [batch, inner, outer, r, alpha] = [8, 12, 20, 4, 6];
+
+  async function train(k: number): Promise<{ losses: number[]; B: ArrayLike<number> }> {
+    const x = values([batch, inner], "float32", 1);
+    const target = values([batch, outer], "float32", 2);
+    const w0 = values([outer, inner], "float16", 3);
+    const sgd = optim.sgd({ lr: 0.5 / (k * k) });
+    const loss = ({ B }: { B: Tensor }, A: Tensor) => {
+      const up = x.matmul(A.astype("float32").transpose()).matmul(B.astype("float32").transpose());
+      const y = x.matmul(w0.astype("float32").transpose()).add(up.mul((k * alpha) / r));
+      return y.sub(target).square().mean();
+    };
+    const A = values([r, inner], "float16", 4);
+    let params = {
+      B: values([outer, r], "float32", 5)
+        .div(16 * k)
+        .astype("float16") as Tensor,
+    };
+    let state = sgd.init(params);
+    const losses: number[] = [];
+    for (let i = 0; i < 12; i++) {
+      const [value, gradients] = valueAndGrad(loss)(params, A);
+      const [updates, next] = sgd.update(gradients, state, params);
+      params = optim.applyUpdates(params, updates);
+      state = next;
+      losses.push(await value.item());
+    }
+    return { losses, B: await params.B.data() };
+  }
+
+  test("is bitwise where factors stay in range, and is not beyond", async () => {
+    const reference = await train(1);
+    expect(reference.losses[11]).toBeLessThan(reference.losses[0]! * 0.9);
+    for (const k of [16, 1 / 8]) {
+      const other = await train(k);
+      expect(other.losses).toEqual(reference.losses);
+      expect(Array.from(other.B, (b) => b * k)).toEqual(Array.from(reference.B));
+    }
+    const far = await train(2 ** 14);
+    expect(far.losses[11]).not.toBe(reference.losses[11]);
+  });
+});
+
+test("layers of nn and lora take float16", async () => {
+  using _ = await init({ backend: "cpu" });
+  const base = nn.linear(6, 10, { dtype: "float16" });
+  const model = lora.inject(base, { r: 2, alpha: 6, targetModules: "all-linear" });
+  const params = model.init(random.key(1), base.init(random.key(2)));
+  const y = model.apply(params, values([3, 6]));
+  expect(y.dtype).toBe("float16");
+  const [expected] = await referenceValues([y]);
+  const found = await y.data();
+  expected!.forEach((value, i) => {
+    expect(found[i]).toBeCloseTo(value, 2);
+  });
+});
