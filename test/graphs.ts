@@ -1,4 +1,4 @@
-import { compile, type Device, gelu, random, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
+import { compile, type Device, gelu, random, relu, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
@@ -129,6 +129,17 @@ export const canonicalGraphs: readonly CanonicalGraph[] = [
         matrix(),
         normal("w", [24, 48]),
         normal("b", [24]),
+      ]),
+  },
+  {
+    name: "half-linear",
+    kernels: 1,
+    why: "float16 is read and stored as it is, and computed in float32",
+    run: (device) =>
+      inspect(device, (x: Tensor, w: Tensor, b: Tensor) => relu(x.matmul(w.transpose()).add(b)), [
+        matrix().astype("float16"),
+        normal("w", [24, 48]).astype("float16"),
+        normal("b", [24]).astype("float16"),
       ]),
   },
   {

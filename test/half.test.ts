@@ -8,6 +8,7 @@ import {
   compile,
   type Device,
   type FloatDType,
+  full,
   grad,
   init,
   ones,
@@ -204,7 +205,10 @@ describe.each(devices)("on $name", ({ name, open }) => {
 
   test("keeps the precision of host numbers", async () => {
     const x = ones([3], { dtype: "float16" });
-    expect((await x.mul(scalar(1e-6)).mul(1e6).data())[0]).toBe(1);
+    const f = (y: Tensor) => y.mul(scalar(1e-6)).mul(1e6).add(0.1).sub(0.1);
+    expect((await f(x).data())[0]).toBe(1);
+    expect((await (await compile(f)(x)).data())[0]).toBe(1);
+    expect(await full([], 0.1, { dtype: "float16" }).item()).toBe(roundToHalf(0.1));
   });
 
   test("a frozen weight is read in 16 bits, and no copy of it is made", async () => {

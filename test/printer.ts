@@ -13,7 +13,10 @@ export function wgslPrinter(
   options: ShaderOptions = {
     maxWorkgroups: 65535,
     busy: 65536,
-    matmul: { family: "shared", threads: 256, quads: 2 },
+    matmul: {
+      float16: { family: "shared", threads: 256, quads: 2 },
+      float32: { family: "shared", threads: 256, quads: 2 },
+    },
   },
   seen: (program: Program) => void = () => {},
 ): Device {

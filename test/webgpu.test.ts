@@ -326,6 +326,7 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
 });
 
 describe("tuning", () => {
+  type Times = Partial<Record<FamilyName, number>>;
   const limits = { maxComputeInvocationsPerWorkgroup: 256 } as AdapterDescription["limits"]; // the one that matters
   const adapter = (rest: Partial<AdapterDescription>): AdapterDescription => ({
     vendor: "v",
@@ -335,25 +336,51 @@ describe("tuning", () => {
     software: true,
     features: ["subgroups"],
     subgroupSize: 8,
+    matrices: [],
     limits,
     ...rest,
   });
 
   test("defaults: subgroups of eight on software, workgroup memory elsewhere", () => {
-    expect(matmulChoices(adapter({}))[0]).toEqual({ family: "subgroup" });
+    expect(matmulChoices(adapter({}), "float32")[0]).toEqual({ family: "subgroup" });
     for (const rest of [
       { software: false },
       { subgroupSize: 4 },
       { subgroupSize: undefined },
       { features: [] },
     ])
-      expect(matmulChoices(adapter(rest))[0]!.family).toBe("shared");
+      expect(matmulChoices(adapter(rest), "float32")[0]!.family).toBe("shared");
     expect(
-      matmulChoices(adapter({ software: false, subgroupSize: 32 })).map(({ family }) => family),
+      matmulChoices(adapter({ software: false, subgroupSize: 32 }), "float32").map(({ family }) => family),
     ).not.toContain("subgroup");
-    expect(() => matmulChoices(adapter({ subgroupSize: 32 }), "subgroup")).toThrow(
+    expect(() => matmulChoices(adapter({ subgroupSize: 32 }), "float32", "subgroup")).toThrow(
       "webgpu: LORANTZ_MATMUL=subgroup needs subgroups of 8 lanes, and this adapter has 32. Leave LORANTZ_MATMUL unset.",
     );
+  });
+
+  test("subgroup matrices are taken for the precisions that have them", () => {
+    const features = ["subgroups", "chromium-experimental-subgroup-matrix"];
+    const small = { precision: "float16", rows: 8, columns: 8, inner: 8 } as const;
+    const large = { precision: "float16", rows: 16, columns: 16, inner: 16 } as const;
+    const bytes = { ...limits, maxComputeWorkgroupStorageSize: 32768 };
+    const one = adapter({
+      software: false,
+      features,
+      subgroupSize: 32,
+      matrices: [small, large],
+      limits: bytes,
+    });
+    const expected = { family: "matrix", lanes: 32, workgroupBytes: 32768, ...large };
+    expect(matmulChoices(one, "float16")[0]).toEqual(expected);
+    expect(matmulChoices(one, "float32").map(({ family }) => family)).not.toContain("matrix");
+    expect(matmulChoices(one, "float16", "matrix")).toEqual([expected]);
+    expect(matmulChoices(one, "float32", "matrix")).toEqual(matmulChoices(one, "float32"));
+    expect(matmulChoices(one, "float16", "shared").map(({ family }) => family)).not.toContain("matrix");
+    // Its subgroups may be of several sizes, or the feature was not given.
+    for (const rest of [{ subgroupSize: undefined }, { features: ["subgroups"] }, { matrices: [] }])
+      expect(() => matmulChoices({ ...one, ...rest }, "float16", "matrix")).toThrow(
+        "LORANTZ_MATMUL=matrix needs subgroup matrices of float16 or float32",
+      );
   });
 
   test("the fastest is chosen, measured once and kept; noise does not change the default", async () => {
@@ -363,19 +390,19 @@ describe("tuning", () => {
     try {
       const one = adapter({});
       let measured = 0;
-      const measure = (times: Record<FamilyName, number>) => async (choice: { family: FamilyName }) => {
+      const measure = (times: Times) => async (choice: { family: FamilyName }) => {
         measured++;
-        return times[choice.family];
+        return times[choice.family]!;
       };
-      const choose = (times: Record<FamilyName, number>, on = one) => chooseMatmul(on, {}, measure(times));
+      const choose = (times: Times, on = one) => chooseMatmul(on, "float32", {}, measure(times));
       expect((await choose({ shared: 1, subgroup: 2 })).family).toBe("shared");
       expect(measured).toBe(2);
       expect((await choose({ shared: 2, subgroup: 1 })).family).toBe("shared");
       expect(measured).toBe(2);
       expect((await choose({ shared: 0.95, subgroup: 1 }, adapter({}))).family).toBe("subgroup");
-      expect((await chooseMatmul(one, { tune: false }, measure({ shared: 1, subgroup: 9 }))).family).toBe(
-        "subgroup",
-      );
+      expect(
+        (await chooseMatmul(one, "float32", { tune: false }, measure({ shared: 1, subgroup: 9 }))).family,
+      ).toBe("subgroup");
       expect(await readdir(join(folder, "lorantz"))).toEqual(["tuning-1.json"]);
       for (const broken of ["", "{", "[]", "null", '"text"']) {
         await writeFile(join(folder, "lorantz", "tuning-1.json"), broken);

@@ -11,7 +11,7 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
   /** Casts to float16 that were made here, whose inputs hold the value in float32. */
   const rounded = new Set<Node>();
   const round = (wide: Node): Node => {
-    const node = cast(wide, "float16");
+    const node = makeNode({ kind: "cast" }, [wide], wide.shape, "float16"); // of constants too
     rounded.add(node);
     return node;
   };

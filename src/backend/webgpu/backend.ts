@@ -1,4 +1,4 @@
-import type { DeviceDType, StoredArray } from "../../base/dtype.ts";
+import { bytesPerElement, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, DTypeError } from "../../base/errors.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
@@ -6,11 +6,12 @@ import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { GpuBuffer, gpuBuffer } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
-import { isTiled } from "./matmul.ts";
+import { tiledPrecision } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
 import { printKernel } from "./print.ts";
 import { type ShaderOptions, storedType } from "./shader.ts";
 import { Staging } from "./staging.ts";
+import type { Precision } from "./tiles.ts";
 import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
 
 /** Opens the adapter of this machine, or says why there is none. */
@@ -32,7 +33,7 @@ export class WebGpuBackend implements Backend {
   readonly #staging: Staging;
   readonly #tuning: TuneOptions;
   #options: ShaderOptions;
-  #tuned: Promise<void> | undefined;
+  readonly #tuned = new Map<Precision, Promise<void>>();
   #failure: DeviceError | undefined;
   #lostBy: string | undefined;
   #disposed = false;
@@ -53,7 +54,10 @@ export class WebGpuBackend implements Backend {
     this.#options = {
       maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
       busy: software ? 64 : 65536,
-      matmul: matmulChoices(adapter, tuning.matmul)[0]!,
+      matmul: {
+        float16: matmulChoices(adapter, "float16", tuning.matmul)[0]!,
+        float32: matmulChoices(adapter, "float32", tuning.matmul)[0]!,
+      },
     };
     this.#tuning = tuning;
     this.#pipelines = new Pipelines(device);
@@ -131,10 +135,8 @@ export class WebGpuBackend implements Backend {
   async load(program: Program): Promise<Executable> {
     this.check();
     for (const { dtype } of program.values) this.#checkDType(dtype);
-    if (program.kernels.some(isTiled)) {
-      this.#tuned ??= this.#tune();
-      await this.#tuned;
-    }
+    for (const precision of new Set(program.kernels.map(tiledPrecision)))
+      if (precision) await this.#tuneOnce(precision);
     return this.#load(program, this.#options);
   }
 
@@ -161,13 +163,26 @@ export class WebGpuBackend implements Backend {
     return new WebGpuExecutable(host, program, shaders, pipelines);
   }
 
+  #tuneOnce(precision: Precision): Promise<void> {
+    let tuned = this.#tuned.get(precision);
+    if (!tuned) {
+      tuned = this.#tune(precision);
+      this.#tuned.set(precision, tuned);
+    }
+    return tuned;
+  }
+
   /** Settles on a family of matmul kernels, before the first product that is worth one. */
-  async #tune(): Promise<void> {
-    const matmul = await chooseMatmul(this.adapter, this.#tuning, async (choice, size) => {
-      const program = squareMatmul(size);
-      const buffers = program.values.map(() => this.allocate(4 * size * size));
+  async #tune(precision: Precision): Promise<void> {
+    const { matmul } = this.#options;
+    const choice = await chooseMatmul(this.adapter, precision, this.#tuning, async (tried, size) => {
+      const program = squareMatmul(size, precision);
+      const buffers = program.values.map(({ dtype }) => this.allocate(bytesPerElement(dtype) * size * size));
       const [a, b, c] = buffers as [GpuBuffer, GpuBuffer, GpuBuffer]; // as many as values
-      const executable = await this.#load(program, { ...this.#options, matmul: choice });
+      const executable = await this.#load(program, {
+        ...this.#options,
+        matmul: { ...matmul, [precision]: tried },
+      });
       let least = Infinity;
       // The first run compiles.
       for (let round = 0; round < 4; round++) {
@@ -180,7 +195,7 @@ export class WebGpuBackend implements Backend {
       for (const buffer of buffers) this.free(buffer);
       return least;
     });
-    this.#options = { ...this.#options, matmul };
+    this.#options = { ...this.#options, matmul: { ...this.#options.matmul, [precision]: choice } };
   }
 
   async finish(): Promise<void> {

@@ -1,5 +1,6 @@
 import { openGpu } from "#gpu";
 import type { OpenGpu } from "./gpu-web.ts";
+import type { MatrixShape, Precision } from "./tiles.ts";
 
 /** What was found, for people and for `lorantz doctor`. */
 export interface AdapterDescription {
@@ -13,6 +14,8 @@ export interface AdapterDescription {
   readonly features: readonly string[];
   /** Invocations of a subgroup, where that never varies. */
   readonly subgroupSize: number | undefined;
+  /** Shapes of subgroup matrices with float32 sums, by the precision of what is multiplied. */
+  readonly matrices: readonly (MatrixShape & { readonly precision: Precision })[];
   readonly limits: Readonly<Record<LimitName, number>>;
 }
 
@@ -32,7 +35,23 @@ const limitNames = [
 export type LimitName = (typeof limitNames)[number];
 
 /** Features that are asked for where the adapter has them. */
-const wantedFeatures: readonly GPUFeatureName[] = ["shader-f16", "timestamp-query", "subgroups"];
+const wantedFeatures = [
+  "shader-f16",
+  "timestamp-query",
+  "subgroups",
+  "chromium-experimental-subgroup-matrix",
+] as readonly GPUFeatureName[]; // the last one is Dawn's own
+
+/** What Dawn says of subgroup matrices, beside what WebGPU has. */
+interface MatrixInfo {
+  readonly subgroupMatrixConfigs?: readonly {
+    readonly componentType: string;
+    readonly resultComponentType: string;
+    readonly M: number;
+    readonly N: number;
+    readonly K: number;
+  }[];
+}
 
 export interface OpenDevice {
   readonly device: GPUDevice;
@@ -67,7 +86,7 @@ export async function openDevice(): Promise<OpenDevice | { readonly reason: stri
 }
 
 function describeAdapter(
-  info: GPUAdapterInfo,
+  info: GPUAdapterInfo & MatrixInfo,
   features: readonly string[],
   limits: Readonly<Record<LimitName, number>>,
 ): AdapterDescription {
@@ -76,5 +95,11 @@ function describeAdapter(
   const software =
     info.isFallbackAdapter ||
     /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
-  return { vendor, architecture, device, description, software, features, subgroupSize, limits };
+  const matrices = (info.subgroupMatrixConfigs ?? []).flatMap(
+    ({ componentType, resultComponentType, M: rows, N: columns, K: inner }) => {
+      const precision = ({ f16: "float16", f32: "float32" } as const)[componentType];
+      return precision && resultComponentType === "f32" ? [{ precision, rows, columns, inner }] : [];
+    },
+  );
+  return { vendor, architecture, device, description, software, features, subgroupSize, matrices, limits };
 }

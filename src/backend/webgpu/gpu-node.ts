@@ -9,29 +9,28 @@
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { GpuOptions, NoGpu, OpenGpu } from "./gpu-web.ts";
+import type { NoGpu, OpenGpu } from "./gpu-web.ts";
 
-/** One instance per list of Dawn flags, held for the life of the process. */
-const instances = new Map<string, GPU>();
+/** Held for the life of the process. */
+let instance: GPU | undefined;
 
-export async function openGpu(options: GpuOptions = {}): Promise<OpenGpu | NoGpu> {
+/** Dawn offers subgroup matrices only to whom asks for what is experimental. */
+const flags = ["enable-dawn-features=allow_unsafe_apis"];
+
+export async function openGpu(): Promise<OpenGpu | NoGpu> {
   let dawn: typeof import("webgpu");
   try {
     dawn = await import("webgpu");
   } catch (error) {
     return { reason: loadFailure(error) };
   }
-  const flags = options.unsafeApis ? ["enable-dawn-features=allow_unsafe_apis"] : [];
-  const key = flags.join();
-  let gpu = instances.get(key);
-  if (gpu === undefined) {
+  if (instance === undefined) {
     // Mesa's drivers look for it when they start, and a bare container has none.
     if (process.platform === "linux") process.env.XDG_RUNTIME_DIR ??= tmpdir();
     installGlobals(dawn.globals);
-    gpu = dawn.create(flags);
-    instances.set(key, gpu);
+    instance = dawn.create(flags);
   }
-  return { gpu, wait };
+  return { gpu: instance, wait };
 }
 
 function loadFailure(error: unknown): string {

@@ -1,10 +1,5 @@
 // The `#gpu` module of browsers: WebGPU is `navigator.gpu`. Its twin for Node is gpu-node.ts.
 
-export interface GpuOptions {
-  /** Ask for Dawn's experimental features too. Browsers decide that by their own flags and ignore this. */
-  readonly unsafeApis?: boolean;
-}
-
 /** A WebGPU implementation, ready to be asked for adapters. */
 export interface OpenGpu {
   readonly gpu: GPU;
@@ -17,7 +12,7 @@ export interface NoGpu {
   readonly reason: string;
 }
 
-export async function openGpu(_options: GpuOptions = {}): Promise<OpenGpu | NoGpu> {
+export async function openGpu(): Promise<OpenGpu | NoGpu> {
   const gpu: GPU | undefined = globalThis.navigator?.gpu;
   if (gpu === undefined) {
     return { reason: "this browser has no navigator.gpu: use a current one, over https or on localhost" };

@@ -8,8 +8,8 @@ export const workgroupSize = 64;
 
 /** A kernel without its bindings and helpers. */
 export interface Body {
-  /** A language extension that the kernel relies on. */
-  readonly enable?: string;
+  /** Language extensions that the kernel relies on, beside f16. */
+  readonly enable?: readonly string[];
   readonly declarations?: readonly string[];
   readonly body: readonly string[];
   readonly workgroups: readonly [x: number, y: number];

@@ -4,13 +4,14 @@ import { type Expr, walk } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { isContiguous, printStores, wgsl } from "./dialect.ts";
 import { type Body, spread } from "./grid.ts";
+import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
 import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
 import { accessesOf, isShort, type Load, loadsOf, motionOf, printQuads } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
-import type { MatmulShape, MatmulTile } from "./tiles.ts";
+import type { MatmulChoice, MatmulShape, MatmulTile, Precision } from "./tiles.ts";
 
 /** Multiply-adds up to which a product is not worth the compilation of a tile. */
 const smallWork = 2 ** 14;
@@ -19,9 +20,10 @@ function workOf({ batch, row, column, inner }: MatmulKernel): number {
   return batch.extent * row.extent * column.extent * inner.extent;
 }
 
-/** Whether a kernel depends on the choice of a family. */
-export function isTiled(kernel: Kernel): boolean {
-  return kernel.kind === "matmul" && workOf(kernel) > smallWork;
+/** The precision of a product that depends on the choice of a family; undefined for other kernels. */
+export function tiledPrecision(kernel: Kernel): Precision | undefined {
+  if (kernel.kind !== "matmul" || workOf(kernel) <= smallWork) return undefined;
+  return [kernel.a, kernel.b].every((expr) => loadOf(expr)?.dtype === "float16") ? "float16" : "float32";
 }
 
 const directTile: MatmulTile = {
@@ -31,6 +33,25 @@ const directTile: MatmulTile = {
   stage: 1,
   exchanged: false,
   constants: {},
+};
+
+function tileOf(shape: MatmulShape, choice: MatmulChoice, options: ShaderOptions): MatmulTile {
+  switch (choice.family) {
+    case "shared":
+      return sharedTile(shape, choice, options);
+    case "subgroup":
+      return subgroupTile(shape);
+    case "matrix":
+      return matrixTile(shape, choice, options);
+    default:
+      return choice satisfies never;
+  }
+}
+
+/** Language extensions of each template. */
+const extensions: Partial<Record<MatmulTile["template"], readonly string[]>> = {
+  "matmul-subgroup": ["subgroups"],
+  "matmul-matrix": ["chromium_experimental_subgroup_matrix", "subgroups"],
 };
 
 /** A template with its holes filled: the same operands, edges and results for all families. */
@@ -43,12 +64,9 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     columns: kernel.column.extent,
     inner: inner.extent,
   };
-  const { matmul } = options;
-  const tile = !isTiled(kernel)
-    ? directTile
-    : matmul.family === "subgroup"
-      ? subgroupTile(shape)
-      : sharedTile(shape, matmul, options);
+  const precision = tiledPrecision(kernel);
+  const choice = precision && options.matmul[precision];
+  const tile = choice ? tileOf(shape, choice, options) : directTile;
   const sides: readonly [Side, Side] = [
     { expr: kernel.a, axis: kernel.row, name: "a" },
     { expr: kernel.b, axis: kernel.column, name: "b" },
@@ -71,14 +89,15 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
 
   const tiles = Math.ceil(row.extent / tile.rows) * Math.ceil(column.extent / tile.columns) * batch.extent;
   const { workgroups, width } = spread(tiles, options);
-  const template = new Template(shaders[tile.template]);
+  const template = new Template(shaders["matmul-operands"], shaders[tile.template]);
   const constants = {
     batches: batch.extent,
     rows: row.extent,
     columns: column.extent,
     inner_length: inner.extent,
     ...tile.constants,
-    ...(tiled ? { a_along_inner: alongInner[0]!, b_along_inner: alongInner[1]! } : {}),
+    a_along_inner: alongInner[0]!,
+    b_along_inner: alongInner[1]!,
     dispatch_width: width,
   };
   for (const [name, value] of Object.entries(constants)) template.constant(name, value);
@@ -101,13 +120,14 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
   });
   if (tile.template === "matmul-subgroup")
     template.body("multiply", multiplyLines(tile.constants.row_groups!, alongInner[0]!));
+  if (tile.template === "matmul-matrix") template.alias("staged", precision === "float16" ? "f16" : "f32");
 
   let declarations: readonly string[] = [];
   if (stored && kernel.stores.every(({ value }) => bindings.isWide(value))) {
     const others = [batch.name, row.name];
     const quads = printQuads({ stores: kernel.stores, variable: column.name, others, core: "sum" }, bindings);
     declarations = quads.declarations;
-    template.drop("store_element").body("store", quads.body, parameters);
+    template.body("store", quads.body, parameters);
   } else {
     // The accumulator is a parameter: there is nothing to wait for.
     const emitter = new Emitter(
@@ -120,7 +140,7 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     template.body("store_element", [...emitter.statements(0), ...writes], parameters);
   }
   return {
-    ...(tile.template === "matmul-subgroup" ? { enable: "subgroups" } : {}),
+    enable: extensions[tile.template] ?? [],
     declarations,
     body: template.lines,
     workgroups,
@@ -135,14 +155,14 @@ interface Side {
 }
 
 /** What an operand loads as it lies, in its own precision; undefined where it is computed. */
-function loadOf({ expr }: Side): Load | undefined {
+function loadOf(expr: Expr): Load | undefined {
   const stored = expr.kind === "cast" && expr.arg.dtype === "float16" ? expr.arg : expr;
   return stored.kind === "load" ? stored : undefined;
 }
 
 /** Whether four elements from a multiple of four lie side by side along an axis of the operand. */
 function isQuad(side: Side, { name, extent }: Axis): boolean {
-  const load = loadOf(side);
+  const load = loadOf(side.expr);
   return load !== undefined && extent % 4 === 0 && motionOf(load.index, name) === "quad";
 }
 
@@ -155,7 +175,7 @@ function operandAccesses(side: Side, inner: Axis, along: boolean): Access[] {
   const quad = isQuad(side, along ? inner : side.axis);
   return loadsOf([side.expr], inner.name).map(({ load }) => ({
     value: load.value,
-    quad: quad && load === loadOf(side),
+    quad: quad && load === loadOf(side.expr),
   }));
 }
 
@@ -183,7 +203,7 @@ function fillOperand(
   { tileLength, tile, along, bindings, parameters }: Filling,
 ): void {
   const { expr, axis, name } = side;
-  const load = loadOf(side);
+  const load = loadOf(side.expr);
   if (!(load && isQuad(side, along ? inner : axis) && bindings.isWide(load.value))) {
     const emitter = new Emitter(wgsl(bindings), [expr], new Map());
     const text = emitter.print(expr, 0);
@@ -206,8 +226,5 @@ function fillOperand(
   const quad = load.dtype === "float16" ? `vec4<f32>(${stored})` : stored;
   const guarded = inner.extent % tile.stage !== 0;
   const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name} < ${inner.extent})` : quad;
-  template
-    .drop(`load_${name}`)
-    .drop(`${name}_at`)
-    .body(`${name}_quad`, [...lines, ...emitter.statements(0), `return ${result};`], parameters);
+  template.body(`${name}_quad`, [...lines, ...emitter.statements(0), `return ${result};`], parameters);
 }

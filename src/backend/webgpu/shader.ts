@@ -4,7 +4,7 @@ import { type Kernel, writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { ValueId } from "../../compile/value.ts";
-import type { MatmulChoice } from "./tiles.ts";
+import type { MatmulChoice, Precision } from "./tiles.ts";
 
 /** A kernel as WGSL, and how to dispatch it. */
 export interface Shader {
@@ -38,8 +38,8 @@ export interface ShaderOptions {
   readonly maxWorkgroups: number;
   /** Invocations that keep the device busy: reductions to fewer results share each among a workgroup. */
   readonly busy: number;
-  /** The family of matmul kernels, as tuned for the adapter. */
-  readonly matmul: MatmulChoice;
+  /** The family of matmul kernels for each precision, as tuned for the adapter. */
+  readonly matmul: Readonly<Record<Precision, MatmulChoice>>;
 }
 
 /** Type of an element in a buffer; WGSL cannot store booleans. */

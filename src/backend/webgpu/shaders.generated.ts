@@ -1,42 +1,15 @@
 // Generated from shaders/*.wgsl by `node shaders/embed.mjs`. Edit those files, not this one.
 export const shaders = {
   "matmul-direct": `// Batched matrix product, one invocation for each element: for products so small that compiling code for tiles takes
-// longer than they are worth.
-//
-//   sum[batch, row, column] = sum over inner of a[batch, row, inner] * b[batch, inner, column]
+// longer than they are worth. Stands after matmul-operands.wgsl.
 //
 // Grid: one workgroup of 64 invocations for each tile of 8 rows by 8 columns. Sums are added up in blocks, so that
 // no long sum swallows small terms.
-// Holes: the constants, the bindings and the bodies of load_a, load_b and store_element are replaced by generation
-// (src/backend/webgpu/matmul.ts). What stands here multiplies plain row-major matrices.
 // Limits relied on: 64 invocations per workgroup.
-
-const batches: i32 = 1;
-const rows: i32 = 64;
-const columns: i32 = 64;
-const inner_length: i32 = 64;
-// Workgroups in the first dimension of the dispatch; further ones continue in the second.
-const dispatch_width: i32 = 65535;
 
 const block: i32 = 32;
 const row_tiles: i32 = (rows + 7) / 8;
 const column_tiles: i32 = (columns + 7) / 8;
-
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> c: array<f32>;
-
-fn load_a(batch: i32, row: i32, inner: i32) -> f32 {
-  return a[(batch * rows + row) * inner_length + inner];
-}
-
-fn load_b(batch: i32, inner: i32, column: i32) -> f32 {
-  return b[(batch * inner_length + inner) * columns + column];
-}
-
-fn store_element(batch: i32, row: i32, column: i32, sum: f32) {
-  c[(batch * rows + row) * columns + column] = sum;
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -58,56 +31,179 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   store_element(batch, row, column, sum);
 }
 `,
-  "matmul-shared": `// Batched matrix product, both operands staged through workgroup memory.
+  "matmul-matrix": `// Batched matrix product by subgroup matrices, which are tensor cores where a GPU has them. Stands after
+// matmul-operands.wgsl.
+//
+// Grid: one workgroup for each tile of the result. Its subgroups form row_groups by column_groups, and each keeps
+// row_matrices by column_matrices matrices of sums in its registers. Operands are staged in workgroup memory in their
+// own precision and as they lie in theirs; sums are float32, and go through workgroup memory to where they are stored.
+// Holes: the constants and the type of what is staged are replaced by generation.
+// Limits relied on: subgroups of \`lanes\` invocations; a configuration of the adapter with these shapes and types;
+// workgroup memory for both tiles and the sums (matmul-matrix.ts keeps it).
+
+enable chromium_experimental_subgroup_matrix, subgroups, f16;
+
+alias staged = f16;
+
+// Invocations of a subgroup.
+const lanes: i32 = 32;
+// A matrix of sums, and how much of the inner axis one multiplication takes.
+const matrix_rows: i32 = 16;
+const matrix_columns: i32 = 16;
+const matrix_inner: i32 = 16;
+const row_groups: i32 = 2;
+const column_groups: i32 = 2;
+const row_matrices: i32 = 4;
+const column_matrices: i32 = 4;
+// How much of the inner axis is staged at once.
+const stage: i32 = 16;
+
+const groups: i32 = row_groups * column_groups;
+const threads: i32 = lanes * groups;
+const tile_rows: i32 = row_groups * row_matrices * matrix_rows;
+const tile_columns: i32 = column_groups * column_matrices * matrix_columns;
+const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
+const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
+const matrix_size: i32 = matrix_rows * matrix_columns;
+// Lines of a staged tile lie a little further apart than they are long: neighbours fall into different banks.
+const padding: i32 = 8;
+const a_length: i32 = select(tile_rows, stage, a_along_inner);
+const b_length: i32 = select(tile_columns, stage, b_along_inner);
+const a_stride: i32 = a_length + padding;
+const b_stride: i32 = b_length + padding;
+
+alias Left = subgroup_matrix_left<staged, matrix_inner, matrix_rows>;
+alias Right = subgroup_matrix_right<staged, matrix_columns, matrix_inner>;
+alias Sums = subgroup_matrix_result<f32, matrix_columns, matrix_rows>;
+
+var<workgroup> a_tile: array<staged, select(stage, tile_rows, a_along_inner) * a_stride>;
+var<workgroup> b_tile: array<staged, select(stage, tile_columns, b_along_inner) * b_stride>;
+// A matrix of each subgroup on its way out.
+var<workgroup> out_tile: array<f32, groups * matrix_size>;
+
+@compute @workgroup_size(threads)
+fn main(
+  @builtin(workgroup_id) workgroup: vec3<u32>,
+  @builtin(local_invocation_index) local: u32,
+  @builtin(subgroup_id) subgroup: u32,
+  @builtin(subgroup_invocation_id) place_in_subgroup: u32,
+) {
+  let tile = i32(workgroup.x) + i32(workgroup.y) * dispatch_width;
+  if (tile >= batches * row_tiles * column_tiles) {
+    return;
+  }
+  let batch = tile / (row_tiles * column_tiles);
+  let row_start = tile / column_tiles % row_tiles * tile_rows;
+  let column_start = tile % column_tiles * tile_columns;
+  let lane = i32(local);
+  let group = i32(subgroup);
+  // Where the rows and columns of the subgroup begin in the tile.
+  let group_row = group / column_groups * row_matrices * matrix_rows;
+  let group_column = group % column_groups * column_matrices * matrix_columns;
+
+  var sums: array<Sums, row_matrices * column_matrices>;
+  for (var start = 0; start < inner_length; start += stage) {
+    for (var i = lane; i < tile_rows * stage / 4; i += threads) {
+      let line = i / (a_length / 4);
+      let place = i % (a_length / 4) * 4;
+      let quad = a_quad(
+        batch,
+        row_start + select(place, line, a_along_inner),
+        start + select(line, place, a_along_inner),
+      );
+      for (var j = 0; j < 4; j++) {
+        a_tile[line * a_stride + place + j] = staged(quad[j]);
+      }
+    }
+    for (var i = lane; i < tile_columns * stage / 4; i += threads) {
+      let line = i / (b_length / 4);
+      let place = i % (b_length / 4) * 4;
+      let quad = b_quad(
+        batch,
+        start + select(line, place, b_along_inner),
+        column_start + select(place, line, b_along_inner),
+      );
+      for (var j = 0; j < 4; j++) {
+        b_tile[line * b_stride + place + j] = staged(quad[j]);
+      }
+    }
+    workgroupBarrier();
+    for (var k = 0; k < stage; k += matrix_inner) {
+      var left: array<Left, row_matrices>;
+      for (var i = 0; i < row_matrices; i++) {
+        let row = group_row + i * matrix_rows;
+        if (a_along_inner) {
+          left[i] = subgroupMatrixLoad<Left, row_major>(&a_tile, u32(row * a_stride + k), u32(a_stride));
+        } else {
+          left[i] = subgroupMatrixLoad<Left, col_major>(&a_tile, u32(k * a_stride + row), u32(a_stride));
+        }
+      }
+      for (var j = 0; j < column_matrices; j++) {
+        let column = group_column + j * matrix_columns;
+        var right: Right;
+        if (b_along_inner) {
+          right = subgroupMatrixLoad<Right, col_major>(&b_tile, u32(column * b_stride + k), u32(b_stride));
+        } else {
+          right = subgroupMatrixLoad<Right, row_major>(&b_tile, u32(k * b_stride + column), u32(b_stride));
+        }
+        for (var i = 0; i < row_matrices; i++) {
+          let at = i * column_matrices + j;
+          sums[at] = subgroupMatrixMultiplyAccumulate(left[i], right, sums[at]);
+        }
+      }
+    }
+    workgroupBarrier();
+  }
+
+  for (var i = 0; i < row_matrices; i++) {
+    for (var j = 0; j < column_matrices; j++) {
+      subgroupMatrixStore<row_major>(
+        &out_tile,
+        u32(group * matrix_size),
+        sums[i * column_matrices + j],
+        u32(matrix_columns),
+      );
+      workgroupBarrier();
+      for (var at = i32(place_in_subgroup) * 4; at < matrix_size; at += lanes * 4) {
+        let row = row_start + group_row + i * matrix_rows + at / matrix_columns;
+        let column = column_start + group_column + j * matrix_columns + at % matrix_columns;
+        if (row < rows && column < columns) {
+          let first = group * matrix_size + at;
+          store(
+            batch,
+            row,
+            column,
+            vec4<f32>(out_tile[first], out_tile[first + 1], out_tile[first + 2], out_tile[first + 3]),
+          );
+        }
+      }
+      workgroupBarrier();
+    }
+  }
+}
+`,
+  "matmul-operands": `// What the families of matrix products share: where operands come from, edges, and where results go.
 //
 //   sum[batch, row, column] = sum over inner of a[batch, row, inner] * b[batch, inner, column]
 //
-// Grid: one workgroup for each tile of the result. Its invocations form row_threads by column_threads by slices;
-// each keeps 4 * row_quads rows by 4 * column_quads columns of sums in registers. Slices share the inner axis among
-// them and are added up at the end, in order: results with few elements and long sums, as of LoRA's factors, so
-// occupy whole workgroups.
 // Rows and columns beyond the edge repeat the last one and are not stored; inner indices beyond the end are 0.
 // Holes: the constants, the bindings and the bodies of load_a, load_b, a_quad, b_quad, store_element and store are
-// replaced by generation (src/backend/webgpu/matmul.ts). What stands here multiplies plain row-major matrices.
-// Limits relied on: the invocations, and the workgroup memory of staged quads (matmul-shared.ts keeps both).
+// replaced by generation (src/backend/webgpu/matmul.ts), and what a kernel does not call is left out. What stands here
+// reads and writes plain row-major matrices.
 
 const batches: i32 = 1;
 const rows: i32 = 64;
 const columns: i32 = 64;
 const inner_length: i32 = 64;
-const row_threads: i32 = 8;
-const column_threads: i32 = 8;
-const slices: i32 = 1;
-const row_quads: i32 = 1;
-const column_quads: i32 = 1;
-// How much of the inner axis a slice stages at once: a multiple of four.
-const depth: i32 = 16;
 // Which way four elements lie beside each other: along the inner axis, or not.
 const a_along_inner: bool = true;
 const b_along_inner: bool = false;
 // Workgroups in the first dimension of the dispatch; further ones continue in the second.
 const dispatch_width: i32 = 65535;
 
-const threads: i32 = row_threads * column_threads * slices;
-// Quads of rows and of columns in a tile.
-const tile_row_quads: i32 = row_threads * row_quads;
-const tile_column_quads: i32 = column_threads * column_quads;
-const tile_rows: i32 = tile_row_quads * 4;
-const tile_columns: i32 = tile_column_quads * 4;
-const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
-const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
-// What all slices stage at once.
-const stage: i32 = depth * slices;
-
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
-
-// For each staged inner index the quads of rows, and of columns.
-var<workgroup> a_tile: array<vec4<f32>, stage * tile_row_quads>;
-var<workgroup> b_tile: array<vec4<f32>, stage * tile_column_quads>;
-// One of the sums of each invocation, while slices are added up.
-var<workgroup> partial: array<vec4<f32>, select(1, threads, slices > 1)>;
 
 fn load_a(batch: i32, row: i32, inner: i32) -> f32 {
   return a[(batch * rows + row) * inner_length + inner];
@@ -210,6 +306,40 @@ fn store(batch: i32, row: i32, column: i32, sum: vec4<f32>) {
     }
   }
 }
+`,
+  "matmul-shared": `// Batched matrix product, both operands staged through workgroup memory. Stands after matmul-operands.wgsl.
+//
+// Grid: one workgroup for each tile of the result. Its invocations form row_threads by column_threads by slices;
+// each keeps 4 * row_quads rows by 4 * column_quads columns of sums in registers. Slices share the inner axis among
+// them and are added up at the end, in order: results with few elements and long sums, as of LoRA's factors, so
+// occupy whole workgroups.
+// Holes: the constants are replaced by generation.
+// Limits relied on: the invocations, and the workgroup memory of staged quads (matmul-shared.ts keeps both).
+
+const row_threads: i32 = 8;
+const column_threads: i32 = 8;
+const slices: i32 = 1;
+const row_quads: i32 = 1;
+const column_quads: i32 = 1;
+// How much of the inner axis a slice stages at once: a multiple of four.
+const depth: i32 = 16;
+
+const threads: i32 = row_threads * column_threads * slices;
+// Quads of rows and of columns in a tile.
+const tile_row_quads: i32 = row_threads * row_quads;
+const tile_column_quads: i32 = column_threads * column_quads;
+const tile_rows: i32 = tile_row_quads * 4;
+const tile_columns: i32 = tile_column_quads * 4;
+const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
+const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
+// What all slices stage at once.
+const stage: i32 = depth * slices;
+
+// For each staged inner index the quads of rows, and of columns.
+var<workgroup> a_tile: array<vec4<f32>, stage * tile_row_quads>;
+var<workgroup> b_tile: array<vec4<f32>, stage * tile_column_quads>;
+// One of the sums of each invocation, while slices are added up.
+var<workgroup> partial: array<vec4<f32>, select(1, threads, slices > 1)>;
 
 @compute @workgroup_size(threads)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
@@ -297,126 +427,24 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 }
 `,
   "matmul-subgroup": `// Batched matrix product by subgroups of 8: for drivers that compute in vectors of 8 lanes, where loads are the cost.
-//
-//   sum[batch, row, column] = sum over inner of a[batch, row, inner] * b[batch, inner, column]
+// Stands after matmul-operands.wgsl.
 //
 // Grid: one workgroup, which is one subgroup of 8 invocations, for each tile of 8 * row_groups rows by 32 columns.
 // For four inner indices at a time each lane loads row_groups quads of a, and its own 4 x 4 block of b; each quad of
 // a goes to all lanes by broadcast, so that nothing is loaded twice in a tile, and no memory is shared.
-// Rows and columns beyond the edge repeat the last one and are not stored; inner indices beyond the end are 0.
-// Holes: the constants, the bindings and the bodies of load_a, load_b, a_quad, b_quad, multiply, store_element and
-// store are replaced by generation (src/backend/webgpu/matmul.ts). What stands here multiplies plain row-major
-// matrices.
+// Holes: the constants and the body of multiply are replaced by generation.
 // Limits relied on: the subgroup has 8 lanes. Lanes of a broadcast are constants, hence the written-out sums.
 
 enable subgroups;
 
-const batches: i32 = 1;
-const rows: i32 = 64;
-const columns: i32 = 64;
-const inner_length: i32 = 64;
 // Groups of eight rows in a tile.
 const row_groups: i32 = 1;
-// Which way four elements lie beside each other: along the inner axis, or not.
-const a_along_inner: bool = true;
-const b_along_inner: bool = false;
-// Workgroups in the first dimension of the dispatch; further ones continue in the second.
-const dispatch_width: i32 = 65535;
-
 // Long sums are added up in parts, so that they do not swallow small terms.
 const span: i32 = 1024;
 const tile_rows: i32 = 8 * row_groups;
 const tile_columns: i32 = 32;
 const row_tiles: i32 = (rows + tile_rows - 1) / tile_rows;
 const column_tiles: i32 = (columns + tile_columns - 1) / tile_columns;
-
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> c: array<f32>;
-
-fn load_a(batch: i32, row: i32, inner: i32) -> f32 {
-  return a[(batch * rows + row) * inner_length + inner];
-}
-
-fn load_b(batch: i32, inner: i32, column: i32) -> f32 {
-  return b[(batch * inner_length + inner) * columns + column];
-}
-
-// An element of a, or 0 beyond the end of the inner axis; beyond the last row that one again.
-fn a_at(batch: i32, row: i32, inner: i32) -> f32 {
-  return select(0.0, load_a(batch, min(row, rows - 1), min(inner, inner_length - 1)), inner < inner_length);
-}
-
-fn b_at(batch: i32, inner: i32, column: i32) -> f32 {
-  return select(0.0, load_b(batch, min(inner, inner_length - 1), min(column, columns - 1)), inner < inner_length);
-}
-
-// Four elements of a: along the inner axis, or from row to row.
-fn a_quad(batch: i32, row: i32, inner: i32) -> vec4<f32> {
-  if (a_along_inner) {
-    return vec4<f32>(
-      a_at(batch, row, inner),
-      a_at(batch, row, inner + 1),
-      a_at(batch, row, inner + 2),
-      a_at(batch, row, inner + 3),
-    );
-  }
-  return vec4<f32>(
-    a_at(batch, row, inner),
-    a_at(batch, row + 1, inner),
-    a_at(batch, row + 2, inner),
-    a_at(batch, row + 3, inner),
-  );
-}
-
-// Four elements of b: along the inner axis, or from column to column.
-fn b_quad(batch: i32, inner: i32, column: i32) -> vec4<f32> {
-  if (b_along_inner) {
-    return vec4<f32>(
-      b_at(batch, inner, column),
-      b_at(batch, inner + 1, column),
-      b_at(batch, inner + 2, column),
-      b_at(batch, inner + 3, column),
-    );
-  }
-  return vec4<f32>(
-    b_at(batch, inner, column),
-    b_at(batch, inner, column + 1),
-    b_at(batch, inner, column + 2),
-    b_at(batch, inner, column + 3),
-  );
-}
-
-// Four inner indices by four columns of b; a vector for each inner index.
-fn b_block(batch: i32, inner: i32, column: i32) -> mat4x4<f32> {
-  if (b_along_inner) {
-    return transpose(mat4x4<f32>(
-      b_quad(batch, inner, column),
-      b_quad(batch, inner, column + 1),
-      b_quad(batch, inner, column + 2),
-      b_quad(batch, inner, column + 3),
-    ));
-  }
-  return mat4x4<f32>(
-    b_quad(batch, inner, column),
-    b_quad(batch, inner + 1, column),
-    b_quad(batch, inner + 2, column),
-    b_quad(batch, inner + 3, column),
-  );
-}
-
-fn store_element(batch: i32, row: i32, column: i32, sum: f32) {
-  c[(batch * rows + row) * columns + column] = sum;
-}
-
-// Stores four columns of a row, as far as there are.
-fn store(batch: i32, row: i32, column: i32, sum: vec4<f32>) {
-  for (var i = 0; i < 4; i++) {
-    if (column + i < columns) {
-      store_element(batch, row, column + i, sum[i]);
-    }
-  }
-}
 
 // Adds the product of four inner indices to the sums of all rows of the tile. With a_along_inner lane i of group g
 // holds row 8 g + i; otherwise the quads of rows are dealt out one inner index after the other.

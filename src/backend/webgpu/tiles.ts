@@ -1,5 +1,8 @@
 // What families of matmul kernels are told and answer; types only.
 
+/** What both operands of a product are stored in: float16 is a case of its own, everything else is float32. */
+export type Precision = "float16" | "float32";
+
 /** The largest tiles of the family on an adapter, as tuning chose them. */
 export interface SharedChoice {
   readonly family: "shared";
@@ -14,8 +17,25 @@ export interface SubgroupChoice {
   readonly family: "subgroup";
 }
 
+/** Tiles by subgroup matrices. */
+export interface MatrixChoice extends MatrixShape {
+  readonly family: "matrix";
+  readonly precision: Precision;
+  /** Invocations of a subgroup. */
+  readonly lanes: number;
+  /** Workgroup memory of the adapter. */
+  readonly workgroupBytes: number;
+}
+
+/** Rows and columns of the sums of one multiplication of subgroup matrices, and its inner length. */
+export interface MatrixShape {
+  readonly rows: number;
+  readonly columns: number;
+  readonly inner: number;
+}
+
 /** A family of matmul kernels with what tuning chose for it. */
-export type MatmulChoice = SharedChoice | SubgroupChoice;
+export type MatmulChoice = SharedChoice | SubgroupChoice | MatrixChoice;
 
 export interface MatmulShape {
   readonly batches: number;
@@ -26,7 +46,7 @@ export interface MatmulShape {
 
 /** How a family computes one shape. */
 export interface MatmulTile {
-  readonly template: "matmul-direct" | "matmul-shared" | "matmul-subgroup";
+  readonly template: "matmul-direct" | "matmul-shared" | "matmul-subgroup" | "matmul-matrix";
   readonly rows: number;
   readonly columns: number;
   /** How much of the inner axis is loaded at once. */

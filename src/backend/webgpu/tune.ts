@@ -1,16 +1,19 @@
 import { readSettings, writeSettings } from "#gpu";
 import { debug, environment } from "../../base/debug.ts";
 import { DeviceError } from "../../base/errors.ts";
-import { Expressions } from "../../compile/expr.ts";
+import { type Expr, Expressions } from "../../compile/expr.ts";
 import type { Program } from "../../compile/program.ts";
 import type { AdapterDescription } from "./device.ts";
 import { subgroupLanes } from "./matmul-subgroup.ts";
-import type { MatmulChoice } from "./tiles.ts";
+import type { MatmulChoice, MatrixChoice, MatrixShape, Precision } from "./tiles.ts";
 
-// Which family of matmul kernels an adapter runs fastest: measured at the first product worth it, then kept in the
-// user's cache. LORANTZ_TUNE=off takes the default instead, LORANTZ_MATMUL=shared|subgroup forces a family.
+// Which family of matmul kernels an adapter runs fastest, for each precision: measured at the first product worth it,
+// then kept in the user's cache. LORANTZ_TUNE=off takes the default instead, LORANTZ_MATMUL=shared|subgroup|matrix
+// forces a family.
 
 export type FamilyName = MatmulChoice["family"];
+
+const families: readonly string[] = ["shared", "subgroup", "matrix"] satisfies readonly FamilyName[];
 
 export interface TuneOptions {
   /** Force a family. */
@@ -22,35 +25,68 @@ export interface TuneOptions {
 /** What the environment asks for. */
 export function tuneOptions(): TuneOptions {
   const matmul = environment("LORANTZ_MATMUL");
-  if (matmul !== undefined && matmul !== "shared" && matmul !== "subgroup") {
-    throw new DeviceError(`webgpu: LORANTZ_MATMUL is "${matmul}"; it is shared, subgroup or not set.`);
+  if (matmul !== undefined && !families.includes(matmul)) {
+    throw new DeviceError(`webgpu: LORANTZ_MATMUL is "${matmul}"; it is ${families.join(", ")} or not set.`);
   }
-  return { matmul, tune: environment("LORANTZ_TUNE") !== "off" };
+  return { matmul: matmul as FamilyName | undefined, tune: environment("LORANTZ_TUNE") !== "off" };
 }
 
 /**
- * What an adapter may choose from, its default first: on software subgroups where they have the right size, for
- * loads are dear there; on GPUs tiles in workgroup memory.
+ * What an adapter may choose from for products of a precision, its default first: subgroup matrices where they take it;
+ * on software subgroups where they have the right size, for loads are dear there; on GPUs tiles in workgroup memory. A
+ * forced family holds for the precisions that have it.
  *
  * @throws DeviceError when a family is forced that the adapter cannot run.
  */
-export function matmulChoices(adapter: AdapterDescription, forced?: FamilyName): readonly MatmulChoice[] {
+export function matmulChoices(
+  adapter: AdapterDescription,
+  precision: Precision,
+  forced?: FamilyName,
+): readonly MatmulChoice[] {
+  const all = [...matrixChoices(adapter), ...tileChoices(adapter)];
+  const own = all.filter((choice) => choice.family !== "matrix" || choice.precision === precision);
+  if (forced === undefined) return own;
+  const left = own.filter(({ family }) => family === forced);
+  if (left.length > 0) return left;
+  if (all.some(({ family }) => family === forced)) return own;
+  const needs =
+    forced === "matrix"
+      ? "subgroup matrices of float16 or float32 with float32 sums, and this adapter has none"
+      : `subgroups of ${subgroupLanes} lanes, and this adapter has ${adapter.subgroupSize ?? "none of a fixed size"}`;
+  throw new DeviceError(`webgpu: LORANTZ_MATMUL=${forced} needs ${needs}. Leave LORANTZ_MATMUL unset.`);
+}
+
+/** The largest shape for each precision. */
+function matrixChoices({ features, matrices, subgroupSize, limits }: AdapterDescription): MatrixChoice[] {
+  if (!features.includes("chromium-experimental-subgroup-matrix") || subgroupSize === undefined) return [];
+  return (["float16", "float32"] as const).flatMap((precision) => {
+    const size = ({ rows, columns, inner }: MatrixShape) => rows * columns * inner;
+    const [largest] = matrices
+      .filter((shape) => shape.precision === precision)
+      .sort((a, b) => size(b) - size(a));
+    if (!largest) return [];
+    return [
+      {
+        family: "matrix",
+        lanes: subgroupSize,
+        workgroupBytes: limits.maxComputeWorkgroupStorageSize,
+        ...largest,
+      },
+    ];
+  });
+}
+
+function tileChoices(adapter: AdapterDescription): MatmulChoice[] {
   const shared = (threads: number, quads: number): MatmulChoice => ({ family: "shared", threads, quads });
   const subgroups = adapter.features.includes("subgroups") && adapter.subgroupSize === subgroupLanes;
   const large = adapter.limits.maxComputeInvocationsPerWorkgroup >= 256;
-  const choices: readonly MatmulChoice[] = [
+  return [
     ...(adapter.software && subgroups ? [{ family: "subgroup" } as const] : []),
     ...(adapter.software
       ? [shared(64, 1)]
       : [...(large ? [shared(256, 2), shared(256, 1)] : []), shared(64, 2), shared(64, 1)]),
     ...(!adapter.software && subgroups ? [{ family: "subgroup" } as const] : []),
   ];
-  if (forced === undefined) return choices;
-  const left = choices.filter(({ family }) => family === forced);
-  if (left.length > 0) return left;
-  throw new DeviceError(
-    `webgpu: LORANTZ_MATMUL=${forced} needs subgroups of ${subgroupLanes} lanes, and this adapter has ${adapter.subgroupSize ?? "none of a fixed size"}. Leave LORANTZ_MATMUL unset.`,
-  );
 }
 
 /** Something else than the default must be this much faster: a moment's noise should not decide. */
@@ -62,14 +98,15 @@ const maxMilliseconds = 5000;
 /** The fastest choice, from the cache or by measurement. `measure` gives milliseconds for a product of that size. */
 export async function chooseMatmul(
   adapter: AdapterDescription,
+  precision: Precision,
   { matmul, tune = true }: TuneOptions,
   measure: (choice: MatmulChoice, size: number) => Promise<number>,
 ): Promise<MatmulChoice> {
-  const choices = matmulChoices(adapter, matmul);
+  const choices = matmulChoices(adapter, precision, matmul);
   const [standard] = choices as readonly [MatmulChoice]; // never empty
   if (!tune || choices.length === 1) return standard;
   const { vendor, architecture, device, description } = adapter;
-  const key = [vendor, architecture, device, description, matmul ?? "any"].join("/");
+  const key = [vendor, architecture, device, description, precision, matmul ?? "any"].join("/");
   const known = await readChoice(key);
   const found = choices.find((choice) => JSON.stringify(choice) === known);
   if (found) return found;
@@ -80,7 +117,10 @@ export async function chooseMatmul(
   for (const choice of choices) {
     if (performance.now() - start > maxMilliseconds) break;
     const time = await measure(choice, size);
-    debug("time", () => `tuning: matmul ${size}, ${JSON.stringify(choice)}: ${time.toFixed(3)} ms`);
+    debug(
+      "time",
+      () => `tuning: matmul ${size} of ${precision}, ${JSON.stringify(choice)}: ${time.toFixed(3)} ms`,
+    );
     if (choice !== standard && time > least * (best === standard ? margin : 1)) continue;
     [best, least] = [choice, time];
   }
@@ -88,8 +128,8 @@ export async function chooseMatmul(
   return best;
 }
 
-/** `[size, size] x [size, size]`, for measurements. */
-export function squareMatmul(size: number): Program {
+/** `[size, size] x [size, size]` of operands in a precision, for measurements. */
+export function squareMatmul(size: number, precision: Precision): Program {
   const e = new Expressions();
   const axis = (name: string) => ({ name, extent: size });
   const [row, column, inner] = [axis("row"), axis("column"), axis("inner")];
@@ -98,7 +138,8 @@ export function squareMatmul(size: number): Program {
       [size, e.variable(outer.name, size)],
       [1, e.variable(along.name, size)],
     ]);
-  const value = (id: number) => ({ id, dtype: "float32", size: size * size }) as const;
+  const value = (id: number, dtype: Precision) => ({ id, dtype, size: size * size });
+  const operand = (id: number, index: Expr) => e.cast(e.load(id, index, precision), "float32");
   return {
     kernels: [
       {
@@ -108,12 +149,12 @@ export function squareMatmul(size: number): Program {
         row,
         column,
         inner,
-        a: e.load(0, at(row, inner), "float32"),
-        b: e.load(1, at(inner, column), "float32"),
+        a: operand(0, at(row, inner)),
+        b: operand(1, at(inner, column)),
         stores: [{ value: 2, index: at(row, column), expr: e.accumulator(0, "float32") }],
       },
     ],
-    values: [value(0), value(1), value(2)],
+    values: [value(0, precision), value(1, precision), value(2, "float32")],
     places: [
       { kind: "input", index: 0 },
       { kind: "input", index: 1 },
