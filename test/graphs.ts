@@ -1,4 +1,14 @@
-import { compile, type Device, gelu, random, relu, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
+import {
+  compile,
+  type Device,
+  gelu,
+  random,
+  relu,
+  type Tensor,
+  tensor,
+  tree,
+  valueAndGrad,
+} from "../src/index.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";

@@ -658,6 +658,20 @@ describe("the range of powers of two", () => {
     expect(wide.exponents![0]).toBeLessThan(-400);
   });
 
+  test("factors in float16 leave its range long before squares of gradients leave that of float32", () => {
+    const half = gauge.bitwiseRange(recipe({ name: "adam", lr: 2 ** -10 }), sizes, { dtype: "float16" });
+    // B's parameters go by 1 / k: 2^-10 / k >= 2^-14, and 1 / k < 2^16.
+    expect(half.exponents).toEqual([-15, 4]);
+    expect(half.limits).toMatchObject([
+      { quantity: "parameter", role: "B", power: 1 },
+      { quantity: "parameter", role: "B", power: 1 },
+    ]);
+    // @ts-expect-error no such range
+    expect(() => gauge.bitwiseRange(recipe({ name: "adam", lr: 1 }), sizes, { dtype: "int32" })).toThrow(
+      'gauge.bitwiseRange: dtype is "int32"; it is float16, float32 or float64.',
+    );
+  });
+
   test("the common gauge goes twice as far, in powers of four", () => {
     const x = recipe({ name: "adam", lr: 2 ** -10 });
     const [least, largest] = gauge.bitwiseRange(x, sizes, { gauge: "common" }).exponents!;

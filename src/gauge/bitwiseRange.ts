@@ -1,3 +1,4 @@
+import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { roleOf } from "../lora/roles.ts";
@@ -48,11 +49,12 @@ export interface BitwiseRange {
 export interface BitwiseRangeOptions {
   /** Which gauges: those that leave A alone (default), or those that share evenly, with k a power of four. */
   readonly gauge?: "b" | "common";
-  /** Whose normal range. Default float32. */
-  readonly dtype?: "float32" | "float64";
+  /** What the run is stored in; float16 holds parameters and state, and computes in float32. Default float32. */
+  readonly dtype?: FloatDType;
 }
 
 const ranges = {
+  float16: { smallest: 2 ** -14, largest: 65504 },
   float32: { smallest: 2 ** -126, largest: (2 - 2 ** -23) * 2 ** 127 },
   float64: { smallest: 2 ** -1022, largest: Number.MAX_VALUE },
 } as const;
@@ -105,12 +107,20 @@ export function bitwiseRange(
   { gauge = "b", dtype = "float32" }: BitwiseRangeOptions = {},
 ): BitwiseRange {
   if (!Object.hasOwn(ranges, dtype))
-    throw new ValueError(`gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is float32 or float64.`);
+    throw new ValueError(
+      `gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is float16, float32 or float64.`,
+    );
   const full = explicit(checkRecipe(recipe, "gauge.bitwiseRange"));
+  const slots = trainedRoles(full).flatMap((role) =>
+    Object.keys(statePowers("gauge.bitwiseRange", full.optimizer.name, hyperOf<OptimizerName>(full, role))),
+  );
+  const isStored = (quantity: string) => quantity === "parameter" || slots.includes(quantity);
   const limits = [...quantities(full, sizes)];
   const at = (p: number) => (gauge === "b" ? onlyB(2 ** p) : common(2 ** p));
   const step = gauge === "b" ? 1 : 2;
-  const leaving = (p: number) => limits.find((limit) => !stays(limit, at(p), ranges[dtype]));
+  const rangeOf = ({ quantity }: Limit) =>
+    ranges[dtype === "float16" && !isStored(quantity) ? "float32" : dtype];
+  const leaving = (p: number) => limits.find((limit) => !stays(limit, at(p), rangeOf(limit)));
   const own = leaving(0);
   if (own) return { exponents: null, limits: [own, own] };
   const end = (direction: -1 | 1): [number, Limit | undefined] => {
