@@ -17,10 +17,12 @@ import { canonicalise } from "../src/compile/canonical.ts";
 import { compileGraph } from "../src/compile/compile.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
 import { numbers } from "../src/experiments/selftest.ts";
+import { layerNorm } from "../src/nn/functional.ts";
 import { Device } from "../src/runtime/device.ts";
 import { compile } from "../src/tensor/compile.ts";
 import { arange, tensor, zeros } from "../src/tensor/creation.ts";
 import { where } from "../src/tensor/functions.ts";
+import { grad } from "../src/tensor/grad.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import { bundle, root } from "./command.ts";
 import { backends } from "./devices.ts";
@@ -62,7 +64,7 @@ function values(shape: readonly number[], seed = 1): Tensor<"float32"> {
 /** Largest difference from the reference evaluator, relative to the largest value. */
 async function errorOf(
   device: Device,
-  build: (...args: Tensor<"float32">[]) => Tensor<"float32">,
+  build: (...args: Tensor<"float32">[]) => Tensor,
   ...args: Tensor<"float32">[]
 ): Promise<number> {
   const [expected] = await referenceValues([build(...args)]);
@@ -209,6 +211,7 @@ const adapters: readonly (readonly [name: string, overrides: Overrides, matmul: 
   ["as it is", {}, undefined],
   ["with tiles in workgroup memory", {}, "shared"],
   ["as a large GPU", { software: false }, "shared"],
+  ["as a large GPU without subgroups", { software: false, features: [] }, "shared"],
   ["with 3 workgroups in a dimension", { limits: { maxComputeWorkgroupsPerDimension: 3 } }, undefined],
 ];
 
@@ -242,6 +245,31 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
     expect(await errorOf(device, (y) => y.amax(axes), x)).toBe(0);
     expect(await errorOf(device, (y) => y.mul(0.1).add(1).prod(axes), x)).toBeLessThan(1e-4);
     expect(await errorOf(device, (y) => y.var(axes), x)).toBeLessThan(1e-6);
+  });
+
+  test.each([
+    [130, 128],
+    [300, 257],
+    [70, 1000],
+    [3, 5000],
+  ])("rows of [%i, %i]", async (rows, length) => {
+    const x = values([rows, length]);
+    expect(await errorOf(device, (y) => y.softmax(1), x)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (y) => y.logsumexp(1), x)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (y) => layerNorm(y, [length]), x)).toBeLessThan(2e-6);
+    expect(
+      await errorOf(device, (y) => grad((z: Tensor) => layerNorm(z, [length]).pow(3).sum())(y), x),
+    ).toBeLessThan(5e-6);
+  });
+
+  test("rows are shared by whom the adapter has", async () => {
+    const step = compile((x: Tensor) => x.softmax(1), { device });
+    await step(values([300, 257]));
+    const [source] = step.inspect().sources;
+    const shuffles = overrides.software === false && !overrides.features;
+    const partial = overrides.software === false && overrides.features;
+    expect(source!.includes("subgroupShuffleXor")).toBe(shuffles);
+    expect(source!.includes("workgroupBarrier")).toBe(Boolean(partial));
   });
 
   const products: readonly (readonly [m: number, k: number, n: number])[] = [

@@ -54,6 +54,7 @@ export class WebGpuBackend implements Backend {
     this.#options = {
       maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
       busy: software ? 64 : 65536,
+      lanes: software ? undefined : rowLanes(adapter),
       matmul: {
         float16: matmulChoices(adapter, "float16", tuning.matmul)[0]!,
         float32: matmulChoices(adapter, "float32", tuning.matmul)[0]!,
@@ -228,6 +229,12 @@ export class WebGpuBackend implements Backend {
   #fail(failure: DeviceError): void {
     this.#failure ??= failure;
   }
+}
+
+/** Subgroups that divide the workgroups of kernels evenly. */
+function rowLanes({ features, subgroupSize }: AdapterDescription): number | undefined {
+  const fits = features.includes("subgroups") && subgroupSize !== undefined && 64 % subgroupSize === 0;
+  return fits ? subgroupSize : undefined;
 }
 
 function outOfMemory(detail: string): DeviceError {

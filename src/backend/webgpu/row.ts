@@ -6,17 +6,24 @@ import { type Body, digits, perPoint, product, spread, workgroupSize } from "./g
 import { blockedLoop, combinePartials, declarePartials, declareSum, update } from "./loop.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 
-/** Rows shorter than this are not worth a workgroup's barriers. */
+/** Rows shorter than this are not worth sharing. */
 const sharedRow = 128;
+/** Elements for each of its lanes up to which a subgroup is enough for a row. */
+const elementsPerLane = 64;
 
 /**
- * Rows: on a device that many workgroups are needed to keep busy one workgroup shares a row, which makes its loads
- * contiguous; otherwise, and for short rows, each invocation has a row of its own.
+ * Rows. On a device that many invocations are needed to keep busy a row is shared, which makes its loads contiguous: by a
+ * subgroup, which needs no barriers, or where rows are long and few by a workgroup. Elsewhere, and for short rows, each
+ * invocation has a row of its own.
  */
 export function printRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const rows = product(kernel.grid);
-  const shared = product(kernel.inner) >= sharedRow && rows < options.busy;
-  return shared ? printSharedRow(kernel, bindings, options) : printOwnRow(kernel, bindings, options);
+  const { busy, lanes } = options;
+  const [rows, length] = [product(kernel.grid), product(kernel.inner)];
+  if (length < sharedRow) return printOwnRow(kernel, bindings, options);
+  if (lanes && (rows * lanes >= busy || length <= elementsPerLane * lanes))
+    return printSharedRow(kernel, bindings, options, subgroupSharing(lanes));
+  if (rows >= busy) return printOwnRow(kernel, bindings, options);
+  return printSharedRow(kernel, bindings, options, workgroupSharing);
 }
 
 /** Scopes of their own that share the results of the passes. */
@@ -102,27 +109,76 @@ function printOwnRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptio
   ]);
 }
 
-function printSharedRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
+/** Who shares a row, and how its partial results become one that all of them have. */
+interface Sharing {
+  readonly enable: readonly string[];
+  /** Invocations that share a row, and rows of a workgroup. */
+  readonly lanes: number;
+  readonly rows: number;
+  readonly builtins: string;
+  /** Which of the workgroup's rows. */
+  readonly row: string;
+  declare(accumulators: readonly RowAccumulator[]): readonly string[];
+  /** From a0, a1, ... to r0, r1, ...: a tree, in a fixed order. */
+  combine(pass: readonly RowAccumulator[]): readonly string[];
+}
+
+const workgroupSharing: Sharing = {
+  enable: [],
+  lanes: workgroupSize,
+  rows: 1,
+  builtins: "@builtin(local_invocation_index) local: u32",
+  row: "0u",
+  declare: declarePartials,
+  combine: (pass) => [
+    ...combinePartials(pass),
+    ...pass.map(({ index }) => `let r${index} = partial${index}[0];`),
+  ],
+};
+
+const subgroupSharing = (lanes: number): Sharing => ({
+  enable: ["subgroups"],
+  lanes,
+  rows: workgroupSize / lanes,
+  builtins: "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) local: u32",
+  row: "subgroup",
+  declare: () => [],
+  // Each pair of lanes adds the same two numbers, so all lanes end with the same bits.
+  combine: (pass) => [
+    ...Array.from({ length: Math.log2(lanes) }, (_, i) => lanes >> (i + 1)).flatMap((mask) =>
+      pass.map((a) => update(a, `a${a.index}`, `subgroupShuffleXor(a${a.index}, ${mask}u)`)),
+    ),
+    ...pass.map(({ index }) => `let r${index} = a${index};`),
+  ],
+});
+
+function printSharedRow(
+  kernel: RowKernel,
+  bindings: Bindings,
+  options: ShaderOptions,
+  sharing: Sharing,
+): Body {
   const { grid, passes, stores, elements } = kernel;
   const rows = product(grid);
-  const { workgroups, width } = spread(rows, options);
-  const flat = workgroups[1] === 1 ? "workgroup.x" : `workgroup.x + workgroup.y * ${width}u`;
-  const lanes = { start: "lane_", step: workgroupSize };
+  const { workgroups, width } = spread(Math.ceil(rows / sharing.rows), options);
+  const group = workgroups[1] === 1 ? "workgroup.x" : `(workgroup.x + workgroup.y * ${width}u)`;
+  const flat = sharing.rows === 1 ? group : `${group} * ${sharing.rows}u + ${sharing.row}`;
+  const lanes = { start: "lane_", step: sharing.lanes };
   return {
+    enable: sharing.enable,
     workgroups,
-    declarations: declarePartials(passes.flatMap(({ accumulators }) => accumulators)),
+    declarations: sharing.declare(passes.flatMap(({ accumulators }) => accumulators)),
     body: [
       `@compute @workgroup_size(${workgroupSize})`,
-      "fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
+      `fn main(@builtin(workgroup_id) workgroup: vec3<u32>, ${sharing.builtins}) {`,
       `let point = i32(${flat});`,
-      ...(width * workgroups[1] === rows ? [] : [`if (point >= ${rows}) {`, "return;", "}"]),
+      ...(width * workgroups[1] * sharing.rows === rows ? [] : [`if (point >= ${rows}) {`, "return;", "}"]),
       ...digits(grid, "point"),
       "let lane_ = i32(local);",
       ...passes.flatMap(({ before, accumulators: pass }) => [
         ...storing(before, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
         ...partials(kernel, pass, bindings, lanes),
-        ...combinePartials(pass),
-        ...pass.map(({ index }) => `let r${index} = partial${index}[0];`),
+        ...sharing.combine(pass),
       ]),
       ...storing(stores, 0, kernel, bindings, (body) => ["if (lane_ == 0) {", ...body, "}"]),
       ...storing(elements, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),

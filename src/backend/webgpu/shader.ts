@@ -38,6 +38,8 @@ export interface ShaderOptions {
   readonly maxWorkgroups: number;
   /** Invocations that keep the device busy: reductions to fewer results share each among a workgroup. */
   readonly busy: number;
+  /** Invocations of a subgroup, where subgroups may be used and always have as many. */
+  readonly lanes?: number | undefined;
   /** The family of matmul kernels for each precision, as tuned for the adapter. */
   readonly matmul: Readonly<Record<Precision, MatmulChoice>>;
 }
