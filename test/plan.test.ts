@@ -17,6 +17,7 @@ const target: Target = {
   floats: ["float32", "float64"],
   maxBindings: 8,
   longReduction: 4096,
+  busyResults: 0,
   maxRow: 16384,
 };
 

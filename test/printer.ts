@@ -35,6 +35,7 @@ export function wgslPrinter(
       floats: ["float16", "float32"],
       maxBindings: 10,
       longReduction: 4096,
+      busyResults: 32768,
       maxRow: 16384,
     },
     lost: new Promise(() => {}),

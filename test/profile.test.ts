@@ -23,6 +23,7 @@ const target: Target = {
   floats: ["float32", "float64"],
   maxBindings: 64,
   longReduction: Infinity,
+  busyResults: 0,
   maxRow: 0,
 };
 

@@ -4,6 +4,7 @@ import { mul } from "../graph/elementwise.ts";
 import { expand, pad, permute, reshape, transpose } from "../graph/movement.ts";
 import { elements, type Node, topological, transform } from "../graph/node.ts";
 import { matmul, neutral, reduce } from "../graph/reduce.ts";
+import { splitMatmul } from "./split.ts";
 import type { Target } from "./target.ts";
 
 /** Reductions to more results than this have enough threads as they are. */
@@ -16,13 +17,15 @@ export function rewrite(roots: readonly Node[], target: Target): Node[] {
   const users = new Map<Node, number>();
   for (const node of [...roots, ...topological(roots).flatMap(({ inputs }) => inputs)])
     users.set(node, (users.get(node) ?? 0) + 1);
-  return transform(roots, (node, original) =>
+  const equal = transform(roots, (node, original) =>
     rewriteNode(
       node,
       target,
       original.inputs.every((input) => users.get(input) === 1),
     ),
   );
+  // Last, since rules above look for matmuls.
+  return target.busyResults > 0 ? transform(equal, (node) => splitMatmul(node, target)) : equal;
 }
 
 /** @param alone Whether nobody else reads the inputs of the node. */

@@ -12,6 +12,11 @@ export interface Target {
    * Infinity where one thread does it all anyway.
    */
   readonly longReduction: number;
+  /**
+   * Results that keep the device busy: a matmul with fewer and a long inner axis is split along that axis (split.ts);
+   * 0 where it never is.
+   */
+  readonly busyResults: number;
   /** Longest row that one kernel may reduce several times and then store; 0 where there are no such kernels. */
   readonly maxRow: number;
 }

@@ -68,6 +68,7 @@ export class JavaScriptBackend implements Backend {
     floats: ["float16", "float32", "float64"],
     maxBindings: 64,
     longReduction: Infinity,
+    busyResults: 0,
     maxRow: 16384,
   };
   readonly lost = new Promise<string>(() => {});

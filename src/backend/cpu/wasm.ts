@@ -75,6 +75,7 @@ export class WasmBackend implements Backend {
     floats: ["float16", "float32", "float64"],
     maxBindings: 64,
     longReduction: Infinity,
+    busyResults: 0,
     maxRow: 16384,
   };
   readonly lost = new Promise<string>(() => {});

@@ -49,6 +49,7 @@ export class WebGpuBackend implements Backend {
       floats: adapter.features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
       maxBindings: limits.maxStorageBuffersPerShaderStage,
       longReduction: 4096,
+      busyResults: software ? 0 : 32768,
       maxRow: 16384,
     };
     this.#options = {
