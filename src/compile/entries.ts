@@ -4,46 +4,105 @@ import type { ValueId } from "./value.ts";
 /** Distinct expressions that one kernel may hold after joining. */
 export const maxSize = 600;
 
-/** A kernel on its way through fusion, with the values it loads. */
+/** A kernel on its way through fusion. */
 export interface Entry {
   readonly draft: Draft;
+  /** The values it loads. */
   readonly reads: ReadonlySet<ValueId>;
+  /** Its place among the kernels, where dependencies leave a choice. */
+  readonly at: number;
+  /** How many kernels must run before it, one after the other; of its core, if others joined it. */
+  readonly depth: number;
 }
 
-function makers(entries: readonly Entry[]): Map<ValueId, Entry> {
-  return new Map(entries.flatMap((entry) => madeBy(entry.draft).map((value) => [value, entry] as const)));
-}
+/** The kernels of a program while they are joined, with who makes and who reads each value. */
+export class Entries {
+  readonly #all = new Set<Entry>();
+  readonly #maker = new Map<ValueId, Entry>();
+  readonly #readers = new Map<ValueId, Set<Entry>>();
+  readonly #outputs: ReadonlySet<ValueId>;
 
-/** How many kernels must run before this one, one after the other. */
-export function depth(entry: Entry, entries: readonly Entry[]): number {
-  const maker = makers(entries);
-  const known = new Map<Entry, number>();
-  const of = (one: Entry): number => {
-    let most = known.get(one);
-    if (most === undefined) {
-      known.set(one, 0); // kernels do not read what follows from them
-      most = Math.max(
-        0,
-        ...[...one.reads]
-          .map((value) => maker.get(value))
-          .map((source) => (source && source !== one ? of(source) + 1 : 0)),
-      );
-      known.set(one, most);
+  /**
+   * @param drafts Makers before readers.
+   * @param outputs Values that are wanted, whether a kernel reads them or not.
+   */
+  constructor(drafts: readonly Draft[], outputs: ReadonlySet<ValueId>) {
+    this.#outputs = outputs;
+    drafts.forEach((draft, at) => {
+      const reads = readsOf(draft);
+      let depth = 0;
+      for (const value of reads) depth = Math.max(depth, 1 + (this.#maker.get(value)?.depth ?? -1));
+      this.add({ draft, reads, at, depth });
+    });
+  }
+
+  /** In the order of their places. */
+  get all(): Entry[] {
+    return [...this.#all].sort((a, b) => a.at - b.at);
+  }
+
+  has(entry: Entry): boolean {
+    return this.#all.has(entry);
+  }
+
+  add(entry: Entry): void {
+    this.#all.add(entry);
+    for (const value of madeBy(entry.draft)) this.#maker.set(value, entry);
+    for (const value of entry.reads) {
+      const readers = this.#readers.get(value);
+      if (readers) readers.add(entry);
+      else this.#readers.set(value, new Set([entry]));
     }
-    return most;
-  };
-  return of(entry);
-}
+  }
 
-/** Does `second` read, through other kernels, what `first` makes — or `first` what `second` makes? */
-export function reaches(second: Entry, first: Entry, entries: readonly Entry[]): boolean {
-  const maker = makers(entries);
-  const depends = (from: Entry, on: Entry, direct: boolean): boolean => {
+  remove(entry: Entry): void {
+    this.#all.delete(entry);
+    for (const value of madeBy(entry.draft)) this.#maker.delete(value);
+    for (const value of entry.reads) this.#readers.get(value)!.delete(entry);
+  }
+
+  replace(old: readonly Entry[], by: Entry): void {
+    for (const entry of old) this.remove(entry);
+    this.add(by);
+  }
+
+  /** The kernels that `entry` reads from. */
+  makersFor(entry: Entry): Set<Entry> {
+    const makers = [...entry.reads].flatMap((value) => this.#maker.get(value) ?? []);
+    return new Set(makers.filter((maker) => maker !== entry));
+  }
+
+  /** The kernels that read what `entry` makes. */
+  readersOf(entry: Entry): Set<Entry> {
+    const readers = madeBy(entry.draft).flatMap((value) => [...(this.#readers.get(value) ?? [])]);
+    return new Set(readers.filter((reader) => reader !== entry));
+  }
+
+  /** Whether a value must be stored for somebody else than these. */
+  isWanted(value: ValueId, ...besides: readonly Entry[]): boolean {
+    if (this.#outputs.has(value)) return true;
+    for (const reader of this.#readers.get(value) ?? []) if (!besides.includes(reader)) return true;
+    return false;
+  }
+
+  /** Whether a value is kept up to that depth, whatever `besides` does. */
+  isAlive(value: ValueId, depth: number, besides: Entry): boolean {
+    if (this.#outputs.has(value) || !this.#maker.has(value)) return true;
+    return [...this.#readers.get(value)!].some((reader) => reader !== besides && reader.depth >= depth);
+  }
+
+  /** Does `second` read, through other kernels, what `first` makes — or `first` what `second` makes? */
+  reaches(second: Entry, first: Entry): boolean {
+    return this.#depends(second, first, false) || this.#depends(first, second, true);
+  }
+
+  /** @param direct Whether it counts when `from` itself reads from `on`. */
+  #depends(from: Entry, on: Entry, direct: boolean): boolean {
     const seen = new Set<Entry>();
     const stack = [from];
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
       for (const value of entry.reads) {
-        const source = maker.get(value);
+        const source = this.#maker.get(value);
         if (!source || seen.has(source)) continue;
         if (source === on) {
           if (entry !== from || direct) return true;
@@ -54,39 +113,37 @@ export function reaches(second: Entry, first: Entry, entries: readonly Entry[]):
       }
     }
     return false;
-  };
-  for (const value of madeBy(second.draft)) maker.set(value, second);
-  return depends(second, first, false) || depends(first, second, true);
-}
+  }
 
-/** Drops stores that nobody reads, then kernels that store nothing, which may leave others unread. */
-export function withoutUnread(entries: readonly Entry[], outputs: ReadonlySet<ValueId>): readonly Entry[] {
-  const wanted = (value: ValueId, by: Entry) =>
-    outputs.has(value) || entries.some((other) => other !== by && other.reads.has(value));
-  const trimmed = entries.map((entry) => {
-    const unread = new Set(madeBy(entry.draft).filter((value) => !wanted(value, entry)));
-    if (unread.size === 0) return entry;
-    const draft = withoutStores(entry.draft, unread);
-    return { draft, reads: readsOf(draft) };
-  });
-  const left = trimmed.filter(({ draft }) => madeBy(draft).length > 0);
-  return left.length < entries.length ? withoutUnread(left, outputs) : trimmed;
-}
-
-/** Makers before readers; otherwise the given order. */
-export function inOrder(entries: readonly Entry[]): Entry[] {
-  const maker = makers(entries);
-  const done = new Set<Entry>();
-  const result: Entry[] = [];
-  const visit = (entry: Entry) => {
-    if (done.has(entry)) return;
-    done.add(entry);
-    for (const value of entry.reads) {
-      const source = maker.get(value);
-      if (source && source !== entry) visit(source);
+  /** Drops stores that nobody reads, and kernels that store nothing. */
+  trim(): void {
+    // Readers first: what they read may then be read by nobody.
+    for (const entry of this.inOrder().reverse()) {
+      const made = madeBy(entry.draft);
+      const unread = new Set(made.filter((value) => !this.isWanted(value, entry)));
+      if (unread.size === 0) continue;
+      this.remove(entry);
+      if (unread.size === made.length) continue;
+      const draft = withoutStores(entry.draft, unread);
+      this.add({ ...entry, draft, reads: readsOf(draft) });
     }
-    result.push(entry);
-  };
-  entries.forEach(visit);
-  return result;
+  }
+
+  /** Makers before readers; otherwise in the order of their places. */
+  inOrder(): Entry[] {
+    const done = new Set<Entry>();
+    const result: Entry[] = [];
+    const stack = this.all.reverse();
+    for (let entry = stack.pop(); entry; entry = stack.pop()) {
+      if (done.has(entry)) continue;
+      const first = [...this.makersFor(entry)].filter((maker) => !done.has(maker));
+      if (first.length > 0) {
+        stack.push(entry, ...first.reverse());
+        continue;
+      }
+      done.add(entry);
+      result.push(entry);
+    }
+    return result;
+  }
 }

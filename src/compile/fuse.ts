@@ -1,9 +1,12 @@
-import { type Draft, readsOf, sizeOf, variables } from "./draft.ts";
-import { depth, type Entry, inOrder, maxSize, reaches, withoutUnread } from "./entries.ts";
+import { type Core, type Draft, readsOf, sizeOf, variables } from "./draft.ts";
+import { Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import { joinRows } from "./rows.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
+
+/** Siblings that a kernel is compared with, the latest first: so that the time to compile grows with their number. */
+const maxSiblings = 16;
 
 /**
  * Joins kernels of one size: an elementwise kernel goes into the kernel whose result it reads (its epilogue),
@@ -16,48 +19,74 @@ export function fuse(
   target: Target,
   e: Expressions,
 ): Draft[] {
-  const waiting = drafts.map((draft): Entry => ({ draft, reads: readsOf(draft) }));
-  const entries: Entry[] = [];
-  for (let entry = waiting.shift(); entry; entry = waiting.shift()) {
+  const entries = new Entries(drafts, outputs);
+  const siblings = new Map<string, Set<Entry>>();
+  for (let entry of entries.all) {
     // A merged kernel may fit into a further one: the reader of two results joins both.
     for (let joined = true; joined; ) {
       joined = false;
-      for (const earlier of candidates(entry, entries)) {
-        const merged = merge(earlier, entry, [...entries, ...waiting], outputs, target, e);
+      for (const earlier of candidates(entry, entries, siblings)) {
+        const merged = merge(earlier, entry, entries, target, e);
         if (!merged) continue;
-        entries.splice(entries.indexOf(earlier), 1);
+        siblings.get(kindOf(earlier.draft))?.delete(earlier);
+        entries.replace([earlier, entry], merged);
         entry = merged;
         joined = true;
         break;
       }
     }
-    entries.push(entry);
+    const kind = kindOf(entry.draft);
+    siblings.set(kind, (siblings.get(kind) ?? new Set()).add(entry));
   }
-  return inOrder(withoutUnread(joinRows(entries, outputs, target, e), outputs)).map(({ draft }) => draft);
+  joinRows(entries, target, e);
+  entries.trim();
+  return entries.inOrder().map(({ draft }) => draft);
 }
 
-/** Kernels of the same size that `entry` could go into: those it reads from first. */
-function candidates(entry: Entry, entries: readonly Entry[]): Entry[] {
-  const same = entries.filter(({ draft }) => draft.size === entry.draft.size);
-  const feeds = ({ draft }: Entry) => [...draft.stores.keys()].some((value) => entry.reads.has(value));
-  return [...same.filter(feeds).reverse(), ...same.filter((other) => !feeds(other)).reverse()];
+/** Kernels of one kind may be joined side by side. */
+function kindOf({ size, core }: Draft): string {
+  return `${core.kind} ${size} ${core.kind === "reduce" ? core.inner : ""}`;
+}
+
+/** Earlier kernels of the same size that `entry` could go into: those it reads from first. */
+function candidates(
+  entry: Entry,
+  entries: Entries,
+  siblings: ReadonlyMap<string, ReadonlySet<Entry>>,
+): Entry[] {
+  const { size, core } = entry.draft;
+  const latest = (some: Iterable<Entry>) => [...some].sort((a, b) => b.at - a.at);
+  const feeds = entries.makersFor(entry);
+  const beside =
+    core.kind === "none" || core.kind === "reduce" ? (siblings.get(kindOf(entry.draft)) ?? []) : [];
+  return [
+    ...latest([...feeds].filter(({ draft }) => draft.size === size)),
+    ...latest([...beside].filter((other) => !feeds.has(other))).slice(0, maxSiblings),
+  ];
 }
 
 function merge(
   first: Entry,
   second: Entry,
-  entries: readonly Entry[],
-  outputs: ReadonlySet<ValueId>,
+  entries: Entries,
   target: Target,
   e: Expressions,
 ): Entry | undefined {
   const [into, from] = [first.draft, second.draft];
-  const dependent = [...into.stores.keys()].some((value) => second.reads.has(value));
+  const made = [...into.stores.keys()];
+  const dependent = made.some((value) => second.reads.has(value));
   if (!coresJoin(into, from, dependent)) return undefined;
-  // A reduction that could run early must not wait for a late one: others may wait for it.
-  if (from.core.kind === "reduce" && depth(first, entries) !== depth(second, entries)) return undefined;
+  // A reduction that could run early must not wait for a late one where that delays something.
+  if (from.core.kind === "reduce" && !runTogether(first, second, entries)) return undefined;
+  // What only the merged kernel reads need not be stored; this may make room for its bindings.
+  const unread = new Set(
+    made.filter((value) => second.reads.has(value) && !entries.isWanted(value, first, second)),
+  );
+  const reads = new Set([...first.reads, ...[...second.reads].filter((value) => !into.stores.has(value))]);
+  const results = made.length - unread.size + from.stores.size;
+  if (reads.size + results + 1 > target.maxBindings) return undefined;
   // Not through a third kernel: what else `second` reads must not come from `first`.
-  if (reaches(second, first, entries)) return undefined;
+  if (entries.reaches(second, first)) return undefined;
   const position = e.variable(variables.position, from.size);
   if (dependent && !readsOnlyAt(from, into, position)) return undefined;
 
@@ -74,30 +103,32 @@ function merge(
       },
       memo,
     );
-  const stores = new Map(into.stores);
+  const stores = new Map([...into.stores].filter(([value]) => !unread.has(value)));
   for (const [value, expr] of from.stores) stores.set(value, replace(expr));
-  // What only the merged kernel read need not be stored; this may make room for its bindings.
-  for (const value of into.stores.keys()) {
-    if (outputs.has(value)) continue;
-    if (!entries.some((other) => other !== first && other.reads.has(value)) && second.reads.has(value))
-      stores.delete(value);
-  }
-  const core =
-    into.core.kind === "reduce" && from.core.kind === "reduce"
-      ? {
-          ...into.core,
-          accumulators: [
-            ...into.core.accumulators,
-            ...from.core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) })),
-          ],
-        }
-      : into.core.kind === "none"
-        ? from.core
-        : into.core;
-  const draft: Draft = { size: into.size, core, stores };
-  const reads = readsOf(draft);
-  if (reads.size + stores.size + 1 > target.maxBindings || sizeOf(draft) > maxSize) return undefined;
-  return { draft, reads };
+  const draft: Draft = { size: into.size, core: joinedCore(into.core, from.core, replace), stores };
+  if (sizeOf(draft) > maxSize) return undefined;
+  const depth =
+    from.core.kind === "none" && into.core.kind !== "none"
+      ? first.depth
+      : Math.max(first.depth, second.depth);
+  return { draft, reads: readsOf(draft), at: second.at, depth };
+}
+
+function joinedCore(into: Core, from: Core, replace: (expr: Expr) => Expr): Core {
+  if (into.kind === "none") return from;
+  if (into.kind !== "reduce" || from.kind !== "reduce") return into;
+  const added = from.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }));
+  return { ...into, accumulators: [...into.accumulators, ...added] };
+}
+
+/** Whether nobody waits for the earlier of two kernels before the later one runs, nor memory that it reads. */
+function runTogether(first: Entry, second: Entry, entries: Entries): boolean {
+  if (first.depth === second.depth) return true;
+  const [early, late] = first.depth < second.depth ? [first, second] : [second, first];
+  return (
+    [...entries.readersOf(early)].every(({ depth }) => depth > late.depth) &&
+    [...early.reads].every((value) => entries.isAlive(value, late.depth, early))
+  );
 }
 
 /** An elementwise kernel joins anything it reads from, and elementwise siblings; two reductions over as many elements join side by side. */

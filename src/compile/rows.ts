@@ -1,5 +1,5 @@
 import { type Core, type Draft, madeBy, readsOf, sizeOf, variables, withoutStores } from "./draft.ts";
-import { type Entry, maxSize, reaches } from "./entries.ts";
+import { type Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, parts, walk } from "./expr.ts";
 import type { Accumulator, Pass, RowAccumulator, Store } from "./kernel.ts";
 import type { Target } from "./target.ts";
@@ -16,49 +16,40 @@ type Rows = Extract<Core, { kind: "rows" }>;
  * them. Softmax is one kernel that reads its row three times, from the cache; in between nothing is stored.
  * Elements that earlier kernels of the group would have stored are computed again in each pass.
  */
-export function joinRows(
-  entries: readonly Entry[],
-  outputs: ReadonlySet<ValueId>,
-  target: Target,
-  e: Expressions,
-): readonly Entry[] {
-  let list = [...entries];
-  for (const seed of entries) {
+export function joinRows(entries: Entries, target: Target, e: Expressions): void {
+  for (const seed of entries.all) {
     const { core, size } = seed.draft;
-    if (core.kind !== "reduce" || !list.includes(seed)) continue;
+    if (core.kind !== "reduce" || !entries.has(seed)) continue;
     if (core.inner > target.maxRow || core.inner < 2 || (size < fewRows && core.inner > shortRow)) continue;
     let group: Entry = {
+      ...seed,
       draft: {
         ...seed.draft,
         core: { kind: "rows", inner: core.inner, accumulators: core.accumulators, elements: new Map() },
       },
-      reads: seed.reads,
     };
-    let rest = list.map((entry) => (entry === seed ? group : entry));
-    let members = 1;
+    entries.replace([seed], group);
+    let alone = true;
     for (let grown = true; grown; ) {
       grown = false;
-      for (const candidate of rest) {
-        if (candidate === group) continue;
-        const merged = merge(group, candidate, rest, outputs, target, e);
+      for (const candidate of [...entries.readersOf(group)].sort((a, b) => a.at - b.at)) {
+        const merged = merge(group, candidate, entries, target, e);
         if (!merged) continue;
-        rest = rest.filter((entry) => entry !== candidate).map((entry) => (entry === group ? merged : entry));
+        entries.replace([group, candidate], merged);
         group = merged;
-        members++;
+        alone = false;
         grown = true;
         break;
       }
     }
-    if (members > 1) list = rest;
+    if (alone) entries.replace([group], seed);
   }
-  return list;
 }
 
 function merge(
   group: Entry,
   candidate: Entry,
-  entries: readonly Entry[],
-  outputs: ReadonlySet<ValueId>,
+  entries: Entries,
   target: Target,
   e: Expressions,
 ): Entry | undefined {
@@ -66,11 +57,10 @@ function merge(
   const { size } = group.draft;
   const { core: own, stores: ownStores, size: ownSize } = candidate.draft;
   const made = new Map([...group.draft.stores, ...rows.elements]);
-  if (![...candidate.reads].some((value) => made.has(value))) return undefined;
   const perElement = own.kind === "none" && ownSize === size * rows.inner;
   const perRow = own.kind === "reduce" && ownSize === size && own.inner === rows.inner;
   if (!perElement && !perRow) return undefined;
-  if (reaches(candidate, group, entries)) return undefined;
+  if (entries.reaches(candidate, group)) return undefined;
 
   const row = e.variable(variables.position, size);
   const element = e.combine([
@@ -116,17 +106,13 @@ function merge(
     joined = { ...group.draft, core: { ...rows, elements: new Map([...rows.elements, ...map(ownStores)]) } };
   }
   if (!inside) return undefined;
-  const unread = madeBy(joined).filter(
-    (value) =>
-      !outputs.has(value) &&
-      !entries.some((entry) => entry !== group && entry !== candidate && entry.reads.has(value)),
-  );
+  const unread = madeBy(joined).filter((value) => !entries.isWanted(value, group, candidate));
   const trimmed = withoutStores(joined, new Set(unread));
   const reads = readsOf(trimmed);
   if (reads.size + madeBy(trimmed).length + 1 > target.maxBindings || sizeOf(trimmed) > maxSize)
     return undefined;
   // The values stay known while the group grows; what nobody reads is dropped in the end.
-  return { draft: joined, reads: readsOf(joined) };
+  return { ...group, draft: joined, reads: readsOf(joined) };
 }
 
 /** The passes over a row: reductions that do not use each other's results run side by side. */
