@@ -95,6 +95,40 @@ describeBackends("compile", (backend) => {
     expect(() => compile((x: Tensor) => x, { donate: [-1] })).toThrow(/donate names argument -1/);
   });
 
+  test("a warm-up does the first call's work, and takes nothing", async () => {
+    const make = () =>
+      compile(
+        (p: { w: Tensor; n: Tensor<"number"> }, x: Tensor) => {
+          const [loss, g] = valueAndGrad((w: Tensor) => x.matmul(w).square().mean())(p.w);
+          return { p: { w: p.w.sub(g.mul(p.n)), n: p.n.add(1) }, loss, x };
+        },
+        { donate: [0] },
+      );
+    const w: Tensor = await tree.evaluate(random.normal(random.key(7), [9, 5]));
+    const x: Tensor = await tree.evaluate(random.normal(random.key(8), [4, 9]));
+    const before = await w.data();
+    const live = device.liveBytes;
+    const step = make();
+    await step.warmup({ w, n: 2 }, x);
+    expect(step.traces).toBe(1);
+    expect(device.liveBytes).toBe(live);
+    expect(await w.data()).toEqual(before);
+    expect(step.inspect().kernels).toBeGreaterThan(0);
+    const { programs } = device;
+    // Other values of the same shapes: nothing is traced or compiled any more.
+    const other: Tensor = await tree.evaluate(random.normal(random.key(9), [9, 5]));
+    const expected = await other.data();
+    await step.warmup({ w: other, n: 0.25 }, x);
+    const first = await step({ w: other, n: 0.5 }, x);
+    expect([step.traces, device.programs]).toEqual([1, programs]);
+    await expect(other.data()).rejects.toThrow(/donated/);
+    const cold = await make()({ w: tensor(expected, { shape: [9, 5] }), n: 0.5 }, x);
+    expect(await first.p.w.data()).toEqual(await cold.p.w.data());
+    expect(await first.p.n.item()).toBe(1.5);
+    await expect(step.warmup({ w: other, n: 1 }, x)).rejects.toThrow(/argument 0\.w.*donated/s);
+    await expect(step.warmup("text" as never, x)).rejects.toThrow(/argument|tree/);
+  });
+
   test("a training step needs one program and no new buffers", async () => {
     const x: Tensor = await tree.evaluate(random.normal(random.key(4), [16, 6]));
     const y: Tensor = await tree.evaluate(random.normal(random.key(5), [16, 3]));

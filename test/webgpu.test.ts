@@ -162,6 +162,45 @@ describe.runIf(webgpu)("memory", () => {
   });
 });
 
+/** Counts calls of a method of the device or its queue from now on. */
+function counting<K extends string>(
+  of: { [key in K]: (...args: never[]) => unknown },
+  name: K,
+): () => number {
+  const original = of[name].bind(of);
+  let count = 0;
+  Object.defineProperty(of, name, {
+    configurable: true,
+    value: (...args: never[]) => {
+      count++;
+      return original(...args);
+    },
+  });
+  return () => count;
+}
+
+describe.runIf(webgpu)("the first call", () => {
+  test("creates all pipelines at once, and after a warm-up none", async () => {
+    const { device, gpu } = await openAs();
+    const pending = { now: 0, most: 0 };
+    const create = gpu.createComputePipelineAsync.bind(gpu);
+    gpu.createComputePipelineAsync = async (descriptor) => {
+      pending.most = Math.max(pending.most, ++pending.now);
+      const pipeline = await create(descriptor);
+      pending.now--;
+      return pipeline;
+    };
+    const f = compile((x: Tensor) => ({ s: x.sum(0), m: x.matmul(x.transpose()), e: x.exp() }), { device });
+    await f.warmup(zeros([5, 7]));
+    expect(f.inspect().kernels).toBe(3);
+    expect(pending).toEqual({ now: 0, most: 3 });
+    const [pipelines, submits] = [counting(gpu, "createComputePipelineAsync"), counting(gpu.queue, "submit")];
+    await f(values([5, 7]));
+    expect([pipelines(), submits()]).toEqual([0, 1]);
+    device.dispose();
+  });
+});
+
 describe.runIf(webgpu)("errors of the device", () => {
   test("a kernel that does not compile: the compiler's message and the numbered source", async () => {
     const { gpu, backend } = await openAs();

@@ -37,7 +37,18 @@ export interface Compiled<A extends readonly unknown[], R> {
   (...args: { [K in keyof A]: Argument<A[K]> }): Promise<R>;
   /** How often the function was traced: once for each signature. */
   readonly traces: number;
-  /** What the latest call ran: kernels as text, generated code, bytes of intermediates. */
+  /**
+   * Does beforehand what the first call with such arguments would have to do: trace, plan, compile, and run the
+   * program once on results that are thrown away, as software drivers compile when a kernel first runs. Takes what a
+   * call takes, donates nothing, and resolves when the device is done. Only structures, shapes and dtypes matter:
+   * where the real arguments are not there yet, `zeros` of their shapes do.
+   *
+   * @throws As a call does.
+   * @example
+   * await step.warmup(params, state, zeros([32, 16]), zeros([32, 4]));
+   */
+  warmup(...args: { [K in keyof A]: Argument<A[K]> }): Promise<void>;
+  /** What the latest call or warm-up ran: kernels as text, generated code, bytes of intermediates. */
   inspect(): Inspection;
 }
 
@@ -87,7 +98,8 @@ export function compile<A extends readonly unknown[], R>(
   let count = 0;
   let latest: Loaded | undefined;
 
-  const call = async (...args: readonly unknown[]): Promise<R> => {
+  /** Checks the arguments, and makes the program for them if it is new. */
+  const prepare = async (args: readonly unknown[]): Promise<Ready> => {
     const device = options.device ?? defaultDevice();
     const leaves = flattenTree(args, isLeaf);
     for (const { leaf, path } of leaves)
@@ -110,17 +122,21 @@ export function compile<A extends readonly unknown[], R>(
     }
     const ready = await traced;
     latest = ready.loaded;
-    const result = run(
-      ready,
-      leaves.map(({ leaf }) => leaf),
-      donated,
-      device,
-    );
-    await device.settle();
+    return { traced: ready, leaves: leaves.map(({ leaf }) => leaf), donated, device };
+  };
+
+  const call = async (...args: readonly unknown[]): Promise<R> => {
+    const ready = await prepare(args);
+    const result = run(ready);
+    await ready.device.settle();
     return result as R; // the tree that f returned, with values
   };
 
   const compiled = Object.assign(call as Compiled<A, R>, {
+    async warmup(...args: readonly unknown[]): Promise<void> {
+      const ready = await prepare(args);
+      await rehearse(ready);
+    },
     inspect(): Inspection {
       if (!latest) throw new ValueError("inspect: the function has not run yet. Call it once first.");
       const { program, executable } = latest;
@@ -233,24 +249,53 @@ async function trace(
   return { loaded, inputs, scalars: canonical.scalars, result, outputs, kept };
 }
 
-function run(
-  traced: Trace,
-  leaves: readonly Leaf[],
-  donated: ReadonlyMap<number, string>,
-  device: Device,
-): unknown {
-  const { loaded, kept } = traced;
-  const { replaces } = loaded.program;
+/** A traced function with arguments for one run. */
+interface Ready {
+  readonly traced: Trace;
+  readonly leaves: readonly Leaf[];
+  /** Positions of donated leaves, and what to say of them afterwards. */
+  readonly donated: ReadonlyMap<number, string>;
+  readonly device: Device;
+}
+
+/** What the program is given: the leaves as nodes, the buffers of its inputs, and host numbers. */
+function operands({ traced, leaves, device }: Ready) {
   const nodes = leaves.map((leaf) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
   const hostLeaves = {
     buffer: () => [],
     input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
   };
-  // Whatever may fail comes before anything is given away.
   const inputs = traced.inputs.map((input) =>
     storageOf(typeof input === "number" ? nodes[input]! : input).on(device),
   );
   const scalars = traced.scalars.map((node) => evaluateHost(node, hostLeaves));
+  return { nodes, hostLeaves, inputs, scalars };
+}
+
+/** Runs the program once on results of its own: donated arguments are only read. */
+async function rehearse(ready: Ready): Promise<void> {
+  const { traced, device } = ready;
+  const { inputs, scalars } = operands(ready);
+  const results = traced.outputs.map((node) => outputStorage(node, newBuffer(device, node)));
+  try {
+    device.run(
+      traced.loaded,
+      inputs,
+      results.map((storage) => storage.on(device)),
+      scalars,
+    );
+    await device.backend.finish();
+  } finally {
+    for (const storage of results) storage.dispose();
+  }
+}
+
+function run(ready: Ready): unknown {
+  const { traced, donated, device } = ready;
+  const { loaded, kept } = traced;
+  const { replaces } = loaded.program;
+  // Whatever may fail comes before anything is given away.
+  const { nodes, hostLeaves, inputs, scalars } = operands(ready);
   const fresh = traced.outputs.map((node, i) =>
     replaces[i] === undefined ? outputStorage(node, newBuffer(device, node)) : undefined,
   );
