@@ -24,6 +24,7 @@ import { arange, tensor, zeros } from "../src/tensor/creation.ts";
 import { where } from "../src/tensor/functions.ts";
 import { grad } from "../src/tensor/grad.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
+import * as tree from "../src/tensor/tree.ts";
 import { bundle, root } from "./command.ts";
 import { backends } from "./devices.ts";
 
@@ -178,6 +179,67 @@ function counting<K extends string>(
   });
   return () => count;
 }
+
+describe.runIf(webgpu)("round trips", () => {
+  /** Counts submits, and maps of buffers that are read. */
+  function count(gpu: GPUDevice): { readonly submits: () => number; readonly maps: () => number } {
+    let maps = 0;
+    const create = gpu.createBuffer.bind(gpu);
+    gpu.createBuffer = (descriptor) => {
+      const buffer = create(descriptor);
+      if ((descriptor.usage & GPUBufferUsage.MAP_READ) === 0) return buffer;
+      const map = buffer.mapAsync.bind(buffer);
+      buffer.mapAsync = (...args) => {
+        maps++;
+        return map(...args);
+      };
+      return buffer;
+    };
+    return { submits: counting(gpu.queue, "submit"), maps: () => maps };
+  }
+
+  test("a step is one submit, and none waits for the device", async () => {
+    const { device, gpu } = await openAs();
+    const step = compile((x: Tensor, n: Tensor<"number">) => x.mul(n).add(1), { device, donate: [0] });
+    let x: Tensor = await step(values([40]), 0.5);
+    const { submits, maps } = count(gpu);
+    for (let i = 0; i < 50; i++) x = await step(x, 1 / (i + 1));
+    expect([submits(), maps()]).toEqual([50, 0]);
+    await x.data();
+    expect([submits(), maps()]).toEqual([51, 1]);
+    device.dispose();
+  });
+
+  test("trees are evaluated by one submit; values asked for together come back by one", async () => {
+    const { device, gpu } = await openAs();
+    const { submits, maps } = count(gpu);
+    const trees = Array.from({ length: 30 }, (_, i) => arange(i + 1).mul(i));
+    await tree.evaluate(trees, device);
+    expect([submits(), maps()]).toEqual([1, 0]);
+    const read = await Promise.all(trees.map((x) => x.toArray()));
+    expect(read).toEqual(trees.map((_, i) => Array.from({ length: i + 1 }, (_, j) => i * j)));
+    expect([submits(), maps()]).toEqual([2, 1]);
+    // One after the other there is nothing to share: a round trip each.
+    for (const [i, x] of trees.entries()) expect(await x.slice([i]).reshape([]).item()).toBe(i * i);
+    expect(maps()).toBe(31);
+    device.dispose();
+  });
+
+  test("reads that wait for others are of the values before later work", async () => {
+    const { backend } = await openAs();
+    const [buffer, other] = [backend.allocate(8), backend.allocate(4)];
+    backend.write(buffer, Float32Array.of(1, 2));
+    backend.write(other, Float32Array.of(3));
+    const into = [new Float32Array(2), new Float32Array(1), new Float32Array(2)] as const;
+    const reads = [backend.read(buffer, into[0]), backend.read(other, into[1])];
+    backend.write(buffer, Float32Array.of(4, 5));
+    reads.push(backend.read(buffer, into[2]));
+    backend.free(buffer);
+    await Promise.all(reads);
+    expect(into.map((values) => [...values])).toEqual([[1, 2], [3], [4, 5]]);
+    backend.dispose();
+  });
+});
 
 describe.runIf(webgpu)("the first call", () => {
   test("creates all pipelines at once, and after a warm-up none", async () => {

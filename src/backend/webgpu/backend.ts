@@ -99,6 +99,7 @@ export class WebGpuBackend implements Backend {
   }
 
   free(buffer: DeviceBuffer): void {
+    this.#staging.flush();
     gpuBuffer(buffer).buffer.destroy();
   }
 
@@ -108,6 +109,7 @@ export class WebGpuBackend implements Backend {
       throw new DTypeError(
         `webgpu: a tensor is float64, which no GPU has. Use float32, or init({ backend: "cpu" }).`,
       );
+    this.#staging.flush();
     // Writes are of whole words; buffers are padded.
     const odd = data.byteLength % 4 !== 0;
     const words = odd ? new Uint16Array(Math.ceil(data.length / 2) * 2) : data;
@@ -160,6 +162,7 @@ export class WebGpuBackend implements Backend {
       wait: this.#wait,
       allocate: (bytes: number) => this.allocate(bytes),
       free: (slot: GpuBuffer) => this.free(slot),
+      flush: () => this.#staging.flush(),
       check: () => this.check(),
     };
     return new WebGpuExecutable(host, program, shaders, pipelines);
@@ -202,6 +205,7 @@ export class WebGpuBackend implements Backend {
 
   async finish(): Promise<void> {
     this.check();
+    this.#staging.flush();
     await this.#wait(this.#device.queue.onSubmittedWorkDone());
     this.check();
   }

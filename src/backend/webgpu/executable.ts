@@ -14,6 +14,8 @@ export interface Host {
   readonly wait: OpenGpu["wait"];
   allocate(bytes: number): GpuBuffer;
   free(buffer: GpuBuffer): void;
+  /** Submits reads that wait: they are of values before this run. */
+  flush(): void;
   /** Throws what went wrong since the last call. */
   check(): void;
 }
@@ -91,6 +93,7 @@ export class WebGpuExecutable implements Executable {
   #work(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): Work {
     if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
     this.#host.check();
+    this.#host.flush();
     this.#writeScalars(scalars);
     const ins = inputs.map(gpuBuffer);
     const outs = outputs.map(gpuBuffer);

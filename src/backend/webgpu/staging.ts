@@ -4,7 +4,25 @@ import type { OpenGpu } from "./gpu-web.ts";
 /** Bytes of staging buffers kept for reuse. */
 const maxSpareBytes = 64 * 2 ** 20;
 
-/** Reads buffers back through mappable ones, which are kept; several reads may be in flight. */
+/** Bytes that one batch of reads holds, unless a single one is larger. */
+const maxBatchBytes = 16 * 2 ** 20;
+
+interface Read {
+  readonly buffer: GPUBuffer;
+  readonly into: StoredArray;
+  /** Where it lies in the staging buffer, in bytes. */
+  readonly at: number;
+}
+
+/** Reads that are asked for in one turn: they share a submit and a map. */
+interface Batch {
+  readonly reads: Read[];
+  bytes: number;
+  readonly done: Promise<void>;
+  readonly start: (transfer: Promise<void>) => void;
+}
+
+/** Reads buffers back through mappable ones, which are kept; several batches may be in flight. */
 export class Staging {
   readonly #device: GPUDevice;
   readonly #wait: OpenGpu["wait"];
@@ -12,26 +30,57 @@ export class Staging {
   /** Dawn rejects the map of a buffer that is collected meanwhile: those in flight are held here. */
   readonly #inFlight = new Set<GPUBuffer>();
   #spareBytes = 0;
+  #waiting: Batch | undefined;
 
   constructor(device: GPUDevice, wait: OpenGpu["wait"]) {
     this.#device = device;
     this.#wait = wait;
   }
 
-  /** Fills `into` from the start of `buffer`, after the work submitted so far. */
-  async read(buffer: GPUBuffer, into: StoredArray): Promise<void> {
-    if (into.byteLength === 0) return;
-    const bytes = Math.ceil(into.byteLength / 4) * 4; // copies are of whole words
+  /**
+   * Fills `into` from the start of `buffer`, after the work submitted so far. Whoever submits or writes more, or
+   * destroys the buffer, calls `flush` before.
+   */
+  read(buffer: GPUBuffer, into: StoredArray): Promise<void> {
+    if (into.byteLength === 0) return Promise.resolve();
+    const bytes = words(into);
+    if (this.#waiting && this.#waiting.bytes + bytes > maxBatchBytes) this.flush();
+    this.#waiting ??= this.#newBatch();
+    this.#waiting.reads.push({ buffer, into, at: this.#waiting.bytes });
+    this.#waiting.bytes += bytes;
+    return this.#waiting.done;
+  }
+
+  /** Submits the reads that wait for others to join them. */
+  flush(): void {
+    const batch = this.#waiting;
+    this.#waiting = undefined;
+    batch?.start(this.#transfer(batch));
+  }
+
+  #newBatch(): Batch {
+    let start: Batch["start"] = () => {};
+    const done = new Promise<void>((resolve) => {
+      start = resolve;
+    });
+    queueMicrotask(() => this.flush());
+    return { reads: [], bytes: 0, done, start };
+  }
+
+  async #transfer({ reads, bytes }: Batch): Promise<void> {
     const staging = this.#take(bytes);
     this.#inFlight.add(staging);
     try {
       const encoder = this.#device.createCommandEncoder();
-      encoder.copyBufferToBuffer(buffer, 0, staging, 0, bytes);
+      for (const { buffer, into, at } of reads)
+        encoder.copyBufferToBuffer(buffer, 0, staging, at, words(into));
       this.#device.queue.submit([encoder.finish()]);
       await this.#wait(staging.mapAsync(GPUMapMode.READ, 0, bytes));
-      new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(
-        new Uint8Array(staging.getMappedRange(0, bytes), 0, into.byteLength),
-      );
+      const mapped = new Uint8Array(staging.getMappedRange(0, bytes));
+      for (const { into, at } of reads)
+        new Uint8Array(into.buffer, into.byteOffset, into.byteLength).set(
+          mapped.subarray(at, at + into.byteLength),
+        );
       staging.unmap();
       this.#give(staging);
     } catch (error) {
@@ -74,4 +123,9 @@ export class Staging {
     if (list) list.push(buffer);
     else this.#spare.set(size, [buffer]);
   }
+}
+
+/** Bytes of a copy, which is of whole words. */
+function words({ byteLength }: StoredArray): number {
+  return Math.ceil(byteLength / 4) * 4;
 }
