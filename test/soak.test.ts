@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { compile, type Device, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
+import { compile, type Device, init, random, type Tensor, tree, valueAndGrad, zeros } from "../src/index.ts";
 import { describeBackends } from "./devices.ts";
 
 const steps = 10_000;
@@ -52,6 +52,21 @@ describeBackends("ten thousand steps", (backend) => {
     }
     expect(peak).toBeLessThan(slack);
     expect(device.programs - programs).toBeLessThanOrEqual(2);
+  });
+
+  test("large results that are dropped are collected before memory runs out", {
+    timeout: 120_000,
+  }, async () => {
+    const own = await init({ backend });
+    let x: Tensor = await tree.evaluate(zeros([2 ** 24]), own);
+    let peak = 0;
+    for (let i = 0; i < 96; i++) {
+      x = await tree.evaluate(x.add(1), own); // 6 GiB in all
+      peak = Math.max(peak, own.liveBytes);
+    }
+    expect(peak).toBeLessThan(2 ** 31);
+    expect(await x.slice([5], [6]).sum().item()).toBe(96);
+    own.dispose();
   });
 
   test("a budget that is too small is an error that says what to do", async () => {

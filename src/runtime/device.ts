@@ -33,7 +33,8 @@ export class Device {
   readonly #collected: FinalizationRegistry<DeviceBuffer>;
   #liveBytes = 0;
   #liveBuffers = 0;
-  #collectAbove = uncollected;
+  /** Garbage is collected when live tensors hold more than this. */
+  #collectAbove: { readonly buffers: number; readonly bytes: number };
   #spareBytes = 0;
   #lost: string | undefined;
   #disposed = false;
@@ -42,6 +43,7 @@ export class Device {
   constructor(backend: Backend, maxBytes: number) {
     this.backend = backend;
     this.maxBytes = maxBytes;
+    this.#collectAbove = this.#collectLater();
     this.#collected = new FinalizationRegistry((buffer) => this.free(buffer));
     void backend.lost.then((reason) => {
       this.#lost = reason;
@@ -161,7 +163,8 @@ export class Device {
 
   /** Called after each run: bounds the work in flight, and what waits for collection. */
   async settle(): Promise<void> {
-    const heavy = this.#liveBytes > this.maxBytes || this.#liveBuffers > this.#collectAbove;
+    const { buffers, bytes } = this.#collectAbove;
+    const heavy = this.#liveBytes > bytes || this.#liveBuffers > buffers;
     if (++this.#submitted < maxInFlight && !heavy) return;
     this.#submitted = 0;
     await this.backend.finish();
@@ -169,13 +172,18 @@ export class Device {
     await nextTurn();
     if (!heavy) return;
     await collectGarbage();
-    this.#collectAbove = this.#liveBuffers + uncollected;
+    this.#collectAbove = this.#collectLater();
     if (this.#liveBytes > this.maxBytes) {
       throw new DeviceError(
         `${this.name}: live tensors hold ${this.#liveBytes} bytes, more than the budget of ${this.maxBytes}. ` +
           "Donate what a step replaces, dispose of large results, or raise init({ maxBytes }).",
       );
     }
+  }
+
+  /** What may pile up beyond what is alive now: a quarter of the budget, so that a backend never runs out before. */
+  #collectLater() {
+    return { buffers: this.#liveBuffers + uncollected, bytes: this.#liveBytes + this.maxBytes / 4 };
   }
 
   check(): void {
@@ -229,22 +237,43 @@ const uncollected = 2048;
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => {
     if (typeof setImmediate === "function") setImmediate(resolve);
-    else setTimeout(resolve, 0);
+    else {
+      // By a message: timers of pages wait for 4 ms, and for a second in a tab that nobody looks at.
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(undefined);
+    }
   });
 }
 
-/** Collects garbage now where the platform can be asked to (Node), and lets finalisers run. */
+/** Collects garbage now and lets finalisers run. */
 async function collectGarbage(): Promise<void> {
-  collect ??= findCollector();
+  collect ??= findCollector() ?? provokeCollection;
   for (let round = 0; round < 2; round++) {
-    collect();
+    await collect();
     await nextTurn();
   }
 }
 
-let collect: (() => void) | undefined;
+let collect: (() => void | Promise<void>) | undefined;
 
-function findCollector(): () => void {
+/** Pages cannot ask for a collection; dropping large buffers brings one about, mostly within 100 MB. */
+async function provokeCollection(): Promise<void> {
+  let collected = false;
+  const registry = new FinalizationRegistry(() => {
+    collected = true;
+  });
+  for (let i = 0; i < 64 && !collected; i++) {
+    registry.register(new ArrayBuffer(2 ** 24), undefined);
+    await nextTurn();
+  }
+}
+
+/** The collector of the platform, where it can be asked (Node). */
+function findCollector(): (() => void) | undefined {
   const { gc, process } = globalThis as {
     gc?: () => void;
     process?: { getBuiltinModule?: (name: string) => unknown };
@@ -252,7 +281,7 @@ function findCollector(): () => void {
   if (gc) return gc;
   const v8 = process?.getBuiltinModule?.("node:v8") as typeof import("node:v8") | undefined;
   const vm = process?.getBuiltinModule?.("node:vm") as typeof import("node:vm") | undefined;
-  if (!v8 || !vm) return () => {};
+  if (!v8 || !vm) return undefined;
   v8.setFlagsFromString("--expose-gc");
   return vm.runInNewContext("gc") as () => void; // the flag defines it in new contexts
 }
