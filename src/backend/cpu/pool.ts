@@ -44,7 +44,8 @@ export class Pool {
   readonly #words: Int32Array<ArrayBufferLike>;
   /** Scratch memory of each worker. */
   readonly #own: readonly number[];
-  readonly #workers: Handle[] = [];
+  /** Those that are there; until `start` has resolved nobody knows. */
+  #workers: readonly Handle[] | undefined;
   #started: Promise<void> | undefined;
 
   /** @param own Addresses of the workers' scratch memory: as many workers. */
@@ -55,27 +56,28 @@ export class Pool {
     this.#words[control.gate] = closed;
   }
 
-  /** Threads that run kernels, the calling one included. */
+  /** Threads that run kernels, the calling one included: those asked for, and after `start` those that are there. */
   get threads(): number {
-    return this.#own.length + 1;
+    return (this.#workers ?? this.#own).length + 1;
   }
 
   /** Starts the workers, once. Resolves when they are there, or are not to be had. */
   start(): Promise<void> {
-    this.#started ??= Promise.all(
-      this.#own.map(async (own) => {
-        const worker = await spawn({ memory: this.#memory, own });
-        if (worker) this.#workers.push(worker);
-      }),
-    ).then(() => {});
+    this.#started ??= this.#start();
     return this.#started;
+  }
+
+  async #start(): Promise<void> {
+    const workers = await Promise.all(this.#own.map((own) => spawn({ memory: this.#memory, own })));
+    this.#workers = workers.filter((worker) => worker !== undefined);
+    if (Atomics.load(this.#words, control.stop)) this.#terminate(); // disposed of meanwhile
   }
 
   /** Runs all units of a job; returns when they are done. */
   run(job: Job, run: Run, own: number): void {
     const words = this.#words;
     const { units, grain, args, scratch } = job;
-    if (this.#workers.length === 0) {
+    if (!this.#workers?.length) {
       run(0, units, args, scratch, own);
       return;
     }
@@ -119,7 +121,12 @@ export class Pool {
     Atomics.store(this.#words, control.stop, 1);
     Atomics.add(this.#words, control.generation, 1);
     Atomics.notify(this.#words, control.generation);
-    for (const worker of this.#workers.splice(0)) worker.terminate();
+    this.#terminate();
+  }
+
+  #terminate(): void {
+    for (const worker of this.#workers ?? []) worker.terminate();
+    this.#workers &&= [];
   }
 }
 
@@ -145,14 +152,15 @@ function spawn(start: Start): Promise<Handle | undefined> {
       }
       const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
       const worker = new Worker(url);
-      worker.onerror = () => resolve(undefined);
-      worker.onmessage = () => {
+      const settle = (handle: Handle | undefined) => {
         URL.revokeObjectURL(url);
-        resolve({ terminate: () => worker.terminate() });
+        resolve(handle);
       };
+      worker.onerror = () => settle(undefined); // a policy forbids blobs as workers
+      worker.onmessage = () => settle(worker);
       worker.postMessage(start);
     } catch {
-      resolve(undefined); // a policy forbids workers: one thread then
+      resolve(undefined); // no workers at all: one thread then
     }
   });
 }

@@ -1,5 +1,5 @@
 import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
-import { internal } from "../../base/errors.ts";
+import { DeviceError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
@@ -69,7 +69,6 @@ export interface WasmBackendOptions {
 /** Kernels as WebAssembly with vectors of 128 bits, over one memory, run by a pool of threads. */
 export class WasmBackend implements Backend {
   readonly name = "cpu";
-  readonly description: string;
   readonly target: Target = {
     name: "cpu",
     floats: ["float16", "float32", "float64"],
@@ -96,8 +95,12 @@ export class WasmBackend implements Backend {
     );
     this.#own = scratch[0]!;
     if (scratch.length > 1) this.#pool = new Pool(this.memory.memory, scratch.slice(1));
-    const count = scratch.length === 1 ? "one thread" : `${scratch.length} threads`;
-    this.description = `WebAssembly SIMD, ${count}${this.#relaxed ? ", relaxed fma" : ""}`;
+  }
+
+  get description(): string {
+    const threads = this.#pool?.threads ?? 1;
+    const count = threads === 1 ? "one thread" : `${threads} threads`;
+    return `WebAssembly SIMD, ${count}${this.#relaxed ? ", relaxed fma" : ""}`;
   }
 
   allocate(bytes: number): DeviceBuffer {
@@ -203,7 +206,12 @@ export class WasmBackend implements Backend {
   }
 
   async #compile(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<Compiled> {
-    const module = await WebAssembly.compile(bytes);
+    const module = await WebAssembly.compile(bytes).catch((error: Error) => {
+      throw new DeviceError(
+        `cpu: WebAssembly does not compile here: ${error.message}. A page's Content-Security-Policy has to allow ` +
+          "'wasm-unsafe-eval' in script-src.",
+      );
+    });
     const instance = await WebAssembly.instantiate(module, { env: { memory: this.memory.memory }, rows });
     const functions = Object.values(instance.exports) as Run[]; // all exports are functions of this kind
     return { key, id: this.#ids++, functions, bytes: undefined, users: 0 };
