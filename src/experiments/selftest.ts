@@ -42,6 +42,7 @@ const ranges: Readonly<Record<string, readonly Range[]>> = {
   ],
   sin: [{ min: -100, max: 100 }],
   cos: [{ min: -100, max: 100 }],
+  sigmoid: [{ min: -87, max: 100 }],
   tanh: [{ min: -20, max: 20 }],
   erf: [{ min: -6, max: 6 }],
 };

@@ -43,7 +43,9 @@ export class WebGpuBackend implements Backend {
     this.#device = device;
     this.#wait = wait;
     this.adapter = adapter;
-    this.description = `${adapter.description || adapter.device || adapter.vendor}${software ? ", a software driver: the CPU backend is faster" : ""}`;
+    const { description, device: model, vendor, architecture } = adapter; // browsers keep the first two to themselves
+    const name = description || model || [vendor, architecture].filter(Boolean).join(" ");
+    this.description = `${name}${software ? ", a software driver: the CPU backend is faster" : ""}`;
     this.target = {
       name: "webgpu",
       floats: adapter.features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
