@@ -34,6 +34,7 @@ export function describeBackends(name: string, suite: (backend: BackendName) => 
 }
 
 async function probe(): Promise<boolean> {
+  if (process.env.LORANTZ_TEST_WEBGPU === "off") return false; // the CPU alone is at stake: see vitest.config.ts
   try {
     (await init({ backend: "webgpu" })).dispose();
     return true;

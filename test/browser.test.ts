@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Browser, findChromium, openBrowser, type Visit } from "./browser/chromium.ts";
+import { type Dropped, type Shared, type Trained, tasks } from "./browser/tasks.ts";
+
+// The library in pages of a browser, against itself in Node with the same relaxed SIMD.
+
+const chromium = findChromium();
+if (!chromium) {
+  const missing =
+    "No Chromium was found on the path or in LORANTZ_BROWSER. On Debian, .ci/chromium installs it.";
+  if (process.env.LORANTZ_REQUIRE_BROWSER === "1") throw new Error(missing);
+  console.warn(`Browser tests are SKIPPED. ${missing}`);
+}
+
+describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
+  let browser: Browser;
+  beforeAll(async () => {
+    browser = await openBrowser(chromium!);
+  });
+  afterAll(() => browser?.close());
+
+  const train = (options: object, how: Visit) => browser.visit<Trained>("train", options, how);
+
+  describe("on the CPU", () => {
+    let here: Trained;
+    beforeAll(async () => {
+      here = await tasks.train({ backend: "cpu", threads: 2 });
+      expect(here.broken).toEqual([]);
+    });
+
+    const isolated: Visit = { page: "isolated" };
+    /** What is so, threads wanted, how the page is opened, threads had, workers started and ended. */
+    const cases: [string, number, Visit, threads: string, started: number, ended: number][] = [
+      ["threads where the page is isolated", 3, isolated, "3 threads", 2, 2],
+      ["one thread where one is wanted", 1, isolated, "one thread", 0, 0],
+      ["one thread where the page is not isolated", 3, { page: "plain" }, "one thread", 0, 0],
+      ["one thread where a policy forbids workers", 3, { page: "without workers" }, "one thread", 2, 0],
+      ["one thread in a page of no origin", 3, { page: "without storage" }, "one thread", 0, 0],
+      ["threads in a worker", 3, { ...isolated, inWorker: true }, "3 threads", 2, 2],
+    ];
+    test.for(cases)("%s: the same run as in Node", async ([, wanted, how, threads, started, ended]) => {
+      const { steps, ...rest } = await train({ backend: "cpu", threads: wanted }, how);
+      const description = `WebAssembly SIMD, ${threads}, relaxed fma`;
+      const workers = { started, ended };
+      expect(rest).toEqual({ name: "cpu", description, workers, broken: [] });
+      expect(steps).toEqual(here.steps);
+    });
+
+    test("without fused multiply-add too, which is not the same", async () => {
+      const options = { backend: "cpu", relaxed: false } as const;
+      const { steps, broken, description } = await train(options, isolated);
+      expect(description).not.toMatch(/relaxed/);
+      expect(steps).toEqual((await tasks.train(options)).steps);
+      expect(steps).not.toEqual(here.steps);
+      expect(broken).toEqual([]);
+    });
+
+    test("every worker takes part, in memory that grew meanwhile, sleeps, and ends with the pool", async () => {
+      const { asked, taken, slept, left } = await browser.visit<Shared>("share", { workers: 2 }, isolated);
+      expect(taken.reduce((sum, count) => sum + count)).toBe(asked);
+      expect(Math.min(...taken)).toBeGreaterThan(0);
+      expect({ slept, left }).toEqual({ slept: true, left: true });
+    });
+
+    test("a pool that ends while its workers start leaves none", async () => {
+      expect(await browser.visit("hasty", {}, isolated)).toEqual({ started: 2, ended: 2 });
+    });
+
+    test("a policy that lets nothing compile is named", async () => {
+      await expect(train({ backend: "cpu" }, { page: "without WebAssembly" })).rejects.toThrow(
+        /DeviceError: cpu: WebAssembly does not compile here: .*has to allow 'wasm-unsafe-eval'/,
+      );
+    });
+  });
+
+  describe("on WebGPU", () => {
+    test("init takes it, training is near that of the CPU, and the theorem holds bit for bit", async () => {
+      const { name, description, steps, broken } = await train({}, { page: "plain" });
+      expect(name).toBe("webgpu");
+      expect(description).toMatch(/^\w+ \w+/); // vendor and architecture: pages learn no more
+      expect(broken).toEqual([]);
+      const float = (bits: readonly number[]) => [...new Float32Array(Uint32Array.from(bits).buffer)];
+      const cpu = await tasks.train({ backend: "cpu" });
+      steps.forEach((seen, t) => {
+        for (const [path, bits] of Object.entries(seen)) {
+          const wanted = float(cpu.steps[t]![path]!);
+          const largest = Math.max(...wanted.map(Math.abs));
+          const gap = Math.max(...float(bits).map((x, i) => Math.abs(x - wanted[i]!)));
+          expect(gap / largest, `${path} after step ${t + 1}`).toBeLessThan(1e-5);
+        }
+      });
+    });
+
+    test("choices of kernels are kept in localStorage", async () => {
+      const [first, second] = await browser.visit<number[]>("choose", { reload: true }, { page: "plain" });
+      expect(first).toBeGreaterThan(1);
+      expect(second).toBe(0);
+    });
+
+    test("without storage they are made again", async () => {
+      const [first, second] = await browser.visit<number[]>(
+        "choose",
+        { reload: false },
+        { page: "without storage" },
+      );
+      expect(first).toBeGreaterThan(1);
+      expect(second).toBe(first);
+    });
+  });
+
+  describe.for(["cpu", "webgpu"] as const)("on %s", (backend) => {
+    test("every operation is as accurate as it promises", async () => {
+      const { count, failed } = await browser.visit<Awaited<ReturnType<typeof tasks.operations>>>(
+        "operations",
+        { backend },
+        { page: "isolated" },
+      );
+      expect(count).toBeGreaterThan(100);
+      expect(failed).toEqual([]);
+    });
+
+    test("large results that are dropped are collected before memory runs out, without timers", async () => {
+      const { peak, timers } = await browser.visit<Dropped>("drop", { backend }, { page: "plain" });
+      expect(peak).toBeLessThan(3 * 2 ** 30);
+      expect(timers).toBe(0);
+    });
+  });
+});
