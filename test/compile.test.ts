@@ -96,6 +96,9 @@ describeBackends("compile", (backend) => {
   });
 
   test("a warm-up does the first call's work, and takes nothing", async () => {
+    // A new one, of which nothing is collected meanwhile.
+    device.dispose();
+    device = await init({ backend });
     const make = () =>
       compile(
         (p: { w: Tensor; n: Tensor<"number"> }, x: Tensor) => {

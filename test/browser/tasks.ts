@@ -211,6 +211,7 @@ const adapter = {
   software: false,
   features: [],
   subgroupSize: undefined,
+  matrices: [],
   limits: { maxComputeInvocationsPerWorkgroup: 256 },
 } as unknown as AdapterDescription; // tuning reads no other limit
 
@@ -218,7 +219,7 @@ const adapter = {
 async function choose({ reload }: { reload: boolean }): Promise<number[]> {
   const count = async () => {
     let measured = 0;
-    await chooseMatmul(adapter, {}, async () => ++measured);
+    await chooseMatmul(adapter, "float32", {}, async () => ++measured);
     return measured;
   };
   if (!reload) return [await count(), await count()];
