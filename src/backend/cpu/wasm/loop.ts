@@ -2,11 +2,20 @@ import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
 import { type Expr, walk } from "../../../compile/expr.ts";
 import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
+import {
+  beginScalar,
+  beginVector,
+  finishAcross,
+  finishLanes,
+  finishScalar,
+  type Running,
+  updateScalar,
+  updateVector,
+} from "./accumulators.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { halfBits } from "./half.ts";
 import { hasVector, valueType } from "./operations.ts";
-import { narrow } from "./polynomials.ts";
 import { Values } from "./values.ts";
 
 /** A part of a kernel that threads share: a function of a range of units, any split of which gives the same. */
@@ -289,11 +298,6 @@ function bottomOf(inner: readonly Axis[]): number {
   return 2 + inner.length;
 }
 
-/** A running sum, product or extreme: one or two registers. */
-interface Running {
-  readonly registers: readonly Local[];
-}
-
 export class LoopWriter {
   /** How far the last axis of the grid moves at a time. */
   readonly step: number;
@@ -368,10 +372,14 @@ export class LoopWriter {
     const empty = inner.some(({ extent }) => extent === 0);
     const nest = empty ? this.#code.piece() : this.#nest(running, bottomOf(inner));
     const finish = (code: Code, vector: number) =>
-      accumulators.map((a, j) => {
-        const parts = this.#along === "grid" ? [running[vector]![j]!] : running.map((r) => r[j]!);
-        return this.#finish(code, a, parts);
-      });
+      accumulators.map((a, j) =>
+        this.#finish(
+          code,
+          a,
+          running.map((vectors) => vectors[j]!),
+          vector,
+        ),
+      );
     return { begin, nest, finish };
   }
 
@@ -435,109 +443,32 @@ export class LoopWriter {
     return nest;
   }
 
-  /** Sums and products of float32 are kept in float64: two registers of two lanes. */
   #begin(code: Code, a: Accumulator): Running {
-    const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
-    const start = neutral(a.name, a.dtype);
-    if (this.#along === "nothing") {
-      const type = wide ? "f64" : valueType(a.dtype);
-      const local = code.local(type);
-      if (type === "f64") code.f64(start);
-      else if (type === "f32") code.f32(start);
-      else code.i32(start);
-      code.set(local);
-      return { registers: [local] };
-    }
-    const registers = Array.from({ length: wide ? 2 : 1 }, () => code.local("v128"));
-    for (const register of registers) {
-      code.v128(
-        wide
-          ? Float64Array.of(start, start)
-          : a.dtype === "float32"
-            ? Float32Array.of(start, start, start, start)
-            : Int32Array.of(start, start, start, start),
-      );
-      code.set(register);
-    }
-    return { registers };
+    return this.#along === "nothing" ? beginScalar(code, a) : beginVector(code, a);
   }
 
-  #update(code: Code, a: Accumulator, { registers }: Running, at: number, lanes: number): void {
+  #update(code: Code, a: Accumulator, running: Running, at: number, lanes: number): void {
     const values = this.#values;
-    const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
     if (this.#along === "nothing") {
-      const [register] = registers as [Local];
-      if (a.dtype === "float32" || a.dtype === "float64" || a.name === "sum" || a.name === "prod") {
-        code.get(register);
-        values.scalar(a.expr, code, at);
-        if (wide) code.op("f64.promote_f32");
-        const names = { sum: "add", prod: "mul", max: "max", min: "min" } as const;
-        code.op(`${register.type}.${names[a.name]}`).set(register);
-      } else {
-        const x = code.local("i32");
-        values.scalar(a.expr, code, at);
-        code.tee(x).get(register).get(x).get(register);
-        code
-          .op(`i32.${a.name === "max" ? "gt" : "lt"}${a.dtype === "int32" ? "_s" : "_u"}`, "select")
-          .set(register);
-      }
+      updateScalar(code, a, running, (into) => values.scalar(a.expr, into, at));
       return;
     }
-    const x = code.local("v128");
-    if (lanes < 4) {
+    updateVector(code, a, running, (into) => {
+      values.vector(a.expr, into, at);
+      if (lanes === 4) return;
       // Lanes beyond the end take the identity.
-      values.vector(a.expr, code, at);
       const start = neutral(a.name, a.dtype);
-      const l = values.lanes(code);
-      (a.dtype === "float32" ? l.f32(start) : l.i32(start))(code);
-      l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)))(code);
-      code.op("v128.bitselect");
-    } else values.vector(a.expr, code, at);
-    if (!wide) {
-      code.get(registers[0]!).op(join(a)).set(registers[0]!);
-      return;
-    }
-    code.tee(x).op("f64x2.promote_low_f32x4").get(registers[0]!).op(join(a)).set(registers[0]!);
-    code.get(x).get(x).lanes(2, 3, 2, 3);
-    code.op("f64x2.promote_low_f32x4").get(registers[1]!).op(join(a)).set(registers[1]!);
+      const l = values.lanes(into);
+      (a.dtype === "float32" ? l.f32(start) : l.i32(start))(into);
+      l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)))(into);
+      into.op("v128.bitselect");
+    });
   }
 
-  /** The result: a vector along the grid, else one number. `parts` are joined in order. */
-  #finish(code: Code, a: Accumulator, parts: readonly Running[]): Local {
-    const wide = a.dtype === "float32" && (a.name === "sum" || a.name === "prod");
-    if (this.#along === "nothing") {
-      const [register] = parts[0]!.registers as [Local];
-      if (!wide) return register;
-      const result = code.local("f32");
-      code.get(register).op("f32.demote_f64").set(result);
-      return result;
-    }
-    if (this.#along === "grid") {
-      const [low, high] = parts[0]!.registers;
-      if (!wide) return low!;
-      const result = code.local("v128");
-      narrow(
-        (c) => c.get(low!),
-        (c) => c.get(high!),
-      )(code);
-      code.set(result);
-      return result;
-    }
-    const all = parts.flatMap(({ registers }) => registers);
-    code.get(all[0]!);
-    for (const register of all.slice(1)) code.get(register).op(join(a));
-    const v = code.local("v128");
-    code.set(v);
-    const result = code.local(valueType(a.dtype));
-    if (wide) {
-      code.get(v).lane("f64x2.extract_lane", 0).get(v).lane("f64x2.extract_lane", 1);
-      code.op(a.name === "sum" ? "f64.add" : "f64.mul", "f32.demote_f64").set(result);
-      return result;
-    }
-    code.get(v).get(v).get(v).lanes(2, 3, 0, 1).op(join(a)).set(v);
-    code.get(v).get(v).get(v).lanes(1, 0, 3, 2).op(join(a));
-    code.lane(a.dtype === "float32" ? "f32x4.extract_lane" : "i32x4.extract_lane", 0).set(result);
-    return result;
+  /** The result: a vector along the grid, else one number. */
+  #finish(code: Code, a: Accumulator, running: readonly Running[], vector: number): Local {
+    if (this.#along === "nothing") return finishScalar(code, a, running[0]!);
+    return this.#along === "grid" ? finishLanes(code, a, running[vector]!) : finishAcross(code, a, running);
   }
 
   /** Computes all results before the first is stored: a result may replace what another one reads. */
@@ -548,17 +479,6 @@ export class LoopWriter {
       storeLanes(code, address, held, this.#last.extent % 4 === 0, v, stop);
     });
   }
-}
-
-/** The instruction that joins two vectors of an accumulator. */
-function join({ name, dtype }: Accumulator): string {
-  if (dtype === "float32") {
-    const names = { sum: "f64x2.add", prod: "f64x2.mul", max: "f32x4.max", min: "f32x4.min" } as const;
-    return names[name];
-  }
-  const suffix = dtype === "int32" ? "_s" : "_u";
-  const names = { sum: "i32x4.add", prod: "i32x4.mul", max: `i32x4.max${suffix}`, min: `i32x4.min${suffix}` };
-  return names[name];
 }
 
 /** Where a store goes. */

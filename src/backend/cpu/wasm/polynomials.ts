@@ -103,9 +103,14 @@ function polynomial(l: Lanes, x: Push, coefficients: readonly number[]): Push {
   return coefficients.slice(1).reduce<Push>((sum, c) => add(mul(sum, x), l.f32(c)), l.f32(coefficients[0]!));
 }
 
-/** 2^n as a float, for -126 <= n <= 127. */
-function powerOfTwo(l: Lanes, n: Push): Push {
-  return shift("i32x4.shl", addInt(n, l.i32(127)), 23);
+/** Horner's scheme in x^2 over pairs (G. Estrin 1960): one product more, and half as long a chain of sums to wait for. */
+function polynomialByPairs(l: Lanes, x: Push, square: Push, coefficients: readonly number[]): Push {
+  const [first, ...rest] = coefficients.map(l.f32);
+  const even = rest.length % 2 === 0;
+  let sum = even ? first! : add(mul(first!, x), rest[0]!);
+  for (let i = even ? 0 : 1; i < rest.length; i += 2)
+    sum = add(mul(sum, square), add(mul(rest[i]!, x), rest[i + 1]!));
+  return sum;
 }
 
 /** x between two constants; NaN stays NaN. The pseudo-minimum is one instruction, the minimum is seven. */
@@ -115,43 +120,52 @@ function clamp(l: Lanes, x: Push, low: number, high: number): Push {
 
 /** 1.5 * 2^23: added to a number below 2^22, it leaves the nearest whole number in the low bits. */
 const magic = 12582912;
-const magicBits = 0x4b400000;
+/** The exponent of 2^n as a float is n and this. */
+const exponentBias = 127;
 
-/** x = n log 2 + r, with |r| <= log(2) / 2. */
-function reduceExp(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } {
-  const shifted = l.hold(add(mul(x, l.f32(Math.LOG2E)), l.f32(magic)));
-  const n = l.hold(sub(shifted, l.f32(magic)));
-  // log 2 in two parts: n times the first is exact.
-  const r = l.hold(sub(sub(x, mul(n, l.f32(0.693359375))), mul(n, l.f32(-2.1219444005469057e-4))));
-  return { n: l.hold(subInt(shifted, l.i32(magicBits))), r };
+/** The float whose exponent is the low bits: 2^(e - exponentBias) for 1 <= e <= 254. Higher bits are shifted out. */
+function withExponent(e: Push): Push {
+  return shift("i32x4.shl", e, 23);
 }
 
-/** (exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2. */
-function expTail(l: Lanes, r: Push): Push {
-  return polynomial(
+/** x = n log 2 + r with |r| <= log(2) / 2: n, n + `added` in the low bits of `shifted`, and exp(r) - 1. */
+function reduceExp(
+  l: Lanes,
+  x: Push,
+  added: number,
+): { readonly n: Push; readonly shifted: Push; readonly em1: Push } {
+  const shifted = l.hold(add(mul(x, l.f32(Math.LOG2E)), l.f32(magic + added)));
+  const n = l.hold(sub(shifted, l.f32(magic + added)));
+  // log 2 in two parts: n times the first is exact.
+  const r = l.hold(sub(sub(x, mul(n, l.f32(0.693359375))), mul(n, l.f32(-2.1219444005469057e-4))));
+  // (exp(r) - 1 - r) / r^2, least largest error of exp(r): 3e-9 by itself, far below the rounding of the sums.
+  const square = l.hold(mul(r, r));
+  const tail = polynomialByPairs(
     l,
     r,
-    [1.98756915e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1],
+    square,
+    [1.3814464003e-3, 8.3687817408e-3, 4.1668394345e-2, 1.6666520097e-1, 4.9999993412e-1],
   );
+  return { shifted, n, em1: add(mul(tail, square), r) };
 }
 
 export function exp(l: Lanes, x: Push): Push {
-  const { n, r } = reduceExp(l, l.hold(clamp(l, x, -104, 89)));
-  const y = add(add(mul(mul(expTail(l, r), r), r), r), l.f32(1));
-  // In two steps: 2^n itself may be too large or too small for a float.
-  const half = l.hold(shift("i32x4.shr_s", n, 1));
-  return mul(mul(y, powerOfTwo(l, half)), powerOfTwo(l, subInt(n, half)));
+  // The factor 2^n in two parts, as it may be too large or too small for a float: both exponents are half of n + 254.
+  const { shifted, em1 } = reduceExp(l, l.hold(clamp(l, x, -104, 89)), 2 * exponentBias);
+  const half = l.hold(shift("i32x4.shr_s", shifted, 1));
+  const y = add(em1, l.f32(1));
+  return mul(mul(y, withExponent(half)), withExponent(subInt(shifted, half)));
 }
 
 export function expm1(l: Lanes, x: Push): Push {
-  const { n, r } = reduceExp(l, l.hold(clamp(l, x, -40, 89)));
-  const em1 = l.hold(add(mul(mul(expTail(l, r), r), r), r));
+  const { shifted, n, em1: first } = reduceExp(l, l.hold(clamp(l, x, -40, 89)), exponentBias - 1);
+  const em1 = l.hold(first);
   // 2^n (em1 + 1) - 1 as 2 (t em1 + (t - 1/2)) with t = 2^(n-1), which does not overflow too early.
-  const t = l.hold(powerOfTwo(l, subInt(n, l.i32(1))));
+  const t = l.hold(withExponent(shifted));
   const scaled = l.hold(add(mul(t, em1), sub(t, l.f32(0.5))));
   const whole = add(scaled, scaled);
   const tiny = lt(abs(x), l.f32(1e-7));
-  return select(tiny, x, select(binary("i32x4.eq")(n, l.i32(0)), em1, whole));
+  return select(tiny, x, select(eq(n, l.f32(0)), em1, whole));
 }
 
 /** log of positive, finite and normal or infinite numbers, split for reuse: mantissa part and exponent. */
@@ -166,9 +180,10 @@ export function log(l: Lanes, x: Push): Push {
   const e = l.hold(sub(exponent, and(low, l.f32(1))));
   const z = l.hold(sub(add(mantissa, and(low, mantissa)), l.f32(1))); // in [sqrt(1/2) - 1, sqrt(2) - 1]
   const zz = l.hold(mul(z, z));
-  const p = polynomial(
+  const p = polynomialByPairs(
     l,
     z,
+    zz,
     [
       7.0376836292e-2, -1.151461031e-1, 1.167699874e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
       2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
