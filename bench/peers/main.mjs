@@ -9,14 +9,16 @@ import { lorantz } from "./engines/lorantz.mjs";
 import { onnx } from "./engines/onnx.mjs";
 import { python } from "./engines/python.mjs";
 import { tfjs } from "./engines/tfjs.mjs";
-import { problems, tolerance } from "./problems.mjs";
+import { sets, tolerance } from "./problems.mjs";
 
 const help = `Usage: npm run peers -- [OPTIONS]
 
 Measures Lorantz and other engines in turn. Engines that do not install or run are named with the reason.
+NumPy and PyTorch run in the Python of the environment variable PYTHON, by default python3.
 
 Options:
   --engines RE  Only engines whose name the regular expression finds
+  --set RE      The sets of problems whose name it finds: ${Object.keys(sets).join(", ")}; default main
   --filter RE   Only problems whose name it finds
   --time MS     Milliseconds for each problem on each engine; default 1000
   --json FILE   Write the results as JSON too
@@ -48,6 +50,7 @@ async function main() {
     ({ values } = parseArgs({
       options: {
         engines: { type: "string", default: "" },
+        set: { type: "string", default: "^main$" },
         filter: { type: "string", default: "" },
         time: { type: "string", default: "1000" },
         json: { type: "string" },
@@ -77,11 +80,17 @@ async function main() {
       reports.push(`${engine.name}: not measured, ${firstLine(error)}`);
     }
   }
-  const names = Object.keys(problems).filter((name) => new RegExp(values.filter, "i").test(name));
+  const chosen = Object.entries(sets)
+    .filter(([set]) => new RegExp(values.set, "i").test(set))
+    .map(([set, problems]) => [
+      set,
+      Object.entries(problems).filter(([name]) => new RegExp(values.filter, "i").test(name)),
+    ])
+    .filter(([, problems]) => problems.length > 0);
   const units = {};
   let wrong = false;
-  for (const name of names) {
-    const problem = { name, ...problems[name]() };
+  for (const [name, make] of chosen.flatMap(([, problems]) => problems)) {
+    const problem = { name, ...make() };
     units[name] = problem.rate(1)[1];
     const ready = [];
     for (const engine of open) {
@@ -121,7 +130,11 @@ async function main() {
     }
   }
   for (const { session } of open) session.close?.();
-  print(open, units, reports);
+  print(
+    open,
+    chosen.map(([, problems]) => problems.map(([name]) => [name, units[name]])),
+    reports,
+  );
   if (values.json) {
     const results = open.map(({ name, session: { about }, results }) => ({ name, about, results }));
     writeFileSync(
@@ -144,25 +157,27 @@ async function measure({ engine, prepared, samples }, time) {
   } while (performance.now() < end);
 }
 
-function print(open, units, reports) {
-  const measured = open.filter(({ results }) => Object.keys(results).length > 0);
+/** One table for each set. */
+function print(open, tables, reports) {
   const cell = (rate) => (rate ? `${digits(rate.median)} (${digits(rate.best)})` : "");
-  const columns = Object.entries(units).map(([name, unit]) => ({
-    title: `${name}, ${unit}`,
-    cells: measured.map(({ results }) => cell(results[name]?.rate)),
-    align: "right",
-  }));
-  const names = { title: "engine", cells: measured.map(({ name }) => name) };
-  const lines = [
-    `Node ${process.versions.node}; ${cpus()[0]?.model.trim()}, ${availableParallelism()} threads; float32; median (best)`,
-    "",
-    ...(measured.length > 0 ? [table([names, ...columns])] : ["nothing was measured"]),
-    ...measured
-      .filter(({ session }) => session.about)
-      .map(({ name, session }) => `${name}: ${session.about}`),
-    ...reports,
-  ];
-  process.stdout.write(`${lines.join("\n")}\n`);
+  const lines = tables.flatMap((columns) => {
+    const measured = open.filter(({ results }) => columns.some(([name]) => results[name]));
+    if (measured.length === 0) return ["nothing was measured", ""];
+    const engine = { title: "engine", cells: measured.map(({ name }) => name) };
+    const rates = columns.map(([name, unit]) => ({
+      title: `${name}, ${unit}`,
+      cells: measured.map(({ results }) => cell(results[name]?.rate)),
+      align: "right",
+    }));
+    return [table([engine, ...rates]), ""];
+  });
+  const about = open
+    .filter(({ session, results }) => session.about && Object.keys(results).length > 0)
+    .map(({ name, session }) => `${name}: ${session.about}`);
+  const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} threads; float32; median (best)`;
+  process.stdout.write(
+    `${[`Node ${process.versions.node}; ${machine}`, "", ...lines, ...about, ...reports].join("\n")}\n`,
+  );
 }
 
 function digits(value) {

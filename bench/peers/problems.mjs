@@ -74,30 +74,81 @@ const rowsIn = (x, rows, length) => rows.map((row) => x.data.subarray(row * leng
 
 // A problem: its inputs, its work as a rate from milliseconds, and the error of an engine's answer.
 
-function matmul(n) {
-  const [a, b] = [random([n, n]), random([n, n])];
+/**
+ * a b, or a^T b or a b^T if said so, matrix by matrix where there are axes before the last two.
+ * @param {number[]} left the shape of a as it is given, before it is transposed; `right` that of b
+ */
+function matmul(left, right, { transposeA = false, transposeB = false } = {}) {
+  const [a, b] = [random(left), random(right)];
+  const [rows, columns] = [left.at(-2), left.at(-1)];
+  const [m, k] = transposeA ? [columns, rows] : [rows, columns];
+  const n = right.at(transposeB ? -2 : -1);
+  const batch = left.slice(0, -2).reduce((product, length) => product * length, 1);
   return {
     kind: "matmul",
     inputs: { a, b },
-    rate: (ms) => [(2 * n ** 3) / ms / 1e6, "GFLOP/s"],
+    options: { transposeA, transposeB },
+    shape: [...left.slice(0, -2), m, n],
+    rate: (ms) => [(2 * batch * m * n * k) / ms / 1e6, "GFLOP/s"],
     error([got]) {
-      const rows = rowsOf(n);
-      const some = Float64Array.from(rowsIn(a, rows, n).flatMap((row) => [...row]));
-      return relativeError(product(some, b.data, rows.length, n, n), got, rows);
+      const some = rowsOf(batch * m);
+      const expected = some.flatMap((row) => {
+        const [matrix, i] = [Math.floor(row / m), row % m];
+        const at = matrix * m * k;
+        const line = Float64Array.from(
+          { length: k },
+          (_, p) => a.data[at + (transposeA ? p * m + i : i * k + p)],
+        );
+        return [...product(line, b.data.subarray(matrix * k * n, (matrix + 1) * k * n), 1, k, n, transposeB)];
+      });
+      return relativeError(Float64Array.from(expected), got, some);
     },
   };
 }
 
-function rowwise(kind, n, row) {
-  const x = random([n, n]);
+/** A function of each row; `rows` by `n`. */
+function rowwise(kind, rows, n, row) {
+  const x = random([rows, n]);
   return {
     kind,
     inputs: { x },
-    rate: (ms) => [(2 * 4 * n * n) / ms / 1e6, "GB/s"],
+    shape: [rows, n],
+    rate: (ms) => [(2 * 4 * rows * n) / ms / 1e6, "GB/s"],
     error([got]) {
-      const rows = rowsOf(n);
-      return relativeError(Float64Array.from(rowsIn(x, rows, n).flatMap(row)), got, rows);
+      const some = rowsOf(rows);
+      return relativeError(Float64Array.from(rowsIn(x, some, n).flatMap(row)), got, some);
     },
+  };
+}
+
+/** Sums over the first axis or over everything, 4 bytes an element. Numbers about 1, so that sums do not cancel. */
+function sum(rows, n, axis) {
+  const x = random([rows, n], 0.5);
+  x.data.forEach((value, i) => {
+    x.data[i] = 1 + value;
+  });
+  return {
+    kind: axis === 0 ? "sumRows" : "sumAll",
+    inputs: { x },
+    rate: (ms) => [(4 * rows * n) / ms / 1e6, "GB/s"],
+    error([got]) {
+      const sums = new Float64Array(axis === 0 ? n : 1);
+      x.data.forEach((value, i) => {
+        sums[i % sums.length] += value;
+      });
+      return relativeError(sums, got);
+    },
+  };
+}
+
+/** The transposed matrix, stored. */
+function transposed(rows, n) {
+  const x = random([rows, n]);
+  return {
+    kind: "transpose",
+    inputs: { x },
+    rate: (ms) => [(2 * 4 * rows * n) / ms / 1e6, "GB/s"],
+    error: ([got]) => relativeError(transpose(x.data, rows, n), got),
   };
 }
 
@@ -230,14 +281,55 @@ function tiny(count) {
 /** Largest error relative to the largest magnitude that an answer may have. */
 export const tolerance = 1e-4;
 
-/** The problems by name. Each is made when its turn comes, so that no inputs lie about. */
-export const problems = {
-  "matmul 512": () => matmul(512),
-  "matmul 1024": () => matmul(1024),
-  chain: () => chain(2 ** 22),
-  softmax: () => rowwise("softmax", 1024, softmaxRow),
-  "layer norm": () => rowwise("layerNorm", 1024, layerNormRow),
-  "lora step": () => loraStep(1024, 8, 256),
-  "mlp step": () => mlpStep(512, 1024, 512, 128),
-  "tiny op": () => tiny(1000),
+const square = (n) => matmul([n, n], [n, n]);
+
+/** Shapes are written m x k x n, of the product and not of what is given. */
+const A = { transposeA: true };
+const B = { transposeB: true };
+
+/** Sets of problems by name. Each problem is made when its turn comes, so that no inputs lie about. */
+export const sets = {
+  main: {
+    "matmul 512": () => square(512),
+    "matmul 1024": () => square(1024),
+    chain: () => chain(2 ** 22),
+    softmax: () => rowwise("softmax", 1024, 1024, softmaxRow),
+    "layer norm": () => rowwise("layerNorm", 1024, 1024, layerNormRow),
+    "lora step": () => loraStep(1024, 8, 256),
+    "mlp step": () => mlpStep(512, 1024, 512, 128),
+    "tiny op": () => tiny(1000),
+  },
+  skinny: {
+    "A B^T 256x1024x8": () => matmul([256, 1024], [8, 1024], B),
+    "A B 256x8x1024": () => matmul([256, 8], [8, 1024]),
+    "A^T B 8x256x1024": () => matmul([256, 8], [256, 1024], A),
+    "4096x8x4096": () => matmul([4096, 8], [8, 4096]),
+    "1x4096x4096": () => matmul([1, 4096], [4096, 4096]),
+    "B^T 1x4096x4096": () => matmul([1, 4096], [4096, 4096], B),
+    "4096x4096x1": () => matmul([4096, 4096], [4096, 1]),
+  },
+  odd: {
+    "509x521x503": () => matmul([509, 521], [521, 503]),
+    "127x1023x65": () => matmul([127, 1023], [1023, 65]),
+    "33x33x33": () => square(33),
+    "A^T B 512": () => matmul([512, 512], [512, 512], A),
+    "A B^T 512": () => matmul([512, 512], [512, 512], B),
+    "A B^T 1023x255x511": () => matmul([1023, 255], [511, 255], B),
+  },
+  batched: {
+    "16 of 128x128x128": () => matmul([16, 128, 128], [16, 128, 128]),
+    "64 of 64x64x64": () => matmul([64, 64, 64], [64, 64, 64]),
+    "q k^T 8x4 of 64x32x64": () => matmul([8, 4, 64, 32], [8, 4, 64, 32], B),
+    "p v 8x4 of 64x64x32": () => matmul([8, 4, 64, 64], [8, 4, 64, 32]),
+    "p^T g 8x4 of 64x64x32": () => matmul([8, 4, 64, 64], [8, 4, 64, 32], A),
+  },
+  rows: {
+    "softmax 64x16384": () => rowwise("softmax", 64, 16384, softmaxRow),
+    "softmax 65536x16": () => rowwise("softmax", 65536, 16, softmaxRow),
+    "layer norm 64x16384": () => rowwise("layerNorm", 64, 16384, layerNormRow),
+    "layer norm 65536x16": () => rowwise("layerNorm", 65536, 16, layerNormRow),
+    "sum 2048x2048": () => sum(2048, 2048),
+    "sum rows 2048x2048": () => sum(2048, 2048, 0),
+    "transpose 2048x2048": () => transposed(2048, 2048),
+  },
 };

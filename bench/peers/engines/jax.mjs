@@ -63,12 +63,17 @@ export const jax = (backend) => ({
         close: () => [p, m, v].forEach(drop),
       };
     };
+    const flip = (x) => np.matrixTranspose(x);
     const linear = (x, w) => np.matmul(x, w.transpose());
     const mse = (y, target) => np.mean(np.square(y.sub(target)));
     const gelu = (h) => h.ref.mul(0.5).mul(lax.erf(h.mul(Math.SQRT1_2)).add(1));
 
     const kinds = {
-      matmul: ({ a, b }) => repeated(jit(np.matmul), [a, b]),
+      matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
+        repeated(
+          jit((a, b) => np.matmul(transposeA ? flip(a) : a, transposeB ? flip(b) : b)),
+          [a, b],
+        ),
       chain: ({ x, y }) =>
         repeated(
           jit((x, y) => np.maximum(x.ref.mul(y).add(0.5), 0).mul(x)),
@@ -84,6 +89,13 @@ export const jax = (backend) => ({
           jit((x) => nn.standardize(x, -1, { epsilon: 1e-5 })),
           [x],
         ),
+      sumRows: ({ x }) =>
+        repeated(
+          jit((x) => np.sum(x, 0)),
+          [x],
+        ),
+      sumAll: ({ x }) => repeated(jit(np.sum), [x]),
+      transpose: ({ x }) => repeated(jit(flip), [x]),
       loraStep: ({ A, B, W0, x, target }) =>
         training(
           (p, { W0, x, target }) =>

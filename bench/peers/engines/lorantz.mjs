@@ -43,10 +43,17 @@ export const lorantz = (backend, compiled = true) => ({
     };
 
     const kinds = {
-      matmul: ({ a, b }) => repeated(functions.matmul, [a, b]),
+      matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
+        repeated(
+          (a, b) => functions.matmul(transposeA ? a.transpose() : a, transposeB ? b.transpose() : b),
+          [a, b],
+        ),
       chain: ({ x, y }) => repeated(functions.chain, [x, y]),
       softmax: ({ x }) => repeated(functions.softmax, [x]),
       layerNorm: ({ x }) => repeated(functions.layerNorm, [x]),
+      sumRows: ({ x }) => repeated((x) => x.sum(0), [x]),
+      sumAll: ({ x }) => repeated((x) => x.sum(), [x]),
+      transpose: ({ x }) => repeated((x) => x.transpose(), [x]),
       loraStep: ({ A, B, W0, x, target }) =>
         training(functions.loraStep, { loraA: A, loraB: B }, [W0, x, target], (p) => [p.loraA, p.loraB]),
       mlpStep: ({ W1, b1, W2, b2, x, target }) =>

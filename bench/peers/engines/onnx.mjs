@@ -29,15 +29,15 @@ export const onnx = {
     const { InferenceSession, Tensor } = (await import("onnxruntime-node")).default;
     const operators = { matmul: "MatMul", softmax: "Softmax" };
     return {
-      async prepare({ kind, inputs }) {
+      async prepare({ kind, inputs, shape, options }) {
         const operator = operators[kind];
-        if (!operator) return undefined;
+        if (!operator || options?.transposeA || options?.transposeB) return undefined;
         const given = Object.values(inputs);
         const session = await InferenceSession.create(
           model(
             operator,
             given.map(({ shape }) => shape),
-            given[0].shape,
+            shape,
           ),
         );
         const feeds = Object.fromEntries(

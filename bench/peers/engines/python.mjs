@@ -1,4 +1,4 @@
-// NumPy and PyTorch in a child process, if python3 has them. It keeps time itself: messages are not measured.
+// NumPy and PyTorch in a child process, if Python has them. It keeps time itself: messages are not measured.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -6,13 +6,15 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
+/** The interpreter: that of the environment variable PYTHON, else the first `python3` of the path. */
+const interpreter = process.env.PYTHON ?? "python3";
 const script = fileURLToPath(new URL("python.py", import.meta.url));
 
 export const python = (library) => ({
   name: { numpy: "NumPy", torch: "PyTorch" }[library],
   async open() {
     const folder = mkdtempSync(join(tmpdir(), "lorantz-peers-"));
-    const child = spawn("python3", [script, library, folder, String(availableParallelism())], {
+    const child = spawn(interpreter, [script, library, folder, String(availableParallelism())], {
       stdio: ["pipe", "pipe", "ignore"],
     });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
@@ -20,7 +22,7 @@ export const python = (library) => ({
     failed.catch(() => {});
     const receive = async () => {
       const { value, done } = await Promise.race([lines.next(), failed]);
-      if (done) throw new Error("python3 ended");
+      if (done) throw new Error(`${interpreter} ended`);
       const message = JSON.parse(value);
       if (message.error) throw new Error(message.error);
       return message;
@@ -42,13 +44,13 @@ export const python = (library) => ({
     }
     return {
       about,
-      async prepare({ name, kind, inputs, count }) {
+      async prepare({ name, kind, inputs, options, count }) {
         const shapes = {};
         for (const [input, { shape, data }] of Object.entries(inputs)) {
           writeFileSync(join(folder, input), new Uint8Array(data.buffer));
           shapes[input] = shape;
         }
-        const { known } = await ask({ prepare: name, kind, shapes, count: count ?? 0 });
+        const { known } = await ask({ prepare: name, kind, shapes, options, count: count ?? 0 });
         if (!known) return undefined;
         return {
           async answer() {

@@ -18,7 +18,7 @@ try:
 
         torch.set_num_threads(int(threads))
 except ImportError as error:
-    say(error=f"python3 has {error}".replace("No module", "no module"))
+    say(error=f"Python has {error}".replace("No module", "no module"))
     sys.exit(0)
 
 LR, BETAS, EPS, SCALING = 1e-3, (0.9, 0.999), 1e-4, 2.0
@@ -30,7 +30,12 @@ def adds(x, y, count):
     return x
 
 
-def numpy_kinds(count):
+def numpy_kinds(count, options):
+    a_t, b_t = (options.get(name) for name in ("transposeA", "transposeB"))
+
+    def matmul(a, b):
+        return (a.swapaxes(-1, -2) if a_t else a) @ (b.swapaxes(-1, -2) if b_t else b)
+
     def softmax(x):
         e = np.exp(x - x.max(-1, keepdims=True))
         return e / e.sum(-1, keepdims=True)
@@ -40,7 +45,10 @@ def numpy_kinds(count):
         return c / np.sqrt((c * c).mean(-1, keepdims=True) + np.float32(1e-5))
 
     return {
-        "matmul": lambda a, b: a @ b,
+        "matmul": matmul,
+        "sumRows": lambda x: x.sum(0),
+        "sumAll": lambda x: x.sum(),
+        "transpose": lambda x: np.ascontiguousarray(x.T),
         "chain": lambda x, y: np.maximum(x * y + np.float32(0.5), 0) * x,
         "softmax": softmax,
         "layerNorm": layer_norm,
@@ -48,9 +56,13 @@ def numpy_kinds(count):
     }
 
 
-def torch_kinds(count):
+def torch_kinds(count, options):
+    a_t, b_t = (options.get(name) for name in ("transposeA", "transposeB"))
     f = torch.nn.functional
     mse = f.mse_loss
+
+    def matmul(a, b):
+        return (a.mT if a_t else a) @ (b.mT if b_t else b)
 
     def lora(p, W0, x, target):
         A, B = p
@@ -76,7 +88,10 @@ def torch_kinds(count):
         return prepare
 
     return {
-        "matmul": lambda a, b: a @ b,
+        "matmul": matmul,
+        "sumRows": lambda x: x.sum(0),
+        "sumAll": lambda x: x.sum(),
+        "transpose": lambda x: x.T.contiguous(),
         "chain": lambda x, y: torch.relu(x * y + 0.5) * x,
         "softmax": lambda x: torch.softmax(x, -1),
         "layerNorm": lambda x: f.layer_norm(x, x.shape[-1:]),
@@ -92,8 +107,8 @@ for line in sys.stdin:
     question = json.loads(line)
     try:
         if "prepare" in question:
-            count = question["count"]
-            kind = (numpy_kinds if library == "numpy" else torch_kinds)(count).get(question["kind"])
+            kinds = numpy_kinds if library == "numpy" else torch_kinds
+            kind = kinds(question["count"], question.get("options", {})).get(question["kind"])
             if kind:
                 inputs = [
                     np.fromfile(f"{folder}/{name}", np.float32).reshape(shape)

@@ -52,7 +52,8 @@ export const tfjs = (backend) => ({
     const gelu = (h) => tf.mul(tf.mul(h, 0.5), tf.add(tf.erf(tf.mul(h, Math.SQRT1_2)), 1));
 
     const kinds = {
-      matmul: ({ a, b }) => repeated(tf.matMul, [a, b]),
+      matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
+        repeated((a, b) => tf.matMul(a, b, transposeA, transposeB), [a, b]),
       chain: ({ x, y }) => repeated((x, y) => tf.mul(tf.relu(tf.add(tf.mul(x, y), 0.5)), x), [x, y]),
       softmax: ({ x }) => repeated((x) => tf.softmax(x, -1), [x]),
       layerNorm: ({ x }) =>
@@ -63,6 +64,9 @@ export const tfjs = (backend) => ({
           },
           [x],
         ),
+      sumRows: ({ x }) => repeated((x) => tf.sum(x, 0), [x]),
+      sumAll: ({ x }) => repeated((x) => tf.sum(x), [x]),
+      transpose: ({ x }) => repeated((x) => tf.transpose(x), [x]),
       loraStep: ({ A, B, W0, x, target }) =>
         training(
           (A, B, W0, x, target) =>
