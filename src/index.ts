@@ -57,6 +57,17 @@ export {
   where,
 } from "./tensor/functions.ts";
 export { grad, valueAndGrad, vjp } from "./tensor/grad.ts";
+export {
+  type BlockFormat,
+  isPacked,
+  type Packed,
+  type PackedBlocks,
+  type PackedFloats,
+  type PackFormat,
+  type PackOptions,
+  pack,
+  unpack,
+} from "./tensor/packed.ts";
 export * as random from "./tensor/random.ts";
 export {
   type Axes,

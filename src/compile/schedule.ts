@@ -1,3 +1,4 @@
+import { bytesPerElement } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { elements, type Node, topological } from "../graph/node.ts";
 import type { Target } from "./target.ts";
@@ -11,6 +12,10 @@ const maxSize = 400;
 const repeatedCost = 3;
 /** Work above which an element that several kernels want is stored. */
 const sharedCost = 8;
+/** Share of its bytes that an operand of a matmul may be made from where it is loaded: half, and padding. */
+const operandShare = 0.6;
+/** Work up to which an element of a matmul's operand may be computed where it is loaded. */
+const operandCost = 32;
 
 const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "pad"]);
 
@@ -46,12 +51,44 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
   // Outputs are read by the caller; cores cannot be inlined.
   for (const root of roots) mark(root, "output");
   for (const node of order) if (isCore(node)) mark(node, "core");
-  // Operands of a matmul are read many times: below views, elements are stored.
-  for (const node of order)
-    if (node.operation.kind === "matmul") for (const input of node.inputs) mark(underViews(input), "operand");
+  // Operands of a matmul are read many times: below views, elements are stored. But what is made with little work
+  // from half its bytes, like a packed weight, is made where it is loaded: a copy would be larger than its source.
+  const loaded = new Set<Node>();
+  for (const node of order) {
+    if (node.operation.kind !== "matmul") continue;
+    for (const operand of node.inputs.map(underViews)) {
+      const parts = madeFromLess(operand, reasons);
+      if (parts) for (const part of parts) loaded.add(part);
+      else mark(operand, "operand");
+    }
+  }
   limitKernels(order, reasons, mark, target);
-  avoidRepetition(order, reasons, mark);
+  avoidRepetition(order, reasons, (node, reason) => loaded.has(node) || mark(node, reason));
   return reasons;
+}
+
+/**
+ * What is computed for an operand, if it is little, from stored values of half its bytes; undefined for others. What is much smaller than the operand is left out: storing that is no loss.
+ */
+function madeFromLess(operand: Node, reasons: ReadonlyMap<Node, Reason>): readonly Node[] | undefined {
+  const parts = topological([operand], (node) => !reasons.has(node));
+  const isStored = (node: Node) => node.operation.kind === "input" || reasons.has(node);
+  let [bytes, work] = [0, 0];
+  for (const part of parts) {
+    if (isStored(part)) bytes += bytesOf(part);
+    else work += costOf(part) * Math.min(1, elements(part) / elements(operand));
+  }
+  if (bytes > operandShare * bytesOf(operand) || work > operandCost) return undefined;
+  return parts.filter((part) => !isStored(part) && bytesOf(part) > operandShare * bytesOf(operand));
+}
+
+function bytesOf(node: Node): number {
+  return elements(node) * bytesPerElement(node.dtype);
+}
+
+/** The work of one element, in additions. */
+function costOf({ operation }: Node): number {
+  return operation.kind === "scalar" ? (operation.op.row.cost ?? 1) : 0;
 }
 
 /** Bounds what one kernel binds, and how large its code is. */
@@ -109,12 +146,12 @@ function avoidRepetition(
   for (const node of order) {
     if (node.operation.kind === "hostNumber" || node.operation.kind === "constant") uniform.add(node);
     else if (node.inputs.length > 0 && node.inputs.every((input) => uniform.has(input))) uniform.add(node);
-    const own = node.operation.kind === "scalar" ? (node.operation.op.row.cost ?? 1) : 0;
     cost.set(
       node,
       Math.min(
         1e6,
-        own + node.inputs.reduce((sum, input) => sum + (reasons.has(input) ? 0 : cost.get(input)!), 0),
+        costOf(node) +
+          node.inputs.reduce((sum, input) => sum + (reasons.has(input) ? 0 : cost.get(input)!), 0),
       ),
     );
   }

@@ -104,6 +104,7 @@ export function dtypesOf(op: ScalarOp, floats: readonly FloatDType[]): readonly 
     bits: op.row.name.endsWith("Shift") ? integers : [...integers, "bool"],
     select: [...floats, ...integers, "bool"],
     any: [...floats, ...integers, "bool"],
+    bitcast: ["float32", "uint32"],
   };
   return byRule[op.row.types];
 }

@@ -1,7 +1,7 @@
 import type { DType } from "../base/dtype.ts";
 import type { ScalarOp } from "./node.ts";
 import { scalarOp } from "./scalar.ts";
-import { erf32, erf as erf64, roundHalfEven } from "./special.ts";
+import { bitsOfFloat, erf32, erf as erf64, floatOfBits, roundHalfEven } from "./special.ts";
 
 // The table of elementwise operations. A new one is a row here and a documented method or function in
 // src/tensor; printers, both backends, gradients and tests read the row.
@@ -238,6 +238,17 @@ export const rightShift: ScalarOp = scalarOp({
   evaluate: (x, y, _, dtype) => (dtype === "uint32" ? x >>> y : x >> y),
   js: ([x, y], dtype) => `${x} ${dtype === "uint32" ? ">>>" : ">>"} ${y}`,
   wgsl: ([x, y]) => `${x} >> u32(${y})`,
+});
+
+/** A uint32 as the float32 of the same bits, and a float32 as its bits. */
+export const bitcast: ScalarOp = scalarOp({
+  name: "bitcast",
+  arity: 1,
+  types: "bitcast",
+  ulp: 0,
+  evaluate: (x, _y, _z, dtype) => (dtype === "uint32" ? floatOfBits(x) : bitsOfFloat(x)),
+  js: ([x], dtype) => `special.${dtype === "uint32" ? "floatOfBits" : "bitsOfFloat"}(${x})`,
+  wgsl: ([x], dtype) => `bitcast<${dtype === "uint32" ? "f32" : "u32"}>(${x})`,
 });
 
 // Functions of one float.

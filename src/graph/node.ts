@@ -60,6 +60,7 @@ export type TypeRule =
   | "bits" // integers and bool to the same
   | "compare" // two of a kind to bool
   | "test" // one float to bool
+  | "bitcast" // float32 to uint32 and back
   | "select"; // bool, x, x to the dtype of x
 
 /**

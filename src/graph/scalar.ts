@@ -29,7 +29,7 @@ function apply(op: ScalarOp, operands: readonly Operand[]): Node {
   const dtype = given.slice(first).find((arg) => arg.dtype !== "number")?.dtype ?? "number";
   const args = given.map((arg, i) => (i >= first && arg.dtype === "number" ? cast(arg, dtype) : arg));
   checkTypes(name, types, args, first, dtype);
-  const result = types === "compare" || types === "test" ? "bool" : dtype;
+  const result = resultOf(types, dtype);
   const folded = foldConstants(op.row, args, dtype, result);
   if (folded) return folded;
   let shape = args[0]!.shape;
@@ -40,6 +40,12 @@ function apply(op: ScalarOp, operands: readonly Operand[]): Node {
     shape,
     result,
   );
+}
+
+function resultOf(types: TypeRule, dtype: DType): DType {
+  if (types === "compare" || types === "test") return "bool";
+  if (types === "bitcast") return dtype === "uint32" ? "float32" : "uint32";
+  return dtype;
 }
 
 /** Host numbers and integers are computed at once; floats are left to the device's arithmetic. */
@@ -75,6 +81,9 @@ function checkTypes(name: string, types: TypeRule, args: readonly Node[], first:
     throw new DTypeError(
       `${name}: takes numbers; given ${given}. Cast with .astype("float32") or .astype("int32").`,
     );
+  }
+  if (types === "bitcast" && dtype !== "float32" && dtype !== "uint32") {
+    throw new DTypeError(`${name}: takes float32 or uint32; given ${given}. Cast with .astype(...) first.`);
   }
   if (types === "bits" && dtype !== "bool" && !isInteger(dtype)) {
     throw new DTypeError(`${name}: takes integers or bool; given ${given}.`);

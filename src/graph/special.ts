@@ -1,4 +1,4 @@
-// Functions that Math lacks, in float64.
+// Functions that Math lacks, in float64 where nothing else is said.
 
 /** The error function, to about 1e-16: a series of positive terms, so nothing cancels. */
 export function erf(x: number): number {
@@ -40,4 +40,19 @@ export function roundHalfEven(x: number): number {
   const rest = x - below;
   const result = rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
   return result === 0 ? (Object.is(x, -0) || x < 0 ? -0 : 0) : result;
+}
+
+const word = new Uint32Array(1);
+const float = new Float32Array(word.buffer);
+
+/** The float32 whose bits are a uint32. */
+export function floatOfBits(bits: number): number {
+  word[0] = bits;
+  return float[0]!;
+}
+
+/** The bits of a number rounded to float32. */
+export function bitsOfFloat(x: number): number {
+  float[0] = x;
+  return word[0]!;
 }

@@ -4,6 +4,7 @@ import type { Embedding } from "../nn/embedding.ts";
 import * as functional from "../nn/functional.ts";
 import type { Context, Params } from "../nn/layer.ts";
 import type { Linear } from "../nn/linear.ts";
+import { isPacked, unpack } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type AdapterConfig, checkAdapterConfig } from "./config.ts";
 import { type Factors, rowFactors } from "./dora.ts";
@@ -83,8 +84,9 @@ export function adapterParams({ loraA, loraB, loraBias, loraMagnitude }: Params)
   };
 }
 
-/** The weight of an adapted layer, checked. */
-export function weightOf(layer: Adaptable, { weight }: Params): Tensor<FloatDType> {
+/** The weight of an adapted layer, checked; one in packed storage is unpacked where it is used. */
+export function weightOf(layer: Adaptable, base: Params): Tensor<FloatDType> {
+  const weight = isPacked(base.weight) ? unpack(base.weight) : base.weight;
   const shape = layer.kind === "linear" ? [layer.out, layer.in] : [layer.vocabulary, layer.dim];
   if (!(weight instanceof Tensor) || weight.shape.join() !== shape.join()) {
     throw new ShapeError(

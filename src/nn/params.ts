@@ -1,11 +1,13 @@
 import { ValueError } from "../base/errors.ts";
+import { isPacked, unpack } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Params } from "./layer.ts";
 
-/** The tensor of that name among a layer's parameters. */
+/** The tensor of that name among a layer's parameters; one in packed storage is unpacked where it is used. */
 export function parameter(layer: string, params: Params, name: string): Tensor {
   const found = params[name];
   if (found instanceof Tensor) return found;
+  if (isPacked(found)) return unpack(found);
   const names = Object.keys(params).join(", ") || "nothing";
   throw new ValueError(
     `${layer}: the parameters have no tensor ${name}, but ${names}. Pass what this layer's init returned.`,

@@ -228,6 +228,18 @@ export class Tensor<D extends DType = DType> {
     return wrap(ops.rightShift(this.node, nodeOf(y)));
   }
 
+  /**
+   * The same 32 bits as the other type: a uint32 as the float32 that has them, a float32 as a uint32. There is no
+   * gradient. A GPU may take subnormal floats for zero.
+   *
+   * @throws DTypeError for other dtypes.
+   * @example
+   * tensor([1]).bitcast(); // uint32[1], 0x3f800000
+   */
+  bitcast(): Tensor<D extends "uint32" ? "float32" : "uint32"> {
+    return wrap(ops.bitcast(this.node));
+  }
+
   /** True where false. */
   logicalNot(): Tensor<"bool"> {
     return wrap(ops.bitwiseXor(cast(this.node, "bool"), 1));

@@ -50,7 +50,7 @@ list(
   0xb2,
   "f32.convert_i32_s f32.convert_i32_u - - f32.demote_f64 f64.convert_i32_s f64.convert_i32_u",
 );
-list(plain, 0xbb, "f64.promote_f32");
+list(plain, 0xbb, "f64.promote_f32 i32.reinterpret_f32 - f32.reinterpret_i32");
 list(plain, 0x1a, "drop select");
 
 list(vector, 0x00, "v128.load");

@@ -74,7 +74,7 @@ export function hasVector(row: ScalarRow, dtype: DeviceDType): boolean {
     comparisons.has(row.name) ||
     row.name in bits ||
     row.name in functions ||
-    ["where", "isNaN", "isFinite", "sign", "leftShift", "rightShift"].includes(row.name)
+    ["where", "isNaN", "isFinite", "sign", "bitcast", "leftShift", "rightShift"].includes(row.name)
   );
 }
 
@@ -108,6 +108,8 @@ export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, ar
   switch (name) {
     case "where":
       return select(x, y, z);
+    case "bitcast":
+      return x;
     case "isNaN":
       return op("f32x4.ne", x, x);
     case "isFinite":
@@ -131,6 +133,7 @@ export function scalarOperation(code: Code, row: ScalarRow, dtype: DeviceDType):
   else if (plain) integer(code, name, dtype);
   else if (comparisons.has(name)) code.op(compare(name, type, dtype));
   else if (bits[name]) code.op(`i32.${bits[name]}`);
+  else if (name === "bitcast") code.op(type === "f32" ? "i32.reinterpret_f32" : "f32.reinterpret_i32");
   else if (name === "leftShift") code.op("i32.shl");
   else if (name === "rightShift") code.op(`i32.shr${sign(dtype)}`);
   else {

@@ -653,7 +653,7 @@ export class Values {
 /** Operations whose arguments are pushed once, in order. */
 const simple = new Set([
   ..."add sub mul div maximum minimum neg abs sqrt floor ceil round where".split(" "),
-  ..."eq ne lt le gt ge bitwiseAnd bitwiseOr bitwiseXor isFinite".split(" "),
+  ..."eq ne lt le gt ge bitwiseAnd bitwiseOr bitwiseXor bitcast isFinite".split(" "),
 ]);
 
 function isPowerOfTwo(x: number): boolean {

@@ -1,0 +1,125 @@
+import type { FloatDType } from "../base/dtype.ts";
+import { arange, full, tensor } from "./creation.ts";
+import { where } from "./functions.ts";
+import type { Tensor } from "./tensor.ts";
+
+// Codes of a few bits for numbers from -1 to 1, and how codes lie in 32-bit words.
+
+/** A code book: each number from -1 to 1 becomes the code of the nearest level. */
+export interface Code {
+  readonly bits: number;
+  /** Codes of the numbers of a vector, uint32. */
+  readonly encode: (x: Tensor<FloatDType>) => Tensor<"uint32">;
+  /** The levels of codes. */
+  readonly decode: (codes: Tensor<"uint32">, dtype: FloatDType) => Tensor<FloatDType>;
+}
+
+/**
+ * NormalFloat (Dettmers et al. 2023, arXiv:2305.14314, section 3 and appendix E): quantiles of the normal
+ * distribution, scaled to -1 and 1, with an exact zero; in float32, as bitsandbytes has them.
+ */
+export const nf4Levels: readonly number[] = [
+  -1, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+  -0.18477343022823334, -0.09105003625154495, 0, 0.07958029955625534, 0.16093020141124725,
+  0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
+];
+
+/**
+ * The signed dynamic code of bitsandbytes (Dettmers 2015, arXiv:1511.04561): for each power of ten from 10^-6 to 1
+ * twice as many levels as for the one before, which divide its upper nine tenths evenly; 0 and 1.
+ */
+const decades = 7;
+const dynamicLevels: readonly number[] = (() => {
+  const positive = Array.from({ length: decades }, (_, e) =>
+    Array.from({ length: 2 ** e }, (_, i) => 10 ** (e - decades + 1) * (0.1 + (0.9 * (i + 0.5)) / 2 ** e)),
+  ).flat();
+  return [...positive.map((level) => -level).reverse(), 0, ...positive, 1];
+})();
+
+export const codes = {
+  nf4: {
+    bits: 4,
+    encode: (x) => nearest(x, nf4Levels),
+    decode: (x, dtype) => select(x, nf4Levels, dtype),
+  },
+  /** Even steps of 1/127, from code 0 for -1 to code 254. */
+  int8: {
+    bits: 8,
+    encode: (x) => x.mul(127).round().add(127).astype("uint32"),
+    decode: (x, dtype) =>
+      x
+        .astype(dtype)
+        .sub(127)
+        .mul(1 / 127),
+  },
+  dynamic8: { bits: 8, encode: (x) => nearest(x, dynamicLevels), decode: dynamic },
+} as const satisfies Readonly<Record<string, Code>>;
+
+/** How many midpoints between levels lie below. */
+function nearest(x: Tensor<FloatDType>, levels: readonly number[]): Tensor<"uint32"> {
+  const midpoints = levels.slice(1).map((level, i) => (level + levels[i]!) / 2);
+  return x
+    .unsqueeze(-1)
+    .gt(tensor(midpoints, { dtype: x.dtype }))
+    .astype("uint32")
+    .sum(-1);
+}
+
+/** The level of each code by its bits, the highest first: a tree of choices, which lanes make faster than loads. */
+function select(x: Tensor<"uint32">, levels: readonly number[], dtype: FloatDType): Tensor<FloatDType> {
+  if (levels.length === 1) return full([], levels[0]!, { dtype });
+  const half = levels.length / 2;
+  const upper = x.bitwiseAnd(half).ne(0);
+  return where(upper, select(x, levels.slice(half), dtype), select(x, levels.slice(0, half), dtype));
+}
+
+/** The levels of the dynamic code, by arithmetic: code 127 is 0, and the n-th to either side is in decade log2 n. */
+function dynamic(x: Tensor<"uint32">, dtype: FloatDType): Tensor<FloatDType> {
+  const place = x.astype(dtype).sub(127);
+  const n = place.abs();
+  let level: Tensor<FloatDType> = full([], 0, { dtype });
+  for (let e = 0; e < decades; e++) {
+    const decade = 10 ** (e - decades + 1);
+    const step = (0.9 * decade) / 2 ** e;
+    level = where(
+      n.ge(2 ** e),
+      n
+        .sub(2 ** e - 0.5)
+        .mul(step)
+        .add(0.1 * decade),
+      level,
+    );
+  }
+  return where(n.ge(2 ** decades), 1, level).mul(place.sign());
+}
+
+// Words lie in groups of eight, and a group holds codes by place: first the lowest bits of its eight words, then the
+// next ones. So neighbours are in neighbouring words, at one place: vectors of four load and shift them together.
+
+const group = 8;
+
+/** uint32 words that hold the codes of a vector; the last group is filled up with code 0. */
+export function packCodes(x: Tensor<"uint32">, bits: number): Tensor<"uint32"> {
+  const places = 32 / bits;
+  const missing = -x.size & (group * places - 1);
+  return x
+    .pad([[0, missing]])
+    .reshape([-1, places, group])
+    .leftShift(shifts(bits))
+    .sum(1)
+    .reshape([-1]);
+}
+
+/** The first `count` codes of words. */
+export function unpackCodes(words: Tensor<"uint32">, bits: number, count: number): Tensor<"uint32"> {
+  return words
+    .reshape([-1, 1, group])
+    .rightShift(shifts(bits))
+    .bitwiseAnd(2 ** bits - 1)
+    .reshape([-1])
+    .slice([0], [count]);
+}
+
+function shifts(bits: number): Tensor<"uint32"> {
+  return arange(32 / bits, { step: bits, dtype: "uint32" }).unsqueeze(-1);
+}

@@ -1,0 +1,173 @@
+import { type FloatDType, isFloat } from "../base/dtype.ts";
+import { DTypeError, ValueError } from "../base/errors.ts";
+import { numel } from "../base/shape.ts";
+import { type Code, codes, packCodes, unpackCodes } from "./codes.ts";
+import { tensor } from "./creation.ts";
+import { where } from "./functions.ts";
+import { Tensor } from "./tensor.ts";
+
+/** Formats in blocks, each divided by its largest magnitude. */
+export type BlockFormat = keyof typeof codes;
+
+const formats = Object.keys(codes) as readonly BlockFormat[];
+
+export type PackFormat = "bfloat16" | BlockFormat;
+
+/**
+ * A weight in packed storage: a plain tree of tensors, so that it is stored, donated and partitioned like any other
+ * parameters. The format is the name of the tensor that holds the words.
+ */
+export type Packed = PackedFloats | PackedBlocks;
+
+/** Two bfloat16 to a word. */
+export type PackedFloats = {
+  /** No elements: `[0, ...shape]` of the weight, and its dtype. */
+  readonly like: Tensor;
+  readonly bfloat16: Tensor;
+};
+
+/** Codes in words, and the largest magnitude of each block. */
+export type PackedBlocks = {
+  readonly like: Tensor;
+  /** `[blocks]`, of the dtype of the weight; or packed itself, less its mean. */
+  readonly absmax: Tensor | (PackedBlocks & { readonly offset: Tensor });
+} & { readonly [F in BlockFormat]?: Tensor };
+
+export interface PackOptions {
+  readonly format: PackFormat;
+  /** Consecutive elements, row by row, with one largest magnitude; a power of two. Default 64 for nf4, else 256. */
+  readonly block?: number;
+  /**
+   * How the largest magnitudes are stored: as they are, or less their mean in blocks of 256 of an 8-bit format
+   * (double quantisation). Default "dynamic8" for nf4, else "float".
+   */
+  readonly absmax?: "float" | "int8" | "dynamic8";
+}
+
+/**
+ * A weight in packed storage. `unpack` makes it float again, inside the kernels that read it: where its result is
+ * an operand of a matmul, no float copy of the weight exists. Layers take a packed weight where they take a dense
+ * one; it gets no gradient.
+ *
+ * | format | bits per weight | |
+ * | --- | --- | --- |
+ * | `"bfloat16"` | 16 | float32 without the lower half of its bits, rounded to nearest even |
+ * | `"nf4"` | 4.127 | levels at normal quantiles (Dettmers et al. 2023, arXiv:2305.14314); 4.5 with `absmax: "float"` |
+ * | `"int8"` | 8.125 | 255 even steps |
+ * | `"dynamic8"` | 8.125 | relative steps that are finest for large values (Dettmers 2015, arXiv:1511.04561) |
+ *
+ * Deviations: bitsandbytes packs two 4-bit codes to a byte in order; here codes lie as vectors load them. A tie
+ * between two levels goes to the lower one.
+ *
+ * @param weight float32 or float64, of any shape.
+ * @throws DTypeError for a weight that is no float, ValueError for an unknown format or a bad block.
+ * @example
+ * const weight = random.normal(random.key(0), [32, 64]);
+ * const packed = await tree.evaluate(pack(weight, { format: "nf4" })); // and `weight` can go
+ * const y = ones([4, 64]).matmul(unpack(packed).transpose());
+ */
+export function pack(weight: Tensor, options: PackOptions): Packed {
+  const { format } = options;
+  if (!isFloat(weight.dtype) || weight.dtype === "number")
+    throw new DTypeError(`pack: the weight is ${weight}; floats are packed. Cast with .astype("float32").`);
+  const x = (weight as Tensor<FloatDType>).detach(); // just checked
+  if (format === "bfloat16") return { like: like(x), bfloat16: packCodes(roundToBfloat16(x), 16) };
+  if (!Object.hasOwn(codes, format))
+    throw new ValueError(
+      `pack: the format is ${String(format)}; it is one of bfloat16, ${formats.join(", ")}.`,
+    );
+  const { block = format === "nf4" ? 64 : 256, absmax: second = format === "nf4" ? "dynamic8" : "float" } =
+    options;
+  if (!Number.isInteger(Math.log2(block)))
+    throw new ValueError(`pack: the block is ${block}; it is a power of two.`);
+  if (second !== "float" && second !== "int8" && second !== "dynamic8")
+    throw new ValueError(`pack: absmax is ${String(second)}; it is "float", "int8" or "dynamic8".`);
+  const { codes: own, absmax } = quantise(x, codes[format], block);
+  const words = { like: like(x), [format]: packCodes(own, codes[format].bits) };
+  if (second === "float") return { ...words, absmax };
+  const offset = absmax.mean();
+  // Blocks of an 8-bit format with float magnitudes: no third level.
+  const inner = pack(absmax.sub(offset), { format: second, absmax: "float" }) as PackedBlocks;
+  return { ...words, absmax: { ...inner, offset } };
+}
+
+/**
+ * The weight as floats of the dtype and shape it was packed from. Made of elementwise operations, so it is computed
+ * where it is used.
+ *
+ * @throws ValueError for anything but what `pack` returns.
+ * @example
+ * const rounded = unpack(pack(tensor([1.001, -2.3]), { format: "bfloat16" })); // float32[2]: 1, -2.296875
+ */
+export function unpack(packed: Packed): Tensor<FloatDType> {
+  const {
+    shape: [, ...shape],
+    dtype,
+  } = packed.like as Tensor<FloatDType>; // of a float weight
+  const size = numel(shape);
+  if ("bfloat16" in packed)
+    return unpackCodes(words(packed.bfloat16), 16, size).leftShift(16).bitcast().astype(dtype).reshape(shape);
+  const format = formats.find((name) => packed[name]);
+  if (!format)
+    throw new ValueError(
+      `unpack: the tree has ${Object.keys(packed).join(", ")}, and no words of a format. Pass what pack returned.`,
+    );
+  const { bits, decode } = codes[format];
+  const levels = decode(unpackCodes(words(packed[format]!), bits, size), dtype);
+  return levels.mul(eachBlock(largest(packed), size)).reshape(shape);
+}
+
+/** Whether part of a tree is a packed weight. */
+export function isPacked(value: unknown): value is Packed {
+  return typeof value === "object" && value !== null && "like" in value && value.like instanceof Tensor;
+}
+
+/** The largest magnitude of each block. */
+export function largest({ absmax }: PackedBlocks): Tensor<FloatDType> {
+  if (absmax instanceof Tensor) return absmax as Tensor<FloatDType>; // as `pack` made it
+  return unpack(absmax).add(absmax.offset as Tensor<FloatDType>);
+}
+
+/** The codes of a vector and the largest magnitude of each block, the last of which may be short. */
+export function quantise(
+  x: Tensor<FloatDType>,
+  code: Code,
+  block: number,
+): { readonly codes: Tensor<"uint32">; readonly absmax: Tensor<FloatDType> } {
+  const vector = x.reshape([-1]);
+  const blocks = Math.ceil(vector.size / block);
+  const absmax = vector
+    .pad([[0, blocks * block - vector.size]])
+    .reshape([blocks, block])
+    .abs()
+    .amax(1);
+  // A block of zeros is divided by 1.
+  const divisor = where(absmax.eq(0), 1, absmax);
+  return { codes: code.encode(vector.div(eachBlock(divisor, vector.size))), absmax };
+}
+
+/** One number for each block, repeated for its elements. */
+function eachBlock(x: Tensor<FloatDType>, size: number): Tensor<FloatDType> {
+  // The power of two with which `size` elements make that many blocks: with one block, any that is large enough.
+  let block = 1;
+  while (block * x.size < size) block *= 2;
+  return x.unsqueeze(-1).expand([x.size, block]).reshape([-1]).slice([0], [size]);
+}
+
+/** The upper halves of float32, rounded to nearest even; any NaN becomes the quiet one. */
+function roundToBfloat16(x: Tensor<FloatDType>): Tensor<"uint32"> {
+  const bits = x.reshape([-1]).astype("float32").bitcast();
+  const odd = bits.rightShift(16).bitwiseAnd(1);
+  const rounded = bits.add(odd).add(0x7fff).rightShift(16);
+  return where(x.reshape([-1]).isNaN(), 0x7fc0, rounded);
+}
+
+function like({ shape, dtype }: Tensor<FloatDType>): Tensor {
+  return tensor(new Float32Array(0), { shape: [0, ...shape], dtype });
+}
+
+function words(x: Tensor): Tensor<"uint32"> {
+  if (x.dtype !== "uint32")
+    throw new ValueError(`unpack: the words are ${x}; expected uint32. Pass what pack returned.`);
+  return x as Tensor<"uint32">; // just checked
+}
