@@ -1,9 +1,7 @@
-import { spawnSync } from "node:child_process";
 import { describe, expect, test } from "vitest";
 import { Memory } from "../src/backend/cpu/memory.ts";
 import { controlBytes } from "../src/backend/cpu/pool-worker.ts";
 import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
-import { bundle, root } from "./command.ts";
 
 /** Work of every kind that is large enough to be shared, as bits. */
 async function bits(threads: number): Promise<Uint32Array[]> {
@@ -41,24 +39,6 @@ describe("threads", () => {
       });
     }
   });
-
-  test("a process with waiting workers ends by itself", async () => {
-    const code = (await bundle(`${root}src/index.ts`)).replace(/export \{[^}]*\};?\s*$/, "");
-    const script = (end: string) => `${code}
-      const device = await init({ backend: "cpu", cpu: "wasm", threads: 3 });
-      const x = tensor(new Float32Array(512 * 512).fill(1), { shape: [512, 512] });
-      console.log((await x.matmul(x).sum().item()) !== 0);
-      ${end}`;
-    for (const end of ["", "device.dispose();"]) {
-      const { stdout, status } = spawnSync(process.execPath, ["--input-type=module", "-"], {
-        cwd: root,
-        input: script(end),
-        encoding: "utf8",
-        timeout: 20_000,
-      });
-      expect({ stdout, status }).toEqual({ stdout: "true\n", status: 0 });
-    }
-  }, 60_000);
 
   test("threads and cpu are checked", async () => {
     await expect(init({ backend: "cpu", threads: 0 })).rejects.toThrow(/threads is 0; it is a whole number/);
