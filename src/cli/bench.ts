@@ -22,6 +22,7 @@ const options = {
     help: `Milliseconds for each benchmark on each backend; default ${defaultTime}`,
   },
   small: { type: "boolean", help: "Lengths divided by 16: to see that all runs, not to measure" },
+  large: { type: "boolean", help: "Products of 4096 too, for GPUs" },
   json: {
     type: "string",
     value: "[FILE]",
@@ -55,7 +56,8 @@ export async function bench(args: readonly string[]): Promise<number> {
     process.stdout.write(help);
     return 0;
   }
-  const cases = benchCases(values.small);
+  if (values.small && values.large) throw new UsageError("--small and --large exclude each other.");
+  const cases = benchCases(values.small ? "small" : values.large ? "large" : "usual");
   const filter = regularExpression(values.filter);
   const chosen = cases.filter(({ name }) => filter.test(name));
   if (chosen.length === 0) {

@@ -14,6 +14,7 @@ import {
   loraLinear,
   loraStep,
   matmul,
+  matmulOfHalf,
   mlpStep,
   softmax,
   tinyAdds,
@@ -36,23 +37,25 @@ function benchCase<A extends readonly unknown[], R>(
 /** Names of the cases whose quotient says what an adapter costs. */
 export const adapterCost = { adapted: "lora forward", frozen: "frozen forward" } as const;
 
-/**
- * Every benchmark, in order.
- *
- * @param small Lengths divided by 16: to see that all runs, not to measure.
- */
-export function benchCases(small = false): BenchCase[] {
+/** Lengths divided by 16, to see that all runs and not to measure; as they are; or products for a GPU too. */
+export type BenchSize = "small" | "usual" | "large";
+
+/** Every benchmark, in order. */
+export function benchCases(size: BenchSize = "usual"): BenchCase[] {
+  const small = size === "small";
   const scaled = (length: number) => (small ? Math.max(2, Math.ceil(length / 16)) : length);
   const n = scaled(1024);
   const [r, batch] = [8, scaled(256)];
   return [
-    ...[256, 512, 1024].map((size) => matmulCase([scaled(size), scaled(size), scaled(size)])),
+    ...[256, 512, 1024].map((length) => matmulCase(square(scaled(length)))),
+    matmulCase(square(n), { half: true }),
+    ...(size === "large" ? [matmulCase(square(4096)), matmulCase(square(4096), { half: true })] : []),
     matmulCase([n, n, r]), // x A^T
     matmulCase([n, r, n]), // (x A^T) B^T
     matmulCase([r, n, n]),
     matmulCase([1, n, n]),
     matmulCase([scaled(509), scaled(521), scaled(503)]),
-    matmulCase([scaled(128), scaled(128), scaled(128)], 16),
+    matmulCase(square(scaled(128)), { count: 16 }),
     chainCase(small ? 2 ** 12 : 2 ** 22),
     rowCase("softmax", n, (x) => ({ f: softmax, args: [x], rowwise: [0] })),
     rowCase("layer norm", n, (x) => ({
@@ -78,18 +81,28 @@ export function benchCases(small = false): BenchCase[] {
   ];
 }
 
-/** `[m, k] x [k, n]`, `count` of them at once. */
-function matmulCase([m, k, n]: readonly [m: number, k: number, n: number], count = 1): BenchCase {
+type Sizes = readonly [m: number, k: number, n: number];
+
+function square(n: number): Sizes {
+  return [n, n, n];
+}
+
+/** `[m, k] x [k, n]`, `count` of them at once; `half`: operands in float16, added up and stored in float32. */
+function matmulCase([m, k, n]: Sizes, { count = 1, half = false } = {}): BenchCase {
   const batch = count > 1 ? [count] : [];
   const sizes = m === k && k === n ? `${m}` : `${m}x${k}x${n}`;
-  const name = `matmul ${count > 1 ? `${count} of ` : ""}${sizes}`;
+  const name = `matmul ${count > 1 ? `${count} of ` : ""}${sizes}${half ? " of float16" : ""}`;
+  const operand = (of: string, shape: readonly number[]) => {
+    const x = random(of, shape);
+    return half ? x.astype("float16") : x;
+  };
   return benchCase(
     name,
     `[${[...batch, m, k]}] x [${[...batch, k, n]}]`,
     { flops: 2 * count * m * k * n },
     () => ({
-      f: matmul,
-      args: [random("a", [...batch, m, k]), random("b", [...batch, k, n])],
+      f: half ? matmulOfHalf : matmul,
+      args: [operand("a", [...batch, m, k]), operand("b", [...batch, k, n])],
       rowwise: count > 1 ? [0, 1] : [0],
     }),
   );

@@ -10,6 +10,11 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return a.matmul(b);
 }
 
+/** Operands of float16, a result of float32. */
+export function matmulOfHalf(a: Tensor, b: Tensor): Tensor {
+  return a.astype("float32").matmul(b.astype("float32"));
+}
+
 /** Little arithmetic on much memory: relu(x y + 0.5) x. */
 export function chain(x: Tensor, y: Tensor): Tensor {
   return x.mul(y).add(0.5).maximum(0).mul(x);
