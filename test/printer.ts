@@ -2,12 +2,14 @@ import type { Backend, Executable } from "../src/backend/backend.ts";
 import { printKernel } from "../src/backend/webgpu/print.ts";
 import type { ShaderOptions } from "../src/backend/webgpu/shader.ts";
 import type { Program } from "../src/compile/program.ts";
+import type { Target } from "../src/compile/target.ts";
 import { Device } from "../src/runtime/device.ts";
 
 /**
  * A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing.
  *
  * @param seen Is handed each program that is loaded.
+ * @param target What is another than for that GPU.
  */
 export function wgslPrinter(
   options: ShaderOptions = {
@@ -19,6 +21,7 @@ export function wgslPrinter(
     },
   },
   seen: (program: Program) => void = () => {},
+  target: Partial<Target> = {},
 ): Device {
   const print = (program: Program): Executable => ({
     sources: program.kernels.map((kernel) => printKernel(kernel, program, options).source),
@@ -37,6 +40,7 @@ export function wgslPrinter(
       longReduction: 4096,
       busyResults: 32768,
       maxRow: 16384,
+      ...target,
     },
     lost: new Promise(() => {}),
     allocate: (bytes) => ({ bytes }),

@@ -13,8 +13,7 @@ export interface Plan {
 /**
  * Memory plan: whole buffers, shared by values whose lifetimes do not meet. An output takes over the buffer of
  * a donated input of its size whose last reader is its own kernel, reading the very element that it writes, or
- * an earlier one. Intermediates take the smallest free slot that holds them, in kernel order (first fit by
- * size, as in linear-scan register allocation).
+ * an earlier one.
  */
 export function planMemory(
   values: readonly Value[],
@@ -60,26 +59,43 @@ export function planMemory(
     return last === by ? 0 : 1 + Math.abs(by - last);
   }
 
-  const slots: number[] = [];
-  const free: number[] = [];
-  const release = new Map<number, number[]>();
-  kernels.forEach((kernel, at) => {
-    for (const value of writesOf(kernel)) {
-      if (places[value]) continue;
-      const bytes = bytesOf(value);
-      const fitting = free.filter((slot) => slots[slot]! >= bytes).sort((a, b) => slots[a]! - slots[b]!);
-      let slot = fitting[0];
-      if (slot === undefined) slot = slots.push(bytes) - 1;
-      else free.splice(free.indexOf(slot), 1);
-      places[value] = { kind: "slot", index: slot };
-      const end = lastRead.get(value) ?? at;
-      release.set(end, [...(release.get(end) ?? []), slot]);
-    }
-    // Freed after the kernel: a buffer is never read and written by one dispatch.
-    free.push(...(release.get(at) ?? []));
-  });
+  const slots = assignSlots(
+    [...written].flatMap(([value, from]) =>
+      places[value] ? [] : [{ value, bytes: bytesOf(value), from, to: lastRead.get(value) ?? from }],
+    ),
+    places,
+  );
   // Values that fusing made unnecessary have no place.
   return { places, slots, replaces };
+}
+
+/** An intermediate value, with the kernels that write it and read it last. */
+interface Lifetime {
+  readonly value: ValueId;
+  readonly bytes: number;
+  readonly from: number;
+  readonly to: number;
+}
+
+/**
+ * Gives intermediates slots, and returns the bytes of each slot: the largest first, each in the slot that stands
+ * empty for the shortest time before or after (greedy by size; Pisarchyk and Lee 2020, arXiv:2001.03288).
+ */
+function assignSlots(lifetimes: readonly Lifetime[], places: (Place | undefined)[]): number[] {
+  const slots: { readonly bytes: number; readonly held: Lifetime[] }[] = [];
+  for (const life of [...lifetimes].sort((a, b) => b.bytes - a.bytes || a.from - b.from)) {
+    let [index, least] = [slots.length, Infinity];
+    slots.forEach(({ held }, slot) => {
+      // 0 or less where lifetimes meet. Where one ends and the other begins they do: a buffer is never read and
+      // written by one dispatch.
+      const idle = Math.min(...held.map(({ from, to }) => Math.max(life.from - to, from - life.to)));
+      if (idle > 0 && idle < least) [index, least] = [slot, idle];
+    });
+    if (index === slots.length) slots.push({ bytes: life.bytes, held: [] });
+    slots[index]!.held.push(life);
+    places[life.value] = { kind: "slot", index };
+  }
+  return slots.map(({ bytes }) => bytes);
 }
 
 /** The values a finished kernel needs: those it loads and does not make itself. */

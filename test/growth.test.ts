@@ -1,0 +1,67 @@
+import { describe, expect, test } from "vitest";
+import { programCost } from "../src/compile/cost.ts";
+import { maxSize } from "../src/compile/entries.ts";
+import { walk } from "../src/compile/expr.ts";
+import { expressionsOf } from "../src/compile/kernel.ts";
+import type { Program } from "../src/compile/program.ts";
+import { models, stepOf } from "./models.ts";
+
+// How the cost of a training step grows, counted and not timed; and what it takes to compile.
+
+describe.each(Object.entries(models))("a step of the %s", (name, make) => {
+  const quantities = (program: Program) => ({ kernels: program.kernels.length, ...programCost(program) });
+  /** What the second of two steps costs more than the first. */
+  const added = ([less, more]: readonly Program[]) => {
+    const [a, b] = [quantities(less!), quantities(more!)];
+    return Object.entries(b).map(([key, value]) => value - a[key as keyof typeof a]);
+  };
+  // The sum that runs along a transformer's blocks is stored whenever it has grown too long to be added up again.
+  const spread = name.includes("transformer") ? 0.03 : 0;
+
+  test("further layers cost the same", { timeout: 120_000 }, async () => {
+    const steps: Program[] = [];
+    for (const layers of [4, 8, 12]) steps.push(await stepOf(make(layers), { examples: 4 }));
+    const [early, late] = [added(steps.slice(0, 2)), added(steps.slice(1))];
+    for (const [i, amount] of early.entries())
+      expect(Math.abs(late[i]! - amount)).toBeLessThanOrEqual(spread * amount);
+  });
+
+  test("further examples cost the same, and no kernel", async () => {
+    const steps: Program[] = [];
+    for (const examples of [8, 16, 24]) steps.push(await stepOf(make(2), { examples }));
+    expect(added(steps.slice(1))).toEqual(added(steps.slice(0, 2)));
+    expect(added(steps)[0]).toBe(0);
+  });
+
+  test.each([10, 64])("kernels are of bounded size where %i buffers may be bound", async (maxBindings) => {
+    const { kernels } = await stepOf(make(12), { examples: 4, clip: true, maxBindings });
+    for (const kernel of kernels) {
+      let size = 0;
+      walk(expressionsOf(kernel), () => size++);
+      expect(size).toBeLessThanOrEqual(1.25 * maxSize); // loops may add index arithmetic
+    }
+  });
+});
+
+describe("a step that clips by the norm of all gradients", () => {
+  const step = (layers: number, clip: boolean) =>
+    stepOf(models["adapted perceptron"]!(layers), { examples: 4, clip });
+
+  test("takes one kernel more for each update, and few for the norm", async () => {
+    const adapted = 2 * 24; // A and B of each layer
+    const more = (await step(24, true)).kernels.length - (await step(24, false)).kernels.length;
+    expect(more).toBeGreaterThan(adapted);
+    expect(more).toBeLessThanOrEqual(adapted + adapted / 3);
+  });
+
+  test("compiles in time that grows with its layers", { timeout: 240_000 }, async () => {
+    const time = async (layers: number) => {
+      const start = process.cpuUsage();
+      await step(layers, true);
+      return process.cpuUsage(start).user;
+    };
+    const few = Math.min(await time(32), await time(32), await time(32));
+    // Four times the layers: were every kernel compared with every other one, it would be sixteen times and more.
+    expect(await time(128)).toBeLessThan(8 * few);
+  });
+});

@@ -1,0 +1,121 @@
+import type { Program } from "../src/compile/program.ts";
+import { languageModel, sizes } from "../src/experiments/theorem/model.ts";
+import * as lora from "../src/lora/index.ts";
+import * as nn from "../src/nn/index.ts";
+import * as optim from "../src/optim/index.ts";
+import { compile } from "../src/tensor/compile.ts";
+import { zeros } from "../src/tensor/creation.ts";
+import { valueAndGrad } from "../src/tensor/grad.ts";
+import * as random from "../src/tensor/random.ts";
+import type { Tensor } from "../src/tensor/tensor.ts";
+import * as tree from "../src/tensor/tree.ts";
+import { wgslPrinter } from "./printer.ts";
+
+// Training steps of real models, as they are compiled: nothing is computed.
+
+/** A model of so many layers, with inputs and targets for so many examples. */
+interface Setup {
+  readonly model: nn.Layer;
+  readonly batch: (count: number) => readonly [x: Tensor, y: Tensor];
+  readonly loss: (output: Tensor, target: Tensor) => Tensor;
+  /** Adapters on these layers and nothing else is trained; by default everything is. */
+  readonly adapt?: "all-linear" | readonly string[];
+}
+
+const width = 24;
+const regression = {
+  batch: (count: number) => [zeros([count, width]), zeros([count, width])] as const,
+  loss: nn.mseLoss,
+};
+const perceptron = (layers: number) => nn.mlp(new Array<number>(layers + 1).fill(width));
+
+const [vocabulary, length, heads] = [40, 8, 2];
+
+function split(x: Tensor): Tensor {
+  return x.reshape([...x.shape.slice(0, -1), heads, width / heads]).permute([0, 2, 1, 3]);
+}
+
+const block = (): nn.Layer =>
+  nn.module(
+    {
+      norm1: nn.layerNorm(width),
+      q: nn.linear(width, width),
+      k: nn.linear(width, width),
+      v: nn.linear(width, width),
+      out: nn.linear(width, width),
+      norm2: nn.layerNorm(width),
+      mlp: nn.mlp([width, 2 * width, width]),
+    },
+    ({ norm1, q, k, v, out, norm2, mlp }, x) => {
+      const h = norm1(x);
+      const attended = nn.functional.scaledDotProductAttention(split(q(h)), split(k(h)), split(v(h)), {
+        causal: true,
+      });
+      const y = x.add(out(attended.permute([0, 2, 1, 3]).reshape(x.shape)));
+      return y.add(mlp(norm2(y)));
+    },
+  );
+
+const transformer = (layers: number): nn.Layer =>
+  nn.sequential({
+    embedding: nn.embedding(vocabulary, width),
+    ...Object.fromEntries(Array.from({ length: layers }, (_, i) => [`block${i}`, block()])),
+    output: nn.linear(width, vocabulary),
+  });
+
+const tokens = {
+  batch: (count: number) =>
+    [zeros([count, length], { dtype: "int32" }), zeros([count, length], { dtype: "int32" })] as const,
+  loss: (logits: Tensor, target: Tensor) =>
+    nn.crossEntropy(logits.reshape([-1, vocabulary]), target.reshape([-1]) as Tensor<"int32">),
+};
+
+export const models: Readonly<Record<string, (layers: number) => Setup>> = {
+  "adapted perceptron": (layers) => ({ model: perceptron(layers), ...regression, adapt: "all-linear" }),
+  perceptron: (layers) => ({ model: perceptron(layers), ...regression }),
+  "adapted transformer": (layers) => ({ model: transformer(layers), ...tokens, adapt: ["q", "v"] }),
+  transformer: (layers) => ({ model: transformer(layers), ...tokens }),
+};
+
+/** The model of the experiment on text, whose depth is fixed. */
+export const experiment = (): Setup => ({
+  model: languageModel(300),
+  batch: (count) => [zeros([count, sizes.context], { dtype: "int32" }), zeros([count], { dtype: "int32" })],
+  loss: (logits, target) => nn.crossEntropy(logits, target as Tensor<"int32">),
+  adapt: ["hidden", "output"],
+});
+
+export interface StepOptions {
+  readonly examples: number;
+  /** Clip by the norm of all gradients together. */
+  readonly clip?: boolean;
+  /** Most buffers that a kernel may bind. */
+  readonly maxBindings?: number;
+}
+
+/** The program of one step with AdamW, weight decay and, for adapters, a rate of its own for B. */
+export async function stepOf(
+  { model, batch, loss, adapt }: Setup,
+  { examples, clip = false, maxBindings = 10 }: StepOptions,
+): Promise<Program> {
+  const programs: Program[] = [];
+  const device = wgslPrinter(undefined, (program) => programs.push(program), { maxBindings });
+  const adapted = adapt && lora.inject(model, { r: 4, alpha: 8, targetModules: adapt });
+  const base = model.init(random.key(0));
+  const [trained, frozen] = adapted ? lora.partition(adapted.init(random.key(1), base)) : [base, {}];
+  const groups = adapted ? { groups: optim.loraPlus({ ratio: 4 }) } : {};
+  const optimizer = optim.adamw({ lr: 1e-3, weightDecay: 0.1, ...groups });
+  const step = compile(
+    (p: nn.Params, s: optim.OptimizerState, rest: nn.Params, x: Tensor, y: Tensor) => {
+      const [value, gradients] = valueAndGrad((own: nn.Params) =>
+        loss((adapted ?? model).apply(tree.combine<nn.Params>(rest, own), x), y),
+      )(p);
+      const used = clip ? optim.clipByGlobalNorm(gradients, 1).gradients : gradients;
+      const [updates, next] = optimizer.update(used, s, p);
+      return { params: optim.applyUpdates(p, updates), state: next, value };
+    },
+    { device, donate: [0, 1] },
+  );
+  await step(trained, optimizer.init(trained), frozen, ...batch(examples));
+  return programs[programs.length - 1]!;
+}
