@@ -113,7 +113,7 @@ describe("for Dawn's compiler", async () => {
 test("tiles fit into workgroup memory and follow the shape", () => {
   const tile = (rows: number, columns: number, inner: number, workgroupBytes = 32768) =>
     matrixTile(
-      { rows, columns, inner, batches: 1 },
+      { rows, columns, inner, batches: 1, work: [0, 0] },
       { ...matrix("float16", 16, 16, 16), workgroupBytes },
       optionsWith(matrix("float16", 16, 16, 16), matrix("float32", 8, 8, 8)),
     );

@@ -7,6 +7,7 @@ export { type Active, embedding, type LoraLayer, linear, type PerSample } from "
 export { merge, unmerge } from "./merge.ts";
 export { type MergeError, mergeError } from "./merge-error.ts";
 export { nameAdapter, perSample, setAdapter } from "./named.ts";
+export { packBase } from "./pack-base.ts";
 export { type PartitionOptions, partition, type Role, roleOf, trainableCount } from "./roles.ts";
 export { type Scaling, type ScalingConfig, scaling } from "./scaling.ts";
 export type { Pattern, Targets } from "./targets.ts";

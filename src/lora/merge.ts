@@ -12,7 +12,8 @@ import { mapAdapted } from "./walk.ts";
  * Parameters of the base model that compute what the adapted one does: `weight + scaling * B A` for each active
  * adapter, one after the other, `bias + scaling * loraBias` where there is a branch bias, and no adapter. Shapes
  * and dtypes are the base's. Rounding: the product, the scaling and the sum are rounded once each, so outputs
- * differ from the adapted model's by some units in the last place; `mergeError` measures them.
+ * differ from the adapted model's by some units in the last place; `mergeError` measures them. Of a packed weight
+ * the merged one is dense: packing it again would round the change away with the rest (`packBase` does it).
  *
  * With DoRA the weight is `loraMagnitude / |weight + scaling * B A| * (weight + scaling * B A)`. The factor on the
  * rows stays beside it as `loraFactor`, `[out]`, which `unmerge` needs and the base model ignores.
@@ -37,6 +38,8 @@ export function merge(model: Layer, params: Params): Params {
  * The change that is taken off is bit for bit the one that was added, so an entry comes back within half a unit
  * in the last place of the merged value plus half a unit of its own; exactly, if the merged sum was exact. With
  * DoRA the rounding of the factor and of the division come to it, some units of the weight.
+ *
+ * A weight that was packed comes back dense, as what it unpacked to.
  *
  * @param adapter The adapters' parameters, `lora.partition(params)[0]`.
  * @example

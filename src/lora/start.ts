@@ -3,10 +3,11 @@ import { ValueError } from "../base/errors.ts";
 import { type Initializer, kaimingUniform, zeros as zeroInit } from "../nn/init.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor, zeros } from "../tensor/creation.ts";
+import { isPacked } from "../tensor/packed.ts";
 import { type Key, normal } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Adapter, sizesOf, weightOf } from "./adapter.ts";
-import { startsOnHost } from "./config.ts";
+import { isResidual, startsOnHost } from "./config.ts";
 import { rowLengths } from "./dora.ts";
 import { type Columns, columnsOf, multiply, qr, rowMajor, scaleColumns, svd, transpose } from "./linalg.ts";
 
@@ -41,6 +42,10 @@ export function start(adapter: Adapter, key: Key, base: Params): Start {
 export async function startOnHost(adapter: Adapter, key: Key, base: Params): Promise<Start> {
   const { config, layer, scaling } = adapter;
   if (!startsOnHost(config)) return start(adapter, key, base);
+  if (isResidual(config) && isPacked(base.weight))
+    throw new ValueError(
+      `lora: the initialisation ${config.init} changes the frozen weight, and this one is packed. Initialise beside the dense weight, then pack what is left with lora.packBase.`,
+    );
   const weight = weightOf(layer, base);
   // Factors are rounded before the rest of the weight is taken, so that the rest makes up for the rounding.
   const settle = (x: Columns, factor = 1): Columns =>

@@ -10,16 +10,18 @@ const tileColumns = 4 * subgroupLanes;
 const largeWork = 2 ** 24;
 
 /** The tile of least estimated cost; results with fewer columns than rows may be computed as their transposes. */
-export function subgroupTile({ rows, columns, inner, batches }: MatmulShape): MatmulTile {
+export function subgroupTile({ rows, columns, inner, batches, work }: MatmulShape): MatmulTile {
   const large = batches * rows * columns * inner >= largeWork;
   let best: MatmulTile | undefined;
   let least = Infinity;
   for (const exchanged of [false, true]) {
     const [m, n] = exchanged ? [columns, rows] : [rows, columns];
+    const [ofA, ofB] = exchanged ? [work[1], work[0]] : work;
     for (const groups of large ? [1, 2] : [1]) {
       const tiles = Math.ceil(m / (8 * groups)) * Math.ceil(n / tileColumns) * batches;
-      // Loads of b cost as much as the work on twelve rows.
-      const cost = tiles * (12 + 8 * groups);
+      // Loads of b cost as much as the work on twelve rows. A row takes sixteen multiply-adds of a lane, which
+      // makes sixteen elements of b in that time, and four of a for each group.
+      const cost = tiles * (12 + 8 * groups + ofB + (groups * ofA) / 4);
       if (cost >= least) continue;
       least = cost;
       best = {

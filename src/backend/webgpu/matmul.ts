@@ -20,6 +20,15 @@ function workOf({ batch, row, column, inner }: MatmulKernel): number {
   return batch.extent * row.extent * column.extent * inner.extent;
 }
 
+/** Additions that it takes to make an element of an operand. */
+function workPerElement(operand: Expr): number {
+  let work = 0;
+  walk([operand], (e) => {
+    if (e.kind === "apply") work += e.row.cost ?? 1;
+  });
+  return work;
+}
+
 /** The precision of a product that depends on the choice of a family; undefined for other kernels. */
 export function tiledPrecision(kernel: Kernel): Precision | undefined {
   if (kernel.kind !== "matmul" || workOf(kernel) <= smallWork) return undefined;
@@ -63,6 +72,7 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     rows: kernel.row.extent,
     columns: kernel.column.extent,
     inner: inner.extent,
+    work: [workPerElement(kernel.a), workPerElement(kernel.b)],
   };
   const precision = tiledPrecision(kernel);
   const choice = precision && options.matmul[precision];

@@ -42,6 +42,8 @@ export interface MatmulShape {
   readonly rows: number;
   readonly columns: number;
   readonly inner: number;
+  /** Additions that it takes to make an element of each operand: none where it is loaded as it is. */
+  readonly work: readonly [a: number, b: number];
 }
 
 /** How a family computes one shape. */

@@ -6,6 +6,7 @@ import { compare } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { Fields } from "./fields.ts";
 import { buildLoraLayerCase } from "./lora-layer-case.ts";
+import { buildNf4Case } from "./nf4-case.ts";
 import { buildOpCase } from "./op-case.ts";
 import { buildTrajectoryCase } from "./trajectory-case.ts";
 
@@ -14,6 +15,7 @@ const kinds: Readonly<Record<string, Build>> = {
   op: buildOpCase,
   trajectory: buildTrajectoryCase,
   lora_layer: buildLoraLayerCase,
+  nf4: buildNf4Case,
 };
 
 /** Cases whose graphs are computed together, so that small ones do not each wait for the device. */
