@@ -13,16 +13,15 @@ export {
 export { type Canonical, canonical, type Invariant } from "./canonical.ts";
 export { checkRecipe } from "./check.ts";
 export { type Conversion, type ConvertOptions, convert } from "./convert.ts";
-export {
-  type Counterexample,
-  type DiscoverOptions,
-  discoverSymmetry,
-  type FoundPowers,
-  type NoSymmetry,
-  type OpenPower,
-  type Phase,
-  type Symmetry,
-} from "./discover.ts";
+export { type DiscoverOptions, discoverSymmetry } from "./discover.ts";
+export type {
+  Counterexample,
+  FoundPowers,
+  NoSymmetry,
+  OpenPower,
+  Phase,
+  Symmetry,
+} from "./discovery/findings.ts";
 export { type ExplainOptions, equivalent, explain } from "./explain.ts";
 export type { Comparison, Explanation, FixedDifference, LoraPlusForm } from "./explanation.ts";
 export { explicit } from "./explicit.ts";

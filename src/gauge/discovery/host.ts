@@ -37,6 +37,12 @@ export function valuesOf(x: Tensor): ArrayLike<number> {
   return known.get(storageOf(x.node))!;
 }
 
+/** Whether two tensors of one shape agree to the last bit. */
+export function sameValues(a: Tensor, b: Tensor): boolean {
+  const [x, y] = [valuesOf(a), valuesOf(b)];
+  return Array.from(x).every((value, i) => Object.is(value, y[i]));
+}
+
 /** The tensor times a number; its values are rounded once. */
 export function scaledBy(x: Tensor, factor: number): Tensor {
   return held(

@@ -10,8 +10,10 @@ export interface Scenario {
   readonly generic: boolean;
 }
 
+const shape = [2, 3] as const;
+
 /** Scenarios of some updates of a tensor; the same numbers each time. */
-export function scenarios(updates: number, shape: readonly [number, number]): readonly Scenario[] {
+export function scenarios(updates: number): readonly Scenario[] {
   const size = shape[0] * shape[1];
   const draw = generator(20240229);
   const normal = () => {

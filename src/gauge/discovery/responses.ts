@@ -1,7 +1,9 @@
 import type { Tensor } from "../../tensor/tensor.ts";
 import { scaledBy, valuesOf } from "./host.ts";
+import type { Numbers } from "./numbers.ts";
 import type { Equation } from "./solve.ts";
-import { type Moment, type Numbers, type Run, type Subject, slotsOf, withSlots } from "./subject.ts";
+import { type Moment, type Run, type Subject, slotsOf, withSlots } from "./subject.ts";
+import { slotUnknown, type Unknowns } from "./unknowns.ts";
 
 // How outputs respond when one input is multiplied by 1 + delta. The update u(g, theta, state, h) follows c exactly
 // if u(g/c, c theta, c^q state, c^p h) = c u, and likewise for each slot of the next state. The derivative at c = 1
@@ -21,39 +23,32 @@ export function canMove(subject: Subject, numbers: Numbers, name: string): boole
   }
 }
 
-/** The name of the power of a slot among the unknowns; hyperparameters go by their own names. */
-export const slotUnknown = (slot: string) => `state ${slot}`;
-
 /** Every output of an update, by slot; the update itself is "". */
 type Outputs = ReadonlyMap<string, ArrayLike<number>>;
 type Derivative = ReadonlyMap<string, { readonly slope: Float64Array; readonly bend: Float64Array }>;
 
-export interface ResponseOptions {
+/** An optimizer with given numbers, and a run of it. */
+export interface Experiment {
   readonly subject: Subject;
+  readonly numbers: Numbers;
   readonly run: Run;
-  readonly numbersAt: (t: number) => Numbers;
-  /** The unknown of a hyperparameter in update t. */
-  readonly unknownOf: (name: string, t: number) => string;
 }
 
 /** The equations of the initial state and of each update, in order. */
-export async function equationsOf(options: ResponseOptions): Promise<Equation[][]> {
-  const first = await initialEquations(options);
+export async function equationsOf(experiment: Experiment, unknowns: Unknowns): Promise<Equation[][]> {
+  const first = await initialEquations(experiment, unknowns);
   const all: Equation[][] = [];
-  for (const [i, moment] of options.run.moments.entries()) {
-    const own = await momentEquations(options, moment, i + 1);
+  for (const [i, moment] of experiment.run.moments.entries()) {
+    const own = await momentEquations(experiment, unknowns, moment, i + 1);
     all.push(i === 0 ? [...first, ...own] : own);
   }
   return all;
 }
 
-async function initialEquations({
-  subject,
-  run,
-  numbersAt,
-  unknownOf,
-}: ResponseOptions): Promise<Equation[]> {
-  const numbers = numbersAt(1);
+async function initialEquations(
+  { subject, numbers, run }: Experiment,
+  unknowns: Unknowns,
+): Promise<Equation[]> {
   const theta = run.moments[0]!.parameter;
   const base = outputs(undefined, run.initial);
   const init = async (given: Numbers, parameter: Tensor) =>
@@ -61,7 +56,7 @@ async function initialEquations({
   const responses = new Map<string, Derivative>();
   for (const name of numbers.keys())
     responses.set(
-      unknownOf(name, 1),
+      unknowns.at(name, 1),
       await derivative(base, (factor) => init(times(numbers, name, factor), theta)),
     );
   const ofTheta = await derivative(base, (factor) => init(numbers, scaledBy(theta, factor)));
@@ -69,12 +64,12 @@ async function initialEquations({
 }
 
 async function momentEquations(
-  { subject, numbersAt, unknownOf }: ResponseOptions,
+  { subject, numbers }: Experiment,
+  unknowns: Unknowns,
   moment: Moment,
   t: number,
 ): Promise<Equation[]> {
   const { gradient, parameter, before } = moment;
-  const numbers = numbersAt(t);
   const optimizer = subject.make(numbers);
   const base = outputs(moment.update, moment.after);
   const update = async (...args: Parameters<Subject["update"]>) => {
@@ -93,7 +88,7 @@ async function momentEquations(
     const ofNumber = await derivative(base, (factor) =>
       update(subject.make(times(numbers, name, factor)), gradient, before, parameter),
     );
-    responses.set(unknownOf(name, t), ofNumber);
+    responses.set(unknowns.at(name, t), ofNumber);
   }
   const ofGradient = await derivative(base, (f) =>
     update(optimizer, scaledBy(gradient, f), before, parameter),
@@ -106,10 +101,7 @@ async function momentEquations(
 }
 
 /** How much the outputs of a run respond to a number, relative to their size. */
-export async function responseTo(
-  { subject, run, numbersAt }: Pick<ResponseOptions, "subject" | "run" | "numbersAt">,
-  name: string,
-): Promise<number> {
+export async function responseTo({ subject, numbers, run }: Experiment, name: string): Promise<number> {
   let most = 0;
   const take = async (base: Outputs, f: (factor: number) => Promise<Outputs>) => {
     for (const [output, { slope, bend }] of await derivative(base, f)) {
@@ -119,14 +111,14 @@ export async function responseTo(
         if (isSmooth(values[i]!, slope[i]!, bend[i]!)) most = Math.max(most, Math.abs(slope[i]!) / size);
     }
   };
+  const moved = (factor: number) => subject.make(times(numbers, name, factor));
   const theta = run.moments[0]!.parameter;
   await take(outputs(undefined, run.initial), async (factor) =>
-    outputs(undefined, await subject.init(subject.make(times(numbersAt(1), name, factor)), theta)),
+    outputs(undefined, await subject.init(moved(factor), theta)),
   );
-  for (const [i, { gradient, before, parameter, update, after }] of run.moments.entries()) {
+  for (const { gradient, before, parameter, update, after } of run.moments) {
     await take(outputs(update, after), async (factor) => {
-      const optimizer = subject.make(times(numbersAt(i + 1), name, factor));
-      const next = await subject.update(optimizer, gradient, before, parameter);
+      const next = await subject.update(moved(factor), gradient, before, parameter);
       return outputs(next.update, next.after);
     });
   }

@@ -2,13 +2,11 @@ import { ValueError } from "../../base/errors.ts";
 import type { Optimizer, OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
-import { computed, held, valuesOf } from "./host.ts";
+import { computed, held, sameValues, valuesOf } from "./host.ts";
+import type { Numbers } from "./numbers.ts";
 
 /** The key of the one parameter, which no slot is likely to have. */
 const key = "theta";
-
-/** Numeric hyperparameters by name; those of a pair as `stepSizes.0` and `stepSizes.1`. */
-export type Numbers = ReadonlyMap<string, number>;
 
 /** Gradients and the parameter that an experiment starts from, one tensor of that shape. */
 export interface Problem {
@@ -29,6 +27,11 @@ export interface Moment {
 export interface Run {
   readonly initial: OptimizerState;
   readonly moments: readonly Moment[];
+}
+
+/** Whether two runs made the same updates, to the last bit. */
+export function sameUpdates(a: Run, b: Run): boolean {
+  return a.moments.every(({ update }, i) => sameValues(update, b.moments[i]!.update));
 }
 
 /** An optimizer under investigation: as a function of its numbers, with the misuse that it may commit caught. */
@@ -74,7 +77,7 @@ export class Subject {
   async couples({ shape, start, gradients }: Problem, numbers: Numbers): Promise<boolean> {
     const like = { shape, dtype: "float64" } as const;
     const optimizer = this.make(numbers);
-    const updatesBeside = async (factor: number): Promise<Float64Array[]> => {
+    const updatesBeside = async (factor: number): Promise<Tensor[]> => {
       const params = {
         [key]: held(start, like),
         beside: held(
@@ -83,7 +86,7 @@ export class Subject {
         ),
       };
       let state = await computed(optimizer.init(params));
-      const seen: Float64Array[] = [];
+      const seen: Tensor[] = [];
       for (const values of gradients.slice(0, 3)) {
         const given = {
           [key]: held(values, like),
@@ -94,12 +97,12 @@ export class Subject {
         };
         const [update, next] = await computed(optimizer.update(given, state, params));
         state = next;
-        seen.push(Float64Array.from(valuesOf(update[key]!)));
+        seen.push(update[key]!);
       }
       return seen;
     };
     const [small, large] = [await updatesBeside(1), await updatesBeside(1000)];
-    return small.some((update, t) => update.some((x, i) => !Object.is(x, large[t]![i])));
+    return small.some((update, t) => !sameValues(update, large[t]!));
   }
 
   async init(optimizer: Optimizer, parameter: Tensor): Promise<OptimizerState> {

@@ -1,6 +1,10 @@
 import type { Tensor } from "../../tensor/tensor.ts";
 import { valuesOf } from "./host.ts";
-import { type Numbers, type Problem, type Run, type Subject, slotsOf } from "./subject.ts";
+import type { Numbers } from "./numbers.ts";
+import { type Problem, type Run, type Subject, slotsOf } from "./subject.ts";
+
+/** Derivatives give powers; runs decide. Smooth functions differ by rounding, discovered irrational powers by more. */
+const tolerance = 1e-9;
 
 /** Powers of c to try: of the hyperparameters in update t, and of the slots. */
 export interface Powers {
@@ -30,7 +34,7 @@ export interface Verdict {
 }
 
 /** c to a power; exact for powers of two as long as the exponent of 2 is whole. */
-export function powerOf(c: number, exponent: number): number {
+function powerOf(c: number, exponent: number): number {
   const log = Math.log2(c);
   return Number.isInteger(log) ? 2 ** (log * exponent) : c ** exponent;
 }
@@ -38,22 +42,21 @@ export function powerOf(c: number, exponent: number): number {
 /** Runs the partner of a run at c, and compares every update and every state with it. */
 export async function verify(
   subject: Subject,
+  numbers: Numbers,
   problem: Problem,
-  numbersAt: (t: number) => Numbers,
   original: Run,
   powers: Powers,
   c: number,
-  tolerance: number,
 ): Promise<Verdict> {
   const scaled = new Map<number, Numbers>();
   const partnerAt = (t: number): Numbers => {
-    const numbers = [...numbersAt(t)].map(([name, value]): [string, number] => [
+    const own = [...numbers].map(([name, value]): [string, number] => [
       name,
       value * powerOf(c, powers.hyper(name, t)),
     ]);
     const before = scaled.get(t) ?? scaled.get(t - 1);
-    const same = before && numbers.every(([name, value]) => before.get(name) === value);
-    scaled.set(t, same ? before : new Map(numbers));
+    const same = before && own.every(([name, value]) => before.get(name) === value);
+    scaled.set(t, same ? before : new Map(own));
     return scaled.get(t)!;
   };
   const { shape, start, gradients } = problem;
