@@ -14,7 +14,7 @@ import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import type { LoraConfig } from "./arbitrary/lora.ts";
 import type { Awaitable } from "./law.ts";
-import type { LoraLayer, LoraParams } from "./lora.ts";
+import type { LoraLayer, LoraParams } from "./lora/layer.ts";
 import type { Matrix } from "./matrix.ts";
 import type { Exponents, Hyper, OptimizerUnderTest, Vector } from "./optimizer.ts";
 import type { ScheduleUnderTest } from "./schedule.ts";

@@ -23,7 +23,8 @@ export {
   run,
   type Verdict,
 } from "./law.ts";
-export { type BuiltLora, type LoraFeature, type LoraLayer, type LoraParams, lora } from "./lora.ts";
+export type { BuiltLora, LoraFeature, LoraLayer, LoraParams } from "./lora/layer.ts";
+export { lora } from "./lora.ts";
 export type { Matrix } from "./matrix.ts";
 export { type Adapter, type AdapterSwitch, type Merging, merge } from "./merge.ts";
 export {
