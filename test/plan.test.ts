@@ -19,6 +19,7 @@ const target: Target = {
   maxBindings: 8,
   longReduction: 4096,
   busyResults: 0,
+  sumsVectorProducts: false,
   maxRow: 16384,
 };
 

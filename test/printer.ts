@@ -39,6 +39,7 @@ export function wgslPrinter(
       maxBindings: 10,
       longReduction: 4096,
       busyResults: 32768,
+      sumsVectorProducts: false,
       maxRow: 16384,
       ...target,
     },

@@ -24,6 +24,7 @@ const target: Target = {
   maxBindings: 64,
   longReduction: Infinity,
   busyResults: 0,
+  sumsVectorProducts: true,
   maxRow: 0,
 };
 

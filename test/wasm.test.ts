@@ -206,6 +206,34 @@ const cases: Case[] = [
     ],
     0,
   ],
+  // Long enough to be swept, a few rows at a time.
+  ...[
+    [64, 128],
+    [65, 130],
+    [100, 1029],
+    [70, 1424],
+  ].map(
+    ([m, n]): Case => [
+      `columns of ${m}x${n}`,
+      (t) => [
+        t([m!, n!], 1).sum(0),
+        t([m!, n!], 1).mul(0.1).add(1).prod(0),
+        t([m!, n!], 1)
+          .amax(0)
+          .sub(t([n!], 2)),
+        t([m!, n!], 1).var(0),
+        t([3, m!, n!], 1).sum(1),
+        t([m!, n!], 1, "int32").sum(0),
+        t([m!, n!], 1, "int32").amin(0),
+        t([m!, n!], 1, "float64").sum(0),
+        t([1, m!], 1).matmul(t([m!, n!], 2)),
+        t([n!, m!], 1).matmul(t([m!, 1], 2)),
+        t([3, 1, m!], 1)
+          .matmul(t([3, m!, n!], 2))
+          .add(1),
+      ],
+    ],
+  ),
   ["softmax", (t) => [t([9, 33], 1).softmax(1), t([9, 33], 1).softmax(0)]],
   ["cumsum", (t) => [t([9, 33], 1).cumsum(1), t([9, 33], 1).cumsum(0)]],
   [
@@ -328,6 +356,25 @@ describe("WebAssembly against JavaScript", () => {
       });
     });
   });
+});
+
+test("extremes know NaN and the signs of zeros wherever they stand in a row", async () => {
+  using _device = await init({ backend: "cpu", cpu: "wasm" });
+  const lengths = [4, 7, 16, 21];
+  for (const n of lengths) {
+    const row = (at: number, value: number, other: number) =>
+      Array.from({ length: n }, (_, i) => (i === at ? value : other));
+    const places = Array.from({ length: n }, (_, i) => i);
+    const rows = places.flatMap((i) => [row(i, Number.NaN, 1), row(i, 0, -0), row(i, -0, 0), row(i, 2, -1)]);
+    const x = tensor(rows.flat(), { shape: [rows.length, n] });
+    for (const given of [x, x.transpose().mul(1).transpose()]) {
+      const [most, least] = [await given.amax(1).data(), await given.amin(1).data()];
+      rows.forEach((numbers, i) => {
+        expect(most[i], `amax of ${numbers}`).toBe(Math.max(...numbers));
+        expect(least[i], `amin of ${numbers}`).toBe(Math.min(...numbers));
+      });
+    }
+  }
 });
 
 describe("functions of float32", () => {

@@ -32,7 +32,10 @@ export function rewrite(roots: readonly Node[], target: Target): Node[] {
 function rewriteNode(node: Node, target: Target, alone: boolean): Node {
   const { operation } = node;
   if (operation.kind === "permute" && alone) return transposedMatmul(node, operation.axes);
-  if (operation.kind === "matmul" && !isFloat(node.dtype)) return integerMatmul(node);
+  if (operation.kind === "matmul") {
+    if (!isFloat(node.dtype) || (target.sumsVectorProducts && hasVector(node))) return sumOfProducts(node);
+    return node;
+  }
   if (operation.kind === "reduce") {
     const length = numel(operation.axes.map((axis) => node.inputs[0]!.shape[axis]!));
     if (length > target.longReduction && elements(node) < fewResults)
@@ -51,8 +54,13 @@ function transposedMatmul(node: Node, axes: readonly number[]): Node {
   return matmul(b, a);
 }
 
-/** Integers have no matmul kernel: sum the products. */
-function integerMatmul(node: Node): Node {
+/** A row or a column times a matrix: each element of the matrix is used once, so there is nothing to tile. */
+function hasVector({ shape }: Node): boolean {
+  return shape[shape.length - 2] === 1 || shape[shape.length - 1] === 1;
+}
+
+/** Products without a matmul kernel: of integers, for which there is none, and of vectors. */
+function sumOfProducts(node: Node): Node {
   const [a, b] = node.inputs as [Node, Node];
   const batch = node.shape.slice(0, -2);
   const [m, n, k] = [

@@ -17,6 +17,8 @@ export interface Target {
    * 0 where it never is.
    */
   readonly busyResults: number;
+  /** A matrix times a vector is faster as sums of products than as a matmul. */
+  readonly sumsVectorProducts: boolean;
   /** Longest row that one kernel may reduce several times and then store; 0 where there are no such kernels. */
   readonly maxRow: number;
 }

@@ -69,6 +69,7 @@ export class JavaScriptBackend implements Backend {
     maxBindings: 64,
     longReduction: Infinity,
     busyResults: 0,
+    sumsVectorProducts: true,
     maxRow: 16384,
   };
   readonly lost = new Promise<string>(() => {});

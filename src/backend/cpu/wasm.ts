@@ -75,6 +75,7 @@ export class WasmBackend implements Backend {
     maxBindings: 64,
     longReduction: Infinity,
     busyResults: 0,
+    sumsVectorProducts: true,
     maxRow: 16384,
   };
   readonly lost = new Promise<string>(() => {});

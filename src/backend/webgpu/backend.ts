@@ -52,6 +52,7 @@ export class WebGpuBackend implements Backend {
       maxBindings: limits.maxStorageBuffersPerShaderStage,
       longReduction: 4096,
       busyResults: software ? 0 : 32768,
+      sumsVectorProducts: false,
       maxRow: 16384,
     };
     this.#options = {

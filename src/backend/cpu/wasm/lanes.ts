@@ -1,8 +1,10 @@
 import type { ScanKernel, ScatterKernel, Store } from "../../../compile/kernel.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { defineLoop, fitsLanes, type Phase, storeName, strideIn } from "./loop.ts";
+import type { Phase } from "./grid.ts";
+import { defineLoop, fitsLanes, storeName } from "./loop.ts";
 import { valueType } from "./operations.ts";
+import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
 // Kernels whose lanes (all axes but one) are independent and whose other axis runs in order.

@@ -14,17 +14,12 @@ import {
 } from "./accumulators.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
+import { cutColumns, cutGrid, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
 import { halfBits } from "./half.ts";
 import { hasVector, valueType } from "./operations.ts";
+import { hasStrides, strideIn } from "./strides.ts";
+import { Sweep, walksDownRows } from "./sweep.ts";
 import { Values } from "./values.ts";
-
-/** A part of a kernel that threads share: a function of a range of units, any split of which gives the same. */
-export interface Phase {
-  readonly name: string;
-  readonly units: number;
-  /** Rough time of a unit in nanoseconds. */
-  readonly cost: number;
-}
 
 export interface Loop {
   readonly grid: readonly Axis[];
@@ -32,8 +27,6 @@ export interface Loop {
   readonly accumulators: readonly Accumulator[];
   readonly stores: readonly Store[];
 }
-
-export const none: Axis = { name: "", extent: 1 };
 
 /** Which loop the four lanes of a vector run along. */
 export type Along = "grid" | "inner" | "nothing";
@@ -59,9 +52,10 @@ export function defineLoop(
   const along = chooseLanes(loop, last, innermost, roots);
   const over = inner.reduce((product, { extent }) => product * extent, 1);
   const strided = along === "grid" && accumulators.length === 0 && hasStrides(roots, last.name);
-  const cut = cutGrid(grid, over, strided);
+  const swept = along === "grid" && walksDownRows(loop, last);
+  const cut = swept ? cutColumns(grid) : cutGrid(grid, over, strided);
 
-  module.define(name, phaseTypes, (code, begin, end, args) => {
+  module.define(name, phaseTypes, (code, begin, end, args, _, scratch) => {
     const axis = along === "grid" ? last : along === "inner" ? innermost : undefined;
     const afterwards = 3 + inner.length;
     const start = code.piece();
@@ -73,7 +67,8 @@ export function defineLoop(
       vector: axis && { name: axis.name, extent: axis.extent, exact: axis.extent % 4 === 0 },
       ...given.access(start, args),
     });
-    const writer = new LoopWriter(code, values, loop, last, along);
+    const sweep = swept ? new Sweep(code, scratch, innermost.extent) : undefined;
+    const writer = new LoopWriter(code, values, loop, last, along, { sweep });
     const stop = code.local("i32");
     const element = writer.element(values.variable(last.name), stop);
     writeGrid(code, begin, end, cut, {
@@ -83,134 +78,12 @@ export function defineLoop(
       start,
       pieces: [0, 1].map((level) => [values.piece(level)]),
       element,
+      ...(sweep ? { around: sweep.around } : {}),
     });
   });
   const elements = (last.extent / cut.blocks) * over;
   const cost = elements * countNodes(roots) * (along === "nothing" ? 0.6 : 0.2) + 5;
   return { name, units: cut.units, cost, along };
-}
-
-/** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
-export const phaseTypes = ["i32", "i32", "i32", "i32", "i32"] as const;
-
-/** Levels: the axes of the grid but the last, the last, then each reduced one. */
-export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<string, number> {
-  const depth = (i: number): number => (i === grid.length - 1 ? 2 : 1);
-  return new Map([
-    ...grid.map(({ name }, i): [string, number] => [name, depth(i)]),
-    ...inner.map(({ name }, i): [string, number] => [name, 3 + i]),
-  ]);
-}
-
-/** A grid in units: one place on all axes but the last, and a block of that. */
-export interface Cut {
-  readonly outer: readonly Axis[];
-  readonly last: Axis;
-  readonly block: number;
-  readonly blocks: number;
-  readonly units: number;
-  /** Neighbouring units are neighbours on the other axes, and not blocks of one place. */
-  readonly down: boolean;
-}
-
-/**
- * Blocks are whole vectors, and enough work to be worth a turn. Where elements are loaded across the rows of a
- * matrix, blocks are short and follow each other down the rows: the cache lines they load are used up.
- */
-export function cutGrid(grid: readonly Axis[], over: number, strided = false): Cut {
-  const outer = grid.slice(0, -1);
-  const last = grid[grid.length - 1] ?? none;
-  if (strided && outer.length > 0) {
-    const blocks = Math.ceil(last.extent / 16);
-    const units = outer.reduce((product, { extent }) => product * extent, blocks);
-    return { outer, last, block: 16, blocks, units, down: true };
-  }
-  const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
-  const few = over >= 512 ? Math.ceil(16384 / over / 16) * 16 : most;
-  const block = last.extent <= 2 * few ? last.extent : few;
-  const blocks = Math.ceil(last.extent / block);
-  const units = outer.reduce((product, { extent }) => product * extent, blocks);
-  return { outer, last, block, blocks, units, down: false };
-}
-
-interface Grid {
-  readonly variable: (name: string) => Local;
-  /** Where the block ends. */
-  readonly stop: Local;
-  /** How far the last axis moves at a time. */
-  readonly step: number;
-  readonly start: Code;
-  /** Code of level 0, before all units, and of level 1, for each unit. */
-  readonly pieces: readonly (readonly Code[])[];
-  readonly element: Code;
-}
-
-/** The loops over the units from `begin` to `end`, and in each over its block. */
-export function writeGrid(code: Code, begin: Local, end: Local, cut: Cut, grid: Grid): void {
-  const { outer, last, block, blocks } = cut;
-  const { stop, element } = grid;
-  const unit = code.local("i32");
-  const at = code.local("i32");
-  const v = grid.variable(last.name);
-  const places = outer.map(({ name, extent }) => ({ local: grid.variable(name), extent }));
-  const which = { local: at, extent: blocks };
-  const counters = cut.down ? [which, ...places] : [...places, which];
-  code.append(grid.start);
-  decode(code, begin, counters);
-  for (const piece of grid.pieces[0]!) code.append(piece);
-  code.get(begin).set(unit);
-  code.loop((again) => {
-    for (const piece of grid.pieces[1]!) code.append(piece);
-    code.get(at).i32(block).op("i32.mul").set(v);
-    if (blocks === 1) code.i32(last.extent).set(stop);
-    else {
-      code.get(v).i32(block).op("i32.add").tee(stop).i32(last.extent).op("i32.gt_u");
-      code.when(() => code.i32(last.extent).set(stop));
-    }
-    code.loop((more) => {
-      code.append(element);
-      code.get(v).i32(grid.step).op("i32.add").tee(v).get(stop).op("i32.lt_u");
-      more("if");
-    });
-    advance(code, counters);
-    code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
-    again("if");
-  });
-}
-
-/** Splits a unit number into counters, the last of which runs fastest. */
-export function decode(
-  code: Code,
-  unit: Local,
-  counters: readonly { readonly local: Local; readonly extent: number }[],
-): void {
-  let factor = 1;
-  for (const { local, extent } of [...counters].reverse()) {
-    code.get(unit);
-    if (factor > 1) code.i32(factor).op("i32.div_u");
-    code.i32(extent).op("i32.rem_u").set(local);
-    factor *= extent;
-  }
-}
-
-/** The next unit, without division. */
-function advance(code: Code, counters: readonly { readonly local: Local; readonly extent: number }[]): void {
-  const step = (at: number) => {
-    const { local, extent } = counters[at]!;
-    code.get(local).i32(1).op("i32.add").tee(local);
-    if (at === 0) {
-      code.op("drop");
-      return;
-    }
-    code
-      .i32(extent)
-      .op("i32.ge_u")
-      .when(() => {
-        code.i32(0).set(local);
-        step(at - 1);
-      });
-  };
-  step(counters.length - 1);
 }
 
 export function countNodes(roots: readonly Expr[]): number {
@@ -264,35 +137,6 @@ export function laneCost(exprs: readonly Expr[], axis: Axis): number {
   return sum * ((Math.ceil(axis.extent / 4) * 4) / axis.extent);
 }
 
-/** Are elements loaded that lie in different cache lines although they are neighbours along the axis? */
-function hasStrides(roots: readonly Expr[], name: string): boolean {
-  let found = false;
-  walk(roots, (e) => {
-    if (e.kind === "load" && Math.abs(strideIn(e.index, name) ?? 0) >= 16) found = true;
-  });
-  return found;
-}
-
-/** How an index moves with a variable, or undefined where that is not a constant. */
-export function strideIn(index: Expr, name: string): number | undefined {
-  const depends = (e: Expr): boolean => {
-    let found = false;
-    walk([e], (part) => {
-      if (part.kind === "variable" && part.name === name) found = true;
-    });
-    return found;
-  };
-  if (index.kind === "variable") return index.name === name ? 1 : 0;
-  if (index.kind !== "sum") return depends(index) ? undefined : 0;
-  let stride = 0;
-  for (const { coefficient, atom } of index.terms) {
-    if (!depends(atom)) continue;
-    if (atom.kind !== "variable") return undefined;
-    stride += coefficient;
-  }
-  return stride;
-}
-
 /** The level inside all loops. */
 function bottomOf(inner: readonly Axis[]): number {
   return 2 + inner.length;
@@ -308,8 +152,16 @@ export class LoopWriter {
   readonly #along: Along;
   /** Vectors side by side: along the grid they read whole cache lines, along a reduction they hide latency. */
   readonly #vectors: number;
+  readonly #sweep: Sweep | undefined;
 
-  constructor(code: Code, values: Values, loop: Loop, last: Axis, along: Along, vectors?: number) {
+  constructor(
+    code: Code,
+    values: Values,
+    loop: Loop,
+    last: Axis,
+    along: Along,
+    { vectors, sweep }: { readonly vectors?: number | undefined; readonly sweep?: Sweep | undefined } = {},
+  ) {
     this.#code = code;
     this.#values = values;
     this.#loop = loop;
@@ -322,6 +174,7 @@ export class LoopWriter {
         reduced === 1 && last.extent % 16 === 0 ? 4 : reduced > 0 && last.extent % 8 === 0 ? 2 : 1;
     else this.#vectors = along === "inner" && innermost.extent >= 16 && reduced <= 2 ? 2 : 1;
     if (vectors !== undefined) this.#vectors = vectors;
+    this.#sweep = sweep;
     this.step = along === "grid" ? 4 * this.#vectors : 1;
   }
 
@@ -335,7 +188,7 @@ export class LoopWriter {
       code.append(stores);
       return code;
     }
-    const { begin, nest, finish } = this.#reduction();
+    const { registers, begin, nest, finish } = this.#reduction();
     const endings: Code[] = [];
     for (let i = 0; i < (this.#along === "grid" ? this.#vectors : 1); i++) {
       const after = this.#values.restart(bottomOf(inner) + 1, 4 * i);
@@ -346,7 +199,13 @@ export class LoopWriter {
       const stores = this.#stores(bottomOf(inner) + 1, v, stop);
       endings.push(after, stores);
     }
-    for (const part of [begin, this.#values.piece(2), nest, ...endings]) code.append(part);
+    const sweep = this.#sweep;
+    if (sweep) sweep.begin(code, registers, begin);
+    else code.append(begin);
+    code.append(this.#values.piece(2));
+    code.append(nest);
+    if (sweep) sweep.end(code, registers, endings);
+    else for (const part of endings) code.append(part);
     return code;
   }
 
@@ -360,6 +219,7 @@ export class LoopWriter {
 
   /** All sums run in one nest of loops; `finish` joins those of one vector. */
   #reduction(): {
+    readonly registers: readonly Local[];
     readonly begin: Code;
     readonly nest: Code;
     readonly finish: (code: Code, vector: number) => readonly Local[];
@@ -380,7 +240,7 @@ export class LoopWriter {
           vector,
         ),
       );
-    return { begin, nest, finish };
+    return { registers: running.flat(2), begin, nest, finish };
   }
 
   #nest(running: readonly (readonly Running[])[], bottom: number): Code {
@@ -404,11 +264,12 @@ export class LoopWriter {
     if (this.#along !== "inner") {
       const body = updates(offsets, 4);
       if (inner.length === 0) code.append(body);
-      else
-        code
-          .i32(0)
-          .set(k)
-          .repeat(k, innermost.extent, 1, () => code.append(body));
+      else {
+        const sweep = this.#sweep;
+        if (sweep) code.get(sweep.from);
+        else code.i32(0);
+        code.set(k).repeat(k, sweep?.to ?? innermost.extent, 1, () => code.append(body));
+      }
     } else {
       const step = 4 * this.#vectors;
       const whole = innermost.extent - (innermost.extent % step);

@@ -2,7 +2,9 @@ import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, MatmulKernel } from "../../../compile/kernel.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { countNodes, decode, fitsLanes, type Phase, storeLanes, strideIn, writeStores } from "./loop.ts";
+import { decode, type Phase } from "./grid.ts";
+import { countNodes, fitsLanes, storeLanes, writeStores } from "./loop.ts";
+import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
 // Packed, register-blocked matrix product after Goto and van de Geijn (2008). Phase one packs b into panels as wide

@@ -2,22 +2,9 @@ import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, RowKernel, Store } from "../../../compile/kernel.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import {
-  type Along,
-  countNodes,
-  cutGrid,
-  fitsLanes,
-  LoopWriter,
-  laneCost,
-  levelsOf,
-  none,
-  type Phase,
-  phaseTypes,
-  storeLanes,
-  strideIn,
-  writeGrid,
-  writeStores,
-} from "./loop.ts";
+import { cutGrid, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { type Along, countNodes, fitsLanes, LoopWriter, laneCost, storeLanes, writeStores } from "./loop.ts";
+import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
 /**
@@ -68,7 +55,7 @@ export function defineRows(
       const values = scope(pass.map(({ expr }) => expr));
       const part = { grid, inner, accumulators: pass, stores: [] };
       const vectors = along === "grid" ? 1 : undefined;
-      const reduced = new LoopWriter(code, values, part, last, along, vectors).reduce();
+      const reduced = new LoopWriter(code, values, part, last, along, { vectors }).reduce();
       body.append(reduced.code);
       pass.forEach(({ index }, i) => {
         results.push([index, reduced.results[i]!]);

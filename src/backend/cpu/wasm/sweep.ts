@@ -1,0 +1,108 @@
+import { walk } from "../../../compile/expr.ts";
+import type { Accumulator, Axis } from "../../../compile/kernel.ts";
+import type { Code, Local } from "./assemble.ts";
+import { strideIn } from "./strides.ts";
+
+/** Columns of a block that is swept: the wider the better for memory, but so that there are as many for threads. */
+export const sweepColumns = { least: 128, most: 512, wanted: 8 };
+/** Rows of a sweep: few enough for the processor to follow as streams. */
+const sweepRows = 16;
+/** Sums side by side: what runs of a block then fits the scratch memory of a thread many times over. */
+const mostSums = 8;
+
+/** Do sums run down long columns of a matrix, row after row far apart in memory? */
+export function walksDownRows(
+  { inner, accumulators }: { readonly inner: readonly Axis[]; readonly accumulators: readonly Accumulator[] },
+  last: Axis,
+): boolean {
+  const [axis] = inner;
+  if (inner.length !== 1 || accumulators.length > mostSums) return false;
+  if (axis!.extent < 4 * sweepRows || last.extent < sweepColumns.least) return false;
+  let found = false;
+  walk(
+    accumulators.map(({ expr }) => expr),
+    (e) => {
+      if (e.kind === "load" && strideIn(e.index, last.name) === 1)
+        found ||= Math.abs(strideIn(e.index, axis!.name) ?? 0) >= sweepColumns.least;
+    },
+  );
+  return found;
+}
+
+/**
+ * Takes a block of columns a few rows at a time, and keeps what runs in scratch memory meanwhile. Sums down one
+ * column after the other would wait for memory at each row; the order within a sum is the same.
+ */
+export class Sweep {
+  readonly #scratch: Local;
+  readonly #extent: number;
+  /** Where the running values of the current place lie. */
+  readonly #slot: Local;
+  readonly from: Local;
+  readonly to: Local;
+
+  constructor(code: Code, scratch: Local, extent: number) {
+    this.#scratch = scratch;
+    this.#extent = extent;
+    this.#slot = code.local("i32");
+    this.from = code.local("i32");
+    this.to = code.local("i32");
+  }
+
+  around = (code: Code, block: () => void): void => {
+    const { from, to } = this;
+    code.i32(0).set(from);
+    code.loop((again) => {
+      code.get(from).i32(sweepRows).op("i32.add").tee(to).i32(this.#extent).op("i32.gt_u");
+      code.when(() => code.i32(this.#extent).set(to));
+      code.get(this.#scratch).set(this.#slot);
+      block();
+      code.get(to).tee(from).i32(this.#extent).op("i32.lt_u");
+      again("if");
+    });
+  };
+
+  /** Begins anew, or where the sweep before left off. */
+  begin(code: Code, registers: readonly Local[], anew: Code): void {
+    code
+      .get(this.from)
+      .op("i32.eqz")
+      .when(
+        () => code.append(anew),
+        () => {
+          registers.forEach((register, i) => {
+            code
+              .get(this.#slot)
+              .memory("v128.load", 16 * i)
+              .set(register);
+          });
+        },
+      );
+  }
+
+  /** Runs `finish` after the last row, else keeps the registers for the next sweep. */
+  end(code: Code, registers: readonly Local[], finish: readonly Code[]): void {
+    code
+      .get(this.to)
+      .i32(this.#extent)
+      .op("i32.eq")
+      .when(
+        () => {
+          for (const part of finish) code.append(part);
+        },
+        () => {
+          registers.forEach((register, i) => {
+            code
+              .get(this.#slot)
+              .get(register)
+              .memory("v128.store", 16 * i);
+          });
+        },
+      );
+    code
+      .get(this.#slot)
+      .i32(16 * registers.length)
+      .op("i32.add")
+      .set(this.#slot);
+  }
+}
