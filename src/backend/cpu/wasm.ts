@@ -11,7 +11,7 @@ import { controlBytes } from "./pool-worker.ts";
 import { Arguments } from "./wasm/arguments.ts";
 import { Module } from "./wasm/assemble.ts";
 import { emitKernel, type WasmKernel } from "./wasm/kernel.ts";
-import { threadScratch } from "./wasm/matmul.ts";
+import { threadScratch } from "./wasm/matmul/geometry.ts";
 
 /** Does the platform have vector instructions, and fused multiply-add? */
 export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" = "f32x4.add"): boolean {

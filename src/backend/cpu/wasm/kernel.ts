@@ -6,7 +6,7 @@ import { Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
 import { defineScan, defineScatter } from "./lanes.ts";
 import { defineLoop } from "./loop.ts";
-import { defineMatmul } from "./matmul.ts";
+import { defineMatmul } from "./matmul/matmul.ts";
 import { defineRows } from "./rows.ts";
 import { importRows } from "./values.ts";
 

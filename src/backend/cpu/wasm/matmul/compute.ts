@@ -1,0 +1,205 @@
+import type { MatmulKernel } from "../../../../compile/kernel.ts";
+import type { Arguments } from "../arguments.ts";
+import type { Local, Module } from "../assemble.ts";
+import type { Phase } from "../grid.ts";
+import { countNodes, fitsLanes } from "../loop.ts";
+import { strideIn } from "../strides.ts";
+import { Values } from "../values.ts";
+import { writeEpilogue } from "./epilogue.ts";
+import { blockColumns, blockRows, evenBlock, type Geometry, units } from "./geometry.ts";
+import { defineMicrokernel, directStrides } from "./microkernel.ts";
+import { writePack } from "./pack.ts";
+
+export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
+  const { batch, row, column, inner, a, stores, dtype } = kernel;
+  const direct = directStrides(kernel, g);
+  const strides = direct ?? { row: g.bytes, inner: g.rows * g.bytes };
+  // Blocks of equal size, multiples of the tile.
+  const rowBlock = evenBlock(row.extent, g.rows, blockRows);
+  const columnBlock = evenBlock(column.extent, g.columns, blockColumns);
+  const rowBlocks = Math.ceil(row.extent / rowBlock);
+  const columnBlocks = Math.ceil(column.extent / columnBlock);
+  const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;
+  const sumsBytes = blockRows * (blockColumns + 16) * 8;
+  const left = row.extent % g.rows;
+  const micro = defineMicrokernel(module, "tile", g.rows, strides, rowBytes, g);
+  const microLast =
+    left === 0
+      ? micro
+      : defineMicrokernel(
+          module,
+          "lastTile",
+          left,
+          direct ?? { row: g.bytes, inner: g.rows * g.bytes },
+          rowBytes,
+          g,
+        );
+  const roots = stores.flatMap(({ index, expr }) => [index, expr]);
+  const vector =
+    dtype === "float32" &&
+    fitsLanes(roots) &&
+    stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1);
+
+  module.define("compute", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args, packed, scratch) => {
+    const i32 = () => code.local("i32");
+    const [sums, packedA, from, count, tile, panel, panelEnd, tileRow, rowEnd, columnEnd] = [
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+    ] as const;
+    const [firstRow, firstColumn, ap, bp, cp, bStart] = [i32(), i32(), i32(), i32(), i32(), i32()] as const;
+    code.get(scratch).set(sums).get(scratch).i32(sumsBytes).op("i32.add").set(packedA);
+    units(code, begin, end, [batch.extent, rowBlocks, columnBlocks], (body, [i, block, across]) => {
+      const bound = (into: Local, first: Local, which: Local, size: number, extent: number) => {
+        body.get(which).i32(size).op("i32.mul").tee(first).i32(size).op("i32.add").tee(into);
+        body
+          .i32(extent)
+          .op("i32.gt_u")
+          .when(() => body.i32(extent).set(into));
+      };
+      bound(rowEnd, firstRow, block!, rowBlock, row.extent);
+      bound(columnEnd, firstColumn, across!, columnBlock, column.extent);
+      // Blocks of the inner axis.
+      body.i32(0).set(from);
+      body.loop((nextInner) => {
+        body.i32(g.innerStep).set(count);
+        if (inner.extent % g.innerStep !== 0) {
+          body.i32(inner.extent).get(from).op("i32.sub").tee(count).i32(g.innerStep).op("i32.gt_u");
+          body.when(() => body.i32(g.innerStep).set(count));
+        }
+        const aBase = i32();
+        if (direct) {
+          // The address of the block's first element of a.
+          const start = body.piece();
+          const piece = body.piece();
+          const values = new Values(body, {
+            module,
+            roots: [a],
+            levels: new Map([
+              [batch.name, 0],
+              [row.name, 0],
+              [inner.name, 0],
+            ]),
+            ...given.access(start, args),
+          });
+          start.get(i!).set(values.variable(batch.name));
+          start.get(firstRow).set(values.variable(row.name));
+          start.get(from).set(values.variable(inner.name));
+          if (a.kind !== "load") throw new Error("internal: direct operand is no load");
+          const { base, offset } = values.address(a.value, a.index, a.dtype, 1);
+          base(piece);
+          piece.i32(offset).op("i32.add").set(aBase);
+          body.append(start);
+          body.append(values.piece(0));
+          body.append(piece);
+        } else {
+          body.get(packedA).set(aBase);
+          body.get(firstRow).set(tileRow).get(packedA).set(ap);
+          body.loop((next) => {
+            writePack(body, module, given, args, {
+              expr: a,
+              batch: { name: batch.name, local: i! },
+              along: row,
+              inner,
+              first: tileRow,
+              width: g.rows,
+              into: ap,
+              innerFirst: from,
+              innerCount: count,
+              bytes: g.bytes,
+            });
+            body
+              .get(ap)
+              .get(count)
+              .i32(g.rows * g.bytes)
+              .op("i32.mul", "i32.add")
+              .set(ap);
+            body.get(tileRow).i32(g.rows).op("i32.add").tee(tileRow).get(rowEnd).op("i32.lt_u");
+            next("if");
+          });
+        }
+        // Panels of b, and for each all tiles of rows.
+        body.get(firstColumn).i32(g.columns).op("i32.div_u").set(panel);
+        body
+          .get(columnEnd)
+          .i32(g.columns - 1)
+          .op("i32.add")
+          .i32(g.columns)
+          .op("i32.div_u")
+          .set(panelEnd);
+        body.get(sums).set(bStart);
+        body.loop((nextPanel) => {
+          body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
+          body.i32(inner.extent * g.columns * g.bytes).op("i32.mul", "i32.add");
+          body
+            .get(from)
+            .i32(g.columns * g.bytes)
+            .op("i32.mul", "i32.add")
+            .set(bp);
+          body.get(firstRow).set(tile).get(aBase).set(ap).get(bStart).set(cp);
+          body.loop((nextTile) => {
+            const call = (index: number) => body.get(ap).get(bp).get(cp).get(count).get(from).call(index);
+            if (left === 0) call(micro);
+            else {
+              body.get(tile).i32(g.rows).op("i32.add").get(rowEnd).op("i32.gt_u");
+              body.when(
+                () => call(microLast),
+                () => call(micro),
+              );
+            }
+            if (direct)
+              body
+                .get(ap)
+                .i32(g.rows * direct.row)
+                .op("i32.add")
+                .set(ap);
+            else
+              body
+                .get(ap)
+                .get(count)
+                .i32(g.rows * g.bytes)
+                .op("i32.mul", "i32.add")
+                .set(ap);
+            body
+              .get(cp)
+              .i32(g.rows * rowBytes)
+              .op("i32.add")
+              .set(cp);
+            body.get(tile).i32(g.rows).op("i32.add").tee(tile).get(rowEnd).op("i32.lt_u");
+            nextTile("if");
+          });
+          body
+            .get(bStart)
+            .i32(g.columns * g.bytes)
+            .op("i32.add")
+            .set(bStart);
+          body.get(panel).i32(1).op("i32.add").tee(panel).get(panelEnd).op("i32.lt_u");
+          nextPanel("if");
+        });
+        body.get(from).i32(g.innerStep).op("i32.add").tee(from).i32(inner.extent).op("i32.lt_u");
+        nextInner("if");
+      });
+      writeEpilogue(body, module, kernel, given, args, {
+        batch: i!,
+        firstRow,
+        rowEnd,
+        firstColumn,
+        columnEnd,
+        sums,
+        rowBytes,
+        vector,
+        bytes: g.bytes,
+      });
+    });
+  });
+  const area = Math.min(rowBlock, row.extent) * Math.min(columnBlock, column.extent);
+  const cost = (area * inner.extent * 2) / (g.bytes === 4 ? 25 : 10) + area * countNodes(roots) * 0.2 + 100;
+  return { name: "compute", units: batch.extent * rowBlocks * columnBlocks, cost };
+}

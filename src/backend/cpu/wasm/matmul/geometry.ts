@@ -1,0 +1,53 @@
+import type { Code, Local } from "../assemble.ts";
+import { decode } from "../grid.ts";
+
+/** Columns of a microkernel tile, in bytes: two vectors. */
+export const tileBytes = 32;
+/** Rows of a tile: eight sums, two of b and one of a. Taller ones, or k unrolled, and V8 spills registers. */
+export const tileRows = 4;
+/** Inner elements for which a panel of b stays in the first cache. */
+export const innerBlock = 512;
+/** Rows and columns of a block of the result, whose sums stay in the second cache. */
+export const blockRows = 60;
+export const blockColumns = 256;
+
+/** Bytes of scratch memory that each thread needs for a block. */
+export const threadScratch = 8 * blockRows * (innerBlock + blockColumns + 16);
+
+export interface Geometry {
+  readonly bytes: number;
+  readonly rows: number;
+  readonly columns: number;
+  readonly panels: number;
+  readonly innerStep: number;
+  readonly relaxed: boolean;
+}
+
+/** The largest multiple of `step` up to `most` that cuts `extent` evenly. */
+export function evenBlock(extent: number, step: number, most: number): number {
+  const steps = Math.ceil(extent / step);
+  const blocks = Math.ceil(steps / Math.floor(most / step));
+  return Math.ceil(steps / blocks) * step;
+}
+
+/** Runs `write` for each unit from `begin` to `end`, split into counters. */
+export function units(
+  code: Code,
+  begin: Local,
+  end: Local,
+  extents: readonly number[],
+  write: (body: Code, counters: readonly Local[]) => void,
+): void {
+  const unit = code.local("i32");
+  const counters = extents.map((extent) => ({ local: code.local("i32"), extent }));
+  code.get(begin).set(unit);
+  code.loop((again) => {
+    decode(code, unit, counters);
+    write(
+      code,
+      counters.map(({ local }) => local),
+    );
+    code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
+    again("if");
+  });
+}

@@ -1,0 +1,46 @@
+import type { MatmulKernel } from "../../../../compile/kernel.ts";
+import type { Arguments } from "../arguments.ts";
+import type { Module } from "../assemble.ts";
+import type { Phase } from "../grid.ts";
+import { defineCompute } from "./compute.ts";
+import { type Geometry, innerBlock, tileBytes, tileRows } from "./geometry.ts";
+import { definePack } from "./pack.ts";
+
+// Packed, register-blocked matrix product after Goto and van de Geijn (2008). Phase one packs b into panels as wide
+// as the microkernel's tile, once, shared by all threads. Phase two takes blocks of the result: packs its rows of a
+// where they do not lie contiguous in memory, runs the microkernel over panels, and applies the epilogue while the
+// block is in cache. Each element is one sum over the inner axis in blocks of `innerBlock`, in order, wherever the
+// block boundaries of rows and columns fall, so results do not depend on the number of threads.
+
+export interface Matmul {
+  readonly phases: readonly Phase[];
+  /** Bytes of packed b, shared by all threads. */
+  readonly packed: number;
+  readonly note: string;
+}
+
+/** Functions `pack` and `compute` of (begin, end, arguments, packed b, scratch of the thread). */
+export function defineMatmul(
+  module: Module,
+  kernel: MatmulKernel,
+  given: Arguments,
+  { relaxed }: { readonly relaxed: boolean },
+): Matmul {
+  const wide = kernel.dtype === "float64";
+  const bytes = wide ? 8 : 4;
+  const columns = tileBytes / bytes;
+  const rows = Math.min(tileRows, kernel.row.extent);
+  const inner = kernel.inner.extent;
+  const panels = Math.ceil(kernel.column.extent / columns);
+  const innerStep =
+    inner <= innerBlock ? Math.max(inner, 1) : Math.ceil(inner / Math.ceil(inner / innerBlock));
+  const geometry: Geometry = { bytes, rows, columns, panels, innerStep, relaxed };
+
+  const packUnits = definePack(module, kernel, given, geometry);
+  const compute = defineCompute(module, kernel, given, geometry);
+  return {
+    phases: [packUnits, compute],
+    packed: kernel.batch.extent * panels * columns * inner * bytes,
+    note: `tiles of ${rows} x ${columns}${relaxed ? ", fused multiply-add" : ""}`,
+  };
+}
