@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { printKernel } from "../src/backend/webgpu/print.ts";
 import { programCost } from "../src/compile/cost.ts";
 import { maxSize } from "../src/compile/entries.ts";
 import { walk } from "../src/compile/expr.ts";
 import { expressionsOf } from "../src/compile/kernel.ts";
 import type { Program } from "../src/compile/program.ts";
 import { models, stepOf } from "./models.ts";
+import { gpu } from "./printer.ts";
 
 // How the cost of a training step grows, counted and not timed; and what it takes to compile.
 
@@ -24,6 +26,15 @@ describe.each(Object.entries(models))("a step of the %s", (name, make) => {
     const [early, late] = [added(steps.slice(0, 2)), added(steps.slice(1))];
     for (const [i, amount] of early.entries())
       expect(Math.abs(late[i]! - amount)).toBeLessThanOrEqual(spread * amount);
+  });
+
+  test("further layers share the code of the first", async () => {
+    const codes = async (layers: number) => {
+      const program = await stepOf(make(layers), { examples: 4 });
+      return new Set(program.kernels.map((kernel) => printKernel(kernel, program, gpu).source)).size;
+    };
+    const few = await codes(4);
+    expect(await codes(12)).toBeLessThanOrEqual(name.includes("transformer") ? 1.2 * few : few);
   });
 
   test("further examples cost the same, and no kernel", async () => {

@@ -5,6 +5,16 @@ import type { Program } from "../src/compile/program.ts";
 import type { Target } from "../src/compile/target.ts";
 import { Device } from "../src/runtime/device.ts";
 
+/** A GPU of fixed limits. */
+export const gpu: ShaderOptions = {
+  maxWorkgroups: 65535,
+  busy: 65536,
+  matmul: {
+    float16: { family: "shared", threads: 256, quads: 2 },
+    float32: { family: "shared", threads: 256, quads: 2 },
+  },
+};
+
 /**
  * A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing.
  *
@@ -12,14 +22,7 @@ import { Device } from "../src/runtime/device.ts";
  * @param target What is another than for that GPU.
  */
 export function wgslPrinter(
-  options: ShaderOptions = {
-    maxWorkgroups: 65535,
-    busy: 65536,
-    matmul: {
-      float16: { family: "shared", threads: 256, quads: 2 },
-      float32: { family: "shared", threads: 256, quads: 2 },
-    },
-  },
+  options: ShaderOptions = gpu,
   seen: (program: Program) => void = () => {},
   target: Partial<Target> = {},
 ): Device {

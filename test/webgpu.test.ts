@@ -267,7 +267,7 @@ describe.runIf(webgpu)("errors of the device", () => {
   test("a kernel that does not compile: the compiler's message and the numbered source", async () => {
     const { gpu, backend } = await openAs();
     const source = "// a broken kernel\n\n@compute @workgroup_size(64)\nfn main() {\n  let x: f32 = 1u;\n}\n";
-    const made = new Pipelines(gpu).get({ source, bindings: [], scalars: false, workgroups: [1, 1] });
+    const made = new Pipelines(gpu).get({ source, bindings: [], scalars: [], workgroups: [1, 1] });
     await expect(made).rejects.toThrow(DeviceError);
     await expect(made).rejects.toThrow(/line 5:\d+: .*\n(.|\n)* 5 {4}let x: f32 = 1u;/);
     await backend.finish(); // and nothing is left over for the next call

@@ -98,7 +98,8 @@ export function cast(x: Node, dtype: DType): Node {
       `cast: ${describe(x)} cannot become a host number without being read. Use await .item().`,
     );
   }
-  if (x.operation.kind === "constant" && x.shape.length === 0) {
+  // What is passed when a program runs stays one number, however often it is used.
+  if (x.operation.kind === "constant" && !(x.operation.lifted && isFloat(dtype))) {
     const { value, lifted } = x.operation;
     // Floats keep their float64 value: it is rounded once, where it is used.
     const whole = isInteger(dtype) ? Math.trunc(value) : value;

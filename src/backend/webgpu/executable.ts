@@ -1,11 +1,11 @@
-import { coerce } from "../../base/dtype.ts";
 import { DisposedError, internal } from "../../base/errors.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
+import { HostNumbers } from "./numbers.ts";
 import type { Pipeline } from "./pipelines.ts";
-import { type Shader, scalarVectors } from "./shader.ts";
+import type { Shader } from "./shader.ts";
 import { timeKernels, type Work } from "./timing.ts";
 
 /** What an executable needs of its backend. */
@@ -37,12 +37,10 @@ export class WebGpuExecutable implements Executable {
   readonly #program: Program;
   readonly #dispatches: readonly Dispatch[];
   readonly #slots: readonly GpuBuffer[];
-  readonly #words: Uint32Array<ArrayBuffer> | undefined;
-  readonly #scalars: GPUBuffer | undefined;
+  readonly #numbers: HostNumbers;
   /** Outputs that hold the same value as an earlier one, or an input. */
   readonly #copies: readonly { readonly from: Place; readonly to: number }[];
   readonly #sets = new Map<string, readonly GPUBindGroup[]>();
-  #scalarsWritten = false;
   #disposed = false;
 
   constructor(host: Host, program: Program, shaders: readonly Shader[], pipelines: readonly Pipeline[]) {
@@ -52,14 +50,7 @@ export class WebGpuExecutable implements Executable {
     this.#dispatches = shaders.map((shader, i) => ({ shader, pipeline: pipelines[i]!, groups: new Map() }));
     this.#slots = program.slots.map((bytes) => host.allocate(bytes));
     this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
-    if (program.scalars.length > 0) {
-      this.#words = new Uint32Array(4 * scalarVectors(program.scalars.length));
-      this.#scalars = host.device.createBuffer({
-        size: this.#words.byteLength,
-        usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
-        label: "host numbers",
-      });
-    }
+    this.#numbers = new HostNumbers(host.device, program, shaders);
     this.#copies = program.outputs.flatMap((value, to) => {
       const from = program.places[value]!;
       return program.values[value]!.size === 0 || (from.kind === "output" && from.index === to)
@@ -94,7 +85,7 @@ export class WebGpuExecutable implements Executable {
     if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
     this.#host.check();
     this.#host.flush();
-    this.#writeScalars(scalars);
+    this.#numbers.write(scalars);
     const ins = inputs.map(gpuBuffer);
     const outs = outputs.map(gpuBuffer);
     const bufferAt = ({ kind, index }: Place) =>
@@ -133,21 +124,7 @@ export class WebGpuExecutable implements Executable {
     for (const { groups } of this.#dispatches) groups.clear();
     this.#sets.clear();
     for (const slot of this.#slots) this.#host.free(slot);
-    this.#scalars?.destroy();
-  }
-
-  /** Rounds the host numbers to their dtypes, and writes them if they are new. */
-  #writeScalars(scalars: readonly number[]): void {
-    const words = this.#words;
-    if (!words || !this.#scalars) return;
-    let changed = !this.#scalarsWritten;
-    this.#program.scalars.forEach(({ source, dtype }, i) => {
-      const word = bitsOf(coerce(scalars[source]!, dtype), dtype === "float32");
-      if (words[i] !== word) changed = true;
-      words[i] = word;
-    });
-    if (changed) this.#host.device.queue.writeBuffer(this.#scalars, 0, words);
-    this.#scalarsWritten = true;
+    this.#numbers.dispose();
   }
 
   /** The bind groups of all kernels for one set of inputs and outputs, which a loop of steps meets again. */
@@ -176,12 +153,13 @@ export class WebGpuExecutable implements Executable {
       // Most recently used last.
       groups.delete(key);
     } else {
-      const resources = buffers.map(({ buffer }) => buffer);
-      if (shader.scalars)
-        resources.push(this.#scalars ?? internal("a kernel reads host numbers of a program without"));
+      const resources: GPUBufferBinding[] = [
+        ...buffers.map(({ buffer }) => ({ buffer })),
+        ...this.#numbers.bindingOf(shader),
+      ];
       group = this.#host.device.createBindGroup({
         layout: pipeline.layout,
-        entries: resources.map((buffer, binding) => ({ binding, resource: { buffer } })),
+        entries: resources.map((resource, binding) => ({ binding, resource })),
       });
       if (groups.size >= maxBindGroups) groups.delete(groups.keys().next().value!);
     }
@@ -192,13 +170,4 @@ export class WebGpuExecutable implements Executable {
 
 function copy(encoder: GPUCommandEncoder, from: GpuBuffer, to: GpuBuffer): void {
   encoder.copyBufferToBuffer(from.buffer, 0, to.buffer, 0, Math.min(from.buffer.size, to.buffer.size));
-}
-
-const floatView = new Float32Array(1);
-const wordView = new Uint32Array(floatView.buffer);
-
-function bitsOf(value: number, float: boolean): number {
-  if (!float) return value >>> 0;
-  floatView[0] = value;
-  return wordView[0]!;
 }

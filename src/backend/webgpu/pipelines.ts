@@ -59,7 +59,7 @@ export class Pipelines {
     const types: GPUBufferBindingType[] = bindings.map(({ write }) =>
       write ? "storage" : "read-only-storage",
     );
-    if (scalars) types.push("uniform");
+    if (scalars.length > 0) types.push("uniform");
     const key = types.join();
     let layout = this.#layouts.get(key);
     if (!layout) {

@@ -14,12 +14,12 @@ import { Bindings, type Shader, type ShaderOptions } from "./shader.ts";
 export function printKernel(kernel: Kernel, program: Program, options: ShaderOptions): Shader {
   const bindings = new Bindings(kernel, program);
   const { enable = [], declarations = [], body, workgroups } = printBody(kernel, bindings, options);
-  const code = indent([...bindings.declarations(program.scalars.length), ...declarations, "", ...body]);
+  const code = indent([...bindings.declarations(), ...declarations, "", ...body]);
   const helpers = helpersOf(code);
   const extensions = [...enable, ...(/\bf16\b/.test(code) ? ["f16"] : [])];
   const directive = extensions.length > 0 ? `enable ${extensions.join(", ")};\n\n` : "";
   const source = `// ${describeKernel(kernel)}\n\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;
-  return { source, bindings: bindings.list, scalars: bindings.usesScalars, workgroups };
+  return { source, bindings: bindings.list, scalars: bindings.scalars, workgroups };
 }
 
 function printBody(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Body {

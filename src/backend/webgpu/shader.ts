@@ -11,8 +11,8 @@ export interface Shader {
   readonly source: string;
   /** In the order of their binding numbers. */
   readonly bindings: readonly Binding[];
-  /** Whether the host numbers are bound after them. */
-  readonly scalars: boolean;
+  /** Which of the program's host numbers it reads, in its own order; if any, they are bound after the buffers. */
+  readonly scalars: readonly number[];
   readonly workgroups: readonly [x: number, y: number];
 }
 
@@ -75,7 +75,8 @@ export class Bindings {
   readonly list: readonly Binding[];
   readonly #of = new Map<ValueId, Binding>();
   #wide: ReadonlySet<Binding> = new Set();
-  #usesScalars = false;
+  /** The program's host numbers that the code reads, in the order in which it names them first. */
+  readonly scalars: number[] = [];
 
   constructor(kernel: Kernel, program: Program) {
     const written = writesOf(kernel);
@@ -135,27 +136,24 @@ export class Bindings {
 
   /** A host number: they are 32-bit words, four to a vector, as uniform buffers want them. */
   scalar(index: number, dtype: DeviceDType): string {
-    this.#usesScalars = true;
-    const word = `scalars[${index >> 2}].${"xyzw"[index & 3]}`;
+    // Numbered by the kernel, so that kernels which differ only in whose numbers they read are one pipeline.
+    const known = this.scalars.indexOf(index);
+    const at = known >= 0 ? known : this.scalars.push(index) - 1;
+    const word = `scalars[${at >> 2}].${"xyzw"[at & 3]}`;
     if (dtype === "bool") return `${word} != 0u`;
     const type = storedType(dtype);
     return type === "u32" ? word : `bitcast<${type}>(${word})`;
   }
 
-  /** Whether `scalar` was called. */
-  get usesScalars(): boolean {
-    return this.#usesScalars;
-  }
-
   /** Declarations of the buffers; ask after the code is printed. */
-  declarations(scalarCount: number): string[] {
+  declarations(): string[] {
     const lines = this.list.map(
       (binding, i) =>
         `@group(0) @binding(${i}) var<storage, ${binding.write ? "read_write" : "read"}> ${binding.name}: array<${this.#wide.has(binding) ? `vec4<${binding.type}>` : binding.type}>;`,
     );
-    if (this.#usesScalars)
+    if (this.scalars.length > 0)
       lines.push(
-        `@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${scalarVectors(scalarCount)}>;`,
+        `@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${scalarVectors(this.scalars.length)}>;`,
       );
     return lines;
   }
@@ -163,7 +161,7 @@ export class Bindings {
 
 /** Vectors of four words that hold that many host numbers. */
 export function scalarVectors(count: number): number {
-  return Math.max(1, Math.ceil(count / 4));
+  return Math.ceil(count / 4);
 }
 
 /** An output that takes over an input lives where the input does. */

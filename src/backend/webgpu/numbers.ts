@@ -1,0 +1,70 @@
+import { coerce } from "../../base/dtype.ts";
+import type { Program } from "../../compile/program.ts";
+import { type Shader, scalarVectors } from "./shader.ts";
+
+/** The host numbers of a program on the device: a block for each list of them that a kernel reads. */
+export class HostNumbers {
+  readonly #device: GPUDevice;
+  readonly #program: Program;
+  readonly #blocks = new Map<string, { readonly scalars: readonly number[]; readonly offset: number }>();
+  readonly #words: Uint32Array<ArrayBuffer>;
+  readonly #buffer: GPUBuffer | undefined;
+  #written = false;
+
+  constructor(device: GPUDevice, program: Program, shaders: readonly Shader[]) {
+    this.#device = device;
+    this.#program = program;
+    const alignment = device.limits.minUniformBufferOffsetAlignment;
+    let size = 0;
+    for (const { scalars } of shaders) {
+      if (scalars.length === 0 || this.#blocks.has(scalars.join())) continue;
+      this.#blocks.set(scalars.join(), { scalars, offset: size });
+      size += Math.ceil((16 * scalarVectors(scalars.length)) / alignment) * alignment;
+    }
+    this.#words = new Uint32Array(size / 4);
+    if (size > 0)
+      this.#buffer = device.createBuffer({
+        size,
+        usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
+        label: "host numbers",
+      });
+  }
+
+  /** Rounds the host numbers to their dtypes, and writes them if they are new. */
+  write(numbers: readonly number[]): void {
+    if (!this.#buffer) return;
+    let changed = !this.#written;
+    const bits = this.#program.scalars.map(({ source, dtype }) =>
+      bitsOf(coerce(numbers[source]!, dtype), dtype === "float32"),
+    );
+    for (const { scalars, offset } of this.#blocks.values()) {
+      for (let i = 0; i < scalars.length; i++) {
+        const [at, word] = [offset / 4 + i, bits[scalars[i]!]!];
+        if (this.#words[at] !== word) changed = true;
+        this.#words[at] = word;
+      }
+    }
+    if (changed) this.#device.queue.writeBuffer(this.#buffer, 0, this.#words);
+    this.#written = true;
+  }
+
+  /** What a kernel binds; nothing if it reads none. */
+  bindingOf({ scalars }: Shader): GPUBufferBinding[] {
+    const block = this.#blocks.get(scalars.join());
+    if (!this.#buffer || !block) return [];
+    return [{ buffer: this.#buffer, offset: block.offset, size: 16 * scalarVectors(scalars.length) }];
+  }
+
+  dispose(): void {
+    this.#buffer?.destroy();
+  }
+}
+
+const floatView = new Float32Array(1);
+const wordView = new Uint32Array(floatView.buffer);
+
+function bitsOf(value: number, float: boolean): number {
+  if (!float) return value >>> 0;
+  floatView[0] = value;
+  return wordView[0]!;
+}
