@@ -75,6 +75,7 @@ function madeFromLess(operand: Node, reasons: ReadonlyMap<Node, Reason>): readon
   const isStored = (node: Node) => node.operation.kind === "input" || reasons.has(node);
   let [bytes, work] = [0, 0];
   for (const part of parts) {
+    if (part.operation.kind === "gather") return undefined; // its loads are no little work
     if (isStored(part)) bytes += bytesOf(part);
     else work += costOf(part) * Math.min(1, elements(part) / elements(operand));
   }
