@@ -25,7 +25,7 @@ import { wgslPrinter } from "./printer.ts";
 /** A device on which every product that can be split is. */
 async function openSplitting(name: BackendName): Promise<Device> {
   const backend = name === "cpu" ? openCpu() : await openGpu();
-  const target = { ...backend.target, busyResults: Infinity };
+  const target = { ...backend.target, busyResults: Infinity, sumsVectorProducts: false };
   return new Device(Object.defineProperty(backend, "target", { value: target }), 2 ** 32);
 }
 
