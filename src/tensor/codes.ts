@@ -65,7 +65,7 @@ function nearest(x: Tensor<FloatDType>, levels: readonly number[]): Tensor<"uint
     .sum(-1);
 }
 
-/** The level of each code by its bits, the highest first: a tree of choices, which lanes make faster than loads. */
+/** The level of each code by its bits, the highest first: a tree of choices, so that no table is bound and loaded. */
 function select(x: Tensor<"uint32">, levels: readonly number[], dtype: FloatDType): Tensor<FloatDType> {
   if (levels.length === 1) return full([], levels[0]!, { dtype });
   const half = levels.length / 2;
