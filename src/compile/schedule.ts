@@ -15,7 +15,7 @@ const sharedCost = 8;
 /** Share of its bytes that an operand of a matmul may be made from where it is loaded: half, and padding. */
 const operandShare = 0.6;
 /** Work up to which an element of a matmul's operand may be computed where it is loaded. */
-const operandCost = 32;
+const operandCost = 48;
 
 const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "pad"]);
 

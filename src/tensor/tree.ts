@@ -69,7 +69,9 @@ export function combine<T>(...trees: readonly unknown[]): T {
 
 function merge(left: unknown, right: unknown): unknown {
   if (right === undefined || right === null) return left;
-  if (left === undefined || left === null || isTensor(left) || isTensor(right)) return right;
+  if (left === undefined || left === null || isTensor(right)) return right;
+  // A part without leaves, such as a partition leaves where the other side has them, replaces none.
+  if (isTensor(left)) return leaves(right).length > 0 ? right : left;
   if (Array.isArray(left) && Array.isArray(right)) {
     return Array.from({ length: Math.max(left.length, right.length) }, (_, i) => merge(left[i], right[i]));
   }

@@ -1,6 +1,7 @@
 import * as nn from "../../nn/index.ts";
 import { compile } from "../../tensor/compile.ts";
 import { full, tensor, zeros } from "../../tensor/creation.ts";
+import { type PackFormat, pack } from "../../tensor/packed.ts";
 import { key, normal } from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
@@ -74,6 +75,8 @@ export function benchCases(size: BenchSize = "usual"): BenchCase[] {
       rowwise: [0],
     })),
     loraStepCase(batch, n, r),
+    loraStepCase(batch, n, r, "bfloat16"),
+    loraStepCase(batch, n, r, "nf4"),
     mlpStepCase(scaled(128), [scaled(512), n, scaled(512)]),
     tinyCase(small ? 50 : 1000, false),
     tinyCase(small ? 50 : 1000, true),
@@ -144,18 +147,20 @@ function forwardCase<A extends readonly unknown[]>(
   );
 }
 
-function loraStepCase(batch: number, n: number, r: number): BenchCase {
+/** @param format Of W0, where it is packed. */
+function loraStepCase(batch: number, n: number, r: number, format?: PackFormat): BenchCase {
   // Forward x W0^T, x A^T and its product with B^T; backward the gradients of B, of x A^T and of A.
   const flops = 2 * batch * n * n + 5 * 2 * batch * n * r;
+  const weight = () => random("W0", [n, n], 1 / Math.sqrt(n));
   return benchCase(
-    "lora step",
-    `W0 [${n}, ${n}] frozen, r ${r}, batch ${batch}, MSE, Adam`,
+    format ? `lora step, ${format}` : "lora step",
+    `W0 [${n}, ${n}] frozen${format ? ` in ${format}` : ""}, r ${r}, batch ${batch}, MSE, Adam`,
     { flops },
     () => ({
       f: loraStep,
       args: [
         trained(adapter(n, r)),
-        random("W0", [n, n], 1 / Math.sqrt(n)),
+        format ? pack(weight(), { format }) : weight(),
         random("x", [batch, n]),
         random("target", [batch, n]),
       ],

@@ -2,6 +2,7 @@ import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
 import * as optim from "../../optim/index.ts";
 import { valueAndGrad } from "../../tensor/grad.ts";
+import type { Packed } from "../../tensor/packed.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 
 // What is timed, as pure functions of tensors: here, and beside other engines.
@@ -40,11 +41,11 @@ export interface Adapter {
   readonly loraB: Tensor;
 }
 
-/** `x W0^T + (alpha / r) (x A^T) B^T` with alpha = 16. */
-export function loraLinear(x: Tensor, weight: Tensor, adapter: Adapter): Tensor {
-  const [outputs, inputs] = weight.shape as [number, number]; // a matrix
-  const base = nn.linear(inputs, outputs, { bias: false });
-  return lora.linear(base, { r: adapter.loraA.shape[0]!, alpha: 16 }).apply({ weight, ...adapter }, x);
+/** `x W0^T + (alpha / r) (x A^T) B^T` with alpha = 16; W0 may be in packed storage. */
+export function loraLinear(x: Tensor, weight: Tensor | Packed, adapter: Adapter): Tensor {
+  const [r, inputs] = adapter.loraA.shape as [number, number]; // a matrix
+  const base = nn.linear(inputs, adapter.loraB.shape[0]!, { bias: false });
+  return lora.linear(base, { r, alpha: 16 }).apply({ weight, ...adapter }, x);
 }
 
 /** Parameters and what Adam keeps of them. */
@@ -69,7 +70,7 @@ function adamStep<P>({ params, state }: Trained<P>, loss: (params: P) => Tensor)
 }
 
 /** One step of Adam on A and B, with the mean squared error. */
-export function loraStep(adapter: Trained<Adapter>, weight: Tensor, x: Tensor, target: Tensor) {
+export function loraStep(adapter: Trained<Adapter>, weight: Tensor | Packed, x: Tensor, target: Tensor) {
   return adamStep(adapter, (params) => nn.mseLoss(loraLinear(x, weight, params), target));
 }
 
