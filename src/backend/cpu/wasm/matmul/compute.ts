@@ -4,15 +4,15 @@ import type { Local, Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
 import { countNodes, fitsLanes } from "../loop.ts";
 import { strideIn } from "../strides.ts";
-import { Values } from "../values.ts";
 import { writeEpilogue } from "./epilogue.ts";
-import { blockColumns, blockRows, evenBlock, type Geometry, units } from "./geometry.ts";
-import { defineMicrokernel, directStrides } from "./microkernel.ts";
+import { blockColumns, blockRows, evenBlock, type Geometry, tileBytes, units } from "./geometry.ts";
+import { stridesOfA, writeAddress } from "./in-place.ts";
+import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
 
 export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
-  const { batch, row, column, inner, a, stores, dtype } = kernel;
-  const direct = directStrides(kernel, g);
+  const { batch, row, column, inner, a, b, stores, dtype } = kernel;
+  const direct = stridesOfA(kernel, g);
   const strides = direct ?? { row: g.bytes, inner: g.rows * g.bytes };
   // Blocks of equal size, multiples of the tile.
   const rowBlock = evenBlock(row.extent, g.rows, blockRows);
@@ -22,18 +22,10 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;
   const sumsBytes = blockRows * (blockColumns + 16) * 8;
   const left = row.extent % g.rows;
-  const micro = defineMicrokernel(module, "tile", g.rows, strides, rowBytes, g);
-  const microLast =
-    left === 0
-      ? micro
-      : defineMicrokernel(
-          module,
-          "lastTile",
-          left,
-          direct ?? { row: g.bytes, inner: g.rows * g.bytes },
-          rowBytes,
-          g,
-        );
+  const tileOf = (name: string, rows: number) =>
+    defineMicrokernel(module, name, rows, strides, g.strideB ?? tileBytes, rowBytes, g);
+  const micro = tileOf("tile", g.rows);
+  const microLast = left === 0 ? micro : tileOf("lastTile", left);
   const roots = stores.flatMap(({ index, expr }) => [index, expr]);
   const vector =
     dtype === "float32" &&
@@ -54,7 +46,15 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
       i32(),
       i32(),
     ] as const;
-    const [firstRow, firstColumn, ap, bp, cp, bStart] = [i32(), i32(), i32(), i32(), i32(), i32()] as const;
+    const [firstRow, firstColumn, panelColumn, ap, bp, cp, bStart] = [
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+      i32(),
+    ] as const;
     code.get(scratch).set(sums).get(scratch).i32(sumsBytes).op("i32.add").set(packedA);
     units(code, begin, end, [batch.extent, rowBlocks, columnBlocks], (body, [i, block, across]) => {
       const bound = (into: Local, first: Local, which: Local, size: number, extent: number) => {
@@ -76,29 +76,12 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
         }
         const aBase = i32();
         if (direct) {
-          // The address of the block's first element of a.
-          const start = body.piece();
-          const piece = body.piece();
-          const values = new Values(body, {
-            module,
-            roots: [a],
-            levels: new Map([
-              [batch.name, 0],
-              [row.name, 0],
-              [inner.name, 0],
-            ]),
-            ...given.access(start, args),
-          });
-          start.get(i!).set(values.variable(batch.name));
-          start.get(firstRow).set(values.variable(row.name));
-          start.get(from).set(values.variable(inner.name));
-          if (a.kind !== "load") throw new Error("internal: direct operand is no load");
-          const { base, offset } = values.address(a.value, a.index, a.dtype, 1);
-          base(piece);
-          piece.i32(offset).op("i32.add").set(aBase);
-          body.append(start);
-          body.append(values.piece(0));
-          body.append(piece);
+          const places = [
+            [batch.name, i!],
+            [row.name, firstRow],
+            [inner.name, from],
+          ] as const;
+          writeAddress(body, module, given, args, a, places, aBase);
         } else {
           body.get(packedA).set(aBase);
           body.get(firstRow).set(tileRow).get(packedA).set(ap);
@@ -136,13 +119,23 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
           .set(panelEnd);
         body.get(sums).set(bStart);
         body.loop((nextPanel) => {
-          body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
-          body.i32(inner.extent * g.columns * g.bytes).op("i32.mul", "i32.add");
-          body
-            .get(from)
-            .i32(g.columns * g.bytes)
-            .op("i32.mul", "i32.add")
-            .set(bp);
+          if (g.strideB !== undefined) {
+            body.get(panel).i32(g.columns).op("i32.mul").set(panelColumn);
+            const places = [
+              [batch.name, i!],
+              [column.name, panelColumn],
+              [inner.name, from],
+            ] as const;
+            writeAddress(body, module, given, args, b, places, bp);
+          } else {
+            body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
+            body.i32(inner.extent * g.columns * g.bytes).op("i32.mul", "i32.add");
+            body
+              .get(from)
+              .i32(g.columns * g.bytes)
+              .op("i32.mul", "i32.add")
+              .set(bp);
+          }
           body.get(firstRow).set(tile).get(aBase).set(ap).get(bStart).set(cp);
           body.loop((nextTile) => {
             const call = (index: number) => body.get(ap).get(bp).get(cp).get(count).get(from).call(index);

@@ -21,6 +21,8 @@ export interface Geometry {
   readonly panels: number;
   readonly innerStep: number;
   readonly relaxed: boolean;
+  /** Bytes from one inner element of b to the next where b is read in place; else it is packed. */
+  readonly strideB: number | undefined;
 }
 
 /** The largest multiple of `step` up to `most` that cuts `extent` evenly. */

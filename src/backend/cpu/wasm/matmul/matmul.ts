@@ -4,10 +4,11 @@ import type { Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
 import { defineCompute } from "./compute.ts";
 import { type Geometry, innerBlock, tileBytes, tileRows } from "./geometry.ts";
+import { strideOfB } from "./in-place.ts";
 import { definePack } from "./pack.ts";
 
 // Packed, register-blocked matrix product after Goto and van de Geijn (2008). Phase one packs b into panels as wide
-// as the microkernel's tile, once, shared by all threads. Phase two takes blocks of the result: packs its rows of a
+// as the microkernel's tile, once, shared by all threads, unless there are too few rows for that to be worth it. Phase two takes blocks of the result: packs its rows of a
 // where they do not lie contiguous in memory, runs the microkernel over panels, and applies the epilogue while the
 // block is in cache. Each element is one sum over the inner axis in blocks of `innerBlock`, in order, wherever the
 // block boundaries of rows and columns fall, so results do not depend on the number of threads.
@@ -34,13 +35,18 @@ export function defineMatmul(
   const panels = Math.ceil(kernel.column.extent / columns);
   const innerStep =
     inner <= innerBlock ? Math.max(inner, 1) : Math.ceil(inner / Math.ceil(inner / innerBlock));
-  const geometry: Geometry = { bytes, rows, columns, panels, innerStep, relaxed };
+  const packedGeometry: Geometry = { bytes, rows, columns, panels, innerStep, relaxed, strideB: undefined };
+  const strideB = strideOfB(kernel, packedGeometry);
+  const geometry: Geometry = { ...packedGeometry, strideB };
 
-  const packUnits = definePack(module, kernel, given, geometry);
+  const packs = strideB === undefined ? [definePack(module, kernel, given, geometry)] : [];
   const compute = defineCompute(module, kernel, given, geometry);
+  const notes = [`tiles of ${rows} x ${columns}`];
+  if (packs.length === 0) notes.push("second operand in place");
+  if (relaxed) notes.push("fused multiply-add");
   return {
-    phases: [packUnits, compute],
-    packed: kernel.batch.extent * panels * columns * inner * bytes,
-    note: `tiles of ${rows} x ${columns}${relaxed ? ", fused multiply-add" : ""}`,
+    phases: [...packs, compute],
+    packed: packs.length * kernel.batch.extent * panels * columns * inner * bytes,
+    note: notes.join(", "),
   };
 }

@@ -1,22 +1,6 @@
-import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Module } from "../assemble.ts";
-import { strideIn } from "../strides.ts";
 import { type Geometry, tileBytes } from "./geometry.ts";
-
-/** Where the microkernel finds elements of a: bytes from row to row and from one inner element to the next. */
-export interface Strides {
-  readonly row: number;
-  readonly inner: number;
-}
-
-/** Strides of a where the microkernel can read it as it lies: inner elements next to each other. */
-export function directStrides({ a, row, inner }: MatmulKernel, g: Geometry): Strides | undefined {
-  if (a.kind !== "load" || (a.dtype === "float64") !== (g.bytes === 8)) return undefined;
-  const along = strideIn(a.index, inner.name);
-  const across = strideIn(a.index, row.name);
-  if ((along !== 1 && inner.extent > 1) || across === undefined || across < 0) return undefined;
-  return { row: across * g.bytes, inner: g.bytes };
-}
+import type { Strides } from "./in-place.ts";
 
 /** Sums of one tile: `tile[i][j] += a[i][k] * b[k][j]` for `count` inner elements, or `=` for the first block. */
 export function defineMicrokernel(
@@ -24,6 +8,7 @@ export function defineMicrokernel(
   name: string,
   rows: number,
   strides: Strides,
+  strideB: number,
   rowBytes: number,
   g: Geometry,
 ): number {
@@ -66,7 +51,7 @@ export function defineMicrokernel(
           });
         });
         code.get(a).i32(strides.inner).op("i32.add").set(a);
-        code.get(b).i32(tileBytes).op("i32.add").set(b);
+        code.get(b).i32(strideB).op("i32.add").set(b);
         code.get(count).i32(1).op("i32.sub").tee(count);
         again("if");
       });
