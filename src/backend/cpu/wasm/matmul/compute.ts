@@ -9,6 +9,8 @@ import { blockColumns, blockRows, evenBlock, type Geometry, tileBytes, units } f
 import { stridesOfA, writeAddress } from "./in-place.ts";
 import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
+import { writePanels } from "./side-by-side.ts";
+import type { Packing } from "./transpose.ts";
 
 export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
   const { batch, row, column, inner, a, b, stores, dtype } = kernel;
@@ -21,6 +23,8 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const columnBlocks = Math.ceil(column.extent / columnBlock);
   const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;
   const sumsBytes = blockRows * (blockColumns + 16) * 8;
+  /** From one packed tile of a to the next. */
+  const tileBytesA = g.innerStep * g.rows * g.bytes;
   const left = row.extent % g.rows;
   const tileOf = (name: string, rows: number) =>
     defineMicrokernel(module, name, rows, strides, g.strideB ?? tileBytes, rowBytes, g);
@@ -85,28 +89,21 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
         } else {
           body.get(packedA).set(aBase);
           body.get(firstRow).set(tileRow).get(packedA).set(ap);
-          body.loop((next) => {
-            writePack(body, module, given, args, {
-              expr: a,
-              batch: { name: batch.name, local: i! },
-              along: row,
-              inner,
-              first: tileRow,
-              width: g.rows,
-              into: ap,
-              innerFirst: from,
-              innerCount: count,
-              bytes: g.bytes,
-            });
-            body
-              .get(ap)
-              .get(count)
-              .i32(g.rows * g.bytes)
-              .op("i32.mul", "i32.add")
-              .set(ap);
-            body.get(tileRow).i32(g.rows).op("i32.add").tee(tileRow).get(rowEnd).op("i32.lt_u");
-            next("if");
-          });
+          const packing: Packing = {
+            expr: a,
+            batch: { name: batch.name, local: i! },
+            along: row,
+            inner,
+            first: tileRow,
+            width: g.rows,
+            into: ap,
+            innerFirst: from,
+            innerCount: count,
+            bytes: g.bytes,
+          };
+          writePanels(body, module, given, args, packing, rowEnd, tileBytesA, () =>
+            writePack(body, module, given, args, packing),
+          );
         }
         // Panels of b, and for each all tiles of rows.
         body.get(firstColumn).i32(g.columns).op("i32.div_u").set(panel);
@@ -147,19 +144,11 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
                 () => call(micro),
               );
             }
-            if (direct)
-              body
-                .get(ap)
-                .i32(g.rows * direct.row)
-                .op("i32.add")
-                .set(ap);
-            else
-              body
-                .get(ap)
-                .get(count)
-                .i32(g.rows * g.bytes)
-                .op("i32.mul", "i32.add")
-                .set(ap);
+            body
+              .get(ap)
+              .i32(direct ? g.rows * direct.row : tileBytesA)
+              .op("i32.add")
+              .set(ap);
             body
               .get(cp)
               .i32(g.rows * rowBytes)

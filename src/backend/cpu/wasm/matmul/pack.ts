@@ -6,50 +6,45 @@ import { fitsLanes } from "../loop.ts";
 import { strideIn } from "../strides.ts";
 import { Values } from "../values.ts";
 import { type Geometry, units } from "./geometry.ts";
+import { panelGroup, writePanels } from "./side-by-side.ts";
 import { type Packing, packTransposed } from "./transpose.ts";
-
-/** Panels packed by one unit: neighbouring columns share cache lines. */
-const panelGroup = 4;
 
 export function definePack(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
   const { batch, inner, column, b } = kernel;
   const groups = Math.ceil(g.panels / panelGroup);
+  const panelBytes = inner.extent * g.columns * g.bytes;
   module.define("pack", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args, packed) => {
     units(code, begin, end, [batch.extent, groups], (body, [i, group]) => {
-      const panel = code.local("i32");
-      const stop = code.local("i32");
-      const into = code.local("i32");
-      body.get(group!).i32(panelGroup).op("i32.mul").tee(panel).i32(panelGroup).op("i32.add").set(stop);
+      const [first, stop, into, zero] = [
+        code.local("i32"),
+        code.local("i32"),
+        code.local("i32"),
+        code.local("i32"),
+      ];
+      const columns = panelGroup * g.columns;
+      body.get(group!).i32(columns).op("i32.mul").tee(first).i32(columns).op("i32.add").tee(stop);
       body
-        .get(stop)
-        .i32(g.panels)
+        .i32(column.extent)
         .op("i32.gt_u")
-        .when(() => body.i32(g.panels).set(stop));
-      body.loop((again) => {
-        body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
-        body
-          .i32(inner.extent * g.columns * g.bytes)
-          .op("i32.mul", "i32.add")
-          .set(into);
-        const first = code.local("i32");
-        body.get(panel).i32(g.columns).op("i32.mul").set(first);
-        const zero = code.local("i32");
-        body.i32(0).set(zero);
-        writePack(body, module, given, args, {
-          expr: b,
-          batch: { name: batch.name, local: i! },
-          along: column,
-          inner,
-          first,
-          width: g.columns,
-          into,
-          innerFirst: zero,
-          innerCount: inner.extent,
-          bytes: g.bytes,
-        });
-        body.get(panel).i32(1).op("i32.add").tee(panel).get(stop).op("i32.lt_u");
-        again("if");
-      });
+        .when(() => body.i32(column.extent).set(stop));
+      body.get(packed).get(i!).i32(g.panels).op("i32.mul");
+      body.get(group!).i32(panelGroup).op("i32.mul", "i32.add");
+      body.i32(panelBytes).op("i32.mul", "i32.add").set(into).i32(0).set(zero);
+      const packing: Packing = {
+        expr: b,
+        batch: { name: batch.name, local: i! },
+        along: column,
+        inner,
+        first,
+        width: g.columns,
+        into,
+        innerFirst: zero,
+        innerCount: inner.extent,
+        bytes: g.bytes,
+      };
+      writePanels(body, module, given, args, packing, stop, panelBytes, () =>
+        writePack(body, module, given, args, packing),
+      );
     });
   });
   const elements = panelGroup * g.columns * inner.extent;
