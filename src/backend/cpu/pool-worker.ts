@@ -14,14 +14,21 @@ export const control = {
   scratch: 9,
   units: 10,
   grain: 11,
+  /** Into how many shares the units are cut, and units of a share. */
+  shares: 12,
+  share: 13,
   /** How many workers are at the job; below zero while there is none to join. */
   gate: 32,
-  /** The next unit that nobody has taken. */
+  /** The next unit of the first share that nobody has taken; that of each further share is `apart` words on. */
   next: 48,
+  apart: 16,
 } as const;
 
+/** Most shares that a job is cut into. */
+export const mostShares = 64;
+
 /** Bytes of the control block. */
-export const controlBytes = 256;
+export const controlBytes = 4 * (control.next + control.apart * mostShares);
 
 /** Added to the gate while it is closed. */
 export const closed = -1_000_000;
@@ -30,12 +37,35 @@ export const closed = -1_000_000;
 const spins = 20_000;
 
 /**
+ * Runs the units of the thread's own share, then what is left of the others'. A kernel that runs again finds in the
+ * thread's cache what it left there. Workers have it as text, so it uses nothing but its arguments.
+ */
+export function takeUnits(
+  words: Int32Array<ArrayBufferLike>,
+  c: typeof control,
+  index: number,
+  run: (begin: number, end: number) => void,
+): void {
+  const [shares, share, units, grain] = [words[c.shares]!, words[c.share]!, words[c.units]!, words[c.grain]!];
+  for (let i = 0; i < shares; i++) {
+    const which = (index + i) % shares;
+    const end = Math.min(units, (which + 1) * share);
+    for (;;) {
+      const unit = Atomics.add(words, c.next + c.apart * which, grain);
+      if (unit >= end) break;
+      run(unit, Math.min(unit + grain, end));
+    }
+  }
+}
+
+/**
  * What a worker runs, as a string: bundlers then need to know nothing of it, and Node and browsers run the same.
  * It never returns to its event loop; it sleeps on the generation and takes part in jobs while the gate is open.
  */
 export const workerSource = `
 const c = ${JSON.stringify(control)};
-function work({ memory, own }) {
+const takeUnits = ${takeUnits};
+function work({ memory, own, index }) {
   const words = new Int32Array(memory.buffer, 0, ${controlBytes / 4});
   const modules = new Map();
   const instantiate = (key) => {
@@ -60,13 +90,8 @@ function work({ memory, own }) {
     if (Atomics.add(words, c.gate, 1) >= 0) {
       try {
         const run = instantiate(words[c.module])[words[c.phase]];
-        const units = words[c.units];
-        const grain = words[c.grain];
-        for (;;) {
-          const unit = Atomics.add(words, c.next, grain);
-          if (unit >= units) break;
-          run(unit, Math.min(unit + grain, units), words[c.args], words[c.scratch], own);
-        }
+        const [args, scratch] = [words[c.args], words[c.scratch]];
+        takeUnits(words, c, index, (begin, end) => run(begin, end, args, scratch, own));
       } catch {
         Atomics.store(words, c.failed, 1);
       }

@@ -1,5 +1,5 @@
 import { internal } from "../../base/errors.ts";
-import { closed, control, controlBytes, workerSource } from "./pool-worker.ts";
+import { closed, control, controlBytes, mostShares, takeUnits, workerSource } from "./pool-worker.ts";
 
 /** A part of a kernel to be run, as numbers that workers can read from the control block. */
 export interface Job {
@@ -68,7 +68,9 @@ export class Pool {
   }
 
   async #start(): Promise<void> {
-    const workers = await Promise.all(this.#own.map((own) => spawn({ memory: this.#memory, own })));
+    const workers = await Promise.all(
+      this.#own.map((own, i) => spawn({ memory: this.#memory, own, index: i + 1 })),
+    );
     this.#workers = workers.filter((worker) => worker !== undefined);
     if (Atomics.load(this.#words, control.stop)) this.#terminate(); // disposed of meanwhile
   }
@@ -89,16 +91,16 @@ export class Pool {
     words[control.scratch] = scratch;
     words[control.units] = units;
     words[control.grain] = grain;
-    Atomics.store(words, control.next, 0);
+    const shares = Math.min(this.threads, mostShares);
+    const share = Math.ceil(units / shares);
+    words[control.shares] = shares;
+    words[control.share] = share;
+    for (let i = 0; i < shares; i++) Atomics.store(words, control.next + control.apart * i, i * share);
     Atomics.add(words, control.gate, -closed);
     Atomics.add(words, control.generation, 1);
     Atomics.notify(words, control.generation);
     try {
-      for (;;) {
-        const unit = Atomics.add(words, control.next, grain);
-        if (unit >= units) break;
-        run(unit, Math.min(unit + grain, units), args, scratch, own);
-      }
+      takeUnits(words, control, 0, (begin, end) => run(begin, end, args, scratch, own));
     } finally {
       Atomics.add(words, control.gate, closed);
       this.#join();
@@ -133,6 +135,8 @@ export class Pool {
 interface Start {
   readonly memory: WebAssembly.Memory;
   readonly own: number;
+  /** The number of the thread; the calling one is 0. */
+  readonly index: number;
 }
 
 /** A running worker, or undefined where there are none. */
