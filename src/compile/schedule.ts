@@ -63,12 +63,17 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
     }
   }
   limitKernels(order, reasons, mark, target);
-  avoidRepetition(order, reasons, (node, reason) => loaded.has(node) || mark(node, reason));
+  avoidRepetition(order, reasons, (node, reason) => {
+    // The same holds for what several kernels want: reading a copy would take longer than making it again.
+    if (loaded.has(node) || (reason === "shared" && madeFromLess(node, reasons))) return;
+    mark(node, reason);
+  });
   return reasons;
 }
 
 /**
- * What is computed for an operand, if it is little, from stored values of half its bytes; undefined for others. What is much smaller than the operand is left out: storing that is no loss.
+ * What is computed for an operand, if it is little, from stored values of half its bytes; undefined for others. What is
+ * much smaller than the operand is left out: storing that is no loss.
  */
 function madeFromLess(operand: Node, reasons: ReadonlyMap<Node, Reason>): readonly Node[] | undefined {
   const parts = topological([operand], (node) => !reasons.has(node));
