@@ -62,6 +62,10 @@ describeBackends("packed weights", (backend) => {
     const packed = pack(tensor(cases.map(([x]) => x)), { format: "bfloat16" });
     const values = await unpack(packed).data();
     for (const [i, [, expected]] of cases.entries()) expect(values[i]).toBe(expected);
+    // In memory as in a file: the upper halves of float32, in order.
+    const halves = new Uint16Array((await tree.leaves(packed).at(-1)!.data()).buffer);
+    const floats = new Uint32Array(values.buffer);
+    expect([...halves.slice(0, 7)]).toEqual([...floats.slice(0, 7)].map((bits) => bits >>> 16));
   });
 
   test.each([[[7]], [[3, 70]], [[2, 5, 33]], [[16, 64]]])(

@@ -93,27 +93,22 @@ function dynamic(x: Tensor<"uint32">, dtype: FloatDType): Tensor<FloatDType> {
   return where(n.ge(2 ** decades), 1, level).mul(place.sign());
 }
 
-// Words lie in groups of eight, and a group holds codes by place: first the lowest bits of its eight words, then the
-// next ones. So neighbours are in neighbouring words, at one place: vectors of four load and shift them together.
+// A word holds its codes in order from its lowest bits, so that words of bfloat16 are the bytes of a file of them.
 
-const group = 8;
-
-/** uint32 words that hold the codes of a vector; the last group is filled up with code 0. */
+/** uint32 words that hold the codes of a vector; the last word is filled up with code 0. */
 export function packCodes(x: Tensor<"uint32">, bits: number): Tensor<"uint32"> {
   const places = 32 / bits;
-  const missing = -x.size & (group * places - 1);
   return x
-    .pad([[0, missing]])
-    .reshape([-1, places, group])
+    .pad([[0, -x.size & (places - 1)]])
+    .reshape([-1, places])
     .leftShift(shifts(bits))
-    .sum(1)
-    .reshape([-1]);
+    .sum(1);
 }
 
 /** The first `count` codes of words. */
 export function unpackCodes(words: Tensor<"uint32">, bits: number, count: number): Tensor<"uint32"> {
   return words
-    .reshape([-1, 1, group])
+    .unsqueeze(-1)
     .rightShift(shifts(bits))
     .bitwiseAnd(2 ** bits - 1)
     .reshape([-1])
@@ -121,5 +116,5 @@ export function unpackCodes(words: Tensor<"uint32">, bits: number, count: number
 }
 
 function shifts(bits: number): Tensor<"uint32"> {
-  return arange(32 / bits, { step: bits, dtype: "uint32" }).unsqueeze(-1);
+  return arange(32 / bits, { step: bits, dtype: "uint32" });
 }

@@ -19,7 +19,7 @@ export type PackFormat = "bfloat16" | BlockFormat;
  */
 export type Packed = PackedFloats | PackedBlocks;
 
-/** Two bfloat16 to a word. */
+/** Two bfloat16 to a word, the first in its lower half. */
 export type PackedFloats = {
   /** No elements: `[0, ...shape]` of the weight, and its dtype. */
   readonly like: Tensor;
@@ -56,8 +56,8 @@ export interface PackOptions {
  * | `"int8"` | 8.125 | 255 even steps |
  * | `"dynamic8"` | 8.125 | relative steps that are finest for large values (Dettmers 2015, arXiv:1511.04561) |
  *
- * Deviations: bitsandbytes packs two 4-bit codes to a byte in order; here codes lie as vectors load them. A tie
- * between two levels goes to the lower one.
+ * Words hold elements row by row, from their lowest bits: those of bfloat16 are the bytes of a file of it. Deviations
+ * from bitsandbytes: it has the first of two 4-bit codes in the upper half of a byte. A tie goes to the lower level.
  *
  * @param weight float32 or float64, of any shape.
  * @throws DTypeError for a weight that is no float, ValueError for an unknown format or a bad block.
