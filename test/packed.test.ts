@@ -337,6 +337,11 @@ describe("errors", () => {
       /^pack: the block is 48; it is a power of two/,
     ],
     [
+      "half a block",
+      () => pack(weight, { format: "nf4", block: 0.5 }),
+      /^pack: the block is 0\.5; it is a power/,
+    ],
+    [
       "scales",
       () => pack(weight, { format: "nf4", absmax: "nf4" as never }),
       /^pack: absmax is nf4; it is "float"/,

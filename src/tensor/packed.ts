@@ -78,7 +78,7 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
     );
   const { block = format === "nf4" ? 64 : 256, absmax: second = format === "nf4" ? "dynamic8" : "float" } =
     options;
-  if (!Number.isInteger(Math.log2(block)))
+  if (block < 1 || !Number.isInteger(Math.log2(block)))
     throw new ValueError(`pack: the block is ${block}; it is a power of two.`);
   if (second !== "float" && second !== "int8" && second !== "dynamic8")
     throw new ValueError(`pack: absmax is ${String(second)}; it is "float", "int8" or "dynamic8".`);
