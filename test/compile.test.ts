@@ -51,6 +51,7 @@ describeBackends("compile", (backend) => {
     const w = await tree.evaluate(random.normal(random.key(1), [64]));
     const x = await tree.evaluate(random.normal(random.key(2), [64]));
     const expected = await w.sub(x.mul(0.5)).data();
+    await collectGarbage();
     const live = device.liveBytes;
     const next = await f(w, x);
     expect(device.liveBytes).toBe(live);
@@ -164,7 +165,9 @@ describeBackends("compile", (backend) => {
       params = result.params;
       losses.push(await result.loss.item());
       result.loss.dispose();
-      if (i === 5) live = device.liveBytes;
+      if (i !== 5) continue;
+      await collectGarbage();
+      live = device.liveBytes;
     }
     expect(step.traces).toBe(1);
     expect(device.liveBytes).toBe(live);
