@@ -1,6 +1,6 @@
 import { type Core, type Draft, madeBy, readsOf, sizeOf, variables, withoutStores } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
-import { type Expr, type Expressions, parts, walk } from "./expr.ts";
+import { costOf, type Expr, type Expressions, parts, walk } from "./expr.ts";
 import type { Accumulator, Pass, RowAccumulator, Store } from "./kernel.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
@@ -188,12 +188,4 @@ function largestOf(root: Expr, fits: (e: Expr) => boolean): Expr[] {
   };
   visit(root);
   return [...found];
-}
-
-function costOf(root: Expr): number {
-  let cost = 0;
-  walk([root], (e) => {
-    if (e.kind === "apply") cost += e.row.cost ?? 1;
-  });
-  return cost;
 }

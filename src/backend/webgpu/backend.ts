@@ -6,6 +6,7 @@ import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { GpuBuffer, gpuBuffer } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
+import { workgroupSize } from "./grid.ts";
 import { tiledPrecision } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
 import { printKernel } from "./print.ts";
@@ -241,7 +242,8 @@ export class WebGpuBackend implements Backend {
 
 /** Subgroups that divide the workgroups of kernels evenly. */
 function rowLanes({ features, subgroupSize }: AdapterDescription): number | undefined {
-  const fits = features.includes("subgroups") && subgroupSize !== undefined && 64 % subgroupSize === 0;
+  const fits =
+    features.includes("subgroups") && subgroupSize !== undefined && workgroupSize % subgroupSize === 0;
   return fits ? subgroupSize : undefined;
 }
 

@@ -1,6 +1,6 @@
 import { internal } from "../../base/errors.ts";
 import { Emitter } from "../../compile/emit.ts";
-import { type Expr, walk } from "../../compile/expr.ts";
+import { costOf, type Expr, walk } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { isContiguous, printStores, wgsl } from "./dialect.ts";
 import { type Body, spread } from "./grid.ts";
@@ -18,15 +18,6 @@ const smallWork = 2 ** 14;
 
 function workOf({ batch, row, column, inner }: MatmulKernel): number {
   return batch.extent * row.extent * column.extent * inner.extent;
-}
-
-/** Additions that it takes to make an element of an operand. */
-function workPerElement(operand: Expr): number {
-  let work = 0;
-  walk([operand], (e) => {
-    if (e.kind === "apply") work += e.row.cost ?? 1;
-  });
-  return work;
 }
 
 /** The precision of a product that depends on the choice of a family; undefined for other kernels. */
@@ -72,7 +63,7 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     rows: kernel.row.extent,
     columns: kernel.column.extent,
     inner: inner.extent,
-    work: [workPerElement(kernel.a), workPerElement(kernel.b)],
+    work: [costOf(kernel.a), costOf(kernel.b)],
   };
   const precision = tiledPrecision(kernel);
   const choice = precision && options.matmul[precision];
