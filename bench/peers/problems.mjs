@@ -1,4 +1,6 @@
 // What every engine computes: inputs drawn once, answers in float64 by plain loops, and how a time becomes a rate.
+import { columnSums, erf, layerNormRow, product, relativeError, softmaxRow, transpose } from "./float64.mjs";
+import { gradients } from "./gpt.mjs";
 
 /** A small generator (mulberry32), and normal numbers from it by Box and Muller. */
 function normals(seed) {
@@ -27,45 +29,12 @@ export const adam = { lr: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-4 };
 /** alpha / r of the LoRA step. */
 export const scaling = 2;
 
-/** [m, k] x [k, n], or with the second operand transposed, in float64. */
-function product(a, b, m, k, n, transposed = false) {
-  const out = new Float64Array(m * n);
-  for (let i = 0; i < m; i++) {
-    for (let j = 0; j < n; j++) {
-      let sum = 0;
-      if (transposed) for (let p = 0; p < k; p++) sum += a[i * k + p] * b[j * k + p];
-      else for (let p = 0; p < k; p++) sum += a[i * k + p] * b[p * n + j];
-      out[i * n + j] = sum;
-    }
-  }
-  return out;
-}
-
-function transpose(a, m, n) {
-  const out = new Float64Array(m * n);
-  for (let i = 0; i < m; i++) for (let j = 0; j < n; j++) out[j * m + i] = a[i * n + j];
-  return out;
-}
-
 /** The first update of Adam: both moments are the gradient's, corrected. */
 function adamUpdate(parameter, gradient) {
   return Float64Array.from(
     parameter,
     (p, i) => p - (adam.lr * gradient[i]) / (Math.abs(gradient[i]) + adam.eps),
   );
-}
-
-/** Largest error over largest magnitude, over everything or some rows. */
-function relativeError(expected, got, rows) {
-  let [error, magnitude] = [0, 0];
-  const length = rows ? expected.length / rows.length : expected.length;
-  for (let i = 0; i < expected.length; i++) {
-    const value = got[rows ? rows[Math.floor(i / length)] * length + (i % length) : i];
-    const distance = Math.abs(expected[i] - value);
-    error = Math.max(error, Number.isNaN(distance) ? Infinity : distance);
-    magnitude = Math.max(magnitude, Math.abs(expected[i]));
-  }
-  return error / magnitude;
 }
 
 /** Rows that are checked where all would take long. */
@@ -152,19 +121,6 @@ function transposed(rows, n) {
   };
 }
 
-function softmaxRow(row) {
-  const largest = Math.max(...row);
-  const powers = Array.from(row, (value) => Math.exp(value - largest));
-  const sum = powers.reduce((total, value) => total + value);
-  return powers.map((value) => value / sum);
-}
-
-function layerNormRow(row) {
-  const mean = row.reduce((total, value) => total + value, 0) / row.length;
-  const variance = row.reduce((total, value) => total + (value - mean) ** 2, 0) / row.length;
-  return Array.from(row, (value) => (value - mean) / Math.sqrt(variance + 1e-5));
-}
-
 function chain(n) {
   const [x, y] = [random([n / 64, 64]), random([n / 64, 64])];
   return {
@@ -211,16 +167,6 @@ function loraStep(n, r, batch) {
   };
 }
 
-/** The error function: its series, which converges for every argument that is met here. */
-function erf(x) {
-  let [term, sum] = [x, x];
-  for (let n = 1; n < 400 && Math.abs(term) > 1e-18 * Math.abs(sum); n++) {
-    term *= (-x * x) / n;
-    sum += term / (2 * n + 1);
-  }
-  return (2 / Math.sqrt(Math.PI)) * sum;
-}
-
 /** Linear, GELU, linear, with biases; mean squared error; Adam. */
 function mlpStep(a, b, c, batch) {
   const inputs = {
@@ -232,11 +178,6 @@ function mlpStep(a, b, c, batch) {
     target: random([batch, c]),
   };
   const { W1, b1, W2, b2, x, target } = inputs;
-  const columnSums = (m, rows, columns) => {
-    const sums = new Float64Array(columns);
-    for (let i = 0; i < rows * columns; i++) sums[i % columns] += m[i];
-    return sums;
-  };
   return {
     kind: "mlpStep",
     inputs,
@@ -253,10 +194,70 @@ function mlpStep(a, b, c, batch) {
       const gW1 = product(transpose(gH, batch, b), x.data, b, batch, a);
       return Math.max(
         relativeError(adamUpdate(W1.data, gW1), gotW1),
-        relativeError(adamUpdate(b1.data, columnSums(gH, batch, b)), gotB1),
+        relativeError(adamUpdate(b1.data, columnSums(gH, b)), gotB1),
         relativeError(adamUpdate(W2.data, gW2), gotW2),
-        relativeError(adamUpdate(b2.data, columnSums(g, batch, c)), gotB2),
+        relativeError(adamUpdate(b2.data, columnSums(g, c)), gotB2),
       );
+    },
+  };
+}
+
+/** Random parameters of a GPT by their paths, in the order in which an input passes them. */
+function gptParams({ vocabulary, width, layers, context }) {
+  const params = {
+    "embedding.weight": random([vocabulary, width], 0.1),
+    "positions.weight": random([context, width], 0.1),
+  };
+  const norm = (name) => {
+    params[`${name}.weight`] = random([width], 0.1);
+    params[`${name}.weight`].data.forEach((value, i, data) => {
+      data[i] = 1 + value;
+    });
+    params[`${name}.bias`] = random([width], 0.1);
+  };
+  const linear = (name, inputs, outputs) => {
+    params[`${name}.weight`] = random([outputs, inputs], inputs ** -0.5);
+    // Keys have none: softmax does not see what all scores of a query share.
+    if (!name.endsWith(".k")) params[`${name}.bias`] = random([outputs], 0.1);
+  };
+  for (let i = 0; i < layers; i++) {
+    const block = `block${i}`;
+    norm(`${block}.norm1`);
+    for (const name of ["q", "k", "v", "out"]) linear(`${block}.${name}`, width, width);
+    norm(`${block}.norm2`);
+    linear(`${block}.mlp.fc1`, width, 4 * width);
+    linear(`${block}.mlp.fc2`, 4 * width, width);
+  }
+  norm("norm");
+  linear("output", width, vocabulary);
+  return params;
+}
+
+/**
+ * A transformer that predicts the next token (Radford et al. 2018): token and position embeddings; blocks of causal
+ * attention and of a perceptron with GELU, each after a layer norm and added to its input; a layer norm and a linear
+ * map to logits. Cross entropy, Adam on all parameters.
+ */
+function gptStep(options, batch) {
+  const { vocabulary, context } = options;
+  const params = gptParams(options);
+  const ids = () => ({
+    shape: [batch, context],
+    data: Int32Array.from({ length: batch * context }, () => Math.floor(Math.abs(normal(1e6))) % vocabulary),
+  });
+  const [tokens, targets] = [ids(), ids()];
+  return {
+    kind: "gptStep",
+    inputs: { ...params, tokens, targets },
+    options,
+    rate: (ms) => [ms, "ms"],
+    error(got) {
+      const values = Object.fromEntries(Object.entries(params).map(([name, { data }]) => [name, data]));
+      const found = gradients(values, tokens.data, targets.data, options);
+      const errors = Object.entries(values).map(([name, value], i) =>
+        relativeError(adamUpdate(value, found[name]), got[i]),
+      );
+      return Math.max(...errors);
     },
   };
 }
@@ -297,6 +298,7 @@ export const sets = {
     "layer norm": () => rowwise("layerNorm", 1024, 1024, layerNormRow),
     "lora step": () => loraStep(1024, 8, 256),
     "mlp step": () => mlpStep(512, 1024, 512, 128),
+    "gpt step": () => gptStep({ vocabulary: 96, width: 128, layers: 4, heads: 4, context: 64 }, 8),
     "tiny op": () => tiny(1000),
   },
   skinny: {

@@ -68,6 +68,37 @@ export const jax = (backend) => ({
     const mse = (y, target) => np.mean(np.square(y.sub(target)));
     const gelu = (h) => h.ref.mul(0.5).mul(lax.erf(h.mul(Math.SQRT1_2)).add(1));
 
+    /** Mean cross entropy of a GPT; each parameter is read once, so none needs a reference more. */
+    const gpt = (p, { tokens, targets }, { vocabulary, layers, heads }) => {
+      const dense = (x, name) => {
+        const y = linear(x, p[`${name}.weight`]);
+        const bias = p[`${name}.bias`];
+        return bias ? y.add(bias) : y;
+      };
+      const norm = (x, name) =>
+        nn.standardize(x, -1, { epsilon: 1e-5 }).mul(p[`${name}.weight`]).add(p[`${name}.bias`]);
+      const [batch, context] = tokens.shape;
+      const split = (x) => x.reshape([batch, context, heads, x.shape.at(-1) / heads]).transpose([0, 2, 1, 3]);
+      // Not nn.dotProductAttention: its einsum calls for Node 22.
+      const attention = (q, k, v) => {
+        const past = np.tri(context, context).reshape([1, 1, context, context]);
+        const scores = np.matmul(q, flip(k)).mul(v.shape.at(-1) ** -0.5);
+        return np.matmul(nn.softmax(np.where(past.greater(0), scores, -1e30), -1), v);
+      };
+      let x = np.take(p["embedding.weight"], tokens, 0).add(p["positions.weight"]);
+      for (let i = 0; i < layers; i++) {
+        const before = norm(x.ref, `block${i}.norm1`);
+        const [q, k] = ["q", "k"].map((name) => split(dense(before.ref, `block${i}.${name}`)));
+        const v = split(dense(before, `block${i}.v`));
+        const attended = attention(q, k, v).transpose([0, 2, 1, 3]).reshape(x.shape);
+        x = x.add(dense(attended, `block${i}.out`));
+        const hidden = dense(norm(x.ref, `block${i}.norm2`), `block${i}.mlp.fc1`);
+        x = x.add(dense(gelu(hidden), `block${i}.mlp.fc2`));
+      }
+      const chances = nn.logSoftmax(dense(norm(x, "norm"), "output"), -1);
+      return np.mean(chances.mul(nn.oneHot(targets, vocabulary)).sum(-1)).neg();
+    };
+
     const kinds = {
       matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
         repeated(
@@ -109,6 +140,8 @@ export const jax = (backend) => ({
           { W1, b1, W2, b2 },
           { x, target },
         ),
+      gptStep: ({ tokens, targets, ...params }, { options }) =>
+        training((p, rest) => gpt(p, rest, options), params, { tokens, targets }),
       tiny: ({ x, y }, { count }) =>
         repeated(
           (x, y) => {

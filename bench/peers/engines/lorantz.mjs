@@ -2,6 +2,17 @@
 import * as functions from "../../../dist/experiments/bench/functions.js";
 import { compile, init, tensor, tree } from "../../../dist/index.js";
 
+/** Parameters by path as a tree. */
+function nested(params) {
+  const root = {};
+  for (const [path, x] of Object.entries(params)) {
+    const names = path.split(".");
+    const last = names.pop();
+    names.reduce((node, name) => (node[name] ??= {}), root)[last] = x;
+  }
+  return root;
+}
+
 export const lorantz = (backend, compiled = true) => ({
   name: `Lorantz ${backend}${compiled ? "" : ", not compiled"}`,
   async open() {
@@ -62,6 +73,13 @@ export const lorantz = (backend, compiled = true) => ({
           { fc1: { weight: W1, bias: b1 }, fc2: { weight: W2, bias: b2 } },
           [x, target],
           ({ fc1, fc2 }) => [fc1.weight, fc1.bias, fc2.weight, fc2.bias],
+        ),
+      gptStep: ({ tokens, targets, ...params }, { options }) =>
+        training(
+          (net, tokens, targets) => functions.gptStep(net, options, tokens, targets),
+          nested(params),
+          [tokens, targets],
+          (p) => Object.keys(params).map((path) => path.split(".").reduce((node, name) => node[name], p)),
         ),
       tiny: ({ x, y }, { count }) => repeated((a, b) => functions.tinyAdds(a, b, count), [x, y]),
     };

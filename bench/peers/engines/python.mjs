@@ -45,12 +45,12 @@ export const python = (library) => ({
     return {
       about,
       async prepare({ name, kind, inputs, options, count }) {
-        const shapes = {};
+        const given = {};
         for (const [input, { shape, data }] of Object.entries(inputs)) {
           writeFileSync(join(folder, input), new Uint8Array(data.buffer));
-          shapes[input] = shape;
+          given[input] = { shape, dtype: data instanceof Int32Array ? "int32" : "float32" };
         }
-        const { known } = await ask({ prepare: name, kind, shapes, options, count: count ?? 0 });
+        const { known } = await ask({ prepare: name, kind, inputs: given, options, count: count ?? 0 });
         if (!known) return undefined;
         return {
           async answer() {

@@ -72,14 +72,42 @@ def torch_kinds(count, options):
         W1, b1, W2, b2 = p
         return mse(f.linear(f.gelu(f.linear(x, W1, b1)), W2, b2), target)
 
-    def training(loss, trained):
+    def gpt(p, tokens, targets):
+        p = dict(zip(options["names"], p))
+        heads, context = options["heads"], options["context"]
+
+        def dense(x, name):
+            return f.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
+
+        def norm(x, name):
+            return f.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"])
+
+        def split(x):
+            return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+        future = torch.ones(context, context, dtype=torch.bool).triu(1)
+        x = f.embedding(tokens, p["embedding.weight"]) + p["positions.weight"]
+        for i in range(options["layers"]):
+            before = norm(x, f"block{i}.norm1")
+            q, k, v = (split(dense(before, f"block{i}.{name}")) for name in "qkv")
+            scores = (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(future, -torch.inf)
+            attended = (scores.softmax(-1) @ v).transpose(1, 2).flatten(2)
+            x = x + dense(attended, f"block{i}.out")
+            hidden = dense(norm(x, f"block{i}.norm2"), f"block{i}.mlp.fc1")
+            x = x + dense(f.gelu(hidden), f"block{i}.mlp.fc2")
+        logits = dense(norm(x, "norm"), "output")
+        return f.cross_entropy(logits.flatten(0, 1), targets.flatten().long())
+
+    def training(loss, rest):
+        """`rest` inputs at the end are not trained."""
+
         def prepare(*inputs):
-            params = [x.clone().requires_grad_() for x in inputs[:trained]]
+            params = [x.clone().requires_grad_() for x in inputs[:-rest]]
             adam = torch.optim.Adam(params, lr=LR, betas=BETAS, eps=EPS)
 
             def step():
                 adam.zero_grad()
-                loss(params, *inputs[trained:]).backward()
+                loss(params, *inputs[-rest:]).backward()
                 adam.step()
                 return [p.detach() for p in params]
 
@@ -95,8 +123,9 @@ def torch_kinds(count, options):
         "chain": lambda x, y: torch.relu(x * y + 0.5) * x,
         "softmax": lambda x: torch.softmax(x, -1),
         "layerNorm": lambda x: f.layer_norm(x, x.shape[-1:]),
-        "loraStep": training(lora, 2),
-        "mlpStep": training(mlp, 4),
+        "loraStep": training(lora, 3),
+        "mlpStep": training(mlp, 2),
+        "gptStep": training(gpt, 2),
         "tiny": lambda x, y: adds(x, y, count),
     }
 
@@ -108,11 +137,12 @@ for line in sys.stdin:
     try:
         if "prepare" in question:
             kinds = numpy_kinds if library == "numpy" else torch_kinds
-            kind = kinds(question["count"], question.get("options", {})).get(question["kind"])
+            options = {"names": list(question["inputs"]), **question.get("options", {})}
+            kind = kinds(question["count"], options).get(question["kind"])
             if kind:
                 inputs = [
-                    np.fromfile(f"{folder}/{name}", np.float32).reshape(shape)
-                    for name, shape in question["shapes"].items()
+                    np.fromfile(f"{folder}/{name}", x["dtype"]).reshape(x["shape"])
+                    for name, x in question["inputs"].items()
                 ]
                 if library == "torch":
                     inputs = [torch.from_numpy(x) for x in inputs]

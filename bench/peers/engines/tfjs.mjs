@@ -14,7 +14,7 @@ export const tfjs = (backend) => ({
       await tf.ready();
     };
     await choose();
-    const on = ({ shape, data }) => tf.tensor(data, shape);
+    const on = ({ shape, data }) => tf.tensor(data, shape, data instanceof Int32Array ? "int32" : "float32");
     /** Waits for the device by reading one number. */
     const finish = async (x) => {
       const one = tf.tidy(() => tf.slice(tf.reshape(x, [-1]), [0], [1]));
@@ -51,6 +51,43 @@ export const tfjs = (backend) => ({
     const mse = (y, target) => tf.mean(tf.square(tf.sub(y, target)));
     const gelu = (h) => tf.mul(tf.mul(h, 0.5), tf.add(tf.erf(tf.mul(h, Math.SQRT1_2)), 1));
 
+    /** Mean cross entropy of a GPT. Rows are chosen by products, since WebAssembly has no gradient of gather. */
+    const gpt = (p, tokens, targets, { vocabulary, layers, heads }) => {
+      const [batch, context] = tokens.shape;
+      const width = p["positions.weight"].shape[1];
+      const dense = (x, name) => {
+        const y = linear(x, p[`${name}.weight`]);
+        const bias = p[`${name}.bias`];
+        return bias ? tf.add(y, bias) : y;
+      };
+      const norm = (x, name) => {
+        const { mean, variance } = tf.moments(x, -1, true);
+        const normal = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, 1e-5)));
+        return tf.add(tf.mul(normal, p[`${name}.weight`]), p[`${name}.bias`]);
+      };
+      const split = (x) => tf.transpose(tf.reshape(x, [batch, context, heads, width / heads]), [0, 2, 1, 3]);
+      const joined = (x) => tf.reshape(tf.transpose(x, [0, 2, 1, 3]), [batch * context, width]);
+      const future = tf.sub(1, tf.linalg.bandPart(tf.ones([context, context]), -1, 0)).mul(-1e30);
+      // Not oneHot to float32, which is wrong in WebAssembly.
+      const oneHot = (ids) => tf.cast(tf.oneHot(tf.reshape(ids, [-1]), vocabulary), "float32");
+      const places = tf.tile(tf.eye(context), [batch, 1]);
+      let x = tf.add(
+        tf.matMul(oneHot(tokens), p["embedding.weight"]),
+        tf.matMul(places, p["positions.weight"]),
+      );
+      for (let i = 0; i < layers; i++) {
+        const before = norm(x, `block${i}.norm1`);
+        const [q, k, v] = ["q", "k", "v"].map((name) => split(dense(before, `block${i}.${name}`)));
+        const scores = tf.mul(tf.matMul(q, k, false, true), (width / heads) ** -0.5);
+        const attended = tf.matMul(tf.softmax(tf.add(scores, future)), v);
+        x = tf.add(x, dense(joined(attended), `block${i}.out`));
+        const hidden = dense(norm(x, `block${i}.norm2`), `block${i}.mlp.fc1`);
+        x = tf.add(x, dense(gelu(hidden), `block${i}.mlp.fc2`));
+      }
+      const chances = tf.logSoftmax(dense(norm(x, "norm"), "output"));
+      return tf.neg(tf.mean(tf.sum(tf.mul(chances, oneHot(targets)), -1)));
+    };
+
     const kinds = {
       matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
         repeated((a, b) => tf.matMul(a, b, transposeA, transposeB), [a, b]),
@@ -80,6 +117,14 @@ export const tfjs = (backend) => ({
           { W1, b1, W2, b2 },
           [x, target],
         ),
+      gptStep: ({ tokens, targets, ...params }, { options }) => {
+        const names = Object.keys(params);
+        const named = (variables) => Object.fromEntries(names.map((name, i) => [name, variables[i]]));
+        return training((...args) => gpt(named(args), ...args.slice(names.length), options), params, [
+          tokens,
+          targets,
+        ]);
+      },
       tiny: ({ x, y }, { count }) =>
         repeated(
           (x, y) => {

@@ -2,7 +2,7 @@ import * as nn from "../../nn/index.ts";
 import { compile } from "../../tensor/compile.ts";
 import { full, tensor, zeros } from "../../tensor/creation.ts";
 import { type PackFormat, pack } from "../../tensor/packed.ts";
-import { key, normal } from "../../tensor/random.ts";
+import { key, normal, uniform } from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import { referenceValues } from "../reference.ts";
@@ -11,6 +11,7 @@ import {
   type Adapter,
   chain,
   frozenLinear,
+  gptStep,
   layerNorm,
   loraLinear,
   loraStep,
@@ -18,9 +19,11 @@ import {
   matmulOfHalf,
   mlpStep,
   softmax,
+  type Trained,
   tinyAdds,
   trained,
 } from "./functions.ts";
+import { type TransformerSizes, transformer } from "./transformer.ts";
 
 const seed = key(2021);
 const random = (name: string, shape: readonly number[], std = 1): Tensor =>
@@ -78,6 +81,13 @@ export function benchCases(size: BenchSize = "usual"): BenchCase[] {
     loraStepCase(batch, n, r, "bfloat16"),
     loraStepCase(batch, n, r, "nf4"),
     mlpStepCase(scaled(128), [scaled(512), n, scaled(512)]),
+    gptStepCase(scaled(8), {
+      vocabulary: 96,
+      width: scaled(128),
+      layers: small ? 1 : 4,
+      heads: small ? 2 : 4,
+      context: scaled(64),
+    }),
     tinyCase(small ? 50 : 1000, false),
     tinyCase(small ? 50 : 1000, true),
     firstCallCase(),
@@ -147,6 +157,25 @@ function forwardCase<A extends readonly unknown[]>(
   );
 }
 
+/** A training step: each call goes on from the parameters of the last. */
+function training<P, A extends readonly unknown[]>(
+  f: (net: Trained<P>, ...rest: A) => Trained<P> & { readonly loss: Tensor },
+  params: P,
+  ...rest: A
+): Timed<readonly [Trained<P>, ...A], ReturnType<typeof f>> {
+  return {
+    f,
+    args: [trained(params), ...rest],
+    step: {
+      donate: [0],
+      next: ({ loss, ...net }, [, ...rest]) => {
+        loss.dispose();
+        return [net, ...rest];
+      },
+    },
+  };
+}
+
 /** @param format Of W0, where it is packed. */
 function loraStepCase(batch: number, n: number, r: number, format?: PackFormat): BenchCase {
   // Forward x W0^T, x A^T and its product with B^T; backward the gradients of B, of x A^T and of A.
@@ -156,22 +185,14 @@ function loraStepCase(batch: number, n: number, r: number, format?: PackFormat):
     format ? `lora step, ${format}` : "lora step",
     `W0 [${n}, ${n}] frozen${format ? ` in ${format}` : ""}, r ${r}, batch ${batch}, MSE, Adam`,
     { flops },
-    () => ({
-      f: loraStep,
-      args: [
-        trained(adapter(n, r)),
+    () =>
+      training(
+        loraStep,
+        adapter(n, r),
         format ? pack(weight(), { format }) : weight(),
         random("x", [batch, n]),
         random("target", [batch, n]),
-      ],
-      step: {
-        donate: [0],
-        next: ({ loss, ...net }, [, ...rest]) => {
-          loss.dispose();
-          return [net, ...rest];
-        },
-      },
-    }),
+      ),
   );
 }
 
@@ -179,22 +200,33 @@ function mlpStepCase(batch: number, sizes: readonly [number, number, number]): B
   const [a, b, c] = sizes;
   // Forward two products; backward the gradients of both weights and of the hidden layer.
   const flops = 2 * batch * (2 * a * b + 3 * b * c);
-  return benchCase("mlp step", `${sizes.join("-")}, GELU, batch ${batch}, MSE, Adam`, { flops }, () => ({
-    f: (net: ReturnType<typeof trained<nn.Params>>, x: Tensor, target: Tensor) =>
-      mlpStep(net, sizes, x, target),
-    args: [
-      trained(nn.mlp(sizes).init(seed.fold("mlp"))),
+  return benchCase("mlp step", `${sizes.join("-")}, GELU, batch ${batch}, MSE, Adam`, { flops }, () =>
+    training(
+      (net: Trained<nn.Params>, x: Tensor, target: Tensor) => mlpStep(net, sizes, x, target),
+      nn.mlp(sizes).init(seed.fold("mlp")),
       random("x", [batch, a]),
       random("target", [batch, c]),
-    ],
-    step: {
-      donate: [0],
-      next: ({ loss, ...net }, [, ...rest]) => {
-        loss.dispose();
-        return [net, ...rest];
-      },
-    },
-  }));
+    ),
+  );
+}
+
+function gptStepCase(batch: number, sizes: TransformerSizes): BenchCase {
+  const { vocabulary, width, layers, context } = sizes;
+  // Each linear map forward and two products backward; of attention, forward two products and backward four.
+  const linear = 3 * width * (layers * 12 * width + vocabulary);
+  const flops = 2 * batch * context * (linear + layers * 6 * context * width);
+  const about = `${layers} blocks of width ${width}, ${batch} x ${context} tokens of ${vocabulary}, Adam`;
+  const ids = (name: string) =>
+    uniform(seed.fold(name), [batch, context]).mul(vocabulary).floor().astype("int32");
+  return benchCase("gpt step", about, { flops }, () =>
+    training(
+      (net: Trained<nn.Params>, tokens: Tensor<"int32">, targets: Tensor<"int32">) =>
+        gptStep(net, sizes, tokens, targets),
+      transformer(sizes).init(seed.fold("gpt")),
+      ids("tokens"),
+      ids("targets"),
+    ),
+  );
 }
 
 /** Additions of 16 numbers: all overhead. */

@@ -4,6 +4,7 @@ import * as optim from "../../optim/index.ts";
 import { valueAndGrad } from "../../tensor/grad.ts";
 import type { Packed } from "../../tensor/packed.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { type TransformerSizes, transformer } from "./transformer.ts";
 
 // What is timed, as pure functions of tensors: here, and beside other engines.
 
@@ -78,6 +79,19 @@ export function loraStep(adapter: Trained<Adapter>, weight: Tensor | Packed, x: 
 export function mlpStep(net: Trained<nn.Params>, sizes: readonly number[], x: Tensor, target: Tensor) {
   const layers = nn.mlp(sizes);
   return adamStep(net, (params) => nn.mseLoss(layers.apply(params, x), target));
+}
+
+/** One step of Adam on a transformer, with the cross entropy of the next tokens; ids are int32 `[batch, context]`. */
+export function gptStep(
+  net: Trained<nn.Params>,
+  sizes: TransformerSizes,
+  tokens: Tensor<"int32">,
+  targets: Tensor<"int32">,
+) {
+  const model = transformer(sizes);
+  return adamStep(net, (params) =>
+    nn.crossEntropy(model.apply(params, tokens).reshape([-1, sizes.vocabulary]), targets.reshape([-1])),
+  );
 }
 
 /** `count` additions, one after the other. */
