@@ -255,17 +255,20 @@ describe("merge", () => {
       rsLora: fc.boolean(),
       branchBias: fc.boolean(),
     });
+    const trainedBiases = fc.constantFrom("none", "lora_only", "all");
     await fc.assert(
-      fc.asyncProperty(draws, async ({ seed, ...more }) => {
+      fc.asyncProperty(draws, trainedBiases, async ({ seed, ...more }, bias) => {
         const model = lora.inject(base, { ...config, ...more, init: "random" });
-        const params = model.init(random.key(seed));
+        const params = tree.map(model.init(random.key(seed)), (leaf, path) =>
+          path.endsWith("loraBias") ? random.normal(random.key(seed).fold(path), leaf.shape) : leaf,
+        );
         const merged = lora.merge(model, params);
         expect(paths(merged)).toEqual(paths(base.init(key)));
         const x = random.normal(key.fold(seed), [4, 6]);
         const y = model.apply(params, x);
         expect(await maximum(base.apply(merged, x).sub(y))).toBeLessThan(2e-6 * (1 + (await maximum(y))));
 
-        const [adapter] = lora.partition(params);
+        const [adapter] = lora.partition(params, { bias });
         const again = lora.unmerge(model, merged, adapter);
         for (const [path, leaf] of tree.entries(params)) {
           const back = tree.entries(again).find(([name]) => name === path)![1];

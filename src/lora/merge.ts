@@ -41,13 +41,14 @@ export function merge(model: Layer, params: Params): Params {
  *
  * A weight that was packed comes back dense, as what it unpacked to.
  *
- * @param adapter The adapters' parameters, `lora.partition(params)[0]`.
+ * @param adapter The adapters' parameters, `lora.partition(params)[0]`. Biases that were trained with them may be there
+ *   too: those of `merged` count.
  * @example
  * const [adapter] = lora.partition(params);
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
 export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
-  return mapAdapted(model, combine<Params>(merged, adapter), (layer, all) => {
+  return mapAdapted(model, combine<Params>(adapter, merged), (layer, all) => {
     const { loraFactor, ...rest } = all;
     const base = mergeable(layer).reduceRight(
       (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base, loraFactor),
