@@ -1,4 +1,5 @@
 import { openGpu } from "#gpu";
+import { isSoftware } from "../backend/webgpu/device.ts";
 import { DeviceError } from "../base/errors.ts";
 import { type OpResult, passes, selfTest } from "../experiments/selftest.ts";
 import { init } from "../runtime/init.ts";
@@ -106,10 +107,8 @@ async function findAdapter(): Promise<WebGpuFindings> {
     };
   }
   const { vendor, architecture, device, description } = adapter.info;
-  const names = `${vendor} ${architecture} ${device} ${description}`;
-  const software = adapter.info.isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|softpipe/i.test(names);
   return {
-    adapter: { vendor, architecture, device, description, software },
+    adapter: { vendor, architecture, device, description, software: isSoftware(adapter.info) },
     limits: Object.fromEntries(telling.map((name) => [name, adapter.limits[name]])),
     features: [...adapter.features].sort(),
   };

@@ -85,6 +85,13 @@ export async function openDevice(): Promise<OpenDevice | { readonly reason: stri
   }
 }
 
+/** Does the adapter compute on the processor? */
+export function isSoftware(info: GPUAdapterInfo): boolean {
+  const { isFallbackAdapter, vendor, architecture, device, description } = info;
+  const names = `${vendor} ${architecture} ${device} ${description}`;
+  return isFallbackAdapter || /llvmpipe|lavapipe|swiftshader|softpipe|basic render/i.test(names);
+}
+
 function describeAdapter(
   info: GPUAdapterInfo & MatrixInfo,
   features: readonly string[],
@@ -92,9 +99,7 @@ function describeAdapter(
 ): AdapterDescription {
   const { vendor, architecture, device, description, subgroupMinSize, subgroupMaxSize } = info;
   const subgroupSize = subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
-  const software =
-    info.isFallbackAdapter ||
-    /llvmpipe|lavapipe|swiftshader|basic render/i.test(`${vendor} ${architecture} ${device} ${description}`);
+  const software = isSoftware(info);
   const matrices = (info.subgroupMatrixConfigs ?? []).flatMap(
     ({ componentType, resultComponentType, M: rows, N: columns, K: inner }) => {
       const precision = ({ f16: "float16", f32: "float32" } as const)[componentType];
