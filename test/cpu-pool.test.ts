@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { Memory } from "../src/backend/cpu/memory.ts";
-import { controlBytes } from "../src/backend/cpu/pool-worker.ts";
+import { type Job, Pool } from "../src/backend/cpu/pool.ts";
+import { control, controlBytes } from "../src/backend/cpu/pool-worker.ts";
 import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
 
 /** Work of every kind that is large enough to be shared, as bits. */
@@ -43,6 +44,44 @@ describe("threads", () => {
   test("threads and cpu are checked", async () => {
     await expect(init({ backend: "cpu", threads: 0 })).rejects.toThrow(/threads is 0; it is a whole number/);
     await expect(init({ backend: "cpu", cpu: "fast" as never })).rejects.toThrow(/cpu is fast/);
+  });
+});
+
+describe("workers that fail", () => {
+  /** A job whose module no worker can compile. */
+  const job: Job = { module: 0, bytes: 0, length: 3, phase: 0, args: 0, scratch: 0, units: 40, grain: 2 };
+
+  async function poolOf(workers: number, patience?: number) {
+    const memory = new Memory(controlBytes);
+    const own = Array.from({ length: workers }, () => memory.allocate(64));
+    const pool = new Pool(memory.memory, own, patience);
+    await pool.start();
+    return { pool, words: new Int32Array(memory.memory.buffer, 0, controlBytes / 4) };
+  }
+
+  test("one that has no room for a kernel leaves the work to the others", async () => {
+    const { pool } = await poolOf(2);
+    for (let round = 0; round < 50; round++) {
+      const done = new Set<number>();
+      pool.run(
+        job,
+        (begin, end) => {
+          for (let unit = begin; unit < end; unit++) done.add(unit);
+        },
+        0,
+      );
+      expect(done.size).toBe(40);
+    }
+    pool.dispose();
+  });
+
+  test("one that ends in the middle of a kernel is reported, not waited for", async () => {
+    const { pool, words } = await poolOf(1, 50);
+    expect(pool.threads).toBe(2);
+    Atomics.add(words, control.gate, 1); // joined, and gone
+    expect(() => pool.run(job, () => {}, 0)).toThrow(DeviceError);
+    await expect(pool.lost).resolves.toMatch(/a worker thread did not come back from a kernel in 0.05 s/);
+    expect(pool.threads).toBe(1);
   });
 });
 

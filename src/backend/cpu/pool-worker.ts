@@ -74,8 +74,12 @@ function work({ memory, own, index }) {
       if (modules.size >= 2000) modules.clear();
       const at = words[c.bytes] >>> 0;
       const bytes = new Uint8Array(memory.buffer, at, words[c.length]).slice();
-      const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
-      functions = Object.values(instance.exports);
+      try {
+        const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
+        functions = Object.values(instance.exports);
+      } catch {
+        return undefined; // no memory: others do the work
+      }
       modules.set(key, functions);
     }
     return functions;
@@ -88,10 +92,11 @@ function work({ memory, own, index }) {
     seen = Atomics.load(words, c.generation);
     if (Atomics.load(words, c.stop)) return;
     if (Atomics.add(words, c.gate, 1) >= 0) {
+      const functions = instantiate(words[c.module]);
+      const [phase, args, scratch] = [words[c.phase], words[c.args], words[c.scratch]];
       try {
-        const run = instantiate(words[c.module])[words[c.phase]];
-        const [args, scratch] = [words[c.args], words[c.scratch]];
-        takeUnits(words, c, index, (begin, end) => run(begin, end, args, scratch, own));
+        if (functions)
+          takeUnits(words, c, index, (begin, end) => functions[phase](begin, end, args, scratch, own));
       } catch {
         Atomics.store(words, c.failed, 1);
       }

@@ -1,4 +1,4 @@
-import { internal } from "../../base/errors.ts";
+import { DeviceError, internal } from "../../base/errors.ts";
 import { closed, control, controlBytes, mostShares, takeUnits, workerSource } from "./pool-worker.ts";
 
 /** A part of a kernel to be run, as numbers that workers can read from the control block. */
@@ -37,7 +37,8 @@ export function defaultThreads(): number {
 /**
  * Workers over one shared memory. The calling thread opens a job and takes units from it like the others; when
  * none are left it closes the gate and waits for those who had joined. Workers that are late, or still starting,
- * are not waited for. They never keep a process alive.
+ * are not waited for. They never keep a process alive. One that joined and does not come back, since something ended
+ * it, leaves its part of the job undone: the pool is lost.
  */
 export class Pool {
   readonly #memory: WebAssembly.Memory;
@@ -47,9 +48,20 @@ export class Pool {
   /** Those that are there; until `start` has resolved nobody knows. */
   #workers: readonly Handle[] | undefined;
   #started: Promise<void> | undefined;
+  readonly #patience: number;
+  /** Resolves with the reason when the pool is lost. */
+  readonly lost: Promise<string>;
+  #lose: (reason: string) => void = () => {};
 
-  /** @param own Addresses of the workers' scratch memory: as many workers. */
-  constructor(memory: WebAssembly.Memory, own: readonly number[]) {
+  /**
+   * @param own Addresses of the workers' scratch memory: as many workers.
+   * @param patience Milliseconds that a worker may take for what it has begun when nothing else is left.
+   */
+  constructor(memory: WebAssembly.Memory, own: readonly number[], patience = 60_000) {
+    this.lost = new Promise((resolve) => {
+      this.#lose = resolve;
+    });
+    this.#patience = patience;
     this.#memory = memory;
     this.#own = own;
     this.#words = new Int32Array(memory.buffer, 0, controlBytes / 4);
@@ -105,18 +117,35 @@ export class Pool {
       Atomics.add(words, control.gate, closed);
       this.#join();
     }
-    if (Atomics.load(words, control.failed)) internal("a worker of the CPU backend failed");
+    if (Atomics.exchange(words, control.failed, 0)) internal("a worker of the CPU backend failed");
   }
 
   /** Waits until no worker is at the job. */
   #join(): void {
     const words = this.#words;
-    for (let spins = 0; ; spins++) {
+    for (let spins = 0; spins < 100_000; spins++) {
+      if (Atomics.load(words, control.gate) === closed) return;
+    }
+    let [waited, last] = [0, performance.now()];
+    for (;;) {
       const gate = Atomics.load(words, control.gate);
       if (gate === closed) return;
       // Pages may not block their main thread: there it is spinning to the end.
-      if (spins > 100_000 && builtin) Atomics.wait(words, control.gate, gate, 1);
+      if (builtin) Atomics.wait(words, control.gate, gate, 1);
+      const now = performance.now();
+      waited += Math.min(now - last, 10); // more is time in which the process was stopped
+      last = now;
+      if (waited > this.#patience) this.#giveUp(gate - closed);
     }
+  }
+
+  #giveUp(workers: number): never {
+    const reason = `${workers === 1 ? "a worker thread" : `${workers} worker threads`} did not come back from a kernel in ${this.#patience / 1000} s; something ended it, or the machine is overloaded`;
+    this.#terminate();
+    this.#lose(reason);
+    throw new DeviceError(
+      `cpu: ${reason}. What the kernel wrote is not whole. Dispose of the device and call init() again, with { threads: 1 } to do without workers.`,
+    );
   }
 
   dispose(): void {

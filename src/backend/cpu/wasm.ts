@@ -78,7 +78,7 @@ export class WasmBackend implements Backend {
     sumsVectorProducts: true,
     maxRow: 16384,
   };
-  readonly lost = new Promise<string>(() => {});
+  readonly lost: Promise<string>;
   readonly memory: Memory;
   readonly #pool: Pool | undefined;
   readonly #relaxed: boolean;
@@ -96,6 +96,7 @@ export class WasmBackend implements Backend {
     );
     this.#own = scratch[0]!;
     if (scratch.length > 1) this.#pool = new Pool(this.memory.memory, scratch.slice(1));
+    this.lost = this.#pool?.lost ?? new Promise(() => {});
   }
 
   get description(): string {
