@@ -19,6 +19,8 @@ async function bits(threads: number): Promise<Uint32Array[]> {
     next,
     n([300, 1001], 3).exp().sum(0),
     n([300, 1001], 3).sum(1),
+    n([300, 1001], 3).sum(),
+    n([4000, 77], 3).sum(0),
     n([40, 30, 20], 4).matmul(n([40, 20, 37], 5)),
     n([257, 511], 6).transpose().add(1),
     n([129, 600], 7).cumsum(0),

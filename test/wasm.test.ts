@@ -1,6 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { scalarOps } from "../src/graph/scalar.ts";
-import { type Device, type DeviceDType, init, random, sigmoid, Tensor, tensor, where } from "../src/index.ts";
+import {
+  compile,
+  type Device,
+  type DeviceDType,
+  init,
+  random,
+  sigmoid,
+  Tensor,
+  tensor,
+  where,
+} from "../src/index.ts";
 
 // The two CPU backends against each other, on the shapes where vectors, tiles and blocks end.
 
@@ -234,6 +244,50 @@ const cases: Case[] = [
       ],
     ],
   ),
+  // Long enough to be cut into parts, over everything and with few results.
+  ...[[65536], [65543], [130000], [5, 40000], [40003, 5], [9, 81, 97]].map(
+    (shape): Case => [
+      `long sums of ${shape.join("x")}`,
+      (t) => {
+        const x = t(shape, 1);
+        return [
+          x.sum(),
+          x.square().mean().add(1).sqrt(),
+          x
+            .add(t(shape.slice(-1), 2))
+            .exp()
+            .sum(),
+          x.mul(1e-5).add(1).prod(),
+          x.amax().sub(x.amin()),
+          t(shape, 1, "int32").sum(),
+          t(shape, 1, "uint32").amin(),
+          t(shape, 1, "float64").square().sum(),
+        ];
+      },
+    ],
+  ),
+  ...[
+    [9000, 12],
+    [70000, 3],
+    [5000, 64],
+    [2, 5000, 33],
+  ].map(
+    (shape): Case => [
+      `long columns of ${shape.join("x")}`,
+      (t) => {
+        const x = t(shape, 1);
+        const axis = shape.length - 2;
+        return [
+          x.sum(axis),
+          x.amax(axis).sub(t(shape.slice(-1), 2)),
+          x.var(axis),
+          x.transpose().sum(axis + 1),
+          t(shape, 1, "int32").amin(axis),
+          t(shape, 1, "float64").sum(axis),
+        ];
+      },
+    ],
+  ),
   ["softmax", (t) => [t([9, 33], 1).softmax(1), t([9, 33], 1).softmax(0)]],
   ["cumsum", (t) => [t([9, 33], 1).cumsum(1), t([9, 33], 1).cumsum(0)]],
   [
@@ -374,6 +428,36 @@ test("extremes know NaN and the signs of zeros wherever they stand in a row", as
         expect(least[i], `amin of ${numbers}`).toBe(Math.min(...numbers));
       });
     }
+  }
+});
+
+test("extremes of many elements know NaN and the signs of zeros too", async () => {
+  using _device = await init({ backend: "cpu", cpu: "wasm" });
+  const n = 70_001;
+  for (const at of [0, 35_000, n - 1]) {
+    for (const [value, other] of [
+      [Number.NaN, 1],
+      [0, -0],
+      [-0, 0],
+    ] as const) {
+      const x = tensor(
+        Array.from({ length: n }, (_, i) => (i === at ? value : other)),
+        { shape: [n] },
+      );
+      expect(await x.amax().item()).toBe(Math.max(value, other));
+      expect(await x.amin().item()).toBe(Math.min(value, other));
+    }
+  }
+});
+
+test("the larger and the smaller of a number and a constant", async () => {
+  using device = await init({ backend: "cpu", cpu: "wasm" });
+  const numbers = [0, -0, 1, -1, Number.NaN, Infinity, -Infinity, 2 ** -149, -(2 ** -149), 2, 3];
+  for (const bound of [0, -0, 1, -1, Number.NaN, Infinity, -Infinity]) {
+    const both = compile((x: Tensor) => [x.maximum(bound), x.minimum(bound)] as const, { device });
+    const [most, least] = await Promise.all((await both(tensor(numbers))).map((x) => x.data()));
+    expect([...most!], `maximum with ${bound}`).toEqual(numbers.map((x) => Math.max(x, bound)));
+    expect([...least!], `minimum with ${bound}`).toEqual(numbers.map((x) => Math.min(x, bound)));
   }
 });
 

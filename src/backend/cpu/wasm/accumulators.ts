@@ -31,11 +31,17 @@ export function beginScalar(code: Code, a: Accumulator): Running {
 
 /** Takes in the element that `x` pushes. */
 export function updateScalar(code: Code, a: Accumulator, [register]: Running, x: Push): void {
-  const running = register!;
-  if (a.dtype === "float32" || a.dtype === "float64" || a.name === "sum" || a.name === "prod") {
+  joinScalar(code, a, register!, (into) => {
+    x(into);
+    if (isWide(a)) into.op("f64.promote_f32");
+  });
+}
+
+/** Takes in a number of the register's type. */
+function joinScalar(code: Code, a: Accumulator, running: Local, x: Push): void {
+  if (running.type !== "i32" || a.name === "sum" || a.name === "prod") {
     code.get(running);
     x(code);
-    if (isWide(a)) code.op("f64.promote_f32");
     const names = { sum: "add", prod: "mul", max: "max", min: "min" } as const;
     code.op(`${running.type}.${names[a.name]}`).set(running);
     return;
@@ -94,6 +100,23 @@ function extreme(code: Code, { name }: Accumulator, x: Local, y: Local): void {
   const op = name === "max" ? "f32x4.pmax" : "f32x4.pmin";
   code.get(x).get(y).op(op).get(y).get(x).op(op);
   code.op(name === "max" ? "v128.and" : "v128.or");
+}
+
+/** Takes in what another part of the same reduction came to, register by register. */
+export function join(code: Code, a: Accumulator, running: Running, other: Running): void {
+  const [first, second] = running as [Local, Local];
+  if (first.type !== "v128") {
+    joinScalar(code, a, first, (into) => into.get(other[0]!));
+    return;
+  }
+  if (isFloatExtreme(a)) {
+    extreme(code, a, first, other[0]!);
+    code.set(first).get(second).get(other[1]!).op("v128.or").set(second);
+    return;
+  }
+  running.forEach((register, i) => {
+    code.get(register).get(other[i]!).op(joinOf(a)).set(register);
+  });
 }
 
 /** The results of four lanes of elements, each with a running value of its own. */

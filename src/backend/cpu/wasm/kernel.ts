@@ -42,7 +42,7 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
   switch (kernel.kind) {
     case "loop": {
       const loop = defineLoop(module, "run", kernel, given);
-      phases = [loop];
+      ({ phases, scratch } = loop);
       const axes = loop.along === "grid" ? kernel.grid : kernel.inner;
       if (loop.along !== "nothing") note = `four lanes along ${axes[axes.length - 1]!.name}`;
       break;
@@ -53,7 +53,7 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
         const { batch, row, column, inner, a, dtype, stores } = kernel;
         const accumulators = [{ name: "sum" as const, dtype, expr: a }];
         const grid = [batch, row, column];
-        phases = [defineLoop(module, "run", { grid, inner: [inner], accumulators, stores }, given)];
+        ({ phases } = defineLoop(module, "run", { grid, inner: [inner], accumulators, stores }, given));
         break;
       }
       const matmul = defineMatmul(module, kernel, given, options);

@@ -1,9 +1,11 @@
 import type { ScanKernel, ScatterKernel, Store } from "../../../compile/kernel.ts";
+import { fitsLanes } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
-import { defineLoop, fitsLanes, storeName } from "./loop.ts";
+import { defineLoop } from "./loop.ts";
 import { valueType } from "./operations.ts";
+import { storeName } from "./stores.ts";
 import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
@@ -69,13 +71,9 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
   const store: Store = { value, index, expr: initial };
   // The axis that is contiguous in the result goes inside.
   const inside = strideIn(index, lane.name) === 1 ? [position, lane] : [lane, position];
-  const copy = defineLoop(
-    module,
-    "copy",
-    { grid: inside, inner: [], accumulators: [], stores: [store] },
-    given,
-  );
-  if (source.extent === 0) return [copy];
+  const loop = { grid: inside, inner: [], accumulators: [], stores: [store] };
+  const copy = defineLoop(module, "copy", loop, given).phases;
+  if (source.extent === 0) return [...copy];
   const vector =
     dtype === "float32" &&
     lane.extent % 4 === 0 &&
@@ -128,5 +126,5 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
       });
     });
   });
-  return [copy, { name: "add", units: lane.extent / step, cost: source.extent * 4 + 5 }];
+  return [...copy, { name: "add", units: lane.extent / step, cost: source.extent * 4 + 5 }];
 }

@@ -1,9 +1,11 @@
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, RowKernel, Store } from "../../../compile/kernel.ts";
+import { type Along, costOf, fitsLanes, laneCost, lanesAxis } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { cutGrid, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { type Along, countNodes, fitsLanes, LoopWriter, laneCost, storeLanes, writeStores } from "./loop.ts";
+import { LoopWriter } from "./nest.ts";
+import { storeLanes, writeStores } from "./stores.ts";
 import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
@@ -26,7 +28,6 @@ export function defineRows(
 
   module.define(name, phaseTypes, (code, begin, end, args) => {
     const start = code.piece();
-    const axis = along === "grid" ? last : along === "inner" ? innermost : undefined;
     const variables = new Map<string, Local>();
     const access = given.access(start, args);
     const all: Values[] = [];
@@ -39,7 +40,7 @@ export function defineRows(
         variables,
         levels: levelsOf(grid, inner),
         afterwards: 2,
-        vector: axis && { name: axis.name, extent: axis.extent, exact: axis.extent % 4 === 0 },
+        vector: lanesAxis(along, last, innermost),
         ...access,
       });
       for (const [index, local] of results) values.setAccumulator(index, local);
@@ -86,14 +87,12 @@ export function defineRows(
       element: body,
     });
   });
-  const size = countNodes(
-    [
-      ...passes.flatMap(({ before, accumulators }) => [...before, ...accumulators]),
-      ...stores,
-      ...elements,
-    ].map(({ expr }) => expr),
-  );
-  const cost = (last.extent / cut.blocks) * over * size * (along === "nothing" ? 0.6 : 0.2) + 5;
+  const exprs = [
+    ...passes.flatMap(({ before, accumulators }) => [...before, ...accumulators]),
+    ...stores,
+    ...elements,
+  ].map(({ expr }) => expr);
+  const cost = costOf((last.extent / cut.blocks) * over, exprs, along);
   return { name, units: cut.units, cost, along };
 }
 

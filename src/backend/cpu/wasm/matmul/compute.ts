@@ -1,8 +1,8 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
+import { countNodes, fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Local, Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
-import { countNodes, fitsLanes } from "../loop.ts";
 import { strideIn } from "../strides.ts";
 import { writeEpilogue } from "./epilogue.ts";
 import { blockColumns, blockRows, evenBlock, type Geometry, tileBytes, units } from "./geometry.ts";

@@ -1,7 +1,7 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
-import { storeLanes, writeStores } from "../loop.ts";
+import { storeLanes, writeStores } from "../stores.ts";
 import { Values } from "../values.ts";
 
 export interface Block {

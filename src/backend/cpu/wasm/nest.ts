@@ -1,0 +1,319 @@
+import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
+import { neutral } from "../../../graph/reduce.ts";
+import {
+  beginScalar,
+  beginVector,
+  finishAcross,
+  finishLanes,
+  finishScalar,
+  join,
+  type Running,
+  updateScalar,
+  updateVector,
+} from "./accumulators.ts";
+import type { Along } from "./along.ts";
+import type { Code, Local } from "./assemble.ts";
+import { none } from "./grid.ts";
+import { storeLanes, writeStores } from "./stores.ts";
+import type { Sweep } from "./sweep.ts";
+import type { Values } from "./values.ts";
+
+export interface Loop {
+  readonly grid: readonly Axis[];
+  readonly inner: readonly Axis[];
+  readonly accumulators: readonly Accumulator[];
+  readonly stores: readonly Store[];
+}
+
+/** Bytes in which a part of a reduction keeps a register. */
+const slotBytes = 16;
+
+/** The level inside all loops. */
+function bottomOf(inner: readonly Axis[]): number {
+  return 2 + inner.length;
+}
+
+/** Where a loop over the outermost reduced axis begins and ends. */
+export interface Range {
+  readonly from: Local;
+  readonly to: Local;
+}
+
+interface Options {
+  readonly vectors?: number | undefined;
+  readonly sweep?: Sweep | undefined;
+  /** A part of the outermost reduced axis: whole vectors where lanes run along it, and what is left in the last one. */
+  readonly range?: Range | undefined;
+}
+
+/** How many vectors stand side by side: along the grid they read whole cache lines, along a reduction they hide latency. */
+export function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): number {
+  const count = accumulators.length;
+  const { extent } = (along === "grid" ? grid[grid.length - 1] : inner[inner.length - 1]) ?? none;
+  if (along === "grid") return count === 1 && extent % 16 === 0 ? 4 : count > 0 && extent % 8 === 0 ? 2 : 1;
+  return along === "inner" && extent >= 16 && count <= 2 ? 2 : 1;
+}
+
+export class LoopWriter {
+  /** How far the last axis of the grid moves at a time. */
+  readonly step: number;
+  readonly #code: Code;
+  readonly #values: Values;
+  readonly #loop: Loop;
+  readonly #last: Axis;
+  readonly #along: Along;
+  readonly #vectors: number;
+  readonly #sweep: Sweep | undefined;
+  readonly #range: Range | undefined;
+
+  constructor(
+    code: Code,
+    values: Values,
+    loop: Loop,
+    last: Axis,
+    along: Along,
+    { vectors = vectorsOf(loop, along), sweep, range = sweep }: Options = {},
+  ) {
+    this.#code = code;
+    this.#values = values;
+    this.#loop = loop;
+    this.#last = last;
+    this.#along = along;
+    this.#vectors = vectors;
+    this.#sweep = sweep;
+    this.#range = range;
+    this.step = along === "grid" ? 4 * vectors : 1;
+  }
+
+  /** All that is done at one place of the last axis of the grid: code of level 2 and of everything inside. */
+  element(v: Local, stop: Local): Code {
+    const { accumulators } = this.#loop;
+    const code = this.#code.piece();
+    if (accumulators.length === 0) {
+      const stores = this.#stores(2, v, stop);
+      code.append(this.#values.piece(2));
+      code.append(stores);
+      return code;
+    }
+    const { running, begin, nest } = this.#reduction();
+    const registers = running.flat(2);
+    const endings = this.#endings(running, v, stop);
+    const sweep = this.#sweep;
+    if (sweep) sweep.begin(code, registers, begin);
+    else code.append(begin);
+    code.append(this.#values.piece(2));
+    code.append(nest);
+    if (sweep) sweep.end(code, registers, endings);
+    else for (const part of endings) code.append(part);
+    return code;
+  }
+
+  /** As `element`, without stores: the results are left in locals, one for each accumulator. */
+  reduce(): { readonly code: Code; readonly results: readonly Local[] } {
+    const { running, begin, nest } = this.#reduction();
+    const code = this.#code.piece();
+    for (const part of [begin, this.#values.piece(2), nest]) code.append(part);
+    return { code, results: this.#finish(code, running, 0) };
+  }
+
+  /** As `element`, but what runs is kept at the address in `slot` instead of being finished. */
+  part(slot: Local): Code {
+    const { running, begin, nest } = this.#reduction();
+    const code = this.#code.piece();
+    for (const part of [begin, this.#values.piece(2), nest]) code.append(part);
+    running.flat(2).forEach((register, i) => {
+      code
+        .get(slot)
+        .get(register)
+        .memory(`${register.type}.store`, slotBytes * i);
+    });
+    return code;
+  }
+
+  /** As `element`, from what parts have left: the first at the address in `slot`, `count` of them, so many bytes apart. */
+  joined(v: Local, stop: Local, slot: Local, count: number, apart: number): Code {
+    const code = this.#code.piece();
+    const running = this.#begin(code);
+    const endings = this.#endings(running, v, stop);
+    const i = code.local("i32");
+    code.i32(0).set(i);
+    code.repeat(i, count, 1, () => {
+      let at = 0;
+      for (const vectors of running)
+        vectors.forEach((registers, j) => {
+          const other = registers.map(({ type }) => {
+            const local = code.local(type);
+            code
+              .get(slot)
+              .memory(`${type}.load`, slotBytes * at++)
+              .set(local);
+            return local;
+          });
+          join(code, this.#loop.accumulators[j]!, registers, other);
+        });
+      code.get(slot).i32(apart).op("i32.add").set(slot);
+    });
+    code.append(this.#values.piece(2));
+    for (const part of endings) code.append(part);
+    return code;
+  }
+
+  /** Bytes that `part` keeps for each step of the last axis. */
+  get partBytes(): number {
+    const running = this.#begin(this.#code.piece());
+    return slotBytes * running.flat(2).length;
+  }
+
+  /** Results and stores, vector by vector. */
+  #endings(running: readonly (readonly Running[])[], v: Local, stop: Local): Code[] {
+    const after = bottomOf(this.#loop.inner) + 1;
+    const count = this.#along === "grid" ? this.#vectors : 1;
+    return Array.from({ length: count }, (_, i) => {
+      const code = this.#values.restart(after, 4 * i);
+      this.#finish(code, running, i).forEach((result, j) => {
+        this.#values.setAccumulator(j, result);
+      });
+      // Its variables may go into `code` as well: it is complete when the stores are.
+      const stores = this.#stores(after, v, stop);
+      const ending = this.#code.piece();
+      ending.append(code);
+      ending.append(stores);
+      return ending;
+    });
+  }
+
+  /** All sums run in one nest of loops. */
+  #reduction(): {
+    /** By vector and accumulator. */
+    readonly running: readonly (readonly Running[])[];
+    readonly begin: Code;
+    readonly nest: Code;
+  } {
+    const { inner } = this.#loop;
+    const begin = this.#code.piece();
+    const running = this.#begin(begin);
+    const empty = inner.some(({ extent }) => extent === 0);
+    const nest = empty ? this.#code.piece() : this.#nest(running, bottomOf(inner));
+    return { running, begin, nest };
+  }
+
+  #nest(running: readonly (readonly Running[])[], bottom: number): Code {
+    const { inner, accumulators } = this.#loop;
+    const values = this.#values;
+    const innermost = inner[inner.length - 1] ?? none;
+    const updates = (offsets: readonly number[], lanes: number): Code => {
+      const piece = this.#code.piece();
+      offsets.forEach((offset, i) => {
+        const body = values.restart(bottom, offset);
+        accumulators.forEach((a, j) => {
+          this.#update(body, a, running[i]![j]!, bottom, lanes);
+        });
+        piece.append(body);
+      });
+      return piece;
+    };
+    const offsets = Array.from({ length: this.#vectors }, (_, i) => 4 * i);
+    const code = this.#code.piece();
+    const k = values.variable(innermost.name);
+    const bounds = (depth: number, end: number): { from: (c: Code) => void; to: Local | number } =>
+      this.#range && depth === 0
+        ? { from: (c) => c.get(this.#range!.from), to: this.#range.to }
+        : { from: (c) => c.i32(0), to: end };
+    const loop = (
+      into: Code,
+      variable: Local,
+      depth: number,
+      end: number,
+      step: number,
+      body: () => void,
+    ) => {
+      const { from, to } = bounds(depth, end);
+      from(into);
+      into.set(variable).repeat(variable, to, step, body);
+    };
+    const deepest = inner.length - 1;
+    if (this.#along !== "inner") {
+      const body = updates(offsets, 4);
+      if (inner.length === 0) code.append(body);
+      else loop(code, k, deepest, innermost.extent, 1, () => code.append(body));
+    } else {
+      const step = 4 * this.#vectors;
+      const whole = innermost.extent - (innermost.extent % step);
+      if (whole > 0) {
+        const body = updates(offsets, 4);
+        loop(code, k, deepest, whole, step, () => code.append(body));
+      }
+      // The rest, vector by vector, the last one with lanes left out.
+      const rest = this.#code.piece();
+      for (let from = whole; from < innermost.extent; from += 4) {
+        const body = updates([0], Math.min(4, innermost.extent - from));
+        rest.i32(from).set(k).append(body);
+      }
+      if (deepest > 0 || !this.#range) code.append(rest);
+      else
+        code
+          .get(this.#range.to)
+          .i32(whole)
+          .op("i32.eq")
+          .when(() => code.append(rest));
+    }
+    // The other reduced axes around it.
+    let nest = code;
+    for (let depth = deepest - 1; depth >= 0; depth--) {
+      const wrapped = this.#code.piece();
+      const { name, extent } = inner[depth]!;
+      const body = nest;
+      loop(wrapped, values.variable(name), depth, extent, 1, () => {
+        wrapped.append(values.piece(3 + depth));
+        wrapped.append(body);
+      });
+      nest = wrapped;
+    }
+    return nest;
+  }
+
+  #begin(code: Code): readonly (readonly Running[])[] {
+    const begin = this.#along === "nothing" ? beginScalar : beginVector;
+    return Array.from({ length: this.#vectors }, () => this.#loop.accumulators.map((a) => begin(code, a)));
+  }
+
+  #update(code: Code, a: Accumulator, running: Running, at: number, lanes: number): void {
+    const values = this.#values;
+    if (this.#along === "nothing") {
+      updateScalar(code, a, running, (into) => values.scalar(a.expr, into, at));
+      return;
+    }
+    updateVector(code, a, running, (into) => {
+      values.vector(a.expr, into, at);
+      if (lanes === 4) return;
+      // Lanes beyond the end take the identity.
+      const start = neutral(a.name, a.dtype);
+      const l = values.lanes(into);
+      (a.dtype === "float32" ? l.f32(start) : l.i32(start))(into);
+      l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)))(into);
+      into.op("v128.bitselect");
+    });
+  }
+
+  /** The results: vectors along the grid, else numbers. */
+  #finish(code: Code, running: readonly (readonly Running[])[], vector: number): readonly Local[] {
+    return this.#loop.accumulators.map((a, j) => {
+      if (this.#along === "nothing") return finishScalar(code, a, running[0]![j]!);
+      if (this.#along === "grid") return finishLanes(code, a, running[vector]![j]!);
+      return finishAcross(
+        code,
+        a,
+        running.map((vectors) => vectors[j]!),
+      );
+    });
+  }
+
+  /** Computes all results before the first is stored: a result may replace what another one reads. */
+  #stores(at: number, v: Local, stop: Local): Code {
+    const values = this.#values;
+    const body = values.piece(at);
+    return writeStores(body, values, this.#loop.stores, at, this.#along === "grid", (code, address, held) => {
+      storeLanes(code, address, held, this.#last.extent % 4 === 0, v, stop);
+    });
+  }
+}

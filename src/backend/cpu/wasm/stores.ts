@@ -1,0 +1,103 @@
+import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
+import type { Store } from "../../../compile/kernel.ts";
+import type { Code, Local } from "./assemble.ts";
+import { halfBits } from "./half.ts";
+import { valueType } from "./operations.ts";
+import type { Values } from "./values.ts";
+
+/** Where a store goes. */
+export interface Destination {
+  readonly base: (code: Code) => void;
+  readonly offset: number;
+  /** Of an element. */
+  readonly bytes: number;
+}
+
+/** Stores a vector, or what of it lies before `stop`. */
+export function storeLanes(
+  code: Code,
+  { base, offset, bytes }: Destination,
+  held: Local,
+  exact: boolean,
+  v: Local,
+  stop: Local,
+): void {
+  const whole = () => {
+    base(code);
+    code.get(held);
+    if (bytes === 2) code.memory("v128.store64_lane", offset, 0);
+    else code.memory("v128.store", offset);
+  };
+  if (exact) {
+    whole();
+    return;
+  }
+  const rest = code.local("i32");
+  code
+    .get(stop)
+    .get(v)
+    .op("i32.sub")
+    .tee(rest)
+    .i32(4)
+    .op("i32.ge_u")
+    .when(whole, () => {
+      const lane = (i: number) => {
+        base(code);
+        code.get(held).memory(`v128.store${8 * bytes}_lane`, offset + bytes * i, i);
+      };
+      lane(0);
+      for (const i of [1, 2])
+        code
+          .get(rest)
+          .i32(i)
+          .op("i32.gt_u")
+          .when(() => lane(i));
+    });
+}
+
+/** The code that computes stores goes to `body`; what comes back stores them. */
+export function writeStores(
+  body: Code,
+  values: Values,
+  stores: readonly Store[],
+  at: number,
+  vector: boolean,
+  put: (code: Code, destination: Destination, held: Local) => void,
+): Code {
+  const held = stores.map(({ expr }) => {
+    const half = expr.dtype === "float16";
+    const local = body.local(vector ? "v128" : half ? "i32" : valueType(expr.dtype));
+    if (vector) values.vector(expr, body, at);
+    else values.scalar(expr, body, at);
+    if (half) {
+      if (!vector) body.op("f32x4.splat");
+      const bits = halfBits(values.lanes(body), () => {});
+      bits(body);
+      if (!vector) body.lane("i32x4.extract_lane", 0);
+      else {
+        bits(body);
+        body.op("i16x8.narrow_i32x4_u");
+      }
+    } else if (vector && expr.dtype === "bool") {
+      values.lanes(body).i32(1)(body);
+      body.op("v128.and");
+    }
+    body.set(local);
+    return local;
+  });
+  const code = body.piece();
+  stores.forEach(({ value, index, expr }, i) => {
+    const address = values.address(value, index, expr.dtype, at);
+    const base = body.local("i32");
+    address.base(body);
+    body.set(base);
+    const bytes = bytesPerElement(expr.dtype);
+    if (vector) put(code, { base: (into) => into.get(base), offset: address.offset, bytes }, held[i]!);
+    else code.get(base).get(held[i]!).memory(storeName(expr.dtype), address.offset);
+  });
+  return code;
+}
+
+export function storeName(dtype: DeviceDType): string {
+  return dtype === "float16" ? "i32.store16" : `${valueType(dtype)}.store`;
+}
