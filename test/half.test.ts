@@ -121,6 +121,33 @@ describe.each(devices)("on $name", ({ name, open }) => {
     between.forEach((x, i) => {
       expect(found[i]).toBe(roundToHalf(x));
     });
+    // Around every number, the middle to its neighbour, and every power of two.
+    const [float, word] = [new Float32Array(1), new Uint32Array(1)];
+    const view = new Uint32Array(float.buffer);
+    const around = (bits: number) =>
+      [-1, 0, 1].map((step) => {
+        word[0] = bits + step;
+        view[0] = word[0]!;
+        return float[0]!;
+      });
+    const bitsOf = (x: number) => {
+      float[0] = x;
+      return view[0]!;
+    };
+    const close = [
+      ...all.flatMap((bits) => around(bitsOf(fromHalfBits(bits)))),
+      ...between.flatMap((x) => around(bitsOf(x))),
+      ...Array.from({ length: 512 }, (_, i) => around(i << 23)).flat(),
+    ];
+    // WGSL promises no NaN and no subnormal float32.
+    const certain = close.filter(
+      (x) => name !== "webgpu" || (Number.isFinite(x) && Math.abs(x) >= 2 ** -126),
+    );
+    for (const dtype of ["float16", "float32"] as const) {
+      const some = await tensor(certain).astype("float16").astype(dtype).data();
+      const wrong = certain.filter((x, i) => !Object.is(some[i], roundToHalf(x)));
+      expect(wrong.slice(0, 5)).toEqual([]);
+    }
     const edges = [65519.9, 65520, -1e9, Infinity, NaN, -0, 2 ** -25, 1.5 * 2 ** -24, -(2 ** -14), 3e-8];
     expect([...(await tensor(edges).astype("float16").data())]).toEqual(
       edges.map((x) => roundToHalf(Math.fround(x))),

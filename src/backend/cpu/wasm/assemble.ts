@@ -23,7 +23,7 @@ function list(table: Map<string, number>, from: number, names: string): void {
 }
 
 list(plain, 0x28, "i32.load i64.load f32.load f64.load");
-list(plain, 0x2f, "i32.load16_u");
+list(plain, 0x2e, "i32.load16_s");
 list(plain, 0x36, "i32.store i64.store f32.store f64.store - i32.store16");
 list(
   plain,
@@ -54,7 +54,7 @@ list(plain, 0xbb, "f64.promote_f32 i32.reinterpret_f32 - f32.reinterpret_i32");
 list(plain, 0x1a, "drop select");
 
 list(vector, 0x00, "v128.load");
-list(vector, 0x04, "v128.load16x4_u");
+list(vector, 0x03, "v128.load16x4_s");
 list(vector, 0x09, "v128.load32_splat v128.load64_splat v128.store");
 list(vector, 0x11, "i32x4.splat - f32x4.splat f64x2.splat");
 list(vector, 0x1b, "i32x4.extract_lane i32x4.replace_lane - - f32x4.extract_lane f32x4.replace_lane");
@@ -74,7 +74,7 @@ list(vector, 0x86, "i16x8.narrow_i32x4_u");
 list(vector, 0x94, "f64x2.nearest");
 list(vector, 0xa0, "i32x4.abs i32x4.neg");
 list(vector, 0xab, "i32x4.shl i32x4.shr_s i32x4.shr_u i32x4.add - - i32x4.sub - - - i32x4.mul");
-list(vector, 0xb6, "i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u");
+list(vector, 0xb6, "i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u i32x4.dot_i16x8_s");
 list(vector, 0xcb, "i64x2.shl i64x2.shr_s i64x2.shr_u i64x2.add - - i64x2.sub");
 list(
   vector,

@@ -1,60 +1,67 @@
-import { binary, type Lanes, type Push, select, shift, unary } from "./polynomials.ts";
+import { binary, type Lanes, type Push, shift, unary } from "./polynomials.ts";
 
 // float16 in vectors: kernels compute with four float32, and convert where they load and store. A cast to float16
-// rounds and stays a float32. The tricks are those of M. Dukhan's FP16 library.
+// rounds and stays a float32. WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below
+// |x| for |x|, has the last place of a float16 (the idea is M. Dukhan's, in his FP16 library).
 
 const and = binary("v128.and");
 const or = binary("v128.or");
 const add = binary("f32x4.add");
 const sub = binary("f32x4.sub");
 const mul = binary("f32x4.mul");
-const lt = binary("f32x4.lt");
-const eq = binary("f32x4.eq");
 const abs = unary("f32x4.abs");
+const ge = binary("f32x4.ge");
+const pmin = binary("f32x4.pmin");
 const addInt = binary("i32x4.add");
 const subInt = binary("i32x4.sub");
-const gtInt = binary("i32x4.gt_s");
+const minInt = binary("i32x4.min_s");
+const maxInt = binary("i32x4.max_s");
 
-/** The smallest normal float16. */
-const normal = 2 ** -14;
-/** Its last place is that of subnormal float16: adding it rounds to that. */
-const subnormalMagic = 0.5;
+/** The sign of a float32, and its exponent. */
+const sign = -0x80000000;
 const infinity = 0x7f800000;
+/** The exponents of float16: those of the smallest normal number and of the largest, as float32. */
+const [least, most] = [0x38800000, 0x47000000];
+/** Numbers beyond the largest are nearest to this, which has no float16, or beyond it. */
+const overflow = 65536;
+/** Added to an exponent: bits of a float32 that a float16 lacks. */
+const lost = 13 << 23;
 
-/** Four numbers from four words of 16 bits. */
+/** Four numbers from four words of 16 bits, with their signs in the high half. */
 export function fromHalfBits(l: Lanes, bits: Push): Push {
-  const h = l.hold(bits);
-  const size = l.hold(shift("i32x4.shl", and(h, l.i32(0x7fff)), 13));
-  // With the exponent of float32 all are right but those that are not finite.
-  const finite = mul(size, l.f32(2 ** 112));
-  const special = or(size, l.i32(infinity));
-  const value = select(gtInt(size, l.i32(0x0f7fffff)), special, finite);
-  return l.hold(or(value, shift("i32x4.shl", and(h, l.i32(0x8000)), 16)));
+  // With sign, exponent and mantissa where float32 has them, all are right but those that are not finite.
+  const placed = and(shift("i32x4.shl", bits, 13), l.i32(~0x70000000));
+  const value = l.hold(mul(placed, l.f32(2 ** 112)));
+  return l.hold(or(value, and(ge(abs(value), l.f32(overflow)), l.i32(infinity))));
+}
+
+/** What to add to numbers of that size to round them to float16; `size` is at most `overflow`, or is made so by `most`. */
+function roundingMagic(l: Lanes, size: Push, atMost: number): Push {
+  const exponent = maxInt(and(size, l.i32(infinity)), l.i32(least));
+  const bounded = atMost < infinity ? minInt(exponent, l.i32(atMost)) : exponent;
+  return addInt(bounded, l.i32(lost));
 }
 
 /** Four float32 rounded to float16, ties to even. */
 export function roundToHalf(l: Lanes, value: Push): Push {
   const x = l.hold(value);
   const size = l.hold(abs(x));
-  const odd = and(shift("i32x4.shr_u", size, 13), l.i32(1));
-  const rounded = l.hold(and(addInt(addInt(size, l.i32(0xfff)), odd), l.i32(~0x1fff)));
-  const large = select(gtInt(rounded, l.i32(0x477fe000)), l.i32(infinity), rounded);
-  const small = sub(add(size, l.f32(subnormalMagic)), l.f32(subnormalMagic));
-  const result = select(lt(size, l.f32(normal)), small, large);
-  const signed = or(result, and(x, l.i32(-0x80000000)));
-  return l.hold(select(eq(x, x), signed, x));
+  const magic = l.hold(roundingMagic(l, size, most));
+  const rounded = sub(add(size, magic), magic);
+  // Too large for float16, then for float32: infinite.
+  const bounded = mul(mul(rounded, l.f32(2 ** 112)), l.f32(2 ** -112));
+  return l.hold(or(bounded, and(x, l.i32(sign))));
 }
 
-/** The bits of four numbers that float16 holds, each in the low half of a word. */
+/** The bits of four float32 rounded to float16, ties to even, in the low half of a vector. */
 export function halfBits(l: Lanes, value: Push): Push {
   const x = l.hold(value);
-  const size = l.hold(abs(x));
-  const large = binary("i32x4.min_s")(
-    shift("i32x4.shr_s", subInt(size, l.i32(0x38000000)), 13),
-    l.i32(0x7c00),
-  );
-  const quiet = and(gtInt(size, l.i32(infinity)), l.i32(0x0200));
-  const small = subInt(add(size, l.f32(subnormalMagic)), l.f32(subnormalMagic));
-  const bits = select(lt(size, l.f32(normal)), small, or(large, quiet));
-  return l.hold(or(bits, and(shift("i32x4.shr_u", x, 16), l.i32(0x8000))));
+  const size = l.hold(pmin(abs(x), l.f32(overflow))); // NaN stays
+  const sum = add(size, roundingMagic(l, size, infinity));
+  // The sum's low half is the mantissa with its first bit, its high half the exponent: put together by a dot product.
+  const parts = binary("i32x4.dot_i16x8_s")(sum, l.i32(1 + (8 << 16)));
+  const bits = subInt(parts, l.i32((127 + lost / 2 ** 23 - 14) << 10));
+  const word = l.hold(or(bits, and(shift("i32x4.shr_u", x, 16), l.i32(0x8000))));
+  // NaN came out larger than 16 bits, and is made the largest word there is, a NaN.
+  return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
 }

@@ -67,17 +67,14 @@ export function writeStores(
   const held = stores.map(({ expr }) => {
     const half = expr.dtype === "float16";
     const local = body.local(vector ? "v128" : half ? "i32" : valueType(expr.dtype));
-    if (vector) values.vector(expr, body, at);
-    else values.scalar(expr, body, at);
+    // The bits of a float16 are rounded where they are made.
+    const source = half && expr.kind === "cast" ? expr.arg : expr;
+    if (vector) values.vector(source, body, at);
+    else values.scalar(source, body, at);
     if (half) {
       if (!vector) body.op("f32x4.splat");
-      const bits = halfBits(values.lanes(body), () => {});
-      bits(body);
+      halfBits(values.lanes(body), () => {})(body);
       if (!vector) body.lane("i32x4.extract_lane", 0);
-      else {
-        bits(body);
-        body.op("i16x8.narrow_i32x4_u");
-      }
     } else if (vector && expr.dtype === "bool") {
       values.lanes(body).i32(1)(body);
       body.op("v128.and");

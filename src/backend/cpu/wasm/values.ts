@@ -235,7 +235,7 @@ export class Values {
         const { base, offset } = this.address(e.value, e.index, e.dtype, at);
         base(code);
         if (e.dtype === "float16") {
-          code.memory("i32.load16_u", offset).op("i32x4.splat");
+          code.memory("i32.load16_s", offset).op("i32x4.splat");
           this.#firstLane(code, fromHalfBits);
         } else code.memory(`${valueType(e.dtype)}.load`, offset);
         break;
@@ -535,7 +535,7 @@ export class Values {
     if (stride === 1) {
       const { base, offset } = this.address(e.value, e.index, e.dtype, at);
       base(code);
-      code.memory(bytes === 2 ? "v128.load16x4_u" : "v128.load", offset);
+      code.memory(bytes === 2 ? "v128.load16x4_s" : "v128.load", offset);
     } else if (stride !== undefined && this.scope.vector!.exact) {
       // Lanes at constant distances.
       const { base, offset } = this.address(e.value, e.index, e.dtype, at);
@@ -561,12 +561,12 @@ export class Values {
   /** Loads each lane from its own address. */
   #eachLane(code: Code, bytes: number, address: (lane: number) => void): void {
     address(0);
-    if (bytes === 2) code.memory("i32.load16_u").op("i32x4.splat");
+    if (bytes === 2) code.memory("i32.load16_s").op("i32x4.splat");
     else code.memory("v128.load32_splat");
     if (bytes === 2) {
       for (let lane = 1; lane < 4; lane++) {
         address(lane);
-        code.memory("i32.load16_u").lane("i32x4.replace_lane", lane);
+        code.memory("i32.load16_s").lane("i32x4.replace_lane", lane);
       }
       return;
     }
