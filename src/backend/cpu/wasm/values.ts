@@ -4,6 +4,7 @@ import { type Expr, parts, walk } from "../../../compile/expr.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { fromHalfBits, roundToHalf } from "./half.ts";
 import {
+  bounded,
   hasScalar,
   hasVector,
   isPolynomial,
@@ -346,6 +347,20 @@ export class Values {
         if (e.row.name === "leftShift" || e.row.name === "rightShift") {
           this.#shift(e, code, at);
           break;
+        }
+        const bound = dtype === "float32" ? e.args.findIndex(({ kind }) => kind === "constant") : -1;
+        const [x, constant] = [e.args[1 - bound], e.args[bound]];
+        if (x && constant?.kind === "constant" && e.args.length === 2) {
+          const push = bounded(
+            lanes,
+            e.row,
+            (into) => this.vector(x, into, at),
+            coerce(constant.value, dtype),
+          );
+          if (push) {
+            push(code);
+            break;
+          }
         }
         // Plain operations take their arguments from the stack; others push them more than once.
         const held = e.args.map((arg): Push => {
