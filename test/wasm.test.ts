@@ -289,6 +289,27 @@ const cases: Case[] = [
     ],
   ),
   ["softmax", (t) => [t([9, 33], 1).softmax(1), t([9, 33], 1).softmax(0)]],
+  // Rows abreast, where the number of rows is even and they are short.
+  ...[
+    [64, 16],
+    [130, 5],
+    [6, 128],
+    [7, 16],
+  ].map(
+    (shape): Case => [
+      `rows of ${shape.join("x")}`,
+      (t) => {
+        const x = t(shape, 1);
+        const centred = x.sub(x.mean(1, { keepdim: true }));
+        return [
+          x.softmax(1),
+          x.softmax(1).sum(1),
+          x.logSoftmax(1),
+          centred.div(centred.square().mean(1, { keepdim: true }).sqrt()),
+        ];
+      },
+    ],
+  ),
   ["cumsum", (t) => [t([9, 33], 1).cumsum(1), t([9, 33], 1).cumsum(0)]],
   [
     "gather and scatter",

@@ -136,20 +136,29 @@ export function finishLanes(code: Code, a: Accumulator, running: Running): Local
 
 /** The result of one element from partial values in the lanes of several vectors, joined in a fixed order. */
 export function finishAcross(code: Code, a: Accumulator, parts: readonly Running[]): Local {
-  const join = joinOf(a);
-  const [first, ...rest] = isFloatExtreme(a) ? parts.map((part) => finishLanes(code, a, part)) : parts.flat();
-  const v = code.local("v128");
-  code.get(first!);
-  for (const register of rest) code.get(register).op(join);
-  code.set(v);
+  const [first, ...rest] = parts as [Running, ...Running[]];
+  for (const part of rest) join(code, a, first, part);
   const result = code.local(valueType(a.dtype));
   if (isWide(a)) {
+    const [low, high] = first as [Local, Local];
+    const v = code.local("v128");
+    code.get(low).get(high).op(joinOf(a)).set(v);
     code.get(v).lane("f64x2.extract_lane", 0).get(v).lane("f64x2.extract_lane", 1);
     code.op(a.name === "sum" ? "f64.add" : "f64.mul", "f32.demote_f64").set(result);
     return result;
   }
-  code.get(v).get(v).get(v).lanes(2, 3, 0, 1).op(join).set(v);
-  code.get(v).get(v).get(v).lanes(1, 0, 3, 2).op(join);
+  // The upper half onto the lower one, then one lane onto the other.
+  const fold = (x: number, y: number, z: number, w: number) => {
+    const other = first.map((register) => {
+      const local = code.local("v128");
+      code.get(register).get(register).lanes(x, y, z, w).set(local);
+      return local;
+    });
+    join(code, a, first, other);
+  };
+  fold(2, 3, 0, 1);
+  fold(1, 0, 3, 2);
+  code.get(finishLanes(code, a, first));
   code.lane(a.dtype === "float32" ? "f32x4.extract_lane" : "i32x4.extract_lane", 0).set(result);
   return result;
 }

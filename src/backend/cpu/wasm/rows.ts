@@ -9,6 +9,9 @@ import { storeLanes, writeStores } from "./stores.ts";
 import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
+/** Rows that are done abreast where each is short: one waits for its sums while the other works. */
+const shortRows = { abreast: 2, longest: 128 };
+
 /**
  * A row kernel: for each row the passes one after the other, then what is stored once, then what is stored for each
  * element. The row stays in the cache. Lanes run along the row, or along the rows where those lie side by side.
@@ -25,63 +28,84 @@ export function defineRows(
   const along = chooseLanes(kernel, last, innermost);
   const over = inner.reduce((product, { extent }) => product * extent, 1);
   const cut = cutGrid(grid, over * (passes.length + 1));
+  const abreast =
+    along === "inner" && over <= shortRows.longest && last.extent % shortRows.abreast === 0
+      ? shortRows.abreast
+      : 1;
 
   module.define(name, phaseTypes, (code, begin, end, args) => {
     const start = code.piece();
-    const variables = new Map<string, Local>();
+    const variables = new Map([...grid, ...inner, none].map(({ name }) => [name, code.local("i32")]));
+    const v = variables.get(last.name)!;
     const access = given.access(start, args);
     const all: Values[] = [];
-    const results: [number, Local][] = [];
+    /** Rows abreast, each with its place on the last axis of the grid and the results of its passes. */
+    const rows = Array.from({ length: abreast }, (_, i) => ({
+      variables: i === 0 ? variables : new Map(variables).set(last.name, code.local("i32")),
+      results: [] as [number, Local][],
+    }));
     // Each pass has values of its own, which know the results of those before.
-    const scope = (roots: readonly Expr[]): Values => {
+    const scope = (row: (typeof rows)[number], roots: readonly Expr[]): Values => {
       const values = new Values(code, {
         module,
         roots,
-        variables,
+        variables: row.variables,
         levels: levelsOf(grid, inner),
         afterwards: 2,
         vector: lanesAxis(along, last, innermost),
         ...access,
       });
-      for (const [index, local] of results) values.setAccumulator(index, local);
+      for (const [index, local] of row.results) values.setAccumulator(index, local);
       all.push(values);
       return values;
     };
     const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
     const stop = code.local("i32");
     const body = code.piece();
+    rows.forEach((row, i) => {
+      if (i > 0) body.get(v).i32(i).op("i32.add").set(row.variables.get(last.name)!);
+    });
+    const write = (list: readonly Store[]) => {
+      if (list.length === 0) return;
+      for (const row of rows)
+        body.append(writeElements(code, scope(row, rootsOf(list)), inner, list, along === "inner"));
+    };
     for (const { before, accumulators: pass } of passes) {
-      if (before.length > 0)
-        body.append(writeElements(code, scope(rootsOf(before)), inner, before, along === "inner"));
-      const values = scope(pass.map(({ expr }) => expr));
-      const part = { grid, inner, accumulators: pass, stores: [] };
-      const vectors = along === "grid" ? 1 : undefined;
-      const reduced = new LoopWriter(code, values, part, last, along, { vectors }).reduce();
-      body.append(reduced.code);
-      pass.forEach(({ index }, i) => {
-        results.push([index, reduced.results[i]!]);
-      });
+      write(before);
+      for (const row of rows) {
+        const values = scope(
+          row,
+          pass.map(({ expr }) => expr),
+        );
+        const part = { grid, inner, accumulators: pass, stores: [] };
+        const vectors = along === "grid" ? 1 : undefined;
+        const reduced = new LoopWriter(code, values, part, last, along, { vectors }).reduce();
+        body.append(reduced.code);
+        pass.forEach(({ index }, i) => {
+          row.results.push([index, reduced.results[i]!]);
+        });
+      }
     }
-    const v = scope([]).variable(last.name);
     if (stores.length > 0) {
-      const values = scope(rootsOf(stores));
-      const writes = writeStores(
-        values.piece(2),
-        values,
-        stores,
-        2,
-        along === "grid",
-        (into, address, held) => storeLanes(into, address, held, last.extent % 4 === 0, v, stop),
-      );
-      body.append(values.piece(2));
-      body.append(writes);
+      for (const row of rows) {
+        const values = scope(row, rootsOf(stores));
+        const writes = writeStores(
+          values.piece(2),
+          values,
+          stores,
+          2,
+          along === "grid",
+          (into, address, held) => storeLanes(into, address, held, last.extent % 4 === 0, v, stop),
+        );
+        body.append(values.piece(2));
+        body.append(writes);
+      }
     }
-    if (elements.length > 0)
-      body.append(writeElements(code, scope(rootsOf(elements)), inner, elements, along === "inner"));
+    write(elements);
     writeGrid(code, begin, end, cut, {
-      variable: (axisName) => all[0]!.variable(axisName),
+      variable: (axis) => variables.get(axis)!,
       stop,
-      step: along === "grid" ? 4 : 1,
+      step: along === "grid" ? 4 : abreast,
       start,
       pieces: [0, 1].map((level) => all.map((values) => values.piece(level))),
       element: body,
