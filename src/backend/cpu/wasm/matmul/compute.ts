@@ -5,7 +5,7 @@ import type { Local, Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
 import { strideIn } from "../strides.ts";
 import { writeEpilogue } from "./epilogue.ts";
-import { blockColumns, blockRows, evenBlock, type Geometry, tileBytes, units } from "./geometry.ts";
+import { blockColumns, blockRows, blocksOf, type Geometry, tileBytes, units } from "./geometry.ts";
 import { stridesOfA, writeAddress } from "./in-place.ts";
 import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
@@ -16,9 +16,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const { batch, row, column, inner, a, b, stores, dtype } = kernel;
   const direct = stridesOfA(kernel, g);
   const strides = direct ?? { row: g.bytes, inner: g.rows * g.bytes };
-  // Blocks of equal size, multiples of the tile.
-  const rowBlock = evenBlock(row.extent, g.rows, blockRows);
-  const columnBlock = evenBlock(column.extent, g.columns, blockColumns);
+  const { rowBlock, columnBlock } = blocksOf(kernel, g);
   const rowBlocks = Math.ceil(row.extent / rowBlock);
   const columnBlocks = Math.ceil(column.extent / columnBlock);
   const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;

@@ -1,3 +1,4 @@
+import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
 import { decode } from "../grid.ts";
 
@@ -10,6 +11,11 @@ export const innerBlock = 512;
 /** Rows and columns of a block of the result, whose sums stay in the second cache. */
 export const blockRows = 60;
 export const blockColumns = 256;
+
+/** Blocks that threads can share evenly; for their sake a block may be as small as that. */
+const enoughBlocks = 16;
+const fewColumns = 64;
+const fewRows = 16;
 
 /** Bytes of scratch memory that each thread needs for a block. */
 export const threadScratch = 8 * blockRows * (innerBlock + blockColumns + 16);
@@ -30,6 +36,22 @@ export function evenBlock(extent: number, step: number, most: number): number {
   const steps = Math.ceil(extent / step);
   const blocks = Math.ceil(steps / Math.floor(most / step));
   return Math.ceil(steps / blocks) * step;
+}
+
+/**
+ * Rows and columns of a block: equal blocks, multiples of the tile, as large as fits the caches but for results that would
+ * then have too few for threads to share evenly.
+ */
+export function blocksOf(
+  { batch, row, column }: MatmulKernel,
+  g: Geometry,
+): { readonly rowBlock: number; readonly columnBlock: number } {
+  const bounded = (share: number, least: number, most: number) => Math.min(most, Math.max(least, share));
+  const columnShare = (column.extent * batch.extent * Math.ceil(row.extent / blockRows)) / enoughBlocks;
+  const columnBlock = evenBlock(column.extent, g.columns, bounded(columnShare, fewColumns, blockColumns));
+  const blocks = batch.extent * Math.ceil(column.extent / columnBlock);
+  const rowShare = (row.extent * blocks) / enoughBlocks;
+  return { rowBlock: evenBlock(row.extent, g.rows, bounded(rowShare, fewRows, blockRows)), columnBlock };
 }
 
 /** Runs `write` for each unit from `begin` to `end`, split into counters. */
