@@ -18,6 +18,11 @@ function isFloatExtreme({ name, dtype }: Accumulator): boolean {
   return dtype === "float32" && (name === "max" || name === "min");
 }
 
+/** How many registers a running value takes. */
+export function registersOf(a: Accumulator, vector: boolean): number {
+  return vector && (isWide(a) || isFloatExtreme(a)) ? 2 : 1;
+}
+
 export function beginScalar(code: Code, a: Accumulator): Running {
   const type = isWide(a) ? "f64" : valueType(a.dtype);
   const local = code.local(type);

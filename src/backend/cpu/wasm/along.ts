@@ -1,6 +1,6 @@
 import { type Expr, walk } from "../../../compile/expr.ts";
 import type { Axis } from "../../../compile/kernel.ts";
-import type { Loop } from "./nest.ts";
+import type { Loop } from "./grid.ts";
 import { hasVector } from "./operations.ts";
 import { strideIn } from "./strides.ts";
 

@@ -1,4 +1,4 @@
-import type { Axis } from "../../../compile/kernel.ts";
+import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
 import { sweepColumns } from "./sweep.ts";
 
@@ -8,6 +8,14 @@ export interface Phase {
   readonly units: number;
   /** Rough time of a unit in nanoseconds. */
   readonly cost: number;
+}
+
+/** A loop kernel, or what of it a function does. */
+export interface Loop {
+  readonly grid: readonly Axis[];
+  readonly inner: readonly Axis[];
+  readonly accumulators: readonly Accumulator[];
+  readonly stores: readonly Store[];
 }
 
 export const none: Axis = { name: "", extent: 1 };

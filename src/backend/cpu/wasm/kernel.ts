@@ -4,11 +4,11 @@ import { describeKernel } from "../../../compile/print.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
+import { importRows } from "./imports.ts";
 import { defineScan, defineScatter } from "./lanes.ts";
 import { defineLoop } from "./loop.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
 import { defineRows } from "./rows.ts";
-import { importRows } from "./values.ts";
 
 export interface WasmOptions {
   readonly shared: boolean;

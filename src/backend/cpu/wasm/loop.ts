@@ -1,8 +1,8 @@
 import { type Along, chooseLanes, costOf, lanesAxis } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Module } from "./assemble.ts";
-import { cutColumns, cutGrid, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { type Loop, LoopWriter } from "./nest.ts";
+import { cutColumns, cutGrid, type Loop, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { LoopWriter } from "./nest.ts";
 import { cutReduction, defineParts } from "./parts.ts";
 import { hasStrides } from "./strides.ts";
 import { Sweep, walksDownRows } from "./sweep.ts";

@@ -1,4 +1,4 @@
-import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
+import type { Accumulator, Axis } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import {
   beginScalar,
@@ -8,25 +8,25 @@ import {
   finishScalar,
   join,
   type Running,
+  registersOf,
   updateScalar,
   updateVector,
 } from "./accumulators.ts";
 import type { Along } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import { none } from "./grid.ts";
+import { type Loop, none } from "./grid.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import type { Sweep } from "./sweep.ts";
 import type { Values } from "./values.ts";
 
-export interface Loop {
-  readonly grid: readonly Axis[];
-  readonly inner: readonly Axis[];
-  readonly accumulators: readonly Accumulator[];
-  readonly stores: readonly Store[];
-}
-
 /** Bytes in which a part of a reduction keeps a register. */
 const slotBytes = 16;
+
+/** Bytes that a part of a reduction keeps for each step of the last axis. */
+export function partBytes({ accumulators }: Loop, along: Along, vectors: number): number {
+  const registers = accumulators.map((a) => registersOf(a, along !== "nothing"));
+  return slotBytes * vectors * registers.reduce((sum, count) => sum + count, 0);
+}
 
 /** The level inside all loops. */
 function bottomOf(inner: readonly Axis[]): number {
@@ -156,12 +156,6 @@ export class LoopWriter {
     code.append(this.#values.piece(2));
     for (const part of endings) code.append(part);
     return code;
-  }
-
-  /** Bytes that `part` keeps for each step of the last axis. */
-  get partBytes(): number {
-    const running = this.#begin(this.#code.piece());
-    return slotBytes * running.flat(2).length;
   }
 
   /** Results and stores, vector by vector. */

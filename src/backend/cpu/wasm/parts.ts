@@ -1,9 +1,10 @@
+import type { Expr } from "../../../compile/expr.ts";
 import type { Axis } from "../../../compile/kernel.ts";
 import { type Along, costOf, lanesAxis } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { type Cut, cutGrid, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { type Loop, LoopWriter, vectorsOf } from "./nest.ts";
+import { type Cut, cutGrid, type Loop, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { LoopWriter, partBytes, vectorsOf } from "./nest.ts";
 import { Values } from "./values.ts";
 
 /** Units that keep all threads busy to the end. */
@@ -26,8 +27,7 @@ export interface Parts {
  */
 export function cutReduction(loop: Loop, along: Along, cut: Cut): Parts | undefined {
   const { inner } = loop;
-  const over = inner.reduce((product, { extent }) => product * extent, 1);
-  const wanted = Math.floor((over * cut.last.extent) / cut.blocks / partElements);
+  const wanted = Math.floor((product(inner) * cut.last.extent) / cut.blocks / partElements);
   if (cut.units >= enoughUnits || wanted < 4) return undefined;
   let [depth, places] = [0, 1];
   while (depth < inner.length - 1 && places * inner[depth]!.extent < wanted) places *= inner[depth++]!.extent;
@@ -54,119 +54,97 @@ export function defineParts(
 ): { readonly phases: readonly Phase[]; readonly scratch: number } {
   const last = grid[grid.length - 1] ?? none;
   const others = grid.slice(0, -1);
-  const innermost = inner[inner.length - 1]!;
   const part: Axis = { name: "part", extent: count };
   const first: Loop = { grid: [...others, ...outer, part, last], inner, accumulators, stores: [] };
   const second: Loop = { grid, inner: [], accumulators, stores };
   const vectors = vectorsOf(first, along);
-  const product = (axes: readonly Axis[]) => axes.reduce((n, { extent }) => n * extent, 1);
-  const over = length * product(inner.slice(1));
+  const parts = product(outer) * count;
+  // What the parts of one place keep lies by part, then by steps along the last axis.
+  const step = along === "grid" ? 4 * vectors : 1;
+  const bytes = partBytes(first, along, vectors);
+  const rowBytes = Math.ceil(last.extent / step) * bytes;
+
+  /** A phase over the grid of `loop`; `write` writes its units with the address of what the first part there keeps. */
+  const phase = (
+    phaseName: string,
+    loop: Loop,
+    over: number,
+    roots: readonly Expr[],
+    innermost: Axis,
+    write: (unit: Code, element: Code, values: Values, slot: Local, stop: Local) => void,
+  ): Phase => {
+    const cut = cutGrid(loop.grid, over);
+    module.define(phaseName, phaseTypes, (code, begin, end, args, shared) => {
+      const start = code.piece();
+      const values = new Values(code, {
+        module,
+        roots,
+        levels: levelsOf(loop.grid, loop.inner),
+        afterwards: 3 + loop.inner.length,
+        vector: lanesAxis(along, last, innermost),
+        ...given.access(start, args),
+      });
+      const [unit, element] = [code.piece(), code.piece()];
+      const [stop, place, slot] = [code.local("i32"), code.local("i32"), code.local("i32")];
+      unit.i32(0);
+      for (const { name: axis, extent } of loop.grid.slice(0, -1))
+        unit.i32(extent).op("i32.mul").get(values.variable(axis)).op("i32.add");
+      unit
+        .i32(loop === first ? rowBytes : parts * rowBytes)
+        .op("i32.mul")
+        .get(shared!)
+        .op("i32.add")
+        .set(place);
+      element.get(values.variable(last.name)).i32(step).op("i32.div_u").i32(bytes).op("i32.mul");
+      element.get(place).op("i32.add").set(slot);
+      write(unit, element, values, slot, stop);
+      writeGrid(code, begin, end, cut, {
+        variable: (axis) => values.variable(axis),
+        stop,
+        step,
+        start,
+        pieces: [[values.piece(0)], [unit, values.piece(1)]],
+        element,
+      });
+    });
+    return {
+      name: phaseName,
+      units: cut.units,
+      cost: costOf((last.extent / cut.blocks) * over, roots, along),
+    };
+  };
+
   const sums = accumulators.map(({ expr }) => expr);
   const results = stores.flatMap(({ index, expr }) => [index, expr]);
-  const cuts = [cutGrid(first.grid, over), cutGrid(grid, product(outer) * count)] as const;
-  let partBytes = 0;
-  let step = 1;
-  /** The address of what a part keeps of the current step of the last axis. */
-  const slotOf = (code: Code, shared: Local, place: Local, v: Local): Local => {
-    const slot = code.local("i32");
-    const steps = Math.ceil(last.extent / step);
-    code
-      .get(place)
-      .i32(steps * partBytes)
-      .op("i32.mul");
-    code.get(v).i32(step).op("i32.div_u").i32(partBytes).op("i32.mul", "i32.add").get(shared).op("i32.add");
-    code.set(slot);
-    return slot;
-  };
-
-  module.define(name, phaseTypes, (code, begin, end, args, shared) => {
-    const start = code.piece();
-    const values = new Values(code, {
-      module,
-      roots: sums,
-      levels: levelsOf(first.grid, inner),
-      vector: lanesAxis(along, last, innermost),
-      ...given.access(start, args),
-    });
-    const range = { from: code.local("i32"), to: code.local("i32") };
-    const writer = new LoopWriter(code, values, first, last, along, { vectors, range });
-    ({ step, partBytes } = writer);
-    const stop = code.local("i32");
-    const unit = code.piece();
-    const p = values.variable(part.name);
-    const whole = along === "inner" && inner.length === 1 ? 4 * vectors : 1;
-    unit.get(p).i32(length).op("i32.mul").tee(range.from).i32(length).op("i32.add").set(range.to);
-    unit
-      .get(p)
-      .i32(count - 1)
-      .op("i32.eq");
-    unit.when(() => unit.i32(inner[0]!.extent - (inner[0]!.extent % whole)).set(range.to));
-    const place = linear(unit, values, first.grid.slice(0, -1));
-    const element = code.piece();
-    const slot = slotOf(element, shared!, place, values.variable(last.name));
-    element.append(writer.part(slot));
-    writeGrid(code, begin, end, cuts[0], {
-      variable: (axis) => values.variable(axis),
-      stop,
-      step,
-      start,
-      pieces: [[values.piece(0)], [unit, values.piece(1)]],
-      element,
-    });
-  });
-
-  module.define(`${name}Joined`, phaseTypes, (code, begin, end, args, shared) => {
-    const start = code.piece();
-    const values = new Values(code, {
-      module,
-      roots: results,
-      levels: levelsOf(grid, []),
-      afterwards: 3,
-      vector: lanesAxis(along, last, none),
-      ...given.access(start, args),
-    });
-    const writer = new LoopWriter(code, values, second, last, along, { vectors });
-    const stop = code.local("i32");
-    const unit = code.piece();
-    const place = linear(unit, values, others);
-    const parts = product(outer) * count;
-    unit.get(place).i32(parts).op("i32.mul").set(place);
-    const v = values.variable(last.name);
-    const element = code.piece();
-    const slot = slotOf(element, shared!, place, v);
-    const apart = Math.ceil(last.extent / step) * partBytes;
-    element.append(writer.joined(v, stop, slot, parts, apart));
-    writeGrid(code, begin, end, cuts[1], {
-      variable: (axis) => values.variable(axis),
-      stop,
-      step,
-      start,
-      pieces: [[values.piece(0)], [unit, values.piece(1)]],
-      element,
-    });
-  });
-
-  const steps = Math.ceil(last.extent / step);
-  const width = (cut: Cut) => last.extent / cut.blocks;
-  return {
-    phases: [
-      { name, units: cuts[0].units, cost: costOf(width(cuts[0]) * over, sums, along) },
-      {
-        name: `${name}Joined`,
-        units: cuts[1].units,
-        cost: costOf(width(cuts[1]) * product(outer) * count, results, along),
+  const [cut, ...rest] = inner as [Axis, ...Axis[]];
+  const phases = [
+    phase(
+      name,
+      first,
+      length * product(rest),
+      sums,
+      inner[inner.length - 1]!,
+      (unit, element, values, slot) => {
+        const range = { from: element.local("i32"), to: element.local("i32") };
+        const p = values.variable(part.name);
+        const whole = along === "inner" && rest.length === 0 ? 4 * vectors : 1;
+        unit.get(p).i32(length).op("i32.mul").tee(range.from).i32(length).op("i32.add").set(range.to);
+        unit
+          .get(p)
+          .i32(count - 1)
+          .op("i32.eq");
+        unit.when(() => unit.i32(cut.extent - (cut.extent % whole)).set(range.to));
+        element.append(new LoopWriter(element, values, first, last, along, { vectors, range }).part(slot));
       },
-    ],
-    scratch: product(others) * product(outer) * count * steps * partBytes,
-  };
+    ),
+    phase(`${name}Joined`, second, parts, results, none, (_, element, values, slot, stop) => {
+      const writer = new LoopWriter(element, values, second, last, along, { vectors });
+      element.append(writer.joined(values.variable(last.name), stop, slot, parts, rowBytes));
+    }),
+  ];
+  return { phases, scratch: product(others) * parts * rowBytes };
 }
 
-/** The number of a place on some axes, in row-major order. */
-function linear(code: Code, values: Values, axes: readonly Axis[]): Local {
-  const place = code.local("i32");
-  code.i32(0);
-  for (const { name, extent } of axes)
-    code.i32(extent).op("i32.mul").get(values.variable(name)).op("i32.add");
-  code.set(place);
-  return place;
+function product(axes: readonly Axis[]): number {
+  return axes.reduce((n, { extent }) => n * extent, 1);
 }

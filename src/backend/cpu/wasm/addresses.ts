@@ -1,0 +1,84 @@
+import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
+import type { Level } from "../../../compile/emit.ts";
+import type { Expr } from "../../../compile/expr.ts";
+import type { Code, Local } from "./assemble.ts";
+import type { Address, Writer } from "./writer.ts";
+
+/** How far apart neighbouring lanes of an index are, or undefined where that is not one number. */
+export function strideOf(w: Writer, index: Expr): number | undefined {
+  const { vector } = w.scope;
+  if (!vector || !w.varies(index)) return 0;
+  if (index.kind === "variable") return 1;
+  if (index.kind !== "sum") return undefined;
+  let stride: number | undefined;
+  for (const { coefficient, atom } of index.terms) {
+    if (!w.varies(atom)) continue;
+    if (atom.kind !== "variable") return undefined;
+    stride = coefficient;
+  }
+  return stride;
+}
+
+/** Addresses of elements, as far as they are computed. */
+export class Addresses {
+  readonly #writer: Writer;
+  readonly #known = new Map<string, Local>();
+
+  constructor(writer: Writer) {
+    this.#writer = writer;
+  }
+
+  /**
+   * The address of an element, or of its first lane: pointer and terms are added up at the levels where they are
+   * known, so that inner loops only add what changes in them.
+   */
+  of(value: number, index: Expr, dtype: DeviceDType, at: Level): Address {
+    const w = this.#writer;
+    const bytes = bytesPerElement(dtype);
+    const terms = index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
+    const constant = index.kind === "sum" ? index.constant : 0;
+    const stride = w.scope.vector ? (strideOf(w, index) ?? 0) : 0;
+    // Small constants go into the instruction: no buffer begins below them, so bases do not fall below 0.
+    const constantBytes = (constant + stride * w.offset) * bytes;
+    const fits = constantBytes >= 0 && constantBytes < 1024;
+    const [offset, rest] = fits ? [constantBytes, 0] : [0, constantBytes];
+    const levels = [...new Set(terms.map(({ atom }) => w.level(atom)))].sort((a, b) => a - b);
+    if (levels[0] !== 0 && rest !== 0) levels.unshift(0);
+    let base = w.scope.pointer(value);
+    let key = `${value},${bytes},${rest}`;
+    const write = (into: Code, level: Level) => {
+      into.get(base);
+      if (level === 0 && rest !== 0) into.i32(rest).op("i32.add");
+      for (const { coefficient, atom } of terms) {
+        if (w.level(atom) !== level) continue;
+        w.scalar(atom, into, level);
+        const factor = coefficient * bytes;
+        if (factor > 0 && isPowerOfTwo(factor)) into.i32(Math.log2(factor)).op("i32.shl");
+        else into.i32(factor).op("i32.mul");
+        into.op("i32.add");
+      }
+    };
+    for (const level of levels) {
+      if (level >= at) return { base: (into) => write(into, level), offset };
+      key += `;${level}:${terms
+        .filter(({ atom }) => w.level(atom) === level)
+        .map(({ coefficient, atom }) => `${coefficient}*${atom.id}`)
+        .join()}`;
+      let local = this.#known.get(key);
+      if (!local) {
+        local = w.local("i32");
+        const piece = w.piece(level);
+        write(piece, level);
+        piece.set(local);
+        this.#known.set(key, local);
+      }
+      base = local;
+    }
+    const result = base;
+    return { base: (into) => into.get(result), offset };
+  }
+}
+
+export function isPowerOfTwo(x: number): boolean {
+  return Number.isInteger(Math.log2(x));
+}

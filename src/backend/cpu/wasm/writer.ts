@@ -1,0 +1,59 @@
+import type { DeviceDType } from "../../../base/dtype.ts";
+import type { Level } from "../../../compile/emit.ts";
+import type { Expr } from "../../../compile/expr.ts";
+import type { Code, Local, Module, ValueType } from "./assemble.ts";
+import type { Lanes, Push } from "./polynomials.ts";
+
+/** The loop variable that four lanes run along. */
+export interface VectorAxis {
+  readonly name: string;
+  readonly extent: number;
+  /** No lane ever lies beyond the extent, so strided loads of all lanes stay inside the buffer. */
+  readonly exact: boolean;
+}
+
+export interface Scope {
+  readonly module: Module;
+  /** Roots of all expressions of the function. */
+  readonly roots: readonly Expr[];
+  readonly levels: ReadonlyMap<string, Level>;
+  /** Level of the accumulators. */
+  readonly afterwards?: Level;
+  readonly vector?: VectorAxis | undefined;
+  /** Address of a value's first element. */
+  readonly pointer: (value: number) => Local;
+  /** Loop variables that several sets of values share. */
+  readonly variables?: Map<string, Local>;
+  /** Loads a host number. */
+  readonly hostNumber: (index: number, dtype: DeviceDType) => Push;
+}
+
+/** What the files that write one kind of code each (scalar.ts, vector.ts, loads.ts) know of the values of a function. */
+export interface Writer {
+  readonly scope: Scope;
+  /** Added to the vector variable: which of several vectors in a row is written. */
+  readonly offset: number;
+  local(type: ValueType): Local;
+  /** The code of a level. */
+  piece(level: Level): Code;
+  variable(name: string): Local;
+  accumulator(index: number): Local;
+  lanes(code: Code): Lanes;
+  level(e: Expr): Level;
+  /** Does the expression differ between lanes? */
+  varies(e: Expr): boolean;
+  /** Are its lanes in a local? */
+  isHeld(e: Expr): boolean;
+  /** Pushes one element; what does not change at level `at` is computed further out. */
+  scalar(e: Expr, code: Code, at: Level): void;
+  /** Pushes four lanes; bools as masks. */
+  vector(e: Expr, code: Code, at: Level): void;
+  /** The address of an element, or of its first lane. */
+  address(value: number, index: Expr, dtype: DeviceDType, at: Level): Address;
+}
+
+/** An address is what `base` pushes, and a constant offset. */
+export interface Address {
+  readonly base: Push;
+  readonly offset: number;
+}
