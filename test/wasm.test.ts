@@ -4,6 +4,7 @@ import {
   compile,
   type Device,
   type DeviceDType,
+  full,
   init,
   random,
   sigmoid,
@@ -479,6 +480,34 @@ test("the larger and the smaller of a number and a constant", async () => {
     const [most, least] = await Promise.all((await both(tensor(numbers))).map((x) => x.data()));
     expect([...most!], `maximum with ${bound}`).toEqual(numbers.map((x) => Math.max(x, bound)));
     expect([...least!], `minimum with ${bound}`).toEqual(numbers.map((x) => Math.min(x, bound)));
+  }
+});
+
+test("a tree of choices by the bits of a code is the table that it says", async () => {
+  using device = await init({ backend: "cpu", cpu: "wasm" });
+  const levels = Array.from({ length: 16 }, (_, i) =>
+    i === 3 ? -0 : Math.fround(Math.sin(i) * 3 ** (i - 8)),
+  );
+  const codes = Array.from({ length: 1003 }, (_, i) => (i * 7) % 64);
+  const choose = (bits: readonly number[]) => {
+    const tree = (x: Tensor, rest: readonly number[], at: number): Tensor => {
+      const [bit, ...others] = rest;
+      if (bit === undefined) return full([], levels[at]!);
+      return where(x.bitwiseAnd(bit).ne(0), tree(x, others, at + bit), tree(x, others, at));
+    };
+    return compile((x: Tensor) => tree(x, bits, 0), { device });
+  };
+  // The table, and trees that are none: other orders, too few bits, bits that are missing.
+  for (const bits of [
+    [8, 4, 2, 1],
+    [1, 2, 4, 8],
+    [8, 2, 4, 1],
+    [4, 2, 1],
+    [8, 4, 1],
+  ]) {
+    const all = bits.reduce((sum, bit) => sum + bit, 0);
+    const found = await (await choose(bits)(tensor(codes, { dtype: "uint32" }))).data();
+    expect([...found], `bits ${bits}`).toEqual(codes.map((code) => levels[code & all]));
   }
 });
 

@@ -56,6 +56,7 @@ list(plain, 0x1a, "drop select");
 list(vector, 0x00, "v128.load");
 list(vector, 0x03, "v128.load16x4_s");
 list(vector, 0x09, "v128.load32_splat v128.load64_splat v128.store");
+list(vector, 0x0e, "i8x16.swizzle");
 list(vector, 0x11, "i32x4.splat - f32x4.splat f64x2.splat");
 list(vector, 0x1b, "i32x4.extract_lane i32x4.replace_lane - - f32x4.extract_lane f32x4.replace_lane");
 list(vector, 0x21, "f64x2.extract_lane f64x2.replace_lane");

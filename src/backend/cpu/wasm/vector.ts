@@ -9,6 +9,7 @@ import { loadVector } from "./loads.ts";
 import { bounded, hasScalar, hasVector, laneShape, scalarOperation, vectorOperation } from "./operations.ts";
 import type { Push } from "./polynomials.ts";
 import { castScalar } from "./scalar.ts";
+import { lookUp, tableOf } from "./tables.ts";
 import type { Writer } from "./writer.ts";
 
 /** Operations whose arguments are pushed once, in order. */
@@ -32,6 +33,11 @@ export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
       }
       if (e.row.name === "leftShift" || e.row.name === "rightShift") {
         shift(w, e, code, at);
+        break;
+      }
+      const table = tableOf(e);
+      if (table) {
+        lookUp(lanes, table.values, (into) => w.vector(table.code, into, at))(code);
         break;
       }
       const extreme = withConstant(w, e, code, at);
