@@ -9,7 +9,7 @@ export interface Target {
   readonly maxBindings: number;
   /**
    * Reductions longer than this with few results run in two stages, so that many threads share the work;
-   * Infinity where one thread does it all anyway.
+   * Infinity where one thread does it all anyway, or kernels cut them.
    */
   readonly longReduction: number;
   /**
