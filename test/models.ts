@@ -14,7 +14,7 @@ import { wgslPrinter } from "./printer.ts";
 // Training steps of real models, as they are compiled: nothing is computed.
 
 /** A model of so many layers, with inputs and targets for so many examples. */
-interface Setup {
+export interface Setup {
   readonly model: nn.Layer;
   readonly batch: (count: number) => readonly [x: Tensor, y: Tensor];
   readonly loss: (output: Tensor, target: Tensor) => Tensor;
@@ -23,11 +23,14 @@ interface Setup {
 }
 
 const width = 24;
-const regression = {
-  batch: (count: number) => [zeros([count, width]), zeros([count, width])] as const,
+
+/** A perceptron of layers of these widths, the first one that of inputs. */
+export const perceptronOf = (widths: readonly number[]): Setup => ({
+  model: nn.mlp([...widths]),
+  batch: (count: number) => [zeros([count, widths[0]!]), zeros([count, widths[widths.length - 1]!])] as const,
   loss: nn.mseLoss,
-};
-const perceptron = (layers: number) => nn.mlp(new Array<number>(layers + 1).fill(width));
+});
+const perceptron = (layers: number) => perceptronOf(new Array<number>(layers + 1).fill(width));
 
 const [vocabulary, length, heads] = [40, 8, 2];
 
@@ -71,8 +74,8 @@ const tokens = {
 };
 
 export const models: Readonly<Record<string, (layers: number) => Setup>> = {
-  "adapted perceptron": (layers) => ({ model: perceptron(layers), ...regression, adapt: "all-linear" }),
-  perceptron: (layers) => ({ model: perceptron(layers), ...regression }),
+  "adapted perceptron": (layers) => ({ ...perceptron(layers), adapt: "all-linear" }),
+  perceptron,
   "adapted transformer": (layers) => ({ model: transformer(layers), ...tokens, adapt: ["q", "v"] }),
   transformer: (layers) => ({ model: transformer(layers), ...tokens }),
 };
@@ -91,15 +94,17 @@ export interface StepOptions {
   readonly clip?: boolean;
   /** Most buffers that a kernel may bind. */
   readonly maxBindings?: number;
+  /** Bytes up to which values may share a buffer. */
+  readonly maxBuffer?: number;
 }
 
 /** The program of one step with AdamW, weight decay and, for adapters, a rate of its own for B. */
 export async function stepOf(
   { model, batch, loss, adapt }: Setup,
-  { examples, clip = false, maxBindings = 10 }: StepOptions,
+  { examples, clip = false, maxBindings = 10, maxBuffer = Infinity }: StepOptions,
 ): Promise<Program> {
   const programs: Program[] = [];
-  const device = wgslPrinter(undefined, (program) => programs.push(program), { maxBindings });
+  const device = wgslPrinter(undefined, (program) => programs.push(program), { maxBindings, maxBuffer });
   const adapted = adapt && lora.inject(model, { r: 4, alpha: 8, targetModules: adapt });
   const base = model.init(random.key(0));
   const [trained, frozen] = adapted ? lora.partition(adapted.init(random.key(1), base)) : [base, {}];

@@ -40,6 +40,7 @@ export function wgslPrinter(
       name: "webgpu",
       floats: ["float16", "float32"],
       maxBindings: 10,
+      maxBuffer: Infinity,
       longReduction: 4096,
       busyResults: 32768,
       sumsVectorProducts: false,

@@ -22,6 +22,7 @@ const target: Target = {
   name: "test",
   floats: ["float32", "float64"],
   maxBindings: 64,
+  maxBuffer: Infinity,
   longReduction: Infinity,
   busyResults: 0,
   sumsVectorProducts: true,

@@ -1,8 +1,8 @@
-import { bytesPerElement } from "../base/dtype.ts";
 import { type Expr, walk } from "./expr.ts";
 import { expressionsOf, type Kernel, writesOf } from "./kernel.ts";
 import type { Place } from "./program.ts";
-import type { Value, ValueId } from "./value.ts";
+import { assignSlots } from "./slots.ts";
+import { bytesOf, type Value, type ValueId } from "./value.ts";
 
 export interface Plan {
   readonly places: readonly (Place | undefined)[];
@@ -11,7 +11,7 @@ export interface Plan {
 }
 
 /**
- * Memory plan: whole buffers, shared by values whose lifetimes do not meet. An output takes over the buffer of
+ * Memory plan: inputs and outputs are whole buffers, intermediates share slots. An output takes over the buffer of
  * a donated input of its size whose last reader is its own kernel, reading the very element that it writes, or
  * an earlier one.
  */
@@ -21,13 +21,14 @@ export function planMemory(
   inputs: readonly ValueId[],
   outputs: readonly ValueId[],
   donated: ReadonlySet<number>,
+  maxBuffer: number,
 ): Plan {
-  const bytesOf = (value: ValueId) =>
-    Math.max(values[value]!.size * bytesPerElement(values[value]!.dtype), 4);
+  const bytes = (value: ValueId) => bytesOf(values[value]!);
   const lastRead = new Map<ValueId, number>();
   const written = new Map<ValueId, number>();
+  const readBy = kernels.map(reads);
   kernels.forEach((kernel, at) => {
-    for (const value of reads(kernel)) lastRead.set(value, at);
+    for (const value of readBy[at]!) lastRead.set(value, at);
     for (const value of writesOf(kernel)) written.set(value, at);
   });
 
@@ -43,7 +44,7 @@ export function planMemory(
     if (by === undefined) return undefined;
     const fits = (input: number) => {
       const old = inputs[input]!;
-      if (taken.has(input) || outputs.includes(old) || bytesOf(old) !== bytesOf(value)) return false;
+      if (taken.has(input) || outputs.includes(old) || bytes(old) !== bytes(value)) return false;
       const last = lastRead.get(old) ?? -1;
       if (last === by && values[old]!.size !== values[value]!.size) return false; // elements lie elsewhere
       return last < by || (last === by && readsWhereWritten(kernels[by]!, old, value));
@@ -59,43 +60,20 @@ export function planMemory(
     return last === by ? 0 : 1 + Math.abs(by - last);
   }
 
-  const slots = assignSlots(
-    [...written].flatMap(([value, from]) =>
-      places[value] ? [] : [{ value, bytes: bytesOf(value), from, to: lastRead.get(value) ?? from }],
-    ),
-    places,
+  const intermediates = [...written].filter(([value]) => !places[value]);
+  const assigned = assignSlots(
+    intermediates.map(([value, from]) => ({
+      value,
+      bytes: bytes(value),
+      from,
+      to: lastRead.get(value) ?? from,
+      beside: readBy[from]!,
+    })),
+    maxBuffer,
   );
+  for (const [value, place] of assigned.places) places[value] = place;
   // Values that fusing made unnecessary have no place.
-  return { places, slots, replaces };
-}
-
-/** An intermediate value, with the kernels that write it and read it last. */
-interface Lifetime {
-  readonly value: ValueId;
-  readonly bytes: number;
-  readonly from: number;
-  readonly to: number;
-}
-
-/**
- * Gives intermediates slots, and returns the bytes of each slot: the largest first, each in the slot that stands
- * empty for the shortest time before or after (greedy by size; Pisarchyk and Lee 2020, arXiv:2001.03288).
- */
-function assignSlots(lifetimes: readonly Lifetime[], places: (Place | undefined)[]): number[] {
-  const slots: { readonly bytes: number; readonly held: Lifetime[] }[] = [];
-  for (const life of [...lifetimes].sort((a, b) => b.bytes - a.bytes || a.from - b.from)) {
-    let [index, least] = [slots.length, Infinity];
-    slots.forEach(({ held }, slot) => {
-      // 0 or less where lifetimes meet. Where one ends and the other begins they do: a buffer is never read and
-      // written by one dispatch.
-      const idle = Math.min(...held.map(({ from, to }) => Math.max(life.from - to, from - life.to)));
-      if (idle > 0 && idle < least) [index, least] = [slot, idle];
-    });
-    if (index === slots.length) slots.push({ bytes: life.bytes, held: [] });
-    slots[index]!.held.push(life);
-    places[life.value] = { kind: "slot", index };
-  }
-  return slots.map(({ bytes }) => bytes);
+  return { places, slots: assigned.slots, replaces };
 }
 
 /** The values a finished kernel needs: those it loads and does not make itself. */

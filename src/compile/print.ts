@@ -4,7 +4,8 @@ import type { Place, Program } from "./program.ts";
 
 /** A program as text: values with their places, and what each kernel reads and writes. */
 export function printProgram(program: Program): string {
-  const place = (p: Place) => `${p.kind} ${p.index}`;
+  const place = (p: Place) =>
+    `${p.kind} ${p.index}${p.kind === "slot" && p.offset > 0 ? ` from ${p.offset}` : ""}`;
   const name = (value: number) => {
     const { dtype, size } = program.values[value]!;
     return `v${value}:${dtype}[${size}] (${place(program.places[value]!)})`;

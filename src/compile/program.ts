@@ -11,7 +11,8 @@ export interface Scalar {
 export type Place =
   | { readonly kind: "input"; readonly index: number }
   | { readonly kind: "output"; readonly index: number }
-  | { readonly kind: "slot"; readonly index: number };
+  /** A range of a slot, from a byte that is a multiple of 256. */
+  | { readonly kind: "slot"; readonly index: number; readonly offset: number };
 
 /** Kernels in order, with the memory plan: what a backend runs. */
 export interface Program {
@@ -19,7 +20,7 @@ export interface Program {
   readonly values: readonly Value[];
   /** For each value, where it lives; undefined where fusing left it no need to. */
   readonly places: readonly (Place | undefined)[];
-  /** Bytes of each intermediate slot. */
+  /** Bytes of each slot: a buffer that intermediate values share, one after the other and side by side. */
   readonly slots: readonly number[];
   /** Values that the caller passes, in order. */
   readonly inputs: readonly ValueId[];

@@ -7,6 +7,8 @@ export interface Target {
   readonly floats: readonly FloatDType[];
   /** Most buffers one kernel may bind. */
   readonly maxBindings: number;
+  /** Bytes up to which several values may share a buffer. */
+  readonly maxBuffer: number;
   /**
    * Reductions longer than this with few results run in two stages, so that many threads share the work;
    * Infinity where one thread does it all anyway, or kernels cut them.

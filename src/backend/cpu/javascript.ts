@@ -32,6 +32,12 @@ class CpuBuffer implements DeviceBuffer {
       bool: uint32,
     };
   }
+
+  /** The elements from a byte on. */
+  from(offset: number, dtype: DeviceDType): StoredArray {
+    const view = this.views[dtype];
+    return offset === 0 ? view : view.subarray(offset / view.BYTES_PER_ELEMENT);
+  }
 }
 
 function allocate(bytes: number): ArrayBuffer {
@@ -67,6 +73,7 @@ export class JavaScriptBackend implements Backend {
     name: "cpu",
     floats: ["float16", "float32", "float64"],
     maxBindings: 64,
+    maxBuffer: Infinity,
     longReduction: Infinity,
     busyResults: 0,
     sumsVectorProducts: true,
@@ -138,11 +145,9 @@ class JavaScriptExecutable implements Executable {
     for (const kernel of this.#kernels) {
       const views = kernel.values.map((value) => {
         const place = places[value]!;
-        const buffer =
-          place.kind === "slot"
-            ? this.#slots[place.index]!
-            : cpuBuffer((place.kind === "input" ? inputs : outputs)[place.index]!);
-        return buffer.views[values[value]!.dtype];
+        const { dtype } = values[value]!;
+        if (place.kind === "slot") return this.#slots[place.index]!.from(place.offset, dtype);
+        return cpuBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).views[dtype];
       });
       kernel.run(views, rounded);
       yield;

@@ -1,7 +1,7 @@
 import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
-import type { Program } from "../../compile/program.ts";
+import type { Place, Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { kernelSource, rows } from "./javascript.ts";
@@ -73,6 +73,7 @@ export class WasmBackend implements Backend {
     name: "cpu",
     floats: ["float16", "float32", "float64"],
     maxBindings: 64,
+    maxBuffer: Infinity,
     longReduction: Infinity,
     busyResults: 0,
     sumsVectorProducts: true,
@@ -220,16 +221,14 @@ export class WasmBackend implements Backend {
   }
 }
 
-/** Where an argument of a kernel comes from: the address of a value. */
-type Source = readonly ["slot" | "input" | "output", number];
-
 class WasmExecutable implements Executable {
   readonly bytes: number;
   readonly #backend: WasmBackend;
   readonly #program: Program;
   readonly #kernels: readonly {
     readonly loaded: Loaded;
-    readonly sources: readonly Source[];
+    /** Where its arguments lie. */
+    readonly places: readonly Place[];
     readonly args: number;
     readonly scalars: readonly number[];
   }[];
@@ -256,10 +255,7 @@ class WasmExecutable implements Executable {
         loaded: entry,
         args: this.#block + offsets[i]!,
         scalars: given.scalars,
-        sources: given.values.map((value): Source => {
-          const place = program.places[value]!;
-          return [place.kind, place.index];
-        }),
+        places: given.values.map((value) => program.places[value]!),
       };
     });
   }
@@ -299,11 +295,13 @@ class WasmExecutable implements Executable {
     scalars: readonly number[],
   ): void {
     const { views } = this.#backend.memory;
-    const address = ([kind, index]: Source) =>
-      kind === "slot" ? this.#slots[index]! : wasmBuffer((kind === "input" ? inputs : outputs)[index]!).at;
-    for (const { loaded, sources, args, scalars: wanted } of this.#kernels) {
+    const address = (place: Place) =>
+      place.kind === "slot"
+        ? this.#slots[place.index]! + place.offset
+        : wasmBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).at;
+    for (const { loaded, places, args, scalars: wanted } of this.#kernels) {
       const first = args / 4;
-      for (let i = 0; i < sources.length; i++) views.uint32[first + i] = address(sources[i]!);
+      for (let i = 0; i < places.length; i++) views.uint32[first + i] = address(places[i]!);
       const at = args + loaded.kernel.given.scalarsAt;
       for (let i = 0; i < wanted.length; i++) {
         const { source, dtype } = this.#program.scalars[wanted[i]!]!;

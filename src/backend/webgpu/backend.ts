@@ -3,7 +3,7 @@ import { DeviceError, DisposedError, DTypeError } from "../../base/errors.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
-import { GpuBuffer, gpuBuffer } from "./buffer.ts";
+import { GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
 import { workgroupSize } from "./grid.ts";
@@ -51,6 +51,7 @@ export class WebGpuBackend implements Backend {
       name: "webgpu",
       floats: adapter.features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
       maxBindings: limits.maxStorageBuffersPerShaderStage,
+      maxBuffer: Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
       longReduction: 4096,
       busyResults: software ? 0 : 32768,
       sumsVectorProducts: false,
@@ -83,7 +84,7 @@ export class WebGpuBackend implements Backend {
 
   allocate(bytes: number): GpuBuffer {
     this.check();
-    const size = Math.max(16, Math.ceil(bytes / 16) * 16); // whole quads: see quads.ts
+    const size = wholeQuads(bytes);
     for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
       const most = this.adapter.limits[limit];
       if (size > most) {

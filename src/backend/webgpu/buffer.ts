@@ -16,6 +16,11 @@ export class GpuBuffer implements DeviceBuffer {
   }
 }
 
+/** Bytes with those of a last quad that is not full: kernels read and write whole ones (quads.ts). */
+export function wholeQuads(bytes: number): number {
+  return Math.max(16, Math.ceil(bytes / 16) * 16);
+}
+
 export function gpuBuffer(buffer: DeviceBuffer): GpuBuffer {
   return buffer instanceof GpuBuffer ? buffer : internal("a buffer of another backend");
 }

@@ -154,7 +154,7 @@ export class WebGpuExecutable implements Executable {
       groups.delete(key);
     } else {
       const resources: GPUBufferBinding[] = [
-        ...buffers.map(({ buffer }) => ({ buffer })),
+        ...buffers.map(({ buffer }, i) => ({ buffer, ...shader.bindings[i]!.range })),
         ...this.#numbers.bindingOf(shader),
       ];
       group = this.#host.device.createBindGroup({

@@ -3,7 +3,8 @@ import { DTypeError } from "../../base/errors.ts";
 import { type Kernel, writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
 import type { Place, Program } from "../../compile/program.ts";
-import type { ValueId } from "../../compile/value.ts";
+import { bytesOf, type ValueId } from "../../compile/value.ts";
+import { wholeQuads } from "./buffer.ts";
 import type { MatmulChoice, Precision } from "./tiles.ts";
 
 /** A kernel as WGSL, and how to dispatch it. */
@@ -19,9 +20,12 @@ export interface Shader {
 /** One buffer of a kernel: a value, or two of which one takes over the other's place. */
 export interface Binding {
   readonly place: Place;
+  /** The part of the buffer that is bound, where it is not all. */
+  readonly range: { readonly offset?: number; readonly size?: number };
   readonly name: string;
   /** Element type in WGSL. */
   readonly type: string;
+  /** A buffer that the kernel writes is bound to be written in all its parts: a dispatch has one use of each buffer. */
   readonly write: boolean;
 }
 
@@ -81,9 +85,11 @@ export class Bindings {
   constructor(kernel: Kernel, program: Program) {
     const written = writesOf(kernel);
     const places = new Map<string, { place: Place; values: ValueId[] }>();
+    const bufferOf = ({ kind, index }: Place) => `${kind} ${index}`;
+    const writtenBuffers = new Set(written.map((value) => bufferOf(physicalPlace(program, value))));
     for (const value of new Set([...reads(kernel), ...written])) {
       const place = physicalPlace(program, value);
-      const key = `${place.kind} ${place.index}`;
+      const key = `${bufferOf(place)} ${place.kind === "slot" ? place.offset : 0}`;
       const known = places.get(key);
       if (known) known.values.push(value);
       else places.set(key, { place, values: [value] });
@@ -91,11 +97,15 @@ export class Bindings {
     const count = { in: 0, out: 0, inout: 0 };
     const isWritten = (value: ValueId) => written.includes(value);
     this.list = [...places.values()].map(({ place, values }) => {
-      const write = values.some(isWritten);
-      const role = !write ? "in" : values.every(isWritten) ? "out" : "inout";
-      const typed = values.find(isWritten) ?? values[0]!;
-      const type = storedType(program.values[typed]!.dtype);
-      const binding: Binding = { place, name: `${role}${count[role]++}`, type, write };
+      const role = !values.some(isWritten) ? "in" : values.every(isWritten) ? "out" : "inout";
+      const typed = program.values[values.find(isWritten) ?? values[0]!]!;
+      const binding: Binding = {
+        place,
+        range: place.kind === "slot" ? { offset: place.offset, size: wholeQuads(bytesOf(typed)) } : {},
+        name: `${role}${count[role]++}`,
+        type: storedType(typed.dtype),
+        write: writtenBuffers.has(bufferOf(place)),
+      };
       for (const value of values) this.#of.set(value, binding);
       return binding;
     });
