@@ -62,8 +62,9 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const kernels = fuse(drafts, new Set(results), target, expressions).map((d) => finish(d, expressions));
 
   const ins = inputs.map((_, index) => inputValue.get(index)!);
-  const plan = planMemory(values, kernels, ins, results, donated, target.maxBuffer);
-  const program: Program = { kernels, values, ...plan, inputs: ins, outputs: results, scalars };
+  const unplaced = { kernels, values, inputs: ins, outputs: results };
+  const plan = planMemory({ ...unplaced, donated }, target.maxBuffer);
+  const program: Program = { ...unplaced, ...plan, scalars };
   debug("schedule", () => printProgram(program));
   return program;
 }

@@ -1,29 +1,32 @@
-import { type Expr, walk } from "./expr.ts";
+import { walk } from "./expr.ts";
+import { alike, isReadInPlace } from "./in-place.ts";
 import { expressionsOf, type Kernel, writesOf } from "./kernel.ts";
-import type { Place } from "./program.ts";
+import type { Place, Program } from "./program.ts";
 import { assignSlots } from "./slots.ts";
-import { bytesOf, type Value, type ValueId } from "./value.ts";
+import { bytesOf, type ValueId } from "./value.ts";
 
-export interface Plan {
-  readonly places: readonly (Place | undefined)[];
-  readonly slots: readonly number[];
-  readonly replaces: readonly (number | undefined)[];
+/** A program before its values have places. */
+export interface Unplaced extends Pick<Program, "kernels" | "values" | "inputs" | "outputs"> {
+  /** Positions of inputs whose buffers outputs may take over. */
+  readonly donated: ReadonlySet<number>;
+}
+
+/** Where kernels write and last read each value. */
+interface Uses {
+  readonly written: ReadonlyMap<ValueId, number>;
+  readonly lastRead: ReadonlyMap<ValueId, number>;
 }
 
 /**
- * Memory plan: inputs and outputs are whole buffers, intermediates share slots. An output takes over the buffer of
- * a donated input of its size whose last reader is its own kernel, reading the very element that it writes, or
- * an earlier one.
+ * Memory plan: inputs and outputs are whole buffers, some outputs those of donated inputs; intermediates share slots.
+ *
+ * @param maxBuffer Bytes up to which intermediates may share a buffer.
  */
 export function planMemory(
-  values: readonly Value[],
-  kernels: readonly Kernel[],
-  inputs: readonly ValueId[],
-  outputs: readonly ValueId[],
-  donated: ReadonlySet<number>,
+  program: Unplaced,
   maxBuffer: number,
-): Plan {
-  const bytes = (value: ValueId) => bytesOf(values[value]!);
+): Pick<Program, "places" | "slots" | "replaces"> {
+  const { values, kernels, inputs, outputs } = program;
   const lastRead = new Map<ValueId, number>();
   const written = new Map<ValueId, number>();
   const readBy = kernels.map(reads);
@@ -32,39 +35,19 @@ export function planMemory(
     for (const value of writesOf(kernel)) written.set(value, at);
   });
 
+  // Values that fusing made unnecessary get no place.
   const places = new Array<Place | undefined>(values.length);
   inputs.forEach((value, index) => {
     places[value] = { kind: "input", index };
   });
-  const taken = new Set<number>();
-  const replaces = outputs.map((value, index) => {
-    if (places[value]) return undefined; // an input handed through, or the same value again
-    places[value] = { kind: "output", index };
-    const by = written.get(value);
-    if (by === undefined) return undefined;
-    const fits = (input: number) => {
-      const old = inputs[input]!;
-      if (taken.has(input) || outputs.includes(old) || bytes(old) !== bytes(value)) return false;
-      const last = lastRead.get(old) ?? -1;
-      if (last === by && values[old]!.size !== values[value]!.size) return false; // elements lie elsewhere
-      return last < by || (last === by && readsWhereWritten(kernels[by]!, old, value));
-    };
-    // The input it was computed from first: a parameter's update goes into that parameter.
-    const candidates = [...donated].sort((a, b) => distance(a, by) - distance(b, by));
-    const found = candidates.find(fits);
-    if (found !== undefined) taken.add(found);
-    return found;
+  outputs.forEach((value, index) => {
+    places[value] ??= { kind: "output", index }; // it may be an input handed through, or an earlier output
   });
-  function distance(input: number, by: number): number {
-    const last = lastRead.get(inputs[input]!) ?? -1;
-    return last === by ? 0 : 1 + Math.abs(by - last);
-  }
-
   const intermediates = [...written].filter(([value]) => !places[value]);
   const assigned = assignSlots(
     intermediates.map(([value, from]) => ({
       value,
-      bytes: bytes(value),
+      bytes: bytesOf(values[value]!),
       from,
       to: lastRead.get(value) ?? from,
       beside: readBy[from]!,
@@ -72,8 +55,45 @@ export function planMemory(
     maxBuffer,
   );
   for (const [value, place] of assigned.places) places[value] = place;
-  // Values that fusing made unnecessary have no place.
-  return { places, slots: assigned.slots, replaces };
+  return { places, slots: assigned.slots, replaces: replacements(program, { written, lastRead }) };
+}
+
+/**
+ * For each output the donated input whose buffer it takes over: one that its own kernel reads in place and nobody
+ * later (fusion counts on these, see in-place.ts); else the one of its bytes that was read last before.
+ */
+function replacements(
+  { values, kernels, inputs, outputs, donated }: Unplaced,
+  { written, lastRead }: Uses,
+): (number | undefined)[] {
+  const free = new Set([...donated].filter((input) => !outputs.includes(inputs[input]!)));
+  const replaces = new Array<number | undefined>(outputs.length).fill(undefined);
+  const choose = (fits: (old: ValueId, value: ValueId, by: number) => boolean) => {
+    outputs.forEach((value, index) => {
+      const by = written.get(value);
+      if (by === undefined || replaces[index] !== undefined || outputs.indexOf(value) < index) return;
+      const fitting = [...free].filter((input) => fits(inputs[input]!, value, by));
+      if (fitting.length === 0) return;
+      replaces[index] = fitting.reduce((best, input) => (readAt(input) > readAt(best) ? input : best));
+      free.delete(replaces[index]!);
+    });
+  };
+  const readAt = (input: number) => lastRead.get(inputs[input]!) ?? -1;
+  choose(
+    (old, value, by) =>
+      lastRead.get(old) === by && alike(values[old]!, values[value]!) && isOverwritable(kernels[by]!, old),
+  );
+  choose(
+    (old, value, by) => (lastRead.get(old) ?? -1) < by && bytesOf(values[old]!) === bytesOf(values[value]!),
+  );
+  return replaces;
+}
+
+function isOverwritable(kernel: Kernel, old: ValueId): boolean {
+  if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
+  const core = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
+  const { index } = kernel.stores[0]!; // that of all its results
+  return isReadInPlace(old, index, { core, results: kernel.stores.map(({ expr }) => expr) });
 }
 
 /** The values a finished kernel needs: those it loads and does not make itself. */
@@ -84,23 +104,4 @@ export function reads(kernel: Kernel): Set<ValueId> {
   });
   for (const value of writesOf(kernel)) found.delete(value);
   return found;
-}
-
-/** Every load of `old` is of the element that the kernel writes to `value`, just before it is written. */
-function readsWhereWritten(kernel: Kernel, old: ValueId, value: ValueId): boolean {
-  if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
-  const store = kernel.stores.find((s) => s.value === value);
-  const core: Expr[] =
-    kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
-  let elsewhere = false;
-  walk(core, (e) => {
-    if (e.kind === "load" && e.value === old) elsewhere = true;
-  });
-  walk(
-    kernel.stores.flatMap(({ index, expr }) => [index, expr]),
-    (e) => {
-      if (e.kind === "load" && e.value === old && e.index !== store?.index) elsewhere = true;
-    },
-  );
-  return !elsewhere;
 }
