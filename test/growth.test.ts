@@ -72,7 +72,8 @@ describe("a step that clips by the norm of all gradients", () => {
       return process.cpuUsage(start).user;
     };
     const few = Math.min(await time(32), await time(32), await time(32));
+    const many = Math.min(await time(128), await time(128)); // the collector may take longer than the work
     // Four times the layers: were every kernel compared with every other one, it would be sixteen times and more.
-    expect(await time(128)).toBeLessThan(8 * few);
+    expect(many).toBeLessThan(8 * few);
   });
 });
