@@ -9,6 +9,7 @@ import { Device } from "../src/runtime/device.ts";
 export const gpu: ShaderOptions = {
   maxWorkgroups: 65535,
   busy: 65536,
+  leastWorkgroup: 64,
   matmul: {
     float16: { family: "shared", threads: 256, quads: 2 },
     float32: { family: "shared", threads: 256, quads: 2 },

@@ -32,6 +32,7 @@ const matrix = (precision: Precision, rows: number, columns: number, inner: numb
 const optionsWith = (float16: MatrixChoice, float32: MatrixChoice): ShaderOptions => ({
   maxWorkgroups: 65535,
   busy: 65536,
+  leastWorkgroup: 64,
   matmul: { float16, float32 },
 });
 

@@ -434,6 +434,101 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
     expect([...(await product.data())].map(Number)).toEqual([...products!]);
   });
 
+  /** Whether a kernel of the function loads, and stores, in quads. */
+  async function quadsOf(
+    build: (x: Tensor) => Tensor,
+    x: Tensor,
+  ): Promise<{ loads: boolean; stores: boolean }> {
+    const step = compile(build, { device });
+    (await step(x)).dispose();
+    const [source] = step.inspect().sources;
+    return { loads: /in0: array<vec4</.test(source!), stores: /out0: array<vec4</.test(source!) };
+  }
+
+  test("sums of quads along what is reduced, and along what is kept", { timeout: 60_000 }, async () => {
+    const large = overrides.software === false ? 4 * 65536 : 1024; // results in quads that keep the adapter busy
+    const sums: readonly (readonly [shape: readonly number[], axes: readonly number[], quads: string])[] = [
+      [[9, 1000], [1], "loads"],
+      [[9, 1001], [1], ""],
+      [[600, 8], [1], "loads"],
+      [[70, 3, 20], [1, 2], "loads"],
+      [[5, large], [0], "loads stores"],
+      [[4, large], [0], "loads stores"],
+      [[3, 7, large / 2], [1], "loads stores"],
+      [[9, 66, 64], [0], overrides.software === false ? "" : "loads stores"],
+      [[11, large + 1], [0], ""],
+    ];
+    for (const [shape, axes, quads] of sums) {
+      const x = values(shape);
+      const found = await quadsOf((y) => y.sum(axes), x);
+      expect([shape, found.loads, found.stores]).toEqual([
+        shape,
+        quads.includes("loads"),
+        quads.includes("stores"),
+      ]);
+      expect(await errorOf(device, (y) => y.sum(axes), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.square().mean(axes).add(1).sqrt(), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.amin(axes), x)).toBe(0);
+      expect(await errorOf(device, (y) => y.mul(16).astype("int32").sum(axes), x)).toBe(0);
+      expect(await errorOf(device, (y) => y.gt(0).astype("int32").amax(axes), x)).toBe(0);
+    }
+  });
+
+  test("padding beside quads", async () => {
+    const x = values([40, 52]);
+    for (const [before, after] of [
+      [
+        [0, 0],
+        [0, 12],
+      ],
+      [
+        [1, 4],
+        [2, 8],
+      ],
+      [
+        [0, 2],
+        [0, 2],
+      ],
+    ] as const) {
+      const build = (y: Tensor) =>
+        y.exp().pad(
+          before.map((n, i) => [n, after[i]!] as const),
+          0.5,
+        );
+      expect(await errorOf(device, build, x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => build(y).sum(1), x)).toBeLessThan(1e-6);
+    }
+    // Rows that are no whole quads, and one that is padded.
+    expect(await errorOf(device, (y) => y.pad([[0, 7]]).mul(2), values([4001]))).toBe(0);
+  });
+
+  test("transposes in blocks, with what stands beside them", { timeout: 60_000 }, async () => {
+    const side = overrides.software === false ? 1024 : 64;
+    const x = values([side, side]);
+    const found = await quadsOf((y) => y.transpose(), x);
+    expect(found).toEqual({ loads: true, stores: true });
+    expect(await errorOf(device, (y) => y.transpose(), x)).toBe(0);
+    expect(await errorOf(device, (y) => y.transpose().add(y).mul(0.5), x)).toBeLessThan(1e-6);
+    expect(await errorOf(device, (y) => y.mul(8).astype("int32").transpose(), x)).toBe(0);
+    expect(await errorOf(device, (y) => y.gt(0).transpose().astype("float32"), x)).toBe(0);
+    const [column, row] = [values([side, 1], 2), values([side], 3)];
+    expect(await errorOf(device, (y, a, b) => y.transpose().mul(a).add(b), x, column, row)).toBeLessThan(
+      1e-6,
+    );
+    // Batched, by other permutations, and where blocks do not fill a line or do not divide.
+    for (const shape of [
+      [2, side, side / 2 + 4],
+      [3, side, side / 2 + 2],
+      [2, side + 2, side / 2],
+      [side / 32, 4, side / 8, 64],
+    ]) {
+      const y = values(shape);
+      const rank = shape.length;
+      expect(await errorOf(device, (z) => z.transpose(rank - 2, rank - 1), y)).toBe(0);
+      expect(await errorOf(device, (z) => z.permute([rank - 1, ...shape.keys()].slice(0, rank)), y)).toBe(0);
+    }
+  });
+
   test("a grid larger than a dispatch in one dimension", async () => {
     const length = 64 * 40 + 5;
     const result = await compile((x: Tensor) => x.add(1), { device })(arange(length));

@@ -15,6 +15,9 @@ import { Staging } from "./staging.ts";
 import type { Precision } from "./tiles.ts";
 import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
 
+/** Invocations that keep the cores of a processor busy, each with eight lanes or so. */
+const busyOnSoftware = 64;
+
 /** Opens the adapter of this machine, or says why there is none. */
 export async function openWebGpu(): Promise<WebGpuBackend | { readonly reason: string }> {
   const opened = await openDevice();
@@ -59,7 +62,8 @@ export class WebGpuBackend implements Backend {
     };
     this.#options = {
       maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
-      busy: software ? 64 : 65536,
+      busy: software ? busyOnSoftware : 65536,
+      leastWorkgroup: software ? 8 : workgroupSize,
       lanes: software ? undefined : rowLanes(adapter),
       matmul: {
         float16: matmulChoices(adapter, "float16", tuning.matmul)[0]!,

@@ -1,7 +1,7 @@
 import type { Axis } from "../../compile/kernel.ts";
 import type { ShaderOptions } from "./shader.ts";
 
-// Which invocation computes what. Every kernel relies on workgroups of 64 invocations, which every WebGPU device
+// Which invocation computes what. Every kernel relies on workgroups of at most 64 invocations, which every WebGPU device
 // has; dispatches of more workgroups than one dimension takes go on in the second.
 
 export const workgroupSize = 64;
@@ -24,19 +24,21 @@ export function spread(
   return { workgroups: [width, Math.ceil(count / width)], width };
 }
 
+/** Workgroups from which they may be of full size. */
+const manyWorkgroups = 64;
+
 /** One invocation for each of `count` points, named `point`. */
 export function perPoint(count: number, options: ShaderOptions, body: readonly string[]): Body {
-  const { workgroups, width } = spread(Math.ceil(count / workgroupSize), options);
-  const flat = workgroups[1] === 1 ? "id.x" : `id.x + id.y * ${width * workgroupSize}u`;
+  const size = count < manyWorkgroups * workgroupSize ? options.leastWorkgroup : workgroupSize;
+  const { workgroups, width } = spread(Math.ceil(count / size), options);
+  const flat = workgroups[1] === 1 ? "id.x" : `id.x + id.y * ${width * size}u`;
   return {
     workgroups,
     body: [
-      `@compute @workgroup_size(${workgroupSize})`,
+      `@compute @workgroup_size(${size})`,
       "fn main(@builtin(global_invocation_id) id: vec3<u32>) {",
       `let point = i32(${flat});`,
-      ...(width * workgroups[1] * workgroupSize === count
-        ? []
-        : [`if (point >= ${count}) {`, "return;", "}"]),
+      ...(width * workgroups[1] * size === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
       ...body,
       "}",
     ],

@@ -1,19 +1,13 @@
 import { Emitter, type Level } from "../../compile/emit.ts";
-import {
-  type Accumulator,
-  type Axis,
-  expressionsOf,
-  type LoopKernel,
-  type RowAccumulator,
-} from "../../compile/kernel.ts";
-import { neutral } from "../../graph/reduce.ts";
-import { isContiguous, printConstant, printStores, wgsl } from "./dialect.ts";
+import type { Axis, LoopKernel } from "../../compile/kernel.ts";
+import { isContiguous, printStores, wgsl } from "./dialect.ts";
+import { printQuadStores, quadGrid } from "./elements.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
 import { printMap } from "./map.ts";
-import { type Bindings, type ShaderOptions, valueType } from "./shader.ts";
-
-/** Float sums are added up in blocks of this many, blocks of blocks, ...: errors grow like the logarithm of the length. */
-export const block = 32;
+import { accessesOf, isShort, isTiny, loadAccesses, manyElements, singleAccesses } from "./quads.ts";
+import type { Access, Bindings, ShaderOptions } from "./shader.ts";
+import { blockedLoop, combinePartials, declarePartials } from "./sums.ts";
+import { flatLoop, printSums, printTerms, type Terms } from "./terms.ts";
 
 /** Reductions longer than this are worth a workgroup's barriers. */
 const sharedLength = 256;
@@ -26,55 +20,138 @@ export function printLoop(kernel: LoopKernel, bindings: Bindings, options: Shade
   const contiguous = along !== undefined && accumulators.some(({ expr }) => isContiguous(expr, along.name));
   const shared =
     product(inner) >= sharedLength && results < (contiguous ? options.busy : options.busy / workgroupSize);
-  return shared ? printSharedReduction(kernel, bindings, options) : printReduction(kernel, bindings, options);
+  if (shared) return printSharedReduction(kernel, bindings, options);
+  return printColumns(kernel, bindings, options) ?? printReduction(kernel, bindings, options);
+}
+
+/** The innermost axis, if elements are loaded in quads along it: then buffers are wide. */
+function elementQuads({ grid, inner, accumulators, stores }: LoopKernel, bindings: Bindings) {
+  const along = inner[inner.length - 1];
+  if (!along || along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return {};
+  if (!widen(accumulators, along.name, singleAccesses(stores), bindings)) return {};
+  const others = [...grid, ...inner.slice(0, -1)].map(({ name }) => name);
+  return { quads: { of: "elements", variable: along.name, others } } as const;
+}
+
+/** Makes buffers wide, if some of what is reduced is loaded in quads. */
+function widen(
+  accumulators: LoopKernel["accumulators"],
+  variable: string,
+  others: readonly Access[],
+  bindings: Bindings,
+): boolean {
+  const exprs = accumulators.map(({ expr }) => expr);
+  if (exprs.some(({ dtype }) => dtype === "bool") || !isShort(exprs)) return false;
+  const loads = loadAccesses(exprs, variable);
+  bindings.widen([...loads, ...others]);
+  if (loads.some(({ value, quad }) => quad && bindings.isWide(value))) return true;
+  bindings.widen([]);
+  return false;
 }
 
 /** One invocation for each result. */
 function printReduction(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { grid, inner, accumulators, stores } = kernel;
-  const depth = inner.length;
-  const levels = new Map(inner.map(({ name }, i): [string, Level] => [name, i + 1]));
-  const emitter = new Emitter(wgsl(bindings), expressionsOf(kernel), levels, depth + 1);
-  const updates = accumulators.map(({ expr }) => emitter.print(expr, depth));
-  const writes = printStores(stores, emitter, depth + 1, bindings);
+  const terms = printTerms(
+    accumulators,
+    { levels: levelsOf(inner), ...elementQuads(kernel, bindings) },
+    bindings,
+  );
+  const names = accumulators.map((_, i) => `r${i}`);
+  const results = new Emitter(
+    wgsl(bindings),
+    stores.flatMap(({ index, expr }) => [index, expr]),
+    new Map(),
+    0,
+  );
+  const writes = printStores(stores, results, 0, bindings);
+  return {
+    declarations: terms.declarations,
+    ...perPoint(product(grid), options, [
+      ...digits(grid, "point"),
+      ...printSums(accumulators, names, terms, (sums) => nestedLoops(kernel, sums, terms)),
+      ...results.statements(0),
+      ...writes,
+    ]),
+  };
+}
+
+/** One invocation for four results that lie side by side, if their elements do and there are results enough. */
+function printColumns(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body | undefined {
+  const { grid, inner, accumulators, stores } = kernel;
+  const quads = quadGrid(grid);
+  if (!quads || quads.points < options.busy || product([...grid, ...inner]) < manyElements) return undefined;
+  const accesses = isShort(stores.map(({ expr }) => expr)) && accessesOf(stores, quads.variable);
+  if (!accesses || !widen(accumulators, quads.variable, accesses, bindings)) return undefined;
+  if (!stores.every(({ value }) => bindings.isWide(value))) {
+    bindings.widen([]);
+    return undefined;
+  }
+  const { variable, others } = quads;
+  const terms = printTerms(
+    accumulators,
+    {
+      levels: levelsOf(inner),
+      quads: { of: "results", variable, others: [...others, ...inner.map(({ name }) => name)] },
+    },
+    bindings,
+  );
+  const names = accumulators.map((_, i) => `r${i}`);
+  const core = { name: (index: number) => names[index]!, four: true };
+  const results = printQuadStores(stores, { variable, others, core }, bindings);
+  const unrolled = isTiny(accumulators.map(({ expr }) => expr));
+  return {
+    declarations: [...terms.declarations, ...results.declarations],
+    ...perPoint(quads.points, options, [
+      ...quads.unpack,
+      ...printSums(accumulators, names, terms, (sums) => nestedLoops(kernel, sums, terms, unrolled)),
+      ...results.body,
+    ]),
+  };
+}
+
+const levelsOf = (inner: readonly Axis[]) =>
+  new Map(inner.map(({ name }, i): [string, Level] => [name, i + 1]));
+
+/** A loop for each inner axis; the sums of inner ones are added to those of outer ones. */
+function nestedLoops(
+  { inner, accumulators }: LoopKernel,
+  names: readonly string[],
+  terms: Terms,
+  unrolled = false,
+): string[] {
   const loops = (level: number, sums: readonly string[]): string[] => {
     const axis = inner[level - 1];
-    if (axis === undefined) return accumulators.map((a, i) => update(a, sums[i]!, updates[i]!));
-    const nested = level < depth;
-    return blockedLoop({ axis, start: "0", step: 1, accumulators, sums, partial: nested }, (names) => [
-      ...emitter.statements(level),
-      ...loops(level + 1, names),
-    ]);
+    if (axis === undefined) return [...terms.updates(sums)];
+    const partial = level < inner.length;
+    const step = terms.quads === "elements" && !partial ? 4 : 1;
+    return blockedLoop(
+      { axis, start: "0", step, accumulators, sums, wide: terms.quads !== undefined, partial, unrolled },
+      (inside) => [...terms.statements(level), ...loops(level + 1, inside)],
+    );
   };
-  const names = accumulators.map((_, i) => `r${i}`);
-  return perPoint(product(grid), options, [
-    ...digits(grid, "point"),
-    ...emitter.statements(0),
-    ...accumulators.map((a, i) => declareSum(a, names[i]!)),
-    ...loops(1, names),
-    ...emitter.statements(depth + 1),
-    ...writes,
-  ]);
+  return loops(1, names);
 }
 
 /** One workgroup for each result: strided partial results, then a tree in workgroup memory; the order is fixed. */
 function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { grid, inner, accumulators, stores } = kernel;
   const levels = new Map(inner.map(({ name }): [string, Level] => [name, 1]));
-  const emitter = new Emitter(wgsl(bindings), expressionsOf(kernel), levels, 2);
-  const updates = accumulators.map(({ expr }) => emitter.print(expr, 1));
-  const writes = printStores(stores, emitter, 2, bindings);
+  const terms = printTerms(accumulators, { levels, ...elementQuads(kernel, bindings) }, bindings);
+  const emitter = new Emitter(
+    wgsl(bindings),
+    stores.flatMap(({ index, expr }) => [index, expr]),
+    new Map(),
+    0,
+  );
+  const writes = printStores(stores, emitter, 0, bindings);
   const results = product(grid);
   const { workgroups, width } = spread(results, options);
   const flat = workgroups[1] === 1 ? "workgroup.x" : `workgroup.x + workgroup.y * ${width}u`;
   const numbered = accumulators.map((a, index) => ({ ...a, index }));
-  const sums = numbered.map(({ index }) => `a${index}`);
-  // Along one axis the position is that axis.
-  const single = inner.filter(({ extent }) => extent > 1).length === 1;
-  const axis = single ? inner.find(({ extent }) => extent > 1)! : { name: "k", extent: product(inner) };
   return {
     workgroups,
-    declarations: declarePartials(numbered),
+    declarations: [...declarePartials(numbered), ...terms.declarations],
     body: [
       `@compute @workgroup_size(${workgroupSize})`,
       "fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
@@ -82,98 +159,19 @@ function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: S
       ...(width * workgroups[1] === results ? [] : [`if (point >= ${results}) {`, "return;", "}"]),
       ...digits(grid, "point"),
       "let lane_ = i32(local);",
-      ...emitter.statements(0),
-      ...accumulators.map((a, i) => declareSum(a, sums[i]!)),
-      ...blockedLoop({ axis, start: "lane_", step: workgroupSize, accumulators, sums }, (names) => [
-        ...(single ? [] : digits(inner, axis.name)),
-        ...emitter.statements(1),
-        ...accumulators.map((a, i) => update(a, names[i]!, updates[i]!)),
-      ]),
+      ...printSums(
+        accumulators,
+        numbered.map(({ index }) => `a${index}`),
+        terms,
+        (sums) => flatLoop(inner, accumulators, sums, terms, { lane: "lane_", lanes: workgroupSize }),
+      ),
       ...combinePartials(numbered),
       "if (lane_ == 0) {",
-      ...sums.map((_, i) => `let r${i} = partial${i}[0];`),
-      ...emitter.statements(2),
+      ...numbered.map(({ index }) => `let r${index} = partial${index}[0];`),
+      ...emitter.statements(0),
       ...writes,
       "}",
       "}",
     ],
   };
-}
-
-/** Workgroup memory for the partial results of each invocation. */
-export function declarePartials(accumulators: readonly RowAccumulator[]): string[] {
-  return accumulators.map(
-    ({ dtype, index }) => `var<workgroup> partial${index}: array<${valueType(dtype)}, ${workgroupSize}>;`,
-  );
-}
-
-/** From the invocations' a0, a1, ... to partial0[0], partial1[0], ...: a tree, in a fixed order. */
-export function combinePartials(accumulators: readonly RowAccumulator[]): string[] {
-  return [
-    ...accumulators.map(({ index }) => `partial${index}[lane_] = a${index};`),
-    "workgroupBarrier();",
-    `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
-    "if (lane_ < half) {",
-    ...accumulators.map((a) => update(a, `partial${a.index}[lane_]`, `partial${a.index}[lane_ + half]`)),
-    "}",
-    "workgroupBarrier();",
-    "}",
-  ];
-}
-
-interface BlockedLoop {
-  readonly axis: Axis;
-  readonly start: string;
-  readonly step: number;
-  readonly accumulators: readonly Accumulator[];
-  /** Names of the variables that take the results. */
-  readonly sums: readonly string[];
-  /** Whether the body of one step is a sum of its own. */
-  readonly partial?: boolean;
-}
-
-/** A loop over an axis; float sums go through partial sums of blocks, so that no long sum swallows small terms. */
-export function blockedLoop(
-  { axis: { name, extent }, start, step, accumulators, sums, partial = false }: BlockedLoop,
-  body: (sums: readonly string[]) => readonly string[],
-): string[] {
-  const isSum = accumulators.map((a) => a.name === "sum" && a.dtype === "float32");
-  const sizes = [step];
-  if (isSum.includes(true)) while (sizes[0]! * block < extent) sizes.unshift(sizes[0]! * block);
-  const open = (level: number, from: string, to: string, names: readonly string[]): string[] => {
-    const size = sizes[level]!;
-    const last = level === sizes.length - 1;
-    const variable = last ? name : `${name}_${sizes.length - 1 - level}`;
-    const head = `for (var ${variable} = ${from}; ${variable} < ${to}; ${variable} += ${size}) {`;
-    if (last && !partial) return [head, ...body(names), "}"];
-    const inside = names.map((sum, i) => (isSum[i] ? `${sum}_` : sum));
-    const end = extent % size === 0 ? `${variable} + ${size}` : `min(${variable} + ${size}, ${extent})`;
-    return [
-      head,
-      ...inside.flatMap((sum, i) => (isSum[i] ? [`var ${sum} = 0.0f;`] : [])),
-      ...(last ? body(inside) : open(level + 1, variable, end, inside)),
-      ...inside.flatMap((sum, i) => (isSum[i] ? [`${names[i]} += ${sum};`] : [])),
-      "}",
-    ];
-  };
-  return open(0, start, String(extent), sums);
-}
-
-export function declareSum({ name, dtype }: Accumulator, variable: string): string {
-  return `var ${variable}: ${valueType(dtype)} = ${printConstant(neutral(name, dtype), dtype)};`;
-}
-
-export function update({ name, dtype }: Accumulator, sum: string, x: string): string {
-  switch (name) {
-    case "sum":
-      return `${sum} += ${x};`;
-    case "prod":
-      return `${sum} *= ${x};`;
-    case "max":
-      return `${sum} = ${dtype === "float32" ? "lorantz_maximum" : "max"}(${sum}, ${x});`;
-    case "min":
-      return `${sum} = ${dtype === "float32" ? "lorantz_minimum" : "min"}(${sum}, ${x});`;
-    default:
-      return name satisfies never;
-  }
 }

@@ -1,16 +1,19 @@
 import { Emitter } from "../../compile/emit.ts";
 import { expressionsOf, type LoopKernel } from "../../compile/kernel.ts";
+import { printBlockMap } from "./blocks.ts";
 import { printStores, wgsl } from "./dialect.ts";
+import { printQuadStores, quadGrid } from "./elements.ts";
 import { type Body, digits, perPoint, product } from "./grid.ts";
-import { accessesOf, isShort, printQuads } from "./quads.ts";
+import { accessesOf, isShort, manyElements } from "./quads.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 
-/** Elements below which quads save less than compiling four times the code takes. */
-const manyElements = 1024;
-
-/** Elementwise work: one invocation for each quad where quads can be stored, else for each point. */
+/** Elementwise work: one invocation for each block, or each quad, where they can be stored, else for each point. */
 export function printMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
-  return printQuadMap(kernel, bindings, options) ?? printPointMap(kernel, bindings, options);
+  return (
+    printBlockMap(kernel, bindings, options) ??
+    printQuadMap(kernel, bindings, options) ??
+    printPointMap(kernel, bindings, options)
+  );
 }
 
 function printPointMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
@@ -22,27 +25,15 @@ function printPointMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOp
 
 function printQuadMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body | undefined {
   const { grid, stores } = kernel;
-  const outer = grid.slice(0, -1);
-  const last = grid[grid.length - 1];
-  if (product(grid) < manyElements) return undefined;
-  // Rows must be whole quads; the end of the last one may lie in the padding of buffers.
-  if (!last || (outer.length > 0 && last.extent % 4 !== 0) || !isShort(stores)) return undefined;
-  const accesses = accessesOf(stores, last.name);
+  const quads = quadGrid(grid);
+  if (!quads || product(grid) < manyElements || !isShort(stores.map(({ expr }) => expr))) return undefined;
+  const accesses = accessesOf(stores, quads.variable);
   if (!accesses) return undefined;
   bindings.widen(accesses);
   if (!stores.every(({ value }) => bindings.isWide(value))) {
     bindings.widen([]);
     return undefined;
   }
-  const quads = { name: "quad", extent: Math.ceil(last.extent / 4) };
-  const others = outer.map(({ name }) => name);
-  const start =
-    outer.length === 0
-      ? [`let ${last.name} = point * 4;`]
-      : [...digits([...outer, quads], "point"), `let ${last.name} = ${quads.extent > 1 ? "quad * 4" : "0"};`];
-  const { declarations, body } = printQuads({ stores, variable: last.name, others }, bindings);
-  return {
-    declarations,
-    ...perPoint(product([...outer, quads]), options, [...start, ...body]),
-  };
+  const { declarations, body } = printQuadStores(stores, quads, bindings);
+  return { declarations, ...perPoint(quads.points, options, [...quads.unpack, ...body]) };
 }

@@ -3,11 +3,12 @@ import { Emitter } from "../../compile/emit.ts";
 import { costOf, type Expr, walk } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { isContiguous, printStores, wgsl } from "./dialect.ts";
+import { printQuadStores } from "./elements.ts";
 import { type Body, spread } from "./grid.ts";
 import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
 import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
-import { accessesOf, isShort, type Load, loadsOf, motionOf, printQuads } from "./quads.ts";
+import { accessesOf, isShort, type Load, loadsOf, motionOf, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
@@ -81,11 +82,12 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
   const [row, column] = [a.axis, b.axis];
   const alongInner = [a, b].map((side) => isAlongInner(side, inner));
   const tiled = tile !== directTile;
-  const stored = column.extent % 4 === 0 && isShort(kernel.stores) && accessesOf(kernel.stores, column.name);
+  const short = isShort(kernel.stores.map(({ expr }) => expr));
+  const stored = column.extent % 4 === 0 && short && accessesOf(kernel.stores, column.name);
   if (tiled)
     bindings.widen([
       ...[a, b].flatMap((side, i) => operandAccesses(side, inner, alongInner[i]!)),
-      ...(stored || narrowAccesses(kernel)),
+      ...(stored || singleAccesses(kernel.stores)),
     ]);
 
   const tiles = Math.ceil(row.extent / tile.rows) * Math.ceil(column.extent / tile.columns) * batch.extent;
@@ -126,7 +128,8 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
   let declarations: readonly string[] = [];
   if (stored && kernel.stores.every(({ value }) => bindings.isWide(value))) {
     const others = [batch.name, row.name];
-    const quads = printQuads({ stores: kernel.stores, variable: column.name, others, core: "sum" }, bindings);
+    const core = { name: () => "sum", four: true };
+    const quads = printQuadStores(kernel.stores, { variable: column.name, others, core }, bindings);
     declarations = quads.declarations;
     template.body("store", quads.body, parameters);
   } else {
@@ -178,14 +181,6 @@ function operandAccesses(side: Side, inner: Axis, along: boolean): Access[] {
     value: load.value,
     quad: quad && load === loadOf(side.expr),
   }));
-}
-
-function narrowAccesses({ stores, column }: MatmulKernel): Access[] {
-  const loads = loadsOf(
-    stores.map(({ expr }) => expr),
-    column.name,
-  );
-  return [...stores, ...loads.map(({ load }) => load)].map(({ value }) => ({ value, quad: false }));
 }
 
 interface Filling {

@@ -4,8 +4,8 @@ import type { Expr } from "../../compile/expr.ts";
 import { type Axis, expressionsOf, type ScanKernel, type ScatterKernel } from "../../compile/kernel.ts";
 import { printConstant, wgsl } from "./dialect.ts";
 import { type Body, digits, perPoint } from "./grid.ts";
-import { block } from "./loop.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
+import { block } from "./sums.ts";
 
 // Kernels whose order is fixed: one invocation works through each lane, so that results never vary.
 

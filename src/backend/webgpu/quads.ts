@@ -1,12 +1,11 @@
-import { Emitter } from "../../compile/emit.ts";
-import { type Expr, walk } from "../../compile/expr.ts";
+import { costOf, type Expr, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
-import { wgsl } from "./dialect.ts";
-import { type Access, type Bindings, storedType, valueType } from "./shader.ts";
+import { bitwiseAnd, where } from "../../graph/elementwise.ts";
+import type { Access } from "./shader.ts";
 
 // Four neighbours at once. Drivers load a vector of four in one go, software drivers at the price of one or two
-// scalars. A kernel whose innermost index runs in steps of four loads and stores quads where four elements lie side
-// by side from a multiple of four; what is computed of them is one function of one element, called four times.
+// scalars. A kernel whose index runs in steps of four loads and stores quads where four elements lie side by side from a
+// multiple of four; what it computes of them is in elements.ts.
 //
 // A buffer is an array of vectors if all of its accesses in a kernel are quads. Buffers are padded to whole quads,
 // so that the last one of a length that is no multiple of four reads and writes padding.
@@ -61,6 +60,12 @@ function analyse(e: Expr, variable: string): Index {
       const inner = analyse(e.arg, variable);
       return inner.motion === "same" || (inner.motion === "quad" && e.length % 4 === 0) ? same : other;
     }
+    case "apply": {
+      if (!moves(e, variable)) return same;
+      // A guarded index, 0 outside: where the start of a quad is outside, so is all of it.
+      if (e.row !== where.row || !isGuard(e.args[0]!, variable)) return other;
+      return analyse(e.args[1]!, variable).motion === "quad" && isZero(e.args[2]!) ? quad : other;
+    }
     default:
       return moves(e, variable) ? other : same;
   }
@@ -69,6 +74,18 @@ function analyse(e: Expr, variable: string): Index {
 const same: Index = { motion: "same", multiple: false };
 const quad: Index = { motion: "quad", multiple: true };
 const other: Index = { motion: "other", multiple: false };
+
+/** Whether a condition that holds for some element of a quad holds for the first one. */
+function isGuard(e: Expr, variable: string): boolean {
+  if (e.kind === "inRange") {
+    const { motion } = analyse(e.arg, variable);
+    return motion === "same" || motion === "quad";
+  }
+  if (e.kind === "apply" && e.row === bitwiseAnd.row) return e.args.every((arg) => isGuard(arg, variable));
+  return !moves(e, variable);
+}
+
+const isZero = (e: Expr) => e.kind === "sum" && e.terms.length === 0 && e.constant === 0;
 
 function moves(e: Expr, variable: string): boolean {
   let found = false;
@@ -79,6 +96,10 @@ function moves(e: Expr, variable: string): boolean {
 }
 
 export type Load = Extract<Expr, { kind: "load" }>;
+
+export function isQuadLoad(e: Expr, variable: string): e is Load {
+  return e.kind === "load" && motionOf(e.index, variable) === "quad";
+}
 
 /** The loads of expressions with how they move; those in the index of another one come before it. */
 export function loadsOf(roots: readonly Expr[], variable: string): { load: Load; motion: Motion }[] {
@@ -92,117 +113,47 @@ export function loadsOf(roots: readonly Expr[], variable: string): { load: Load;
 /** How stores, and what they load, access buffers as the variable moves; undefined where some store is no quad. */
 export function accessesOf(stores: readonly Store[], variable: string): Access[] | undefined {
   if (stores.some(({ index }) => motionOf(index, variable) !== "quad")) return undefined;
-  const loads = loadsOf(
-    stores.map(({ expr }) => expr),
-    variable,
-  );
   return [
     ...stores.map(({ value }) => ({ value, quad: true })),
-    ...loads.map(({ load, motion }) => ({ value: load.value, quad: motion === "quad" })),
+    ...loadAccesses(
+      stores.map(({ expr }) => expr),
+      variable,
+    ),
   ];
 }
+
+/** How expressions load from buffers as the variable moves. */
+export function loadAccesses(exprs: readonly Expr[], variable: string): Access[] {
+  return loadsOf(exprs, variable).map(({ load, motion }) => ({ value: load.value, quad: motion === "quad" }));
+}
+
+/** How stores, and what they load, access buffers one element at a time. */
+export function singleAccesses(stores: readonly Store[]): Access[] {
+  const loads = loadsOf(
+    stores.map(({ expr }) => expr),
+    "",
+  );
+  return [...stores, ...loads.map(({ load }) => load)].map(({ value }) => ({ value, quad: false }));
+}
+
+/** Elements below which quads save less than compiling four times the code takes. */
+export const manyElements = 1024;
 
 /** Vertices of an expression that is computed four times in a kernel: more would take long to compile. */
 const maxVertices = 120;
 
-/** Whether the code of the stores is short enough to stand four times in a kernel. */
-export function isShort(stores: readonly Store[]): boolean {
+/** Whether the code of expressions is short enough to stand four times in a kernel. */
+export function isShort(exprs: readonly Expr[], most = maxVertices): boolean {
   let count = 0;
-  walk(
-    stores.map(({ expr }) => expr),
-    () => count++,
-  );
-  return count <= maxVertices;
+  walk(exprs, () => count++);
+  return count <= most;
 }
 
-export interface QuadStores {
-  readonly stores: readonly Store[];
-  /** The index that moves within a quad. */
-  readonly variable: string;
-  /** The other indices in scope. */
-  readonly others: readonly string[];
-  /** The name of the four results of the kernel's core, if it has one. */
-  readonly core?: string;
-}
+/** Vertices, and additions' worth of work, of expressions that are computed sixteen times in a kernel. */
+const fewVertices = 24;
+const littleWork = 8;
 
-/**
- * The function of one element, and statements that compute and store four of them, from where the variable is at
- * the start of the quad. The buffers of all stores are wide.
- */
-export function printQuads(
-  { stores, variable, others, core }: QuadStores,
-  bindings: Bindings,
-): { declarations: readonly string[]; body: readonly string[] } {
-  const exprs = stores.map(({ expr }) => expr);
-  const dialect = wgsl(bindings);
-  const element = new Emitter(
-    { ...dialect, accumulator: () => core ?? dialect.accumulator(0, "float32") },
-    exprs,
-    new Map(),
-    0,
-  );
-  const loads = loadsOf(exprs, variable).map(({ load, motion }) => ({
-    load,
-    wide: motion === "quad" && bindings.isWide(load.value),
-    motion,
-  }));
-  const once = loads.filter(({ wide, motion }) => wide || motion === "same");
-  const quads = new Emitter(
-    dialect,
-    [...once.map(({ load, wide }) => (wide ? load.index : load)), ...stores.map(({ index }) => index)],
-    new Map(),
-  );
-  // What is loaded once for the quad becomes an argument of the element.
-  const lets: string[] = [];
-  const parameters: string[] = [];
-  const passed: ((component: string, i: number) => string)[] = [];
-  once.forEach(({ load, wide }, n) => {
-    const name = `${wide ? "q" : "s"}${n}`;
-    const text = wide ? bindings.quad(load.value, quads.print(load.index, 0)) : quads.print(load, 0);
-    lets.push(`let ${name} = ${text};`);
-    element.bind(load, name);
-    parameters.push(`${name}: ${valueType(load.dtype)}`);
-    passed.push((component) =>
-      wide ? bindings.element(load.value, `${name}.${component}`, load.dtype) : name,
-    );
-  });
-  const results = stores.map(({ expr }) => {
-    const text = element.print(expr, 0);
-    return expr.dtype === "bool" ? `select(0u, 1u, ${text})` : text;
-  });
-  const code = [...element.statements(0), ...results].join("\n");
-  const uses = (name: string) => new RegExp(`\\b${name}\\b`).test(code);
-  if (core && uses(core)) {
-    parameters.unshift(`${core}: f32`);
-    passed.unshift((component) => `${core}.${component}`);
-  }
-  for (const name of [variable, ...others].filter(uses)) {
-    parameters.unshift(`${name}: i32`);
-    passed.unshift((_, i) => (name === variable && i > 0 ? `${name} + ${i}` : name));
-  }
-  const types = stores.map(({ expr }) => storedType(expr.dtype));
-  const single = stores.length === 1;
-  const indices = stores.map(({ index }) => quads.print(index, 0));
-  const four = [..."xyzw"];
-  return {
-    declarations: [
-      "",
-      ...(single ? [] : ["struct Element {", ...types.map((type, i) => `y${i}: ${type},`), "}", ""]),
-      `fn element(${parameters.join(", ")}) -> ${single ? types[0] : "Element"} {`,
-      ...element.statements(0),
-      single ? `return ${results[0]};` : `return Element(${results.join(", ")});`,
-      "}",
-    ],
-    body: [
-      ...quads.statements(0),
-      ...lets,
-      ...four.map(
-        (component, i) => `let e${i} = element(${passed.map((pass) => pass(component, i)).join(", ")});`,
-      ),
-      ...stores.map(({ value }, n) => {
-        const elements = four.map((_, i) => (single ? `e${i}` : `e${i}.y${n}`));
-        return `${bindings.quad(value, indices[n]!)} = vec4<${types[n]}>(${elements.join(", ")});`;
-      }),
-    ],
-  };
+/** Whether the code of expressions is short enough to stand sixteen times in a kernel. */
+export function isTiny(exprs: readonly Expr[]): boolean {
+  return isShort(exprs, fewVertices) && exprs.reduce((work, expr) => work + costOf(expr), 0) <= littleWork;
 }

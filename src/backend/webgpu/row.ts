@@ -1,10 +1,12 @@
 import { Emitter, type Level } from "../../compile/emit.ts";
-import type { Expr } from "../../compile/expr.ts";
-import type { RowAccumulator, RowKernel, Store } from "../../compile/kernel.ts";
+import type { Pass, RowAccumulator, RowKernel, Store } from "../../compile/kernel.ts";
 import { printStores, wgsl } from "./dialect.ts";
+import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
-import { blockedLoop, combinePartials, declarePartials, declareSum, update } from "./loop.ts";
+import { accessesOf, isShort, loadAccesses, manyElements, singleAccesses } from "./quads.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
+import { combinePartials, declarePartials, flatAxis, type Lanes, update } from "./sums.ts";
+import { flatLoop, printSums, printTerms } from "./terms.ts";
 
 /** Rows shorter than this are not worth sharing. */
 const sharedRow = 128;
@@ -26,87 +28,118 @@ export function printRow(kernel: RowKernel, bindings: Bindings, options: ShaderO
   return printSharedRow(kernel, bindings, options, workgroupSharing);
 }
 
-/** Scopes of their own that share the results of the passes. */
-function scope(kernel: RowKernel, bindings: Bindings, exprs: readonly Expr[]): Emitter {
-  const levels = new Map(kernel.inner.map(({ name }): [string, Level] => [name, 1]));
-  return new Emitter(wgsl(bindings), exprs, levels, 0);
+/** Prints the parts of a row kernel for the lanes of a row, in quads where all elements are stored in quads. */
+class RowPrinter {
+  readonly declarations: string[] = [];
+  readonly #kernel: RowKernel;
+  readonly #bindings: Bindings;
+  readonly #lanes: Lanes;
+  readonly #levels: ReadonlyMap<string, Level>;
+  /** What moves in a quad, if rows are in quads, and what else is in scope. */
+  readonly #quads: { readonly variable: string; readonly others: readonly string[] } | undefined;
+
+  constructor(kernel: RowKernel, bindings: Bindings, lanes: Lanes) {
+    this.#kernel = kernel;
+    this.#bindings = bindings;
+    this.#lanes = lanes;
+    this.#levels = new Map(kernel.inner.map(({ name }): [string, Level] => [name, 1]));
+    const axes = [...kernel.grid, ...kernel.inner].map(({ name }) => name);
+    const variable = axes[axes.length - 1]!;
+    if (widenRow(kernel, variable, bindings)) this.#quads = { variable, others: axes.slice(0, -1) };
+  }
+
+  /** The partial results of a pass, in variables a0, a1, ..., and what it stores before. */
+  partials({ before, accumulators: pass }: Pass, number: number): string[] {
+    const quads = this.#quads && ({ of: "elements", before, ...this.#quads } as const);
+    const terms = printTerms(
+      pass,
+      { levels: this.#levels, name: `term${number}`, ...(quads && { quads }) },
+      this.#bindings,
+    );
+    this.declarations.push(...terms.declarations);
+    const names = pass.map(({ index }) => `a${index}`);
+    return [
+      ...(quads ? [] : this.elements(before)),
+      ...printSums(pass, names, terms, (sums) =>
+        flatLoop(this.#kernel.inner, pass, sums, terms, this.#lanes),
+      ),
+    ];
+  }
+
+  /** What is stored for each element of the row. */
+  elements(list: readonly Store[]): string[] {
+    if (list.length === 0) return [];
+    const { outer, body } = this.#quads ? this.#quadStores(list) : this.#stores(list, 1);
+    const { axis, start, step, unpack } = flatAxis(
+      this.#kernel.inner,
+      this.#lanes,
+      this.#quads !== undefined,
+    );
+    const head = `for (var ${axis.name} = ${start}; ${axis.name} < ${axis.extent}; ${axis.name} += ${step}) {`;
+    return ["{", ...outer, head, ...unpack, ...body, "}", "}"];
+  }
+
+  /** What is stored once for the row. */
+  results(around: (body: readonly string[]) => readonly string[] = (body) => body): string[] {
+    const { stores } = this.#kernel;
+    if (stores.length === 0) return [];
+    const { outer, body } = this.#stores(stores, 0);
+    return ["{", ...outer, ...around(body), "}"];
+  }
+
+  #quadStores(list: readonly Store[]) {
+    const core = { name: (index: number) => `r${index}`, four: false };
+    const printed = printQuadStores(list, { ...this.#quads!, core, levels: this.#levels }, this.#bindings);
+    this.declarations.push(...printed.declarations);
+    return printed;
+  }
+
+  #stores(list: readonly Store[], level: Level) {
+    const exprs = list.flatMap(({ index, expr }) => [index, expr]);
+    const emitter = new Emitter(wgsl(this.#bindings), exprs, this.#levels, 0);
+    const writes = printStores(list, emitter, level, this.#bindings);
+    return {
+      outer: emitter.statements(0),
+      body: [...(level > 0 ? emitter.statements(level) : []), ...writes],
+    };
+  }
 }
 
-interface Lanes {
-  readonly start: string;
-  readonly step: number;
-}
-
-/** Runs over the elements of a row. */
-function elementLoop(kernel: RowKernel, { start, step }: Lanes, body: readonly string[]): string[] {
-  const { name, extent, unpack } = flatInner(kernel);
-  return [`for (var ${name} = ${start}; ${name} < ${extent}; ${name} += ${step}) {`, ...unpack, ...body, "}"];
-}
-
-/** The inner axes as one. */
-function flatInner({ inner }: RowKernel): { name: string; extent: number; unpack: readonly string[] } {
-  const extent = product(inner);
-  const long = inner.filter((axis) => axis.extent > 1);
-  if (long.length === 1) return { name: long[0]!.name, extent, unpack: [] };
-  return { name: "k", extent, unpack: digits(inner, "k") };
-}
-
-/** The partial results of a pass, in variables a0, a1, ... */
-function partials(
-  kernel: RowKernel,
-  pass: readonly RowAccumulator[],
+/** Makes buffers wide, if everything that is stored for each element is, or something is loaded in quads. */
+function widenRow(
+  { grid, inner, passes, stores, elements }: RowKernel,
+  variable: string,
   bindings: Bindings,
-  { start, step }: Lanes,
-): string[] {
-  const emitter = scope(
-    kernel,
-    bindings,
-    pass.map(({ expr }) => expr),
-  );
-  const updates = pass.map(({ expr }) => emitter.print(expr, 1));
-  const { name, extent, unpack } = flatInner(kernel);
-  const loop = blockedLoop(
-    { axis: { name, extent }, start, step, accumulators: pass, sums: pass.map(({ index }) => `a${index}`) },
-    (sums) => [...unpack, ...emitter.statements(1), ...pass.map((a, i) => update(a, sums[i]!, updates[i]!))],
-  );
-  return [...pass.map((a) => declareSum(a, `a${a.index}`)), "{", ...emitter.statements(0), ...loop, "}"];
-}
-
-function storing(
-  list: readonly Store[],
-  level: Level,
-  kernel: RowKernel,
-  bindings: Bindings,
-  around: (body: readonly string[]) => string[],
-): string[] {
-  if (list.length === 0) return [];
-  const emitter = scope(
-    kernel,
-    bindings,
-    list.flatMap(({ index, expr }) => [index, expr]),
-  );
-  const writes = printStores(list, emitter, level, bindings);
-  return [
-    "{",
-    ...emitter.statements(0),
-    ...around([...(level > 0 ? emitter.statements(level) : []), ...writes]),
-    "}",
-  ];
+) {
+  if (inner[inner.length - 1]!.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return false;
+  const accumulators = passes.flatMap((pass) => pass.accumulators);
+  const each = [...passes.flatMap(({ before }) => before), ...elements];
+  const exprs = accumulators.map(({ expr }) => expr);
+  if (exprs.some(({ dtype }) => dtype === "bool")) return false;
+  if (!isShort([...exprs, ...each.map(({ expr }) => expr)])) return false;
+  const accesses = accessesOf(each, variable);
+  if (!accesses) return false;
+  const loads = loadAccesses(exprs, variable);
+  bindings.widen([...accesses, ...loads, ...singleAccesses(stores)]);
+  const wide = [...accesses, ...loads].some(({ value, quad }) => quad && bindings.isWide(value));
+  if (wide && each.every(({ value }) => bindings.isWide(value))) return true;
+  bindings.widen([]);
+  return false;
 }
 
 function printOwnRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { grid, passes, stores, elements } = kernel;
-  const lanes = { start: "0", step: 1 };
-  return perPoint(product(grid), options, [
+  const { grid, passes, elements } = kernel;
+  const print = new RowPrinter(kernel, bindings, { lane: "0", lanes: 1 });
+  const body = [
     ...digits(grid, "point"),
-    ...passes.flatMap(({ before, accumulators: pass }) => [
-      ...storing(before, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
-      ...partials(kernel, pass, bindings, lanes),
-      ...pass.map(({ index }) => `let r${index} = a${index};`),
+    ...passes.flatMap((pass, i) => [
+      ...print.partials(pass, i),
+      ...pass.accumulators.map(({ index }) => `let r${index} = a${index};`),
     ]),
-    ...storing(stores, 0, kernel, bindings, (body) => [...body]),
-    ...storing(elements, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
-  ]);
+    ...print.results(),
+    ...print.elements(elements),
+  ];
+  return { declarations: print.declarations, ...perPoint(product(grid), options, body) };
 }
 
 /** Who shares a row, and how its partial results become one that all of them have. */
@@ -158,30 +191,32 @@ function printSharedRow(
   options: ShaderOptions,
   sharing: Sharing,
 ): Body {
-  const { grid, passes, stores, elements } = kernel;
+  const { grid, passes, elements } = kernel;
   const rows = product(grid);
   const { workgroups, width } = spread(Math.ceil(rows / sharing.rows), options);
   const group = workgroups[1] === 1 ? "workgroup.x" : `(workgroup.x + workgroup.y * ${width}u)`;
   const flat = sharing.rows === 1 ? group : `${group} * ${sharing.rows}u + ${sharing.row}`;
-  const lanes = { start: "lane_", step: sharing.lanes };
+  const print = new RowPrinter(kernel, bindings, { lane: "lane_", lanes: sharing.lanes });
+  const body = [
+    ...digits(grid, "point"),
+    "let lane_ = i32(local);",
+    ...passes.flatMap((pass, i) => [...print.partials(pass, i), ...sharing.combine(pass.accumulators)]),
+    ...print.results((stored) => ["if (lane_ == 0) {", ...stored, "}"]),
+    ...print.elements(elements),
+  ];
   return {
     enable: sharing.enable,
     workgroups,
-    declarations: sharing.declare(passes.flatMap(({ accumulators }) => accumulators)),
+    declarations: [
+      ...sharing.declare(passes.flatMap(({ accumulators }) => accumulators)),
+      ...print.declarations,
+    ],
     body: [
       `@compute @workgroup_size(${workgroupSize})`,
       `fn main(@builtin(workgroup_id) workgroup: vec3<u32>, ${sharing.builtins}) {`,
       `let point = i32(${flat});`,
       ...(width * workgroups[1] * sharing.rows === rows ? [] : [`if (point >= ${rows}) {`, "return;", "}"]),
-      ...digits(grid, "point"),
-      "let lane_ = i32(local);",
-      ...passes.flatMap(({ before, accumulators: pass }) => [
-        ...storing(before, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
-        ...partials(kernel, pass, bindings, lanes),
-        ...sharing.combine(pass),
-      ]),
-      ...storing(stores, 0, kernel, bindings, (body) => ["if (lane_ == 0) {", ...body, "}"]),
-      ...storing(elements, 1, kernel, bindings, (body) => elementLoop(kernel, lanes, body)),
+      ...body,
       "}",
     ],
   };

@@ -42,6 +42,8 @@ export interface ShaderOptions {
   readonly maxWorkgroups: number;
   /** Invocations that keep the device busy: reductions to fewer results share each among a workgroup. */
   readonly busy: number;
+  /** Invocations of the smallest workgroups, for work that is split among few: a software driver runs each on one core. */
+  readonly leastWorkgroup: number;
   /** Invocations of a subgroup, where subgroups may be used and always have as many. */
   readonly lanes?: number | undefined;
   /** The family of matmul kernels for each precision, as tuned for the adapter. */
@@ -138,6 +140,11 @@ export class Bindings {
   /** The four elements of a wide buffer from an index that is a multiple of four. */
   quad(value: ValueId, index: string): string {
     return `${this.#of.get(value)!.name}[${/^\w+$/.test(index) ? index : `(${index})`} / 4]`;
+  }
+
+  /** The type of four elements of a wide buffer. */
+  vector(value: ValueId): string {
+    return `vec4<${this.#of.get(value)!.type}>`;
   }
 
   store(value: ValueId, index: string, text: string, dtype: DeviceDType): string {

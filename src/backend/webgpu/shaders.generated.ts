@@ -521,30 +521,16 @@ fn lorantz_isFinite(x: f32) -> bool {
 
 // The larger one; NaN if either is; 0 of 0 and -0.
 fn lorantz_maximum(x: f32, y: f32) -> f32 {
-  if (lorantz_isNaN(x)) {
-    return x;
-  }
-  if (lorantz_isNaN(y)) {
-    return y;
-  }
-  if (x == y) {
-    return bitcast<f32>(bitcast<u32>(x) & bitcast<u32>(y));
-  }
-  return select(y, x, x > y);
+  let zero = bitcast<f32>(bitcast<u32>(x) & bitcast<u32>(y));
+  let number = select(select(y, x, x > y), zero, x == y);
+  return select(select(number, y, lorantz_isNaN(y)), x, lorantz_isNaN(x));
 }
 
 // The smaller one; NaN if either is; -0 of 0 and -0.
 fn lorantz_minimum(x: f32, y: f32) -> f32 {
-  if (lorantz_isNaN(x)) {
-    return x;
-  }
-  if (lorantz_isNaN(y)) {
-    return y;
-  }
-  if (x == y) {
-    return bitcast<f32>(bitcast<u32>(x) | bitcast<u32>(y));
-  }
-  return select(y, x, x < y);
+  let zero = bitcast<f32>(bitcast<u32>(x) | bitcast<u32>(y));
+  let number = select(select(y, x, x < y), zero, x == y);
+  return select(select(number, y, lorantz_isNaN(y)), x, lorantz_isNaN(x));
 }
 
 // The nearest number of 16 bits, ties to even; infinite from 65520 on, in steps of 2^-24 below 2^-14.

@@ -1,0 +1,116 @@
+import { Emitter } from "../../compile/emit.ts";
+import type { Axis, LoopKernel } from "../../compile/kernel.ts";
+import { wgsl } from "./dialect.ts";
+import { printQuadStores } from "./elements.ts";
+import { type Body, digits, perPoint, product } from "./grid.ts";
+import { accessesOf, isTiny, type Load, loadsOf, motionOf } from "./quads.ts";
+import type { Bindings, ShaderOptions } from "./shader.ts";
+
+// Transposes: elementwise work whose results lie side by side along one axis, and some of what it loads along another.
+// An invocation has a block of four by four: it loads quads along the one axis, turns them in registers, and stores
+// quads along the other.
+
+/** Blocks that lie side by side in the results, one after the other: they fill a line of the cache. */
+const near = 4;
+
+interface Turned {
+  readonly across: Axis;
+  readonly loads: readonly Load[];
+}
+
+/** The axis along which some loads are quads that are none along the last one. */
+function turned({ grid, stores }: LoopKernel, along: Axis): Turned | undefined {
+  const exprs = stores.map(({ expr }) => expr);
+  for (const across of grid.slice(0, -1)) {
+    if (across.extent % 4 !== 0) continue;
+    const loads = loadsOf(exprs, along.name)
+      .filter(({ load, motion }) => motion === "other" && motionOf(load.index, across.name) === "quad")
+      .map(({ load }) => load);
+    if (loads.length > 0) return { across, loads };
+  }
+  return undefined;
+}
+
+/** Blocks for each invocation, where something is turned; there must be blocks enough to keep the device busy. */
+export function printBlockMap(
+  kernel: LoopKernel,
+  bindings: Bindings,
+  options: ShaderOptions,
+): Body | undefined {
+  const { grid, stores } = kernel;
+  const along = grid[grid.length - 1];
+  if (!along || along.extent % 4 !== 0 || product(grid) / 16 < options.busy) return undefined;
+  const exprs = stores.map(({ expr }) => expr);
+  const found = isTiny(exprs) ? turned(kernel, along) : undefined;
+  const accesses = accessesOf(stores, along.name);
+  if (!found || !accesses) return undefined;
+  const { across, loads } = found;
+  const others = loadsOf(exprs, along.name).filter(({ load }) => !loads.includes(load));
+  bindings.widen([
+    ...stores.map(({ value }) => ({ value, quad: true })),
+    ...loads.map(({ value }) => ({ value, quad: true })),
+    ...others.map(({ load, motion }) => ({ value: load.value, quad: motion === "quad" })),
+  ]);
+  if (![...stores, ...loads].every(({ value }) => bindings.isWide(value))) {
+    bindings.widen([]);
+    return undefined;
+  }
+
+  const emitter = new Emitter(
+    wgsl(bindings),
+    loads.map(({ index }) => index),
+    new Map(),
+  );
+  const quads = loads.map(({ value, index }) => bindings.quad(value, emitter.print(index, 0)));
+  const { declarations, outer, body } = printQuadStores(
+    stores,
+    {
+      variable: along.name,
+      others: grid.slice(0, -1).map(({ name }) => name),
+      loaded: new Map(loads.map((load, n) => [load, `turned${n}[row]`])),
+    },
+    bindings,
+  );
+  const side = along.extent % (4 * near) === 0 ? near : 1;
+  const blocks = [
+    ...grid.filter((axis) => axis !== along && axis !== across),
+    { name: "far", extent: along.extent / 4 / side },
+    { name: "down", extent: across.extent / 4 },
+    { name: "near", extent: side },
+  ];
+  const start = (names: readonly string[]) =>
+    names.length === 0 ? "0" : names.length === 1 ? `${names[0]} * 4` : `(${names.join(" + ")}) * 4`;
+  const isLong = (name: string) => blocks.some((axis) => axis.name === name && axis.extent > 1);
+  const right = [
+    isLong("far") ? (side > 1 ? `far * ${side}` : "far") : [],
+    isLong("near") ? "near" : [],
+  ].flat();
+  return {
+    declarations,
+    ...perPoint(product(blocks), options, [
+      ...digits(blocks, "point"),
+      `let top = ${start(isLong("down") ? ["down"] : [])};`,
+      `let left = ${start(right)};`,
+      ...loads.map(({ value }, n) => `var lines${n}: array<${bindings.vector(value)}, 4>;`),
+      "for (var column = 0; column < 4; column++) {",
+      `let ${along.name} = left + column;`,
+      `let ${across.name} = top;`,
+      ...emitter.statements(0),
+      ...quads.map((quad, n) => `lines${n}[column] = ${quad};`),
+      "}",
+      ...loads.map(({ value }, n) => {
+        const rows = [..."xyzw"].map(
+          (place) =>
+            `${bindings.vector(value)}(${[0, 1, 2, 3].map((i) => `lines${n}[${i}].${place}`).join(", ")})`,
+        );
+        return `var turned${n} = array<${bindings.vector(value)}, 4>(${rows.join(", ")});`;
+      }),
+      "for (var row = 0; row < 4; row++) {",
+      `let ${across.name} = top + row;`,
+      `let ${along.name} = left;`,
+      ...outer,
+      ...body,
+      "}",
+    ]),
+  };
+}

@@ -1,0 +1,211 @@
+import { Emitter, type Level } from "../../compile/emit.ts";
+import { type Expr, parts, walk } from "../../compile/expr.ts";
+import type { Axis, Store } from "../../compile/kernel.ts";
+import type { ValueId } from "../../compile/value.ts";
+import { wgsl } from "./dialect.ts";
+import { digits, product } from "./grid.ts";
+import { isQuadLoad, type Load, motionOf } from "./quads.ts";
+import { type Bindings, storedType, valueType } from "./shader.ts";
+
+// Four elements by one function of an element, called four times. What they share is loaded or computed once.
+
+/** Expressions of one element, and where they stand. */
+export interface Elements {
+  readonly exprs: readonly Expr[];
+  /** The name of their function. */
+  readonly name?: string;
+  /** The index that moves within a quad. */
+  readonly variable: string;
+  /** The other indices in scope. */
+  readonly others: readonly string[];
+  /** Names of what the kernel's core gives: one number, or four of which each element has its own. */
+  readonly core?: { readonly name: (index: number) => string; readonly four: boolean };
+  /** The loops around it. */
+  readonly levels?: ReadonlyMap<string, Level>;
+  /** Vectors of what some loads give to the quad. */
+  readonly loaded?: ReadonlyMap<Expr, string>;
+  /** What some loads would give, and is at hand. */
+  readonly known?: ReadonlyMap<Expr, Expr>;
+}
+
+/** Four elements at once: a function of one, and statements that call it four times. */
+export interface Quad {
+  readonly declarations: readonly string[];
+  /** Statements for each level of the loops; the innermost has the calls. */
+  statements(level: Level): readonly string[];
+  /** The four values of an expression, by its number. */
+  values(n: number): readonly string[];
+  /** Stores an expression at a place, each by its number; the buffer is wide. */
+  store(value: ValueId, place: number, n: number): string;
+}
+
+const four = [..."xyzw"];
+
+/** @param places Indices that are wanted beside the elements. */
+export function printQuad(
+  {
+    exprs,
+    name = "element",
+    variable,
+    others,
+    core,
+    levels = new Map(),
+    loaded = new Map(),
+    known = new Map(),
+  }: Elements,
+  bindings: Bindings,
+  places: readonly Expr[] = [],
+): Quad {
+  const depth = Math.max(0, ...levels.values());
+  const plain = wgsl(bindings);
+  const nameOf = core?.name ?? plain.accumulator;
+  const dialect = { ...plain, accumulator: nameOf };
+  const element = new Emitter(dialect, exprs, new Map(), 0);
+  const isWide = (e: Expr) => loaded.has(e) || (isQuadLoad(e, variable) && bindings.isWide(e.value));
+  const once = onceOf(exprs, variable, isWide, known, core?.four ?? false);
+  const quads = new Emitter(
+    dialect,
+    [...once.flatMap(({ expr, wide }) => (!wide ? expr : loaded.has(expr) ? [] : wide.index)), ...places],
+    levels,
+    0,
+  );
+  // What is loaded or computed once for the quad becomes an argument of the element.
+  const lets: string[] = [];
+  const parameters: string[] = [];
+  const passed: ((component: string, i: number) => string)[] = [];
+  once.forEach(({ expr, wide }, n) => {
+    let argument = `q${n}`;
+    if (wide) {
+      const text = loaded.get(expr) ?? bindings.quad(wide.value, quads.print(wide.index, depth));
+      lets.push(`let ${argument} = ${text};`);
+    } else argument = quads.name(expr, depth);
+    const parameter = wide ? argument : `s${n}`;
+    element.bind(expr, parameter);
+    parameters.push(`${parameter}: ${valueType(expr.dtype)}`);
+    passed.push((component) =>
+      wide ? bindings.element(wide.value, `${argument}.${component}`, wide.dtype) : argument,
+    );
+  });
+  for (const [load, expr] of known) element.bind(load, element.name(expr, 0));
+  const results = exprs.map((expr) => {
+    const text = element.print(expr, 0);
+    return expr.dtype === "bool" ? `select(0u, 1u, ${text})` : text;
+  });
+  const code = [...element.statements(0), ...results].join("\n");
+  const uses = (used: string) => new RegExp(`\\b${used}\\b`).test(code);
+  walk(exprs, (e) => {
+    if (e.kind !== "accumulator") return;
+    const given = nameOf(e.index, e.dtype);
+    if (!uses(given)) return;
+    parameters.unshift(`${given}: ${valueType(e.dtype)}`);
+    passed.unshift((component) => (core?.four ? `${given}.${component}` : given));
+  });
+  for (const index of [variable, ...others].filter(uses)) {
+    parameters.unshift(`${index}: i32`);
+    passed.unshift((_, i) => (index === variable && i > 0 ? `${index} + ${i}` : index));
+  }
+  const types = exprs.map(({ dtype }) => storedType(dtype));
+  const single = exprs.length === 1;
+  const struct = name[0]!.toUpperCase() + name.slice(1);
+  const placed = places.map((place) => quads.print(place, depth));
+  const calls = four.map(
+    (component, i) => `let e${i} = ${name}(${passed.map((pass) => pass(component, i)).join(", ")});`,
+  );
+  const values = (n: number) => four.map((_, i) => (single ? `e${i}` : `e${i}.y${n}`));
+  return {
+    declarations: [
+      "",
+      ...(single ? [] : [`struct ${struct} {`, ...types.map((type, i) => `y${i}: ${type},`), "}", ""]),
+      `fn ${name}(${parameters.join(", ")}) -> ${single ? types[0] : struct} {`,
+      ...element.statements(0),
+      single ? `return ${results[0]};` : `return ${struct}(${results.join(", ")});`,
+      "}",
+    ],
+    statements: (level) => [...quads.statements(level), ...(level === depth ? [...lets, ...calls] : [])],
+    values,
+    store: (value, place, n) =>
+      `${bindings.quad(value, placed[place]!)} = vec4<${types[n]}>(${values(n).join(", ")});`,
+  };
+}
+
+/** What is had once for a quad: loads of four elements, and the largest parts that do not change within it. */
+function onceOf(
+  exprs: readonly Expr[],
+  variable: string,
+  isWide: (e: Expr) => boolean,
+  known: ReadonlyMap<Expr, Expr>,
+  four: boolean,
+): { readonly expr: Expr; readonly wide?: Load }[] {
+  const memo = new Map<Expr, boolean>();
+  const isFixed = (e: Expr): boolean => {
+    let fixed = memo.get(e);
+    if (fixed === undefined) {
+      if (e.kind === "accumulator") fixed = !four;
+      else if (e.kind === "apply" || e.kind === "cast") fixed = parts(e).every(isFixed);
+      else fixed = motionOf(e.kind === "load" ? e.index : e, variable) === "same";
+      memo.set(e, fixed);
+    }
+    return fixed;
+  };
+  const found = new Map<Expr, { readonly expr: Expr; readonly wide?: Load }>();
+  const seen = new Set<Expr>();
+  const visit = (e: Expr) => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    if (known.has(e)) visit(known.get(e)!);
+    else if (e.kind === "load" && isWide(e)) found.set(e, { expr: e, wide: e });
+    else if ((e.kind === "load" || e.kind === "apply" || e.kind === "cast") && isFixed(e))
+      found.set(e, { expr: e });
+    else for (const part of parts(e)) visit(part);
+  };
+  for (const expr of exprs) visit(expr);
+  return [...found.values()];
+}
+
+/** The four elements of all stores, whose buffers are wide, and the statements that store them. */
+export function printQuadStores(
+  stores: readonly Store[],
+  elements: Omit<Elements, "exprs">,
+  bindings: Bindings,
+): { declarations: readonly string[]; outer: readonly string[]; body: readonly string[] } {
+  const quad = printQuad(
+    { ...elements, exprs: stores.map(({ expr }) => expr) },
+    bindings,
+    stores.map(({ index }) => index),
+  );
+  const writes = stores.map(({ value }, n) => quad.store(value, n, n));
+  const nested = (elements.levels?.size ?? 0) > 0;
+  return {
+    declarations: quad.declarations,
+    outer: nested ? quad.statements(0) : [],
+    body: [...quad.statements(nested ? 1 : 0), ...writes],
+  };
+}
+
+/** A grid in quads along its last axis. */
+export interface QuadGrid {
+  readonly variable: string;
+  readonly others: readonly string[];
+  readonly points: number;
+  /** Declares the indices at the start of the quad that is the point. */
+  readonly unpack: readonly string[];
+}
+
+/** Rows must be whole quads; the end of the only one may lie in the padding of buffers. */
+export function quadGrid(grid: readonly Axis[]): QuadGrid | undefined {
+  const outer = grid.slice(0, -1);
+  const last = grid[grid.length - 1];
+  if (!last || (outer.length > 0 && last.extent % 4 !== 0)) return undefined;
+  const quads = { name: "quad", extent: Math.ceil(last.extent / 4) };
+  const axes = [...outer, quads];
+  const start = quads.extent > 1 ? "quad * 4" : "0";
+  return {
+    variable: last.name,
+    others: outer.map(({ name }) => name),
+    points: product(axes),
+    unpack:
+      outer.length === 0
+        ? [`let ${last.name} = point * 4;`]
+        : [...digits(axes, "point"), `let ${last.name} = ${start};`],
+  };
+}

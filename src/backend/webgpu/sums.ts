@@ -1,0 +1,170 @@
+import type { DeviceDType } from "../../base/dtype.ts";
+import type { Accumulator, Axis, RowAccumulator } from "../../compile/kernel.ts";
+import { neutral } from "../../graph/reduce.ts";
+import { printConstant } from "./dialect.ts";
+import { digits, product, workgroupSize } from "./grid.ts";
+import { valueType } from "./shader.ts";
+
+// How results of reductions add up, one element at a time or four: in which order is fixed by the kernel.
+
+/** Float sums are added up in blocks of this many, blocks of blocks, ...: errors grow like the logarithm of the length. */
+export const block = 32;
+
+/** Steps of a loop that are written out, where that may be: loads that lie far apart are then on their way together. */
+const together = 4;
+
+/** Workgroup memory for the partial results of each invocation. */
+export function declarePartials(accumulators: readonly RowAccumulator[]): string[] {
+  return accumulators.map(
+    ({ dtype, index }) => `var<workgroup> partial${index}: array<${valueType(dtype)}, ${workgroupSize}>;`,
+  );
+}
+
+/** From the invocations' a0, a1, ... to partial0[0], partial1[0], ...: a tree, in a fixed order. */
+export function combinePartials(accumulators: readonly RowAccumulator[]): string[] {
+  return [
+    ...accumulators.map(({ index }) => `partial${index}[lane_] = a${index};`),
+    "workgroupBarrier();",
+    `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
+    "if (lane_ < half) {",
+    ...accumulators.map((a) => update(a, `partial${a.index}[lane_]`, `partial${a.index}[lane_ + half]`)),
+    "}",
+    "workgroupBarrier();",
+    "}",
+  ];
+}
+
+interface BlockedLoop {
+  readonly axis: Axis;
+  readonly start: string;
+  readonly step: number;
+  readonly accumulators: readonly Accumulator[];
+  /** Names of the variables that take the results. */
+  readonly sums: readonly string[];
+  /** Whether the variables are vectors of four. */
+  readonly wide?: boolean;
+  /** Whether the body of one step is a sum of its own. */
+  readonly partial?: boolean;
+  /** Whether steps may be written out; they start at 0. */
+  readonly unrolled?: boolean;
+}
+
+/** A loop over an axis; float sums go through partial sums of blocks, so that no long sum swallows small terms. */
+export function blockedLoop(
+  {
+    axis: { name, extent },
+    start,
+    step,
+    accumulators,
+    sums,
+    wide = false,
+    partial = false,
+    unrolled = false,
+  }: BlockedLoop,
+  body: (sums: readonly string[]) => readonly string[],
+): string[] {
+  const isSum = accumulators.map((a) => a.name === "sum" && a.dtype === "float32");
+  const sizes = [step];
+  if (isSum.includes(true)) while (sizes[0]! * block < extent) sizes.unshift(sizes[0]! * block);
+  const zero = wide ? "vec4<f32>()" : "0.0f";
+  const open = (level: number, from: string, to: string, names: readonly string[]): string[] => {
+    const size = sizes[level]!;
+    const last = level === sizes.length - 1;
+    const variable = last ? name : `${name}_${sizes.length - 1 - level}`;
+    if (last && unrolled && extent % (together * size) === 0) {
+      return [
+        `for (var ${name}_ = ${from}; ${name}_ < ${to}; ${name}_ += ${together * size}) {`,
+        `for (var step = 0; step < ${together}; step++) {`,
+        `let ${name} = ${name}_ + step${size === 1 ? "" : ` * ${size}`};`,
+        ...body(names),
+        "}",
+        "}",
+      ];
+    }
+    const head = `for (var ${variable} = ${from}; ${variable} < ${to}; ${variable} += ${size}) {`;
+    if (last && !partial) return [head, ...body(names), "}"];
+    const inside = names.map((sum, i) => (isSum[i] ? `${sum}_` : sum));
+    const end = extent % size === 0 ? `${variable} + ${size}` : `min(${variable} + ${size}, ${extent})`;
+    return [
+      head,
+      ...inside.flatMap((sum, i) => (isSum[i] ? [`var ${sum} = ${zero};`] : [])),
+      ...(last ? body(inside) : open(level + 1, variable, end, inside)),
+      ...inside.flatMap((sum, i) => (isSum[i] ? [`${names[i]} += ${sum};`] : [])),
+      "}",
+    ];
+  };
+  return open(0, start, String(extent), sums);
+}
+
+/** Which elements of a row an invocation works on: those of a lane among lanes. */
+export interface Lanes {
+  readonly lane: string;
+  readonly lanes: number;
+}
+
+/** Inner axes as one loop of a lane, in steps of elements or quads; what a quad starts at is declared. */
+export function flatAxis(
+  inner: readonly Axis[],
+  { lane, lanes }: Lanes,
+  quads: boolean,
+): { axis: Axis; start: string; step: number; unpack: readonly string[] } {
+  const width = quads ? 4 : 1;
+  const long = inner.filter(({ extent }) => extent > 1);
+  const single = long.length === 1;
+  const axis = single ? long[0]! : { name: "k", extent: product(inner) };
+  const start = lanes === 1 ? "0" : quads ? `${lane} * 4` : lane;
+  return { axis, start, step: width * lanes, unpack: single ? [] : digits(inner, axis.name) };
+}
+
+export function declareSum({ name, dtype }: Accumulator, variable: string, wide = false): string {
+  const type = wide ? `vec4<${valueType(dtype)}>` : valueType(dtype);
+  const start = printConstant(neutral(name, dtype), dtype);
+  return `var ${variable}: ${type} = ${wide ? `${type}(${start})` : start};`;
+}
+
+export function update({ name, dtype }: Accumulator, sum: string, x: string): string {
+  switch (name) {
+    case "sum":
+      return `${sum} += ${x};`;
+    case "prod":
+      return `${sum} *= ${x};`;
+    case "max":
+    case "min":
+      return `${sum} = ${extreme(name, dtype, sum, x)};`;
+    default:
+      return name satisfies never;
+  }
+}
+
+function extreme(name: "max" | "min", dtype: DeviceDType, x: string, y: string): string {
+  const float = name === "max" ? "lorantz_maximum" : "lorantz_minimum";
+  return `${dtype === "float32" ? float : name}(${x}, ${y})`;
+}
+
+/** As `update`, of four results by four elements. */
+export function updateFour(a: Accumulator, sum: string, elements: readonly string[]): string {
+  const type = `vec4<${valueType(a.dtype)}>`;
+  if ((a.name === "max" || a.name === "min") && a.dtype === "float32") {
+    const each = elements.map((x, i) => extreme(a.name as "max" | "min", a.dtype, `${sum}.${"xyzw"[i]}`, x));
+    return `${sum} = ${type}(${each.join(", ")});`;
+  }
+  return update(a, sum, `${type}(${elements.join(", ")})`);
+}
+
+/** One result of four, in pairs. */
+export function fold({ name, dtype }: Accumulator, sum: string): string {
+  const join = (x: string, y: string) => {
+    switch (name) {
+      case "sum":
+        return `(${x} + ${y})`;
+      case "prod":
+        return `(${x} * ${y})`;
+      case "max":
+      case "min":
+        return extreme(name, dtype, x, y);
+      default:
+        return name satisfies never;
+    }
+  };
+  return join(join(`${sum}.x`, `${sum}.y`), join(`${sum}.z`, `${sum}.w`));
+}
