@@ -24,6 +24,7 @@ const target: Target = {
   maxBindings: 8,
   maxBuffer: Infinity,
   longReduction: 4096,
+  fewThreads: 256,
   busyResults: 0,
   sumsVectorProducts: false,
   maxRow: 16384,

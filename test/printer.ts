@@ -43,6 +43,7 @@ export function wgslPrinter(
       maxBindings: 10,
       maxBuffer: Infinity,
       longReduction: 4096,
+      fewThreads: 256,
       busyResults: 32768,
       sumsVectorProducts: false,
       maxRow: 16384,

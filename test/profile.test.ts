@@ -24,6 +24,7 @@ const target: Target = {
   maxBindings: 64,
   maxBuffer: Infinity,
   longReduction: Infinity,
+  fewThreads: 0,
   busyResults: 0,
   sumsVectorProducts: true,
   maxRow: 0,

@@ -474,6 +474,32 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
     }
   });
 
+  test("sums over everything, in two stages, of any length", async () => {
+    for (const shape of [[4097], [70_001], [70_002], [70_004], [350, 201], [301, 200]]) {
+      const x = values(shape);
+      expect(await errorOf(device, (y) => y.add(1).sum(), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.amax(), x)).toBe(0);
+    }
+    const kernels = async (shape: readonly number[], axis: number) => {
+      const step = compile((y: Tensor) => y.sum(axis), { device });
+      (await step(values(shape))).dispose();
+      return step.inspect().kernels;
+    };
+    expect(await kernels([70_001], 0)).toBe(2);
+    // Rows are for a thread each, or a workgroup on a GPU; of columns a thread has four.
+    expect(await kernels([63, 5000], 1)).toBe(2);
+    expect(await kernels([64, 5000], 1)).toBe(overrides.software === false ? 2 : 1);
+    expect(await kernels([5000, 252], 0)).toBe(2);
+    expect(await kernels([5000, 256], 0)).toBe(overrides.software === false ? 2 : 1);
+    // What is kept stays innermost.
+    for (const shape of [
+      [9001, 4],
+      [9000, 5],
+    ])
+      expect(await errorOf(device, (y) => y.add(1).sum(0), values(shape))).toBeLessThan(1e-6);
+    expect(await errorOf(device, (y) => y.add(1).sum([0, 2]), values([90, 3, 81]))).toBeLessThan(1e-6);
+  });
+
   test("padding beside quads", async () => {
     const x = values([40, 52]);
     for (const [before, after] of [

@@ -7,8 +7,6 @@ import { matmul, neutral, reduce } from "../graph/reduce.ts";
 import { splitMatmul } from "./split.ts";
 import type { Target } from "./target.ts";
 
-/** Reductions to more results than this have enough threads as they are. */
-const fewResults = 256;
 /** Partial results that a long reduction is split into. */
 const partials = 1024;
 
@@ -37,9 +35,13 @@ function rewriteNode(node: Node, target: Target, alone: boolean): Node {
     return node;
   }
   if (operation.kind === "reduce") {
-    const length = numel(operation.axes.map((axis) => node.inputs[0]!.shape[axis]!));
-    if (length > target.longReduction && elements(node) < fewResults)
-      return twoStages(node, operation.name, operation.axes, length);
+    const { shape } = node.inputs[0]!;
+    const { name, axes } = operation;
+    const length = numel(axes.map((axis) => shape[axis]!));
+    // A thread has four results where they lie side by side.
+    const threads = elements(node) / (axes.includes(shape.length - 1) ? 1 : 4);
+    if (length > target.longReduction && threads < target.fewThreads)
+      return twoStages(node, name, axes, length);
   }
   return node;
 }
@@ -74,7 +76,10 @@ function sumOfProducts(node: Node): Node {
   return reduce("sum", mul(rows, columns), [batch.length + 2]);
 }
 
-/** First to a fixed number of partial results, each over elements that lie that far apart, then over those. */
+/**
+ * First to partial results, each over neighbours, in quads; then over those. What is kept stays the innermost axis, so
+ * that it is read as it lies.
+ */
 function twoStages(
   node: Node,
   name: "sum" | "prod" | "max" | "min",
@@ -84,16 +89,10 @@ function twoStages(
   const x = node.inputs[0]!;
   const kept = x.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
   const outer = kept.map((axis) => x.shape[axis]!);
-  const flat = reshape(permute(x, [...kept, ...axes]), [...outer, length]);
-  const each = Math.ceil(length / partials);
-  const missing = each * partials - length;
+  const flat = reshape(permute(x, [...axes, ...kept]), [length, ...outer]);
+  const each = 4 * Math.ceil(length / partials / 4);
   const none = flat.shape.map(() => 0);
-  const full = pad(
-    flat,
-    none,
-    none.map((_, axis) => (axis === outer.length ? missing : 0)),
-    neutral(name, node.dtype),
-  );
-  const first = reduce(name, reshape(full, [...outer, each, partials]), [outer.length]);
-  return reduce(name, first, [outer.length]);
+  const missing = none.map((_, axis) => (axis === 0 ? each * partials - length : 0));
+  const full = pad(flat, none, missing, neutral(name, node.dtype));
+  return reduce(name, reduce(name, reshape(full, [partials, each, ...outer]), [1]), [0]);
 }

@@ -10,10 +10,11 @@ export interface Target {
   /** Bytes up to which several values may share a buffer. */
   readonly maxBuffer: number;
   /**
-   * Reductions longer than this with few results run in two stages, so that many threads share the work;
-   * Infinity where one thread does it all anyway, or kernels cut them.
+   * Reductions longer than this, which few threads would have to make, run in two stages; Infinity where one thread
+   * does it all anyway, or kernels cut them.
    */
   readonly longReduction: number;
+  readonly fewThreads: number;
   /**
    * Results that keep the device busy: a matmul with fewer and a long inner axis is split along that axis (split.ts);
    * 0 where it never is.

@@ -75,6 +75,7 @@ export class WasmBackend implements Backend {
     maxBindings: 64,
     maxBuffer: Infinity,
     longReduction: Infinity,
+    fewThreads: 0,
     busyResults: 0,
     sumsVectorProducts: true,
     maxRow: 16384,

@@ -56,6 +56,7 @@ export class WebGpuBackend implements Backend {
       maxBindings: limits.maxStorageBuffersPerShaderStage,
       maxBuffer: Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
       longReduction: 4096,
+      fewThreads: software ? busyOnSoftware : 256,
       busyResults: software ? 0 : 32768,
       sumsVectorProducts: false,
       maxRow: 16384,
