@@ -7,7 +7,7 @@ export const subgroupLanes = 8;
 const tileColumns = 4 * subgroupLanes;
 
 /** Multiply-adds from which tiles of sixteen rows, which take twice as long to compile, are worth it. */
-const largeWork = 2 ** 24;
+const largeWork = 2 ** 22;
 
 /** The tile of least estimated cost; results with fewer columns than rows may be computed as their transposes. */
 export function subgroupTile({ rows, columns, inner, batches, work }: MatmulShape): MatmulTile {
