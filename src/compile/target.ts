@@ -14,6 +14,7 @@ export interface Target {
    * does it all anyway, or kernels cut them.
    */
   readonly longReduction: number;
+  /** Fewer are few: see `longReduction`. */
   readonly fewThreads: number;
   /**
    * Results that keep the device busy: a matmul with fewer and a long inner axis is split along that axis (split.ts);
