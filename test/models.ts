@@ -1,4 +1,5 @@
 import type { Program } from "../src/compile/program.ts";
+import { transformer } from "../src/experiments/bench/transformer.ts";
 import { languageModel, sizes } from "../src/experiments/theorem/model.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
@@ -32,52 +33,20 @@ export const perceptronOf = (widths: readonly number[]): Setup => ({
 });
 const perceptron = (layers: number) => perceptronOf(new Array<number>(layers + 1).fill(width));
 
-const [vocabulary, length, heads] = [40, 8, 2];
-
-function split(x: Tensor): Tensor {
-  return x.reshape([...x.shape.slice(0, -1), heads, width / heads]).permute([0, 2, 1, 3]);
-}
-
-const block = (): nn.Layer =>
-  nn.module(
-    {
-      norm1: nn.layerNorm(width),
-      q: nn.linear(width, width),
-      k: nn.linear(width, width),
-      v: nn.linear(width, width),
-      out: nn.linear(width, width),
-      norm2: nn.layerNorm(width),
-      mlp: nn.mlp([width, 2 * width, width]),
-    },
-    ({ norm1, q, k, v, out, norm2, mlp }, x) => {
-      const h = norm1(x);
-      const attended = nn.functional.scaledDotProductAttention(split(q(h)), split(k(h)), split(v(h)), {
-        causal: true,
-      });
-      const y = x.add(out(attended.permute([0, 2, 1, 3]).reshape(x.shape)));
-      return y.add(mlp(norm2(y)));
-    },
-  );
-
-const transformer = (layers: number): nn.Layer =>
-  nn.sequential({
-    embedding: nn.embedding(vocabulary, width),
-    ...Object.fromEntries(Array.from({ length: layers }, (_, i) => [`block${i}`, block()])),
-    output: nn.linear(width, vocabulary),
-  });
-
-const tokens = {
-  batch: (count: number) =>
-    [zeros([count, length], { dtype: "int32" }), zeros([count, length], { dtype: "int32" })] as const,
-  loss: (logits: Tensor, target: Tensor) =>
+const [vocabulary, context] = [40, 8];
+const ids = (count: number) => zeros([count, context], { dtype: "int32" });
+const gpt = (layers: number): Setup => ({
+  model: transformer({ vocabulary, context, width, layers, heads: 2 }),
+  batch: (count: number) => [ids(count), ids(count)] as const,
+  loss: (logits, target) =>
     nn.crossEntropy(logits.reshape([-1, vocabulary]), target.reshape([-1]) as Tensor<"int32">),
-};
+});
 
 export const models: Readonly<Record<string, (layers: number) => Setup>> = {
   "adapted perceptron": (layers) => ({ ...perceptron(layers), adapt: "all-linear" }),
   perceptron,
-  "adapted transformer": (layers) => ({ model: transformer(layers), ...tokens, adapt: ["q", "v"] }),
-  transformer: (layers) => ({ model: transformer(layers), ...tokens }),
+  "adapted transformer": (layers) => ({ ...gpt(layers), adapt: ["q", "v"] }),
+  transformer: gpt,
 };
 
 /** The model of the experiment on text, whose depth is fixed. */
