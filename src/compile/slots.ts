@@ -36,19 +36,21 @@ export function assignSlots(
   // Of equal ones those that are needed last: what is needed before then finds their places empty.
   for (const life of [...lifetimes].sort((a, b) => b.bytes - a.bytes || b.to - a.to)) {
     let best = { index: slots.length, offset: 0, growth: life.bytes, mixed: 0, idle: Infinity };
-    slots.forEach(({ bytes, held }, index) => {
-      const alive = held.filter((other) => idleBetween(life, other) <= 0);
-      for (const offset of [0, ...alive.map(endOf)]) {
-        const end = offset + life.bytes;
-        const growth = Math.max(0, end - bytes);
-        if (growth > best.growth || growth === life.bytes || end > maxBuffer) continue;
-        const idle = idleAt(offset, life, held);
-        if (idle <= 0) continue;
-        const mixed = held.some((other) => meetInKernel(life, other)) ? 1 : 0;
-        if ((growth - best.growth || mixed - best.mixed || idle - best.idle) < 0)
-          best = { index, offset, growth, mixed, idle };
-      }
-    });
+    const consider = (index: number, offset: number) => {
+      const { bytes, held } = slots[index]!;
+      const end = offset + life.bytes;
+      const growth = Math.max(0, end - bytes);
+      if (growth > best.growth || growth === life.bytes || end > maxBuffer) return;
+      const idle = idleAt(offset, life, held);
+      if (idle <= 0) return;
+      const mixed = held.some((other) => meetInKernel(life, other)) ? 1 : 0;
+      if ((growth - best.growth || mixed - best.mixed || idle - best.idle) < 0)
+        best = { index, offset, growth, mixed, idle };
+    };
+    for (const [index, { held }] of slots.entries()) {
+      consider(index, 0);
+      for (const other of held) if (idleBetween(life, other) <= 0) consider(index, endOf(other));
+    }
     const { index, offset, growth } = best;
     if (index === slots.length) slots.push({ bytes: 0, held: [] });
     slots[index]!.bytes += growth;
@@ -66,12 +68,13 @@ function idleBetween(a: Lifetime, b: Lifetime): number {
   return Math.max(a.from - b.to, b.from - a.to);
 }
 
-/** The shortest time between a value at an offset of a slot and those that lie there before and after it. */
+/** The shortest time between a value at an offset of a slot and those that lie there before or after it. */
 function idleAt(offset: number, life: Lifetime, held: readonly Held[]): number {
   let idle = Infinity;
   for (const other of held) {
-    if (other.offset < offset + life.bytes && offset < other.offset + other.bytes)
-      idle = Math.min(idle, idleBetween(life, other));
+    if (other.offset >= offset + life.bytes || offset >= other.offset + other.bytes) continue;
+    idle = Math.min(idle, idleBetween(life, other));
+    if (idle <= 0) break; // they meet
   }
   return idle;
 }
