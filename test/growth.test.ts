@@ -58,11 +58,11 @@ describe("a step that clips by the norm of all gradients", () => {
   const step = (layers: number, clip: boolean) =>
     stepOf(models["adapted perceptron"]!(layers), { examples: 4, clip });
 
-  test("takes one kernel more for each update, and few for the norm", async () => {
-    const adapted = 2 * 24; // A and B of each layer
+  test("takes one kernel more for each two updates, and few for the norm", async () => {
+    const updates = 2 * 24; // A and B of each layer; two bind nine buffers, as what they update in place is bound once
     const more = (await step(24, true)).kernels.length - (await step(24, false)).kernels.length;
-    expect(more).toBeGreaterThan(adapted);
-    expect(more).toBeLessThanOrEqual(adapted + adapted / 3);
+    expect(more).toBeGreaterThanOrEqual(updates / 2);
+    expect(more).toBeLessThanOrEqual(updates / 2 + updates / 3);
   });
 
   test("compiles in time that grows with its layers", { timeout: 240_000 }, async () => {

@@ -59,9 +59,14 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
     .map((node) => draft(node, stored.get(node)!, lowering, expressions));
   const results = outputs.map((root) => stored.get(root)!);
-  const kernels = fuse(drafts, new Set(results), target, expressions).map((d) => finish(d, expressions));
-
   const ins = inputs.map((_, index) => inputValue.get(index)!);
+  const whole = {
+    values,
+    outputs: new Set(results),
+    donated: new Set([...donated].map((index) => ins[index]!).filter((value) => !results.includes(value))),
+  };
+  const kernels = fuse(drafts, whole, target, expressions).map((d) => finish(d, expressions));
+
   const unplaced = { kernels, values, inputs: ins, outputs: results };
   const plan = planMemory({ ...unplaced, donated }, target.maxBuffer);
   const program: Program = { ...unplaced, ...plan, scalars };

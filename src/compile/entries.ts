@@ -73,9 +73,29 @@ export class Entries {
   }
 
   /** The kernels that read what `entry` makes. */
-  readersOf(entry: Entry): Set<Entry> {
+  usersOf(entry: Entry): Set<Entry> {
     const readers = madeBy(entry.draft).flatMap((value) => [...(this.#readers.get(value) ?? [])]);
     return new Set(readers.filter((reader) => reader !== entry));
+  }
+
+  /** The kernels that read a value. */
+  readersOf(value: ValueId): ReadonlySet<Entry> {
+    return this.#readers.get(value) ?? new Set();
+  }
+
+  /** The kernels that run before one of these in any order, as it reads what comes of them. */
+  before(these: readonly Entry[]): Set<Entry> {
+    const found = new Set<Entry>();
+    const stack = [...these];
+    for (let entry = stack.pop(); entry; entry = stack.pop()) {
+      for (const value of entry.reads) {
+        const maker = this.#maker.get(value);
+        if (!maker || found.has(maker)) continue;
+        found.add(maker);
+        stack.push(maker);
+      }
+    }
+    return found;
   }
 
   /** Whether a value must be stored for somebody else than these. */

@@ -1,6 +1,7 @@
 import { type Core, type Draft, readsOf, sizeOf, variables } from "./draft.ts";
 import { Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
+import { countInPlace, type Whole } from "./in-place.ts";
 import { joinRows } from "./rows.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
@@ -8,25 +9,27 @@ import type { ValueId } from "./value.ts";
 /** Siblings that a kernel is compared with, the latest first: so that the time to compile grows with their number. */
 const maxSiblings = 16;
 
+interface Fusion extends Whole {
+  readonly entries: Entries;
+  readonly target: Target;
+  readonly e: Expressions;
+}
+
 /**
  * Joins kernels of one size: an elementwise kernel goes into the kernel whose result it reads (its epilogue),
  * or into a sibling, so that Adam's parameter and moments are one dispatch. Then what works on the same rows is
  * joined (rows.ts), and stores that nobody else reads are dropped. Returns the kernels in an order in which they can run.
  */
-export function fuse(
-  drafts: readonly Draft[],
-  outputs: ReadonlySet<ValueId>,
-  target: Target,
-  e: Expressions,
-): Draft[] {
-  const entries = new Entries(drafts, outputs);
+export function fuse(drafts: readonly Draft[], whole: Whole, target: Target, e: Expressions): Draft[] {
+  const entries = new Entries(drafts, whole.outputs);
+  const fusion: Fusion = { ...whole, entries, target, e };
   const siblings = new Map<string, Set<Entry>>();
   for (let entry of entries.all) {
     // A merged kernel may fit into a further one: the reader of two results joins both.
     for (let joined = true; joined; ) {
       joined = false;
       for (const earlier of candidates(entry, entries, siblings)) {
-        const merged = merge(earlier, entry, entries, target, e);
+        const merged = merge(earlier, entry, fusion);
         if (!merged) continue;
         siblings.get(kindOf(earlier.draft))?.delete(earlier);
         entries.replace([earlier, entry], merged);
@@ -65,13 +68,9 @@ function candidates(
   ];
 }
 
-function merge(
-  first: Entry,
-  second: Entry,
-  entries: Entries,
-  target: Target,
-  e: Expressions,
-): Entry | undefined {
+/** The kernel that does the work of both, if they go together. */
+function merge(first: Entry, second: Entry, fusion: Fusion): Entry | undefined {
+  const { entries, donated, target, e } = fusion;
   const [into, from] = [first.draft, second.draft];
   const made = [...into.stores.keys()];
   const dependent = made.some((value) => second.reads.has(value));
@@ -84,12 +83,25 @@ function merge(
   );
   const reads = new Set([...first.reads, ...[...second.reads].filter((value) => !into.stores.has(value))]);
   const results = made.length - unread.size + from.stores.size;
-  if (reads.size + results + 1 > target.maxBindings) return undefined;
+  const excess = reads.size + results - target.maxBindings;
+  if (excess > [...reads].filter((value) => donated.has(value)).length) return undefined;
   // Not through a third kernel: what else `second` reads must not come from `first`.
   if (entries.reaches(second, first)) return undefined;
   const position = e.variable(variables.position, from.size);
   if (dependent && !readsOnlyAt(from, into, position)) return undefined;
 
+  const draft = join(into, from, unread, e);
+  if (sizeOf(draft) > maxSize) return undefined;
+  if (excess > 0 && excess > countInPlace(draft, [first, second], fusion)) return undefined;
+  const depth =
+    from.core.kind === "none" && into.core.kind !== "none"
+      ? first.depth
+      : Math.max(first.depth, second.depth);
+  return { draft, reads: readsOf(draft), at: second.at, depth };
+}
+
+/** One draft of two: what the second loads of the first becomes the expression that is stored there. */
+function join(into: Draft, from: Draft, unread: ReadonlySet<ValueId>, e: Expressions): Draft {
   const shift =
     into.core.kind === "reduce" && from.core.kind === "reduce" ? into.core.accumulators.length : 0;
   const memo = new Map<Expr, Expr>();
@@ -105,13 +117,7 @@ function merge(
     );
   const stores = new Map([...into.stores].filter(([value]) => !unread.has(value)));
   for (const [value, expr] of from.stores) stores.set(value, replace(expr));
-  const draft: Draft = { size: into.size, core: joinedCore(into.core, from.core, replace), stores };
-  if (sizeOf(draft) > maxSize) return undefined;
-  const depth =
-    from.core.kind === "none" && into.core.kind !== "none"
-      ? first.depth
-      : Math.max(first.depth, second.depth);
-  return { draft, reads: readsOf(draft), at: second.at, depth };
+  return { size: into.size, core: joinedCore(into.core, from.core, replace), stores };
 }
 
 function joinedCore(into: Core, from: Core, replace: (expr: Expr) => Expr): Core {
@@ -126,7 +132,7 @@ function runTogether(first: Entry, second: Entry, entries: Entries): boolean {
   if (first.depth === second.depth) return true;
   const [early, late] = first.depth < second.depth ? [first, second] : [second, first];
   return (
-    [...entries.readersOf(early)].every(({ depth }) => depth > late.depth) &&
+    [...entries.usersOf(early)].every(({ depth }) => depth > late.depth) &&
     [...early.reads].every((value) => entries.isAlive(value, late.depth, early))
   );
 }

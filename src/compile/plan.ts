@@ -1,5 +1,5 @@
 import { walk } from "./expr.ts";
-import { alike, isReadInPlace } from "./in-place.ts";
+import { alike, readElsewhere } from "./in-place.ts";
 import { expressionsOf, type Kernel, writesOf } from "./kernel.ts";
 import type { Place, Program } from "./program.ts";
 import { assignSlots } from "./slots.ts";
@@ -89,11 +89,13 @@ function replacements(
   return replaces;
 }
 
+/** Whether a kernel may write a result over what it reads: each element just before it is overwritten. */
 function isOverwritable(kernel: Kernel, old: ValueId): boolean {
   if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
   const core = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
   const { index } = kernel.stores[0]!; // that of all its results
-  return isReadInPlace(old, index, { core, results: kernel.stores.map(({ expr }) => expr) });
+  const results = kernel.stores.map(({ expr }) => expr);
+  return !readElsewhere(core, results, index).has(old);
 }
 
 /** The values a finished kernel needs: those it loads and does not make itself. */

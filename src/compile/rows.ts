@@ -32,7 +32,7 @@ export function joinRows(entries: Entries, target: Target, e: Expressions): void
     let alone = true;
     for (let grown = true; grown; ) {
       grown = false;
-      for (const candidate of [...entries.readersOf(group)].sort((a, b) => a.at - b.at)) {
+      for (const candidate of [...entries.usersOf(group)].sort((a, b) => a.at - b.at)) {
         const merged = merge(group, candidate, entries, target, e);
         if (!merged) continue;
         entries.replace([group, candidate], merged);
@@ -109,8 +109,7 @@ function merge(
   const unread = madeBy(joined).filter((value) => !entries.isWanted(value, group, candidate));
   const trimmed = withoutStores(joined, new Set(unread));
   const reads = readsOf(trimmed);
-  if (reads.size + madeBy(trimmed).length + 1 > target.maxBindings || sizeOf(trimmed) > maxSize)
-    return undefined;
+  if (reads.size + madeBy(trimmed).length > target.maxBindings || sizeOf(trimmed) > maxSize) return undefined;
   // The values stay known while the group grows; what nobody reads is dropped in the end.
   return { ...group, draft: joined, reads: readsOf(joined) };
 }

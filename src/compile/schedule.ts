@@ -104,7 +104,7 @@ function limitKernels(
   mark: (node: Node, reason: Reason) => void,
   target: Target,
 ): void {
-  // A kernel also binds its results and the host numbers; two results leave room for a sibling.
+  // A kernel also binds its results: three leave room for siblings.
   const most = target.maxBindings - 3;
   const reads = new Map<Node, ReadonlySet<Node>>();
   const sizes = new Map<Node, number>();

@@ -5,7 +5,7 @@ export interface Target {
   readonly name: string;
   /** Floats that it stores. */
   readonly floats: readonly FloatDType[];
-  /** Most buffers one kernel may bind. */
+  /** Most buffers of values that one kernel may bind. */
   readonly maxBindings: number;
   /** Bytes up to which several values may share a buffer. */
   readonly maxBuffer: number;
