@@ -207,7 +207,10 @@ function expectRunsBitwise(reference: Run, partner: Run, g: gauge.Gauge): void {
 
 const largest = (values: HostArray) => Math.max(...Array.from(values, Math.abs));
 
-/** Largest difference of any tensor at any step, over the tensor's largest entry, parameters scaled back. */
+/**
+ * Largest difference of any tensor at any step, over the tensor's largest entry, parameters scaled back; infinite where
+ * a run came to NaN.
+ */
 function deviation(reference: Run, partner: Run, g: gauge.Gauge): number {
   let worst = 0;
   reference.steps.forEach((seen, t) => {
@@ -215,7 +218,7 @@ function deviation(reference: Run, partner: Run, g: gauge.Gauge): number {
       const other = partner.steps[t]!.get(path)!;
       const size = largest(values);
       const gap = largest(Float64Array.from(values, (x, i) => x - other[i]! / factorAt(g, path)));
-      if (size > 0) worst = Math.max(worst, gap / size);
+      if (size !== 0) worst = Math.max(worst, Number.isNaN(gap / size) ? Infinity : gap / size);
     }
   });
   return worst;
