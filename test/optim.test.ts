@@ -277,7 +277,7 @@ describe("bad input", () => {
     ],
     [
       adam({ lr: 1, groups: [{ lr: 1 }] }),
-      "adam: groups[0]: match is undefined; it is a key of the parameter's path, a regular expression or a function of the path.",
+      "adam: groups[0]: match is missing; it is a key of the parameter's path, a regular expression or a function of the path.",
     ],
     [adam({ lr: 1, groups: [{ match: "b", momentum: 1 }] }), "adam: groups[0]: there is no option momentum."],
     [adam({ lr: 1, groups: { match: "b" } }), "adam: groups is an object; it is a list of { match, ... }."],

@@ -1,3 +1,4 @@
+import { isPlainObject } from "./arguments.ts";
 import { ValueError } from "./errors.ts";
 
 /**
@@ -13,12 +14,6 @@ export type Path = readonly (string | number)[];
 
 export function pathName(path: Path): string {
   return path.join(".");
-}
-
-function isPlainObject(value: unknown): value is Record<string, unknown> {
-  if (typeof value !== "object" || value === null) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
 }
 
 /** Replaces every leaf by `f(leaf, path)`, keeping the structure. */

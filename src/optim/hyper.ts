@@ -1,35 +1,26 @@
+import {
+  type Field,
+  type Fields,
+  field,
+  fraction,
+  functionOf,
+  optional,
+  readOptions,
+  required,
+  show,
+} from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Schedule } from "./optimizer.ts";
 
-/** One hyperparameter: its value when none is given, which values it takes, and how messages say so. */
-export interface Field<T> {
-  /** Missing where the caller must give a value. */
-  readonly otherwise?: T;
-  readonly valid: (value: unknown) => value is T;
-  readonly expected: string;
-  /** May be left out, and then the hyperparameters do not have it. */
-  readonly optional?: boolean;
-}
-
-/** A field for each hyperparameter of a rule. */
-export type Fields<H> = { readonly [K in keyof H]-?: Field<Exclude<H[K], undefined>> };
-
-const isAtLeastZero = (value: unknown): value is number =>
-  typeof value === "number" && value >= 0 && value < Infinity;
-const isFraction = (value: unknown): value is number => typeof value === "number" && value >= 0 && value < 1;
-
-/** A finite number >= 0, which must be given. */
-export const required: Field<number> = { valid: isAtLeastZero, expected: "a finite number >= 0" };
-
-/** A finite number >= 0. */
-export function nonNegative(otherwise: number): Field<number> {
-  return { ...required, otherwise };
-}
-
-/** A number >= 0 and < 1, such as the share of an average that stays. */
-export function fraction(otherwise: number): Field<number> {
-  return { otherwise, valid: isFraction, expected: "a number >= 0 and < 1" };
-}
+export {
+  type Field,
+  type Fields,
+  flag,
+  fraction,
+  nonNegative,
+  optional,
+  required,
+} from "../base/arguments.ts";
 
 /** Two numbers, as `valid` wants them. */
 export function pair(
@@ -37,34 +28,23 @@ export function pair(
   valid: (first: number, second: number) => boolean,
   expected: string,
 ): Field<Pair> {
-  return {
-    otherwise,
-    valid: (value): value is Pair =>
+  return field(
+    expected,
+    (value) =>
       Array.isArray(value) &&
       value.length === 2 &&
       typeof value[0] === "number" &&
       typeof value[1] === "number" &&
       valid(value[0], value[1]),
-    expected,
-  };
+    otherwise,
+  );
 }
 
 /** The two decay rates of moments. */
 export function betas(otherwise: Betas): Field<Betas> {
-  return pair(otherwise, (b1, b2) => isFraction(b1) && isFraction(b2), "two numbers >= 0 and < 1");
+  const { valid } = fraction();
+  return pair(otherwise, (b1, b2) => valid(b1) && valid(b2), "two numbers >= 0 and < 1");
 }
-
-/** A field that may be left out. */
-export function optional<T>({ valid, expected }: Field<T>): Field<T> {
-  return { valid, expected, optional: true };
-}
-
-/** A boolean, false by default. */
-export const flag: Field<boolean> = {
-  otherwise: false,
-  valid: (value) => typeof value === "boolean",
-  expected: "true or false",
-};
 
 export type Pair = readonly [first: number, second: number];
 export type Betas = Pair;
@@ -114,28 +94,23 @@ export function resolve<H extends { readonly lr: number }>(
   options: OptimizerOptions<H>,
   check: (hyper: H) => string | undefined,
 ): Resolved<H> {
-  checkNames(optimizer, options, [...Object.keys(fields), "groups", "schedule"]);
-  if (options.schedule !== undefined && typeof options.schedule !== "function") {
-    throw new ValueError(
-      `${optimizer}: schedule is ${show(options.schedule)}; it is a function such as schedule.cosine({ tMax: 100 }).`,
-    );
-  }
-  const groups = options.groups ?? [];
-  if (!Array.isArray(groups))
-    throw new ValueError(`${optimizer}: groups is ${show(groups)}; it is a list of { match, ... }.`);
-  const defaults = fill(optimizer, fields, options, check, undefined);
-  const resolved = groups.map((group: Group<H>, i) => {
+  const { groups, schedule: _, ...own } = readOptions(optimizer, { ...fields, ...shared }, options);
+  const defaults = agreeing(optimizer, own as unknown as H, check); // the fields' names are those of H
+  const resolved = groups.map((group, i) => {
     const where = `${optimizer}: groups[${i}]`;
-    checkNames(where, group, [...Object.keys(fields), "match", "lrScale"]);
-    checkMatch(where, group.match);
-    return fill(where, fields, scaledRate(where, group, defaults.lr), check, defaults);
+    // The names are those of H, and of what groups have beside.
+    const known = { ...fields, ...ofGroups } as unknown as Fields<OfGroups>;
+    const { match: _, lrScale, ...given } = readOptions(where, known, group, defaults as Partial<OfGroups>);
+    const hyper = given as unknown as H;
+    const lr = lrScale === undefined ? hyper.lr : scaled(where, group, defaults.lr);
+    return agreeing(where, { ...hyper, lr }, check);
   });
   return {
     defaults,
-    groupOf: (path) => groups.findIndex((group: Group<H>) => matches(group.match, path)),
+    groupOf: (path) => groups.findIndex((group) => matches(group.match, path)),
     ofGroup: (index) => (index < 0 ? defaults : resolved[index]!),
     checkMatches: (paths) => {
-      groups.forEach((group: Group<H>, i) => {
+      groups.forEach((group, i) => {
         if (paths.some((path) => matches(group.match, path))) return;
         throw new ValueError(
           `${optimizer}: groups[${i}] matches no parameter: match is ${show(group.match)}, the parameters are ${listed(paths)}. ` +
@@ -153,71 +128,36 @@ export function matches(match: Match, path: string): boolean {
   return path.search(match) >= 0; // unlike test, search ignores the state of a global expression
 }
 
-function checkMatch(where: string, match: unknown): void {
-  if (typeof match === "string" ? match !== "" : typeof match === "function" || match instanceof RegExp)
-    return;
-  throw new ValueError(
-    `${where}: match is ${show(match)}; it is a key of the parameter's path, a regular expression or a function of the path.`,
-  );
-}
+const shared = {
+  schedule: optional(functionOf<Schedule>("a function such as schedule.cosine({ tMax: 100 })")),
+  groups: field<readonly Group<{ readonly lr: number }>[]>("a list of { match, ... }", Array.isArray, []),
+};
 
-function checkNames(where: string, given: unknown, known: readonly string[]): void {
-  if (typeof given !== "object" || given === null)
-    throw new ValueError(`${where}: takes an object of options; given ${show(given)}.`);
-  for (const name of Object.keys(given)) {
-    if (!known.includes(name))
-      throw new ValueError(`${where}: there is no option ${name}. The options are ${known.join(", ")}.`);
-  }
-}
+type OfGroups = Pick<Group<{ readonly lr: number }>, "match" | "lrScale">;
 
-/** A group with its `lrScale` turned into `lr`. */
-function scaledRate<H extends { readonly lr: number }>(
-  where: string,
-  group: Group<H>,
-  lr: number,
-): Partial<H> {
-  if (group.lrScale === undefined) return group;
-  if (group.lr !== undefined)
+const ofGroups: Fields<OfGroups> = {
+  match: field<Match>(
+    "a key of the parameter's path, a regular expression or a function of the path",
+    (match) =>
+      typeof match === "string" ? match !== "" : typeof match === "function" || match instanceof RegExp,
+  ),
+  lrScale: optional(required),
+};
+
+/** The learning rate of a group that scales the common one. */
+function scaled(where: string, { lr, lrScale }: Group<{ readonly lr: number }>, common: number): number {
+  if (lr !== undefined)
     throw new ValueError(
-      `${where}: both lr ${show(group.lr)} and lrScale ${show(group.lrScale)} are given. Give one of them.`,
+      `${where}: both lr ${show(lr)} and lrScale ${show(lrScale)} are given. Give one of them.`,
     );
-  if (!isAtLeastZero(group.lrScale))
-    throw new ValueError(`${where}: lrScale is ${show(group.lrScale)}; it is a finite number >= 0.`);
-  return { ...group, lr: lr * group.lrScale };
+  return common * lrScale!;
 }
 
-function fill<H>(
-  where: string,
-  fields: Fields<H>,
-  given: object,
-  check: (hyper: H) => string | undefined,
-  defaults: H | undefined,
-): H {
-  const hyper: Partial<H> = {};
-  const values = given as { readonly [name: string]: unknown }; // whatever the caller wrote; checked below
-  // The table's keys are the names of H.
-  for (const name of Object.keys(fields) as (keyof H & string)[]) {
-    const { otherwise, valid, expected, optional } = fields[name];
-    const value = values[name] ?? (defaults ? defaults[name] : otherwise);
-    if (value === undefined && optional) continue;
-    if (!valid(value)) {
-      throw new ValueError(
-        `${where}: ${name} is ${value === undefined ? "missing" : show(value)}; it is ${expected}.`,
-      );
-    }
-    hyper[name] = value;
-  }
-  const complete = hyper as H; // the loop gave every field
-  const conflict = check(complete);
+/** The hyperparameters, if they go together. */
+function agreeing<H>(where: string, hyper: H, check: (hyper: H) => string | undefined): H {
+  const conflict = check(hyper);
   if (conflict) throw new ValueError(`${where}: ${conflict}`);
-  return complete;
-}
-
-function show(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value);
-  if (Array.isArray(value)) return `[${value.map(show).join(", ")}]`;
-  if (typeof value === "object" && value !== null && !(value instanceof RegExp)) return "an object";
-  return typeof value === "function" ? "a function" : String(value);
+  return hyper;
 }
 
 function listed(paths: readonly string[]): string {
