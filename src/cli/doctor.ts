@@ -79,7 +79,7 @@ export async function doctor(args: readonly string[]): Promise<number> {
       progress.end();
     }
   }
-  const taken = backends[0]!.name; // what init() takes first
+  const taken = adapter.adapter?.software ? "cpu" : backends[0]!.name; // what init() takes
   const healthy = backends.every(({ results }) => results.every(passes));
   if (values.json) {
     process.stdout.write(`${JSON.stringify({ platform, webgpu, taken, healthy, backends }, finite, 2)}\n`);
@@ -128,10 +128,10 @@ function describeWebGpu({ reason, adapter, limits, features }: WebGpuFindings): 
   ].join("\n");
 }
 
-function describeChoice({ adapter }: WebGpuFindings, taken: "cpu" | "webgpu"): string {
-  if (taken === "cpu") return "init()    takes the CPU, as WebGPU cannot be had";
-  if (!adapter?.software) return 'init()    takes WebGPU; init({ backend: "cpu" }) takes the CPU';
-  return 'init()    takes WebGPU, but the adapter computes in software: init({ backend: "cpu" }) is likely faster';
+function describeChoice({ adapter, reason }: WebGpuFindings, taken: "cpu" | "webgpu"): string {
+  if (taken === "webgpu") return 'init()    takes WebGPU; init({ backend: "cpu" }) takes the CPU';
+  if (!adapter || reason) return "init()    takes the CPU, as WebGPU cannot be had";
+  return 'init()    takes the CPU, as the adapter computes in software; init({ backend: "webgpu" }) takes it all the same';
 }
 
 /** A row for each operation, with its error in each dtype. */

@@ -10,7 +10,7 @@ const options = {
   backend: {
     type: "string",
     value: "NAME",
-    help: "cpu, webgpu, or evaluator (the judge of both); default: WebGPU if there is an adapter, else CPU",
+    help: "cpu, webgpu, or evaluator (the judge of both); default: WebGPU if there is an adapter that is not software, else CPU",
   },
   dtype: { type: "string", value: "NAME", help: "float32 (default) or float64 (CPU and evaluator only)" },
   json: { type: "boolean", help: "Print the results as JSON" },

@@ -30,7 +30,7 @@ const options = {
   backend: {
     type: "string",
     value: "NAME",
-    help: "cpu or webgpu; default webgpu if there is an adapter, else cpu",
+    help: "cpu or webgpu; default webgpu if there is an adapter, in software too, else cpu",
   },
   out: {
     type: "string",
@@ -72,7 +72,7 @@ export async function theorem(args: readonly string[]): Promise<number> {
 
   return interruptible(
     async (onStep, progress) => {
-      using device = await init(backend ? { backend } : {});
+      using device = await init(backend ? { backend } : { software: true });
       process.stderr.write(`Training on ${device.backend.name}: ${device.description}\n`);
       const started = performance.now();
       const findings = await prove(material, { seed, steps, onStep });

@@ -5,8 +5,10 @@ import { DeviceError, ValueError } from "../base/errors.ts";
 import { Device } from "./device.ts";
 
 export interface InitOptions extends CpuOptions {
-  /** Force a backend; by default WebGPU if there is an adapter, else CPU. */
+  /** Force a backend; by default WebGPU if there is an adapter, else CPU. An adapter named so may be a software driver. */
   readonly backend?: "cpu" | "webgpu";
+  /** Whether a WebGPU adapter that computes on the processor counts where `backend` is left out. Default false: the CPU backend is faster. */
+  readonly software?: boolean;
   /** Bytes that live tensors may hold on the device. Default 4 GiB. */
   readonly maxBytes?: number;
 }
@@ -14,25 +16,34 @@ export interface InitOptions extends CpuOptions {
 let current: Device | undefined;
 
 /**
- * Opens a device and makes it the default: WebGPU if there is an adapter, else CPU, or the one asked for. It
- * never changes afterwards. `device.name` and `device.description` say which.
+ * Opens a device and makes it the default: WebGPU if there is an adapter, else CPU, or the one asked for. A software
+ * driver of WebGPU, such as Mesa's lavapipe or SwiftShader, is no adapter unless it is asked for. `device.name` and
+ * `device.description` say which it is.
+ *
+ * Called again, it opens a further device, which is the default from then on. Tensors stay where they were computed:
+ * what is computed of them runs there, and tensors of two devices in one computation are a DeviceError.
  *
  * @throws DeviceError when WebGPU is asked for and cannot be had, with the reason.
  * @example
  * using device = await init();
  */
-export async function init({ backend, maxBytes = 4 * 2 ** 30, ...cpu }: InitOptions = {}): Promise<Device> {
+export async function init({
+  backend,
+  software = false,
+  maxBytes = 4 * 2 ** 30,
+  ...cpu
+}: InitOptions = {}): Promise<Device> {
   if (backend !== undefined && backend !== "cpu" && backend !== "webgpu") {
     throw new ValueError(`init: backend is ${String(backend)}; it is "cpu", "webgpu" or left out.`);
   }
   if (!(maxBytes > 0)) throw new ValueError(`init: maxBytes is ${maxBytes}; it is a number of bytes > 0.`);
-  current = new Device(await open(backend, cpu), maxBytes);
+  current = new Device(await open(backend, software, cpu), maxBytes);
   return current;
 }
 
-async function open(backend: InitOptions["backend"], cpu: CpuOptions): Promise<Backend> {
+async function open(backend: InitOptions["backend"], software: boolean, cpu: CpuOptions): Promise<Backend> {
   if (backend === "cpu") return openCpu(cpu);
-  const found = await openWebGpu();
+  const found = await openWebGpu({ software: software || backend === "webgpu" });
   if (!("reason" in found)) return found;
   if (backend === "webgpu") {
     throw new DeviceError(

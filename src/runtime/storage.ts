@@ -36,11 +36,7 @@ export class TensorStorage implements Storage {
   on(device: Device): DeviceBuffer {
     this.check();
     if (this.#buffer) {
-      if (this.#device !== device) {
-        throw new DeviceError(
-          `a tensor lives on ${this.#device?.backend.name} and is used on ${device.backend.name}. Copy it with tensor(await x.data(), { shape: x.shape }).`,
-        );
-      }
+      if (this.#device !== device) throw elsewhere(this.#device!, device);
       return this.#buffer;
     }
     const buffer = device.allocate(this.bytes);
@@ -96,6 +92,16 @@ export class TensorStorage implements Storage {
     this.#host = undefined;
     device.watch(this, buffer);
   }
+}
+
+function elsewhere(home: Device, wanted: Device): Error {
+  home.check(); // disposed of or lost: then that is what there is to say
+  const name = ({ name, description }: Device) => `${name} (${description})`;
+  return new DeviceError(
+    `a tensor lives on the device ${name(home)}, and another one, ${name(wanted)}, is to use it: each init() opens a new device. ` +
+      "Call init() once, name the tensor's device in compile(f, { device }) and tree.evaluate(x, device), or copy the tensor: " +
+      "tensor(await x.data(), { shape: x.shape, dtype: x.dtype }).",
+  );
 }
 
 export function storageOf(node: Node): TensorStorage {

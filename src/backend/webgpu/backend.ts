@@ -4,7 +4,7 @@ import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
-import { type AdapterDescription, type OpenDevice, openDevice } from "./device.ts";
+import { type AdapterDescription, type OpenDevice, openDevice, type WantedAdapter } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
 import { workgroupSize } from "./grid.ts";
 import { tiledPrecision } from "./matmul.ts";
@@ -18,9 +18,11 @@ import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOption
 /** Invocations that keep the cores of a processor busy, each with eight lanes or so. */
 const busyOnSoftware = 64;
 
-/** Opens the adapter of this machine, or says why there is none. */
-export async function openWebGpu(): Promise<WebGpuBackend | { readonly reason: string }> {
-  const opened = await openDevice();
+/** Opens the adapter of this machine, or says why there is none that is wanted. */
+export async function openWebGpu(
+  wanted?: WantedAdapter,
+): Promise<WebGpuBackend | { readonly reason: string }> {
+  const opened = await openDevice(wanted);
   return "reason" in opened ? opened : new WebGpuBackend(opened);
 }
 

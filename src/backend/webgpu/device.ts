@@ -59,8 +59,15 @@ export interface OpenDevice {
   readonly wait: OpenGpu["wait"];
 }
 
-/** Opens the fastest adapter with its real limits, or says why there is none. */
-export async function openDevice(): Promise<OpenDevice | { readonly reason: string }> {
+export interface WantedAdapter {
+  /** Whether an adapter will do that computes on the processor. Default true. */
+  readonly software?: boolean;
+}
+
+/** Opens the fastest adapter with its real limits, or says why there is none that is wanted. */
+export async function openDevice({
+  software = true,
+}: WantedAdapter = {}): Promise<OpenDevice | { readonly reason: string }> {
   const opened = await openGpu();
   if ("reason" in opened) return opened;
   const { gpu, wait } = opened;
@@ -70,6 +77,8 @@ export async function openDevice(): Promise<OpenDevice | { readonly reason: stri
       reason:
         "no WebGPU adapter was found: install a Vulkan driver (on Linux without a GPU, Mesa's lavapipe)",
     };
+  if (!software && isSoftware(adapter.info))
+    return { reason: `the adapter ${adapter.info.description} computes on the processor` };
   const requiredFeatures = wantedFeatures.filter((feature) => adapter.features.has(feature));
   const limits = Object.fromEntries(limitNames.map((name) => [name, adapter.limits[name]])) as Record<
     LimitName,
