@@ -16,25 +16,42 @@ export function pathName(path: Path): string {
   return path.join(".");
 }
 
-/** Replaces every leaf by `f(leaf, path)`, keeping the structure. */
+/** Deeper trees than any model's: what goes deeper is taken for cyclic. */
+const maxDepth = 500;
+
+/**
+ * Replaces every leaf by `f(leaf, path)`, keeping the structure.
+ *
+ * @param where What the tree is, for messages.
+ * @throws ValueError for anything but plain objects, arrays, leaves, undefined and null.
+ */
 export function mapTree<L>(
   tree: unknown,
   isLeaf: IsLeaf<L>,
   f: (leaf: L, path: Path) => unknown,
-  path: Path = [],
+  where = "tree:",
 ): unknown {
-  if (isLeaf(tree)) return f(tree, path);
-  if (tree === undefined || tree === null) return tree;
-  if (Array.isArray(tree)) return tree.map((child: unknown, i) => mapTree(child, isLeaf, f, [...path, i]));
-  if (isPlainObject(tree)) {
-    const result: Record<string, unknown> = {};
-    for (const key of Object.keys(tree)) result[key] = mapTree(tree[key], isLeaf, f, [...path, key]);
-    return result;
-  }
-  throw new ValueError(
-    `tree: ${path.length ? pathName(path) : "the root"} is ${typeof tree === "object" ? tree.constructor.name : `a ${typeof tree}`}; ` +
-      "trees are made of plain objects, arrays and tensors.",
-  );
+  const refuse = (path: Path, what: string): never => {
+    throw new ValueError(
+      `${where} ${path.length ? pathName(path) : "the root"} ${what}; trees are made of plain objects, arrays and tensors.`,
+    );
+  };
+  const visit = (part: unknown, path: Path): unknown => {
+    if (isLeaf(part)) return f(part, path);
+    if (part === undefined || part === null) return part;
+    if (path.length > maxDepth)
+      refuse(path.slice(0, 3), `goes on for more than ${maxDepth} levels, as if it held itself`);
+    if (Array.isArray(part)) return Array.from(part, (child: unknown, i) => visit(child, [...path, i]));
+    if (!isPlainObject(part)) return refuse(path, `is ${kindOf(part)}`);
+    if (Object.getOwnPropertySymbols(part).length > 0) refuse(path, "has a symbol among its keys");
+    return Object.fromEntries(Object.keys(part).map((key) => [key, visit(part[key], [...path, key])]));
+  };
+  return visit(tree, []);
+}
+
+function kindOf(value: unknown): string {
+  if (typeof value !== "object" || value === null) return `a ${typeof value}`;
+  return `of the class ${value.constructor?.name ?? "of another prototype"}`;
 }
 
 export interface LeafAt<L> {
@@ -43,16 +60,22 @@ export interface LeafAt<L> {
 }
 
 /** The leaves in order, each with its path. */
-export function flattenTree<L>(tree: unknown, isLeaf: IsLeaf<L>): LeafAt<L>[] {
+export function flattenTree<L>(tree: unknown, isLeaf: IsLeaf<L>, where?: string): LeafAt<L>[] {
   const leaves: LeafAt<L>[] = [];
-  mapTree(tree, isLeaf, (leaf, path) => leaves.push({ leaf, path }));
+  mapTree(tree, isLeaf, (leaf, path) => leaves.push({ leaf, path }), where);
   return leaves;
 }
 
-/** The structure of a tree as text: equal texts mean that leaves correspond one to one. */
+/**
+ * The structure of a tree as text: equal texts mean equal keys in one order, and leaves, undefined and null at the same
+ * places.
+ */
 export function treeStructure<L>(tree: unknown, isLeaf: IsLeaf<L>): string {
-  return JSON.stringify(
-    mapTree(tree, isLeaf, () => 0),
-    (_, value: unknown) => (value === undefined ? null : value),
-  );
+  const write = (part: unknown): string => {
+    if (typeof part !== "object" || part === null) return String(part);
+    if (Array.isArray(part)) return `[${part.map(write).join()}]`;
+    const entries = Object.entries(part).map(([key, child]) => `${JSON.stringify(key)}:${write(child)}`);
+    return `{${entries.join()}}`;
+  };
+  return write(mapTree(tree, isLeaf, () => "*"));
 }

@@ -1,4 +1,5 @@
 import { bytesPerElement, type HostArray } from "../base/dtype.ts";
+import { ValueError } from "../base/errors.ts";
 import { canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
 import { evaluateHost, toHostArray } from "../graph/evaluate.ts";
@@ -6,9 +7,15 @@ import { elements, isHost, type Node, settle } from "../graph/node.ts";
 import type { Device } from "./device.ts";
 import { defaultDevice } from "./init.ts";
 import { storageOf, TensorStorage } from "./storage.ts";
+import { dependOnArguments } from "./tracing.ts";
 
 /** Computes nodes together, as one program, and settles them. */
 export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promise<void> {
+  if (dependOnArguments(nodes)) {
+    throw new ValueError(
+      "a tensor has no value: it was made while a compiled function was traced, and was kept outside. Return it from the function, and use what the call gives.",
+    );
+  }
   const pending: Node[] = [];
   for (const node of new Set(nodes)) {
     if (node.operation.kind === "buffer" || node.operation.kind === "constant") continue;

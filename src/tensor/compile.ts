@@ -11,6 +11,7 @@ import type { Device, Loaded } from "../runtime/device.ts";
 import { evaluateNodes, newBuffer } from "../runtime/evaluate.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { storageOf, TensorStorage } from "../runtime/storage.ts";
+import { checkSynchronous, refuseWhileTracing, whileTracing } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
 
 export interface CompileOptions {
@@ -101,7 +102,7 @@ export function compile<A extends readonly unknown[], R>(
   /** Checks the arguments, and makes the program for them if it is new. */
   const prepare = async (args: readonly unknown[]): Promise<Ready> => {
     const device = options.device ?? defaultDevice();
-    const leaves = flattenTree(args, isLeaf);
+    const leaves = flattenTree(args, isLeaf, "compile: argument");
     for (const { leaf, path } of leaves)
       if (typeof leaf !== "number" && leaf.node.operation.kind === "buffer") checkLeaf(leaf, path);
     await evaluateNodes(
@@ -125,17 +126,19 @@ export function compile<A extends readonly unknown[], R>(
     return { traced: ready, leaves: leaves.map(({ leaf }) => leaf), donated, device };
   };
 
-  const call = async (...args: readonly unknown[]): Promise<R> => {
-    const ready = await prepare(args);
-    const result = run(ready);
-    await ready.device.settle();
-    return result as R; // the tree that f returned, with values
+  const call = (...args: readonly unknown[]): Promise<R> => {
+    refuseWhileTracing(nested);
+    return prepare(args).then(async (ready) => {
+      const result = run(ready);
+      await ready.device.settle();
+      return result as R; // the tree that f returned, with values
+    });
   };
 
   const compiled = Object.assign(call as Compiled<A, R>, {
-    async warmup(...args: readonly unknown[]): Promise<void> {
-      const ready = await prepare(args);
-      await rehearse(ready);
+    warmup(...args: readonly unknown[]): Promise<void> {
+      refuseWhileTracing(nested);
+      return prepare(args).then(rehearse);
     },
     inspect(): Inspection {
       if (!latest) throw new ValueError("inspect: the function has not run yet. Call it once first.");
@@ -151,6 +154,9 @@ export function compile<A extends readonly unknown[], R>(
   // Object.assign would read the count now.
   return Object.defineProperty(compiled, "traces", { get: () => count });
 }
+
+const nested =
+  "compile: a compiled function was called while another one is traced. Call the plain function there: it becomes part of the one program.";
 
 type Leaf = Tensor | number;
 
@@ -210,15 +216,11 @@ async function trace(
     placeholders.push(node);
     return new Tensor(node);
   });
-  const result = f(...(traced as never[])); // the structure of the arguments is kept
-  if (result instanceof Promise)
-    throw new ValueError(
-      "compile: the function is async. It only builds a graph: make it synchronous, and read values outside.",
-    );
+  const result = whileTracing(() => f(...(traced as never[]))); // the structure of the arguments is kept
+  checkSynchronous("compile", result);
+  const results = flattenTree(result, isLeaf, "compile: of what the function returned,");
   const outputs = [
-    ...new Set(
-      flattenTree(result, isLeaf).flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])),
-    ),
+    ...new Set(results.flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node]))),
   ].filter((node) => !isHost(node) && node.operation.kind !== "input");
   // What existed before is captured: computed once, now.
   const captured = topological(outputs, (node) => node.id >= before).filter(
@@ -233,7 +235,7 @@ async function trace(
     flattenTree(args, isLeaf).flatMap(({ path }, i) => (donate.includes(Number(path[0])) ? [i] : [])),
   );
   const kept = new Set(
-    flattenTree(result, isLeaf).flatMap(({ leaf }) =>
+    results.flatMap(({ leaf }) =>
       typeof leaf !== "number" && leaf.node.operation.kind === "input" ? [leaf.node.operation.index] : [],
     ),
   );

@@ -2,6 +2,7 @@ import { ShapeError, ValueError } from "../base/errors.ts";
 import { backward } from "../graph/grad.ts";
 import { expand } from "../graph/movement.ts";
 import { constant, makeNode, type Node } from "../graph/node.ts";
+import { checkSynchronous } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
 import { checkFloats, isTensor, leaves, map } from "./tree.ts";
 
@@ -22,6 +23,7 @@ export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor |
     checkFloats("grad", params);
     const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
     const value = f(fresh, ...rest);
+    checkSynchronous("grad", value);
     const loss = isTensor(value) ? value : value?.[0];
     if (!isTensor(loss))
       throw new ValueError("grad: the function must return a scalar tensor, or [scalar, aux].");

@@ -7,6 +7,7 @@ import { iota, literal, makeNode, type Node } from "../graph/node.ts";
 import * as reductions from "../graph/reduce.ts";
 import { cast } from "../graph/scalar.ts";
 import { disposeNode, readNode } from "../runtime/evaluate.ts";
+import { checkReadable } from "../runtime/tracing.ts";
 
 /** A tensor, or a number that takes the tensor's dtype. */
 export type Operand<D extends DType = DType> = Tensor<D> | Tensor<"number"> | number;
@@ -83,20 +84,33 @@ export class Tensor<D extends DType = DType> {
 
   // Values.
 
+  // In a function that is traced these throw at once: nobody waits there for a promise.
+
   /** The values, row-major. `bool` gives a Uint32Array of 0 and 1. Computes them if need be. */
   data(): Promise<HostArray> {
+    checkReadable("data", [this.node]);
     return readNode(this.node);
   }
 
   /** The value of a tensor of one element. */
-  async item(): Promise<number> {
+  item(): Promise<number> {
+    checkReadable("item", [this.node]);
+    return this.#item();
+  }
+
+  async #item(): Promise<number> {
     if (this.size !== 1)
       throw new ShapeError(`item: ${this} has ${this.size} elements, not one. Use .data() or .toArray().`);
     return (await this.data())[0]!;
   }
 
   /** The values as nested arrays; booleans for `bool`. */
-  async toArray(): Promise<NestedArray> {
+  toArray(): Promise<NestedArray> {
+    checkReadable("toArray", [this.node]);
+    return this.#toArray();
+  }
+
+  async #toArray(): Promise<NestedArray> {
     const data = await this.data();
     const element = (i: number) => (this.dtype === "bool" ? data[i] !== 0 : data[i]!);
     const build = (axis: number, offset: number, stride: number): NestedArray => {

@@ -3,6 +3,7 @@ import { DTypeError, ValueError } from "../base/errors.ts";
 import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
 import type { Device } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
+import { checkReadable } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Plain objects and arrays of tensors: parameters, optimizer states, batches. */
@@ -87,12 +88,10 @@ export function count(tree: unknown): number {
 }
 
 /** Computes all tensors of a tree as one program, and returns the tree. */
-export async function evaluate<T>(tree: T, device?: Device): Promise<T> {
-  await evaluateNodes(
-    leaves(tree).map((leaf) => leaf.node),
-    device,
-  );
-  return tree;
+export function evaluate<T>(tree: T, device?: Device): Promise<T> {
+  const nodes = leaves(tree).map((leaf) => leaf.node);
+  checkReadable("tree.evaluate", nodes);
+  return evaluateNodes(nodes, device).then(() => tree);
 }
 
 /** Frees all tensors of a tree. */
