@@ -5,17 +5,17 @@ import type { Reference } from "./fields.ts";
 
 /** What came of comparing one tensor: its error, and a sentence when it is not as it should be. */
 export interface Comparison {
-  /** Largest error divided by the largest magnitude of the reference; 0 for integers and booleans. */
+  /** Largest error divided by the largest magnitude of the reference, or as it is where that is 0; 0 for integers. */
   readonly error: number;
   readonly problem?: string;
 }
 
 /** How far a tensor may be from its reference. */
 export interface Bound {
-  /** Largest error divided by the largest magnitude. */
+  /** Largest error divided by the largest magnitude; the largest error itself where the reference is zero throughout. */
   readonly relative: number;
   /**
-   * The least magnitude to divide by: references below it may be rounding noise (x / x has the gradient 2e-16)
+   * The least magnitude to divide by, where it is not exactly zero: references below it may be rounding noise (x / x has the gradient 2e-16)
    * or lie below what the dtype can tell from 0 (a saturated sigmoid has one of 2e-9).
    */
   readonly floor: number;
@@ -39,10 +39,10 @@ export function compare(
   }
   const kind = dtype === "bool" ? "bool" : isInteger(dtype) ? "int64" : "float";
   if (kind !== expected.dtype) return { error: Infinity, problem: `is ${dtype}, expected ${expected.dtype}` };
-  let [worst, at, magnitude] = [0, 0, floor];
+  let [worst, at, largest] = [0, 0, 0];
   for (let i = 0; i < values.length; i++) {
     const [found, wanted] = [values[i]!, expected.data[i]!];
-    if (Number.isFinite(wanted)) magnitude = Math.max(magnitude, Math.abs(wanted));
+    if (Number.isFinite(wanted)) largest = Math.max(largest, Math.abs(wanted));
     if (Object.is(found, wanted)) continue;
     if (!Number.isFinite(wanted) || !Number.isFinite(found) || (kind !== "float" && found !== wanted)) {
       return { error: Infinity, problem: `element ${i} is ${found}, expected ${wanted}` };
@@ -50,7 +50,8 @@ export function compare(
     const error = Math.abs(found - wanted);
     if (error > worst) [worst, at] = [error, i];
   }
-  const error = worst / magnitude;
+  // An error has no size relative to zero.
+  const error = largest === 0 ? worst : worst / Math.max(largest, floor);
   if (error <= relative) return { error };
   const where = `element ${at} is ${values[at]}, expected ${expected.data[at]}`;
   return { error, problem: `differs by ${error.toExponential(1)}, more than ${relative}: ${where}` };
