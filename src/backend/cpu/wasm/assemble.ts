@@ -71,6 +71,7 @@ list(
 );
 list(vector, 0x5e, "f32x4.demote_f64x2_zero f64x2.promote_low_f32x4");
 list(vector, 0x67, "f32x4.ceil f32x4.floor f32x4.trunc f32x4.nearest");
+list(vector, 0x74, "f64x2.ceil f64x2.floor");
 list(vector, 0x86, "i16x8.narrow_i32x4_u");
 list(vector, 0x94, "f64x2.nearest");
 list(vector, 0xa0, "i32x4.abs i32x4.neg");

@@ -27,6 +27,23 @@ export class Lanes {
     return (code) => code.get(local);
   };
 
+  /** A value that is computed here, and again where `whenAny` says so. */
+  variable = (value: Push): { readonly get: Push; readonly set: (value: Push) => void } => {
+    const local = this.#code.local("v128");
+    const set = (next: Push) => {
+      next(this.#code);
+      this.#code.set(local);
+    };
+    set(value);
+    return { get: (code) => code.get(local), set };
+  };
+
+  /** Runs what `then` writes if any lane of a mask is set. Constants are made before. */
+  whenAny = (mask: Push, then: () => void): void => {
+    mask(this.#code);
+    this.#code.op("v128.any_true").when(then);
+  };
+
   f32 = (value: number): Push =>
     this.#constant(`f${value}${Object.is(value, -0)}`, () => Float32Array.of(value, value, value, value));
   f64 = (value: number): Push => this.#constant(`d${value}`, () => Float64Array.of(value, value));
@@ -280,22 +297,76 @@ const subDouble = binary("f64x2.sub");
 const mulDouble = binary("f64x2.mul");
 
 /**
- * sin and cos: x = n pi/2 + r, reduced in float64 (pi/2 in two parts, good to |x| = 1e9), then a polynomial by
- * quadrant. Beyond, the angle is mostly rounding error anyway; infinities and NaN give NaN.
+ * 2/pi 2^e, modulo 4 (whole turns do not matter), as a sum of three numbers: two of 29 bits after those before, and
+ * the rest.
+ */
+const turns: readonly (readonly [e: number, ...parts: readonly number[]])[] = [
+  [0, 0.6366197690367699, 3.3308114738561656e-9, 2.276010073078396e-18],
+  [32, 2.305726356804371, 2.324808220932617e-9, 1.138183720040841e-17],
+  [64, 1.9849753230810165, 4.181134952152554e-9, 1.0454797456802114e-17],
+  [96, 1.957837924361229, 1.995295734191771e-10, 8.306908000946013e-18],
+];
+
+/** Where the reduction in one step ends to be exact to float64. */
+const nearby = 1e6;
+
+/**
+ * x = n pi/2 + r for numbers of any size, in float64 (after Payne and Hanek 1983): with x = X 2^e and X a whole number of
+ * 24 bits and at most 32 zeros, the products of X and the first two parts of 2/pi 2^e are exact. A multiple of pi/2
+ * is at least 2^-30 away from every float32, so 2^-53 of a quarter turn is exact enough.
+ */
+function reduceLarge(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } {
+  const nearest = unary("f64x2.nearest");
+  const size = l.hold(unary("f64x2.abs")(x));
+  const masks = turns.slice(1).map(([e]) => l.hold(binary("f64x2.ge")(size, l.f64(2 ** (e + 24)))));
+  const chosen = (values: readonly number[]) =>
+    masks.reduce((low, mask, i) => select(mask, l.f64(values[i + 1]!), low), l.f64(values[0]!));
+  const scaled = l.hold(mulDouble(x, chosen(turns.map(([e]) => 2 ** -e))));
+  const [first, second, rest] = [1, 2, 3].map((part) =>
+    l.hold(mulDouble(scaled, chosen(turns.map((row) => row[part]!)))),
+  ) as [Push, Push, Push];
+  const [n1, n2] = [l.hold(nearest(first)), l.hold(nearest(second))];
+  const left = l.hold(addDouble(addDouble(subDouble(first, n1), subDouble(second, n2)), rest));
+  const n3 = l.hold(nearest(left));
+  // n modulo 4 is a small number.
+  const quarters = mulDouble(unary("f64x2.floor")(mulDouble(n1, l.f64(0.25))), l.f64(4));
+  return {
+    n: addDouble(addDouble(subDouble(n1, quarters), n2), n3),
+    r: mulDouble(subDouble(left, n3), l.f64(Math.PI / 2)),
+  };
+}
+
+/**
+ * sin and cos: x = n pi/2 + r, reduced in float64 (pi/2 in two parts, the first of 33 bits), then a polynomial by
+ * quadrant. Large numbers are reduced in more steps, if one of four is large. Infinities and NaN give NaN.
  */
 function circular(l: Lanes, x: Push, quarter: 0 | 1): Push {
   const halves = ([0, 1] as const).map((half) => {
     const wide = l.hold(widen(x, half));
-    const n = l.hold(unary("f64x2.nearest")(mulDouble(wide, l.f64(2 / Math.PI))));
-    const first = subDouble(wide, mulDouble(n, l.f64(1.5707963267341256)));
-    return { n, r: l.hold(subDouble(first, mulDouble(n, l.f64(6.077100506506192e-11)))) };
+    const n = l.variable(unary("f64x2.nearest")(mulDouble(wide, l.f64(2 / Math.PI))));
+    const near = subDouble(wide, mulDouble(n.get, l.f64(1.5707963267341256)));
+    const r = l.variable(subDouble(near, mulDouble(n.get, l.f64(6.077100506506192e-11))));
+    return { wide, n, r };
+  });
+  const large = gt(abs(x), l.f32(nearby));
+  // Made before the branch.
+  turns.flat().forEach(l.f64);
+  for (const [e] of turns) [2 ** -e, 2 ** (e + 24)].forEach(l.f64);
+  [0.25, 4, Math.PI / 2].forEach(l.f64);
+  l.whenAny(large, () => {
+    for (const { wide, n, r } of halves) {
+      const reduced = reduceLarge(l, wide);
+      const far = l.hold(binary("f64x2.gt")(unary("f64x2.abs")(wide), l.f64(nearby)));
+      n.set(select(far, reduced.n, n.get));
+      r.set(select(far, reduced.r, r.get));
+    }
   });
   const [low, high] = halves as [(typeof halves)[0], (typeof halves)[0]];
-  const r = l.hold(narrow(low.r, high.r));
+  const r = l.hold(narrow(low.r.get, high.r.get));
   const integer = unary("i32x4.trunc_sat_f64x2_s_zero");
   const n: Push = (code) => {
-    integer(low.n)(code);
-    integer(high.n)(code);
+    integer(low.n.get)(code);
+    integer(high.n.get)(code);
     code.lanes(0, 1, 4, 5);
   };
   const quadrant = l.hold(quarter === 0 ? n : addInt(n, l.i32(1)));
