@@ -111,6 +111,35 @@ describeBackends("packed weights", (backend) => {
     }
   });
 
+  test("magnitudes of blocks that are packed too keep the signs of small blocks", async () => {
+    const sizes = [
+      [1, 1, 2.4, 1e-3],
+      [5, 1e-6, 1e-4, 4, 1e-2],
+      [1, 0, 1e-30],
+      [1e-3],
+      [0, 0],
+      [3, 3, 3, 0.02, 2.9],
+    ];
+    for (const dtype of backend === "cpu"
+      ? (["float32", "float64", "float16"] as const)
+      : (["float32"] as const))
+      for (const magnitudes of sizes)
+        for (const absmax of ["int8", "dynamic8"] as const)
+          for (const format of ["nf4", "int8", "dynamic8"] as const) {
+            const values = magnitudes.flatMap((m) => Array.from({ length: 64 }, (_, i) => (i % 3 ? m : -m)));
+            const weight = tensor(values, { dtype });
+            const given = await weight.data();
+            const back = unpack(pack(weight, { format, block: 64, absmax }));
+            expect(back.dtype).toBe(dtype);
+            // Half a step of the magnitudes, or a whole one where the nearest is not positive: at most 1/64 of the range.
+            const range = Math.max(...magnitudes);
+            (await back.data()).forEach((value, i) => {
+              expect(Math.sign(value) === Math.sign(given[i]!)).toBe(true);
+              expect(Math.abs(value - given[i]!)).toBeLessThanOrEqual(range / 40);
+            });
+          }
+  });
+
   test("bits per weight are those of the accountant", async () => {
     const weight = random.normal(key.fold("bits"), [256, 512]);
     const bits = (options: PackOptions) => bitsPer(pack(weight, options), weight.size);

@@ -29,7 +29,7 @@ export type PackedFloats = {
 /** Codes in words, and the largest magnitude of each block. */
 export type PackedBlocks = {
   readonly like: Tensor;
-  /** `[blocks]`, of the dtype of the weight; or packed itself, less its mean. */
+  /** `[blocks]`, of the dtype of the weight, float32 of float16; or packed itself, less its mean. */
   readonly absmax: Tensor | (PackedBlocks & { readonly offset: Tensor });
 } & { readonly [F in BlockFormat]?: Tensor };
 
@@ -59,7 +59,7 @@ export interface PackOptions {
  * Words hold elements row by row, from their lowest bits: those of bfloat16 are the bytes of a file of it. Deviations
  * from bitsandbytes: it has the first of two 4-bit codes in the upper half of a byte. A tie goes to the lower level.
  *
- * @param weight float32 or float64, of any shape.
+ * @param weight A float of any shape. Levels of float16 are computed in float32 and rounded once.
  * @throws DTypeError for a weight that is no float, ValueError for an unknown format or a bad block.
  * @example
  * const weight = random.normal(random.key(0), [32, 64]);
@@ -70,8 +70,8 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
   const { format } = options;
   if (!isFloat(weight.dtype) || weight.dtype === "number")
     throw new DTypeError(`pack: the weight is ${weight}; floats are packed. Cast with .astype("float32").`);
-  const x = (weight as Tensor<FloatDType>).detach(); // just checked
-  if (format === "bfloat16") return { like: like(x), bfloat16: packCodes(roundToBfloat16(x), 16) };
+  const given = (weight as Tensor<FloatDType>).detach(); // just checked
+  if (format === "bfloat16") return { like: like(given), bfloat16: packCodes(roundToBfloat16(given), 16) };
   if (!Object.hasOwn(codes, format))
     throw new ValueError(
       `pack: the format is ${String(format)}; it is one of bfloat16, ${formats.join(", ")}.`,
@@ -82,13 +82,28 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
     throw new ValueError(`pack: the block is ${block}; it is a power of two.`);
   if (second !== "float" && second !== "int8" && second !== "dynamic8")
     throw new ValueError(`pack: absmax is ${String(second)}; it is "float", "int8" or "dynamic8".`);
-  const { codes: own, absmax } = quantise(x, codes[format], block);
-  const words = { like: like(x), [format]: packCodes(own, codes[format].bits) };
+  const { codes: own, absmax } = quantise(given.astype(computed(given.dtype)), codes[format], block);
+  const words = { like: like(given), [format]: packCodes(own, codes[format].bits) };
   if (second === "float") return { ...words, absmax };
+  return { ...words, absmax: packLargest(absmax, second) };
+}
+
+/** The largest magnitudes of blocks in an 8-bit format, less their mean; what is unpacked is positive. */
+function packLargest(absmax: Tensor<FloatDType>, format: "int8" | "dynamic8"): PackedBlocks["absmax"] {
   const offset = absmax.mean();
-  // Blocks of an 8-bit format with float magnitudes: no third level.
-  const inner = pack(absmax.sub(offset), { format: second, absmax: "float" }) as PackedBlocks;
-  return { ...words, absmax: { ...inner, offset } };
+  const block = 256;
+  const inner = quantise(absmax.sub(offset), codes[format], block);
+  const stored = (nearest: Tensor<"uint32">) => ({
+    like: like(absmax),
+    [format]: packCodes(nearest, codes[format].bits),
+    absmax: inner.absmax,
+    offset,
+  });
+  // Beside a large mean the level nearest to a small magnitude may lie at 0 or below, which would turn the signs of its
+  // block. The next level is above the magnitude.
+  const level = largest({ like: like(absmax), absmax: stored(inner.codes) });
+  const raised = inner.codes.add(level.le(0).astype("uint32"));
+  return stored(raised);
 }
 
 /**
@@ -113,8 +128,15 @@ export function unpack(packed: Packed): Tensor<FloatDType> {
       `unpack: the tree has ${Object.keys(packed).join(", ")}, and no words of a format. Pass what pack returned.`,
     );
   const { bits, decode } = codes[format];
-  const levels = decode(unpackCodes(words(packed[format]!), bits, size), dtype);
-  return levels.mul(eachBlock(largest(packed), size)).reshape(shape);
+  const levels = decode(unpackCodes(words(packed[format]!), bits, size), computed(dtype));
+  return levels
+    .mul(eachBlock(largest(packed), size))
+    .astype(dtype)
+    .reshape(shape);
+}
+
+function computed(dtype: FloatDType): FloatDType {
+  return dtype === "float16" ? "float32" : dtype;
 }
 
 /** Whether part of a tree is a packed weight. */
