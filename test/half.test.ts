@@ -329,3 +329,33 @@ test("layers of nn and lora take float16", async () => {
     expect(found[i]).toBeCloseTo(value, 2);
   });
 });
+
+test("an average of float16 parameters is float32, and moves", async () => {
+  using _ = await init({ backend: "cpu" });
+  const average = optim.ema({ decay: 0.999 });
+  const params = { w: tensor([2], { dtype: "float16" }) };
+  let shadow = average.init({ w: tensor([1], { dtype: "float16" }) });
+  for (let i = 0; i < 100; i++) shadow = average.update(shadow, params);
+  expect(shadow.w.dtype).toBe("float32");
+  expect(await shadow.w.item()).toBeCloseTo(2 - 0.999 ** 100, 5);
+});
+
+test("rotary angles of float16 are float32", async () => {
+  using _ = await init({ backend: "cpu" });
+  const positions = [0, 1857, 65535, 131071];
+  const x = values([positions.length, 64]);
+  const turned = nn.functional.rope(x, { positions });
+  expect(turned.dtype).toBe("float16");
+  const [given, found] = [await x.data(), await turned.data()];
+  positions.forEach((position, row) => {
+    for (let i = 0; i < 32; i++) {
+      const angle = position * 10000 ** ((-2 * i) / 64);
+      const [a, b] = [given[64 * row + i]!, given[64 * row + i + 32]!];
+      // A unit of float32 in the angle, half a unit of float16 in the result.
+      const allowed = 4 * 2 ** -24 * position + 2 ** -10;
+      expect(Math.abs(found[64 * row + i]! - (a * Math.cos(angle) - b * Math.sin(angle)))).toBeLessThan(
+        allowed * 2,
+      );
+    }
+  });
+});

@@ -67,7 +67,8 @@ export interface RopeOptions {
 
 /**
  * Rotary position embedding (Su et al. 2021, arXiv:2104.09864): turns the pair of elements i and i + d/2 of the
- * last axis by position * theta^(-2i/d), as in Llama. `x` is `[..., length, d]`, `d` even.
+ * last axis by position * theta^(-2i/d), as in Llama. `x` is `[..., length, d]`, `d` even. The angles of float16 are
+ * float32, and the result is rounded once.
  *
  * Deviation: the paper pairs neighbours, 2i and 2i + 1.
  *
@@ -89,7 +90,9 @@ export function rope(x: Tensor, { theta = 10000, positions }: RopeOptions = {}):
     throw new ShapeError(
       `rope: the positions are ${at}; expected int32[${length}], one for each element of ${x}.`,
     );
-  const dtype = x.dtype as FloatDType; // checked where it meets the cosines
+  // Positions of thousands leave float16 no digits for the angle.
+  const wide = x.dtype === "float16" ? x.astype("float32") : x;
+  const dtype = wide.dtype as FloatDType; // checked where it meets the cosines
   // Powers in float64: an error in a frequency is multiplied by the position.
   const frequencies = tensor(
     Float64Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / d)),
@@ -97,6 +100,7 @@ export function rope(x: Tensor, { theta = 10000, positions }: RopeOptions = {}):
   );
   const angles = at.astype(dtype).unsqueeze(1).mul(frequencies);
   const [cos, sin]: [Tensor, Tensor] = [angles.cos(), angles.sin()];
-  const [a, b] = x.split(2, -1) as [Tensor, Tensor]; // two equal parts
-  return cat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
+  const [a, b] = wide.split(2, -1) as [Tensor, Tensor]; // two equal parts
+  const turned = cat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
+  return x.dtype === "float16" ? turned.astype("float16") : turned;
 }
