@@ -2,7 +2,7 @@ import { ShapeError, ValueError } from "../base/errors.ts";
 import { type Shape, sameShape } from "../base/shape.ts";
 import { where } from "../tensor/functions.ts";
 import { bernoulli } from "../tensor/random.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { centered, type Tensor } from "../tensor/tensor.ts";
 import { asIndices, checkNumber, checkProbability } from "./check.ts";
 import type { Context } from "./layer.ts";
 
@@ -70,8 +70,8 @@ export function layerNorm(
     if (tensor && !sameShape(tensor.shape, normalizedShape))
       throw new ShapeError(`layerNorm: the ${name} is ${tensor}; expected [${normalizedShape.join(",")}].`);
   }
-  const centered = x.sub(x.mean(axes, { keepdim: true }));
-  const normal = centered.mul(centered.square().mean(axes, { keepdim: true }).add(eps).rsqrt());
+  const shifted = centered(x, axes);
+  const normal = shifted.mul(shifted.square().mean(axes, { keepdim: true }).add(eps).rsqrt());
   const scaled = weight ? normal.mul(weight) : normal;
   return bias ? scaled.add(bias) : scaled;
 }

@@ -1,10 +1,23 @@
 import { ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
-import { add, bitwiseAnd, leftShift, lt, mul, neg, rightShift, sub, where } from "../graph/elementwise.ts";
+import {
+  add,
+  bitwiseAnd,
+  leftShift,
+  lt,
+  maximum,
+  minimum,
+  mul,
+  neg,
+  rightShift,
+  sub,
+  where,
+} from "../graph/elementwise.ts";
 import { expand, reshape } from "../graph/movement.ts";
 import { constant, iota, type Node } from "../graph/node.ts";
 import { gather } from "../graph/reduce.ts";
 import { cast } from "../graph/scalar.ts";
+import { bitsOfFloat, floatOfBits } from "../graph/special.ts";
 import { threefry } from "../graph/threefry.ts";
 import { hostNode } from "../runtime/storage.ts";
 import { Tensor } from "./tensor.ts";
@@ -55,14 +68,34 @@ export interface UniformOptions {
   readonly max?: number;
 }
 
-/** float32 numbers spread evenly over [min, max): multiples of (max - min) / 2^24. */
+/**
+ * float32 numbers spread evenly over [min, max): min plus multiples of (max - min) / 2^24, rounded to float32 within
+ * the interval, so that `max` itself is never drawn.
+ *
+ * @throws ValueError unless min, max and their difference are finite in float32, and one lies in [min, max).
+ */
 export function uniform(
   key: Key,
   shape: Shape,
   { min = 0, max = 1 }: UniformOptions = {},
 ): Tensor<"float32"> {
   const unit = mul(cast(rightShift(draw(key, shape), 8), "float32"), 2 ** -24);
-  return new Tensor(min === 0 && max === 1 ? unit : add(mul(unit, max - min), min));
+  if (min === 0 && max === 1) return new Tensor(unit);
+  const [least, largest] = [nextFloat(min), -nextFloat(-max, false)];
+  if (!(Number.isFinite(Math.fround(max - min)) && least <= largest))
+    throw new ValueError(
+      `random.uniform: min is ${min} and max ${max}; they and their difference are finite in float32, and one lies in [min, max).`,
+    );
+  return new Tensor(minimum(maximum(add(mul(unit, max - min), min), least), largest));
+}
+
+/** The least float32 that is at least `x`, or above it. */
+function nextFloat(x: number, orEqual = true): number {
+  const nearest = Math.fround(x);
+  if (nearest > x || (orEqual && nearest === x) || !Number.isFinite(nearest)) return nearest;
+  // One step up of its bits, which count up with its size.
+  const bits = bitsOfFloat(nearest);
+  return nearest === 0 ? 2 ** -149 : floatOfBits(nearest > 0 ? bits + 1 : bits - 1);
 }
 
 /** True with probability `p`. */

@@ -403,16 +403,18 @@ export class Tensor<D extends DType = DType> {
   var(axes: Axes = null, { keepdim = false, correction = 1 }: VarianceOptions = {}): Tensor<D> {
     this.#float("var");
     const count = numel(normalizeAxes("var", axes, this.rank).map((axis) => this.shape[axis]!));
-    const centered = this.sub(this.mean(axes, { keepdim: true }));
-    return centered
+    return centered(this, axes)
       .square()
       .sum(axes, { keepdim })
       .div(Math.max(count - correction, 0));
   }
 
-  /** Standard deviation over `axes`. */
+  /** Standard deviation over `axes`; its gradient is 0 where it is 0. */
   std(axes: Axes = null, options: VarianceOptions = {}): Tensor<D> {
-    return this.var(axes, options).sqrt();
+    const variance = this.var(axes, options).node;
+    const none = ops.eq(variance, 0);
+    // The root of 1 has a gradient that can be multiplied by 0; that of 0 has none.
+    return wrap(ops.where(none, 0, ops.sqrt(ops.where(none, 1, variance))));
   }
 
   /** Largest values along `axis` (of the flattened tensor for null) and where they first occur. */
@@ -772,6 +774,15 @@ export class Tensor<D extends DType = DType> {
     }
     return at;
   }
+}
+
+/**
+ * x less its mean over `axes`. The mean is rounded to a unit of x, so what is left still has one, which is taken off
+ * too: equal numbers become 0. (Two passes, as T. F. Chan et al. 1983 of the variance.)
+ */
+export function centered<D extends DType>(x: Tensor<D>, axes: Axes): Tensor<D> {
+  const near = x.sub(x.mean(axes, { keepdim: true }));
+  return near.sub(near.mean(axes, { keepdim: true }).detach());
 }
 
 function stopped(x: Node): Node {
