@@ -1,5 +1,7 @@
-import { describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as laws from "../src/laws/index.ts";
+import type { Device } from "../src/runtime/device.ts";
+import { init } from "../src/runtime/init.ts";
 
 // Mistakes of the kinds that issue trackers of LoRA libraries know, planted one by one in implementations that are
 // otherwise right: the law that is about it fails, and those that are not about it hold. Everything here is plain
@@ -34,11 +36,20 @@ interface Parts {
   readonly init?: "zero" | "residual" | "random";
   readonly rank: (config: laws.LoraConfig) => number;
   readonly alpha: (config: laws.LoraConfig) => number;
+  /** The alpha that merge reads, where it is not that of forward. */
+  readonly mergedAlpha?: (config: laws.LoraConfig) => number;
   /** What the layer says, what forward applies, what merge applies, what the residual start takes off. */
   readonly declared: (alpha: number, r: number, rsLora: boolean) => number;
   readonly forward: (alpha: number, r: number, rsLora: boolean) => number;
   readonly merged: (alpha: number, r: number, rsLora: boolean) => number;
   readonly start: (alpha: number, r: number, rsLora: boolean) => number;
+  /** One scaling for every path, of the layer's own rank and that of the whole model. */
+  readonly global?: (alpha: number, own: number, r: number, rsLora: boolean) => number;
+  /** What forward makes of its scaling by the shape of the weight, and by the number of inputs. */
+  readonly shaped: (scaling: number, config: laws.LoraConfig) => number;
+  readonly batch: (scaling: number, size: number) => number;
+  /** x W^T of the frozen weight. */
+  readonly product: (x: Matrix, weight: Matrix) => Matrix;
   readonly A: (config: laws.LoraConfig, r: number) => Matrix;
   readonly B: (config: laws.LoraConfig, r: number) => Matrix;
 }
@@ -50,6 +61,20 @@ const plain = (alpha: number, r: number) => alpha / r;
 const ofPath = (pattern: Readonly<Record<string, number>> | undefined, path: string) =>
   Object.entries(pattern ?? {}).find(([name]) => path === name || path.endsWith(`.${name}`))?.[1];
 
+/** Uniform numbers of standard deviation 1 / sqrt(3 in), as loralib's. */
+const kaiming = (seed: number, r: number, inputs: number) => {
+  // A linear congruential generator: what every library has, written out.
+  let state = 1 + seed * 7919;
+  const next = () => {
+    state = (state * 48271) % 2147483647;
+    return state / 2147483647;
+  };
+  for (let i = 0; i < 3; i++) next();
+  return Array.from({ length: r }, () =>
+    Array.from({ length: inputs }, () => (2 * next() - 1) / Math.sqrt(inputs)),
+  );
+};
+
 const right: Parts = {
   rank: ({ rankPattern, path, r }) => ofPath(rankPattern, path) ?? r,
   alpha: ({ alphaPattern, path, alpha }) => ofPath(alphaPattern, path) ?? alpha,
@@ -57,7 +82,10 @@ const right: Parts = {
   forward: scaling,
   merged: scaling,
   start: scaling,
-  A: (config, r) => random(config.seed, r, config.in),
+  shaped: (scaling) => scaling,
+  batch: (scaling) => scaling,
+  product: (x, weight) => matmul(x, transpose(weight)),
+  A: (config, r) => kaiming(config.seed, r, config.in),
   B: (config, r) => scale(0, random(0, config.out, r)),
 };
 
@@ -65,20 +93,25 @@ function layer(mistake: Partial<Parts> = {}): laws.LoraLayer {
   const parts = { ...right, ...mistake };
   return {
     supports: ["rsLora", "merge", "patterns"],
-    ...(parts.init && { init: parts.init }),
+    ...(parts.init ? { init: parts.init } : { std: ({ in: inputs }) => 1 / Math.sqrt(3 * inputs) }),
     build: (weight, config) => {
       const { rsLora } = config;
       const [r, alpha] = [parts.rank(config), parts.alpha(config)];
       const [A, B] = [parts.A(config, r), parts.B(config, r)];
       const residual = add(weight, scale(-parts.start(alpha, r, rsLora), matmul(B, A)));
+      const { global } = parts;
+      const scalingOf = (path: Parts["forward"], alpha: number) =>
+        global ? global(alpha, r, config.r, rsLora) : path(alpha, r, rsLora);
       return {
         params: { weight: parts.init === "residual" ? residual : weight, A, B },
-        scaling: parts.declared(alpha, r, rsLora),
+        scaling: scalingOf(parts.declared, alpha),
         forward: ({ weight, A, B }, x) => {
           const branch = matmul(matmul(x, transpose(A)), transpose(B));
-          return add(matmul(x, transpose(weight)), scale(parts.forward(alpha, r, rsLora), branch));
+          const own = parts.batch(parts.shaped(scalingOf(parts.forward, alpha), config), x.length);
+          return add(parts.product(x, weight), scale(own, branch));
         },
-        merge: ({ weight, A, B }) => add(weight, scale(parts.merged(alpha, r, rsLora), matmul(B, A))),
+        merge: ({ weight, A, B }) =>
+          add(weight, scale(scalingOf(parts.merged, parts.mergedAlpha?.(config) ?? alpha), matmul(B, A))),
       };
     },
   };
@@ -107,9 +140,19 @@ describe("layers", () => {
   const merge = "merge equals forward";
   const rs = (name: string) => `${name}, with rsLoRA`;
   const declaredRs = "scaling is alpha / sqrt(r), with rsLoRA";
-  const patterns = ["rank pattern", "alpha pattern"];
+  const both = "rank and alpha pattern together";
+  const patterns = ["rank pattern", "alpha pattern", both];
   const gauges = ["gauge by powers of two, bitwise", "gauge by any factors"];
+  const size = "initial values have the promised size";
   const everyScale = [declared, forward, declaredRs, rs(forward)];
+
+  const wrongMatches: Readonly<Record<string, (path: string, name: string) => boolean>> = {
+    "holds it": (path, name) => path.includes(name),
+    "ends with it, in the middle of a part": (path, name) => path.endsWith(name),
+    "begins with it": (path, name) => path.startsWith(name),
+    "is it, whole": (path, name) => path === name,
+    "has it as any part": (path, name) => path.split(".").includes(name),
+  };
 
   const mistakes: Readonly<
     Record<string, readonly [mistake: Partial<Parts>, fails: readonly string[], hint?: string]>
@@ -129,9 +172,54 @@ describe("layers", () => {
       { forward: (alpha) => alpha },
       [forward, merge, rs(forward), rs(merge), ...patterns],
     ],
-    "rsLoRA forgotten": [everywhere(plain), [declaredRs, rs(forward)], "rsLoRA is ignored"],
-    "rsLoRA forgotten in forward": [{ forward: plain }, [rs(forward), rs(merge)]],
-    "rsLoRA forgotten in merge": [{ merged: plain }, [rs(merge)]],
+    "rsLoRA forgotten": [everywhere(plain), [declaredRs, rs(forward), ...patterns], "rsLoRA is ignored"],
+    "rsLoRA forgotten in forward": [{ forward: plain }, [rs(forward), rs(merge), ...patterns]],
+    "rsLoRA forgotten in merge": [{ merged: plain }, [rs(merge), ...patterns]],
+    "rsLoRA with the rank of the whole model where a pattern has another": [
+      { global: (alpha, own, r, rsLora) => (rsLora ? alpha / Math.sqrt(r) : alpha / own) },
+      ["rank pattern", both],
+    ],
+    "the sign of alpha lost": [
+      everywhere((alpha, r, rsLora) => Math.abs(scaling(alpha, r, rsLora))),
+      [...everyScale, ...patterns],
+      "its sign is lost",
+    ],
+    "a negative alpha taken for none": [
+      everywhere((alpha, r, rsLora) => Math.max(0, scaling(alpha, r, rsLora))),
+      [...everyScale, ...patterns],
+      "the adapter is left out",
+    ],
+    "alpha cut to a whole number": [
+      everywhere((alpha, r, rsLora) => scaling(Math.trunc(alpha), r, rsLora)),
+      [...everyScale, "linear in alpha", ...gauges, ...patterns],
+    ],
+    "a square weight transposed": [
+      {
+        product: (x, weight) => matmul(x, weight.length === weight[0]!.length ? weight : transpose(weight)),
+      },
+      [
+        forward,
+        rs(forward),
+        merge,
+        rs(merge),
+        "B = 0 gives the base",
+        "linear in alpha",
+        "initial values: zero",
+        ...patterns,
+      ],
+    ],
+    "the scaling of a tall weight divided by out": [
+      { shaped: (s, { in: inputs, out }) => (out > inputs ? s / out : s) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "a factor that depends on the batch": [
+      { batch: (s, size) => (s * size) / 2 },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "one input squeezed, so that the adapter is left out": [
+      { batch: (s, size) => (size === 1 ? 0 : s) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
     "rsLoRA always on": [
       everywhere((alpha, r) => alpha / Math.sqrt(r)),
       [declared, forward, ...patterns],
@@ -142,18 +230,42 @@ describe("layers", () => {
       [forward, merge, rs(forward), rs(merge), "linear in alpha", ...gauges, ...patterns],
       "the scaling is applied twice",
     ],
-    "merge without scaling": [{ merged: () => 1 }, [merge, rs(merge)]],
-    "the rank pattern lost": [{ rank: ({ r }) => r }, ["rank pattern"]],
+    "merge without scaling": [{ merged: () => 1 }, [merge, rs(merge), ...patterns]],
+    "merge with the alpha of the whole model where a pattern has another": [
+      { mergedAlpha: ({ alpha }) => alpha },
+      ["alpha pattern", both],
+    ],
+    "the rank pattern lost": [{ rank: ({ r }) => r }, ["rank pattern", both]],
+    "the alpha pattern lost beside a rank pattern": [
+      { alpha: (config) => (config.rankPattern ? config.alpha : right.alpha(config)) },
+      [both],
+    ],
+    "the rank pattern lost beside an alpha pattern": [
+      { rank: (config) => (config.alphaPattern ? config.r : right.rank(config)) },
+      [both],
+    ],
     "the rank pattern in the shapes, not in the scaling": [
       {
         alpha: (config) => (right.alpha(config) * right.rank(config)) / config.r,
       },
-      ["rank pattern"],
+      ["rank pattern", both],
     ],
-    "the alpha pattern lost": [{ alpha: ({ alpha }) => alpha }, ["alpha pattern"]],
+    "the alpha pattern lost": [{ alpha: ({ alpha }) => alpha }, ["alpha pattern", both]],
+    ...Object.fromEntries(
+      Object.entries(wrongMatches).map(([how, matches]) => [
+        `a pattern that matches where the path ${how}`,
+        [
+          {
+            alpha: ({ alphaPattern, path, alpha }: laws.LoraConfig) =>
+              Object.entries(alphaPattern ?? {}).find(([name]) => matches(path, name))?.[1] ?? alpha,
+          },
+          ["alpha pattern", both],
+        ],
+      ]),
+    ),
     "patterns that match any part of a name": [
       { alpha: ({ alpha, alphaPattern }) => Object.values(alphaPattern ?? {})[0] ?? alpha },
-      ["alpha pattern"],
+      ["alpha pattern", both],
     ],
     "a residual start that ignores the scaling": [
       { ...residual, start: () => 1 },
@@ -161,10 +273,31 @@ describe("layers", () => {
     ],
     "a residual start that ignores rsLoRA": [{ ...residual, start: plain }, ["initial values: residual"]],
     "initial values that depend on alpha": [
-      { A: (config, r) => scale(1 / Math.sqrt(config.alpha), random(config.seed, r, config.in)) },
-      ["initial values do not depend on alpha"],
+      { A: (config, r) => scale(1 / Math.sqrt(1 + Math.abs(config.alpha)), right.A(config, r)) },
+      ["initial values do not depend on alpha", size],
     ],
-    "a start at random where zero is promised": [{ B: residual.B }, ["initial values: zero"]],
+    "a start at random where zero is promised": [{ B: residual.B }, ["initial values: zero", size]],
+    "initial values that are the same for every seed": [
+      { A: (config, r) => right.A({ ...config, seed: 0 }, r) },
+      ["initial values come from the seed"],
+    ],
+    "initial values that change from build to build": [
+      { A: (config, r) => right.A({ ...config, seed: Math.random() }, r) },
+      ["initial values come from the seed", "initial values do not depend on alpha"],
+    ],
+    "a start by the rank instead of the width": [
+      { A: (config, r) => scale(Math.sqrt(config.in / r), right.A(config, r)) },
+      [size],
+    ],
+    "a start by the width instead of its root": [
+      { A: (config, r) => scale(1 / Math.sqrt(config.in), right.A(config, r)) },
+      [size],
+    ],
+    "a start twice as large": [{ A: (config, r) => scale(2, right.A(config, r)) }, [size]],
+    "a start on one side of zero": [
+      { A: (config, r) => right.A(config, r).map((row) => row.map(Math.abs)) },
+      [size],
+    ],
     "both factors start at zero": [
       { A: (config, r) => scale(0, random(0, r, config.in)) },
       ["initial values: zero"],
@@ -176,6 +309,49 @@ describe("layers", () => {
     expect(names(verdicts).sort()).toEqual([...fails].sort());
     for (const { name, message } of verdicts) expect(message).toContain(`${name}: `);
     if (hint !== undefined) expect(verdicts.map(({ message }) => message).join()).toContain(hint);
+  });
+
+  test("an alpha that is refused is no mistake, and what was not tried is counted", async () => {
+    const strict: laws.LoraLayer = {
+      ...layer(),
+      build: (weight, config) => {
+        for (const alpha of [config.alpha, ...Object.values(config.alphaPattern ?? {})])
+          if (!Number.isInteger(alpha) || alpha < 0)
+            throw new Error(`alpha must be a whole number, not ${alpha}`);
+        return layer().build(weight, config);
+      },
+    };
+    const verdicts = await laws.run(laws.lora(strict), { seed, numRuns: 40 });
+    expect(names(verdicts.filter(({ holds }) => !holds))).toEqual([]);
+    expect(verdicts.find(({ name }) => name === gauges[0])?.refused).toBeGreaterThan(10);
+    const picky: laws.Merging = {
+      merge: (weight, adapter, strength) => {
+        if (strength < 0 || !(adapter.alpha > 0)) throw new Error("only positive strengths and alphas");
+        return merging.merge(weight, adapter, strength);
+      },
+    };
+    expect(names(await broken(laws.merge(picky)))).toEqual([]);
+    const refusing = {
+      ...layer(),
+      build: () => {
+        throw new Error("out of order");
+      },
+    };
+    expect((await laws.run(laws.lora(refusing), { seed, numRuns: 5 })).every(({ holds }) => !holds)).toBe(
+      true,
+    );
+  });
+
+  test("a counterexample is the smallest there is", async () => {
+    const [first] = await broken(laws.lora(layer({ forward: (alpha) => alpha })));
+    const found = /Counterexample: \[(.*)\]/.exec(first?.message ?? "")?.[1] ?? "";
+    const { config, params, x } = JSON.parse(found) as {
+      config: laws.LoraConfig;
+      params: laws.LoraParams;
+      x: Matrix;
+    };
+    expect(config).toMatchObject({ in: 4, out: 3, r: 2, alpha: 3, path: "layers.0.q", seed: 0 });
+    expect(new Set([params.weight, params.A, params.B, x].flat(2))).toEqual(new Set([0.25]));
   });
 
   test("a scaling shared by all layers", async () => {
@@ -355,6 +531,59 @@ describe("merging", () => {
       },
       [sum],
     ],
+    "the absolute value of the strength": [
+      { merge: (weight, adapter, strength) => add(weight, scale(Math.abs(strength), delta(adapter))) },
+      ["merging is linear in strength"],
+    ],
+    "the sign of alpha lost in merging": [
+      {
+        merge: (weight, adapter, strength) =>
+          add(weight, scale(strength, delta({ ...adapter, alpha: Math.abs(adapter.alpha) }))),
+      },
+      [adds, undo],
+    ],
+    "a square weight merged transposed": [
+      {
+        merge: (weight, adapter, strength) => {
+          const change = scale(strength, delta(adapter));
+          return add(weight, weight.length === weight[0]!.length ? transpose(change) : change);
+        },
+      },
+      [adds, undo],
+    ],
+    "a third adapter dropped": [
+      { combine: (adapters, weights) => cat(adapters.slice(0, 2), weights) },
+      [sum],
+    ],
+    "a third adapter dropped after switching": [
+      {
+        switching: (weight, adapters) => {
+          const own = merging.switching(weight, adapters);
+          return { ...own, activate: (index) => own.activate(index % 2) };
+        },
+      },
+      ["each adapter keeps its own scaling when switched to"],
+    ],
+    "a weight of zero taken for none given": [
+      {
+        combine: (adapters, weights) =>
+          cat(
+            adapters,
+            weights.map((w) => w || 1),
+          ),
+      },
+      [sum],
+    ],
+    "negative weights cut at zero": [
+      {
+        combine: (adapters, weights) =>
+          cat(
+            adapters,
+            weights.map((w) => Math.max(0, w)),
+          ),
+      },
+      [sum],
+    ],
     "a combination with the weights squared": [
       {
         combine: (adapters, weights) =>
@@ -419,19 +648,46 @@ interface AdamState {
   readonly v: readonly number[];
 }
 
+/** Where Adam can be given constants of its own. */
+interface Constants {
+  readonly floor?: number;
+  readonly epsAt?: (t: number) => number;
+  readonly rateAt?: (t: number) => number;
+  readonly corrected?: boolean;
+}
+
 /** Adam with decoupled decay, on plain numbers. */
-function adam({ lr, eps, weightDecay }: AdamHyper): laws.OptimizerInstance<AdamState> {
+function adam(
+  { lr, eps, weightDecay }: AdamHyper,
+  { floor = 0, epsAt = () => eps, rateAt = () => lr, corrected = true }: Constants = {},
+): laws.OptimizerInstance<AdamState> {
   return {
     init: (params) => ({ t: 0, m: params.map(() => 0), v: params.map(() => 0) }),
     update: (gradient, state, params) => {
       const t = state.t + 1;
       const m = state.m.map((x, i) => 0.9 * x + 0.1 * gradient[i]!);
-      const v = state.v.map((x, i) => 0.99 * x + 0.01 * gradient[i]! ** 2);
+      const v = state.v.map((x, i) => Math.max(floor, 0.99 * x + 0.01 * gradient[i]! ** 2));
+      const correction = (beta: number) => (corrected ? 1 - beta ** t : 1);
       const moved = params.map((p, i) => {
-        const size = Math.sqrt(v[i]! / (1 - 0.99 ** t)) + eps;
-        return p - lr * weightDecay * p - (lr * (m[i]! / (1 - 0.9 ** t))) / size;
+        const size = Math.sqrt(v[i]! / correction(0.99)) + epsAt(t);
+        return p - rateAt(t) * weightDecay * p - (rateAt(t) * (m[i]! / correction(0.9))) / size;
       });
       return { params: moved, state: { t, m, v } };
+    },
+  };
+}
+
+/** Adam with something done to the parameters after each update. */
+function changed(
+  hyper: AdamHyper,
+  change: (moved: laws.Vector, params: laws.Vector) => laws.Vector,
+): laws.OptimizerInstance<AdamState> {
+  const own = adam(hyper);
+  return {
+    ...own,
+    update: async (gradient, state, params) => {
+      const moved = await own.update(gradient, state, params);
+      return { ...moved, params: change(moved.params, params) };
     },
   };
 }
@@ -455,7 +711,7 @@ describe("optimizers", () => {
   const scaled = [bitwise, generic];
 
   test("without a mistake every law holds", async () => {
-    expect(adamLaws(adam)).toHaveLength(6);
+    expect(adamLaws(adam)).toHaveLength(7);
     expect(names(await broken(adamLaws(adam)))).toEqual([]);
   });
 
@@ -467,6 +723,49 @@ describe("optimizers", () => {
     "decay not multiplied by the learning rate": [
       (hyper) => adam({ ...hyper, weightDecay: hyper.weightDecay / hyper.lr }),
       scaled,
+    ],
+    ...Object.fromEntries(
+      [1e-3, 0.1, 100, 1e6].map((most) => [
+        `updates clipped at ${most}`,
+        [
+          (hyper: AdamHyper) =>
+            changed(hyper, (moved, params) =>
+              moved.map((p, i) => params[i]! + Math.max(-most, Math.min(most, p - params[i]!))),
+            ),
+          most < 1 ? scaled : [bitwise],
+        ],
+      ]),
+    ),
+    ...Object.fromEntries(
+      [10, 1e4, 1e9].map((most) => [
+        `weights bounded at ${most}`,
+        [
+          (hyper: AdamHyper) =>
+            changed(hyper, (moved) => moved.map((p) => Math.max(-most, Math.min(most, p)))),
+          [bitwise, ...(most < 100 ? [generic] : [])],
+        ],
+      ]),
+    ),
+    ...Object.fromEntries(
+      [1e-6, 1e-12, 1e-24].map((least) => [
+        `a floor of ${least} below the second moment`,
+        [
+          (hyper: AdamHyper) => adam(hyper, { floor: least }),
+          least > 1e-20 ? [...scaled, states] : [bitwise, states],
+        ],
+      ]),
+    ),
+    "an eps of its own after five updates": [
+      (hyper) => adam(hyper, { epsAt: (t) => (t > 5 ? 0.01 : hyper.eps) }),
+      scaled,
+    ],
+    "a rate of its own after twenty updates": [
+      (hyper) => adam(hyper, { rateAt: (t) => (t > 20 ? 0.1 : hyper.lr) }),
+      scaled,
+    ],
+    "the sign of the update turned": [
+      (hyper) => changed(hyper, (moved, params) => moved.map((p, i) => 2 * params[i]! - p)),
+      ["goes against the gradient"],
     ],
     "gradients clipped at a fixed size": [
       (hyper) => ({
@@ -565,7 +864,60 @@ describe("optimizers", () => {
       "deterministic",
       "arguments stay as they were",
       "a resumed run is the unbroken run",
+      "goes against the gradient",
     ]);
+  });
+
+  describe("that claim to be one of the library", () => {
+    let device: Device;
+    beforeAll(async () => {
+      device = await init({ backend: "cpu" });
+    });
+    afterAll(() => device.dispose());
+
+    const claimed = (create: Create) =>
+      laws.optimizer({
+        hyper: { lr: 0.1, eps: 0.01, weightDecay: 0.1 },
+        create,
+        is: (hyper) => ({ name: "adamw", betas: [0.9, 0.99], ...hyper }),
+      });
+    const is = "is the optimizer that it claims to be";
+
+    test("without a mistake every law holds", async () => {
+      expect(names(await broken(claimed(adam)))).toEqual([]);
+    });
+
+    test.for<readonly [string, Create, readonly string[]]>([
+      ["the bias correction is missing", (hyper) => adam(hyper, { corrected: false }), [is]],
+      ["the decay is coupled", (hyper) => adam({ ...hyper, weightDecay: 0 }), [is]],
+      [
+        "the rate is halved after five updates",
+        (hyper) => adam(hyper, { rateAt: (t) => (t > 5 ? hyper.lr / 2 : hyper.lr) }),
+        [is],
+      ],
+    ])("%s", async ([, create, fails]) => {
+      expect(names(await broken(claimed(create)))).toEqual(fails);
+    });
+  });
+
+  test("a state in float32 is no mistake", async () => {
+    /** Adam as most libraries keep it: moments in float32, and parameters in either. */
+    const single =
+      (params: (values: readonly number[]) => readonly number[]): Create =>
+      (hyper) => {
+        const own = adam(hyper);
+        const rounded = ({ t, m, v }: AdamState) =>
+          ({ t, m: Float32Array.from(m), v: Float32Array.from(v) }) as unknown as AdamState; // read as numbers
+        return {
+          init: async (start) => rounded(await own.init(start)),
+          update: async (gradient, { t, m, v }, start) => {
+            const moved = await own.update(gradient, { t, m: [...m], v: [...v] }, start);
+            return { params: params(moved.params), state: rounded(moved.state) };
+          },
+        };
+      };
+    expect(names(await broken(adamLaws(single((values) => values)), 300))).toEqual([]);
+    expect(names(await broken(adamLaws(single((values) => values.map(Math.fround))), 300))).toEqual([]);
   });
 });
 

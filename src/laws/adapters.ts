@@ -33,7 +33,7 @@ export interface AdaptedLinear {
 
 export interface FromAdaptedOptions<M extends AdaptedLinear>
   extends DTypeOption,
-    Partial<Pick<LoraLayer, "init" | "tolerance">> {
+    Partial<Pick<LoraLayer, "init" | "std" | "tolerance">> {
   /** Whether the layer can do `alpha / sqrt(r)`. Default true. */
   readonly rsLora?: boolean;
   /** Parameters of the base with the adapter merged in, as `lora.merge`. */
@@ -51,7 +51,7 @@ export function fromAdapted<M extends AdaptedLinear>(
   make: (base: Linear, config: LoraConfig) => M,
   options: FromAdaptedOptions<M> = {},
 ): LoraLayer {
-  const { dtype = "float32", merge, rsLora = true, init, tolerance } = options;
+  const { dtype = "float32", merge, rsLora = true, init, std, tolerance } = options;
   const asTensors = ({ weight, A, B }: LoraParams): Params => ({
     weight: tensor(weight, { dtype }),
     loraA: tensor(A, { dtype }),
@@ -60,6 +60,7 @@ export function fromAdapted<M extends AdaptedLinear>(
   return {
     supports: [...(rsLora ? (["rsLora"] as const) : []), ...(merge ? (["merge"] as const) : [])],
     ...(init && { init }),
+    ...(std && { std }),
     ...(tolerance !== undefined && { tolerance }),
     build: async (weight, config) => {
       const model = make(linear(config.in, config.out, { bias: false, dtype }), config);
@@ -105,7 +106,7 @@ export interface FromOptimizerOptions<H>
     Partial<
       Pick<
         OptimizerUnderTest<H & Hyper, PlainState>,
-        "exponents" | "stateExponents" | "nonzeroStart" | "jumps" | "tolerance"
+        "exponents" | "stateExponents" | "nonzeroStart" | "jumps" | "tolerance" | "is"
       >
     > {}
 

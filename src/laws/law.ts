@@ -20,6 +20,8 @@ export interface Verdict {
   readonly holds: boolean;
   /** Statement, shrunk counterexample and seed, where it does not hold. */
   readonly message?: string;
+  /** Draws that the subject refused, so that nothing is known of them. Missing where there were none. */
+  readonly refused?: number;
 }
 
 /** A law that does not hold. The message names it, with what was found and what was expected. */
@@ -52,6 +54,19 @@ export function law<T>(
   return { name, statement, property };
 }
 
+/**
+ * The result of a call that may be refused: where an unusual argument is answered by an error, the draw is left out
+ * and counted (`Verdict.refused`), for to refuse is no wrong answer.
+ */
+export async function orRefused<T>(unusual: boolean, call: () => Awaitable<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    fc.pre(!unusual);
+    throw error;
+  }
+}
+
 /** Parameters of fast-check for a run: `numRuns`, `seed`, `path`, `verbose`, ... */
 export type RunParameters = fc.Parameters<[unknown]>;
 
@@ -70,6 +85,7 @@ export async function run(laws: readonly Law[], parameters: RunParameters = {}):
       name,
       holds: !details.failed,
       ...(message !== undefined && { message: message + reason(details) }),
+      ...(details.numSkips > 0 && { refused: details.numSkips }),
     });
   }
   return verdicts;

@@ -5,7 +5,7 @@ import { anyGauge, bitwiseGauge } from "./lora/gauge.ts";
 import { features, type LoraLayer, type Subject } from "./lora/layer.ts";
 import { patterns } from "./lora/patterns.ts";
 import { linearInAlpha, ownScaling, scaled, zeroB } from "./lora/scaling.ts";
-import { start, startWithoutAlpha } from "./lora/start.ts";
+import { start, startFromSeed, startOfSize, startWithoutAlpha } from "./lora/start.ts";
 
 /**
  * The laws of a LoRA layer y = x W^T + scaling (x A^T) B^T with scaling = alpha / r, or alpha / sqrt(r)
@@ -17,7 +17,7 @@ import { start, startWithoutAlpha } from "./lora/start.ts";
  * for (const { name, property } of laws.lora(mine)) test(name, () => fc.assert(property));
  */
 export function lora(layer: LoraLayer): readonly Law[] {
-  const { supports, init = "zero", tolerance = 1e-5 } = layer;
+  const { supports, init = "zero", std, tolerance = 1e-5 } = layer;
   if (!Array.isArray(supports) || !supports.every((feature) => features.includes(feature)))
     throw new ValueError(
       `laws.lora: supports is ${JSON.stringify(supports)}; it is a list of what the layer has of ${features.join(", ")}.`,
@@ -33,7 +33,8 @@ export function lora(layer: LoraLayer): readonly Law[] {
     ownScaling(subject),
     ...(supports.includes("patterns") ? patterns(subject) : []),
     ...(init === "random" ? [] : [start(subject, init)]),
-    ...(init === "residual" ? [] : [startWithoutAlpha(subject)]),
+    ...(init === "residual" ? [] : [startWithoutAlpha(subject), startFromSeed(subject)]),
+    ...(std ? [startOfSize(subject, std)] : []),
     leavesArguments(layer),
   ];
 }

@@ -1,6 +1,9 @@
 import fc from "fast-check";
-import { scaleHyper, power as wholePower } from "../gauge/rules.ts";
-import { factor, powerOfTwo, rough } from "./arbitrary/values.ts";
+import { power as wholePower } from "../gauge/rules.ts";
+import { make, type OptimizerConfig } from "../optim/make.ts";
+import { applyUpdates } from "../optim/updates.ts";
+import { tensor } from "../tensor/creation.ts";
+import { factor, rough } from "./arbitrary/values.ts";
 import { close, difference, identical, largest, untouched } from "./compare.ts";
 import { type Awaitable, type Law, LawError, law } from "./law.ts";
 import type { Matrix } from "./matrix.ts";
@@ -44,8 +47,17 @@ export interface OptimizerUnderTest<H extends Hyper, S> {
    * false.
    */
   readonly jumps?: boolean;
-  /** Largest rounding error, as a share of the largest parameter of the run. Default 1e-9, for float64. */
+  /**
+   * Largest rounding error, as a share of the largest parameter of the run. Default 1e-9, and 2^-16 for a run whose
+   * parameters, or a slot of whose state, are float32 numbers throughout.
+   */
   readonly tolerance?: number;
+  /**
+   * Which optimizer it claims to be, in the terms of `optim.make`: then each update is compared with that of this
+   * library, on the device of the latest `init`. Nothing else can find a missing bias correction, which is an
+   * optimizer of its own with the same powers.
+   */
+  readonly is?: (hyper: H) => OptimizerConfig;
 }
 
 /** Laws hand states on, and look into them as data only. */
@@ -66,8 +78,11 @@ interface Trajectory {
 
 /**
  * The laws of an optimizer: the same bits every time, nothing changed that it is given, a resumed run equal to the
- * unbroken one, and, with `exponents`, Theorem 1's equivariance: from c theta with gradients g / c and
- * hyperparameters h c^p it goes to c times where it goes from theta.
+ * unbroken one, a first step against the gradient, and, with `exponents`, Theorem 1's equivariance: from c theta with
+ * gradients g / c and hyperparameters h c^p it goes to c times where it goes from theta, for c from 2^-60 to 2^60
+ * (2^-30 to 2^30 in float32). With `is`, each update is that of the optimizer that it claims to be.
+ *
+ * Runs have up to 32 updates and gradients from 2^-20 to 2^5: what acts later, or beyond, is not looked at.
  *
  * @example
  * for (const { name, property } of laws.optimizer(mine)) test(name, () => fc.assert(property));
@@ -79,16 +94,21 @@ export function optimizer<H extends Hyper, S>(of: OptimizerUnderTest<H, S>): rea
     deterministic(subject),
     pure(subject),
     resumed(subject),
+    againstGradient(subject),
+    ...(subject.is ? [isKnown(subject, subject.is)] : []),
   ];
 }
 
 function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H) => Exponents): Law[] {
-  const { tolerance = 1e-9, stateExponents, jumps = false } = subject;
-  const both = async ({ hyper, params, gradients }: Case<H>, drawn: number) => {
+  const { stateExponents, jumps = false } = subject;
+  const both = async (
+    { hyper, params, gradients }: Case<H>,
+    factorFor: (whole: boolean, reach: number) => number,
+  ) => {
     const powers = exponents(hyper);
-    // A power of two to a half or a quarter is one again if it is a power of 16.
-    const c = Object.values(powers).every(Number.isInteger) ? drawn : drawn ** 4;
     const one = await train(subject.create(hyper), params, gradients);
+    // The squares of gradients have to stay in the range of normal numbers.
+    const c = factorFor(Object.values(powers).every(Number.isInteger), isSingle(one) ? 30 : 60);
     const other = await train(
       subject.create(scaled(hyper, powers, c)),
       params.map((x) => c * x),
@@ -97,23 +117,31 @@ function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H
     const rule = `c = ${c}, powers ${JSON.stringify(powers)}`;
     return { c, one, other, rule, expected: one.params.map((row) => row.map((x) => c * x)) };
   };
-  const drawn = (c: fc.Arbitrary<number>) => fc.record({ run: cases(subject), c });
+  // A power of two to a half or a quarter is one again if it is a power of 16.
+  const binary = (i: number) => (whole: boolean, reach: number) => {
+    const power = Math.sign(i) * Math.min(Math.abs(i), reach);
+    return 2 ** (whole ? power : 4 * (Math.round(power / 4) || 1));
+  };
+  const twoToThe = fc.record({
+    run: cases(subject),
+    i: fc.integer({ min: -60, max: 60 }).map((i) => (i === 0 ? 1 : i)),
+  });
   const statement = "from c theta, with g / c and h c^p, the parameters are c theta";
   const bitwise = law(
     "equivariant under scaling, bitwise",
     `${statement} at every update to the last bit, c = 2^i`,
-    drawn(powerOfTwo(6)),
-    async ({ run, c }) => {
-      const { other, expected, rule } = await both(run, c);
+    twoToThe,
+    async ({ run, i }) => {
+      const { other, expected, rule } = await both(run, binary(i));
       identical(`a parameter (row: update) with ${rule}`, other.params, expected);
     },
   );
   const states = law(
     "state is equivariant under scaling",
     "entries of the state are those of the original run times c^p",
-    drawn(powerOfTwo(6)),
-    async ({ run, c: drawn }) => {
-      const { c, one, other, rule } = await both(run, drawn);
+    twoToThe,
+    async ({ run, i }) => {
+      const { c, one, other, rule } = await both(run, binary(i));
       const due = scaled(one.state as Hyper, stateExponents?.(run.hyper) ?? {}, c); // plain data
       const at = difference(other.state, due);
       if (at !== undefined)
@@ -125,9 +153,10 @@ function equivariance<H extends Hyper>(subject: Subject<H>, exponents: (hyper: H
   const generic = law(
     "equivariant under scaling",
     `${statement} at every update to rounding, any c`,
-    drawn(factor()),
-    async ({ run, c: drawn }) => {
-      const { c, other, expected, rule } = await both(run, drawn);
+    fc.record({ run: cases(subject), factor: factor() }),
+    async ({ run, factor }) => {
+      const { c, one, other, expected, rule } = await both(run, (whole) => (whole ? factor : factor ** 4));
+      const { tolerance = roundingOf(one) } = subject;
       const size = Math.max(largest(expected), largest([run.params]) * c);
       close(`a parameter (row: update) with ${rule}`, other.params, expected, { tolerance, size });
     },
@@ -189,6 +218,80 @@ function resumed<H extends Hyper>(subject: Subject<H>): Law {
   );
 }
 
+/** The first update that moves anything, under one gradient, from parameters that decay in the same direction. */
+function againstGradient<H extends Hyper>(subject: Subject<H>): Law {
+  return law(
+    "goes against the gradient",
+    "under a constant gradient g, from a positive multiple of g, the first update u that is not 0 has u . g < 0",
+    cases(subject).chain(({ hyper, params }) =>
+      fc.record({
+        hyper: fc.constant(hyper),
+        gradient: fc.constant(params.map((x) => (x === 0 ? 1 : x))),
+        share: fc.constantFrom(1, 2 ** -10, ...(subject.nonzeroStart ? [] : [0])),
+      }),
+    ),
+    async ({ hyper, gradient, share }) => {
+      const start = gradient.map((g) => share * g);
+      const { params } = await train(subject.create(hyper), start, Array<Vector>(10).fill(gradient));
+      for (const [t, after] of params.entries()) {
+        const before = params[t - 1] ?? start;
+        const slope = after.reduce((sum, x, i) => sum + (x - before[i]!) * gradient[i]!, 0);
+        if (slope < 0) return;
+        if (after.some((x, i) => x !== before[i]))
+          throw new LawError(
+            `update ${t + 1} goes from ${JSON.stringify(before)} to ${JSON.stringify(after)} under the gradient ${JSON.stringify(gradient)}: uphill.`,
+          );
+      }
+    },
+  );
+}
+
+function isKnown<H extends Hyper>(subject: Subject<H>, is: (hyper: H) => OptimizerConfig): Law {
+  return law(
+    "is the optimizer that it claims to be",
+    "each update is that of optim.make(is(hyper)), to rounding",
+    cases(subject),
+    async ({ hyper, params, gradients }) => {
+      const { params: found, state } = await train(subject.create(hyper), params, gradients);
+      const { tolerance = roundingOf({ params: found, state }) } = subject;
+      const config = is(hyper);
+      const known = make(config);
+      let own = tensor([...params], { dtype: "float64" });
+      let slots = known.init(own);
+      const expected: number[][] = [];
+      for (const gradient of gradients) {
+        const [update, next] = known.update(tensor([...gradient], { dtype: "float64" }), slots, own);
+        own = applyUpdates(own, update);
+        slots = next;
+        expected.push([...(await own.data())]);
+      }
+      const size = Math.max(largest(expected), largest([params]));
+      close(`a parameter (row: update), compared with ${JSON.stringify(config)}`, found, expected, {
+        tolerance,
+        size,
+      });
+    },
+  );
+}
+
+/** Whether parameters, or a slot of the state, are float32 numbers throughout. Whole numbers say nothing. */
+function isSingle({ params, state }: Trajectory): boolean {
+  const slots = typeof state === "object" && state !== null ? Object.values(state) : [];
+  return [params, ...slots].some((slot) => {
+    const values = numbersIn(slot).filter((x) => !Number.isInteger(x));
+    return values.length > 0 && values.every((x) => Math.fround(x) === x);
+  });
+}
+
+function roundingOf(run: Trajectory): number {
+  return isSingle(run) ? 2 ** -16 : 1e-9;
+}
+
+function numbersIn(data: unknown): number[] {
+  if (typeof data === "number") return [data];
+  return typeof data === "object" && data !== null ? Object.values(data).flatMap(numbersIn) : [];
+}
+
 /** Parameters and gradients are copied first, so that an optimizer that writes into them spoils nothing else. */
 async function train(
   instance: OptimizerInstance<unknown>,
@@ -217,12 +320,24 @@ function power(c: number, exponent: number): number {
 function scaled<T extends object>(values: T, powers: Exponents, c: number): T {
   const entries = Object.entries(values).map(([name, value]): [string, unknown] => {
     const by = power(c, powers[name] ?? 0);
-    return [name, by === 1 ? value : scaleHyper(value, (x) => x * by)];
+    return [name, by === 1 ? value : scaledBy(value, by)];
   });
   return Object.fromEntries(entries) as T; // the same names and kinds
 }
 
-/** Gradients of very different sizes, down to where eps matters, and with zeros; a start that may be zero. */
+/** Plain data with each number in it times a factor: also in typed arrays and records. */
+function scaledBy(value: unknown, by: number): unknown {
+  if (typeof value === "number") return value * by;
+  if (typeof value !== "object" || value === null) return value;
+  if (ArrayBuffer.isView(value)) return (value as Float64Array).map((x) => x * by); // of whatever type
+  if (Array.isArray(value)) return value.map((x) => scaledBy(x, by));
+  return Object.fromEntries(Object.entries(value).map(([name, x]) => [name, scaledBy(x, by)]));
+}
+
+/**
+ * Gradients of very different sizes, down to where eps matters, and with zeros; a start that may be zero; and some
+ * long runs, for what changes after a while.
+ */
 function cases<H extends Hyper>(
   { hyper, nonzeroStart = false }: Subject<H>,
   minSteps = 1,
@@ -236,7 +351,11 @@ function cases<H extends Hyper>(
     fc.record({
       hyper: isArbitrary(hyper) ? hyper : fc.constant(hyper),
       params: vector(start, length),
-      gradients: fc.array(vector(gradient, length), { minLength: minSteps, maxLength: 4 }),
+      gradients: fc.oneof(
+        { weight: 5, arbitrary: fc.array(vector(gradient, length), { minLength: minSteps, maxLength: 4 }) },
+        { weight: 2, arbitrary: fc.array(vector(gradient, length), { minLength: 6, maxLength: 9 }) },
+        { weight: 1, arbitrary: fc.array(vector(gradient, length), { minLength: 32, maxLength: 32 }) },
+      ),
     }),
   );
 }

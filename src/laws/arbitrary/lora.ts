@@ -2,8 +2,8 @@ import fc from "fast-check";
 
 /**
  * A LoRA configuration for one weight of shape `[out, in]`, chosen so that nothing hides a wrong scale: alpha / r
- * and alpha / sqrt(r) are never 1, alpha is never 1 or r, and `r < in`, `r < out`, `in != out`, so that neither
- * factor is square.
+ * and alpha / sqrt(r) are never 1 or -1, alpha is never 1 or r, and `r < in`, `r < out`, so that neither factor is
+ * square. The weight is wide, tall or square, and alpha a whole number, a fraction or negative.
  */
 export interface LoraConfig {
   readonly in: number;
@@ -27,18 +27,37 @@ export function scalingOf({ r, alpha, rsLora }: Pick<LoraConfig, "r" | "alpha" |
   return alpha / (rsLora ? Math.sqrt(r) : r);
 }
 
-/** Few, so that compiled libraries compile little. */
+/** The names that a pattern may call a path by: whole parts at its end, the shortest first, and the whole path. */
+export function namesOf(path: string): string[] {
+  const parts = path.split(".");
+  return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
+}
+
+/** Few, so that compiled libraries compile little: wide, tall, square, and wide with a larger rank. */
 const shapes = [
-  { in: 5, out: 3, r: 2 },
+  { in: 4, out: 3, r: 2 },
   { in: 4, out: 7, r: 3 },
+  { in: 5, out: 5, r: 2 },
   { in: 6, out: 5, r: 4 },
 ] as const;
 
-/** An alpha that no wrong scale can pass for: not 1, r, sqrt(r) or r^2. */
+/** A positive alpha that no wrong scale can pass for: not 1, r, sqrt(r) or r^2. */
 export function alpha(r: number): fc.Arbitrary<number> {
   const hidden = [1, r, Math.sqrt(r), r * r];
-  const all = [0.75, ...Array.from({ length: 63 }, (_, i) => i + 2)];
+  const all = [...Array.from({ length: 63 }, (_, i) => i + 2), 0.75];
   return fc.constantFrom(...all.filter((value) => !hidden.includes(value)));
+}
+
+/** The same of either sign, and fractions more often: shrinks to a small whole number. */
+export function anyAlpha(r: number): fc.Arbitrary<number> {
+  const fractions = fc.constantFrom(0.75, 2.5, 10.25);
+  const positive = fc.oneof({ weight: 4, arbitrary: alpha(r) }, { weight: 1, arbitrary: fractions });
+  return fc.tuple(positive, fc.constantFrom(1, 1, 1, -1)).map(([value, sign]) => sign * value);
+}
+
+/** Whether an alpha is of a kind that some layers have reasons to refuse: no whole number, or negative. */
+export function isUnusual(alpha: number): boolean {
+  return !Number.isInteger(alpha) || alpha < 0;
 }
 
 export interface LoraConfigOptions {
@@ -53,9 +72,9 @@ export function loraConfig({ rsLora }: LoraConfigOptions = {}): fc.Arbitrary<Lor
       in: fc.constant(shape.in),
       out: fc.constant(shape.out),
       r: fc.constant<number>(shape.r),
-      alpha: alpha(shape.r),
+      alpha: anyAlpha(shape.r),
       rsLora: rsLora === undefined ? fc.boolean() : fc.constant(rsLora),
-      path: fc.constantFrom("layers.0.q", "layers.1.down"),
+      path: fc.constantFrom("layers.0.q", "layers.1.down", "layers.12.mlp.down"),
       seed: fc.nat({ max: 999 }),
     }),
   );

@@ -1,14 +1,20 @@
+import { isUnusual, type LoraConfig, namesOf } from "../arbitrary/lora.ts";
 import { untouched } from "../compare.ts";
-import { type Law, law } from "../law.ts";
+import { type Law, law, orRefused } from "../law.ts";
 import { cases } from "./cases.ts";
 import type { LoraLayer, LoraParams } from "./layer.ts";
 
-/** The layer on copies of its arguments: if it changes them, one law says so, and no other one fails for it. */
+/**
+ * The layer on copies of its arguments: if it changes them, one law says so, and no other one fails for it. What
+ * a layer takes it has to honour; an alpha which is negative or no whole number it may refuse.
+ */
 export function guarded(layer: LoraLayer): LoraLayer {
   return {
     ...layer,
     build: async (weight, config) => {
-      const built = await layer.build(structuredClone(weight), structuredClone(config));
+      const built = await orRefused(unusual(config), () =>
+        layer.build(structuredClone(weight), structuredClone(config)),
+      );
       const { forward, merge } = built;
       return {
         ...built,
@@ -17,6 +23,15 @@ export function guarded(layer: LoraLayer): LoraLayer {
       };
     },
   };
+}
+
+/** A negative or fractional alpha, and names in patterns that are no layer's. */
+function unusual({ alpha, alphaPattern = {}, rankPattern = {}, path }: LoraConfig): boolean {
+  const names = Object.keys({ ...alphaPattern, ...rankPattern });
+  return (
+    [alpha, ...Object.values(alphaPattern)].some(isUnusual) ||
+    names.some((name) => !namesOf(path).includes(name))
+  );
 }
 
 export function leavesArguments(layer: LoraLayer): Law {
@@ -28,7 +43,7 @@ export function leavesArguments(layer: LoraLayer): Law {
       // A copy, so that the counterexample is what was drawn.
       const { config, params, x } = structuredClone(drawn);
       await untouched({ config, params, x }, async () => {
-        const built = await layer.build(params.weight, config);
+        const built = await orRefused(unusual(config), () => layer.build(params.weight, config));
         await built.forward(params, x);
         await built.merge?.(params);
       });

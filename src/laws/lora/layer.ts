@@ -39,6 +39,11 @@ export interface LoraLayer {
    * and nothing depends on alpha. Default "zero".
    */
   readonly init?: "zero" | "residual" | "random";
+  /**
+   * Standard deviation of the numbers that are drawn for A or B, where it is promised: `1 / sqrt(3 in)` for A of
+   * loralib and PEFT (uniform, Kaiming with a = sqrt(5)), `1 / r` for PEFT's "gaussian".
+   */
+  readonly std?: (config: LoraConfig) => number;
   /** Largest rounding error, as a share of the terms that are added. Default 1e-5, which float32 keeps. */
   readonly tolerance?: number;
   /** Adapts a linear layer without bias to a configuration. Random numbers come from `config.seed` alone. */

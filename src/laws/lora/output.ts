@@ -1,5 +1,6 @@
 import { type LoraConfig, scalingOf } from "../arbitrary/lora.ts";
 import { type CloseOptions, largest } from "../compare.ts";
+import { LawError } from "../law.ts";
 import { type Matrix, map, multiply, plus, times, transpose } from "../matrix.ts";
 import type { LoraParams } from "./layer.ts";
 
@@ -31,8 +32,15 @@ export function options(tolerance: number, config: LoraConfig, params: LoraParam
   };
 }
 
+/** Throws unless a layer that says its scaling says the right one. */
+export function checkScaling(found: number | undefined, config: LoraConfig, tolerance: number): void {
+  const expected = scalingOf(config);
+  if (found === undefined || Math.abs(found - expected) <= tolerance * Math.abs(expected)) return;
+  throw new LawError(`scaling is ${found}, expected ${expected}.${guess(found, config)}`);
+}
+
 /** Which known mistake a scaling looks like. */
-export function guess(scaling: number, { alpha, r, rsLora }: LoraConfig): string {
+function guess(scaling: number, { alpha, r, rsLora }: LoraConfig): string {
   const known: readonly (readonly [value: number, meaning: string])[] = [
     [0, "the adapter is left out"],
     [1, "no scaling is applied"],
@@ -40,7 +48,8 @@ export function guess(scaling: number, { alpha, r, rsLora }: LoraConfig): string
     [alpha, "alpha is not divided"],
     [rsLora ? alpha / r : alpha / Math.sqrt(r), rsLora ? "rsLoRA is ignored" : "alpha is divided by sqrt(r)"],
     [scalingOf({ alpha, r, rsLora }) ** 2, "the scaling is applied twice"],
+    [-scalingOf({ alpha, r, rsLora }), "its sign is lost"],
   ];
-  const match = known.find(([value]) => Math.abs(scaling - value) <= 1e-4 * Math.max(1, value));
+  const match = known.find(([value]) => Math.abs(scaling - value) <= 1e-4 * Math.max(1, Math.abs(value)));
   return match ? ` The scaling in effect is ${scaling}: ${match[1]}.` : "";
 }

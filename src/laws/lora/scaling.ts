@@ -1,11 +1,11 @@
 import fc from "fast-check";
-import { alpha, scalingOf } from "../arbitrary/lora.ts";
+import { anyAlpha, scalingOf } from "../arbitrary/lora.ts";
 import { close, largest } from "../compare.ts";
 import { type Law, LawError, law } from "../law.ts";
 import { map, multiply, plus, times, transpose } from "../matrix.ts";
 import { cases } from "./cases.ts";
 import type { Subject } from "./layer.ts";
-import { guess, options, output, sizeOf } from "./output.ts";
+import { checkScaling, options, output, sizeOf } from "./output.ts";
 
 export function scaled({ layer, tolerance }: Subject, rsLora: boolean): Law[] {
   const [formula, suffix] = rsLora ? ["alpha / sqrt(r)", ", with rsLoRA"] : ["alpha / r", ""];
@@ -25,10 +25,7 @@ export function scaled({ layer, tolerance }: Subject, rsLora: boolean): Law[] {
     cases({ rsLora }),
     async ({ config, params }) => {
       const { scaling } = await layer.build(params.weight, config);
-      if (scaling === undefined) return;
-      const expected = scalingOf(config);
-      if (!(Math.abs(scaling - expected) <= tolerance * expected))
-        throw new LawError(`scaling is ${scaling}, expected ${expected}.${guess(scaling, config)}`);
+      checkScaling(scaling, config, tolerance);
     },
   );
   if (!layer.supports.includes("merge")) return [declared, forward];
@@ -83,7 +80,7 @@ export function ownScaling({ layer, tolerance }: Subject): Law {
   return law(
     "each layer keeps its own scaling",
     "building a second layer leaves the first one as it was",
-    cases().chain((one) => fc.record({ one: fc.constant(one), other: alpha(one.config.r) })),
+    cases().chain((one) => fc.record({ one: fc.constant(one), other: anyAlpha(one.config.r) })),
     async ({ one: { config, params, x }, other }) => {
       const built = await layer.build(params.weight, config);
       const before = await built.forward(params, x);

@@ -1,11 +1,11 @@
 import fc from "fast-check";
-import { scalingOf } from "../arbitrary/lora.ts";
+import { loraConfig, scalingOf } from "../arbitrary/lora.ts";
 import { powerOfTwo } from "../arbitrary/values.ts";
 import { close, difference, identical, largest } from "../compare.ts";
 import { type Law, LawError, law } from "../law.ts";
-import { multiply, transpose } from "../matrix.ts";
+import { type Matrix, multiply, transpose, zeros } from "../matrix.ts";
 import { cases } from "./cases.ts";
-import type { Subject } from "./layer.ts";
+import type { LoraLayer, LoraParams, Subject } from "./layer.ts";
 import { sizeOf } from "./output.ts";
 
 export function start({ layer, tolerance }: Subject, init: "zero" | "residual"): Law {
@@ -32,6 +32,62 @@ export function start({ layer, tolerance }: Subject, init: "zero" | "residual"):
     close("y of the fresh layer", await built.forward(params, x), expected, { tolerance, size });
   });
 }
+
+/** What is drawn at random: the side that is not zero, or both. */
+function drawnSides({ A, B }: LoraParams): Matrix[] {
+  return [A, B].filter((side) => largest(side) > 0);
+}
+
+export function startFromSeed({ layer }: Subject): Law {
+  return law(
+    "initial values come from the seed",
+    "the same seed gives the same A and B, another seed others",
+    cases().chain((one) => fc.record({ one: fc.constant(one), later: fc.integer({ min: 1, max: 9 }) })),
+    async ({ one: { config, params }, later }) => {
+      const at = async (seed: number) => (await layer.build(params.weight, { ...config, seed })).params;
+      const first = await at(config.seed);
+      const path = difference(await at(config.seed), first);
+      if (path !== undefined)
+        throw new LawError(`params${path} differs between two builds with seed ${config.seed}.`);
+      const other = drawnSides(await at(config.seed + later));
+      const same = drawnSides(first).findIndex((side, i) => difference(side, other[i]) === undefined);
+      if (same >= 0)
+        throw new LawError(`seeds ${config.seed} and ${config.seed + later} start with the same factor.`);
+    },
+  );
+}
+
+/** Large enough that one start has hundreds of random numbers. */
+const largeShapes = [
+  { in: 96, out: 64, r: 8 },
+  { in: 64, out: 128, r: 12 },
+  { in: 48, out: 48, r: 16 },
+] as const;
+
+export function startOfSize({ layer }: Subject, std: NonNullable<LoraLayer["std"]>): Law {
+  return law(
+    "initial values have the promised size",
+    "the random factor's mean is 0 and its standard deviation the promised one, to 6 standard errors of normal numbers",
+    fc
+      .tuple(loraConfig(), fc.constantFrom(...largeShapes))
+      .map(([config, shape]) => ({ ...config, ...shape })),
+    async (config) => {
+      const { params } = await layer.build(zeros(config.out, config.in), config);
+      const due = std(config);
+      for (const side of drawnSides(params)) {
+        const values = side.flat();
+        const mean = values.reduce((sum, x) => sum + x, 0) / values.length;
+        const found = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+        const error = 6 / Math.sqrt(values.length);
+        if (Math.abs(mean) > error * due || Math.abs(found / due - 1) > error / Math.SQRT2)
+          throw new LawError(
+            `the ${values.length} numbers of the random factor have mean ${mean} and standard deviation ${found}, expected 0 and ${due}, for [${config.out},${config.in}] with r ${config.r}.`,
+          );
+      }
+    },
+  );
+}
+
 export function startWithoutAlpha({ layer }: Subject): Law {
   return law(
     "initial values do not depend on alpha",
