@@ -168,7 +168,7 @@ describe("sweep-plan", () => {
     expect(plan.runs.map(({ cells }) => cells)).toEqual([[0], [1, 3], [2, 4, 6], [5, 7], [8]]);
     const { stdout } = await lorantz("sweep-plan", grid, "--alpha", "r");
     expect(stdout).toContain("9 cells, 5 different runs.");
-    expect(stdout).toContain("alpha and ratio move the same rates: one of them is enough.");
+    expect(stdout).toContain("alpha and ratio move the rates in one direction: one of them can do it all.");
     expect(stdout).toMatch(/2 4 6$/m);
   });
 

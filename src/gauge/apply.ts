@@ -1,12 +1,14 @@
 import { ValueError } from "../base/errors.ts";
 import { checkAdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import { type OptimizerName, rules } from "../optim/make.ts";
+import { explicit } from "./explicit.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
+import { clipActs, liveOf, liveRoles, pinsOf } from "./live.ts";
 import { normal } from "./range.ts";
 import { type Clip, hyperOf, numberOf, type PerRole, type Recipe, trainedRoles } from "./recipe.ts";
 import { power, type Rule, ruleOf, scaleHyper } from "./rules.ts";
-import { startFactors, zeroSide } from "./start.ts";
+import { alwaysZero, startFactors, starts } from "./start.ts";
 
 const operation = "gauge.apply";
 
@@ -29,18 +31,25 @@ const operation = "gauge.apply";
 export function apply<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["optimizer"]["name"]> {
   checked(operation, g);
   checkAdapterConfig(recipe);
+  for (const problem of startProblems(g, recipe)) throw new ValueError(`${operation}: ${problem.message}`);
+  return transformed(g, recipe);
+}
+
+/** `apply` without a look at what starts at zero: exact from nonzero matrices. */
+export function transformed<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["optimizer"]["name"]> {
   const groups: { [R in Role]?: object } = { ...recipe.groups };
+  const acting = liveRoles(recipe);
   for (const role of trainedRoles(recipe)) {
     const c = factor(g, role);
+    if (c === 1 || !acting.includes(role)) continue;
     const hyper = hyperOf<OptimizerName>(recipe, role);
-    const rule = ruleOf(operation, recipe.optimizer.name, hyper);
-    checkStart(rule, recipe, role, c);
-    if (c !== 1) groups[role] = scaleAll(rule, hyper, c, role);
+    groups[role] = scaleAll(ruleOf(operation, recipe.optimizer.name, hyper), hyper, c, role);
   }
   const alpha = normal(operation, "alpha", recipe.alpha * g.k);
   const initScale = scaleInit(g, recipe);
-  const clip = recipe.clip && scaleClip(g, recipe.clip, trainedRoles(recipe));
-  const partner = { ...recipe, alpha, groups, ...(initScale && { initScale }), ...(clip && { clip }) };
+  const clip = recipe.clip && clipActs(recipe) && scaleClip(g, recipe, recipe.clip);
+  const own = Object.keys(groups).length > 0 && { groups };
+  const partner = { ...recipe, alpha, ...own, ...(initScale && { initScale }), ...(clip && { clip }) };
   return partner as unknown as Recipe<R["optimizer"]["name"]>; // the same optimizer with other numbers
 }
 
@@ -54,12 +63,11 @@ function scaleAll(rule: Rule, hyper: object, c: number, role: Role): Record<stri
   return Object.fromEntries(scaled);
 }
 
-/** The side that starts at zero needs no factor. */
+/** A side that starts at zero in every kind of layer needs no factor. */
 function scaleInit(g: Gauge, recipe: Recipe): Recipe["initScale"] {
   const { initScale } = recipe;
-  const zero = zeroSide(recipe);
   const by = startFactors(recipe, g);
-  const moved = (["A", "B"] as const).filter((role) => role !== zero && by[role] !== 1);
+  const moved = (["A", "B"] as const).filter((role) => !alwaysZero(recipe, role) && by[role] !== 1);
   if (moved.length === 0) return initScale;
   const scaled = moved.map((role) => [
     role,
@@ -68,26 +76,52 @@ function scaleInit(g: Gauge, recipe: Recipe): Recipe["initScale"] {
   return { ...initScale, ...Object.fromEntries(scaled) };
 }
 
-/** Refuses what a matrix that starts at zero makes inexact. */
-function checkStart(rule: Rule, recipe: Recipe, role: Role, c: number): void {
-  const { optimizer } = recipe;
-  const zero = zeroSide(recipe);
-  if (!zero) return;
-  // The gradient of A is a product with B, and the other way round.
-  const still = zero === "B" ? "A" : "B";
-  if (rule.dividesZeroByZero && role === still) {
-    throw new ValueError(
-      `${operation}: eps of ${still} is 0 and ${zero} starts at zero, so that ${optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,
-    );
-  }
-  if (rule.needs && role === zero && c !== 1) {
-    throw new ValueError(
-      `${operation}: ${zero} starts at zero and is scaled by ${c}, but ${optimizer.name} needs ${rule.needs}. Use init "random", or a gauge that leaves ${zero} alone.`,
-    );
-  }
+/** Something that starts at zero, and that makes a gauge inexact. */
+export interface StartProblem {
+  readonly kind: "zero over zero" | "pinned";
+  readonly role: Role;
+  readonly message: string;
 }
 
-function scaleClip(g: Gauge, clip: Clip, roles: readonly Role[]): Clip {
+/** What zero starts make inexact: a division of 0 by 0, and a trust ratio, which holds the scale of a zero tensor. */
+export function startProblems(g: Gauge, recipe: Recipe): readonly StartProblem[] {
+  const { optimizer } = recipe;
+  const problems: StartProblem[] = [];
+  for (const live of liveOf(recipe)) {
+    const start = starts(recipe, live.kind);
+    const zero = start.A === 0 ? "A" : start.B === 0 ? "B" : undefined;
+    // The gradient of A is a product with B, and the other way round.
+    const still = zero === "B" ? "A" : "B";
+    const pins = pinsOf(recipe, live);
+    const where = live.kind === "linear" ? "" : " in embeddings";
+    if (
+      zero &&
+      live.roles.includes(still) &&
+      ruleOf(operation, optimizer.name, hyperOf<OptimizerName>(explicit(recipe), still)).dividesZeroByZero
+    )
+      problems.push({
+        kind: "zero over zero",
+        role: still,
+        message: `eps of ${still} is 0 and ${zero} starts at zero${where}, so that ${optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,
+      });
+    if (zero && pins[zero] && factor(g, zero) !== 1)
+      problems.push({
+        kind: "pinned",
+        role: zero,
+        message: `${zero} starts at zero${where} and is scaled by ${factor(g, zero)}, but ${optimizer.name} needs ${rules[optimizer.name].scaling.needs}. Use init "random", or a gauge that leaves ${zero} alone.`,
+      });
+    if (pins.k && factor(g, "branchBias") !== 1)
+      problems.push({
+        kind: "pinned",
+        role: "branchBias",
+        message: `the branch bias starts at zero and is scaled by ${factor(g, "branchBias")}, but ${optimizer.name} needs ${rules[optimizer.name].scaling.needs}. Use a gauge that leaves alpha alone, or branchBias false.`,
+      });
+  }
+  return problems;
+}
+
+function scaleClip(g: Gauge, recipe: Recipe, clip: Clip): Clip {
+  const roles = trainedRoles(recipe);
   /** A threshold on gradients: divided by c. */
   const threshold = (name: string, value: PerRole): PerRole =>
     Object.fromEntries(
@@ -114,9 +148,10 @@ function scaleClip(g: Gauge, clip: Clip, roles: readonly Role[]): Clip {
         ]);
         return { ...clip, weights: Object.fromEntries(scaled) };
       }
-      const factors = new Set(roles.map((role) => factor(g, role)));
+      const counted = [...new Set(liveOf(recipe).flatMap((live) => live.counted))];
+      const factors = new Set(counted.map((role) => factor(g, role)));
       if (factors.size > 1) {
-        const list = roles.map((role) => `${role} by ${factor(g, role)}`).join(", ");
+        const list = counted.map((role) => `${role} by ${factor(g, role)}`).join(", ");
         throw new ValueError(
           `${operation}: clipping by the plain global norm has no exact partner, since the gauge scales ${list}, and the norm mixes them. ` +
             "Give clip.weights (all 1 is the same norm), and they follow the gauge; or clip by tensorNorm or value.",

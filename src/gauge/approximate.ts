@@ -1,12 +1,10 @@
 import type { Role } from "../lora/roles.ts";
 import type { HyperOf, OptimizerName } from "../optim/make.ts";
-import { apply } from "./apply.ts";
+import { startProblems, transformed } from "./apply.ts";
 import { checkRecipe } from "./check.ts";
 import { explicit, standInOf, writtenOut } from "./explicit.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { type Clip, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { zeroSide } from "./start.ts";
-import { ruleFor } from "./units.ts";
 import { show } from "./words.ts";
 
 /** A number that is not what the exact partner needs, and what comes of it. */
@@ -47,7 +45,7 @@ export function approximate(g: Gauge, recipe: Recipe): Approximation {
   const roles = trainedRoles(full);
   const deviations: Deviation[] = [];
 
-  const partner = fromRandom(g, full);
+  const partner = transformed(g, full);
   deviations.push(...startDeviations(g, full));
 
   const [groups, ofForm] = inOwnForm(g, recipe, partner);
@@ -63,49 +61,26 @@ export function approximate(g: Gauge, recipe: Recipe): Approximation {
   return { recipe: result as Recipe, deviations }; // the same optimizer with other numbers
 }
 
-/** From nonzero matrices every rule is exact; the start is put back afterwards. */
-function fromRandom(g: Gauge, recipe: Recipe): Recipe {
-  const zero = zeroSide(recipe);
-  if (!zero) return apply(g, recipe);
-  const { init, initScale, ...rest } = recipe;
-  const moved = apply(g, { ...rest, init: "random", ...(initScale && { initScale }) } as Recipe); // the same optimizer
-  const { init: _, initScale: scales = {}, ...numbers } = moved;
-  const other = zero === "A" ? "B" : "A";
-  const scale = scales[other];
-  return {
-    ...numbers,
-    ...(init && { init }),
-    ...(scale !== undefined && { initScale: { [other]: scale } }),
-  } as Recipe;
-}
-
 function startDeviations(g: Gauge, recipe: Recipe): Deviation[] {
-  const zero = zeroSide(recipe);
-  if (!zero) return [];
-  const still = zero === "B" ? "A" : "B";
-  const roles = trainedRoles(recipe);
-  const c = factor(g, zero);
-  const result: Deviation[] = [];
-  if (roles.includes(zero) && c !== 1 && ruleFor("gauge.approximate", recipe, zero).needs) {
-    result.push({
-      field: "start",
-      role: zero,
-      needed: `a first update of ${zero} times ${show(c)}`,
-      used: "a trust ratio of 1, as for every zero tensor",
-      error: `the first update of ${zero} is ${show(1 / c)} times what it has to be, and the trust ratio keeps the excess; a gauge that leaves ${zero} alone is exact`,
-      measured: 0.15,
-    });
-  }
-  if (roles.includes(still) && ruleFor("gauge.approximate", recipe, still).dividesZeroByZero) {
-    result.push({
-      field: "eps",
-      role: still,
-      needed: "a number > 0",
-      used: 0,
-      error: `${still}'s first update divides 0 by 0, here as in the recipe itself`,
-    });
-  }
-  return result;
+  return startProblems(g, recipe).map(({ kind, role }): Deviation => {
+    const c = factor(g, role);
+    return kind === "pinned"
+      ? {
+          field: "start",
+          role,
+          needed: `a first update of ${role} times ${show(c)}`,
+          used: "a trust ratio of 1, as for every zero tensor",
+          error: `the first update of ${role} is ${show(1 / c)} times what it has to be, and the trust ratio keeps the excess; a gauge that leaves ${role} alone is exact`,
+          measured: 0.15,
+        }
+      : {
+          field: "eps",
+          role,
+          needed: "a number > 0",
+          used: 0,
+          error: `${role}'s first update divides 0 by 0, here as in the recipe itself`,
+        };
+  });
 }
 
 /** Takes back what was written out: one rate, or one eps, as the recipe had it. */

@@ -3,15 +3,17 @@ import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import { checkRecipe } from "./check.ts";
-import { explicit, weightsOf } from "./explicit.ts";
+import { weightsOf } from "./explicit.ts";
 import { factor, type Gauge } from "./gauge.ts";
-import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { clipActs, essenceOf, type Live, liveOf, liveRoles, type Pins, pinsOf } from "./live.ts";
+import { adapts, hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { ruleOf } from "./rules.ts";
 import { starts } from "./start.ts";
-import { pinned, ruleFor, unitGauge } from "./units.ts";
+import { unitGauge } from "./units.ts";
 
 /** A number, or a pair of them, that no gauge changes. */
 export interface Invariant {
-  /** The field that it is made of: `"lr.A"`, `"eps.B"`, `"start"`, `"clip.maxNorm"`. */
+  /** What it is made of: `"lr.A"`, `"eps.B"`, `"start"`, `"clip.maxNorm"`; in embeddings `"embedding.lr.A"`. */
   readonly name: string;
   /**
    * How: `"s sigma lr_B"`. s is the scaling, sigma the factor on the initial A, tau the one on the initial B, wd
@@ -23,9 +25,10 @@ export interface Invariant {
   readonly kind: "rate" | "constant" | "start" | "clip";
 }
 
-/** What a run depends on, by theorem 2: recipes with the same one are the same run. */
+/** What a run depends on, by theorem 2 and its converse: recipes with the same one are the same run. */
 export interface Canonical {
-  readonly optimizer: OptimizerName;
+  /** The update rule: "adam" for Adam and AdamW, which differ in what their decay is. */
+  readonly rule: string;
   /** What every gauge leaves alone: rank, start, dropout, betas, momentum and the like. */
   readonly fixed: { readonly [name: string]: unknown };
   readonly invariants: readonly Invariant[];
@@ -33,8 +36,9 @@ export interface Canonical {
 
 /**
  * The invariants of a recipe: how a run depends on alpha, initial scale, learning rates and the other numbers that
- * a gauge moves. Their exponents are those that the optimizer declares; the weight decay is taken times the
- * learning rate where that is invariant.
+ * a gauge moves. What has no effect is left out: numbers of frozen parameters, a decay of 0 in whatever form,
+ * dampening without momentum, defaults that are spelt out. Exponents are those that the optimizer declares; a decay
+ * that shrinks by itself is taken as what an update shrinks by.
  *
  * @throws ValueError for a bad recipe, see `checkRecipe`.
  * @example
@@ -44,119 +48,189 @@ export interface Canonical {
  */
 export function canonical(recipe: Recipe): Canonical {
   const operation = "gauge.canonical";
-  const full = explicit(checkRecipe(recipe, operation));
-  const g = unitGauge(operation, full);
-  const { r, dropout = 0, init = "standard", branchBias = false, dora = false, optimizer, clip } = full;
-  const roles = trainedRoles(full);
-  const fixed: Record<string, unknown> = { r, dropout, init, branchBias, dora, trained: [...roles].sort() };
+  checkRecipe(recipe, operation);
+  const all = liveOf(recipe);
+  const roles = liveRoles(recipe);
+  const fixed: Record<string, unknown> = {
+    trained: [...roles].sort(),
+    adapts: [...adapts(recipe)].sort(),
+    ...adapterOf(recipe, all),
+  };
   const invariants: Invariant[] = [];
-
-  const s = scaling(full).value;
-  const start = starts(full);
-  const held = pinned(operation, full);
-  if (start.A !== 0 && start.B !== 0)
-    invariants.push({ name: "start", formula: "s sigma tau", value: s * start.A * start.B, kind: "start" });
-  else if (held) {
-    const formula = start.A === 0 ? "s tau" : "s sigma";
-    invariants.push({ name: "start", formula, value: s * (start.A || start.B), kind: "start" });
-  }
-  const unit = (role: Role) => unitOf(role, start.A === 0, held);
-
-  for (const role of roles) {
-    const hyper: Readonly<Record<string, unknown>> = { ...hyperOf<OptimizerName>(full, role) };
-    const { hyper: powers } = ruleFor(operation, full, role);
-    for (const [field, value] of Object.entries(hyper)) {
-      const power = powers[field]!; // a rule has one for each
-      const name = `${field}.${role}`;
-      const number = isNumeric(value);
-      if (!number || (power === 0 && field !== "lr" && field !== "weightDecay")) {
-        // A flag that is off is one that is not given.
-        if (value !== false) fixed[name] = value;
-        continue;
+  for (const live of all) {
+    const units = unitsOf(operation, recipe, live);
+    const prefix = live.kind === "linear" ? "" : `${live.kind}.`;
+    if (!live.inert) invariants.push(...startInvariants(prefix, recipe, units));
+    for (const role of live.roles) {
+      for (const [name, number] of Object.entries(numbersOf(recipe, role))) {
+        const key = `${role === "base" ? "" : prefix}${name}.${role}`;
+        if (number.kind === "fixed") fixed[`${name}.${role}`] = number.value;
+        else
+          invariants.push({
+            name: key,
+            formula: scaledBy(units.of(role), number.power, number.symbol.replaceAll("*", role)),
+            value: eachTimes(number.value, raised(operation, key, factor(units.gauge, role), number.power)),
+            kind: number.kind,
+          });
       }
-      const kind = field.startsWith("lr") || field === "stepSizes" ? "rate" : "constant";
-      const perUpdate = field === "weightDecay" && power !== 0 && power + powers.lr! === 0;
-      const by = perUpdate ? Number(hyper.lr) : factor(g, role) ** power;
-      if (!(by > 0 && by < Infinity) && !perUpdate)
-        throw new ValueError(
-          `${operation}: the factor on ${name}, ${factor(g, role)}^${power}, leaves the range of floating-point numbers. Use values of alpha and initScale nearer to 1.`,
-        );
-      invariants.push({
-        name,
-        formula: perUpdate ? `lr_${role} wd_${role}` : scaledBy(unit(role), power, symbol(field, role)),
-        value: scaleEach(value, by),
-        kind,
-      });
     }
   }
-
-  fixed.clip = clip?.kind ?? "none";
-  for (const [name, formula, value] of clipInvariants(full, g, unit))
-    invariants.push({ name, formula, value, kind: "clip" });
-  return { optimizer: optimizer.name, fixed, invariants };
+  if (clipActs(recipe)) {
+    fixed.clip = recipe.clip?.kind;
+    invariants.push(...clipInvariants(operation, recipe, all));
+  }
+  const rules = new Set(roles.map((role) => essenceOf(recipe, role).rule));
+  return { rule: [...rules].sort().join(" and ") || "none", fixed, invariants };
 }
 
-function* clipInvariants(
-  recipe: Recipe,
-  g: Gauge,
-  unit: (role: Role) => Unit,
-): Generator<[name: string, formula: string, value: number]> {
+/** What says how the adapter is made, as far as it has an effect. */
+function adapterOf(recipe: Recipe, all: readonly Live[]): { readonly [name: string]: unknown } {
+  const { r, dropout = 0, init = "standard", dora = false } = recipe;
+  const acting = all.filter(({ inert }) => !inert);
+  const linear = acting.some(({ kind }) => kind === "linear");
+  return {
+    ...(acting.length > 0 && { r, init: linear || init !== "gaussian" ? init : "standard" }),
+    ...(linear && { dropout }),
+    ...(dora && { dora }),
+  };
+}
+
+/** A number of a role that has an effect: one that gauges move, or one that they leave alone. */
+type Counted =
+  | { readonly kind: "fixed"; readonly value: unknown }
+  | {
+      readonly kind: "rate" | "constant";
+      readonly value: number | readonly number[];
+      readonly power: number;
+      readonly symbol: string;
+    };
+
+function numbersOf(recipe: Recipe, role: Role): { readonly [name: string]: Counted } {
+  const { hyper, joint = {}, rounding = [] } = essenceOf(recipe, role);
+  const powers = powersOf(recipe, role);
+  const merged = new Set([...rounding, ...Object.values(joint).flatMap(({ of }) => of)]);
+  const result: Record<string, Counted> = {};
+  for (const [field, value] of Object.entries(hyper)) {
+    if (merged.has(field)) continue;
+    const power = powers[field] ?? 0;
+    const kind = isRate(field) ? "rate" : "constant";
+    result[field] =
+      isNumeric(value) && (power !== 0 || kind === "rate")
+        ? { kind, value, power, symbol: `${field === "weightDecay" ? "wd" : field}_*` }
+        : { kind: "fixed", value };
+  }
+  for (const [name, { value, power, symbol }] of Object.entries(joint))
+    result[name] = { kind: isRate(name) ? "rate" : "constant", value, power, symbol };
+  // The rate first, whatever it is made of.
+  return { ...(result.lr && { lr: result.lr }), ...result };
+}
+
+function isRate(name: string): boolean {
+  return name.startsWith("lr") || name === "stepSizes";
+}
+
+/** The powers of a role's hyperparameters, where the optimizer has a rule in that form with all of them written out. */
+function powersOf(recipe: Recipe, role: Role): Readonly<Record<string, number>> {
+  const hyper = { ...hyperOf<OptimizerName>(recipe, role), ...essenceOf(recipe, role).hyper };
+  return ruleOf("gauge.canonical", recipe.optimizer.name, hyper).hyper;
+}
+
+/** How A and B start, and what pins leave of the scaling: what the units do not make 1. */
+function startInvariants(prefix: string, recipe: Recipe, { gauge, kind, pins }: Units): Invariant[] {
+  const { A, B } = starts(recipe, kind);
+  const s = scaling(recipe).value;
+  const entry = (name: string, formula: string, value: number): Invariant => ({
+    name: prefix + name,
+    formula,
+    value,
+    kind: "start",
+  });
+  const held = pins.A || pins.B;
+  const [first, symbol] = A === 0 ? [B, "tau"] : [A, "sigma"];
+  const both = A !== 0 && B !== 0;
+  if (held && pins.k) return [entry("start.s", "s", s), entry("start", symbol, first)];
+  if (held) return [entry("start", `s ${symbol}`, s * first)];
+  if (pins.k) return [entry("start.s", "s", s), ...(both ? [entry("start", "sigma tau", A * B)] : [])];
+  return both ? [entry("start", "s sigma tau", s * A * B * (gauge.a * gauge.b * gauge.k))] : [];
+}
+
+function clipInvariants(operation: string, recipe: Recipe, all: readonly Live[]): Invariant[] {
   const { clip } = recipe;
-  if (!clip) return;
-  const roles = trainedRoles(recipe);
-  const threshold = (name: string, role: Role) => scaledBy(unit(role), -1, `${name}_${role}`);
-  switch (clip.kind) {
-    case "value":
-      for (const role of roles) {
-        const value = numberOf("clip.maxValue", clip.maxValue, role) / factor(g, role);
-        yield [`clip.maxValue.${role}`, threshold("maxValue", role), value];
-      }
-      return;
-    case "tensorNorm":
-      for (const role of roles) {
-        const c = factor(g, role);
-        const { maxNorm, eps = 1e-6 } = clip;
-        yield [
-          `clip.maxNorm.${role}`,
-          threshold("maxNorm", role),
-          numberOf("clip.maxNorm", maxNorm, role) / c,
-        ];
-        yield [`clip.eps.${role}`, threshold("clipEps", role), numberOf("clip.eps", eps, role) / c];
-      }
-      return;
-    case "globalNorm": {
+  if (!clip) return [];
+  const result: Invariant[] = [];
+  for (const live of all) {
+    const units = unitsOf(operation, recipe, live);
+    const prefix = live.kind === "linear" ? "" : `${live.kind}.`;
+    const push = (role: Role, name: string, symbol: string, power: number, value: number, per = "") =>
+      result.push({
+        name: `${role === "base" ? "" : prefix}clip.${name}.${role}`,
+        formula: scaledBy(units.of(role), power, `${symbol}_${role}`) + per,
+        value: value * raised(operation, `clip.${name}.${role}`, factor(units.gauge, role), power),
+        kind: "clip",
+      });
+    if (clip.kind === "globalNorm") {
       // Weights, threshold and eps times one number clip alike.
-      const weights = weightsOf(clip, roles);
-      for (const role of roles) {
-        const value = (weights[role]! * factor(g, role)) / clip.maxNorm;
-        const formula = `${scaledBy(unit(role), 1, `weight_${role}`)} / maxNorm`;
-        yield [`clip.weights.${role}`, formula, value];
-      }
-      yield ["clip.eps", "clipEps / maxNorm", (clip.eps ?? 1e-6) / clip.maxNorm];
-      return;
+      const weights = weightsOf(clip, trainedRoles(recipe));
+      for (const role of live.counted)
+        push(role, "weights", "weight", 1, weights[role]! / clip.maxNorm, " / maxNorm");
+      continue;
     }
-    default:
-      clip satisfies never;
+    for (const role of live.roles) {
+      if (essenceOf(recipe, role).reads !== "gradients") continue;
+      if (clip.kind === "value") {
+        push(role, "maxValue", "maxValue", -1, numberOf("clip.maxValue", clip.maxValue, role));
+      } else {
+        push(role, "maxNorm", "maxNorm", -1, numberOf("clip.maxNorm", clip.maxNorm, role));
+        push(role, "eps", "clipEps", -1, numberOf("clip.eps", clip.eps ?? 1e-6, role));
+      }
+    }
   }
+  if (clip.kind === "globalNorm") {
+    const value = (clip.eps ?? 1e-6) / clip.maxNorm;
+    result.push({ name: "clip.eps", formula: "clipEps / maxNorm", value, kind: "clip" });
+  }
+  return result;
 }
 
-/** The constant of a role in the gauge to the recipe's units, in symbols: a product, and whether it divides. */
+/** The units of a kind of layer: the gauge to them, and the constant of a role in symbols. */
+interface Units {
+  readonly kind: Live["kind"];
+  readonly gauge: Gauge;
+  readonly pins: Pins;
+  readonly of: (role: Role) => Unit;
+}
+
+/** A product of symbols, and whether it divides. */
 interface Unit {
   readonly product: string;
   readonly divides: boolean;
 }
 
-function unitOf(role: Role, fromB: boolean, held: boolean): Unit {
+function unitsOf(operation: string, recipe: Recipe, live: Live): Units {
+  const pins = pinsOf(recipe, live);
+  const fromB = starts(recipe, live.kind).A === 0;
+  return {
+    kind: live.kind,
+    gauge: unitGauge(operation, recipe, live),
+    pins,
+    of: (role) => unitOf(role, fromB, pins),
+  };
+}
+
+function unitOf(role: Role, fromB: boolean, pins: Pins): Unit {
   const start = fromB ? "tau" : "sigma";
+  const held = pins.A || pins.B;
+  const none = { product: "", divides: false };
+  if (held && pins.k) return none;
   switch (role) {
     case "A":
     case "B":
       if ((role === "B") === fromB) return { product: start, divides: true };
-      return { product: held ? "" : `s ${start}`, divides: false };
+      return held ? none : { product: pins.k ? start : `s ${start}`, divides: false };
     case "branchBias":
-      return { product: held ? start : "s", divides: held };
+      return pins.k ? none : { product: held ? start : "s", divides: held };
     default: // outside the product of A and B
-      return { product: "", divides: false };
+      return none;
   }
 }
 
@@ -167,18 +241,22 @@ function scaledBy({ product, divides }: Unit, power: number, symbol: string): st
   const size = Math.abs(exponent);
   const compound = product.includes(" ");
   const base = compound && (size > 1 || exponent < 0) ? `(${product})` : product;
-  const raised = size === 1 ? base : `${base}^${size}`;
-  return exponent > 0 ? `${raised} ${symbol}` : `${symbol} / ${raised}`;
+  const factor = size === 1 ? base : `${base}^${size}`;
+  return exponent > 0 ? `${factor} ${symbol}` : `${symbol} / ${factor}`;
 }
 
-function symbol(field: string, role: Role): string {
-  return `${field === "weightDecay" ? "wd" : field}_${role}`;
+function raised(operation: string, name: string, c: number, power: number): number {
+  const by = c ** power;
+  if (by > 0 && by < Infinity) return by;
+  throw new ValueError(
+    `${operation}: the factor on ${name}, ${c}^${power}, leaves the range of floating-point numbers. Use values of alpha and initScale nearer to 1.`,
+  );
 }
 
 function isNumeric(value: unknown): value is number | readonly number[] {
   return typeof value === "number" || Array.isArray(value);
 }
 
-function scaleEach(value: number | readonly number[], by: number): number | readonly number[] {
+function eachTimes(value: number | readonly number[], by: number): number | readonly number[] {
   return typeof value === "number" ? value * by : value.map((x) => x * by);
 }

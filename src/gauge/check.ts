@@ -2,8 +2,8 @@ import { ValueError } from "../base/errors.ts";
 import { checkAdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
 import { isOptimizerName, make, rules } from "../optim/make.ts";
-import { type Recipe, trainedRoles } from "./recipe.ts";
-import { zeroSide } from "./start.ts";
+import { type Adapted, type Recipe, trainedRoles } from "./recipe.ts";
+import { alwaysZero } from "./start.ts";
 
 const roles: readonly Role[] = ["A", "B", "branchBias", "magnitude", "base"];
 
@@ -16,6 +16,7 @@ const fields = [
   "initScale",
   "branchBias",
   "dora",
+  "adapts",
   "optimizer",
   "groups",
   "trained",
@@ -100,11 +101,23 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     branchBias: branchBias === true,
     dora: dora === true,
   });
-  const zero = zeroSide(start);
-  if (zero && (scales[zero] ?? 1) !== 1)
+  const kinds: unknown = recipe.adapts ?? ["linear"];
+  if (
+    !Array.isArray(kinds) ||
+    kinds.length === 0 ||
+    kinds.some((kind) => kind !== "linear" && kind !== "embedding") ||
+    new Set(kinds).size !== kinds.length
+  )
+    fail("adapts", kinds, 'a list of one or both of "linear" and "embedding"');
+  const adapted = kinds as readonly Adapted[]; // just checked
+  if (dora === true && adapted.includes("embedding"))
+    contradiction("dora is true and adapts has embedding; DoRA adapts linear layers. Leave one of them out.");
+  for (const role of ["A", "B"] as const) {
+    if ((scales[role] ?? 1) === 1 || !alwaysZero({ ...start, adapts: adapted }, role)) continue;
     contradiction(
-      `initScale.${zero} is ${show(scales[zero])}, but init ${show(init)} starts ${zero} at zero, where a factor changes nothing. Leave it out, or use another init.`,
+      `initScale.${role} is ${show(scales[role])}, but init ${show(init)} starts ${role} at zero, where a factor changes nothing. Leave it out, or use another init.`,
     );
+  }
 
   const optimizer = recipe.optimizer;
   if (typeof optimizer !== "object" || optimizer === null || Array.isArray(optimizer))
@@ -126,6 +139,7 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
   const own = trainedRoles({
     ...(trained !== undefined && { trained: trained as readonly Role[] }), // checked above
     ...(branchBias === true && { branchBias }),
+    ...(dora === true && { dora }),
   });
   if (own.includes("branchBias") && branchBias !== true)
     contradiction("trained has branchBias, but branchBias is not true: there is no such parameter.");

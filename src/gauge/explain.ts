@@ -3,11 +3,13 @@ import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import { apply } from "./apply.ts";
-import { type Canonical, canonical, type Invariant } from "./canonical.ts";
+import { canonical } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
-import type { Comparison, Explanation, FixedDifference, LoraPlusForm } from "./explanation.ts";
+import { close, compare } from "./compare.ts";
+import type { Comparison, Explanation, LoraPlusForm } from "./explanation.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
+import { clipActs, essenceOf, liveOf, liveRoles, scaled } from "./live.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { starts, startsExactly } from "./start.ts";
 import { gaugeBetween } from "./units.ts";
@@ -58,12 +60,7 @@ export function explain(
     canonical(checkRecipe(x, `${operation}: ${names[0]}`)),
     canonical(checkRecipe(y, `${operation}: ${names[1]}`)),
   ];
-  const known = new Map(ofY.invariants.map((invariant) => [invariant.name, invariant]));
-  const fixed = differences(rigid(ofX, ofY), rigid(ofY, ofX));
-  const invariants = ofX.invariants.flatMap((invariant) => {
-    const other = known.get(invariant.name);
-    return other ? [compare(invariant, other, tolerance)] : [];
-  });
+  const { fixed, invariants } = compare(ofX, ofY, tolerance);
   const unequal = invariants.filter(({ equal }) => !equal);
   const exact = fixed.length === 0 && unequal.length === 0;
   const comparable = fixed.length === 0;
@@ -89,17 +86,6 @@ export function explain(
   return { ...data, words: describe(data, names, y) };
 }
 
-/** What no gauge changes, with the invariants that the other recipe does not have: its form is another one. */
-function rigid(of: Canonical, other: Canonical): { readonly [name: string]: unknown } {
-  const names = new Set(other.invariants.map(({ name }) => name));
-  const alone = of.optimizer === other.optimizer ? of.invariants.filter(({ name }) => !names.has(name)) : [];
-  return {
-    optimizer: of.optimizer,
-    ...of.fixed,
-    ...Object.fromEntries(alone.map(({ name, value }) => [name, value])),
-  };
-}
-
 /** A recipe under a gauge, written out where it must be; null where numbers leave the range or no rule is exact. */
 function moved(g: Gauge, recipe: Recipe): Recipe | null {
   for (const form of [recipe, explicit(recipe)]) {
@@ -116,7 +102,7 @@ function plusForm(recipe: Recipe): LoraPlusForm | null {
   const roles = trainedRoles(recipe);
   if (!roles.includes("A") || !roles.includes("B")) return null;
   const [lr, ofB] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
-  return { alpha: recipe.alpha, lr, ratio: ofB / lr, recipe };
+  return lr > 0 ? { alpha: recipe.alpha, lr, ratio: ofB / lr, recipe } : null;
 }
 
 function relationOf(
@@ -136,58 +122,41 @@ function relationOf(
   return ofB.length > 0 && rest.length > 0 && oneFactor(ofB) && oneFactor(rest) ? "loraPlus" : "different";
 }
 
-function compare(x: Invariant, y: Invariant, tolerance: number): Comparison {
-  const [xs, ys] = [[x.value].flat(), [y.value].flat()];
-  const equal = xs.every((value, i) => close(value, ys[i]!, tolerance));
-  const ratios = xs.map((value, i) => (equal ? 1 : ys[i]! / value));
-  const one = ratios.every((ratio) => ratio > 0 && ratio < Infinity && close(ratio, ratios[0]!, tolerance));
-  const { name, formula, kind } = x;
-  return { name, formula, kind, x: x.value, y: y.value, ratio: one ? ratios[0]! : null, equal };
-}
-
-/** Equal up to a relative difference. */
-export function close(x: number, y: number, tolerance: number): boolean {
-  return x === y || Math.abs(x - y) <= tolerance * Math.max(Math.abs(x), Math.abs(y));
-}
-
-function differences(
-  x: { readonly [name: string]: unknown },
-  y: { readonly [name: string]: unknown },
-): readonly FixedDifference[] {
-  const names = new Set([...Object.keys(x), ...Object.keys(y)]);
-  return [...names]
-    .filter((name) => JSON.stringify(x[name]) !== JSON.stringify(y[name]))
-    .map((name) => ({ name, x: x[name], y: y[name] }));
-}
-
-/** Whether training reads the same numbers from both. */
+/** Whether training reads the same numbers from both, as far as they have an effect. */
 function sameNumbers(x: Recipe, y: Recipe): boolean {
   return JSON.stringify(numbersOf(x)) === JSON.stringify(numbersOf(y));
 }
 
 function numbersOf(recipe: Recipe): unknown {
-  const full = explicit(recipe);
-  const roles = [...trainedRoles(full)].sort();
-  const { clip } = full;
+  const { clip } = recipe;
+  const all = liveOf(recipe);
+  const roles = [...liveRoles(recipe)].sort();
   const perRole = (name: string, value: Parameters<typeof numberOf>[1]) =>
-    roles.map((role) => numberOf(name, value, role));
-  const clipped = clip && {
-    kind: clip.kind,
-    ...(clip.kind === "value" && { values: perRole("clip.maxValue", clip.maxValue) }),
-    ...(clip.kind === "tensorNorm" && {
-      norms: perRole("clip.maxNorm", clip.maxNorm),
-      eps: perRole("clip.eps", clip.eps ?? 1e-6),
-    }),
-    // One number on weights, threshold and eps clips alike, bit for bit if it is a power of two.
-    ...(clip.kind === "globalNorm" && {
-      weights: roles.map((role) => (clip.weights?.[role] ?? 1) / clip.maxNorm),
-      eps: (clip.eps ?? 1e-6) / clip.maxNorm,
-    }),
-  };
+    roles
+      .filter((role) => essenceOf(recipe, role).reads === "gradients")
+      .map((role) => numberOf(name, value, role));
+  const counted = [...new Set(all.flatMap((live) => live.counted))].sort();
+  const clipped = clip !== undefined &&
+    clipActs(recipe) && {
+      kind: clip.kind,
+      ...(clip.kind === "value" && { values: perRole("clip.maxValue", clip.maxValue) }),
+      ...(clip.kind === "tensorNorm" && {
+        norms: perRole("clip.maxNorm", clip.maxNorm),
+        eps: perRole("clip.eps", clip.eps ?? 1e-6),
+      }),
+      // One number on weights, threshold and eps clips alike, bit for bit if it is a power of two.
+      ...(clip.kind === "globalNorm" && {
+        weights: counted.map((role) => (clip.weights?.[role] ?? 1) / clip.maxNorm),
+        eps: (clip.eps ?? 1e-6) / clip.maxNorm,
+      }),
+    };
   return {
-    scaling: scaling(full).value,
-    starts: starts(full),
-    hyper: roles.map((role: Role) => [role, { ...hyperOf<OptimizerName>(full, role) }]),
+    scaling: scaled(recipe) && scaling(recipe).value,
+    starts: all.map(({ kind, inert }) => [kind, inert || starts(recipe, kind)]),
+    hyper: roles.map((role: Role) => {
+      const { rule, hyper } = essenceOf(recipe, role);
+      return [role, rule, Object.entries(hyper).sort(([one], [other]) => (one < other ? -1 : 1))];
+    }),
     clipped,
   };
 }

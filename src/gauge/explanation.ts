@@ -11,8 +11,9 @@ export interface Comparison extends Pick<Invariant, "name" | "formula" | "kind">
   readonly equal: boolean;
 }
 
-/** A field that every gauge leaves alone, and that differs. */
+/** What every gauge leaves alone, and what differs there; undefined where a recipe has none. */
 export interface FixedDifference {
+  /** A field, or the formula of an invariant that one of the two does not have. */
   readonly name: string;
   readonly x: unknown;
   readonly y: unknown;

@@ -1,8 +1,8 @@
 import { ValueError } from "../base/errors.ts";
 import { canonical, type Invariant } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
+import { close, flatten } from "./compare.ts";
 import { convert } from "./convert.ts";
-import { close } from "./explain.ts";
 import type { Recipe } from "./recipe.ts";
 
 /**
@@ -37,7 +37,7 @@ export interface Line {
 export interface Knob {
   readonly name: string;
   readonly values: number;
-  /** Names of the invariants that differ along it. */
+  /** Names of the invariants, and of what no gauge changes, that differ along it. */
   readonly moves: readonly string[];
 }
 
@@ -49,7 +49,7 @@ export interface SweepPlan {
   /** Runs (by their places) whose rates agree, and that differ by eps, decay or another constant only. */
   readonly groups: readonly (readonly number[])[];
   readonly lines: readonly Line[];
-  /** The number of independent quantities that the rates take: 0, 1 or 2 for A and B. */
+  /** The number of independent directions in which rates, starts and thresholds vary: at most 2 for the rates of A and B. */
   readonly dimensions: number;
   readonly knobs: readonly Knob[];
   /** The smallest sweep over the same ground: one recipe for each run, at one alpha with usual initial values. */
@@ -85,29 +85,31 @@ export function dedupe(grid: Grid, { limit = 4096, tolerance = 1e-9, alpha }: De
   const canonicals = recipes.map((recipe, i) => inCell(i, () => canonical(checkRecipe(recipe, operation))));
   const at = alpha ?? recipes[0]!.alpha;
 
-  // Values of each invariant that are equal up to the tolerance get one number; so keys are equal or not.
-  const names = [...new Set(canonicals.flatMap(({ invariants }) => invariants.map(({ name }) => name)))];
-  const known = canonicals.map(({ invariants }) => new Map(invariants.map((each) => [each.name, each])));
+  // Numbers that are equal up to the tolerance get one name, so that keys are equal or not: `compare` without pairs.
+  const known = canonicals.map(flatten);
+  const names = [...new Set(known.flatMap((of) => [...of.keys()]))];
   const clusters = new Map(
     names.map((name) => [
       name,
       cluster(
-        known.map((of) => of.get(name)?.value),
+        known.map((of) => of.get(name)),
         tolerance,
       ),
     ]),
   );
   const keyOf = (i: number, of: readonly string[]) =>
-    JSON.stringify([
-      canonicals[i]!.optimizer,
-      canonicals[i]!.fixed,
-      of.map((name) => (known[i]!.has(name) ? clusters.get(name)![i] : null)),
-    ]);
-  const isConstant = (name: string) =>
-    canonicals.some(({ invariants }) =>
-      invariants.some((each) => each.name === name && each.kind === "constant"),
-    );
-  const coarse = names.filter((name) => !isConstant(name));
+    JSON.stringify(of.map((name) => clusters.get(name)![i] ?? null));
+  const kinds = new Map(
+    canonicals.flatMap(({ invariants }) =>
+      invariants.flatMap(({ name, kind, value }) =>
+        [value]
+          .flat()
+          .map((_, i, { length }): [string, string] => [length === 1 ? name : `${name}.${i}`, kind]),
+      ),
+    ),
+  );
+  const coarse = names.filter((name) => kinds.get(name) !== "constant");
+  const quantities = coarse.filter((name) => kinds.has(name));
 
   const cells = groupBy(
     recipes.map((_, i) => i),
@@ -129,7 +131,9 @@ export function dedupe(grid: Grid, { limit = 4096, tolerance = 1e-9, alpha }: De
   });
 
   const representative = (group: number) => runs[groups[group]![0]!]!.cells[0]!;
-  const lines = coarse.flatMap((name): Line[] => {
+  const formulaOf = (i: number, name: string) =>
+    canonicals[i]!.invariants.find((each) => name === each.name || name.startsWith(`${each.name}.`))!.formula;
+  const lines = quantities.flatMap((name): Line[] => {
     const others = coarse.filter((other) => other !== name);
     const along = groupBy(
       groups.map((_, group) => group),
@@ -137,28 +141,34 @@ export function dedupe(grid: Grid, { limit = 4096, tolerance = 1e-9, alpha }: De
     );
     return along.flatMap((members): Line[] => {
       const points = members.flatMap((group) => {
-        const value = known[representative(group)]!.get(name)?.value;
+        const value = known[representative(group)]!.get(name);
         return typeof value === "number" ? [{ group, value }] : [];
       });
       if (points.length < 2) return [];
       points.sort((x, y) => x.value - y.value);
-      const { formula } = known[representative(points[0]!.group)]!.get(name)!;
+      const formula = formulaOf(representative(points[0]!.group), name);
       return [
         { along: name, formula, values: points.map((p) => p.value), groups: points.map((p) => p.group) },
       ];
     });
   });
-  const dimensions = coarse.filter((name) => new Set(clusters.get(name)).size > 1).length;
-  const knobs = axes.map(({ name, values, stride }): Knob => {
-    const moves = names.filter((invariant) => {
-      const numbers = clusters.get(invariant)!;
-      return recipes.some((_, i) => {
-        const next = i + stride;
-        const sameRow = Math.floor(i / (stride * values)) === Math.floor(next / (stride * values));
-        return next < recipes.length && sameRow && numbers[i] !== numbers[next];
-      });
+  /** The logarithms of what a cell's rates, starts and thresholds come to; 0 lies below all of them. */
+  const place = (i: number) =>
+    quantities.map((name) => Math.max(Math.log(Math.abs(Number(known[i]!.get(name) ?? 1))), -1000));
+  const origin = place(0);
+  const dimensions = rank(groups.map((_, group) => minus(place(representative(group)), origin)));
+  const turned = axes.map(({ name, values, stride }): TurnedKnob => {
+    const steps = recipes.flatMap((_, i): [number, number][] => {
+      const next = i + stride;
+      const sameRow = Math.floor(i / (stride * values)) === Math.floor(next / (stride * values));
+      return next < recipes.length && sameRow ? [[i, next]] : [];
     });
-    return { name, values, moves };
+    const moves = names.filter((each) => {
+      const numbers = clusters.get(each)!;
+      return steps.some(([from, to]) => numbers[from] !== numbers[to]);
+    });
+    const directions = steps.map(([from, to]) => minus(place(to), place(from)));
+    return { name, values, moves, directions };
   });
   const plan = {
     cells: recipes.length,
@@ -166,10 +176,15 @@ export function dedupe(grid: Grid, { limit = 4096, tolerance = 1e-9, alpha }: De
     groups,
     lines,
     dimensions,
-    knobs,
+    knobs: turned.map(({ directions: _, ...knob }) => knob),
     sweep: runs.map(({ recipe }) => recipe),
   };
-  return { ...plan, words: describePlan(plan) };
+  return { ...plan, words: describePlan(plan, turned, kinds) };
+}
+
+/** A knob with the change of the logarithms of rates, starts and thresholds at each step along it. */
+interface TurnedKnob extends Knob {
+  readonly directions: readonly (readonly number[])[];
 }
 
 interface Axis {
@@ -283,20 +298,45 @@ function usual(recipe: Recipe, alpha: number | "r"): Recipe {
   }
 }
 
-/** A number for each value, the same for values that are equal up to the tolerance. */
-function cluster(values: readonly (Invariant["value"] | undefined)[], tolerance: number): readonly unknown[] {
-  const result: unknown[] = values.map((value) =>
-    typeof value === "number" ? undefined : JSON.stringify(value),
+/**
+ * A name for each value: for numbers one for all that are equal to the least of them up to the tolerance, so that any
+ * two of one name are, and chains do not join what is apart.
+ */
+function cluster(
+  values: readonly (number | string | undefined)[],
+  tolerance: number,
+): readonly (number | string | undefined)[] {
+  const result: (number | string | undefined)[] = values.map((value) =>
+    typeof value === "number" ? undefined : value,
   );
   const order = values
     .flatMap((value, i) => (typeof value === "number" ? [{ value, i }] : []))
     .sort((x, y) => x.value - y.value);
-  let id = 0;
-  order.forEach(({ value, i }, place) => {
-    if (place > 0 && !close(value, order[place - 1]!.value, tolerance)) id++;
+  let [id, least] = [-1, Number.NaN];
+  for (const { value, i } of order) {
+    if (!close(value, least, tolerance)) [id, least] = [id + 1, value];
     result[i] = id;
-  });
+  }
   return result;
+}
+
+function minus(x: readonly number[], y: readonly number[]): number[] {
+  return x.map((value, i) => value - y[i]!);
+}
+
+/** The rank of vectors of logarithms: what is below a billionth is rounding. */
+function rank(vectors: readonly (readonly number[])[]): number {
+  const basis: number[][] = [];
+  for (const vector of vectors) {
+    let rest = [...vector];
+    for (const unit of basis) {
+      const along = rest.reduce((sum, x, i) => sum + x * unit[i]!, 0);
+      rest = rest.map((x, i) => x - along * unit[i]!);
+    }
+    const size = Math.hypot(...rest);
+    if (size > 1e-9) basis.push(rest.map((x) => x / size));
+  }
+  return basis.length;
 }
 
 function groupBy(items: readonly number[], key: (item: number) => string): number[][] {
@@ -309,25 +349,34 @@ function groupBy(items: readonly number[], key: (item: number) => string): numbe
   return [...groups.values()];
 }
 
-function describePlan({ cells, runs, groups, dimensions, knobs, lines }: Omit<SweepPlan, "words">): string[] {
+function describePlan(
+  { cells, runs, groups, dimensions, lines }: Omit<SweepPlan, "words">,
+  knobs: readonly TurnedKnob[],
+  kinds: ReadonlyMap<string, string>,
+): string[] {
   const words = [
     `${count(cells, "cell")}, ${count(runs.length, "different run")}` +
       (groups.length < runs.length ? `; ${groups.length} up to eps, decay and other constants.` : "."),
   ];
   for (const { name, moves } of knobs)
     words.push(moves.length > 0 ? `${name} moves ${moves.join(", ")}.` : `${name} changes nothing.`);
-  const alike = knobs.filter(
-    ({ moves }, i) =>
-      moves.length > 0 && knobs.some((other, j) => j !== i && rates(other.moves) === rates(moves)),
-  );
-  if (alike.length > 1)
-    words.push(`${alike.map(({ name }) => name).join(" and ")} move the same rates: one of them is enough.`);
+  const straight = knobs.filter(({ directions }) => rank(directions) === 1);
+  const told = new Set<TurnedKnob>();
+  for (const knob of straight) {
+    if (told.has(knob)) continue;
+    const alike = straight.filter((other) => rank([...knob.directions, ...other.directions]) === 1);
+    for (const each of alike) told.add(each);
+    if (alike.length < 2) continue;
+    const others = ({ moves }: Knob) => moves.filter((name) => kinds.get(name) === "constant").join();
+    const constants = alike.some((each) => others(each) !== others(knob))
+      ? ", eps, decay and the like aside"
+      : "";
+    words.push(
+      `${alike.map(({ name }) => name).join(" and ")} move the rates in one direction${constants}: one of them can do it all.`,
+    );
+  }
   words.push(`The ground has ${count(dimensions, "dimension")} and ${count(lines.length, "line")}.`);
   return words;
-}
-
-function rates(moves: readonly string[]): string {
-  return moves.filter((name) => name.startsWith("lr.")).join();
 }
 
 function count(n: number, what: string): string {

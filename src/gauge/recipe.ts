@@ -33,12 +33,20 @@ export type Recipe<N extends OptimizerName = OptimizerName> = {
   readonly [K in N]: RecipeOf<K>;
 }[N];
 
+/** The kinds of layers that adapters are put on. */
+export type Adapted = "linear" | "embedding";
+
 export interface RecipeOf<N extends OptimizerName> extends AdapterConfig {
+  /**
+   * The kinds of layers that have adapters; an embedding starts with A = 0 and B random, the other way round than a
+   * linear layer. Default `["linear"]`.
+   */
+  readonly adapts?: readonly Adapted[];
   /** The optimizer's name, `lr`, and other hyperparameters where they differ from the optimizer's defaults. */
   readonly optimizer: { readonly name: N; readonly lr: number } & Partial<Omit<HyperOf[N], "lr">>;
   /** Hyperparameters of a role where they differ from `optimizer`. */
   readonly groups?: { readonly [R in Role]?: Partial<HyperOf[N]> };
-  /** Which parameters are trained. Default A and B, and the branch bias if there is one. */
+  /** Which parameters are trained. Default those of the adapter: A and B, a branch bias, the magnitudes of DoRA. */
   readonly trained?: readonly Role[];
   readonly clip?: Clip;
 }
@@ -46,9 +54,22 @@ export interface RecipeOf<N extends OptimizerName> extends AdapterConfig {
 /** The roles that a recipe trains. */
 export function trainedRoles({
   trained,
-  branchBias,
-}: Pick<Recipe, "trained" | "branchBias">): readonly Role[] {
-  return trained ?? (branchBias ? ["A", "B", "branchBias"] : ["A", "B"]);
+  branchBias = false,
+  dora = false,
+}: Pick<Recipe, "trained" | "branchBias" | "dora">): readonly Role[] {
+  return (
+    trained ?? [
+      "A",
+      "B",
+      ...(branchBias ? ["branchBias" as const] : []),
+      ...(dora ? ["magnitude" as const] : []),
+    ]
+  );
+}
+
+/** The kinds of layers that a recipe puts adapters on. */
+export function adapts({ adapts = ["linear"] }: Pick<Recipe, "adapts">): readonly Adapted[] {
+  return adapts;
 }
 
 /**

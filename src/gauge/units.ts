@@ -3,9 +3,10 @@ import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import { checked, type Gauge } from "./gauge.ts";
-import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { type Live, liveOf, type Pins, pinsOf, scaled } from "./live.ts";
+import { hyperOf, type Recipe } from "./recipe.ts";
 import { type Rule, ruleOf } from "./rules.ts";
-import { starts, zeroSide } from "./start.ts";
+import { starts } from "./start.ts";
 
 /** The rule of a role's form of the optimizer. */
 export function ruleFor(operation: string, recipe: Recipe, role: Role): Rule {
@@ -13,44 +14,44 @@ export function ruleFor(operation: string, recipe: Recipe, role: Role): Rule {
 }
 
 /**
- * Whether no gauge may move one of the matrices: it starts at zero, under an optimizer that needs nonzero
- * parameters.
+ * The gauge to a recipe's units in a kind of layer: as far as nothing pins them, the scaling becomes 1, and so does
+ * the factor on the first matrix that starts at random.
  */
-export function pinned(operation: string, recipe: Recipe): boolean {
-  const zero = zeroSide(recipe);
-  if (!zero || !trainedRoles(recipe).includes(zero)) return false;
-  return ruleFor(operation, recipe, zero).needs !== undefined;
-}
-
-/** The gauge to the recipe's units: the scaling becomes 1, and so does the factor on the first matrix that starts. */
-export function unitGauge(operation: string, recipe: Recipe): Gauge {
-  const { A } = starts(recipe);
-  return gaugeTo(operation, recipe, 1 / scaling(recipe).value, 1 / (A || starts(recipe).B));
+export function unitGauge(operation: string, recipe: Recipe, live: Live): Gauge {
+  const { A, B } = starts(recipe, live.kind);
+  return gaugeTo(operation, pinsOf(recipe, live), A === 0, 1 / scaling(recipe).value, 1 / (A || B));
 }
 
 /**
  * The gauge that brings a recipe to the scaling and the initial values of another one, as far as a gauge can:
- * starting from A and B both random there may be no such gauge, and then B's start differs.
+ * starting from A and B both random there may be no such gauge, and then B's start differs. Where there are several
+ * kinds of layers, the first one that acts decides.
  *
  * @throws ValueError if the factors leave the range of numbers.
  */
 export function gaugeBetween(operation: string, x: Recipe, y: Recipe): Gauge {
+  if (!scaled(x)) return { a: 1, b: 1, k: 1 };
   const alike = x.r === y.r && (x.rsLora ?? false) === (y.rsLora ?? false);
   // alpha / alpha, where that is all: one rounding less.
   const k = alike ? y.alpha / x.alpha : scaling(y).value / scaling(x).value;
-  const moved = starts(x).A === 0 ? starts(y).B / starts(x).B : starts(y).A / starts(x).A;
-  return gaugeTo(operation, x, k, moved > 0 && moved < Infinity ? moved : 1);
+  const all = liveOf(x);
+  const live = all.find(({ inert }) => !inert) ?? all[0]!; // a recipe adapts something
+  const [from, to] = [starts(x, live.kind), starts(y, live.kind)];
+  const moved = from.A === 0 ? to.B / from.B : to.A / from.A;
+  const pins = pinsOf(x, live);
+  return gaugeTo(operation, pins, from.A === 0, k, moved > 0 && moved < Infinity ? moved : 1);
 }
 
 /** The gauge with the given k and factor on the matrix that starts at random, B if A starts at zero. */
-function gaugeTo(operation: string, recipe: Recipe, k: number, moved: number): Gauge {
-  const fromB = starts(recipe).A === 0;
-  if (pinned(operation, recipe)) {
-    const free = { a: 1, b: 1, k: 1 / moved };
-    return inRange(operation, fromB ? { ...free, b: moved } : { ...free, a: moved });
-  }
-  const rest = 1 / (k * moved);
-  return inRange(operation, fromB ? { a: rest, b: moved, k } : { a: moved, b: rest, k });
+function gaugeTo(operation: string, pins: Pins, fromB: boolean, k: number, moved: number): Gauge {
+  const held = fromB ? pins.A : pins.B;
+  if (held && pins.k) return { a: 1, b: 1, k: 1 };
+  const [first, rest, scale] = held
+    ? [moved, 1, 1 / moved]
+    : pins.k
+      ? [moved, 1 / moved, 1]
+      : [moved, 1 / (k * moved), k];
+  return inRange(operation, fromB ? { a: rest, b: first, k: scale } : { a: first, b: rest, k: scale });
 }
 
 function inRange(operation: string, g: Gauge): Gauge {

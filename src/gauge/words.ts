@@ -1,8 +1,12 @@
+import type { Role } from "../lora/roles.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import type { Comparison, Explanation } from "./explanation.ts";
+import { explicit } from "./explicit.ts";
 import type { Gauge } from "./gauge.ts";
-import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { liveRoles } from "./live.ts";
+import { hyperOf, type Recipe } from "./recipe.ts";
 import { starts } from "./start.ts";
+import { ruleFor } from "./units.ts";
 
 /** A number for a reader: all its digits, powers of ten where they are shorter. */
 export function show(x: number): string {
@@ -22,26 +26,36 @@ export function showGauge({ a, b, k }: Gauge): string {
 
 /** The numbers of a recipe that a gauge moves, for a reader: `lr_A 0.00512, lr_B 1e-5, eps_B 5.12e-6`. */
 export function showNumbers(recipe: Recipe): string {
-  const { initScale = {} } = recipe;
-  const fields = ["lr", "eps", "weightDecay"] as const;
+  const { initScale = {}, clip } = recipe;
+  const roles = liveRoles(recipe);
+  const of = (role: Role): [string, unknown][] => {
+    const powers = ruleFor("gauge.explain", explicit(recipe), role).hyper;
+    const hyper = Object.entries(hyperOf<OptimizerName>(recipe, role)) as [string, unknown][];
+    return hyper.filter(([field, value]) => field === "lr" || (powers[field] !== 0 && value !== 0));
+  };
+  const fields = [...new Set(roles.flatMap((role) => of(role).map(([field]) => field)))];
   const hypers = fields.flatMap((field) =>
-    trainedRoles(recipe).flatMap((role) => {
-      const value = (hyperOf<OptimizerName>(recipe, role) as { readonly [F in typeof field]?: number })[
-        field
-      ];
-      return value === undefined || (value === 0 && field !== "lr")
-        ? []
-        : [`${field}_${role} ${show(value)}`];
-    }),
+    roles.flatMap((role) =>
+      of(role).flatMap(([own, value]) => (own === field ? [`${field}_${role} ${showEach(value)}`] : [])),
+    ),
   );
   const scales = Object.entries(initScale).flatMap(([role, scale]) =>
     scale === 1 ? [] : [`initScale_${role} ${show(scale)}`],
   );
-  return [...hypers, ...scales].join(", ");
+  return [...hypers, ...scales, ...(clip ? [`clip ${JSON.stringify(clip)}`] : [])].join(", ");
+}
+
+function showEach(x: unknown): string {
+  if (Array.isArray(x)) return `[${x.map(showEach).join(", ")}]`;
+  return typeof x === "number" ? show(x) : String(x);
 }
 
 /** `512 times smaller`, from a ratio. */
 export function times(ratio: number): string {
+  const off = Math.abs(ratio - 1);
+  // Ten digits do not show it.
+  if (off < 1e-9)
+    return `${ratio < 1 ? "smaller" : "larger"} by ${show(Number(off.toPrecision(2)))} of itself`;
   return ratio < 1 ? `${rounded(1 / ratio)} times smaller` : `${rounded(ratio)} times larger`;
 }
 
@@ -68,10 +82,13 @@ export function describe(
   const equalB = invariants.find(({ name, equal }) => name === "lr.B" && equal);
   if (equalB && unequal.some(({ name }) => name === "lr.A")) {
     const alike = starts(y).B === 0 ? ": B moves alike as long as A has not moved" : "";
-    lines.push(`The rate of B, ${equalB.formula}, is ${value(equalB.x)} in both${alike}.`);
+    lines.push(`The invariant of B's rate, ${equalB.formula}, is ${value(equalB.x)} in both${alike}.`);
   }
   for (const comparison of unequal) lines.push(difference(comparison, X, Y));
-  if (relation === "rate") lines.push(`${Y} is ${X} with every learning rate ${times(unequal[0]!.ratio!)}.`);
+  if (relation === "rate")
+    lines.push(
+      `${Y} is ${X} with every learning rate ${times(unequal.find(({ kind }) => kind === "rate")!.ratio!)}.`,
+    );
   if (loraPlus && relation !== "sameButConstants" && relation !== "rate") {
     const { alpha, ratio, recipe } = loraPlus;
     const what = relation === "loraPlus" ? `is LoRA+ with ratio ${rounded(ratio)} at` : "is, at";
@@ -88,8 +105,8 @@ export function describe(
 }
 
 function difference({ name, formula, x, y, ratio }: Comparison, X: string, Y: string): string {
-  const role = name.split(".")[1];
-  const what = name.startsWith("lr.") ? `The rate of ${role}, ${formula},` : formula;
+  const role = name.split(".").at(-1);
+  const what = /(^|\.)lr\./.test(name) ? `The invariant of ${role}'s rate, ${formula},` : formula;
   const by = ratio === null ? "" : `: ${times(ratio)} in ${Y}`;
   return `${what} is ${value(x)} in ${X} and ${value(y)} in ${Y}${by}.`;
 }
@@ -99,5 +116,6 @@ function value(x: number | readonly number[]): string {
 }
 
 function json(x: unknown): string {
+  if (typeof x === "number") return rounded(x);
   return x === undefined ? "not there" : typeof x === "string" ? x : JSON.stringify(x);
 }

@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { fraction, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of Adadelta. */
 export interface AdadeltaHyper {
@@ -62,7 +62,15 @@ export const adadeltaRule: Rule<AdadeltaHyper, AdadeltaSlots> = {
       weightDecay: -2,
     }),
     state: (hyper) => ({ v: -2, updates: twoEps(hyper) ? 2 : -2 }),
-    dividesZeroByZero: ({ eps, epsGradient = eps }) => epsGradient === 0,
+    dividesZeroByZero: ({ eps, epsGradient = eps, weightDecay }) => epsGradient === 0 && weightDecay === 0,
+  },
+  essence: ({ lr, rho, eps, epsGradient = eps, epsUpdate = eps, weightDecay }) => {
+    if ((lr === 0 || epsUpdate === 0) && epsGradient > 0) return still;
+    const hyper = { lr, rho, epsUpdate, ...withoutZeros({ epsGradient, weightDecay }) };
+    // Updates grow with the root of epsUpdate, and their average with it: lr converts them.
+    const value = lr * Math.sqrt(epsUpdate);
+    const joint = { lr: { of: ["lr", "epsUpdate"], value, power: 1, symbol: "lr_* sqrt(epsUpdate_*)" } };
+    return { rule: "adadelta", reads: "gradients", hyper, joint };
   },
 };
 

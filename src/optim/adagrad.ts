@@ -2,7 +2,7 @@ import { onesLike, scalar } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of Adagrad. */
 export interface AdagradHyper {
@@ -45,8 +45,13 @@ export const adagradRule: Rule<AdagradHyper, AdagradSlots> = {
   scaling: {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, initialAccumulatorValue: -2, lrDecay: 0 }),
     state: () => ({ sum: -2 }),
-    dividesZeroByZero: ({ eps, initialAccumulatorValue }) => eps === 0 && initialAccumulatorValue === 0,
+    dividesZeroByZero: ({ eps, initialAccumulatorValue, weightDecay }) =>
+      eps === 0 && initialAccumulatorValue === 0 && weightDecay === 0,
   },
+  essence: ({ lr, ...rest }) =>
+    lr === 0 && rest.eps > 0
+      ? still
+      : { rule: "adagrad", reads: "gradients", hyper: { lr, ...withoutZeros({ ...rest }) } },
 };
 
 /**

@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { type Betas, betas, flag, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { type Essence, makeOptimizer, type Rule, shrinking, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of Adam. */
 export interface AdamHyper {
@@ -85,9 +85,31 @@ export const adamRule: Rule<AdamHyper, AdamSlots> = {
       epsInsideRoot: 0,
     }),
     state,
-    dividesZeroByZero: ({ eps }) => eps === 0,
+    dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
+  essence: (hyper) =>
+    hyper.lr === 0 && hyper.eps > 0
+      ? still
+      : {
+          rule: "adam",
+          reads: "gradients",
+          hyper: { ...withoutDecay(hyper), ...coupled(hyper) },
+          rounding: roundingOf(hyper),
+        },
 };
+
+function withoutDecay({ lr, betas, eps, amsgrad = false, epsInsideRoot = false }: AdamHyper) {
+  return { lr, betas, ...withoutZeros({ eps, amsgrad, epsInsideRoot }) };
+}
+
+/** Where eps is 0, it does not matter on which side of the root it is. */
+function roundingOf({ eps }: AdamHyper) {
+  return eps === 0 ? ["epsInsideRoot"] : [];
+}
+
+function coupled({ weightDecay }: AdamHyper) {
+  return withoutZeros({ weightDecay });
+}
 
 /** The update rule of `adamw`. */
 export const adamwRule: Rule<AdamWHyper, AdamSlots> = {
@@ -114,6 +136,26 @@ export const adamwRule: Rule<AdamWHyper, AdamSlots> = {
     }),
     state,
     dividesZeroByZero: ({ eps }) => eps === 0,
+  },
+  essence: (hyper): Essence => {
+    const { lr, eps, weightDecay, decayTimesLr = true } = hyper;
+    const joint = shrinking(decayTimesLr ? lr * weightDecay : weightDecay);
+    const form = weightDecay > 0 && {
+      weightDecay,
+      decoupledWeightDecay: true,
+      ...(!decayTimesLr && { decayTimesLr }),
+    };
+    if (lr > 0 || eps === 0)
+      return {
+        rule: "adam",
+        reads: "gradients",
+        hyper: { ...withoutDecay(hyper), ...form },
+        joint,
+        rounding: roundingOf(hyper),
+      };
+    return decayTimesLr || weightDecay === 0
+      ? still
+      : { rule: "decay", reads: "nothing", hyper: { weightDecay }, joint };
   },
 };
 

@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of Adamax. */
 export interface AdamaxHyper {
@@ -43,8 +43,12 @@ export const adamaxRule: Rule<AdamaxHyper, AdamaxSlots> = {
   scaling: {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, betas: 0 }),
     state: () => ({ m: -1, u: -1 }),
-    dividesZeroByZero: ({ eps }) => eps === 0,
+    dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
+  essence: ({ lr, betas, ...rest }) =>
+    lr === 0 && rest.eps > 0
+      ? still
+      : { rule: "adamax", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } },
 };
 
 /**

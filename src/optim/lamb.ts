@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of LAMB. */
 export interface LambHyper {
@@ -52,6 +52,10 @@ export const lambRule: Rule<LambHyper, LambSlots> = {
     dividesZeroByZero: ({ eps }) => eps === 0,
     needs: "parameters that are not all zero, since the trust ratio of a zero tensor is 1 whatever its scale",
   },
+  essence: ({ lr, betas, ...rest }) =>
+    lr === 0 && rest.eps > 0
+      ? still
+      : { rule: "lamb", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } },
 };
 
 function norm(x: Tensor): Tensor {

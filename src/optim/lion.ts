@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, shrinking, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of Lion. */
 export interface LionHyper {
@@ -33,6 +33,16 @@ export const lionRule: Rule<LionHyper, LionSlots> = {
     hyper: () => ({ lr: 1, weightDecay: -1, betas: 0 }),
     state: () => ({ m: -1 }),
     dividesZeroByZero: () => false,
+  },
+  essence: ({ lr, betas, weightDecay }) => {
+    if (lr === 0) return still;
+    const bySign = betas[0] === 0; // the kept average is not looked at
+    return {
+      rule: "lion",
+      reads: bySign ? "signs" : "gradients",
+      hyper: { lr, ...(!bySign && { betas }), ...withoutZeros({ weightDecay }) },
+      joint: shrinking(lr * weightDecay),
+    };
   },
 };
 

@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of RAdam. */
 export interface RAdamHyper {
@@ -62,18 +62,33 @@ export const radamRule: Rule<RAdamHyper, RAdamSlots> = {
     };
   },
   scaling: {
-    hyper: ({ lrUnrectified }) =>
-      lrUnrectified === undefined
-        ? {
-            none:
-              "its first updates are plain momentum, which needs lr times c^2, and the later ones are Adam's, which " +
-              "need lr times c; give lrUnrectified, the rate of the first ones",
-          }
-        : { lr: 1, lrUnrectified: 2, eps: -1, weightDecay: -2, betas: 0 },
+    hyper: ({ lrUnrectified, betas }) =>
+      neverRectified(betas)
+        ? { lr: 2, lrUnrectified: 2, eps: -1, weightDecay: -2, betas: 0 }
+        : lrUnrectified === undefined
+          ? {
+              none:
+                "its first updates are plain momentum, which needs lr times c^2, and the later ones are Adam's, which " +
+                "need lr times c; give lrUnrectified, the rate of the first ones",
+            }
+          : { lr: 1, lrUnrectified: 2, eps: -1, weightDecay: -2, betas: 0 },
     state: () => ({ m: -1, v: -2 }),
     dividesZeroByZero: () => false, // the first update divides by nothing
   },
+  essence: ({ lr, lrUnrectified = lr, betas, eps, weightDecay }) => {
+    if (lrUnrectified === 0 && (lr === 0 || neverRectified(betas)) && eps > 0) return still;
+    const decay = withoutZeros({ weightDecay });
+    const hyper = neverRectified(betas)
+      ? { lrUnrectified, momentum: betas[0], ...decay }
+      : { lr, lrUnrectified, betas, ...withoutZeros({ eps }), ...decay };
+    return { rule: "radam", reads: "gradients", hyper };
+  },
 };
+
+/** Whether the second moment counts too few gradients for ever: 2 / (1 - b2) - 1 <= 5. */
+function neverRectified([, beta2]: Betas): boolean {
+  return 2 / (1 - beta2) - 1 <= 5;
+}
 
 /**
  * RAdam, Adam that waits for its second moment (Liu et al. 2020, arXiv:1908.03265), as in PyTorch: with g the

@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { flag, fraction, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of RMSprop. */
 export interface RmspropHyper {
@@ -58,8 +58,12 @@ export const rmspropRule: Rule<RmspropHyper, RmspropSlots> = {
     hyper: () => ({ lr: 1, eps: -1, weightDecay: -2, alpha: 0, momentum: 0, centered: 0 }),
     // The velocity holds gradients that are divided by their size already.
     state: () => ({ v: -2, velocity: 0, mean: -1 }),
-    dividesZeroByZero: ({ eps }) => eps === 0,
+    dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
+  essence: ({ lr, alpha, ...rest }) =>
+    lr === 0 && rest.eps > 0
+      ? still
+      : { rule: "rmsprop", reads: "gradients", hyper: { lr, alpha, ...withoutZeros({ ...rest }) } },
 };
 
 /**

@@ -3,7 +3,7 @@ import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type OptimizerOptions, type Pair, pair, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still } from "./rule.ts";
 
 /** Hyperparameters of Rprop. */
 export interface RpropHyper {
@@ -55,6 +55,13 @@ export const rpropRule: Rule<RpropHyper, RpropSlots> = {
     hyper: () => ({ lr: 1, stepSizes: 1, etas: 0 }),
     state: () => ({ last: -1, stepSize: 1 }),
     dividesZeroByZero: () => false,
+  },
+  essence: ({ lr, etas, stepSizes: [least, largest] }) => {
+    if (largest === 0) return still;
+    // The first update moves the step from lr into its bounds.
+    const first = Math.min(Math.max(lr, least), largest);
+    const moving = least < largest && { etas };
+    return { rule: "rprop", reads: "signs", hyper: { lr: first, stepSizes: [least, largest], ...moving } };
   },
 };
 

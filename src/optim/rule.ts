@@ -36,10 +36,36 @@ export interface Scaling<H> {
   readonly hyper: (hyper: H) => Powers<H> | NoRule;
   /** The power for each slot of the state. */
   readonly state: (hyper: H) => Readonly<Record<string, number>>;
-  /** Whether the first update divides 0 by 0 where the gradient is 0: it is NaN then, in every gauge. */
+  /**
+   * Whether the first update of a parameter other than 0 divides 0 by 0 where the gradient is 0: it is NaN then, in
+   * every gauge.
+   */
   readonly dividesZeroByZero: (hyper: H) => boolean;
   /** What parameters or gradients must be for the powers to be exact, where they are not for all. */
   readonly needs?: string;
+}
+
+/** What a rule's hyperparameters come to. */
+export interface Essence {
+  /** The computation: one name for rules that are the same one with these numbers, as Adam and AdamW without decay. */
+  readonly rule: string;
+  /** What an update depends on beside the state: gradients, their signs alone, or neither, where nothing moves. */
+  readonly reads: "gradients" | "signs" | "nothing";
+  /** The hyperparameters that have an effect: with the same ones updates are the same bits. */
+  readonly hyper: Readonly<Record<string, unknown>>;
+  /** Those among them that change roundings only. */
+  readonly rounding?: readonly string[];
+  /** Where several of them act through one number in exact arithmetic: that number, by its name. */
+  readonly joint?: { readonly [name: string]: Joint };
+}
+
+/** One number in place of several hyperparameters, with the power of c by which it follows a rescaled parameter. */
+export interface Joint {
+  readonly of: readonly string[];
+  readonly value: number;
+  readonly power: number;
+  /** How it is made: `"lr_* wd_*"`, with a star for the parameter's name. */
+  readonly symbol: string;
 }
 
 /**
@@ -61,6 +87,22 @@ export interface Rule<H extends { readonly lr: number }, S extends Slots> {
   readonly step: (hyper: H, lr: HostNumber, t: HostNumber, factor: HostNumber) => Step<S>;
   /** How its numbers follow a rescaled parameter. */
   readonly scaling: Scaling<H>;
+  /** What hyperparameters come to, once those without effect are left out. Default: all of them count. */
+  readonly essence?: (hyper: H) => Essence;
+}
+
+/** The essence of what never moves. */
+export const still: Essence = { rule: "none", reads: "nothing", hyper: {} };
+
+/** Numbers without those that are 0 or false, for rules where such a one is as if it were not there. */
+export function withoutZeros(numbers: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(numbers).filter(([, value]) => value !== 0 && value !== false));
+}
+
+/** A decay that shrinks the parameter by `value` in each update, whatever its gradient. */
+export function shrinking(value: number): { readonly [name: string]: Joint } {
+  const of = ["weightDecay", "decayTimesLr", "decoupledWeightDecay"];
+  return value === 0 ? {} : { decay: { of, value, power: 0, symbol: "lr_* wd_*" } };
 }
 
 const always: Schedule = () => scalar(1);

@@ -3,7 +3,7 @@ import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flag, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, shrinking, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of stochastic gradient descent. */
 export interface SgdHyper {
@@ -67,6 +67,19 @@ export const sgdRule: Rule<SgdHyper, SgdSlots> = {
     }),
     state: () => ({ velocity: -1 }),
     dividesZeroByZero: () => false,
+  },
+  essence: ({ momentum, dampening, weightDecay, decoupledWeightDecay, ...rest }) => {
+    if (rest.lr === 0) return still;
+    const own = withoutZeros({
+      ...rest,
+      momentum,
+      dampening: momentum === 0 ? 0 : dampening,
+      weightDecay,
+      decoupledWeightDecay: decoupledWeightDecay && weightDecay !== 0,
+    });
+    // Without momentum, what is added to the gradient shrinks the parameter all the same.
+    const joint = decoupledWeightDecay || momentum === 0 ? shrinking(rest.lr * weightDecay) : {};
+    return { rule: "sgd", reads: "gradients", hyper: own, joint };
   },
 };
 

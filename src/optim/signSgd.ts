@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { fraction, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule } from "./rule.ts";
+import { makeOptimizer, type Rule, still } from "./rule.ts";
 
 /** Hyperparameters of signSGD. */
 export interface SignSgdHyper {
@@ -30,6 +30,13 @@ export const signSgdRule: Rule<SignSgdHyper, SignSgdSlots> = {
     hyper: () => ({ lr: 1, momentum: 0 }),
     state: () => ({ m: -1 }),
     dividesZeroByZero: () => false,
+  },
+  // Lion without decay whose two averages are one.
+  essence: ({ lr, momentum }) => {
+    if (lr === 0) return still;
+    const bySign = momentum === 0;
+    const hyper = { lr, ...(!bySign && { betas: [momentum, momentum] }) };
+    return { rule: "lion", reads: bySign ? "signs" : "gradients", hyper };
   },
 };
 

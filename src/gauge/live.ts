@@ -1,0 +1,89 @@
+import type { Role } from "../lora/roles.ts";
+import { type OptimizerName, rules } from "../optim/make.ts";
+import type { Essence, Rule } from "../optim/rule.ts";
+import { type Adapted, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { starts } from "./start.ts";
+
+// What of a recipe has an effect. A parameter whose rate is 0 is frozen, whatever its other numbers are; a product
+// B A whose zero side is frozen stays zero, whatever the other side does; signs are not changed by clipping. Numbers
+// that are dead in this sense belong to no comparison of runs.
+
+/** What an optimizer does to the parameters of a role; nothing to those that are not trained. */
+export function essenceOf(recipe: Recipe, role: Role): Essence {
+  if (!trainedRoles(recipe).includes(role)) return { rule: "none", reads: "nothing", hyper: {} };
+  const rule = rules[recipe.optimizer.name] as unknown as Rule<{ readonly lr: number }, never>; // its own hyperparameters
+  const hyper = hyperOf<OptimizerName>(recipe, role);
+  return rule.essence?.(hyper) ?? { rule: rule.name, reads: "gradients", hyper: { ...hyper } };
+}
+
+/** What acts in the layers of one kind, and what does not. */
+export interface Live {
+  readonly kind: Adapted;
+  /** B A stays zero for ever: the adapter's rank, start and dropout have no effect. */
+  readonly inert: boolean;
+  /** The trained roles whose numbers have an effect. */
+  readonly roles: readonly Role[];
+  /** The trained roles whose gradients are not all zero, and so enter a global norm. */
+  readonly counted: readonly Role[];
+}
+
+/** What acts in the adapted layers of each kind; the base's own parameters are reported with the first kind. */
+export function liveOf(recipe: Recipe): readonly Live[] {
+  return adapts(recipe).map((kind, i) => {
+    const start = starts(recipe, kind);
+    const moves = (role: Role) => essenceOf(recipe, role).reads !== "nothing";
+    const zero = start.A === 0 ? "A" : start.B === 0 ? "B" : undefined;
+    const inert = zero !== undefined && !moves(zero);
+    const there = trainedRoles(recipe).filter((role) => {
+      if (role === "base") return i === 0;
+      return kind === "linear" || role === "A" || role === "B"; // embeddings have the two matrices only
+    });
+    return {
+      kind,
+      inert,
+      roles: there.filter(
+        (role) => essenceOf(recipe, role).rule !== "none" && !(inert && (role === "A" || role === "B")),
+      ),
+      // The gradient of a matrix is a product with the other one.
+      counted: there.filter((role) => !(inert && (role === "A" || role === "B") && role !== zero)),
+    };
+  });
+}
+
+/** Whether clipping has an effect: whether any update depends on more than the signs of gradients. */
+export function clipActs(recipe: Recipe): boolean {
+  return (
+    recipe.clip !== undefined &&
+    liveOf(recipe).some(({ roles }) => roles.some((role) => essenceOf(recipe, role).reads === "gradients"))
+  );
+}
+
+/** Whether the scaling has an effect: whether any branch is not zero for ever. */
+export function scaled(recipe: Recipe): boolean {
+  return liveOf(recipe).some(({ inert, roles }) => !inert || roles.includes("branchBias"));
+}
+
+/** The trained roles that act in any layer. */
+export function liveRoles(recipe: Recipe): readonly Role[] {
+  const live = new Set(liveOf(recipe).flatMap(({ roles }) => roles));
+  return trainedRoles(recipe).filter((role) => live.has(role));
+}
+
+/** What no gauge may change, since it starts at zero under an optimizer that then holds its scale. */
+export interface Pins {
+  readonly A: boolean;
+  readonly B: boolean;
+  /** The branch bias: it starts at zero, and its factor is 1 / k. */
+  readonly k: boolean;
+}
+
+/** The pins of a kind of layer. */
+export function pinsOf(recipe: Recipe, { kind, roles }: Live): Pins {
+  const needs = rules[recipe.optimizer.name].scaling.needs !== undefined;
+  const start = starts(recipe, kind);
+  return {
+    A: needs && start.A === 0 && roles.includes("A"),
+    B: needs && start.B === 0 && roles.includes("B"),
+    k: needs && roles.includes("branchBias"),
+  };
+}

@@ -1,0 +1,137 @@
+import fc from "fast-check";
+import * as gauge from "../src/gauge/index.ts";
+
+// Recipes of every form for property tests, and the same runs in other words.
+
+/** A recipe whose fields are not known to the compiler, as from a file. */
+export const unchecked = (fields: object) => fields as unknown as gauge.Recipe;
+
+/** Each optimizer in its forms, with numbers of a size that shows. */
+export const optimizerForms: readonly object[] = [
+  { name: "sgd" },
+  { name: "sgd", momentum: 0.9, weightDecay: 0.25 },
+  { name: "sgd", momentum: 0.5, dampening: 0.25 },
+  { name: "sgd", momentum: 0.9, nesterov: true },
+  { name: "sgd", decoupledWeightDecay: true, weightDecay: 0.25, momentum: 0.5 },
+  { name: "adam", eps: 1e-3 },
+  { name: "adam", eps: 1e-3, weightDecay: 0.25, amsgrad: true },
+  { name: "adam", epsInsideRoot: true, eps: 1e-6 },
+  { name: "adamw", eps: 1e-3, weightDecay: 0.25 },
+  { name: "adamw", decayTimesLr: false, weightDecay: 2 ** -8 },
+  { name: "adamax", eps: 1e-3, weightDecay: 0.25 },
+  { name: "nadam", eps: 1e-3, weightDecay: 0.25 },
+  { name: "rmsprop", momentum: 0.5, eps: 1e-3, weightDecay: 0.25 },
+  { name: "adagrad", initialAccumulatorValue: 0.125, lrDecay: 0.5 },
+  { name: "rprop", stepSizes: [1e-4, 0.25] },
+  { name: "lion", weightDecay: 0.25 },
+  { name: "signSgd", momentum: 0.9 },
+  { name: "radam", lrUnrectified: 0.25 },
+  { name: "adadelta", lr: 1, eps: 1e-3, weightDecay: 0.25 },
+  { name: "adadelta", lr: 1, epsGradient: 1e-3, epsUpdate: 1e-4 },
+  { name: "lamb", eps: 1e-3, weightDecay: 0.25 },
+];
+
+const sides = (x: number, y: number) => fc.constantFrom(undefined, { A: x }, { B: y }, { A: y, B: x });
+
+/** Recipes of all optimizers, starts, layers, groups and clippings. */
+export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
+  return fc
+    .record({
+      form: fc.constantFrom(...optimizerForms),
+      lr: fc.constantFrom(0.01, 0.02, 0.05),
+      r: fc.constantFrom(1, 2, 3),
+      alpha: fc.constantFrom(1, 3, 4, 16),
+      rsLora: fc.boolean(),
+      dropout: fc.constantFrom(0, 0, 0.25),
+      init: fc.constantFrom("standard", "standard", "swapped", "random", "gaussian"),
+      adapts: fc.constantFrom(["linear"], ["linear"], ["embedding"], ["linear", "embedding"]),
+      extra: fc.constantFrom("none", "none", "branchBias", "dora", "base"),
+      rate: fc.option(fc.tuple(fc.constantFrom("A", "B"), fc.constantFrom(0, 0.5, 4)), { nil: undefined }),
+      scales: sides(2, 0.5),
+      clip: fc.constantFrom<gauge.Clip | undefined>(
+        undefined,
+        undefined,
+        { kind: "value", maxValue: 0.01 },
+        { kind: "tensorNorm", maxNorm: 0.1 },
+        { kind: "globalNorm", maxNorm: 0.1 },
+        { kind: "globalNorm", maxNorm: 0.1, weights: { A: 0.5, B: 3 } },
+      ),
+    })
+    .map(({ form, lr, extra, rate, scales, clip, ...adapter }) => {
+      const optimizer = { lr, ...form } as { readonly lr: number };
+      const kinds = extra === "dora" ? ["linear"] : adapter.adapts;
+      const zeros = kinds.map((kind) => {
+        if (adapter.init === "random") return "";
+        return (adapter.init === "swapped") === (kind === "linear") ? "A" : "B";
+      });
+      const kept = Object.entries(scales ?? {}).filter(([side]) => zeros.some((zero) => zero !== side));
+      const { init, ...rest } = adapter;
+      return unchecked({
+        ...rest,
+        adapts: kinds,
+        init,
+        optimizer,
+        ...(kept.length > 0 && { initScale: Object.fromEntries(kept) }),
+        ...(extra === "branchBias" && { branchBias: true }),
+        ...(extra === "dora" && { dora: true }),
+        ...(extra === "base" && { trained: ["A", "B", "base"] }),
+        ...(rate && { groups: { [rate[0]]: { lr: optimizer.lr * rate[1] } } }),
+        ...(clip && { clip }),
+      });
+    });
+}
+
+type Disguise = (recipe: gauge.Recipe) => gauge.Recipe;
+
+const hypers = (x: gauge.Recipe) =>
+  Object.fromEntries(
+    gauge.trainedRoles(x).map((role) => [role, { ...gauge.hyperOf(x as gauge.Recipe<"adam">, role) }]),
+  );
+
+const power = fc.integer({ min: -3, max: 3 }).map((i) => 2 ** i);
+
+/** A gauge where apply takes one, else the recipe itself. */
+const moved = (a: number, b: number): Disguise => {
+  return (x) => {
+    for (const g of [gauge.of({ a, b }), gauge.of({ a, b: 1 / a })]) {
+      for (const form of [x, gauge.explicit(x)]) {
+        try {
+          return gauge.apply(g, form);
+        } catch {
+          // Refused: the next one.
+        }
+      }
+    }
+    return x;
+  };
+};
+
+/** The same run, bit for bit, in other words. */
+export const disguised: fc.Arbitrary<Disguise> = fc.oneof(
+  fc.tuple(power, power).map(([a, b]) => moved(a, b)),
+  fc.constantFrom<Disguise>(
+    (x) => unchecked({ ...x, groups: hypers(x) }),
+    (x) =>
+      unchecked({
+        ...x,
+        trained: gauge.trainedRoles(x),
+        init: x.init ?? "standard",
+        dropout: x.dropout ?? 0,
+      }),
+    (x) => {
+      // A frozen matrix may be told anything.
+      const groups = hypers(x);
+      for (const group of Object.values(groups)) {
+        const own = group as Record<string, unknown>;
+        if (
+          own.lr === 0 &&
+          x.optimizer.name !== "rprop" &&
+          own.lrUnrectified === undefined &&
+          own.decayTimesLr !== false
+        )
+          if (own.eps !== undefined) own.eps = 1;
+      }
+      return unchecked({ ...x, groups });
+    },
+  ),
+);

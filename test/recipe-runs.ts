@@ -1,0 +1,38 @@
+import fc from "fast-check";
+import { expect } from "vitest";
+import * as gauge from "../src/gauge/index.ts";
+import { disguised, optimizerForms, randomRecipes, unchecked } from "./random-recipes.ts";
+import { apart, losses } from "./tiny.ts";
+
+// Properties of recipes that are trained to see them, for any number of draws.
+
+/** A recipe in other words, or moved by a gauge, is the same run to the bit. */
+export function itselfInDisguise(numRuns: number): Promise<void> {
+  return fc.assert(
+    fc.asyncProperty(randomRecipes(), disguised, async (x, disguise) => {
+      const y = disguise(x);
+      expect(gauge.explain(x, y)).toMatchObject({ exact: true, bitwise: true });
+      expect(await losses(y)).toEqual(await losses(x));
+    }),
+    { numRuns },
+  );
+}
+
+/** A rate that counts, half as large again, makes another run. */
+export function otherByRate(numRuns: number): Promise<void> {
+  return fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...optimizerForms),
+      fc.constantFrom("A" as const, "B" as const),
+      fc.constantFrom("standard", "swapped", "random"),
+      async (form, role, init) => {
+        const x = unchecked({ r: 2, alpha: 4, init, optimizer: { lr: 0.01, ...form } });
+        const { lr } = gauge.hyperOf(x as gauge.Recipe<"adam">, role);
+        const y = unchecked({ ...x, groups: { [role]: { lr: lr * 1.5 } } });
+        expect(gauge.equivalent(x, y)).toBe(false);
+        expect(apart(await losses(x), await losses(y))).toBeGreaterThan(1e-6);
+      },
+    ),
+    { numRuns },
+  );
+}
