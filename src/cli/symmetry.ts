@@ -1,7 +1,7 @@
 import { table } from "../base/table.ts";
 import { type Evidence, evidence, type Refused } from "../experiments/symmetry/evidence.ts";
 import { type Form, forms } from "../experiments/symmetry/forms.ts";
-import { discoverSymmetry, type NoSymmetry, type Symmetry } from "../gauge/index.ts";
+import { discoverSymmetry, type NoSymmetry, type Symmetry, type Undecided } from "../gauge/index.ts";
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
@@ -32,7 +32,7 @@ Exit codes: 0 every declared rule was found and held bit for bit, 1 one did not,
 
 interface Row {
   readonly form: Form;
-  readonly found: Symmetry | NoSymmetry;
+  readonly found: Symmetry | NoSymmetry | Undecided;
   readonly measured: Evidence | Refused;
 }
 
@@ -69,7 +69,7 @@ export async function symmetry(args: readonly string[]): Promise<number> {
 /** A rule that is declared was found by experiment and holds to the last bit; where none is, none was found. */
 function agrees({ found, measured }: Row): boolean {
   if ("refused" in measured) return !found.exists || Object.keys(found.phases).length > 0;
-  return found.exists && measured.bitwise;
+  return found.exists === true && measured.bitwise;
 }
 
 function text(rows: readonly Row[]): string {
@@ -96,7 +96,8 @@ function text(rows: readonly Row[]): string {
   ])}\n`;
 }
 
-function powers(found: Symmetry | NoSymmetry): string {
+function powers(found: Row["found"]): string {
+  if (found.exists === undefined) return found.fault;
   if (!found.exists) return "none exist";
   const hyper = Object.entries(found.hyper)
     .filter(([, power]) => power !== 0)

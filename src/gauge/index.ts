@@ -16,11 +16,14 @@ export { type Conversion, type ConvertOptions, convert } from "./convert.ts";
 export { type DiscoverOptions, discoverSymmetry } from "./discover.ts";
 export type {
   Counterexample,
+  Fault,
   FoundPowers,
+  Looked,
   NoSymmetry,
   OpenPower,
   Phase,
   Symmetry,
+  Undecided,
 } from "./discovery/findings.ts";
 export { type ExplainOptions, equivalent, explain } from "./explain.ts";
 export type { Comparison, Explanation, FixedDifference, LoraPlusForm } from "./explanation.ts";

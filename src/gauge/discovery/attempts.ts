@@ -1,7 +1,19 @@
 import type { OpenPower } from "./findings.ts";
-import { type Equation, type Solution, simplest, solve } from "./solve.ts";
-import { slotUnknown, type Unknowns } from "./unknowns.ts";
-import type { Powers } from "./verify.ts";
+import {
+  type Equation,
+  type Solution,
+  simplest,
+  slotUnknown,
+  solve,
+  solveMost,
+  type Unknowns,
+} from "./solve.ts";
+
+/** Powers of c: of the hyperparameters in update t, and of the slots; undefined for a slot that nothing is known of. */
+export interface Powers {
+  readonly hyper: (name: string, t: number) => number;
+  readonly state: (slot: string) => number | undefined;
+}
 
 /** Powers that runs have to confirm. */
 export interface Attempt {
@@ -12,56 +24,61 @@ export interface Attempt {
   readonly open: readonly OpenPower[];
 }
 
-/** Powers of hyperparameters that are thresholds. */
-type Guess = ReadonlyMap<string, number>;
-
-const noGuess: Guess = new Map();
 const openPowers = [1, -1, 2, -2, 3, -3, 4, -4];
-const thresholdPowers = [0, 1, -1, 2, -2, 0.5, -0.5, 3, -3];
 
-/** Attempts, the likeliest first, from the equations of each update; the last one fits the most updates. */
-export function* attempts(
+/**
+ * Attempts, the likeliest first, from the equations of each update; the last one fits the most updates. Equations of
+ * the optimizer without rounding to whole numbers, which a quantised state needs, are asked for where the others fail.
+ */
+export async function* attempts(
   equations: readonly (readonly Equation[])[],
+  unrounded: () => Promise<readonly (readonly Equation[])[]>,
   unknowns: Unknowns,
-  thresholds: readonly string[],
-): Generator<Attempt> {
-  const solved = (rows: readonly Equation[]) => solve(rows, unknowns.names);
-  const all = equations.flat();
-  const whole = solved(all);
-
-  // Thresholds have no derivative: try powers in turn, simplest first.
-  for (const guess of guesses(thresholds))
-    yield { ...attemptOf(whole, unknowns, guess), open: openOf(whole, unknowns, guess) };
+): AsyncGenerator<Attempt> {
+  const seen = new Set<string>();
+  const fresh = (all: readonly Attempt[]) =>
+    all.filter((attempt) => {
+      const text = textOf(attempt, unknowns);
+      return seen.has(text) ? false : seen.add(text);
+    });
+  const whole = solve(equations.flat(), unknowns.names);
+  yield* fresh(attemptsOf(equations.flat(), whole, unknowns));
 
   // What the equations leave open, runs may decide: they go where derivatives did not look.
-  for (const { name } of openOf(whole, unknowns, noGuess)) {
+  for (const { name } of openOf(whole, unknowns)) {
     for (const power of openPowers) {
       const coefficients = new Map([[unknowns.at(name, 1), 1]]);
       const fixed = { coefficients, right: power, size: Math.abs(power) };
-      yield attemptOf(solved([...all, fixed]), unknowns);
+      yield* fresh([attemptOf(solve([...equations.flat(), fixed], unknowns.names), unknowns)]);
     }
   }
 
+  const others = (await unrounded()).flat();
+  if (others.length > 0) yield* fresh(attemptsOf(others, solve(others, unknowns.names), unknowns));
+
   let longest = whole;
   for (let updates = unknowns.updates - 1; updates > 0 && !longest.consistent; updates--)
-    longest = solved(equations.slice(0, updates).flat());
+    longest = solve(equations.slice(0, updates).flat(), unknowns.names);
   yield toHalves(attemptOf(longest, unknowns));
 }
 
-/** Every combination of powers for thresholds, those with small ones first. */
-function guesses(thresholds: readonly string[]): readonly Guess[] {
-  let all = [noGuess];
-  // More than two would take too long; the others get 0.
-  for (const name of thresholds.slice(0, 2))
-    all = all.flatMap((guess) => thresholdPowers.map((power) => new Map(guess).set(name, power)));
-  const size = (guess: Guess) => [...guess.values()].reduce((sum, power) => sum + Math.abs(power), 0);
-  return all.sort((a, b) => size(a) - size(b));
+/** What fits all equations best, what fits most of them, and both to the nearest half. */
+function attemptsOf(equations: readonly Equation[], best: Solution, unknowns: Unknowns): Attempt[] {
+  const open = openOf(best, unknowns);
+  const exact = { ...attemptOf(best, unknowns), open };
+  if (best.consistent && exact.unit !== undefined) return [exact];
+  const most = { ...attemptOf(solveMost(equations, unknowns.names), unknowns), open };
+  return best.consistent ? [exact, toHalves(exact)] : [most, toHalves(most), exact, toHalves(exact)];
 }
 
-function attemptOf({ values, open }: Solution, unknowns: Unknowns, guess = noGuess): Attempt {
+function textOf({ powers }: Attempt, unknowns: Unknowns): string {
+  const hyper = unknowns.hyper.flatMap((name) => unknowns.of(name).map((_, i) => powers.hyper(name, i + 1)));
+  return [...hyper, ...unknowns.slots.map(powers.state)].join();
+}
+
+function attemptOf({ values, open }: Solution, unknowns: Unknowns): Attempt {
   const simple = new Map([...values].map(([name, value]) => [name, simplest(value)]));
-  const guessed = [...guess.values()].map(simplest);
-  const unit = [...simple.values(), ...guessed].reduce<number | undefined>(
+  const unit = [...simple.values()].reduce<number | undefined>(
     (multiple, { denominator: d }) =>
       multiple === undefined || d === undefined ? undefined : leastCommonMultiple(multiple, d),
     1,
@@ -78,22 +95,43 @@ function attemptOf({ values, open }: Solution, unknowns: Unknowns, guess = noGue
   };
   return {
     powers: {
-      hyper: (name, t) => guess.get(name) ?? simple.get(nearest(name, t))?.value ?? 0,
-      state: (slot) => simple.get(slotUnknown(slot))?.value ?? 0,
+      hyper: (name, t) => simple.get(nearest(name, Math.min(t, unknowns.updates)))?.value ?? 0,
+      state: (slot) => simple.get(slotUnknown(slot))?.value ?? siblingPower(slot, simple),
     },
     unit,
     open: [],
   };
 }
 
+/** The power of the other items of a list that grew: one, if all have the same. */
+function siblingPower(
+  slot: string,
+  powers: ReadonlyMap<string, { readonly value: number }>,
+): number | undefined {
+  const pattern = listPattern(slotUnknown(slot));
+  const own = [...powers].filter(([name]) => listPattern(name) === pattern).map(([, { value }]) => value);
+  return own.every((value) => value === own[0]) ? own[0] : undefined;
+}
+
+/** A path with a star for each index. */
+export function listPattern(path: string): string {
+  return path.replace(/(^|\.)\d+(?=\.|$)/g, "$1*");
+}
+
 /** Powers of a fit that does not hold, as the nearest half: c to them is exact. */
 function toHalves(attempt: Attempt): Attempt {
   const { powers, unit } = attempt;
-  if (unit !== undefined) return attempt;
+  if (unit !== undefined && unit <= 2) return attempt;
   const half = (x: number) => Math.round(2 * x) / 2;
   return {
     ...attempt,
-    powers: { hyper: (name, t) => half(powers.hyper(name, t)), state: (slot) => half(powers.state(slot)) },
+    powers: {
+      hyper: (name, t) => half(powers.hyper(name, t)),
+      state: (slot) => {
+        const power = powers.state(slot);
+        return power === undefined ? undefined : half(power);
+      },
+    },
     unit: 2,
   };
 }
@@ -104,12 +142,10 @@ function leastCommonMultiple(a: number, b: number): number {
   return (a / x) * b;
 }
 
-/** Hyperparameters, but those of the guess, that the equations leave open in every update. */
-function openOf({ open }: Solution, unknowns: Unknowns, guess: Guess): OpenPower[] {
-  return unknowns.hyper
-    .filter((name) => !guess.has(name))
-    .flatMap((name) => {
-      const own = unknowns.of(name);
-      return own.every((unknown) => open.has(unknown)) ? [{ name, along: open.get(own[0]!)! }] : [];
-    });
+/** Hyperparameters that the equations leave open in every update. */
+function openOf({ open }: Solution, unknowns: Unknowns): OpenPower[] {
+  return unknowns.hyper.flatMap((name) => {
+    const own = unknowns.of(name);
+    return own.every((unknown) => open.has(unknown)) ? [{ name, along: open.get(own[0]!)! }] : [];
+  });
 }

@@ -1,3 +1,49 @@
+import { ownerOf } from "./hyper.ts";
+
+/** The name of the power of a slot among the unknowns; hyperparameters go by their own names. */
+export const slotUnknown = (slot: string) => `state ${slot}`;
+
+/** The powers to find: one for each slot, and for each hyperparameter one in all or one in each update. */
+export class Unknowns {
+  readonly slots: readonly string[];
+  /** Names of hyperparameters. Where powers may be traded for one another, the last ones are left at 0. */
+  readonly hyper: readonly string[];
+  readonly updates: number;
+  readonly #perUpdate: readonly string[];
+
+  constructor(
+    slots: readonly string[],
+    hyper: readonly string[],
+    updates: number,
+    perUpdate: readonly string[],
+  ) {
+    this.slots = slots;
+    this.hyper = hyper;
+    this.updates = updates;
+    this.#perUpdate = perUpdate;
+  }
+
+  /** Whether the power of a hyperparameter may differ from update to update. */
+  varies(name: string): boolean {
+    return this.#perUpdate.some((own) => own === name || own === ownerOf(name) || name.startsWith(`${own}.`));
+  }
+
+  /** The unknown of a hyperparameter in update t, from 1; after the last one that of the last. */
+  at(name: string, t: number): string {
+    return this.varies(name) ? `${name} in update ${Math.min(t, this.updates)}` : name;
+  }
+
+  /** All unknowns of a hyperparameter. */
+  of(name: string): readonly string[] {
+    return this.varies(name) ? Array.from({ length: this.updates }, (_, i) => this.at(name, i + 1)) : [name];
+  }
+
+  /** All unknowns, in the order in which they are solved for. */
+  get names(): readonly string[] {
+    return [...this.slots.map(slotUnknown), ...this.hyper.flatMap((name) => this.of(name))];
+  }
+}
+
 /** A linear equation: the sum of coefficient times unknown is `right`. */
 export interface Equation {
   readonly coefficients: ReadonlyMap<string, number>;
@@ -51,6 +97,28 @@ export function solve(equations: readonly Equation[], unknowns: readonly string[
   });
   for (const name of open.keys()) values.set(name, 0);
   return { values, open: new Map(along), consistent: largest(right) < agreement };
+}
+
+/** Below this, an equation holds as well as its rounding allows. */
+const negligible = 1e-7;
+
+/**
+ * The unknowns that fit most equations: the sum of the deviations is least, not that of their squares, so that a few
+ * equations that are wrong altogether have no say. By least squares with weights, again and again.
+ */
+export function solveMost(equations: readonly Equation[], unknowns: readonly string[]): Solution {
+  const rows = equations.filter(({ size }) => size > 0 && Number.isFinite(size));
+  let solution = solve(rows, unknowns);
+  for (let i = 0; i < 20; i++) {
+    const weighted = rows.map((row) => {
+      const { coefficients, right, size } = row;
+      let rest = right;
+      for (const [name, coefficient] of coefficients) rest -= coefficient * (solution.values.get(name) ?? 0);
+      return { ...row, size: size * Math.sqrt((Math.abs(rest) / size + negligible) / negligible) };
+    });
+    solution = solve(weighted, unknowns);
+  }
+  return solution;
 }
 
 function backSubstitute(

@@ -1,153 +1,241 @@
-import { ValueError } from "../../base/errors.ts";
 import type { Optimizer, OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
-import { computed, held, sameValues, valuesOf } from "./host.ts";
-import type { Numbers } from "./numbers.ts";
+import type { Fault } from "./findings.ts";
+import { computed, held, type Outside, outside, sameValues, valuesOf } from "./host.ts";
+import type { Given, Numbers } from "./hyper.ts";
+import type { Problem, Trained } from "./problems.ts";
 
-/** The key of the one parameter, which no slot is likely to have. */
-const key = "theta";
-
-/** Gradients and the parameter that an experiment starts from, one tensor of that shape. */
-export interface Problem {
-  readonly shape: readonly [number, number];
-  readonly start: Float64Array;
-  readonly gradients: readonly Float64Array[];
-}
-
-/** One update: what went in and what came out, computed. */
+/** One update: what went in and what came out, computed. Gradients, parameters and updates by tensor. */
 export interface Moment {
-  readonly gradient: Tensor;
-  readonly parameter: Tensor;
+  readonly gradients: readonly Tensor[];
+  readonly parameters: readonly Tensor[];
   readonly before: OptimizerState;
-  readonly update: Tensor;
+  readonly updates: readonly Tensor[];
   readonly after: OptimizerState;
 }
 
 export interface Run {
+  readonly tensors: readonly Trained[];
   readonly initial: OptimizerState;
   readonly moments: readonly Moment[];
 }
 
 /** Whether two runs made the same updates, to the last bit. */
 export function sameUpdates(a: Run, b: Run): boolean {
-  return a.moments.every(({ update }, i) => sameValues(update, b.moments[i]!.update));
+  return a.moments.every(({ updates }, t) =>
+    updates.every((update, i) => sameValues(valuesOf(update), valuesOf(b.moments[t]!.updates[i]!))),
+  );
+}
+
+/** What an optimizer does that keeps it from being looked at. */
+export class Misuse extends Error {
+  readonly fault: Fault;
+  readonly hyper: Readonly<Record<string, number>>;
+
+  constructor(fault: Fault, message: string, numbers: Numbers) {
+    super(message);
+    this.fault = fault;
+    this.hyper = Object.fromEntries(numbers);
+  }
+}
+
+/** The number of an update, for messages, and what the optimizer finds outside. */
+interface When {
+  readonly t?: number;
+  readonly around?: Outside | undefined;
+}
+
+/** An optimizer made with some numbers. */
+export interface Made {
+  readonly optimizer: Optimizer;
+  readonly numbers: Numbers;
 }
 
 /** An optimizer under investigation: as a function of its numbers, with the misuse that it may commit caught. */
 export class Subject {
-  readonly #make: (numbers: Numbers) => Optimizer;
-  readonly name: string;
+  readonly #given: Given;
+  #name: string;
 
-  constructor(make: (numbers: Numbers) => Optimizer, name: string) {
-    this.#make = make;
-    this.name = name;
+  constructor(given: Given) {
+    this.#given = given;
+    this.#name = given.name;
   }
 
-  /** Throws what the optimizer throws for numbers that it does not take. */
-  make(numbers: Numbers): Optimizer {
-    return this.#make(numbers);
+  /** The optimizer's own name, once it was made. */
+  get name(): string {
+    return this.#name;
   }
 
-  /** A run with, in each update, the numbers of that update, from 1. */
-  async run(problem: Problem, numbersAt: (t: number) => Numbers): Promise<Run> {
-    const like = { shape: problem.shape, dtype: "float64" } as const;
-    let parameter = held(problem.start, like);
-    const initial = await this.init(this.make(numbersAt(1)), parameter);
+  /** @throws Misuse where it throws for these numbers, or returns no optimizer. */
+  make(numbers: Numbers): Made {
+    const optimizer = this.#call("making it", numbers, () => this.#given.make(numbers)) as
+      | Partial<Optimizer>
+      | undefined;
+    if (typeof optimizer?.init !== "function" || typeof optimizer.update !== "function")
+      throw new Misuse(
+        "is no optimizer",
+        `the function returns ${typeof optimizer === "object" ? "an object without init and update" : String(optimizer)}, which is no optimizer`,
+        numbers,
+      );
+    if (typeof optimizer.name === "string") this.#name = optimizer.name;
+    return { optimizer: optimizer as Optimizer, numbers };
+  }
+
+  /** Whether it is made and makes its first update with these numbers. */
+  async takes(problem: Problem, numbers: Numbers): Promise<true | string> {
+    try {
+      await this.run({ ...problem, gradients: problem.gradients.slice(0, 1) }, () => numbers);
+      return true;
+    } catch (error) {
+      if (error instanceof Misuse) return error.message;
+      throw error;
+    }
+  }
+
+  /** A run with, in each update, the numbers of that update, from 1; from a given state if there is one. */
+  async run(
+    { tensors, start, gradients }: Problem,
+    numbersAt: (t: number) => Numbers,
+    options: { readonly made?: Made; readonly around?: Outside; readonly from?: OptimizerState } = {},
+  ): Promise<Run> {
+    let parameters = start.map((values, i) => held(values, like(tensors[i]!)));
+    const { around } = options;
+    let made = options.made ?? outside(around, () => this.make(numbersAt(1)));
+    // Up to its first await, and so in what the optimizer does, `init` runs at once.
+    const initial = options.from ?? (await outside(around, () => this.init(made, tensors, parameters)));
     let state = initial;
     const moments: Moment[] = [];
-    let current = { numbers: numbersAt(1), optimizer: this.make(numbersAt(1)) };
-    for (const [i, values] of problem.gradients.entries()) {
+    for (const [i, values] of gradients.entries()) {
       const numbers = numbersAt(i + 1);
-      if (numbers !== current.numbers) current = { numbers, optimizer: this.make(numbers) };
-      const gradient = held(values, like);
-      const { update, after } = await this.update(current.optimizer, gradient, state, parameter);
-      moments.push({ gradient, parameter, before: state, update, after });
-      const [p, u] = [valuesOf(parameter), valuesOf(update)];
-      parameter = held(
-        Float64Array.from(u, (x, j) => p[j]! + x),
-        like,
-      );
-      state = after;
+      if (numbers !== made.numbers && !options.made) made = outside(around, () => this.make(numbers));
+      const given = values.map((own, j) => held(own, like(tensors[j]!)));
+      const moment = await this.moment(made, tensors, given, state, parameters, { t: i + 1, around });
+      moments.push(moment);
+      parameters = parameters.map((parameter, j) => {
+        const [p, u] = [valuesOf(parameter), valuesOf(moment.updates[j]!)];
+        return held(
+          Float64Array.from(u, (x, k) => p[k]! + x),
+          parameter,
+        );
+      });
+      state = moment.after;
     }
-    return { initial, moments };
+    return { tensors, initial, moments };
   }
 
-  /** Whether the update of a tensor depends on others that are trained with it. */
-  async couples({ shape, start, gradients }: Problem, numbers: Numbers): Promise<boolean> {
-    const like = { shape, dtype: "float64" } as const;
-    const optimizer = this.make(numbers);
-    const updatesBeside = async (factor: number): Promise<Tensor[]> => {
-      const params = {
-        [key]: held(start, like),
-        beside: held(
-          start.map((x) => x * factor),
-          like,
-        ),
-      };
-      let state = await computed(optimizer.init(params));
-      const seen: Tensor[] = [];
-      for (const values of gradients.slice(0, 3)) {
-        const given = {
-          [key]: held(values, like),
-          beside: held(
-            values.map((x) => x * factor),
-            like,
-          ),
-        };
-        const [update, next] = await computed(optimizer.update(given, state, params));
-        state = next;
-        seen.push(update[key]!);
-      }
-      return seen;
-    };
-    const [small, large] = [await updatesBeside(1), await updatesBeside(1000)];
-    return small.some((update, t) => !sameValues(update, large[t]!));
-  }
-
-  async init(optimizer: Optimizer, parameter: Tensor): Promise<OptimizerState> {
-    const params = { [key]: parameter };
+  async init(
+    made: Made,
+    tensors: readonly Trained[],
+    parameters: readonly Tensor[],
+  ): Promise<OptimizerState> {
+    const params = treeOf(tensors, parameters);
     const before = identities(params);
-    const state = optimizer.init(params);
-    this.#checkUntouched("init", "parameters", before, params);
+    const state = this.#call("init", made.numbers, () => made.optimizer.init(params));
+    this.#checkUntouched("init", "parameters", made.numbers, before, params);
+    this.#checkState("init", made.numbers, state);
     return computed(state);
   }
 
-  async update(
-    optimizer: Optimizer,
-    gradient: Tensor,
-    state: OptimizerState,
-    parameter: Tensor,
-  ): Promise<{ readonly update: Tensor; readonly after: OptimizerState }> {
-    const [gradients, params] = [{ [key]: gradient }, { [key]: parameter }];
-    const inputs: [string, unknown][] = [
-      ["gradients", gradients],
-      ["state", state],
-      ["parameters", params],
-    ];
-    const before = inputs.map(([, input]) => identities(input));
-    const [updates, next] = optimizer.update(gradients, state, params);
-    for (const [i, [what, input]] of inputs.entries())
-      this.#checkUntouched("update", what, before[i]!, input);
-    const update: unknown = updates[key];
-    if (!tree.isTensor(update) || String(update.shape) !== String(parameter.shape)) {
-      throw new ValueError(
-        `discoverSymmetry: update of ${this.name} returned ${String(update)} for the parameter ${parameter}. It returns a tree of updates of the structure and shapes of the parameters, and the next state.`,
-      );
-    }
-    const done = await computed({ update, after: next });
-    return { update: done.update, after: done.after };
+  /** An update, computed. */
+  async moment(
+    made: Made,
+    tensors: readonly Trained[],
+    gradients: readonly Tensor[],
+    before: OptimizerState,
+    parameters: readonly Tensor[],
+    when: When = {},
+  ): Promise<Moment> {
+    const lazy = this.update(made, tensors, gradients, before, parameters, when);
+    return { gradients, parameters, before, ...(await computed(lazy)) };
   }
 
-  #checkUntouched(call: string, what: string, before: ReadonlyMap<string, unknown>, input: unknown): void {
+  /** What an update returns, not yet computed. */
+  update(
+    { optimizer, numbers }: Made,
+    tensors: readonly Trained[],
+    gradients: readonly Tensor[],
+    state: OptimizerState,
+    parameters: readonly Tensor[],
+    { t, around }: When = {},
+  ): { readonly updates: readonly Tensor[]; readonly after: OptimizerState } {
+    const which = t === undefined ? "update" : `update ${t}`;
+    const inputs: [string, unknown][] = [
+      ["gradients", treeOf(tensors, gradients)],
+      ["state", state],
+      ["parameters", treeOf(tensors, parameters)],
+    ];
+    const before = inputs.map(([, input]) => identities(input));
+    const result: unknown = this.#call(which, numbers, () =>
+      outside(around, () => optimizer.update(inputs[0]![1], state, inputs[2]![1])),
+    );
+    for (const [i, [what, input]] of inputs.entries())
+      this.#checkUntouched("update", what, numbers, before[i]!, input);
+    const [tree_, after] = Array.isArray(result) ? (result as unknown[]) : [result, undefined];
+    const updates = tensors.map(({ key, shape }) => {
+      const update = (tree_ as Record<string, unknown> | undefined)?.[key];
+      if (tree.isTensor(update) && String(update.shape) === String(shape)) return update;
+      throw new Misuse(
+        "is no optimizer",
+        `update returns ${String(update)} for a parameter of shape [${shape.join(",")}]. It returns a tree of updates of the structure and shapes of the parameters, and the next state`,
+        numbers,
+      );
+    });
+    this.#checkState(which, numbers, after);
+    return { updates, after: after as OptimizerState };
+  }
+
+  #call<T>(what: string, numbers: Numbers, f: () => T): T {
+    try {
+      return f();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      throw new Misuse("throws", `${what} throws ${JSON.stringify(message)}`, numbers);
+    }
+  }
+
+  #checkState(call: string, numbers: Numbers, state: unknown): void {
+    const isState = typeof state === "object" && state !== null && !tree.isTensor(state);
+    try {
+      if (isState) tree.leaves(state);
+    } catch (error) {
+      throw new Misuse(
+        "is no optimizer",
+        `${call} returns a state that is no tree of tensors: ${(error as Error).message}`,
+        numbers,
+      );
+    }
+    if (!isState)
+      throw new Misuse(
+        "is no optimizer",
+        `${call} returns the state ${String(state)}; a state is a tree of tensors`,
+        numbers,
+      );
+  }
+
+  #checkUntouched(
+    call: string,
+    what: string,
+    numbers: Numbers,
+    before: ReadonlyMap<string, unknown>,
+    input: unknown,
+  ): void {
     const now = identities(input);
     for (const path of new Set([...before.keys(), ...now.keys()])) {
       if (before.get(path) === now.get(path)) continue;
-      throw new ValueError(
-        `discoverSymmetry: ${call} of ${this.name} changed its ${what} in place, at ${path.replaceAll("/", ".")}. Leave the inputs as they are and return new trees.`,
+      throw new Misuse(
+        "changes its inputs",
+        `${call} changed its ${what} in place, at ${path.replaceAll("/", ".")}. Leave the inputs as they are and return new trees`,
+        numbers,
       );
     }
   }
+}
+
+const like = ({ shape }: Trained) => ({ shape, dtype: "float64" }) as const;
+
+function treeOf(tensors: readonly Trained[], values: readonly Tensor[]): Record<string, Tensor> {
+  return Object.fromEntries(tensors.map(({ key }, i) => [key, values[i]!]));
 }
 
 /** What a tree holds where: tensors and other values by their path. */
@@ -161,16 +249,19 @@ function identities(input: unknown): Map<string, unknown> {
   return found;
 }
 
-/** The floats of a state that may scale, by slot: all but `step` and integers, without the parameter's own key. */
+const isStep = (path: string) => /(^|\.)step$/.test(path);
+
+/** The floats of a state that may scale, by slot: all but `step`, without the key of a single parameter. */
 export function slotsOf(state: OptimizerState): Map<string, Tensor> {
-  const slots = tree
-    .entries(state)
-    .filter(([path, { dtype }]) => path !== "step" && (dtype === "float64" || dtype === "number"))
-    .map(([path, leaf]): [string, Tensor] => [slotName(path), leaf]);
-  return new Map(slots.filter(([name]) => !/(^|\.)step$/.test(name)));
+  return new Map(
+    tree
+      .entries(state)
+      .map(([path, leaf]): [string, Tensor] => [slotName(path), leaf])
+      .filter(([path, { dtype }]) => !isStep(path) && (dtype.startsWith("float") || dtype === "number")),
+  );
 }
 
-/** The state with each scaling slot replaced. */
+/** The state with each slot replaced. */
 export function withSlots(
   state: OptimizerState,
   replace: (slot: Tensor, name: string) => Tensor,
@@ -182,9 +273,29 @@ export function withSlots(
   });
 }
 
+/** The places of a state that count updates, by path: they grew by 1 in each update of a run. */
+export function countersOf({ moments }: Run): string[] {
+  const last = moments.at(-1);
+  if (!last || moments.length < 3) return [];
+  const grew = ({ before, after }: Moment, path: string) => {
+    const [from, to] = [before, after].map((state) => new Map(tree.entries(state)).get(path));
+    return from !== undefined && to?.size === 1 && valuesOf(to)[0]! - valuesOf(from)[0]! === 1;
+  };
+  return tree
+    .entries(last.after)
+    .flatMap(([path]) => (moments.slice(-3).every((m) => grew(m, path)) ? [path] : []));
+}
+
+/** The state with its counters set ahead. */
+export function setAhead(state: OptimizerState, counters: readonly string[], by: number): OptimizerState {
+  return tree.map(state, (leaf, path) =>
+    counters.includes(path) ? held([valuesOf(leaf)[0]! + by], leaf) : leaf,
+  );
+}
+
 function slotName(path: string): string {
   return path
     .split(".")
-    .filter((part) => part !== key)
+    .filter((part) => part !== "theta")
     .join(".");
 }

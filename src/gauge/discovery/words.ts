@@ -1,16 +1,60 @@
-import type { FoundPowers, NoSymmetry, Symmetry } from "./findings.ts";
-import { simplest } from "./solve.ts";
+import type { Attempt, Powers } from "./attempts.ts";
+import { listPattern } from "./attempts.ts";
+import type { FoundPowers, Looked, NoSymmetry, Phase, Symmetry, Undecided } from "./findings.ts";
+import { ownerOf } from "./hyper.ts";
+import { simplest, type Unknowns } from "./solve.ts";
+import type { Misuse } from "./subject.ts";
+import { showFactor } from "./verify.ts";
+
+/** Powers as they are reported: pairs joined, and updates in a row with one power as a phase. */
+export function foundPowers({ powers }: Pick<Attempt, "powers">, unknowns: Unknowns): FoundPowers {
+  const hyper: Record<string, number> = {};
+  const phases: Record<string, readonly Phase[]> = {};
+  for (const name of unknowns.hyper) {
+    if (unknowns.varies(name)) phases[name] = phasesOf((t) => powers.hyper(name, t), unknowns.updates);
+    else hyper[name] = powers.hyper(name, 1);
+  }
+  return { hyper: joined(hyper, ownerOf), phases, state: joined(statePowers(powers, unknowns), listPattern) };
+}
+
+function statePowers(powers: Powers, unknowns: Unknowns): Record<string, number> {
+  return Object.fromEntries(unknowns.slots.map((slot) => [slot, powers.state(slot) ?? 0]));
+}
+
+function phasesOf(powerAt: (t: number) => number, updates: number): Phase[] {
+  const phases: Phase[] = [];
+  for (let t = 1; t <= updates; t++) {
+    const [last, power] = [phases.at(-1), powerAt(t)];
+    if (last?.power === power) phases[phases.length - 1] = { ...last, to: t };
+    else phases.push({ from: t, to: t, power });
+  }
+  return phases;
+}
+
+/** Names that belong together as one where they agree. */
+function joined(
+  powers: Readonly<Record<string, number>>,
+  ownerOf: (name: string) => string,
+): Record<string, number> {
+  const result: Record<string, number> = {};
+  for (const [name, power] of Object.entries(powers)) {
+    const owner = ownerOf(name);
+    const all = Object.entries(powers).filter(([other]) => ownerOf(other) === owner);
+    result[all.every(([, other]) => other === power) ? owner : name] = power;
+  }
+  return result;
+}
 
 /** A symmetry for a reader. */
 export function describeSymmetry(found: Omit<Symmetry, "text">): string {
-  const { optimizer, bitwise, deviation, needs, open } = found;
+  const { optimizer, bitwise, deviation, needs, open, looked } = found;
   const how = bitwise
-    ? "bit for bit for powers of two, up to rounding for others"
+    ? `bit for bit for powers of two, up to ${deviation.toExponential(1)} of the largest number for others`
     : `up to rounding (${deviation.toExponential(1)})`;
   const lines = [
-    `${optimizer}: a parameter times c, with gradients divided by c, is followed exactly, ${how}, by`,
+    `${optimizer}: a parameter times c, with gradients divided by c, is followed exactly in all that was looked at, ${how}, by`,
+    describePowers(found),
   ];
-  lines.push(describePowers(found));
   for (const { name, along } of open)
     lines.push(
       along.length > 0
@@ -18,19 +62,56 @@ export function describeSymmetry(found: Omit<Symmetry, "text">): string {
         : `${name} had no effect, so its power is open.`,
     );
   for (const need of needs) lines.push(`It needs ${need}.`);
-  return lines.join("\n");
+  return [...lines, describeLooked(looked)].join("\n");
 }
 
 /** For a reader: that there is no symmetry, and why. */
-export function describeNone({ optimizer, closest, counterexample }: Omit<NoSymmetry, "text">): string {
+export function describeNone({
+  optimizer,
+  closest,
+  counterexample,
+  looked,
+}: Omit<NoSymmetry, "text">): string {
   const { update, where, element, expected, found, relative, c, scenario } = counterexample;
   const when = update === 0 ? "in the initial state" : `in update ${update}`;
-  const what = where === "update" ? `element ${element}` : `element ${element} of the state ${where}`;
+  const what = where.startsWith("update")
+    ? `element ${element} of the ${where}`
+    : `element ${element} of the state ${where}`;
   return [
-    `${optimizer}: no powers of c make it follow a parameter times c, with gradients divided by c. The closest are`,
+    `${optimizer}: no powers of c make it follow a parameter times c, with gradients divided by c. The closest that were found are`,
     describePowers(closest),
-    `and with them, for c = ${c} and ${scenario}, ${what} ${when} is ${found} where ${expected} was due, a relative difference of ${relative.toExponential(1)}.`,
+    `and with them, for c = ${showFactor(c)} and ${scenario}, ${what} ${when} is ${found} where ${expected} was due, a relative difference of ${relative.toExponential(1)}.`,
+    describeLooked(looked),
   ].join("\n");
+}
+
+/** For a reader: that nothing was decided, and why. */
+export function undecided(optimizer: string, { fault, message, hyper }: Misuse): Undecided {
+  const made = Object.entries(hyper).map(([name, value]) => `${name} ${value}`);
+  const text = `${optimizer} ${fault}: ${message}. It was made with ${made.join(", ") || "no numbers"}; whether it has a symmetry was not decided.`;
+  return { exists: undefined, optimizer, fault, hyper, text };
+}
+
+function describeLooked(looked: Looked): string {
+  const { shapes, refusedShapes, updates, late, gradients, parameters, factors, limits, tried, untried } =
+    looked;
+  const list = (entries: Readonly<Record<string, string | number>>) =>
+    Object.entries(entries)
+      .map(([name, value]) => `${name} (${value})`)
+      .join(", ");
+  const range = (name: string, [least, largest]: readonly number[]) =>
+    largest === 0 ? [] : [`${name} from ${least!.toExponential(0)} to ${largest!.toExponential(0)}`];
+  const lines = [
+    `Looked at: shapes ${shapes.join(", ")}; ${updates} updates in a row${late.length > 0 ? `, and updates after ${late.join(", ")} with counters set ahead` : ", none later"}; ${[
+      ...range("gradients", gradients),
+      ...range("parameters", parameters),
+      ...range("c", factors),
+    ].join(", ")}; computed in float64, and state rounded where it is stored in less.`,
+    `Hyperparameters tried: ${list(tried) || "none"}; left as they are: ${list(untried) || "none"}.`,
+  ];
+  for (const limit of limits) lines.push(`Not further than ${limit}.`);
+  for (const [shape, why] of Object.entries(refusedShapes)) lines.push(`Not for shape ${shape}: ${why}.`);
+  return lines.join("\n");
 }
 
 function describePowers({ hyper, phases, state }: FoundPowers): string {

@@ -1,0 +1,117 @@
+import { type Experiment, responseTo, whyFixed } from "./equations.ts";
+import { valuesOf } from "./host.ts";
+import type { Numbers } from "./hyper.ts";
+import type { Problem } from "./problems.ts";
+import { Misuse, type Run, type Subject, sameUpdates } from "./subject.ts";
+
+const insteadOfZero = [0.1, 0.5, 0.01, 1];
+const insteadOfInfinity = [1, 0.1, 10];
+/** A response that differences resolve well. */
+const wellSeen = 1e-2;
+
+/** Numbers to look at an optimizer with. */
+export interface Explored {
+  /** At which every hyperparameter has an effect, if it has any; without those that cannot move. */
+  readonly tried: Numbers;
+  /** Of those that have no derivative but act all the same: two values between which something happens. */
+  readonly thresholds: ReadonlyMap<string, readonly [from: number, to: number]>;
+  /** Why the others cannot move. */
+  readonly untried: Readonly<Record<string, string>>;
+}
+
+/** Looks for numbers at which each hyperparameter is seen to act, on some problems. */
+export async function explore(
+  subject: Subject,
+  numbers: Numbers,
+  problems: readonly Problem[],
+): Promise<Explored> {
+  const tried = new Map(numbers);
+  const thresholds = new Map<string, readonly [number, number]>();
+  const untried: Record<string, string> = {};
+  const short = problems.map((problem) => ({ ...problem, gradients: problem.gradients.slice(0, 4) }));
+  // Twice: what acts only beside another, such as dampening beside momentum, acts once that was found.
+  let idle = [...numbers.keys()];
+  for (const on of [short, problems]) {
+    for (const name of idle) {
+      const value = numbers.get(name)!;
+      const starts = value === 0 ? insteadOfZero : Number.isFinite(value) ? [value] : insteadOfInfinity;
+      let effect: Effect | undefined;
+      for (const start of starts)
+        if (effect === undefined || effect.kind === "none")
+          effect = (await effectNear(start, subject, tried, name, on)) ?? effect;
+      if (!effect) {
+        untried[name] =
+          whyFixed(subject, new Map(tried).set(name, starts[0]!), name) ?? "no run near it is finite";
+        continue;
+      }
+      if (effect.kind !== "none") tried.set(name, effect.value);
+      if (effect.kind === "threshold") thresholds.set(name, [effect.value, effect.other]);
+      if (effect.kind !== "none") idle = idle.filter((other) => other !== name);
+    }
+    idle = idle.filter((name) => !(name in untried));
+  }
+  for (const name of Object.keys(untried)) tried.delete(name);
+  return { tried, thresholds, untried };
+}
+
+/** How a hyperparameter acts, and the value at which that is seen. */
+type Effect =
+  | { readonly kind: "smooth"; readonly value: number }
+  | { readonly kind: "threshold"; readonly value: number; readonly other: number }
+  | { readonly kind: "none" };
+
+/** The effect that is seen best near a value; undefined where the hyperparameter cannot move. */
+async function effectNear(
+  start: number,
+  subject: Subject,
+  numbers: Numbers,
+  name: string,
+  problems: readonly Problem[],
+): Promise<Effect | undefined> {
+  let best: { readonly value: number; readonly response: number } | undefined;
+  let first: { readonly value: number; readonly runs: readonly Run[] } | undefined;
+  let jump: { readonly value: number; readonly other: number } | undefined;
+  for (let i = 0; i <= 30; i++) {
+    // 1, 8, 1/8, 64, 1/64, ...
+    const value = start * 8 ** (i % 2 ? (i + 1) / 2 : -i / 2);
+    const candidate = new Map(numbers).set(name, value);
+    if (whyFixed(subject, candidate, name) !== undefined) continue;
+    const runs = await finiteRuns(subject, candidate, problems);
+    if (!runs) continue;
+    let response = 0;
+    for (const run of runs) {
+      const experiment: Experiment = { subject, run, numbers: candidate, rounding: "never" };
+      response = Math.max(response, await responseTo(experiment, name, run.moments.length));
+      if (response > wellSeen) return { kind: "smooth", value };
+    }
+    if (!best || response > best.response) best = { value, response };
+    first ??= { value, runs };
+    if (!jump && !first.runs.every((run, j) => sameUpdates(run, runs[j]!)))
+      jump = { value: first.value, other: value };
+    // A threshold that was found, and no slope anywhere near: there is none.
+    if (jump && best.response === 0 && i > 8) break;
+  }
+  if (!best) return undefined;
+  if (best.response > 0) return { kind: "smooth", value: best.value };
+  return jump ? { kind: "threshold", ...jump } : { kind: "none" };
+}
+
+async function finiteRuns(
+  subject: Subject,
+  numbers: Numbers,
+  problems: readonly Problem[],
+): Promise<Run[] | undefined> {
+  const runs: Run[] = [];
+  for (const problem of problems) {
+    try {
+      runs.push(await subject.run(problem, () => numbers));
+    } catch (error) {
+      if (error instanceof Misuse) return undefined;
+      throw error;
+    }
+  }
+  const finite = runs.every(({ moments }) =>
+    moments.every(({ updates }) => updates.every((x) => Array.from(valuesOf(x)).every(Number.isFinite))),
+  );
+  return finite ? runs : undefined;
+}
