@@ -26,7 +26,7 @@ export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" 
 }
 
 /** Below this time, in nanoseconds, a kernel is done before a worker would have joined. */
-const worthSharing = 20_000;
+const joining = 20_000;
 /** Work that a thread takes at a time. */
 const turn = 5_000;
 
@@ -64,6 +64,8 @@ export interface WasmBackendOptions {
   readonly threads?: number | undefined;
   /** Fused multiply-add; by default where the platform has it. */
   readonly relaxed?: boolean | undefined;
+  /** Nanoseconds of work from which threads share a kernel; less than a worker needs to join makes sense in tests only. */
+  readonly worthSharing?: number | undefined;
 }
 
 /** Kernels as WebAssembly with vectors of 128 bits, over one memory, run by a pool of threads. */
@@ -84,13 +86,15 @@ export class WasmBackend implements Backend {
   readonly memory: Memory;
   readonly #pool: Pool | undefined;
   readonly #relaxed: boolean;
+  readonly #worthSharing: number;
   /** Scratch memory of this thread. */
   readonly #own: number;
   readonly #compiled = new Map<string, Promise<Compiled>>();
   #scratch: WasmBuffer | undefined;
   #ids = 0;
 
-  constructor({ threads = defaultThreads(), relaxed }: WasmBackendOptions = {}) {
+  constructor({ threads = defaultThreads(), relaxed, worthSharing = joining }: WasmBackendOptions = {}) {
+    this.#worthSharing = worthSharing;
     this.memory = new Memory(controlBytes + 4096);
     this.#relaxed = relaxed ?? supportsVectors("f32x4.relaxed_madd");
     const scratch = Array.from({ length: this.memory.shared ? threads : 1 }, () =>
@@ -136,7 +140,7 @@ export class WasmBackend implements Backend {
   async load(program: Program): Promise<Executable> {
     const kernels = await Promise.all(program.kernels.map((kernel) => this.#load(kernel)));
     const heavy = kernels.some(({ kernel }) =>
-      kernel.phases.some((p) => p.units > 1 && p.units * p.cost > worthSharing),
+      kernel.phases.some((p) => p.units > 1 && p.units * p.cost > this.#worthSharing),
     );
     if (heavy) await this.#pool?.start();
     return new WasmExecutable(this, program, kernels);
@@ -155,7 +159,7 @@ export class WasmBackend implements Backend {
     const scratch = kernel.scratch > 0 ? this.#scratchOf(kernel.scratch) : 0;
     for (let i = 0; i < kernel.phases.length; i++) {
       const { units, cost } = kernel.phases[i]!;
-      if (!this.#pool || units === 1 || units * cost < worthSharing || kernel.imports.length > 0) {
+      if (!this.#pool || units === 1 || units * cost < this.#worthSharing || kernel.imports.length > 0) {
         functions[i]!(0, units, args, scratch, this.#own);
         continue;
       }

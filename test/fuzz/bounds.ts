@@ -1,0 +1,365 @@
+import { coerce, type DType, isFloat } from "../../src/base/dtype.ts";
+import { evaluate, type Leaves, type Values } from "../../src/graph/evaluate.ts";
+import { makeNode, type Node, type Operation, type ScalarRow, topological } from "../../src/graph/node.ts";
+
+// What a device may give: the values of the reference evaluator, each with the largest error that the accuracies
+// stated by the op table, the rounding of every dtype and sums in any order allow. Errors are worked out node by
+// node along the same graph, so that any operation may follow any other: a jump whose place is within the error
+// makes the value unknown, and nothing is asked of it.
+
+export interface Bounded {
+  readonly values: Values;
+  /** Absolute; Infinity where the value is unknown. */
+  readonly errors: Values;
+}
+
+/** What a backend does with floats. */
+export interface Arithmetic {
+  /** Subnormal numbers may become 0. */
+  readonly flushes: boolean;
+  /** Infinity and NaN are computed with as in IEEE 754. */
+  readonly specials: boolean;
+}
+
+const halfUnit: Partial<Record<DType, number>> = {
+  float16: 2 ** -11,
+  float32: 2 ** -24,
+  float64: 2 ** -53,
+  number: 2 ** -53,
+};
+const largest: Partial<Record<DType, number>> = {
+  float16: 65504,
+  float32: 3.4028234663852886e38,
+  float64: Number.MAX_VALUE,
+  number: Number.MAX_VALUE,
+};
+const smallestNormal: Partial<Record<DType, number>> = { float16: 2 ** -14, float32: 2 ** -126 };
+const smallest: Partial<Record<DType, number>> = {
+  float16: 2 ** -24,
+  float32: 2 ** -149,
+  float64: 2 ** -1074,
+};
+
+/** What is computed of float16 is computed in float32. */
+const computed = (dtype: DType): DType => (dtype === "float16" ? "float32" : dtype);
+
+export function bound(roots: readonly Node[], leaves: Leaves, arithmetic: Arithmetic): Bounded[] {
+  const order = topological(roots);
+  const values = evaluate(order, leaves);
+  const known = new Map<Node, Bounded>();
+  order.forEach((node, i) => {
+    const inputs = node.inputs.map((input) => known.get(input)!);
+    const errors = errorsOf(node, values[i]!, inputs, arithmetic);
+    store(node.dtype, values[i]!, errors, arithmetic);
+    known.set(node, { values: values[i]!, errors });
+  });
+  return roots.map((root) => known.get(root)!);
+}
+
+/** What it adds to an error that a value is held in its dtype; and what that cannot hold is unknown. */
+function store(dtype: DType, values: Values, errors: Values, { flushes, specials }: Arithmetic): void {
+  const most = largest[dtype];
+  for (let i = 0; i < errors.length; i++) {
+    const [value, error] = [values[i]!, errors[i]!];
+    if (Number.isNaN(error)) errors[i] = Infinity;
+    else if (most !== undefined) {
+      const size = Math.abs(value);
+      if (Number.isFinite(value) ? size + error > most * (1 - 2 ** -12) : !specials) errors[i] = Infinity;
+      else if (dtype === "float16" && coerce(value, dtype) !== value)
+        errors[i] = error + size * halfUnit.float16! + smallest.float16!;
+      const normal = smallestNormal[dtype];
+      if (flushes && normal !== undefined && size - error < normal && size > 0) errors[i]! += normal;
+    }
+  }
+}
+
+/** The same operation on other values of its inputs, in float64. */
+function again(node: Node, operation: Operation, inputs: readonly Values[]): Values {
+  const given = node.inputs.map((input, index) =>
+    makeNode(
+      { kind: "input", index },
+      [],
+      input.shape,
+      input.dtype === "int32" && index === 1 ? "int32" : "float64",
+    ),
+  );
+  const root = makeNode(operation, given, node.shape, "float64");
+  return evaluate([root], { buffer: () => [], input: (index) => inputs[index]! })[0]!;
+}
+
+const absolute = (x: Values) => x.map(Math.abs);
+const none = (size: number) => new Float64Array(size);
+const isExact = (x: Values) => x.every((error) => error === 0);
+
+/** Sums of such numbers are exact in any order: multiples of 2^-10 whose magnitudes add up to little. */
+function addsExactly(dtype: DType, x: Values, total: Values): boolean {
+  const digits = dtype === "float64" ? 2 ** 40 : 2 ** 13;
+  return total.every((sum) => sum < digits) && x.every((value) => Number.isInteger(value * 1024));
+}
+
+function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithmetic: Arithmetic): Values {
+  const { operation, dtype } = node;
+  const [x, y, z] = inputs;
+  const size = values.length;
+  const unit = halfUnit[computed(dtype)] ?? 0;
+  switch (operation.kind) {
+    case "constant":
+    case "input":
+    case "hostNumber":
+    case "buffer":
+    case "iota":
+      return none(size);
+    case "identity":
+    case "reshape":
+      return x!.errors.slice();
+    case "expand":
+    case "permute":
+    case "flip":
+    case "slice":
+      return again(node, operation, [x!.errors]);
+    case "pad":
+      return again(node, { ...operation, value: 0 }, [x!.errors]);
+    case "scalar":
+      return elementwise(node, operation.op.row, values, inputs, arithmetic);
+    case "cast":
+      return castErrors(node, values, x!);
+    case "gather": {
+      const errors = again(node, operation, [x!.errors, y!.values]);
+      y!.errors.forEach((error, i) => {
+        if (error > 0) errors[i] = Infinity;
+      });
+      return errors;
+    }
+    case "scatterAdd": {
+      if (!isExact(y!.errors)) return none(size).fill(Infinity);
+      if (!isFloat(dtype)) return whole(again(node, operation, [x!.errors, y!.values, z!.errors]));
+      const total = again(node, operation, [absolute(x!.values), y!.values, absolute(z!.values)]);
+      if (
+        isExact(x!.errors) &&
+        isExact(z!.errors) &&
+        addsExactly(dtype, x!.values, total) &&
+        addsExactly(dtype, z!.values, total)
+      )
+        return none(size);
+      const most = node.inputs[1]!.shape[operation.axis]! + 1;
+      return again(node, operation, [x!.errors, y!.values, z!.errors]).map(
+        (e, i) => e + most * unit * (total[i]! + e),
+      );
+    }
+    case "cumsum":
+    case "reduce": {
+      if (operation.kind === "reduce" && operation.name !== "sum") {
+        if (operation.name !== "prod")
+          return again(node, { ...operation, name: "max" }, [x!.errors]).map((e) => Math.max(e, 0));
+        return productErrors(node, operation, x!, unit);
+      }
+      if (!isFloat(dtype)) return whole(again(node, operation, [x!.errors]));
+      const total = again(node, operation, [absolute(x!.values)]);
+      if (isExact(x!.errors) && addsExactly(dtype, x!.values, total)) return none(size);
+      const count =
+        operation.kind === "cumsum" ? node.shape[operation.axis]! : x!.values.length / Math.max(size, 1);
+      return again(node, operation, [x!.errors]).map((e, i) => e + count * unit * (total[i]! + e));
+    }
+    case "matmul": {
+      const [a, b] = [absolute(x!.values), absolute(y!.values)];
+      if (!isFloat(dtype)) {
+        const ones = [x!, y!].map(({ values: v }) => v.map(() => 1));
+        const spoilt = again(node, operation, [x!.errors, ones[1]!]);
+        return whole(again(node, operation, [ones[0]!, y!.errors]).map((e, i) => e + spoilt[i]!));
+      }
+      const total = again(node, operation, [a, b]);
+      const exact = isExact(x!.errors) && isExact(y!.errors);
+      const inner = node.inputs[0]!.shape.at(-1)!;
+      const fine = (v: Values) => v.every((value) => Number.isInteger(value * 32));
+      if (
+        exact &&
+        fine(a) &&
+        fine(b) &&
+        total.every((sum) => sum < (dtype === "float64" ? 2 ** 40 : 2 ** 13))
+      )
+        return none(size);
+      const left = exact
+        ? total
+        : again(node, operation, [a.map((v, i) => v + x!.errors[i]!), b.map((v, i) => v + y!.errors[i]!)]);
+      return left.map((sum, i) => sum - total[i]! + (inner + 1) * unit * sum);
+    }
+    default:
+      return operation satisfies never;
+  }
+}
+
+/** Integers are right or unknown. */
+const whole = (errors: Values) => errors.map((e) => (e > 0 || Number.isNaN(e) ? Infinity : 0));
+
+function productErrors(node: Node, operation: Operation, x: Bounded, unit: number): Values {
+  if (!isFloat(node.dtype)) return whole(again(node, { ...operation, name: "sum" } as Operation, [x.errors]));
+  const size = absolute(x.values);
+  const total = again(node, operation, [size]);
+  const atLeastOne = again(node, operation, [size.map((value) => Math.max(value, 1))]);
+  if (isExact(x.errors) && x.values.every(Number.isInteger) && atLeastOne.every((value) => value < 2 ** 24))
+    return none(total.length);
+  const count = x.values.length / Math.max(total.length, 1);
+  const wide = again(node, operation, [size.map((value, i) => value + x.errors[i]!)]);
+  // Partial products may leave the range that the whole one is in.
+  const edges = again(node, operation, [
+    size.map((value) => Math.max(value, 1 / Math.max(value, 2 ** -200))),
+  ]);
+  return wide.map((sum, i) => (edges[i]! > 2 ** 120 ? Infinity : sum - total[i]! + count * unit * sum));
+}
+
+function castErrors(node: Node, values: Values, x: Bounded): Values {
+  const from = node.inputs[0]!.dtype;
+  const to = node.dtype;
+  const { errors } = x;
+  if (isFloat(to)) {
+    const unit = halfUnit[to]!;
+    return errors.map((e, i) => {
+      const value = values[i]!;
+      return e === 0 && coerce(value, to) === value ? 0 : e + unit * Math.abs(value) + (smallest[to] ?? 0);
+    });
+  }
+  if (to === "bool") return errors.map((e, i) => (e > 0 && Math.abs(x.values[i]!) <= e ? Infinity : 0));
+  if (!isFloat(from)) return whole(errors);
+  const [low, high] = to === "int32" ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** 32 - 1];
+  return errors.map((e, i) => {
+    const value = Math.trunc(x.values[i]!);
+    const sure =
+      value >= low && value <= high && Math.trunc(x.values[i]! - e) === Math.trunc(x.values[i]! + e);
+    return sure ? 0 : Infinity;
+  });
+}
+
+/** Beyond a quarter of a value, or of 1, an error has left nothing of it. */
+const most = 0.25;
+
+function elementwise(
+  node: Node,
+  row: ScalarRow,
+  values: Values,
+  inputs: readonly Bounded[],
+  { flushes, specials }: Arithmetic,
+): Values {
+  const { dtype } = node;
+  const argument = node.inputs.at(-1)!.dtype;
+  const size = values.length;
+  const errors = none(size);
+  if (!isFloat(argument)) {
+    const isShift = /Shift/.test(row.name);
+    const floatOfBits = row.types === "bitcast";
+    for (let i = 0; i < size; i++) {
+      const out = isShift && inputs[1]!.values[i]! >>> 0 > 31;
+      const taken = row.types === "select" ? [0, inputs[0]!.values[i] ? 1 : 2] : inputs.map((_, n) => n);
+      errors[i] = out || taken.some((n) => inputs[n]!.errors[i]! > 0) ? Infinity : 0;
+      if (floatOfBits && flushes && Math.abs(values[i]!) < 2 ** -126 && values[i] !== 0) errors[i] = Infinity;
+    }
+    return errors;
+  }
+  const unit = halfUnit[computed(argument)]!;
+  const tiny = flushes ? (smallestNormal[computed(argument)] ?? 0) : (smallest[computed(argument)] ?? 0);
+  const normal = flushes ? (smallestNormal[argument] ?? 0) : 0;
+  if (row.types === "select") {
+    const [c, x, y] = inputs as [Bounded, Bounded, Bounded];
+    for (let i = 0; i < size; i++) {
+      const taken = c.values[i] ? x : y;
+      const other = c.values[i] ? y : x;
+      errors[i] = taken.errors[i]!;
+      if (c.errors[i]! > 0)
+        errors[i] =
+          Object.is(x.values[i], y.values[i]) && x.errors[i] === 0 && y.errors[i] === 0
+            ? 0
+            : Math.abs(x.values[i]! - y.values[i]!) + taken.errors[i]! + other.errors[i]!;
+    }
+    return errors;
+  }
+  // Comparisons, extremes and tests look at values as they are; arithmetic may assume that all are finite.
+  const looks =
+    row.types === "compare" || row.types === "test" || row.name === "maximum" || row.name === "minimum";
+  const f = (a: number, b: number) => row.evaluate(a, b, 0, "float64");
+  const [x, y] = inputs as [Bounded, Bounded | undefined];
+  for (let i = 0; i < size; i++) {
+    const a = x.values[i]!;
+    const b = y ? y.values[i]! : 0;
+    // A device may take a subnormal argument for zero.
+    const ea = x.errors[i]! + (Math.abs(a) < normal ? Math.abs(a) : 0);
+    const eb = y ? y.errors[i]! + (Math.abs(b) < normal ? Math.abs(b) : 0) : 0;
+    const value = values[i]!;
+    if (ea === Infinity || eb === Infinity) {
+      errors[i] = Infinity;
+      continue;
+    }
+    if (!specials && !looks && !(Number.isFinite(a) && Number.isFinite(b))) {
+      errors[i] = Infinity;
+      continue;
+    }
+    if (row.types === "compare") {
+      errors[i] = ea + eb > 0 && Math.abs(a - b) <= ea + eb ? Infinity : 0;
+      continue;
+    }
+    if (row.types === "bitcast") {
+      errors[i] = ea > 0 || Number.isNaN(a) ? Infinity : 0;
+      continue;
+    }
+    let deviation = 0;
+    let unsure = false;
+    const see = (p: number, q: number) => {
+      const other = f(p, q);
+      if (Object.is(other, value) || other === value) return;
+      if (Number.isFinite(other) && Number.isFinite(value))
+        deviation = Math.max(deviation, Math.abs(other - value));
+      else unsure = true;
+    };
+    if (ea > 0 || eb > 0) {
+      for (const s of [-1, -0.5, 0, 0.5, 1])
+        for (const t of eb > 0 ? [-1, -0.5, 0, 0.5, 1] : [0]) see(a + s * ea, b + t * eb);
+      // Between the samples a function may bend.
+      deviation *= 1.25;
+    }
+    // Zeros have no sign that anybody promised.
+    if (a === 0) see(-a, b);
+    if (b === 0 && y) {
+      see(a, -b);
+      if (a === 0) see(-a, -b);
+    }
+    if (unsure || deviation > most * Math.max(1, Math.abs(value))) {
+      errors[i] = isFloat(dtype) && !unsure && jumps.has(row.name) ? deviation : Infinity;
+      continue;
+    }
+    if (dtype === "bool") {
+      errors[i] = deviation > 0 ? Infinity : 0;
+      continue;
+    }
+    if (!Number.isFinite(value)) continue;
+    if (
+      deviation === 0 &&
+      row.ulp === 0 &&
+      (argument === "float64" || argument === "number" || Math.fround(value) === value)
+    ) {
+      errors[i] = argument === "float64" || argument === "number" ? 2 * unit * Math.abs(value) : 0;
+      continue;
+    }
+    errors[i] = deviation + 2 * unit * (row.ulp + 0.5) * Math.abs(value) + tiny;
+  }
+  return errors;
+}
+
+/** Functions whose values stay near each other on both sides of a jump. */
+const jumps = new Set(["floor", "ceil", "round", "sign"]);
+
+/** Where a device's values leave the bounds: the first place, and how many of the values were judged. */
+export function compare(
+  found: ArrayLike<number>,
+  { values, errors }: Bounded,
+): { readonly at: number | undefined; readonly judged: number } {
+  let judged = 0;
+  let at: number | undefined;
+  for (let i = 0; i < values.length; i++) {
+    const error = errors[i]!;
+    if (error === Infinity) continue;
+    judged++;
+    const [have, want] = [found[i]!, values[i]!];
+    const right = Object.is(have, want) || have === want || Math.abs(have - want) <= error;
+    if (!right && at === undefined) at = i;
+  }
+  if (found.length !== values.length) at ??= Math.min(found.length, values.length);
+  return { at, judged };
+}

@@ -1,0 +1,77 @@
+import { describe, expect, test } from "vitest";
+import { deviceDTypes } from "../../src/base/dtype.ts";
+import { scalarOps } from "../../src/graph/scalar.ts";
+import { tensor } from "../../src/index.ts";
+import { bound, compare } from "./bounds.ts";
+import { fuzz, learn } from "./fuzz.ts";
+import { operations } from "./surface.ts";
+import { openTargets } from "./targets.ts";
+
+// The fuzzer itself: that it reaches everything, finds what is wrong, and makes it small. A few graphs of fixed seeds
+// run here on every backend; `npm run fuzz` runs as many as there is time for.
+
+test("every public operation is called with success", () => {
+  const { successes } = learn([...deviceDTypes, "number"]);
+  expect([...successes].filter(([, count]) => count === 0)).toEqual([]);
+  expect(successes.size).toBe(operations().length);
+});
+
+test("operations are found by their declarations", () => {
+  const names = operations().map(({ name }) => name);
+  expect(names).toEqual(
+    expect.arrayContaining(["x.add", "key.fold", "cat", "pack", "random.normal", "nn.functional.linear"]),
+  );
+  for (const none of ["x.item", "x.toString", "compile", "grad", "init", "nn.mlp"])
+    expect(names).not.toContain(none);
+});
+
+describe("bounds", () => {
+  const ieee = { flushes: false, specials: true };
+  const leaves = { buffer: () => Float32Array.of(0.1, 1e-7, 3), input: () => [] };
+  const of = (f: (x: ReturnType<typeof tensor>) => ReturnType<typeof tensor>) =>
+    bound([f(tensor([0.1, 1e-7, 3])).node], leaves, ieee)[0]!;
+
+  test("exact arithmetic leaves no room", () => {
+    expect([...of((x) => x.neg()).errors]).toEqual([0, 0, 0]);
+    expect(of((x) => x.mul(2)).errors[2]).toBe(0);
+  });
+
+  test("rounding leaves a little, and an error grows where the function is steep", () => {
+    const { values, errors } = of((x) => x.exp().square());
+    errors.forEach((error, i) => {
+      expect(error).toBeGreaterThan(0);
+      expect(error).toBeLessThan(3e-6 * values[i]!);
+    });
+    expect(of((x) => x.sub(0.1).reciprocal()).errors[0]).toBe(Infinity);
+  });
+
+  test("a jump within the error is unknown, one beyond it is not", () => {
+    expect([...of((x) => x.exp().log().le(0.1)).errors]).toEqual([Infinity, 0, 0]);
+    expect([...of((x) => x.exp().log().astype("int32")).errors]).toEqual([0, 0, Infinity]);
+  });
+
+  test("values outside are found", () => {
+    const expected = of((x) => x.exp());
+    const right = Float32Array.from(expected.values);
+    expect(compare(right, expected)).toEqual({ at: undefined, judged: 3 });
+    right[1]! += 1e-5;
+    expect(compare(right, expected).at).toBe(1);
+    expect(compare([Number.NaN, right[1]!, right[2]!], expected).at).toBe(0);
+  });
+});
+
+test("a wrong operation is found and made small", async () => {
+  const row = scalarOps.get("abs")!.row as { js: unknown };
+  const { js } = row;
+  row.js = ([x]: readonly string[]) => `${x} > 2 ? 2 : Math.abs(${x})`;
+  const targets = await openTargets("javascript");
+  try {
+    const { faults } = await fuzz(targets, { seed: 5, graphs: 40, only: "abs" });
+    const found = faults.filter(({ key }) => key === "x.abs 0 together false values");
+    expect(found).toHaveLength(1);
+    expect(found[0]!.test).toMatch(/const s\d+ = \w+\.abs\(\);\n {4}return \[s\d+\];/);
+  } finally {
+    row.js = js;
+    for (const { device } of targets) device.dispose();
+  }
+});

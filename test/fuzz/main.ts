@@ -1,0 +1,88 @@
+import { writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { fuzz, type Report } from "./fuzz.ts";
+import { openTargets } from "./targets.ts";
+
+const usage = `npm run fuzz -- [--minutes N] [--graphs N] [--backend cpu|javascript|webgpu|all] [--bindings 8] [--seed S] [--from I] [--only NAME] [--json FILE]`;
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: "string" },
+    graphs: { type: "string" },
+    backend: { type: "string", default: "all" },
+    bindings: { type: "string" },
+    seed: { type: "string" },
+    from: { type: "string", default: "0" },
+    only: { type: "string", default: "" },
+    json: { type: "string" },
+    help: { type: "boolean" },
+  },
+});
+
+/** Runs what the command line asks for; the exit code says whether there were faults. */
+export async function main(): Promise<number> {
+  if (values.help) {
+    console.log(usage);
+    return 0;
+  }
+  const number = (name: "minutes" | "graphs" | "bindings" | "seed" | "from"): number | undefined => {
+    const text = values[name];
+    if (text === undefined) return undefined;
+    if (!(Number(text) >= 0)) throw new Error(`--${name} is ${text}; it is a number. ${usage}`);
+    return Number(text);
+  };
+  const seed = number("seed") ?? Date.now() % 2 ** 31;
+  const graphs = number("graphs");
+  // With a number of graphs the time is open, unless it is given too.
+  const minutes = values.minutes === undefined ? (graphs === undefined ? 1 : Infinity) : number("minutes")!;
+  const runs: readonly (readonly [backend: string, bindings: number | undefined])[] =
+    values.backend === "all"
+      ? [
+          ["cpu", undefined],
+          ["webgpu", undefined],
+          ["webgpu", 8],
+        ]
+      : [[values.backend, number("bindings")]];
+  const reports: Report[] = [];
+  for (const [backend, bindings] of runs) {
+    const targets = await openTargets(backend, bindings);
+    let printed = 0;
+    const report = await fuzz(
+      targets,
+      {
+        seed,
+        from: number("from")!,
+        only: values.only,
+        graphs: graphs ?? Infinity,
+        seconds: (minutes * 60) / runs.length,
+      },
+      ({ faults }) => {
+        for (; printed < faults.length; printed++)
+          if (!values.json) console.log(`\n${faults[printed]!.test}`);
+      },
+    );
+    for (const { device } of targets) device.dispose();
+    reports.push(report);
+    console.log(`\n${summary(report)}`);
+    if (values.json) writeFileSync(values.json, `${JSON.stringify(reports, null, 2)}\n`);
+  }
+  return reports.some(({ faults }) => faults.length > 0) ? 1 : 0;
+}
+
+function summary(report: Report): string {
+  const { seed, graphs, seconds, calls, refused, misuses, judged, elements, tooLarge, uses, faults } = report;
+  const unused = Object.keys(uses).filter((name) => uses[name] === 0);
+  const all = Object.values(graphs).reduce((sum, n) => sum + n, 0);
+  const parts = Object.entries(graphs)
+    .map(([name, n]) => `${n} on ${name}`)
+    .join(", ");
+  const share = (part: number, whole: number) => `${((100 * part) / Math.max(whole, 1)).toFixed(1)} %`;
+  return [
+    `seed ${seed}: ${all} graphs in ${seconds.toFixed(1)} s (${(all / seconds).toFixed(1)} a second): ${parts}`,
+    `  ${judged} of ${elements} elements judged (${share(judged, elements)}), the others are unknown by the bounds; ${tooLarge} graphs left out as too large`,
+    `  ${calls} calls, ${refused} refused, ${misuses} with an argument of another type`,
+    ...(unused.length > 0 ? [`  in no graph: ${unused.join(", ")}`] : []),
+    `  ${faults.length} kinds of faults`,
+    ...faults.map(({ kind, key, count, why }) => `  ${count} x ${kind}: ${key}\n      ${why}`),
+  ].join("\n");
+}

@@ -1,0 +1,88 @@
+import { fileURLToPath } from "node:url";
+import * as lorantz from "../../src/index.ts";
+import * as nn from "../../src/nn/index.ts";
+import { exportsOf, resolve, type Signature, signaturesOf, type Type } from "./types.ts";
+
+/** One public operation: what makes tensors of tensors, numbers and shapes. */
+export interface Operation {
+  /** As it is written: `x.add` for a method, `nn.functional.linear` for a function. */
+  readonly name: string;
+  readonly method: boolean;
+  readonly call: (receiver: unknown, args: readonly unknown[]) => unknown;
+  readonly signatures: readonly Signature[];
+}
+
+/** What is public and no operation to be fuzzed, each with the reason. */
+const excluded: Readonly<Record<string, string>> = {
+  tree: "rearranges trees; its functions take callbacks or any value",
+  optim: "optimizers are tested against their formulas",
+};
+
+const source = (path: string) => fileURLToPath(new URL(`../../src/${path}`, import.meta.url));
+
+/** Does a type speak of what operations make? */
+function makes(type: Type, depth = 0): boolean {
+  if (depth > 4) return false;
+  switch (type.kind) {
+    case "name":
+      if (type.name === "Promise") return false;
+      if (/^(?:\w+\.)?(?:Tensor|Key)$/.test(type.name)) return true;
+      return makes(resolve(type), depth + 1);
+    case "union":
+    case "tuple":
+      return type.of.some((part) => makes(part, depth + 1));
+    case "array":
+      return makes(type.of, depth + 1);
+    case "object":
+      // An object with functions is a thing of its own, such as a layer.
+      return (
+        type.fields.every((field) => field.type.kind !== "function") &&
+        type.fields.some((field) => makes(field.type, depth + 1))
+      );
+    default:
+      return false;
+  }
+}
+
+const isOperation = ({ params, result }: Signature) =>
+  makes(result) && params.every(({ type }) => type.kind !== "function");
+
+function methodsOf(owner: { readonly prototype: object }, name: string, file: string): Operation[] {
+  const shown = name === "Tensor" ? "x" : "key";
+  return Object.getOwnPropertyNames(owner.prototype).flatMap((method) => {
+    const signatures = signaturesOf(file, method, name).filter(isOperation);
+    if (signatures.length === 0) return [];
+    const call = (receiver: unknown, args: readonly unknown[]) =>
+      (receiver as Record<string, (...args: readonly unknown[]) => unknown>)[method]!(...args);
+    return [{ name: `${shown}.${method}`, method: true, signatures, call }];
+  });
+}
+
+function functionsOf(module: object, prefix: string, file: string): Operation[] {
+  const declared = exportsOf(file);
+  return Object.entries(module).flatMap(([name, value]: [string, unknown]) => {
+    const place = declared.get(name);
+    if (!place || name in excluded) return [];
+    const shown = `${prefix}${name}`;
+    if (place.name === null) return functionsOf(value as object, `${shown}.`, place.file); // a namespace
+    if (typeof value !== "function" || value.prototype instanceof Error) return [];
+    const signatures = signaturesOf(place.file, place.name).filter(isOperation);
+    if (signatures.length === 0) return [];
+    const call = (_: unknown, args: readonly unknown[]): unknown => value(...args);
+    return [{ name: shown, method: false, signatures, call }];
+  });
+}
+
+/** Every public operation of `lorantz` and `lorantz/nn`, found by what is exported and how it is declared. */
+export function operations(): Operation[] {
+  return [
+    ...methodsOf(lorantz.Tensor, "Tensor", source("tensor/tensor.ts")),
+    ...methodsOf(
+      lorantz.random.key(0).constructor as typeof lorantz.Tensor,
+      "Key",
+      source("tensor/random.ts"),
+    ),
+    ...functionsOf(lorantz, "", source("index.ts")),
+    ...functionsOf(nn, "nn.", source("nn/index.ts")),
+  ];
+}
