@@ -93,6 +93,20 @@ describeBackends("numerics", (backend) => {
     }
   });
 
+  test("running sums keep their digits over a million terms", async () => {
+    const sums = await full([1_000_000], 0.1).cumsum(0).data();
+    const term = Math.fround(0.1);
+    let worst = 0;
+    sums.forEach((sum, i) => {
+      worst = Math.max(worst, Math.abs(sum / (term * (i + 1)) - 1));
+    });
+    expect(worst).toBeLessThan(1e-6);
+    for (const length of [1, 31, 32, 33, 1023, 1024, 1025, 32769]) {
+      const counts = await full([2, length], 1).cumsum(1).data();
+      expect(counts.every((count, i) => count === (i % length) + 1)).toBe(true);
+    }
+  });
+
   test("uniform numbers stay below their upper end and not below the lower one", async () => {
     for (const [min, max] of [
       [1e6, 1e6 + 1],

@@ -15,20 +15,33 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
   const x = emitter.print(kernel.expr, 1);
   const index = emitter.print(kernel.index, 1);
   const zero = printConstant(0, dtype);
-  const float = dtype === "float32";
-  // Floats: the sum of all whole blocks, and the sum within this one.
+  // Floats: the sum within this block, that of the whole blocks before it in this block of blocks, and so on.
+  const levels = dtype === "float32" ? Math.max(2, Math.ceil(Math.log(position.extent) / Math.log(block))) : 1;
+  const sums = Array.from({ length: levels }, (_, level) => `sum${level}`);
+  const done = sums.slice(1).reduceRight<string[]>((inner, sum, level) => {
+    const full = block ** (level + 1);
+    return [
+      `if (${position.name} % ${full} == ${full - 1}) {`,
+      `${sum} += ${sums[level]};`,
+      `${sums[level]} = ${zero};`,
+      ...inner,
+      "}",
+    ];
+  }, []);
   return perPoint(lane.extent, options, [
     ...digits([lane], "point"),
     ...emitter.statements(0),
-    ...(float ? [`var whole = ${zero};`] : []),
-    `var sum = ${zero};`,
+    ...sums.map((sum) => `var ${sum} = ${zero};`),
     `for (var ${position.name} = 0; ${position.name} < ${position.extent}; ${position.name}++) {`,
     ...emitter.statements(1),
-    `sum += ${x};`,
-    bindings.store(kernel.value, index, float ? "whole + sum" : "sum", dtype),
-    ...(float
-      ? [`if (${position.name} % ${block} == ${block - 1}) {`, "whole += sum;", `sum = ${zero};`, "}"]
-      : []),
+    `${sums[0]} += ${x};`,
+    bindings.store(
+      kernel.value,
+      index,
+      sums.slice(1).reduce((inner, sum) => `${sum} + ${inner.includes("+") ? `(${inner})` : inner}`, sums[0]!),
+      dtype,
+    ),
+    ...done,
     "}",
   ]);
 }
