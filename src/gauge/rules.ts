@@ -1,6 +1,6 @@
 import { ValueError } from "../base/errors.ts";
 import { isOptimizerName, rules } from "../optim/make.ts";
-import type { Scaling } from "../optim/rule.ts";
+import { commonPowers, type Scaling } from "../optim/rule.ts";
 
 /** The exact rule of an optimizer in one form: the powers of c for its numbers, as its update rule declares them. */
 export interface Rule {
@@ -45,7 +45,8 @@ export function ruleOf(operation: string, optimizer: string, hyper: object): Rul
  * @throws ValueError for an unknown optimizer.
  */
 export function statePowers(operation: string, optimizer: string, hyper: object): Rule["state"] {
-  return scalingOf(operation, optimizer).state(hyper as Readonly<Record<string, unknown>>); // what scalingOf takes
+  const given = hyper as Readonly<Record<string, unknown>>; // what scalingOf takes
+  return { ...scalingOf(operation, optimizer).state(given), ...commonPowers };
 }
 
 function scalingOf(operation: string, optimizer: string) {

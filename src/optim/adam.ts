@@ -1,6 +1,6 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { averageWith } from "./average.ts";
+import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, flag, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { type Essence, makeOptimizer, type Rule, shrinking, still, withoutZeros } from "./rule.ts";
@@ -42,8 +42,8 @@ function adamStep(hyper: AdamHyper, lr: HostNumber, t: HostNumber) {
   const { amsgrad, epsInsideRoot } = hyper;
   const [b1, b2] = hyper.betas;
   const [first, second, eps] = [averageWith(b1), averageWith(b2), scalar(hyper.eps)];
-  const rate = lr.div(scalar(1).sub(scalar(b1).pow(t))).neg();
-  const correction = scalar(1).sub(scalar(b2).pow(t));
+  const rate = lr.div(correctionWith(b1, t)).neg();
+  const correction = correctionWith(b2, t);
   const root = correction.sqrt();
   // In this order every quantity scales with one power of the parameter's scale: the gauge is exact.
   return (

@@ -1,6 +1,6 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { averageWith } from "./average.ts";
+import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
@@ -32,7 +32,7 @@ export const adamaxRule: Rule<AdamaxHyper, AdamaxSlots> = {
   step: ({ betas: [beta1, beta2], eps, weightDecay }, lr, t) => {
     const [first, b2] = [averageWith(beta1), scalar(beta2)];
     const [tiny, wd] = [scalar(eps), scalar(weightDecay)];
-    const rate = lr.div(scalar(1).sub(scalar(beta1).pow(t))).neg();
+    const rate = lr.div(correctionWith(beta1, t)).neg();
     return (gradient, parameter, slots) => {
       const g = gradient.add(parameter.mul(wd));
       const m = first.of(slots.m, g);

@@ -3,6 +3,7 @@ import { onesLike, scalar } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import type { HostNumber } from "./optimizer.ts";
+import { wide } from "./precision.ts";
 
 /** A bound: one number for all, or one for each path. Host numbers may come out of a compiled step. */
 export type Bound = number | HostNumber | ((path: string) => number | HostNumber);
@@ -16,7 +17,7 @@ export interface GlobalNormOptions {
 
 /**
  * Scales all gradients by `min(1, maxNorm / (norm + eps))` with the norm of all of them together, as PyTorch's
- * `clip_grad_norm_`. Returns them and the norm before clipping, a scalar.
+ * `clip_grad_norm_`. Returns them and the norm before clipping, a scalar; gradients of float16 in float32.
  *
  * The plain norm mixes tensors of different scale, so it is not invariant under rescaling A against B; with
  * `weight` it is `sqrt(sum of weight^2 |g|^2)`, which can be.
@@ -34,13 +35,14 @@ export function clipByGlobalNorm<G>(
   checkEps(name, eps);
   const bound = lifted(name, "maxNorm", maxNorm);
   const squares = tree.entries(gradients).map(([path, gradient]) => {
-    const weighted = weight ? gradient.mul(lifted(name, `weight of ${path}`, weight(path))) : gradient;
+    const own = wide(gradient);
+    const weighted = weight ? own.mul(lifted(name, `weight of ${path}`, weight(path))) : own;
     return weighted.square().sum();
   });
   if (squares.length === 0) throw new ValueError(`${name}: the tree has no gradients.`);
   const norm = squares.reduce((sum, square) => sum.add(square)).sqrt();
   const factor = shrinking(norm, bound, eps);
-  return { gradients: tree.map(gradients, (gradient) => gradient.mul(factor)), norm };
+  return { gradients: tree.map(gradients, (gradient) => wide(gradient).mul(factor)), norm };
 }
 
 export interface TensorNormOptions {
@@ -49,7 +51,7 @@ export interface TensorNormOptions {
 }
 
 /**
- * Scales each gradient by `min(1, maxNorm / (its norm + eps))`, each on its own.
+ * Scales each gradient by `min(1, maxNorm / (its norm + eps))`, each on its own; those of float16 come back in float32.
  *
  * @throws ValueError for a bound that is not a finite number > 0.
  */
@@ -59,7 +61,8 @@ export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, { eps = 1e-6 }
     const own = typeof eps === "function" ? eps(path) : eps;
     checkEps(name, own);
     const bound = boundOf(name, "maxNorm", maxNorm, path);
-    return gradient.mul(shrinking(gradient.square().sum().sqrt(), bound, own));
+    const whole = wide(gradient);
+    return whole.mul(shrinking(whole.square().sum().sqrt(), bound, own));
   });
 }
 

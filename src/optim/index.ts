@@ -1,4 +1,4 @@
-export { accumulate } from "./accumulate.ts";
+export { type AccumulateOptions, type Accumulating, accumulate } from "./accumulate.ts";
 export { type AdadeltaHyper, adadelta, adadeltaRule } from "./adadelta.ts";
 export { type AdagradHyper, adagrad, adagradRule } from "./adagrad.ts";
 export { type AdamHyper, type AdamWHyper, adam, adamRule, adamw, adamwRule } from "./adam.ts";
@@ -18,6 +18,7 @@ export { betas, flag, fraction, nonNegative, optional, pair, required } from "./
 export { type LambHyper, lamb, lambRule } from "./lamb.ts";
 export { type LionHyper, lion, lionRule } from "./lion.ts";
 export { type LoraPlusGroup, type LoraPlusOptions, loraPlus } from "./loraPlus.ts";
+export { type LossScaled, type LossScaleOptions, lossScaling } from "./loss-scale.ts";
 export {
   type HyperOf,
   isOptimizerName,
@@ -43,4 +44,5 @@ export {
 export * as schedule from "./schedule.ts";
 export { type SgdHyper, sgd, sgdRule } from "./sgd.ts";
 export { type SignSgdHyper, signSgd, signSgdRule } from "./signSgd.ts";
+export { type SkippingState, skipNonFinite } from "./skip.ts";
 export { applyUpdates } from "./updates.ts";

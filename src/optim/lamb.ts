@@ -1,7 +1,7 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { averageWith } from "./average.ts";
+import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
@@ -32,9 +32,9 @@ export const lambRule: Rule<LambHyper, LambSlots> = {
   slots: (parameter) => ({ m: zerosLike(parameter), v: zerosLike(parameter) }),
   step: ({ betas: [beta1, beta2], eps, weightDecay }, lr, t) => {
     const [first, second] = [averageWith(beta1), averageWith(beta2)];
-    const [tiny, wd, one, down] = [scalar(eps), scalar(weightDecay), scalar(1), lr.neg()];
-    const correction = one.sub(scalar(beta1).pow(t));
-    const root = one.sub(scalar(beta2).pow(t)).sqrt();
+    const [tiny, wd, down] = [scalar(eps), scalar(weightDecay), lr.neg()];
+    const correction = correctionWith(beta1, t);
+    const root = correctionWith(beta2, t).sqrt();
     return (gradient, parameter, slots) => {
       const m = first.of(slots.m, gradient);
       const v = second.ofSquares(slots.v, gradient);

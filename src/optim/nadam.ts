@@ -1,6 +1,6 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { averageWith } from "./average.ts";
+import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
@@ -37,7 +37,7 @@ export const nadamRule: Rule<NAdamHyper, NAdamSlots> = {
     const [tiny, wd, psi, one] = [scalar(eps), scalar(weightDecay), scalar(momentumDecay), scalar(1)];
     const momentum = (t: HostNumber) => scalar(beta1).mul(one.sub(scalar(0.96).pow(t.mul(psi)).mul(0.5)));
     const [mu, muNext] = [momentum(t), momentum(t.add(1))];
-    const root = one.sub(scalar(beta2).pow(t)).sqrt();
+    const root = correctionWith(beta2, t).sqrt();
     return (gradient, parameter, slots) => {
       const g = gradient.add(parameter.mul(wd));
       const m = first.of(slots.m, g);

@@ -13,6 +13,12 @@ export type Schedule = (step: HostNumber) => HostNumber;
  * An optimizer: `init` makes the state, `update` maps gradients to updates that `applyUpdates` adds to the
  * parameters. State is a plain tree: pass it in, donate it, keep what comes back. Gradients and parameters are
  * trees of one structure; a leaf that is undefined is not trained. `H` names the hyperparameters.
+ *
+ * State and updates of float16 parameters are float32, and the state keeps the `remainder`, how much of the sum of all
+ * updates the 16 bits of a parameter lack: master weights, as a difference. So no update is too small to count, and
+ * a parameter that is changed from outside stays changed. Gradients of float16 parameters are float16 or float32.
+ *
+ * A state that was saved is read back as it was: tensors of the same dtypes, and numbers for host numbers (`step`).
  */
 export interface Optimizer<H = unknown> {
   /** The update rule's name: "sgd", "adam", "adamw", ... */

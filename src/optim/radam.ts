@@ -1,7 +1,7 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { averageWith } from "./average.ts";
+import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
@@ -38,7 +38,7 @@ export const radamRule: Rule<RAdamHyper, RAdamSlots> = {
     const [first, second] = [averageWith(beta1), averageWith(beta2)];
     const [eps, wd, one] = [scalar(hyper.eps), scalar(hyper.weightDecay), scalar(1)];
     const power = scalar(beta2).pow(t);
-    const [correction1, correction2] = [one.sub(scalar(beta1).pow(t)), one.sub(power)];
+    const [correction1, correction2] = [correctionWith(beta1, t), correctionWith(beta2, t)];
     const longest = scalar(2)
       .div(one.sub(scalar(beta2)))
       .sub(1);

@@ -1,11 +1,14 @@
+import { show } from "../base/arguments.ts";
 import { isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
-import { scalar } from "../tensor/creation.ts";
+import { flattenTree, pathName } from "../base/tree.ts";
+import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Fields, type OptimizerOptions, resolve } from "./hyper.ts";
 import type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
+import { applied, wide } from "./precision.ts";
 
 /** State of one parameter by name. */
 export type Slots = { readonly [slot: string]: Tensor | undefined };
@@ -77,7 +80,7 @@ export interface Rule<H extends { readonly lr: number }, S extends Slots> {
   readonly fields: Fields<H>;
   /** What is wrong with hyperparameters that are fine one by one, or undefined. */
   readonly conflict?: (hyper: H) => string | undefined;
-  /** The state of a parameter before its first update. */
+  /** The state of a parameter before its first update. Neither it nor the step ever sees float16. */
   readonly slots: (parameter: Tensor, hyper: H) => S;
   /**
    * The update of the parameters of one group. `lr` is the group's rate times the schedule's `factor`, `t` counts
@@ -107,6 +110,15 @@ export function shrinking(value: number): { readonly [name: string]: Joint } {
 
 const always: Schedule = () => scalar(1);
 
+/**
+ * What is kept of a float16 parameter beside the slots of a rule: how much of the sum so far its 16 bits lack, in
+ * float32. It follows a rescaled parameter as the parameter does.
+ */
+const remainder = "remainder";
+
+/** The powers of c of what is kept for every rule. */
+export const commonPowers = { [remainder]: 1 } as const;
+
 /** The optimizer of a rule with the given hyperparameters, groups and schedule. */
 export function makeOptimizer<H extends { readonly lr: number }, S extends Slots>(
   rule: Rule<H, S>,
@@ -127,13 +139,19 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
       }
     }
     hypers.checkMatches(parameters.map(([path]) => path));
-    return { step: scalar(0), ...trees(params, (path, parameter) => rule.slots(parameter, hyper(path))) };
+    return { step: scalar(0), ...trees(params, (path, parameter) => slots(path, parameter)) };
+  }
+
+  function slots(path: string, parameter: Tensor): Slots {
+    const own = rule.slots(wide(parameter), hyper(path));
+    return parameter.dtype === "float16" ? { ...own, [remainder]: zerosLike(wide(parameter)) } : own;
   }
 
   function update<P>(gradients: P, state: OptimizerState, params: P): [P, OptimizerState] {
-    const { step: done, ...slots } = state;
-    const t = done.add(1);
-    const factor = schedule(done);
+    const { step: done, ...kept } = state;
+    const before = checkStep(name, done);
+    const t = before.add(1);
+    const factor = schedule(before);
     const steps = new Map<number, Step<S>>();
     const stepOf = (path: string): Step<S> => {
       const group = hypers.groupOf(path);
@@ -144,15 +162,24 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
       steps.set(group, step);
       return step;
     };
-    const before = slotsByPath(slots);
+    const there = slotsByPath(kept);
     const after = new Map<string, Slots>();
     const updates = tree.zip([params, gradients], ([parameter, gradient], path) => {
       checkGradient(name, path, gradient!, parameter!);
-      const own = before.get(path) ?? {};
-      checkSlots(name, path, own, rule.slots(parameter!, hyper(path)));
-      const [change, next] = stepOf(path)(gradient!, parameter!, own as S); // checked the line above
-      after.set(path, next);
-      return change;
+      const own = there.get(path) ?? {};
+      checkSlots(name, path, own, slots(path, parameter!));
+      const { [remainder]: lacking, ...rest } = own;
+      const value = wide(parameter!);
+      const whole = lacking ? value.add(lacking) : value;
+      const [change, next] = stepOf(path)(wide(gradient!), whole, rest as S); // checked three lines above
+      if (!lacking) {
+        after.set(path, next);
+        return change;
+      }
+      const due = whole.add(change);
+      const moved = due.sub(value);
+      after.set(path, { ...next, [remainder]: due.sub(wide(applied(parameter!, moved))) });
+      return moved;
     });
     return [updates, { step: t, ...trees(params, (path) => after.get(path)!) }];
   }
@@ -174,13 +201,34 @@ function trees(
 function slotsByPath(slots: { readonly [slot: string]: unknown }): Map<string, Record<string, Tensor>> {
   const result = new Map<string, Record<string, Tensor>>();
   for (const [slot, values] of Object.entries(slots)) {
-    for (const [path, value] of tree.entries(values)) {
-      const own = result.get(path) ?? {};
-      own[slot] = value;
-      result.set(path, own);
+    for (const { leaf, path } of flattenTree(values, isSlotValue)) {
+      const own = result.get(pathName(path)) ?? {};
+      own[slot] = typeof leaf === "number" ? scalar(leaf) : leaf;
+      result.set(pathName(path), own);
     }
   }
   return result;
+}
+
+/** Numbers are host numbers that were saved and read back. */
+function isSlotValue(value: unknown): value is Tensor | number {
+  return typeof value === "number" || tree.isTensor(value);
+}
+
+/** The number of updates done, which is a host number; or of float32 where it depends on values (`skipNonFinite`). */
+function checkStep(name: string, step: unknown): HostNumber {
+  if (typeof step === "number" && Number.isSafeInteger(step) && step >= 0) return scalar(step);
+  if (isHostNumber(step)) return step;
+  throw new ValueError(
+    `${name}: the state's step is ${show(step)}; it is the number of updates done, a host number. Of a state that was read back pass the number, step: await step.item().`,
+  );
+}
+
+/** Whether a value goes where a host number does: one, or a float32 of rank 0. */
+function isHostNumber(value: unknown): value is HostNumber {
+  return (
+    tree.isTensor(value) && (value.dtype === "number" || (value.dtype === "float32" && value.rank === 0))
+  );
 }
 
 function checkGradient(name: string, path: string, gradient: Tensor, parameter: Tensor): void {
@@ -189,7 +237,8 @@ function checkGradient(name: string, path: string, gradient: Tensor, parameter: 
       `${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}; their shapes are equal.`,
     );
   }
-  if (gradient.dtype !== parameter.dtype) {
+  // A gradient of float16 may have been divided by a loss scale, in float32.
+  if (gradient.dtype !== parameter.dtype && gradient.dtype !== wide(parameter).dtype) {
     throw new DTypeError(
       `${name}: the gradient of ${path} is ${gradient}, the parameter is ${parameter}. Cast it with .astype("${parameter.dtype}").`,
     );
@@ -201,6 +250,20 @@ function checkSlots(name: string, path: string, given: Slots, expected: Slots): 
   if (a !== b) {
     throw new ValueError(
       `${name}: the state of ${path} has ${a || "no slots"}, this optimizer keeps ${b || "none"}. Pass the state that its init or update returned.`,
+    );
+  }
+  for (const [slot, wanted] of Object.entries(expected)) {
+    const found = given[slot]!; // both have the same slots
+    if (!sameShape(found.shape, wanted!.shape)) {
+      throw new ShapeError(
+        `${name}: ${slot} of ${path} is ${found}, this optimizer keeps ${wanted}. Pass the state of these parameters.`,
+      );
+    }
+    if (wanted!.dtype === "number" ? isHostNumber(found) : found.dtype === wanted!.dtype) continue;
+    throw new DTypeError(
+      wanted!.dtype === "number"
+        ? `${name}: ${slot} of ${path} is ${found}; it is a host number. Of a state that was read back pass the number, await ${slot}.item().`
+        : `${name}: ${slot} of ${path} is ${found}, this optimizer keeps ${wanted}. Cast it with .astype("${wanted!.dtype}").`,
     );
   }
 }

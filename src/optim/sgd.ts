@@ -1,4 +1,4 @@
-import { scalar, zerosLike } from "../tensor/creation.ts";
+import { onesLike, scalar, zerosLike } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { flag, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
@@ -41,7 +41,8 @@ export const sgdRule: Rule<SgdHyper, SgdSlots> = {
   step: ({ momentum, dampening, nesterov, weightDecay, decoupledWeightDecay }, lr, t) => {
     const [mu, wd] = [scalar(momentum), scalar(weightDecay)];
     // The first velocity is the gradient itself, whatever the dampening.
-    const taken = where(t.eq(1), scalar(1), scalar(1 - dampening));
+    const whole = onesLike(t);
+    const taken = where(t.eq(1), whole, whole.mul(scalar(1 - dampening)));
     const down = lr.neg();
     const shrink = lr.mul(wd);
     return (gradient, parameter, { velocity }) => {

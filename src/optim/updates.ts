@@ -1,7 +1,8 @@
 import { zip } from "../tensor/tree.ts";
+import { applied } from "./precision.ts";
 
 /**
- * The parameters plus the updates of an optimizer, leaf by leaf.
+ * The parameters plus the updates of an optimizer, leaf by leaf, each of the dtype of its parameter.
  *
  * @throws ValueError if the trees have different structures.
  * @example
@@ -9,5 +10,5 @@ import { zip } from "../tensor/tree.ts";
  * params = applyUpdates(params, updates);
  */
 export function applyUpdates<P>(params: P, updates: P): P {
-  return zip([params, updates], ([parameter, update]) => parameter!.add(update!));
+  return zip([params, updates], ([parameter, update]) => applied(parameter!, update!));
 }

@@ -16,18 +16,18 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
   const index = emitter.print(kernel.index, 1);
   const zero = printConstant(0, dtype);
   // Floats: the sum within this block, that of the whole blocks before it in this block of blocks, and so on.
-  const levels = dtype === "float32" ? Math.max(2, Math.ceil(Math.log(position.extent) / Math.log(block))) : 1;
+  const levels =
+    dtype === "float32" ? Math.max(2, Math.ceil(Math.log(position.extent) / Math.log(block))) : 1;
   const sums = Array.from({ length: levels }, (_, level) => `sum${level}`);
-  const done = sums.slice(1).reduceRight<string[]>((inner, sum, level) => {
+  const done = sums.slice(1).flatMap((sum, level) => {
     const full = block ** (level + 1);
     return [
       `if (${position.name} % ${full} == ${full - 1}) {`,
       `${sum} += ${sums[level]};`,
       `${sums[level]} = ${zero};`,
-      ...inner,
-      "}",
     ];
-  }, []);
+  });
+  const close = sums.slice(1).map(() => "}");
   return perPoint(lane.extent, options, [
     ...digits([lane], "point"),
     ...emitter.statements(0),
@@ -38,10 +38,13 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
     bindings.store(
       kernel.value,
       index,
-      sums.slice(1).reduce((inner, sum) => `${sum} + ${inner.includes("+") ? `(${inner})` : inner}`, sums[0]!),
+      sums
+        .slice(1)
+        .reduce((inner, sum) => `${sum} + ${inner.includes("+") ? `(${inner})` : inner}`, sums[0]!),
       dtype,
     ),
     ...done,
+    ...close,
     "}",
   ]);
 }
