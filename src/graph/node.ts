@@ -40,13 +40,25 @@ export type Operation =
 
 export type Kind = Operation["kind"];
 
-/** An immutable vertex of the graph. Only `settle` changes one. */
+/** An immutable vertex of the graph. Only `settle` changes what it is. */
 export interface Node {
   readonly id: number;
   readonly operation: Operation;
   readonly inputs: readonly Node[];
   readonly shape: Shape;
   readonly dtype: DType;
+  readonly uses: Uses;
+}
+
+/** Who needs a node, as far as the graph tells: what lazy evaluation keeps and donation spares depends on it. */
+export interface Uses {
+  /** Edges from nodes that are not settled, whether anybody holds these or not. */
+  open: number;
+  /** The period in which the node was made, and that in which it was last used: each evaluation ends one. */
+  readonly made: number;
+  last: number;
+  /** Computed on the way to others, and not kept. */
+  computed: boolean;
 }
 
 /** What elementwise functions take: a node, or a literal that takes the dtype of the others. */
@@ -96,9 +108,20 @@ export interface ScalarOp {
 }
 
 let nextId = 0;
+let period = 0;
 
 export function makeNode(operation: Operation, inputs: readonly Node[], shape: Shape, dtype: DType): Node {
-  return { id: nextId++, operation, inputs, shape, dtype };
+  for (const { uses } of inputs) {
+    uses.open++;
+    uses.last = period;
+  }
+  const uses = { open: 0, made: period, last: period, computed: false };
+  return { id: nextId++, operation, inputs, shape, dtype, uses };
+}
+
+/** Ends the period of what was made so far. */
+export function nextPeriod(): void {
+  period++;
 }
 
 /** The id that the next node will get: nodes below it existed before. */
@@ -109,6 +132,7 @@ export function nodeCount(): number {
 /** The node becomes a leaf that holds its values, and forgets how they were made. */
 export function settle(node: Node, leaf: Extract<Operation, { kind: "buffer" | "constant" }>): void {
   const settled = node as { operation: Operation; inputs: readonly Node[] };
+  for (const { uses } of node.inputs) uses.open--;
   settled.operation = leaf;
   settled.inputs = [];
 }
@@ -132,6 +156,21 @@ export function isHost(node: Node): boolean {
   if (node.dtype === "number") return true;
   if (node.operation.kind === "constant") return true;
   return node.dtype === "bool" && node.operation.kind === "scalar" && node.inputs.every(isHost);
+}
+
+const views: ReadonlySet<Kind> = new Set([
+  "identity",
+  "reshape",
+  "expand",
+  "permute",
+  "flip",
+  "slice",
+  "pad",
+] satisfies Kind[]);
+
+/** Shows elements of another node at other places, and computes nothing. */
+export function isView({ operation }: Node): boolean {
+  return views.has(operation.kind);
 }
 
 export function elements(node: Node): number {

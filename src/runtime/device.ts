@@ -1,6 +1,7 @@
 import type { Backend, DeviceBuffer, Executable } from "../backend/backend.ts";
 import type { StoredArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError } from "../base/errors.ts";
+import { Recent } from "../base/recent.ts";
 import type { Program } from "../compile/program.ts";
 
 /** A program and what runs it. */
@@ -28,7 +29,8 @@ export class Device {
   readonly maxBytes: number;
   /** Set while the device is profiled. */
   observer: Observer | undefined;
-  readonly #programs = new Map<string, Promise<Loaded>>();
+  readonly #programs = new Recent<string, Promise<Loaded>>(maxPrograms, unload);
+  #caches = new WeakMap<object, Recent<string, unknown>>();
   readonly #spare = new Map<number, DeviceBuffer[]>();
   readonly #collected: FinalizationRegistry<DeviceBuffer>;
   #liveBytes = 0;
@@ -129,29 +131,38 @@ export class Device {
     this.check();
   }
 
-  /** The program of that key, made by `build` and loaded if it is new. */
+  /**
+   * The program of that key, made by `build` and loaded if it is new. It stays loaded at least until what awaits it has
+   * gone on: whoever keeps it for longer asks again.
+   */
   load(key: string, build: () => Program): Promise<Loaded> {
     this.check();
-    let loaded = this.#programs.get(key);
-    if (loaded) {
-      // Most recently used last.
-      this.#programs.delete(key);
-    } else {
-      const start = performance.now();
-      const program = build();
-      loaded = this.backend.load(program).then((executable) => {
-        this.observer?.compiled(start, performance.now());
-        return { program, executable };
-      });
-      loaded.catch(() => this.#programs.delete(key));
-      if (this.#programs.size >= maxPrograms) this.#evict();
-    }
+    const known = this.#programs.get(key);
+    if (known) return known;
+    const start = performance.now();
+    const program = build();
+    const loaded = this.backend.load(program).then((executable) => {
+      this.observer?.compiled(start, performance.now());
+      return { program, executable };
+    });
+    loaded.catch(() => this.#programs.delete(key));
     this.#programs.set(key, loaded);
     return loaded;
   }
 
+  /** What `owner` keeps for this device, such as the traces of a compiled function: bounded, and gone with either. */
+  cacheOf<V>(owner: object): Recent<string, V> {
+    let cache = this.#caches.get(owner);
+    if (!cache) {
+      cache = new Recent(maxPrograms);
+      this.#caches.set(owner, cache);
+    }
+    return cache as Recent<string, V>; // an owner keeps values of one kind
+  }
+
   /** Submits a loaded program. */
   run(loaded: Loaded, ...args: RunArguments): void {
+    this.check();
     if (this.observer) this.observer.run(loaded, ...args);
     else loaded.executable.run(...args);
   }
@@ -195,15 +206,14 @@ export class Device {
       );
   }
 
-  /** Releases the device and all its buffers; a process that used WebGPU can then exit. */
+  /** Releases the device with all that is kept for it; a process that used WebGPU can then exit. */
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const loaded of this.#programs.values())
-      void loaded.then(
-        ({ executable }) => executable.dispose(),
-        () => {},
-      );
+    for (const loaded of this.#programs.values()) unload(loaded);
+    this.#programs.clear();
+    this.#caches = new WeakMap();
+    this.#spare.clear();
     this.backend.dispose();
   }
 
@@ -214,15 +224,13 @@ export class Device {
   [Symbol.dispose](): void {
     this.dispose();
   }
+}
 
-  #evict(): void {
-    const [key, oldest] = this.#programs.entries().next().value!;
-    this.#programs.delete(key);
-    void oldest.then(
-      ({ executable }) => executable.dispose(),
-      () => {},
-    );
-  }
+function unload(loaded: Promise<Loaded>): void {
+  void loaded.then(
+    ({ executable }) => executable.dispose(),
+    () => {},
+  );
 }
 
 /** Programs kept loaded; the least recently used goes first. */

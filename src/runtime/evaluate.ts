@@ -1,30 +1,35 @@
 import { bytesPerElement, type HostArray } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
+import { numel } from "../base/shape.ts";
 import { canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
 import { evaluateHost, toHostArray } from "../graph/evaluate.ts";
-import { elements, isHost, type Node, settle } from "../graph/node.ts";
+import { isHost, isView, type Node, nextPeriod, settle, topological } from "../graph/node.ts";
 import type { Device } from "./device.ts";
 import { defaultDevice } from "./init.ts";
+import { neededAgain } from "./keep.ts";
 import { storageOf, TensorStorage } from "./storage.ts";
 import { dependOnArguments } from "./tracing.ts";
 
-/** Computes nodes together, as one program, and settles them. */
+/** Computes nodes together, as one program, with what will be needed again on the way, and settles them. */
 export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promise<void> {
   if (dependOnArguments(nodes)) {
     throw new ValueError(
       "a tensor has no value: it was made while a compiled function was traced, and was kept outside. Return it from the function, and use what the call gives.",
     );
   }
-  const pending: Node[] = [];
+  const asked: Node[] = [];
   for (const node of new Set(nodes)) {
-    if (node.operation.kind === "buffer" || node.operation.kind === "constant") continue;
-    if (isHost(node)) settle(node, { kind: "constant", value: evaluateHost(node), lifted: true });
-    else pending.push(node);
+    if (isHost(node)) settleNumber(node);
+    else if (node.operation.kind !== "buffer") asked.push(node);
   }
-  if (pending.length === 0) return;
-  const canonical = canonicalise(pending, true);
+  if (asked.length === 0) return;
+  const wanted = [...asked, ...neededAgain(asked)];
+  nextPeriod();
+  const order = topological(wanted, (node) => !isHost(node));
+  const canonical = canonicalise(wanted, true);
   const storages = canonical.leaves.map(storageOf);
+  if (storages.some((storage) => storage.isClosed)) checkUses(order);
   const device = on ?? storages.find((storage) => storage.device)?.device ?? defaultDevice();
   const loaded = await device.load(canonical.key, () =>
     compileGraph(canonical.build(), {
@@ -34,9 +39,7 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     }),
   );
   const inputs = loaded.program.inputs.map((_, i) => storages[i]!.on(device));
-  const outputs = pending.map(
-    (node) => new TensorStorage(node.dtype, elements(node), newBuffer(device, node)),
-  );
+  const outputs = newStorages(wanted, device);
   const scalars = canonical.scalars.map((node) => evaluateHost(node));
   device.run(
     loaded,
@@ -44,10 +47,31 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     outputs.map((storage) => storage.on(device)),
     scalars,
   );
-  pending.forEach((node, i) => {
-    settle(node, { kind: "buffer", storage: outputs[i]! });
+  for (const { uses } of order) uses.computed = true;
+  for (const node of canonical.scalars) settleNumber(node);
+  wanted.forEach((node, i) => {
+    // Two evaluations at a time may come to one node.
+    if (node.operation.kind === "buffer") outputs[i]!.dispose();
+    else settle(node, { kind: "buffer", storage: outputs[i]! });
   });
   await device.settle();
+}
+
+/** A number of the host forgets how it was made, so that one that is carried from step to step costs no more with each. */
+function settleNumber(node: Node): void {
+  if (node.operation.kind !== "constant")
+    settle(node, { kind: "constant", value: evaluateHost(node), lifted: true });
+}
+
+/**
+ * What was made of a tensor before it was given away has its values, what was made of it afterwards has none. A view
+ * of a view is one of the tensor itself, so views may be of either kind.
+ */
+function checkUses(order: readonly Node[]): void {
+  for (const node of order) {
+    if (isView(node)) continue;
+    for (const input of node.inputs) if (input.operation.kind === "buffer") storageOf(input).checkUse(node);
+  }
 }
 
 /** The values of a node, computed if need be. */
@@ -62,6 +86,18 @@ export function disposeNode(node: Node): void {
   if (node.operation.kind === "buffer") storageOf(node).dispose();
 }
 
-export function newBuffer(device: Device, node: Node) {
-  return { device, buffer: device.allocate(elements(node) * bytesPerElement(node.dtype)) };
+/** Storages with new buffers for all of these, or for none. */
+export function newStorages(nodes: readonly Node[], device: Device): TensorStorage[] {
+  const made: TensorStorage[] = [];
+  try {
+    for (const { dtype, shape } of nodes) {
+      const length = numel(shape);
+      const buffer = device.allocate(length * bytesPerElement(dtype));
+      made.push(new TensorStorage(dtype, length, { device, buffer }));
+    }
+    return made;
+  } catch (error) {
+    for (const storage of made) storage.dispose();
+    throw error;
+  }
 }

@@ -2,7 +2,7 @@ import type { DeviceBuffer } from "../backend/backend.ts";
 import { bytesPerElement, type DType, decode, encode, type HostArray, storedArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError, internal } from "../base/errors.ts";
 import type { Shape } from "../base/shape.ts";
-import { makeNode, type Node, type Storage } from "../graph/node.ts";
+import { makeNode, type Node, nodeCount, type Storage } from "../graph/node.ts";
 import type { Device } from "./device.ts";
 
 /**
@@ -15,7 +15,8 @@ export class TensorStorage implements Storage {
   #host: HostArray | undefined;
   #device: Device | undefined;
   #buffer: DeviceBuffer | undefined;
-  #gone: string | undefined;
+  /** Why the tensor is gone, and the first node that can only have been made afterwards. */
+  #closed: { readonly reason: string; readonly at: number } | undefined;
 
   constructor(
     dtype: DType,
@@ -32,15 +33,15 @@ export class TensorStorage implements Storage {
     return this.length * bytesPerElement(this.dtype);
   }
 
-  /** The buffer on `device`; host values are uploaded the first time. */
+  /** The buffer on `device`; host values are uploaded the first time. Whoever may not have them checks before. */
   on(device: Device): DeviceBuffer {
-    this.check();
     if (this.#buffer) {
       if (this.#device !== device) throw elsewhere(this.#device!, device);
       return this.#buffer;
     }
+    if (!this.#host) throw this.#isGone();
     const buffer = device.allocate(this.bytes);
-    device.backend.write(buffer, encode(this.#host ?? internal("storage without values"), this.dtype));
+    device.backend.write(buffer, encode(this.#host, this.dtype));
     this.#hold(device, buffer);
     return buffer;
   }
@@ -65,8 +66,17 @@ export class TensorStorage implements Storage {
     device.forget(this);
     this.#buffer = undefined;
     this.#host = undefined;
-    this.#gone = reason;
+    this.close(reason);
     return buffer;
+  }
+
+  /** From here on the tensor is gone; what was made of it before keeps the values. */
+  close(reason: string): void {
+    this.#closed ??= { reason, at: nodeCount() };
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
   }
 
   dispose(): void {
@@ -76,14 +86,23 @@ export class TensorStorage implements Storage {
     }
     this.#buffer = undefined;
     this.#host = undefined;
-    this.#gone ??= "disposed";
+    this.close("disposed");
   }
 
+  /** @throws DisposedError when the tensor is gone. */
   check(): void {
-    if (this.#gone)
-      throw new DisposedError(
-        `the tensor was ${this.#gone}; its values are gone. Keep the tensor that came back instead, or do not donate it.`,
-      );
+    if (this.#closed) throw this.#isGone();
+  }
+
+  /** @throws DisposedError when the tensor was gone before `user` was made of it. */
+  checkUse(user: Node): void {
+    if (this.#closed && user.id >= this.#closed.at) throw this.#isGone();
+  }
+
+  #isGone(): DisposedError {
+    return new DisposedError(
+      `the tensor was ${this.#closed?.reason ?? internal("storage without values")}; its values are gone. Keep the tensor that came back instead, or do not donate it.`,
+    );
   }
 
   #hold(device: Device, buffer: DeviceBuffer): void {

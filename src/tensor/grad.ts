@@ -1,7 +1,8 @@
-import { ShapeError, ValueError } from "../base/errors.ts";
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { backward } from "../graph/grad.ts";
 import { expand } from "../graph/movement.ts";
-import { constant, makeNode, type Node } from "../graph/node.ts";
+import { constant, makeNode, type Node, transform } from "../graph/node.ts";
+import { cast } from "../graph/scalar.ts";
 import { checkSynchronous } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
 import { checkFloats, isTensor, leaves, map } from "./tree.ts";
@@ -63,23 +64,35 @@ export function vjp<P, V>(f: (params: P) => V, params: P): [outputs: V, pull: (c
   checkFloats("vjp", params);
   const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
   const outputs = f(fresh);
+  checkSynchronous("vjp", outputs);
+  const from = leaves(outputs).map((leaf) => leaf.node);
+  // The way back is walked now: a node that is evaluated forgets how it was made.
+  const places = from.map(({ shape, dtype }, index) => makeNode({ kind: "input", index }, [], shape, dtype));
+  const gradients = backward(
+    from,
+    places,
+    leaves(fresh).map((leaf) => leaf.node),
+  );
   return [
     outputs,
     (cotangents) => {
-      const [from, seeds] = [leaves(outputs), leaves(cotangents)];
-      if (from.length !== seeds.length)
+      const given = leaves(cotangents);
+      if (given.length !== from.length)
         throw new ValueError(
-          `vjp: ${seeds.length} cotangents for ${from.length} outputs; give one for each.`,
+          `vjp: ${given.length} cotangents for ${from.length} outputs; give one for each.`,
         );
-      const gradients = backward(
-        from.map((leaf) => leaf.node),
-        seeds.map((seed, i) => expand(seed.node, from[i]!.shape, "vjp")),
-        leaves(fresh).map((leaf) => leaf.node),
-      );
+      const seeds = new Map(places.map((place, i) => [place, seed(given[i]!, place)]));
+      const pulled = transform(gradients, (node, original) => seeds.get(original) ?? node);
       let at = 0;
-      return map(params, () => new Tensor(gradients[at++]!));
+      return map(params, () => new Tensor(pulled[at++]!));
     },
   ];
+}
+
+function seed(cotangent: Tensor, { shape, dtype }: Node): Node {
+  if (cotangent.dtype !== dtype && cotangent.dtype !== "number")
+    throw new DTypeError(`vjp: a cotangent is ${cotangent}, its output is ${dtype}. Cast with .astype(...).`);
+  return expand(cast(cotangent.node, dtype), shape, "vjp");
 }
 
 /** Another vertex of the same value, so that only uses of the argument count, not of a tensor it came from. */

@@ -1,0 +1,262 @@
+import type { DeviceBuffer } from "../backend/backend.ts";
+import { DisposedError, ValueError } from "../base/errors.ts";
+import { describe } from "../base/shape.ts";
+import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
+import { canonicalise } from "../compile/canonical.ts";
+import { compileGraph } from "../compile/compile.ts";
+import type { Program } from "../compile/program.ts";
+import { evaluateHost } from "../graph/evaluate.ts";
+import { elements, isHost, literal, makeNode, type Node, nodeCount, topological } from "../graph/node.ts";
+import type { Device, Loaded } from "../runtime/device.ts";
+import { evaluateNodes, newStorages } from "../runtime/evaluate.ts";
+import { storageOf, TensorStorage } from "../runtime/storage.ts";
+import { checkSynchronous, whileTracing } from "../runtime/tracing.ts";
+import { Tensor } from "./tensor.ts";
+
+// The work of `compile`: a function becomes a trace, once for each signature, and a trace runs as one program.
+
+type Leaf = Tensor | number;
+
+/** A tensor or number among the arguments. */
+export interface LeafAt {
+  readonly leaf: Leaf;
+  /** Position of the argument, and the keys in it: `0.weight`. */
+  readonly name: string;
+  readonly donated: boolean;
+}
+
+/** A function as it was traced for one signature. */
+export interface Trace {
+  /** Names the program, which is made again where the device dropped it. */
+  readonly key: string;
+  readonly build: () => Program;
+  /** For each input of the program: the position of the leaf in the arguments, or a captured buffer. */
+  readonly inputs: readonly (number | Node)[];
+  readonly captured: ReadonlySet<Node>;
+  readonly scalars: readonly Node[];
+  /** The results: a leaf is an output of the program, a host number, or an argument handed through. */
+  readonly result: unknown;
+  readonly outputs: readonly Node[];
+  /** Arguments that are handed through: they keep their buffers, donated or not. */
+  readonly kept: ReadonlySet<number>;
+}
+
+/** A trace with arguments for one run. */
+export interface Call {
+  readonly trace: Trace;
+  readonly leaves: readonly LeafAt[];
+  readonly device: Device;
+}
+
+const isLeaf = (value: unknown): value is Leaf => value instanceof Tensor || typeof value === "number";
+
+/**
+ * The tensors and numbers among the arguments, in order.
+ *
+ * @throws ValueError for arguments that are no trees; DisposedError for tensors that are gone.
+ */
+export function leavesOf(args: readonly unknown[], donate: readonly number[]): LeafAt[] {
+  return flattenTree(args, isLeaf, "compile: argument").map(({ leaf, path }) => {
+    const name = pathName(path);
+    checkLeaf(leaf, name);
+    return { leaf, name, donated: donate.includes(Number(path[0])) };
+  });
+}
+
+function checkLeaf(leaf: Leaf, name: string): void {
+  if (typeof leaf === "number" || leaf.node.operation.kind !== "buffer") return;
+  try {
+    storageOf(leaf.node).check();
+  } catch (error) {
+    if (error instanceof DisposedError)
+      throw new DisposedError(`compile: argument ${name}: ${error.message}`);
+    throw error;
+  }
+}
+
+/** What a trace depends on: equal signatures share one. */
+export function signatureOf(args: readonly unknown[], leaves: readonly LeafAt[]): string {
+  const types = leaves.map(({ leaf }) => (typeof leaf === "number" ? "number[]" : describe(leaf)));
+  return `${treeStructure(args, isLeaf)} ${types.join()}`;
+}
+
+/** Calls the function with tensors that have no values, and makes a program of what it returns. */
+export async function trace(
+  f: (...args: never[]) => unknown,
+  args: readonly unknown[],
+  leaves: readonly LeafAt[],
+  device: Device,
+): Promise<Trace> {
+  const placeholders: Node[] = [];
+  const before = nodeCount();
+  const traced = mapTree(args, isLeaf, (leaf) => {
+    const [shape, dtype] = typeof leaf === "number" ? [[], "number" as const] : [leaf.shape, leaf.dtype];
+    const node = makeNode({ kind: "input", index: placeholders.length }, [], shape, dtype);
+    placeholders.push(node);
+    return new Tensor(node);
+  });
+  const result = whileTracing(() => f(...(traced as never[]))); // the structure of the arguments is kept
+  checkSynchronous("compile", result);
+  const results = flattenTree(result, isLeaf, "compile: of what the function returned,").flatMap(
+    ({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node]),
+  );
+  const outputs = [...new Set(results)].filter((node) => !isHost(node) && node.operation.kind !== "input");
+  // What existed before is captured: computed once, now.
+  const captured = topological(outputs, (node) => node.id >= before).filter(
+    (node) => node.id < before && !isHost(node),
+  );
+  await evaluateNodes(captured, device);
+
+  const canonical = canonicalise(outputs, false);
+  const position = new Map(placeholders.map((node, i) => [node, i]));
+  const inputs = canonical.leaves.map((leaf) => position.get(leaf) ?? leaf);
+  const kept = new Set(
+    results.flatMap(({ operation }) => (operation.kind === "input" ? [operation.index] : [])),
+  );
+  const donated = new Set(
+    inputs.flatMap((input, i) =>
+      typeof input === "number" && leaves[input]!.donated && !kept.has(input) ? [i] : [],
+    ),
+  );
+  return {
+    key: `${canonical.key}\ndonated ${[...donated].join()}`,
+    build: () =>
+      compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated }),
+    inputs,
+    captured: new Set(inputs.filter((input) => typeof input !== "number")),
+    scalars: canonical.scalars,
+    result,
+    outputs,
+    kept,
+  };
+}
+
+/** The program of a trace. What awaits it runs it at once. */
+export function load({ trace: { key, build }, device }: Call): Promise<Loaded> {
+  return device.load(key, build);
+}
+
+/** What the program is given: the leaves as nodes, the buffers of its inputs, and host numbers. */
+function operands({ trace, leaves, device }: Call) {
+  const nodes = leaves.map(({ leaf }) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
+  const hostLeaves = {
+    buffer: () => [],
+    input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
+  };
+  const inputs = trace.inputs.map((input) => {
+    // Another call may have taken it meanwhile.
+    if (typeof input === "number") checkLeaf(leaves[input]!.leaf, leaves[input]!.name);
+    const storage = storageOf(typeof input === "number" ? nodes[input]! : input);
+    storage.check();
+    return storage.on(device);
+  });
+  const scalars = trace.scalars.map((node) => evaluateHost(node, hostLeaves));
+  return { nodes, hostLeaves, inputs, scalars };
+}
+
+/** Runs the program once on results of its own: donated arguments are only read. */
+export async function rehearse(call: Call, loaded: Loaded): Promise<void> {
+  const { trace, leaves, device } = call;
+  checkDonated(trace, leaves);
+  const { inputs, scalars } = operands(call);
+  const results = newStorages(trace.outputs, device);
+  try {
+    device.run(
+      loaded,
+      inputs,
+      results.map((storage) => storage.on(device)),
+      scalars,
+    );
+    await device.backend.finish();
+  } finally {
+    for (const storage of results) storage.dispose();
+  }
+}
+
+/** Runs the program, and gives the results as the function returned them. */
+export function run(call: Call, loaded: Loaded): unknown {
+  const { trace, leaves, device } = call;
+  const { replaces } = loaded.program;
+  // Whatever may fail comes before anything is given away.
+  checkDonated(trace, leaves);
+  const { nodes, hostLeaves, inputs, scalars } = operands(call);
+  // Values that were promised to tensors not computed yet are spared: the program then only reads the buffer.
+  const given = new Set(
+    leaves.flatMap(({ donated }, i) =>
+      donated && !trace.kept.has(i) && nodes[i]!.operation.kind === "buffer" && nodes[i]!.uses.open === 0
+        ? [i]
+        : [],
+    ),
+  );
+  /** The argument whose buffer an output takes over. */
+  const source = (output: number): number | undefined => {
+    const input = replaces[output];
+    const argument = input === undefined ? undefined : (trace.inputs[input] as number); // only arguments are donated
+    return argument !== undefined && given.has(argument) ? argument : undefined;
+  };
+  const fresh = newStorages(
+    trace.outputs.filter((_, i) => source(i) === undefined),
+    device,
+  );
+  // From here on donated tensors are gone, also those whose buffers nobody takes over.
+  const taken = new Map<number, DeviceBuffer>();
+  leaves.forEach(({ donated, name }, i) => {
+    const { operation } = nodes[i]!;
+    if (!donated || trace.kept.has(i) || operation.kind !== "buffer") return;
+    const storage = storageOf(nodes[i]!);
+    const reason = `donated (argument ${name} of a compiled function)`;
+    if (given.has(i)) taken.set(i, storage.take(device, reason));
+    else storage.close(reason);
+  });
+  let next = 0;
+  const storages = trace.outputs.map((node, i) => {
+    const argument = source(i);
+    if (argument === undefined) return fresh[next++]!;
+    const buffer = taken.get(argument)!;
+    taken.delete(argument);
+    return new TensorStorage(node.dtype, elements(node), { device, buffer });
+  });
+  device.run(
+    loaded,
+    inputs,
+    storages.map((storage) => storage.on(device)),
+    scalars,
+  );
+  for (const buffer of taken.values()) device.free(buffer);
+
+  const settled = new Map(
+    trace.outputs.map((node, i) => [
+      node,
+      new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)),
+    ]),
+  );
+  return mapTree(trace.result, isLeaf, (leaf) => {
+    if (typeof leaf === "number") return leaf;
+    const { node } = leaf;
+    if (node.operation.kind === "input") return new Tensor(nodes[node.operation.index]!);
+    if (isHost(node)) return new Tensor(literal(evaluateHost(node, hostLeaves), true));
+    return settled.get(node);
+  });
+}
+
+/** A donated buffer is overwritten while the program runs: nothing else that the program reads may be it. */
+function checkDonated({ captured }: Trace, leaves: readonly LeafAt[]): void {
+  const owner = new Map<Node, LeafAt>();
+  for (const at of leaves) {
+    if (typeof at.leaf === "number" || at.leaf.node.operation.kind !== "buffer") continue;
+    const { node } = at.leaf;
+    const other = owner.get(node);
+    owner.set(node, at);
+    if (other && (at.donated || other.donated)) {
+      throw new ValueError(
+        `compile: arguments ${other.name} and ${at.name} are one tensor, and it is donated. Donate distinct tensors, or do not donate it.`,
+      );
+    }
+    if (at.donated && captured.has(node)) {
+      throw new ValueError(
+        `compile: argument ${at.name} is donated, and it is a tensor that the function also uses from outside its arguments. ` +
+          "It would be overwritten while it is read: pass it as an argument of its own, or do not donate it.",
+      );
+    }
+  }
+}
