@@ -18,34 +18,48 @@ const relaxedSimd = supportsVectors("f32x4.relaxed_madd") ? [] : ["--experimenta
 // A file for the results as JSON, beside what is printed.
 const report = process.env.LORANTZ_TEST_REPORT;
 
-export default defineConfig({
-  resolve: {
-    conditions,
-    alias: [
-      { find: /^lorantz$/, replacement: `${src}index.ts` },
-      { find: /^lorantz\/(\w+)$/, replacement: `${src}$1/index.ts` },
-    ],
-  },
-  ssr: { resolve: { conditions } },
-  test: {
-    projects: [
-      {
-        extends: true,
-        test: { name: "all", include: ["test/**/*.test.ts"], exclude: files("relaxed browser") },
-      },
-      {
-        extends: true,
-        test: {
-          name: "relaxed SIMD",
-          include: relaxed,
-          execArgv: relaxedSimd,
-          env: { LORANTZ_TEST_WEBGPU: "off" },
+// `npm run test:all` is the mode "all": with the files `*.long.test.ts` and every case of long lists.
+export default defineConfig(({ mode }) => {
+  const all = mode === "all";
+  const long = all ? [] : ["test/**/*.long.test.ts"];
+  // Mesa's software driver spends most of the time of a first run on optimising kernels that run once.
+  const env: Record<string, string> = all ? { LORANTZ_TEST_ALL: "1" } : { GALLIVM_PERF: "nopt" };
+  return {
+    resolve: {
+      conditions,
+      alias: [
+        { find: /^lorantz$/, replacement: `${src}index.ts` },
+        { find: /^lorantz\/(\w+)$/, replacement: `${src}$1/index.ts` },
+      ],
+    },
+    ssr: { resolve: { conditions } },
+    test: {
+      projects: [
+        {
+          extends: true,
+          test: {
+            name: "all",
+            include: ["test/**/*.test.ts"],
+            exclude: [...files("relaxed browser"), ...long],
+            env,
+          },
         },
-      },
-    ],
-    // A process for each file: the native WebGPU binding is not made for worker threads.
-    pool: "forks",
-    testTimeout: 30_000,
-    reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
-  },
+        {
+          extends: true,
+          test: {
+            name: "relaxed SIMD",
+            include: relaxed,
+            exclude: long,
+            execArgv: relaxedSimd,
+            env: { ...env, LORANTZ_TEST_WEBGPU: "off" },
+          },
+        },
+      ],
+      // A process for each file, as the native WebGPU binding is not made for worker threads, on every core.
+      pool: "forks",
+      maxWorkers: "100%",
+      testTimeout: 30_000,
+      reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
+    },
+  };
 });

@@ -11,6 +11,14 @@ import { gpu } from "./printer.ts";
 // How the cost of a training step grows, counted and not timed; and what it takes to compile.
 
 describe.each(Object.entries(models))("a step of the %s", (name, make) => {
+  const made = new Map<string, Promise<Program>>();
+  /** The step of so many layers and examples, compiled once. */
+  function stepWith(layers: number, examples: number): Promise<Program> {
+    const key = `${layers} ${examples}`;
+    const step = made.get(key) ?? stepOf(make(layers), { examples });
+    made.set(key, step);
+    return step;
+  }
   const quantities = (program: Program) => ({ kernels: program.kernels.length, ...programCost(program) });
   /** What the second of two steps costs more than the first. */
   const added = ([less, more]: readonly Program[]) => {
@@ -22,7 +30,7 @@ describe.each(Object.entries(models))("a step of the %s", (name, make) => {
 
   test("further layers cost the same", { timeout: 120_000 }, async () => {
     const steps: Program[] = [];
-    for (const layers of [4, 8, 12]) steps.push(await stepOf(make(layers), { examples: 4 }));
+    for (const layers of [4, 8, 12]) steps.push(await stepWith(layers, 4));
     const [early, late] = [added(steps.slice(0, 2)), added(steps.slice(1))];
     for (const [i, amount] of early.entries())
       expect(Math.abs(late[i]! - amount)).toBeLessThanOrEqual(spread * amount);
@@ -30,7 +38,7 @@ describe.each(Object.entries(models))("a step of the %s", (name, make) => {
 
   test("further layers share the code of the first", async () => {
     const codes = async (layers: number) => {
-      const program = await stepOf(make(layers), { examples: 4 });
+      const program = await stepWith(layers, 4);
       return new Set(program.kernels.map((kernel) => printKernel(kernel, program, gpu).source)).size;
     };
     const few = await codes(4);
@@ -39,7 +47,7 @@ describe.each(Object.entries(models))("a step of the %s", (name, make) => {
 
   test("further examples cost the same, and no kernel", async () => {
     const steps: Program[] = [];
-    for (const examples of [8, 16, 24]) steps.push(await stepOf(make(2), { examples }));
+    for (const examples of [8, 16, 24]) steps.push(await stepWith(2, examples));
     expect(added(steps.slice(1))).toEqual(added(steps.slice(0, 2)));
     expect(added(steps)[0]).toBe(0);
   });
@@ -71,8 +79,8 @@ describe("a step that clips by the norm of all gradients", () => {
       await step(layers, true);
       return process.cpuUsage(start).user;
     };
-    const few = Math.min(await time(32), await time(32), await time(32));
-    const many = Math.min(await time(128), await time(128)); // the collector may take longer than the work
+    const few = Math.min(await time(24), await time(24), await time(24));
+    const many = Math.min(await time(96), await time(96)); // the collector may take longer than the work
     // Four times the layers: were every kernel compared with every other one, it would be sixteen times and more.
     expect(many).toBeLessThan(8 * few);
   });

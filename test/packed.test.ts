@@ -22,6 +22,7 @@ import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import { nf4Levels } from "../src/tensor/codes.ts";
 import { describeBackends } from "./devices.ts";
+import { cases } from "./thorough.ts";
 import { type Problem, type Setting, train } from "./trainer.ts";
 
 // Weights in packed storage: what is stored, that no kernel writes a float copy of it, and that adapters on it keep
@@ -152,12 +153,14 @@ describeBackends("packed weights", (backend) => {
     expect(bits({ format: "int8" })).toBe(8.125);
   });
 
-  const shapes = [
-    ["a batch", 48, 64, 96],
-    ["one row", 1, 64, 96],
-    ["one output", 48, 1, 192],
-    ["odd sizes", 19, 45, 37],
-  ] as const;
+  const shapes = cases<readonly [name: string, batch: number, out: number, inputs: number]>(
+    [
+      ["one row", 1, 64, 96],
+      ["one output", 48, 1, 192],
+      ["odd sizes", 19, 45, 37],
+    ],
+    [["a batch", 48, 64, 96]],
+  );
   test.each(shapes)(
     "no kernel writes a float copy, forward and backward: %s",
     async (_, batch, out, inputs) => {

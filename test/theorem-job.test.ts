@@ -13,6 +13,7 @@ import { apply, hyperOf, onlyB, type Recipe } from "../src/gauge/index.ts";
 import { init } from "../src/index.ts";
 import { key } from "../src/tensor/random.ts";
 import { backends } from "./devices.ts";
+import { thorough } from "./thorough.ts";
 
 const whale =
   "The whale swam on through the grey sea, and no man on the ship could say where it would rise. ";
@@ -187,7 +188,8 @@ test("the seed decides everything", { timeout: 60_000 }, async () => {
   expect(await losses(6)).not.toEqual(first);
 });
 
-test.for(await backends())(
+// On a software driver it is a minute, of pipelines that are compiled.
+test.for(thorough ? await backends() : ["cpu"])(
   "the whole job proves the theorem on %s and writes its results",
   { timeout: 400_000 },
   async (backend) => {

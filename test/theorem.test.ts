@@ -7,6 +7,7 @@ import { make, type OptimizerConfig, type Schedule, schedule } from "../src/opti
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { floatBackends } from "./devices.ts";
+import { thorough } from "./thorough.ts";
 import {
   initial,
   type Problem,
@@ -235,8 +236,8 @@ function matricesMoved({ steps }: Run): boolean {
 
 for (const { backend, dtype } of await floatBackends()) {
   describe(`${backend} ${dtype}`, () => {
-    // A new pipeline costs a software GPU tens of milliseconds.
-    const numRuns = backend === "cpu" ? 16 : 6;
+    // A new pipeline costs a software GPU tens of milliseconds and more.
+    const numRuns = (backend === "cpu" ? 8 : 3) * (thorough ? 2 : 1);
     // So there it is two problems, which have between them every loss but one, dropout, biases and both depths.
     const names = backend === "cpu" ? Object.keys(problems) : Object.keys(problems).slice(1, 3);
     let device: Device;
@@ -276,7 +277,7 @@ for (const { backend, dtype } of await floatBackends()) {
             const [reference, partner] = await pair({ ...drawn, recipe }, g, dtype);
             expectRunsBitwise(reference, partner, g);
           }),
-          { numRuns: numRuns / 2 },
+          { numRuns: Math.ceil(numRuns / 2) },
         );
       });
 
@@ -291,7 +292,7 @@ for (const { backend, dtype } of await floatBackends()) {
             const [reference, partner] = await pair({ ...drawn, problem, recipe }, g, dtype);
             expectRunsBitwise(reference, partner, g);
           }),
-          { numRuns: numRuns / 2 },
+          { numRuns: Math.ceil(numRuns / 2) },
         );
       });
 
@@ -343,7 +344,7 @@ for (const { backend, dtype } of await floatBackends()) {
           fc.pre(reference.steps.every(inRange));
           expect(deviation(reference, partner, g)).toBeLessThan(bound);
         }),
-        { numRuns: 3 * numRuns },
+        { numRuns: 2 * numRuns },
       );
     });
   });
@@ -404,7 +405,7 @@ describe("each rule is needed", () => {
         const run = await train(setting, wrong, { params: gauge.applyParams(g, params), done: 0 });
         expect(deviation(reference, run, g)).toBeGreaterThan(least[hyper]!);
       }),
-      { numRuns: 12 },
+      { numRuns: thorough ? 12 : 6 },
     );
   });
 });

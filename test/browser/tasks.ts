@@ -174,8 +174,8 @@ export interface Dropped {
   readonly timers: number;
 }
 
-/** Results of 64 MiB, 96 one after the other, of which only the last is needed. */
-async function drop(options: InitOptions): Promise<Dropped> {
+/** Results of 64 MiB, so many one after the other, of which only the last is needed. */
+async function drop({ results, ...options }: InitOptions & { results: number }): Promise<Dropped> {
   const device = await init(options);
   let timers = 0;
   const { setTimeout } = globalThis;
@@ -185,12 +185,12 @@ async function drop(options: InitOptions): Promise<Dropped> {
   }) as typeof setTimeout; // without Node's additions, which nothing here uses
   let x: Tensor = await tree.evaluate(zeros([2 ** 24]));
   let peak = 0;
-  for (let i = 0; i < 96; i++) {
+  for (let i = 0; i < results; i++) {
     x = await tree.evaluate(x.add(1));
     peak = Math.max(peak, device.liveBytes);
   }
   globalThis.setTimeout = setTimeout;
-  if ((await x.slice([5], [6]).sum().item()) !== 96) throw new Error("wrong sum");
+  if ((await x.slice([5], [6]).sum().item()) !== results) throw new Error("wrong sum");
   device.dispose();
   return { peak, timers };
 }

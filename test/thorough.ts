@@ -1,0 +1,9 @@
+/**
+ * Whether every case of a long list is wanted, as in `npm run test:all`. In `npm test` suites take of such a list what
+ * reaches each kind of kernel once, because a software driver compiles a kernel in a tenth of a second.
+ */
+export const thorough = process.env.LORANTZ_TEST_ALL === "1";
+
+/** The cases that are always tested, and the others where every case is wanted. */
+export const cases = <Case>(always: readonly Case[], others: readonly Case[]): readonly Case[] =>
+  thorough ? [...always, ...others] : always;
