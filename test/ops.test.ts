@@ -108,6 +108,12 @@ describe.each(available)("on %s", (name) => {
         () => gradientOf((x) => x.clamp(-1, 1), [-2, -1, 0, 1, 2, nan]),
         [0, 1, 1, 1, 0, 0],
       ],
+      [
+        "gradient of the bounds of clamp",
+        () =>
+          gradientOf((b) => (tensor([-2, -1, 0, 1, 2]) as Tensor).clamp(b, b.add(2)), [-1, -1, -1, -1, -1]),
+        [1, 0, 0, 0, 1],
+      ],
       ["gradient of x^0", () => gradientOf((x) => x.pow(0), [0, 2]), [0, 0]],
       ["gradient of prod at zeros", () => gradientOf((x) => x.prod(), [2, 0, 3]), [0, 6, 0]],
       [

@@ -333,13 +333,13 @@ export class Tensor<D extends DType = DType> {
   }
 
   /**
-   * At least `min` and at most `max`; null leaves a side open. The gradient passes on both boundaries; NaN
-   * stays NaN with gradient 0; where min > max the result is max.
+   * At least `min` and at most `max`; null leaves a side open. The gradient passes to x on both boundaries and to the
+   * bound beyond one; NaN stays NaN with gradient 0; where min > max the result is max.
    */
   clamp(min: Operand<D> | null, max: Operand<D> | null = null): Tensor<D> {
     const x = this.node;
     let inside = ops.eq(x, x);
-    let clamped = x;
+    let clamped = stopped(x);
     if (min !== null) {
       clamped = ops.maximum(clamped, nodeOf(min));
       inside = ops.bitwiseAnd(inside, ops.ge(x, nodeOf(min)));
@@ -348,7 +348,7 @@ export class Tensor<D extends DType = DType> {
       clamped = ops.minimum(clamped, nodeOf(max));
       inside = ops.bitwiseAnd(inside, ops.le(x, nodeOf(max)));
     }
-    return wrap(ops.where(inside, x, stopped(clamped)));
+    return wrap(ops.where(inside, x, clamped));
   }
 
   /** `value` where `mask` is true; no gradient flows there. */

@@ -43,6 +43,10 @@ const smallest: Partial<Record<DType, number>> = {
 /** What is computed of float16 is computed in float32. */
 const computed = (dtype: DType): DType => (dtype === "float16" ? "float32" : dtype);
 
+/** What is lost where a result is subnormal. */
+const tiniest = (dtype: DType, { flushes }: Arithmetic): number =>
+  (flushes ? smallestNormal : smallest)[computed(dtype)] ?? 0;
+
 export function bound(roots: readonly Node[], leaves: Leaves, arithmetic: Arithmetic): Bounded[] {
   const order = topological(roots);
   const values = evaluate(order, leaves);
@@ -102,6 +106,7 @@ function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithm
   const [x, y, z] = inputs;
   const size = values.length;
   const unit = halfUnit[computed(dtype)] ?? 0;
+  const tiny = tiniest(dtype, arithmetic);
   switch (operation.kind) {
     case "constant":
     case "input":
@@ -143,7 +148,7 @@ function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithm
         return none(size);
       const most = node.inputs[1]!.shape[operation.axis]! + 1;
       return again(node, operation, [x!.errors, y!.values, z!.errors]).map(
-        (e, i) => e + most * unit * (total[i]! + e),
+        (e, i) => e + most * (unit * (total[i]! + e) + tiny),
       );
     }
     case "cumsum":
@@ -151,14 +156,14 @@ function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithm
       if (operation.kind === "reduce" && operation.name !== "sum") {
         if (operation.name !== "prod")
           return again(node, { ...operation, name: "max" }, [x!.errors]).map((e) => Math.max(e, 0));
-        return productErrors(node, operation, x!, unit);
+        return productErrors(node, operation, x!, unit, tiny);
       }
       if (!isFloat(dtype)) return whole(again(node, operation, [x!.errors]));
       const total = again(node, operation, [absolute(x!.values)]);
       if (isExact(x!.errors) && addsExactly(dtype, x!.values, total)) return none(size);
       const count =
         operation.kind === "cumsum" ? node.shape[operation.axis]! : x!.values.length / Math.max(size, 1);
-      return again(node, operation, [x!.errors]).map((e, i) => e + count * unit * (total[i]! + e));
+      return again(node, operation, [x!.errors]).map((e, i) => e + count * (unit * (total[i]! + e) + tiny));
     }
     case "matmul": {
       const [a, b] = [absolute(x!.values), absolute(y!.values)];
@@ -181,7 +186,7 @@ function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithm
       const left = exact
         ? total
         : again(node, operation, [a.map((v, i) => v + x!.errors[i]!), b.map((v, i) => v + y!.errors[i]!)]);
-      return left.map((sum, i) => sum - total[i]! + (inner + 1) * unit * sum);
+      return left.map((sum, i) => sum - total[i]! + (inner + 1) * (unit * sum + 2 * tiny));
     }
     default:
       return operation satisfies never;
@@ -191,7 +196,7 @@ function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithm
 /** Integers are right or unknown. */
 const whole = (errors: Values) => errors.map((e) => (e > 0 || Number.isNaN(e) ? Infinity : 0));
 
-function productErrors(node: Node, operation: Operation, x: Bounded, unit: number): Values {
+function productErrors(node: Node, operation: Operation, x: Bounded, unit: number, tiny: number): Values {
   if (!isFloat(node.dtype)) return whole(again(node, { ...operation, name: "sum" } as Operation, [x.errors]));
   const size = absolute(x.values);
   const total = again(node, operation, [size]);
@@ -204,7 +209,9 @@ function productErrors(node: Node, operation: Operation, x: Bounded, unit: numbe
   const edges = again(node, operation, [
     size.map((value) => Math.max(value, 1 / Math.max(value, 2 ** -200))),
   ]);
-  return wide.map((sum, i) => (edges[i]! > 2 ** 120 ? Infinity : sum - total[i]! + count * unit * sum));
+  return wide.map((sum, i) =>
+    edges[i]! > 2 ** 120 ? Infinity : sum - total[i]! + count * (unit * sum + tiny),
+  );
 }
 
 function castErrors(node: Node, values: Values, x: Bounded): Values {
@@ -237,8 +244,9 @@ function elementwise(
   row: ScalarRow,
   values: Values,
   inputs: readonly Bounded[],
-  { flushes, specials }: Arithmetic,
+  arithmetic: Arithmetic,
 ): Values {
+  const { flushes, specials } = arithmetic;
   const { dtype } = node;
   const argument = node.inputs.at(-1)!.dtype;
   const size = values.length;
@@ -255,7 +263,7 @@ function elementwise(
     return errors;
   }
   const unit = halfUnit[computed(argument)]!;
-  const tiny = flushes ? (smallestNormal[computed(argument)] ?? 0) : (smallest[computed(argument)] ?? 0);
+  const tiny = tiniest(argument, arithmetic);
   const normal = flushes ? (smallestNormal[argument] ?? 0) : 0;
   if (row.types === "select") {
     const [c, x, y] = inputs as [Bounded, Bounded, Bounded];
@@ -337,7 +345,9 @@ function elementwise(
       errors[i] = argument === "float64" || argument === "number" ? 2 * unit * Math.abs(value) : 0;
       continue;
     }
-    errors[i] = deviation + 2 * unit * (row.ulp + 0.5) * Math.abs(value) + tiny;
+    // Steps of an approximation may be subnormal where its result is not.
+    const steps = row.ulp > 0 ? 64 : 1;
+    errors[i] = deviation + 2 * unit * (row.ulp + 0.5) * Math.abs(value) + tiny * steps;
   }
   return errors;
 }

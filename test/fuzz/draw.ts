@@ -322,7 +322,10 @@ class Arguing {
             [3, 4],
           ],
         ]);
-      const dtypes = this.#dtypes(declared);
+      // Floats that the backend lacks are refused when a program runs, not when the graph is built.
+      const dtypes = this.#dtypes(declared).filter(
+        (dtype) => dtype === "number" || !isFloat(dtype) || this.#draft.dtypes.includes(dtype),
+      );
       if (dtypes.length > 0) return this.#bind(name, dtypes, place);
       const inner = resolve(declared);
       if (inner.kind !== "name") return this.draw(substitute(inner, declared), place);

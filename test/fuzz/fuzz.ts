@@ -6,6 +6,7 @@ import { type Graph, type Mode, printTest, prune, refsOf, runStep, type Step, sh
 import { admits, Draft, Learned, Random } from "./draw.ts";
 import { buildOf, judge, type Target } from "./judge.ts";
 import { shrink } from "./shrink.ts";
+import { wrongSlope } from "./slopes.ts";
 import { type Operation, operations } from "./surface.ts";
 
 export interface Fault {
@@ -256,11 +257,20 @@ export async function fuzz(
     report.judged += verdict.judged;
     report.elements += verdict.elements;
     for (const { operation } of graph.steps) report.uses[operation.name]!++;
-    if (verdict.fault !== undefined)
-      note(await explain(graph, verdict.fault, target, `seed ${seed}, graph ${i}`));
+    const fault = verdict.fault ?? (await slopeOf(graph));
+    if (fault !== undefined) note(await explain(graph, fault, target, `seed ${seed}, graph ${i}`));
     progress(report);
   }
   return report;
+}
+
+/** Derivatives that their rules stop on purpose. */
+const stopped = /detach|pack|bitcast/;
+
+async function slopeOf(graph: Graph): Promise<string | undefined> {
+  const { gradient } = graph.mode;
+  if (gradient === 0 || graph.steps.some(({ operation }) => stopped.test(operation.name))) return undefined;
+  return wrongSlope(graph.leaves, buildOf(graph), gradient);
 }
 
 async function explain(
@@ -270,14 +280,18 @@ async function explain(
   place: string,
 ): Promise<Omit<Fault, "count">> {
   const faultOf = async (other: Graph) =>
-    (await judge(other.leaves, buildOf(other), other.mode, target)).fault;
+    (await judge(other.leaves, buildOf(other), other.mode, target)).fault ?? slopeOf(other);
   // A smaller graph fails in the same way, or it is another fault.
-  const way = (text: string | undefined) => text && /^\w+ throws|^output/.exec(text)?.[0];
+  const way = (text: string | undefined) => text && /^\w+ throws|^output|^the slope/.exec(text)?.[0];
   const least = await shrink(graph, async (other) => way(await faultOf(other)) === way(fault));
   const why = (await faultOf(least)) ?? `${fault}; it did not fail again`;
   const names = least.steps.map(({ operation }) => operation.name).sort();
   const { gradient, run, donate } = least.mode;
-  const what = /throws/.test(why) ? why.replace(/-?\d[\d.e+-]*/g, "#") : "values";
+  const what = /^the slope/.test(why)
+    ? "slope"
+    : /throws/.test(why)
+      ? why.replace(/-?\d[\d.e+-]*/g, "#")
+      : "values";
   return {
     kind: "values",
     key: `${[...new Set(names)].join(" ")} ${gradient} ${run} ${donate} ${what}`,

@@ -47,11 +47,11 @@ export function buildOf({ leaves, steps, outputs }: Graph): Build {
   };
 }
 
-const isFloatTensor = (x: unknown): x is Tensor<FloatDType> =>
+export const isFloatTensor = (x: unknown): x is Tensor<FloatDType> =>
   x instanceof Tensor && isFloat(x.dtype) && x.dtype !== "number";
 
 /** A sum with other factors for each element, so that nothing cancels by symmetry. */
-function weighted(tensors: readonly Tensor[]): Tensor | undefined {
+export function weighted(tensors: readonly Tensor[]): Tensor | undefined {
   let total: Tensor | undefined;
   for (const [i, x] of tensors.entries()) {
     if (!isFloatTensor(x)) continue;
@@ -85,7 +85,8 @@ function withGradients(build: Build, gradient: Mode["gradient"]): Build {
   };
 }
 
-async function leavesOf(nodes: readonly Node[]) {
+/** The values of all settled nodes of a graph. */
+export async function settledValues(nodes: readonly Node[]) {
   const settled = new Map<Storage, ArrayLike<number>>();
   for (const { operation } of topological(nodes))
     if (operation.kind === "buffer" && !settled.has(operation.storage))
@@ -118,7 +119,7 @@ export async function judge(
     if (broken) return { ...none, fault: broken };
     const nodes = reference.map((x) => x.node);
     if (!(workOf(nodes) < mostWork)) return { ...none, tooLarge: true, fault: undefined };
-    expected = bound(nodes, await leavesOf(nodes), arithmetic);
+    expected = bound(nodes, await settledValues(nodes), arithmetic);
   } catch (error) {
     return { ...none, fault: `building throws ${words(error)}` };
   }

@@ -1,0 +1,61 @@
+import { numbers } from "../../src/experiments/selftest.ts";
+import { evaluate } from "../../src/graph/evaluate.ts";
+import { makeNode } from "../../src/graph/node.ts";
+import { grad, Tensor } from "../../src/index.ts";
+import { type Leaf, makeLeaf } from "./case.ts";
+import { type Build, isFloatTensor, settledValues, weighted } from "./judge.ts";
+
+// Gradients against difference quotients, both by the evaluator in float64: a rule that is wrong is wrong on every
+// backend alike.
+
+/** The step along a direction. */
+const step = 2 ** -17;
+/** What a difference quotient may be off by, relative to the slope or 1. */
+const tolerance = 1e-3;
+
+/**
+ * What is wrong with the gradient of a graph along a random direction, or for `order` 2 with that of its gradient.
+ * Nothing is said where the function bends or jumps nearby.
+ */
+export async function wrongSlope(
+  leaves: readonly Leaf[],
+  build: Build,
+  order: 1 | 2,
+): Promise<string | undefined> {
+  const made = leaves.map(makeLeaf);
+  const points = leaves.flatMap(({ values }, i) =>
+    isFloatTensor(made[i]) ? [Float64Array.from(values)] : [],
+  );
+  const inputs = made
+    .filter(isFloatTensor)
+    .map(({ shape, dtype }, index) => new Tensor(makeNode({ kind: "input", index }, [], shape, dtype)));
+  const value = (given: readonly Tensor[]) => {
+    const rest = [...given];
+    return weighted(build(made.map((leaf) => (isFloatTensor(leaf) ? rest.shift() : leaf))));
+  };
+  if (inputs.length === 0 || !value(inputs)) return undefined;
+  const slope = grad((given: readonly Tensor[]) => value(given)!);
+  const f = order === 1 ? value : (given: readonly Tensor[]) => weighted(slope(given));
+  const nodes = [f(inputs)!, ...grad((given: readonly Tensor[]) => f(given)!)(inputs)].map(
+    ({ node }) => node,
+  );
+
+  const random = numbers(7);
+  const directions = points.map((x) => x.map(() => 2 * random() - 1));
+  const { buffer } = await settledValues(nodes);
+  const at = (t: number, roots = nodes.slice(0, 1)) =>
+    evaluate(roots, { buffer, input: (i) => points[i]!.map((x, j) => x + t * directions[i]![j]!) });
+  const [[here], ...slopes] = at(0, nodes) as [Float64Array, ...Float64Array[]];
+  const along = slopes.reduce(
+    (sum, s, i) => sum + s.reduce((part, y, j) => part + y * directions[i]![j]!, 0),
+    0,
+  );
+  const quotient = (from: number, to: number) => (at(to)[0]![0]! - at(from)[0]![0]!) / (to - from);
+  const right = quotient(0, step);
+  const agree = (other: number) => Math.abs(other - right) <= tolerance * Math.max(1, Math.abs(right));
+  // Bends and jumps make the quotients of both sides, or of smaller steps, differ; large values have no digits left.
+  const smooth =
+    Math.abs(here!) < 1e4 && [quotient(-step, 0), quotient(-step / 8, 0), quotient(0, step / 8)].every(agree);
+  if (!smooth || agree(along)) return undefined;
+  return `the slope of order ${order} is ${along}, the difference quotient ${right}`;
+}
