@@ -2,7 +2,7 @@ import type { OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Rounding, sameValues, scaledBy, type Values, valuesIn } from "./host.ts";
 import type { Numbers } from "./hyper.ts";
-import type { Trained } from "./problems.ts";
+import type { Problem, Trained } from "./problems.ts";
 import { type Equation, slotUnknown, type Unknowns } from "./solve.ts";
 import { Misuse, type Run, type Subject, slotsOf, withSlots } from "./subject.ts";
 
@@ -209,14 +209,17 @@ export async function responseTo(experiment: Experiment, name: string, updates: 
 }
 
 /** Why a number cannot move as far as derivatives need, within what the optimizer takes; undefined where it can. */
-export function whyFixed(subject: Subject, numbers: Numbers, name: string): string | undefined {
-  try {
-    for (const factor of [1, 1 + delta, 1 - delta]) subject.make(times(numbers, name, factor));
-    return undefined;
-  } catch (error) {
-    if (error instanceof Misuse) return error.message;
-    throw error;
+export async function whyFixed(
+  subject: Subject,
+  problem: Problem,
+  numbers: Numbers,
+  name: string,
+): Promise<string | undefined> {
+  for (const factor of [1, 1 + delta, 1 - delta]) {
+    const answer = await subject.takes(problem, times(numbers, name, factor));
+    if (answer !== true) return answer;
   }
+  return undefined;
 }
 
 /** Equations of the places where a threshold acts, between two of its values: at most `most` of them, by update. */
@@ -252,17 +255,23 @@ export async function thresholdEquations(
 }
 
 /** The value of a number, nearest to the first one, at which the outputs cease to be those at the first one. */
-async function placeBetween(
+async function placeBetween(...args: Parameters<typeof searchPlace>): Promise<number | undefined> {
+  try {
+    return await searchPlace(...args);
+  } catch (error) {
+    // Where the optimizer takes no such value, no place is seen.
+    if (error instanceof Misuse) return undefined;
+    throw error;
+  }
+}
+
+async function searchPlace(
   experiment: Experiment,
   point: Point,
   name: string,
   from: number,
   to: number,
 ): Promise<number | undefined> {
-  // Where the optimizer takes no such value, no place is seen.
-  for (const value of [from, to])
-    if (whyFixed(experiment.subject, new Map(point.numbers).set(name, value), name) !== undefined)
-      return undefined;
   const at = (value: number) =>
     outputsAt(experiment, { ...point, numbers: new Map(point.numbers).set(name, value) });
   const base = await at(from);

@@ -41,7 +41,8 @@ export async function explore(
           effect = (await effectNear(start, subject, tried, name, on)) ?? effect;
       if (!effect) {
         untried[name] =
-          whyFixed(subject, new Map(tried).set(name, starts[0]!), name) ?? "no run near it is finite";
+          (await whyFixed(subject, on[0]!, new Map(tried).set(name, starts[0]!), name)) ??
+          "no run near it is finite";
         continue;
       }
       if (effect.kind !== "none") tried.set(name, effect.value);
@@ -71,11 +72,16 @@ async function effectNear(
   let best: { readonly value: number; readonly response: number } | undefined;
   let first: { readonly value: number; readonly runs: readonly Run[] } | undefined;
   let jump: { readonly value: number; readonly other: number } | undefined;
-  for (let i = 0; i <= 30; i++) {
-    // 1, 8, 1/8, 64, 1/64, ...
-    const value = start * 8 ** (i % 2 ? (i + 1) / 2 : -i / 2);
+  let fixed = false;
+  for (const [i, octaves] of [0, 1, 2, 3, 5, 8, 12, 17, 23, 30]
+    .flatMap((k) => (k ? [k, -k] : [k]))
+    .entries()) {
+    const value = start * 8 ** octaves;
     const candidate = new Map(numbers).set(name, value);
-    if (whyFixed(subject, candidate, name) !== undefined) continue;
+    const refused = (await whyFixed(subject, problems[0]!, candidate, name)) !== undefined;
+    if (i === 0) fixed = refused;
+    // Near a bound, smaller values may do; large whole numbers only look as if they moved.
+    if (refused || (fixed && Math.abs(value) > Math.abs(start))) continue;
     const runs = await finiteRuns(subject, candidate, problems);
     if (!runs) continue;
     let response = 0;
@@ -88,8 +94,6 @@ async function effectNear(
     first ??= { value, runs };
     if (!jump && !first.runs.every((run, j) => sameUpdates(run, runs[j]!)))
       jump = { value: first.value, other: value };
-    // A threshold that was found, and no slope anywhere near: there is none.
-    if (jump && best.response === 0 && i > 8) break;
   }
   if (!best) return undefined;
   if (best.response > 0) return { kind: "smooth", value: best.value };
