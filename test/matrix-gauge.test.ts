@@ -164,6 +164,35 @@ describe("matrix gauges", () => {
     expect(Math.max(...one.map((loss, i) => Math.abs(other[i]! - loss) / loss))).toBeLessThan(1e-12);
   });
 
+  test("clipping by a norm follows rotations, by value it does not", async () => {
+    const recipe = { r, alpha: 6, optimizer: { name: "sgd", lr: 0.05, momentum: 0.9 } } as const;
+    const g = rotation([0.7, 0.5]);
+    const byNorm = { ...recipe, clip: { kind: "globalNorm", maxNorm: 0.5 } } as const;
+    expect(gauge.matrixRefusal(g, byNorm)).toBeUndefined();
+    expect(await deviation(gauge.optimizerOf(byNorm), g)).toBeLessThan(1e-12);
+    const byValue = { ...recipe, clip: { kind: "value", maxValue: 0.05 } } as const;
+    expect(gauge.matrixRefusal(g, byValue)).toMatch(/clipping by value treats each number by itself/);
+    expect(await deviation(gauge.optimizerOf(byValue), g)).toBeGreaterThan(1e-3);
+  });
+
+  test("a multiple of an orthogonal matrix is a gauge and what is left; unknown optimizers are errors", async () => {
+    const double = gauge.matrix([
+      [2, 0, 0],
+      [0, 2, 0],
+      [0, 0, 2],
+    ]);
+    expect(double.scale).toBe(2);
+    expect(gauge.matrixRefusal(double, "sgd")).toMatch(/gauge.of\(\{ a: 2, b: 0.5 \}\)/);
+    // With these numbers it follows.
+    const recipe = { r, alpha: 6, optimizer: { name: "adamw", lr: 0.02 } } as const;
+    const partner = gauge.apply(gauge.of({ a: 2, b: 0.5 }), recipe);
+    const one = await train(gauge.optimizerOf(recipe), start);
+    const other = await train(gauge.optimizerOf(partner), gauge.applyMatrix(double, start));
+    expect(other.losses).toEqual(one.losses);
+    expect(() => gauge.matrixRefusal(double, "adamV")).toThrow(/"adamV" is no optimizer/);
+    expect(() => gauge.matrixRefusal(double, "loraMuon")).toThrow(/depends on its reg: pass its options/);
+  });
+
   test("says what is wrong with a matrix", () => {
     expect(() => gauge.matrix([[1, 2]])).toThrow(/r rows of r numbers/);
     expect(() =>

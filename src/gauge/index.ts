@@ -49,6 +49,7 @@ export {
 export { type Library, type LibraryName, libraries } from "./libraries.ts";
 export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
+export { applyPair } from "./pair.ts";
 export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
 export { type Rule, ruleOf } from "./rules.ts";
 export type { Alpha, Target } from "./target.ts";

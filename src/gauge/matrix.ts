@@ -1,9 +1,19 @@
 import type { FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { roleOf } from "../lora/roles.ts";
+import {
+  isOptimizerName,
+  isPairOptimizerName,
+  make,
+  type PairOptimizerConfig,
+  pairRules,
+  rules,
+} from "../optim/make.ts";
+import type { Mixes, PairScaling } from "../optim/pair.ts";
 import { tensor } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { map } from "../tensor/tree.ts";
+import type { Recipe } from "./recipe.ts";
 
 /** What a matrix gauge is, as far as optimizers care; a signed permutation is orthogonal too. */
 export type MatrixKind = "signed permutation" | "orthogonal" | "diagonal" | "general";
@@ -17,6 +27,8 @@ export interface MatrixGauge {
   readonly matrix: readonly (readonly number[])[];
   readonly inverse: readonly (readonly number[])[];
   readonly kind: MatrixKind;
+  /** The number c of a matrix that is c times an orthogonal one and not 1: so far it is the gauge a = c, b = 1 / c. */
+  readonly scale?: number;
 }
 
 /** How far M^T M may be from 1 for M to count as orthogonal. */
@@ -38,27 +50,65 @@ export function matrix(rows: readonly (readonly number[])[]): MatrixGauge {
   }
   if (rows.flat().some((x) => !Number.isFinite(x)))
     throw new ValueError("gauge.matrix: a number is NaN or infinite; all are finite.");
-  return { matrix: rows, inverse: invert(rows), kind: kindOf(rows) };
+  const kind = kindOf(rows);
+  const scale = kind === "diagonal" || kind === "general" ? scaleOf(rows) : undefined;
+  return { matrix: rows, inverse: invert(rows), kind, ...(scale !== undefined && { scale }) };
 }
 
 /**
  * Why an optimizer does not follow a matrix gauge, or undefined where it does: the run that starts from
  * `applyMatrix(g, params)` then has the same losses, and its factors are those of the original run mixed in the same
- * way. SGD in every form is linear in gradients and follows orthogonal matrices. Optimizers that treat each number
- * by itself follow signed permutations only; a diagonal one would take a learning rate and eps of its own for each
- * row of A and column of B.
+ * way. SGD in every form is linear in gradients and follows orthogonal matrices, also with gradients clipped by norms.
+ * Optimizers that treat each number by itself, and clipping by value, follow signed permutations only; a diagonal matrix
+ * would take a learning rate and eps of its own for each row of A and column of B. Optimizers of pairs follow what their
+ * rules say: with reg 0 scaled SGD, LoRA-RITE and LoRA-Muon follow every invertible matrix.
  *
- * @param optimizer The name of an optimizer, `recipe.optimizer.name`.
+ * @param optimizer A recipe, with its clipping; the options of an optimizer of pairs; or the name of any other optimizer.
+ * @throws ValueError for an unknown optimizer.
  * @example
  * gauge.matrixRefusal(gauge.matrix([[0.6, -0.8], [0.8, 0.6]]), "adamw"); // "adamw treats each number by itself: ..."
+ * gauge.matrixRefusal(gauge.matrix([[1, 2], [0, 1]]), { name: "loraMuon", lr: 0.02, reg: 0 }); // undefined
  */
-export function matrixRefusal({ kind }: MatrixGauge, optimizer: string): string | undefined {
-  if (kind === "signed permutation") return undefined;
+export function matrixRefusal(
+  g: MatrixGauge,
+  optimizer: string | PairOptimizerConfig | Recipe,
+): string | undefined {
+  if (typeof optimizer === "object" && "optimizer" in optimizer) {
+    const { name } = optimizer.optimizer;
+    const own = refusal(g, name, mixesOf(name));
+    const byValue = optimizer.clip?.kind === "value" ? "clipping by value" : undefined;
+    return own ?? (byValue && refusal(g, byValue, "signed permutations"));
+  }
+  const name = typeof optimizer === "string" ? optimizer : optimizer.name;
+  if (typeof optimizer === "string" || !isPairOptimizerName(name)) return refusal(g, name, mixesOf(name));
+  // The rule of that name, with the hyperparameters of that name.
+  const { mixes } = pairRules[name].scaling as unknown as PairScaling<object>;
+  const { defaults, hyper } = make(optimizer as { readonly name: "scaledSgd"; readonly lr: number });
+  const all = [defaults, ...(optimizer.groups ? [hyper("loraA"), hyper("loraB")] : [])].map(mixes);
+  const least = (["signed permutations", "orthogonal", "any"] as const).find((kind) => all.includes(kind))!;
+  const damped = name !== "scaledAdamw" && least === "orthogonal" ? `${name} with a positive reg` : name;
+  return refusal(g, damped, least);
+}
+
+/** Which matrices an optimizer of single tensors follows. */
+function mixesOf(name: string): Mixes {
+  if (name === "sgd") return "orthogonal";
+  if (isOptimizerName(name)) return "signed permutations";
+  throw new ValueError(
+    `gauge.matrixRefusal: ${JSON.stringify(name)} is ${isPairOptimizerName(name) ? "an optimizer of pairs, which depends on its reg: pass its options" : `no optimizer. They are ${[...Object.keys(rules), ...Object.keys(pairRules)].join(", ")}`}.`,
+  );
+}
+
+function refusal({ kind, scale }: MatrixGauge, name: string, follows: Mixes): string | undefined {
+  if (follows === "any" || kind === "signed permutation") return undefined;
+  if (scale !== undefined)
+    return `M is ${scale} times an orthogonal matrix: gauge.apply(gauge.of({ a: ${scale}, b: ${1 / scale} }), recipe) rescales the numbers of ${name} for the factor, and what is left is orthogonal`;
   if (kind === "diagonal")
-    return `${optimizer} would need hyperparameters for each row of A and each column of B, and groups are whole tensors`;
-  if (kind === "general") return "gradients change by M^-T, which is M only for orthogonal matrices";
-  if (optimizer === "sgd") return undefined;
-  return `${optimizer} treats each number by itself: it follows signed permutations only`;
+    return `${name} would need hyperparameters for each row of A and each column of B, and groups are whole tensors`;
+  if (kind === "general")
+    return `gradients change by M^-T, which is M only for orthogonal matrices; ${name} follows ${follows === "orthogonal" ? "those" : "signed permutations"} only`;
+  if (follows === "orthogonal") return undefined;
+  return `${name} treats each number by itself: it follows signed permutations only`;
 }
 
 /**
@@ -83,6 +133,16 @@ export function applyMatrix<P>(g: MatrixGauge, params: P): P {
       tensor(rows, { dtype: "float64" }).astype(leaf.dtype as FloatDType); // parameters are floats
     return role === "A" ? mix(g.matrix).matmul(leaf) : leaf.matmul(mix(g.inverse));
   });
+}
+
+/** The length of all rows, where they are as long as each other and at right angles. */
+function scaleOf(rows: MatrixGauge["matrix"]): number | undefined {
+  const length = Math.hypot(...rows[0]!);
+  const unit = rows.map((row) => row.map((x) => x / length));
+  const kind = kindOf(
+    unit.map((row) => row.map((x) => (Math.abs(Math.abs(x) - 1) <= tolerance ? Math.sign(x) : x))),
+  );
+  return kind === "orthogonal" || kind === "signed permutation" ? length : undefined;
 }
 
 function kindOf(rows: MatrixGauge["matrix"]): MatrixKind {

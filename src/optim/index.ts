@@ -17,18 +17,26 @@ export type { Betas, Field, Fields, Group, Match, OptimizerOptions, Pair } from 
 export { betas, flag, fraction, nonNegative, optional, pair, required } from "./hyper.ts";
 export { type LambHyper, lamb, lambRule } from "./lamb.ts";
 export { type LionHyper, lion, lionRule } from "./lion.ts";
+export { type LoraMuonHyper, loraMuon, loraMuonRule } from "./lora-muon.ts";
+export { type LoraRiteHyper, loraRite, loraRiteRule } from "./lora-rite.ts";
 export { type LoraPlusGroup, type LoraPlusOptions, loraPlus } from "./loraPlus.ts";
 export { type LossScaled, type LossScaleOptions, lossScaling } from "./loss-scale.ts";
 export {
   type HyperOf,
   isOptimizerName,
+  isPairOptimizerName,
   make,
   type OptimizerConfig,
   type OptimizerName,
+  type PairHyperOf,
+  type PairOptimizerConfig,
+  type PairOptimizerName,
+  pairRules,
   rules,
 } from "./make.ts";
 export { type NAdamHyper, nadam, nadamRule } from "./nadam.ts";
 export type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
+export { type Mixes, makePairOptimizer, type PairRule, type PairScaling } from "./pair.ts";
 export { type RAdamHyper, radam, radamRule } from "./radam.ts";
 export { type RmspropHyper, rmsprop, rmspropRule } from "./rmsprop.ts";
 export { type RpropHyper, rprop, rpropRule } from "./rprop.ts";
@@ -41,6 +49,15 @@ export {
   type Slots,
   type Step,
 } from "./rule.ts";
+export {
+  type Scaled,
+  type ScaledAdamWHyper,
+  type ScaledSgdHyper,
+  scaledAdamw,
+  scaledAdamwRule,
+  scaledSgd,
+  scaledSgdRule,
+} from "./scaled.ts";
 export * as schedule from "./schedule.ts";
 export { type SgdHyper, sgd, sgdRule } from "./sgd.ts";
 export { type SignSgdHyper, signSgd, signSgdRule } from "./signSgd.ts";

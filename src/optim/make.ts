@@ -6,12 +6,16 @@ import { type AdamaxHyper, adamaxRule } from "./adamax.ts";
 import type { OptimizerOptions } from "./hyper.ts";
 import { type LambHyper, lambRule } from "./lamb.ts";
 import { type LionHyper, lionRule } from "./lion.ts";
+import { type LoraMuonHyper, loraMuonRule } from "./lora-muon.ts";
+import { type LoraRiteHyper, loraRiteRule } from "./lora-rite.ts";
 import { type NAdamHyper, nadamRule } from "./nadam.ts";
 import type { Optimizer } from "./optimizer.ts";
+import { makePairOptimizer, type PairRule } from "./pair.ts";
 import { type RAdamHyper, radamRule } from "./radam.ts";
 import { type RmspropHyper, rmspropRule } from "./rmsprop.ts";
 import { type RpropHyper, rpropRule } from "./rprop.ts";
 import { makeOptimizer, type Rule, type Slots } from "./rule.ts";
+import { type ScaledAdamWHyper, type ScaledSgdHyper, scaledAdamwRule, scaledSgdRule } from "./scaled.ts";
 import { type SgdHyper, sgdRule } from "./sgd.ts";
 import { type SignSgdHyper, signSgdRule } from "./signSgd.ts";
 
@@ -33,6 +37,21 @@ export interface HyperOf {
 }
 
 export type OptimizerName = keyof HyperOf;
+
+/** The hyperparameters of each optimizer of pairs of factors by its name. */
+export interface PairHyperOf {
+  readonly scaledSgd: ScaledSgdHyper;
+  readonly scaledAdamw: ScaledAdamWHyper;
+  readonly loraRite: LoraRiteHyper;
+  readonly loraMuon: LoraMuonHyper;
+}
+
+export type PairOptimizerName = keyof PairHyperOf;
+
+/** An optimizer of pairs as plain data: its name beside its options. */
+export type PairOptimizerConfig<N extends PairOptimizerName = PairOptimizerName> = {
+  readonly [K in N]: { readonly name: K } & OptimizerOptions<PairHyperOf[K]>;
+}[N];
 
 /** An optimizer as plain data: its name beside its options. */
 export type OptimizerConfig<N extends OptimizerName = OptimizerName> = {
@@ -56,9 +75,22 @@ export const rules: { readonly [N in OptimizerName]: Rule<HyperOf[N], Slots> } =
   lamb: erased(lambRule),
 };
 
+/** The update rule of each optimizer of pairs of factors by its name. */
+export const pairRules: { readonly [N in PairOptimizerName]: PairRule<PairHyperOf[N], Slots> } = {
+  scaledSgd: scaledSgdRule,
+  scaledAdamw: scaledAdamwRule,
+  loraRite: loraRiteRule as unknown as PairRule<LoraRiteHyper, Slots>, // as `erased`
+  loraMuon: loraMuonRule as unknown as PairRule<LoraMuonHyper, Slots>,
+};
+
 /** A rule among rules of other slots: `makeOptimizer` gives each its own. */
 function erased<H extends { readonly lr: number }, S extends Slots>(rule: Rule<H, S>): Rule<H, Slots> {
   return rule as unknown as Rule<H, Slots>;
+}
+
+/** Whether there is an optimizer of pairs of factors of that name. */
+export function isPairOptimizerName(name: string): name is PairOptimizerName {
+  return Object.hasOwn(pairRules, name);
 }
 
 /** Whether there is an optimizer of that name. */
@@ -71,17 +103,19 @@ export function isOptimizerName(name: string): name is OptimizerName {
  *
  * @throws ValueError for an unknown name, and as the optimizer's own function does.
  */
+export function make<N extends PairOptimizerName>(
+  config: { readonly name: N } & OptimizerOptions<PairHyperOf[N]>,
+): Optimizer<PairHyperOf[N]>;
 export function make<N extends OptimizerName>(
   config: { readonly name: N } & OptimizerOptions<HyperOf[N]>,
-): Optimizer<HyperOf[N]> {
-  const { name, ...options } = config;
-  if (!isOptimizerName(name)) {
-    throw new ValueError(
-      `optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${Object.keys(rules).join(", ")}.`,
-    );
-  }
-  return makeOptimizer<HyperOf[N], Slots>(
-    rules[name],
-    options as unknown as OptimizerOptions<HyperOf[N]>, // config without its name
+): Optimizer<HyperOf[N]>;
+export function make({ name, ...rest }: { readonly name: string } & object): Optimizer {
+  type Any = { readonly lr: number };
+  const options = rest as OptimizerOptions<Any>; // of the rule of that name
+  if (isOptimizerName(name)) return makeOptimizer(rules[name] as unknown as Rule<Any, Slots>, options);
+  if (isPairOptimizerName(name))
+    return makePairOptimizer(pairRules[name] as unknown as PairRule<Any, Slots>, options);
+  throw new ValueError(
+    `optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${[...Object.keys(rules), ...Object.keys(pairRules)].join(", ")}.`,
   );
 }

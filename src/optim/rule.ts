@@ -124,13 +124,47 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
   rule: Rule<H, S>,
   options: OptimizerOptions<H>,
 ): Optimizer<H> {
+  return assemble(rule, options, () => alone);
+}
+
+/** How a rule sees a parameter: turned, and beside which other one. */
+export interface View {
+  /** Into the form that the rule sees, and back: gradients, slots and updates as well. */
+  readonly turn: (x: Tensor) => Tensor;
+  readonly back: (x: Tensor) => Tensor;
+  /** The path of the parameter beside it; none where each is by itself. */
+  readonly partner?: string;
+}
+
+/** A rule of parameters that are seen beside a partner, in the form that the rule sees. */
+export interface Beside<H extends { readonly lr: number }, S extends Slots>
+  extends Pick<Rule<H, S>, "name" | "fields" | "conflict"> {
+  readonly slots: (parameter: Tensor, hyper: H, partner: Tensor) => S;
+  readonly step: (
+    ...args: Parameters<Rule<H, S>["step"]>
+  ) => (
+    gradient: Tensor,
+    parameter: Tensor,
+    slots: S,
+    partner: Tensor,
+  ) => readonly [update: Tensor, slots: S];
+}
+
+const alone: View = { turn: (x) => x, back: (x) => x };
+
+/** The optimizer of a rule that sees parameters as `view` says; where that gives no partner, the rule asks for none. */
+export function assemble<H extends { readonly lr: number }, S extends Slots>(
+  rule: Beside<H, S>,
+  options: OptimizerOptions<H>,
+  view: (path: string, parameters: ReadonlyMap<string, Tensor>) => View,
+): Optimizer<H> {
   const { name } = rule;
   const hypers = resolve(name, rule.fields, options, rule.conflict ?? (() => undefined));
   const schedule = options.schedule ?? always;
   const hyper = (path: string) => hypers.ofGroup(hypers.groupOf(path));
 
   function init(params: unknown): OptimizerState {
-    const parameters = tree.entries(params);
+    const parameters = new Map(tree.entries(params));
     for (const [path, parameter] of parameters) {
       if (!isFloat(parameter.dtype)) {
         throw new DTypeError(
@@ -138,13 +172,20 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
         );
       }
     }
-    hypers.checkMatches(parameters.map(([path]) => path));
-    return { step: scalar(0), ...trees(params, (path, parameter) => slots(path, parameter)) };
+    hypers.checkMatches([...parameters.keys()]);
+    return { step: scalar(0), ...trees(params, (path, parameter) => slots(path, parameter, parameters)) };
   }
 
-  function slots(path: string, parameter: Tensor): Slots {
-    const own = rule.slots(wide(parameter), hyper(path));
+  function slots(path: string, parameter: Tensor, parameters: ReadonlyMap<string, Tensor>): Slots {
+    const { turn, partner } = view(path, parameters);
+    const beside = partner === undefined ? parameter : parameters.get(partner)!;
+    const own = rule.slots(turn(wide(parameter)), hyper(path), turnOf(partner, parameters)(wide(beside)));
     return parameter.dtype === "float16" ? { ...own, [remainder]: zerosLike(wide(parameter)) } : own;
+  }
+
+  /** How a partner is turned. */
+  function turnOf(partner: string | undefined, parameters: ReadonlyMap<string, Tensor>): View["turn"] {
+    return partner === undefined ? alone.turn : view(partner, parameters).turn;
   }
 
   function update<P>(gradients: P, state: OptimizerState, params: P): [P, OptimizerState] {
@@ -152,8 +193,8 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
     const before = checkStep(name, done);
     const t = before.add(1);
     const factor = schedule(before);
-    const steps = new Map<number, Step<S>>();
-    const stepOf = (path: string): Step<S> => {
+    const steps = new Map<number, ReturnType<typeof rule.step>>();
+    const stepOf = (path: string) => {
       const group = hypers.groupOf(path);
       const known = steps.get(group);
       if (known) return known;
@@ -164,19 +205,29 @@ export function makeOptimizer<H extends { readonly lr: number }, S extends Slots
     };
     const there = slotsByPath(kept);
     const after = new Map<string, Slots>();
+    const parameters = new Map(tree.entries(params));
+    /** A parameter with what its 16 bits lack. */
+    const whole = (path: string) => {
+      const value = wide(parameters.get(path)!);
+      const lacking = there.get(path)?.[remainder];
+      return lacking ? value.add(lacking) : value;
+    };
     const updates = tree.zip([params, gradients], ([parameter, gradient], path) => {
       checkGradient(name, path, gradient!, parameter!);
       const own = there.get(path) ?? {};
-      checkSlots(name, path, own, slots(path, parameter!));
+      checkSlots(name, path, own, slots(path, parameter!, parameters));
       const { [remainder]: lacking, ...rest } = own;
-      const value = wide(parameter!);
-      const whole = lacking ? value.add(lacking) : value;
-      const [change, next] = stepOf(path)(wide(gradient!), whole, rest as S); // checked three lines above
+      const { turn, back, partner } = view(path, parameters);
+      const [value, sum] = [wide(parameter!), whole(path)];
+      const beside = partner === undefined ? sum : turnOf(partner, parameters)(whole(partner));
+      // Slots were checked above.
+      const [turned, next] = stepOf(path)(turn(wide(gradient!)), turn(sum), rest as S, beside);
+      const change = back(turned);
       if (!lacking) {
         after.set(path, next);
         return change;
       }
-      const due = whole.add(change);
+      const due = sum.add(change);
       const moved = due.sub(value);
       after.set(path, { ...next, [remainder]: due.sub(wide(applied(parameter!, moved))) });
       return moved;

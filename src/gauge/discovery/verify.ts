@@ -112,7 +112,7 @@ export class Experiments {
           refused ??= verdict.refused;
           continue;
         }
-        if (verdict.mismatch && verdict.lost !== undefined) {
+        if (!verdict.bitwise && verdict.lost !== undefined) {
           this.#limits.add(`c = ${showFactor(c)}: ${verdict.lost} leaves its range`);
           stopped.add(c > 1);
           continue;
@@ -196,12 +196,20 @@ export class Experiments {
       if (other) comparison.runs(run, other, factors, t);
     }
     const { bitwise, deviation, mismatch } = comparison;
-    if (!mismatch) return { bitwise, deviation };
+    if (bitwise) return { bitwise, deviation };
     // Cancellation amplifies rounding: as much as the run itself changes when its inputs are rounded.
-    if (!exact && deviation <= amplified * (await this.#sensitivity(scenario))) return { bitwise, deviation };
-    const lost =
-      Math.abs(Math.log2(c)) > 8 ? await this.#lost(partner, numbersAt, mismatch.update) : undefined;
-    return { bitwise, deviation, mismatch, ...(lost !== undefined && { lost }) };
+    const rounding =
+      mismatch && !exact && deviation <= amplified * (await this.#sensitivity(scenario)) ? true : !mismatch;
+    // Where bits are lost at the end of the range, they say nothing of the powers.
+    const far = Math.abs(Math.log2(c)) > 8 && (exact || !rounding);
+    const last = mismatch?.update ?? problem.gradients.length;
+    const lost = far ? await this.#lost(partner, numbersAt, last) : undefined;
+    return {
+      bitwise,
+      deviation,
+      ...(!rounding && mismatch && { mismatch }),
+      ...(lost !== undefined && { lost }),
+    };
   }
 
   #partnerNumbers(scenario: Scenario, powers: Powers, c: number): (t: number) => Numbers {
