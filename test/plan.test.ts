@@ -11,6 +11,7 @@ import type { Program } from "../src/compile/program.ts";
 import type { Target } from "../src/compile/target.ts";
 import { bytesOf, type ValueId } from "../src/compile/value.ts";
 import { makeNode } from "../src/graph/node.ts";
+import { cat, stack } from "../src/tensor/functions.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { backends } from "./devices.ts";
 import { canonicalGraphs } from "./graphs.ts";
@@ -128,6 +129,96 @@ test("kernels stay within the bindings of the target", () => {
     fc.property(program, (p) => checkBindings(p, target.maxBindings)),
     { numRuns: 200 },
   );
+});
+
+/** Graphs that want many buffers at once: long sums of what is stored for another reason, read by views and reductions. */
+const greedy = fc
+  .record({
+    steps: fc.array(
+      fc.record({
+        kind: fc.nat(9),
+        many: fc.integer({ min: 2, max: 22 }),
+        from: fc.array(fc.nat(), { minLength: 22, maxLength: 22 }),
+      }),
+      { minLength: 1, maxLength: 16 },
+    ),
+    outputs: fc.array(fc.record({ of: fc.nat(), part: fc.nat(2) }), { minLength: 1, maxLength: 4 }),
+    maxBindings: fc.constantFrom(8, 10, 16),
+    donate: fc.boolean(),
+  })
+  .map(({ steps, outputs, maxBindings, donate }) => {
+    const made = Array.from(
+      { length: 8 },
+      (_, index) => new Tensor(makeNode({ kind: "input", index }, [], [6, 6], "float32")),
+    );
+    const frame = [
+      [1, 1],
+      [0, 0],
+    ] as const;
+    const sum = (parts: readonly Tensor[]) => parts.reduce((a, b) => a.add(b));
+    for (const { kind, many, from } of steps) {
+      const of = from.map((i) => made[i % made.length]!);
+      const [x, y] = of as [Tensor, Tensor];
+      const results = [
+        () => sum(Array.from({ length: many }, (_, i) => x.mul(i + 1).sin())),
+        () => sum(of.slice(0, many)),
+        () => sum(of.slice(0, many).map((part) => part.sin())),
+        () => cat(of.slice(0, many), 0).slice([3], [9]).add(y),
+        () => stack(of.slice(0, many), 1).sum(1).mul(y),
+        () => x.slice([1], [5]).pad(frame).exp().add(y),
+        () => x.sub(x.mean(1, { keepdim: true })).mul(y),
+        () => x.matmul(y).tanh(),
+        () => x.sum(0, { keepdim: true }).expand([6, 6]).mul(y.sin()),
+        () => x.transpose().mul(y),
+      ];
+      made.push(results[kind]!());
+    }
+    const roots = outputs.map(({ of, part }) => {
+      const x = made[made.length - 1 - (of % made.length)]!;
+      return [x, x.slice([1], [3]), x.sum(0)][part]!.node;
+    });
+    const canonical = canonicalise(roots, false);
+    const donated = new Set(donate ? canonical.leaves.keys() : []);
+    return {
+      p: compileGraph(canonical.build(), {
+        target: { ...target, maxBindings },
+        inputs: canonical.leaves,
+        donated,
+      }),
+      maxBindings,
+    };
+  });
+
+test("kernels stay within the bindings of the target, whatever is stored for other reasons", () => {
+  fc.assert(
+    fc.property(greedy, ({ p, maxBindings }) => {
+      checkBindings(p, maxBindings);
+      checkMemory(p);
+    }),
+    { numRuns: 300 },
+  );
+});
+
+test("a long sum of sines, of which a slice and the whole are read", () => {
+  const x = new Tensor(makeNode({ kind: "input", index: 0 }, [], [64, 64], "float32"));
+  const sum = Array.from({ length: 20 }, (_, i) => x.mul(i + 1).sin()).reduce((a, b) => a.add(b));
+  for (const roots of [
+    [sum.slice([3], [40])],
+    [sum, sum.slice([1])],
+    [sum.sum(0), sum.expand([4, 64, 64])],
+  ]) {
+    const canonical = canonicalise(
+      roots.map(({ node }) => node),
+      false,
+    );
+    for (const maxBindings of [8, 10, 16]) {
+      const small = { ...target, maxBindings };
+      checkBindings(
+        compileGraph(canonical.build(), { target: small, inputs: canonical.leaves, donated: new Set() }),
+        maxBindings,
+      );
+    }
+  }
 });
 
 /** Updates of donated inputs, some of which other kernels read too: by as many bindings as a kernel may have. */

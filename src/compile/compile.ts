@@ -14,6 +14,7 @@ import { rewrite } from "./rewrite.ts";
 import { materialise } from "./schedule.ts";
 import type { Target } from "./target.ts";
 import type { Value, ValueId } from "./value.ts";
+import { verify } from "./verify.ts";
 
 export interface CompileOptions {
   readonly target: Target;
@@ -70,6 +71,7 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const unplaced = { kernels, values, inputs: ins, outputs: results };
   const plan = planMemory({ ...unplaced, donated }, target.maxBuffer);
   const program: Program = { ...unplaced, ...plan, scalars };
+  verify(program, target);
   debug("schedule", () => printProgram(program));
   return program;
 }

@@ -31,3 +31,17 @@ export interface Program {
   /** Host numbers as kernels see them: which one the caller passes, rounded to which dtype. */
   readonly scalars: readonly Scalar[];
 }
+
+/** Where a value lies: an output that takes over an input lives where the input does. */
+export function physicalPlace(program: Pick<Program, "places" | "replaces">, value: ValueId): Place {
+  const place = program.places[value]!;
+  if (place.kind !== "output") return place;
+  const replaced = program.replaces[place.index];
+  return replaced === undefined ? place : { kind: "input", index: replaced };
+}
+
+/** Names what a kernel binds for a value: values of one place are bound once. */
+export function bindingOf(program: Pick<Program, "places" | "replaces">, value: ValueId): string {
+  const place = physicalPlace(program, value);
+  return `${place.kind} ${place.index} ${place.kind === "slot" ? place.offset : 0}`;
+}

@@ -68,6 +68,11 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
     if (loaded.has(node) || (reason === "shared" && madeFromLess(node, reasons))) return;
     mark(node, reason);
   });
+  // What is stored is read by others: they may bind too much now, also where this itself stores something.
+  for (let before = 0; before < reasons.size; ) {
+    before = reasons.size;
+    limitKernels(order, reasons, mark, target);
+  }
   return reasons;
 }
 

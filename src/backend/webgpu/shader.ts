@@ -2,7 +2,7 @@ import type { DeviceDType } from "../../base/dtype.ts";
 import { DTypeError } from "../../base/errors.ts";
 import { type Kernel, writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
-import type { Place, Program } from "../../compile/program.ts";
+import { bindingOf, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
 import { wholeQuads } from "./buffer.ts";
 import type { MatmulChoice, Precision } from "./tiles.ts";
@@ -90,11 +90,10 @@ export class Bindings {
     const bufferOf = ({ kind, index }: Place) => `${kind} ${index}`;
     const writtenBuffers = new Set(written.map((value) => bufferOf(physicalPlace(program, value))));
     for (const value of new Set([...reads(kernel), ...written])) {
-      const place = physicalPlace(program, value);
-      const key = `${bufferOf(place)} ${place.kind === "slot" ? place.offset : 0}`;
+      const key = bindingOf(program, value);
       const known = places.get(key);
       if (known) known.values.push(value);
-      else places.set(key, { place, values: [value] });
+      else places.set(key, { place: physicalPlace(program, value), values: [value] });
     }
     const count = { in: 0, out: 0, inout: 0 };
     const isWritten = (value: ValueId) => written.includes(value);
@@ -179,12 +178,4 @@ export class Bindings {
 /** Vectors of four words that hold that many host numbers. */
 export function scalarVectors(count: number): number {
   return Math.ceil(count / 4);
-}
-
-/** An output that takes over an input lives where the input does. */
-function physicalPlace(program: Program, value: ValueId): Place {
-  const place = program.places[value]!;
-  if (place.kind !== "output") return place;
-  const replaced = program.replaces[place.index];
-  return replaced === undefined ? place : { kind: "input", index: replaced };
 }
