@@ -65,7 +65,7 @@ describe("initialisers", () => {
     );
     // @ts-expect-error a fan is "in" or "out"
     expect(() => nn.init.kaimingNormal(seed, [2, 2], { fan: "both" })).toThrow(
-      'fan is both; it is "in" or "out".',
+      'fan is "both"; it is "in" or "out".',
     );
   });
 });
@@ -187,7 +187,7 @@ describe("layers", () => {
     expect(() => nn.layerNorm(Number.NaN)).toThrow("layerNorm: dim is NaN; it is an integer >= 1.");
     // @ts-expect-error parameters are floats
     expect(() => nn.linear(2, 3, { dtype: "int32" })).toThrow(
-      "linear: dtype is int32; parameters are float16, float32 or float64.",
+      'linear: dtype is "int32"; parameters are float16, float32 or float64.',
     );
     expect(() => nn.dropout(1)).toThrow("dropout: p is 1; it is a probability from 0 to below 1.");
     expect(() => nn.mlp([4])).toThrow("mlp: sizes are [4]; give at least the inputs and the outputs.");
@@ -460,14 +460,14 @@ describe("losses", () => {
       "crossEntropy: labelSmoothing is 2; it is from 0 to 1.",
     );
     expect(() => nn.nllLoss(x, classes, { ignoreIndex: 0.5 })).toThrow(
-      "nllLoss: ignoreIndex is 0.5; it is an integer.",
+      "nllLoss: ignoreIndex is 0.5; it is an integer",
     );
     expect(() => nn.huberLoss(x, x, { delta: 0 })).toThrow(
       "huberLoss: delta is 0; it is a finite number > 0.",
     );
     // @ts-expect-error there is no such reduction
     expect(() => nn.klDiv(x, x, { reduction: "batchmean" })).toThrow(
-      'klDiv: reduction is batchmean; it is "mean", "sum" or "none".',
+      'klDiv: reduction is "batchmean"; it is "mean", "sum" or "none".',
     );
   });
 });

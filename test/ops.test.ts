@@ -37,6 +37,9 @@ describe.each(available)("on %s", (name) => {
     const gradientOf = (f: (x: Tensor) => Tensor, at: readonly number[]) =>
       grad((x: Tensor) => f(x).sum())(tensor(at));
 
+    /** Indices that the host does not know. */
+    const onDevice = (index: readonly number[]) => tensor(index, { dtype: "int32" }).add(0);
+
     /** What is computed, and the elements it must have. */
     const cases: readonly [what: string, build: () => Tensor, expected: readonly number[]][] = [
       ["maximum of NaN", () => tensor([nan, 1]).maximum(tensor([1, nan])), [nan, nan]],
@@ -89,11 +92,26 @@ describe.each(available)("on %s", (name) => {
       ["matmul over nothing", () => zeros([2, 0]).matmul(zeros([0, 2])), [0, 0, 0, 0]],
       ["an empty chain", () => zeros([3, 0]).mul(2).exp().sum(1), [0, 0, 0]],
       ["variance of one", () => tensor([3]).var(), [nan]],
-      ["gather is clamped", () => tensor([1, 2, 3]).gather(0, tensor([-1, 7], { dtype: "int32" })), [1, 3]],
       [
-        "scatterAdd drops",
-        () => zeros([2]).scatterAdd(0, tensor([-1, 1, 2], { dtype: "int32" }), ones([3])),
-        [0, 1],
+        "negative indices",
+        () => tensor([1, 2, 3]).gather(0, tensor([-1, 0, -3], { dtype: "int32" })),
+        [3, 1, 1],
+      ],
+      ["gather is clamped", () => tensor([1, 2, 3]).gather(0, onDevice([-4, 7])), [1, 3]],
+      ["scatterAdd drops", () => zeros([2]).scatterAdd(0, onDevice([-3, -1, 2]), ones([3])), [0, 1]],
+      [
+        "the gradient goes where gather is clamped",
+        () => gradientOf((x) => x.gather(0, onDevice([-9, -1, 7])).mul(tensor([1, 2, 4])), [0, 0, 0]),
+        [1, 0, 6],
+      ],
+      [
+        "no gradient comes from where scatterAdd drops",
+        () =>
+          gradientOf(
+            (x) => (zeros([2]) as Tensor).scatterAdd(0, onDevice([-3, -1, 2]), x).mul(tensor([1, 2])),
+            [0, 0, 0],
+          ),
+        [0, 2, 0],
       ],
       ["gradient of maximum at ties", () => gradientOf((x) => x.maximum(1), [0, 1, 2]), [0, 0.5, 1]],
       ["gradient of amax at ties", () => gradientOf((x) => x.amax(), [2, 1, 2, 2]), [1 / 3, 0, 1 / 3, 1 / 3]],

@@ -54,6 +54,8 @@ export interface Backend {
   write(buffer: DeviceBuffer, data: StoredArray): void;
   /** Copies the first bytes of a buffer into `into`, after all work submitted so far. */
   read(buffer: DeviceBuffer, into: StoredArray): Promise<void>;
+  /** The same at once, on backends whose work is done when it was submitted. */
+  readNow?(buffer: DeviceBuffer, into: StoredArray): void;
   load(program: Program): Promise<Executable>;
   /** Resolves when the work submitted so far is done. */
   finish(): Promise<void>;

@@ -46,6 +46,9 @@ export function positive(otherwise?: number): Field<number> {
   );
 }
 
+/** Any number, NaN and infinities too. */
+export const number: Field<number> = field("a number", (value) => typeof value === "number");
+
 /** A finite number. */
 export function finite(otherwise?: number): Field<number> {
   return field("a finite number", Number.isFinite, otherwise);
@@ -84,7 +87,10 @@ export function flagOf(otherwise: boolean): Field<boolean> {
 /** One of some words. */
 export function oneOf<T extends string>(words: readonly T[], otherwise?: T): Field<T> {
   return field(
-    `one of ${words.map((word) => JSON.stringify(word)).join(", ")}`,
+    words
+      .map((word) => JSON.stringify(word))
+      .join(", ")
+      .replace(/, ([^,]*)$/, " or $1"),
     (value) => (words as readonly unknown[]).includes(value),
     otherwise,
   );
@@ -107,9 +113,9 @@ export function checkArgument<T>(
   where: string,
   name: string,
   value: unknown,
-  { valid, expected }: Field<T>,
+  { valid, expected, optional }: Field<T>,
 ): T {
-  if (valid(value)) return value;
+  if (valid(value) || (value === undefined && optional)) return value as T;
   throw new ValueError(
     `${where}: ${name} is ${value === undefined ? "missing" : show(value)}; it is ${expected}.`,
   );
@@ -156,6 +162,27 @@ export function checkCount(where: string, given: readonly unknown[], most: numbe
   throw new ValueError(
     `${where}: takes ${takes}; given ${given.length}, the last of them ${show(given.at(-1))}.${advice === undefined ? "" : ` ${advice}`}`,
   );
+}
+
+/**
+ * Makes the methods of a class refuse arguments beyond those that they have.
+ *
+ * @param most The number of parameters of methods some of which may be left out: a function's length stops there.
+ */
+export function refuseFurther(methods: object, most: Readonly<Record<string, number>>): void {
+  for (const [name, { value: method, ...rest }] of Object.entries(
+    Object.getOwnPropertyDescriptors(methods),
+  )) {
+    if (typeof method !== "function" || name === "constructor") continue;
+    const limit = most[name] ?? method.length;
+    const checked = function (this: unknown, ...args: unknown[]): unknown {
+      if (args.length > limit) checkCount(name, args, limit);
+      return method.apply(this, args);
+    };
+    Object.defineProperty(checked, "name", { value: name });
+    Object.defineProperty(checked, "length", { value: method.length });
+    Object.defineProperty(methods, name, { ...rest, value: checked });
+  }
 }
 
 /** Whether a value is an integer of a range, and one that arithmetic keeps exact. */

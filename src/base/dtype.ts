@@ -77,6 +77,31 @@ export function storedArray(dtype: DType, length: number): StoredArray {
   return dtype === "float16" ? new Uint16Array(length) : hostArray(dtype, length);
 }
 
+/** Least and largest integer of a dtype. */
+export const integerRange = {
+  int32: [-(2 ** 31), 2 ** 31 - 1],
+  uint32: [0, 2 ** 32 - 1],
+} as const;
+
+/**
+ * The conversion of a float to `dtype`, the same on every backend: rounded to the nearest float; truncated to an integer, the
+ * least or largest one beyond its range, 0 for NaN; or 1 where it is not 0.
+ */
+export function convert(x: number, dtype: DType): number {
+  if (dtype !== "int32" && dtype !== "uint32") return coerce(x, dtype);
+  const [least, most] = integerRange[dtype];
+  return coerce(Math.min(Math.max(x, least), most), dtype);
+}
+
+/**
+ * Whether a number keeps its meaning as `dtype`: rounding to the nearest float is all that may happen to it. Integers
+ * and booleans are the number itself, and no finite number becomes infinite.
+ */
+export function holds(dtype: DType, x: number): boolean {
+  const stored = coerce(x, dtype);
+  return isFloat(dtype) ? Number.isFinite(stored) || !Number.isFinite(x) : stored === x;
+}
+
 /** The value `x` takes when stored as `dtype`: rounded to its precision, wrapped to 32 bits, or 0 and 1. */
 export function coerce(x: number, dtype: DType): number {
   switch (dtype) {

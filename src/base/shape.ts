@@ -1,3 +1,4 @@
+import { isIntegerIn, show } from "./arguments.ts";
 import { ShapeError } from "./errors.ts";
 
 export type Shape = readonly number[];
@@ -29,24 +30,56 @@ export function describe(value: { readonly dtype: string; readonly shape: Shape 
   return `${value.dtype}[${value.shape.join(",")}]`;
 }
 
-/** Checks that every length is a non-negative integer. */
+const mostLength = 2 ** 31 - 1;
+
+/** Checks that a shape is a list of integers >= 0, and that its elements can be counted. */
 export function checkShape(operation: string, shape: Shape): void {
+  if (!Array.isArray(shape))
+    throw new ShapeError(
+      `${operation}: the shape is ${show(shape)}; it is a list of lengths such as [2, 3].`,
+    );
   for (const length of shape) {
-    if (!Number.isInteger(length) || length < 0) {
-      throw new ShapeError(
-        `${operation}: shape [${shape.join(",")}] has the length ${length}; lengths are integers >= 0.`,
-      );
+    if (!isIntegerIn(length, 0, mostLength)) {
+      const expected = isIntegerIn(length, 0)
+        ? "the most is 2^31 - 1, as indices are int32"
+        : "lengths are integers >= 0";
+      throw new ShapeError(`${operation}: shape ${show(shape)} has the length ${show(length)}; ${expected}.`);
     }
   }
+  checkCountable(operation, shape);
+}
+
+/** Checks that the elements of a shape can be counted: beyond 2^53, numbers skip integers. */
+export function checkCountable(operation: string, shape: Shape): void {
+  if (numel(shape) <= Number.MAX_SAFE_INTEGER) return;
+  throw new ShapeError(
+    `${operation}: shape [${shape.join(",")}] has ${numel(shape)} elements; the most there can be are 2^53 - 1.`,
+  );
+}
+
+/** Checks a list of integers >= `least`, or null where that is allowed. */
+export function checkIntegers(
+  operation: string,
+  what: string,
+  list: readonly (number | null)[],
+  { least = -Infinity, orNull = false }: { readonly least?: number; readonly orNull?: boolean } = {},
+): void {
+  const fits = (value: unknown) =>
+    isIntegerIn(value, least) || (orNull && (value === null || value === undefined));
+  if (Array.isArray(list) && [...list].every(fits)) return;
+  const range = least === -Infinity ? "" : ` >= ${least}`;
+  throw new ShapeError(
+    `${operation}: ${what} is ${show(list)}; it is a list of integers${range}${orNull ? " or null" : ""} such as [0, 1].`,
+  );
 }
 
 /** An axis in `[0, rank)`; negative axes count from the end. */
 export function normalizeAxis(operation: string, axis: number, rank: number): number {
-  if (!Number.isInteger(axis) || axis < -rank || axis >= rank) {
+  if (!isIntegerIn(axis, -rank, rank - 1)) {
     const range = rank === 0 ? "a scalar has no axes" : `axes of rank ${rank} are ${-rank} to ${rank - 1}`;
-    throw new ShapeError(`${operation}: axis ${axis} does not exist; ${range}.`);
+    throw new ShapeError(`${operation}: axis ${show(axis)} does not exist; ${range}.`);
   }
-  return axis < 0 ? axis + rank : axis;
+  return axis < 0 ? axis + rank : axis + 0; // no -0
 }
 
 /** Sorted, distinct axes; `undefined` and `null` mean all of them. */
@@ -56,7 +89,7 @@ export function normalizeAxes(
   rank: number,
 ): number[] {
   if (axes === undefined || axes === null) return Array.from({ length: rank }, (_, axis) => axis);
-  const list = typeof axes === "number" ? [axes] : axes;
+  const list = Array.isArray(axes) ? axes : [axes as number]; // whatever is no axis is refused next
   const normalized = list.map((axis) => normalizeAxis(operation, axis, rank));
   if (new Set(normalized).size !== normalized.length) {
     throw new ShapeError(`${operation}: axes [${list.join(",")}] name an axis twice. Name each axis once.`);

@@ -97,6 +97,12 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
 /** The kind and parameters of a structural operation, `permute [1,0]`. */
 export function describeOperation(operation: Operation): string {
   const { kind, ...parameters } = operation;
-  const values = Object.values(parameters).map((value) => JSON.stringify(value));
+  const values = Object.values(parameters).map((value) => JSON.stringify(value, keptApart));
   return [kind, ...values].join(" ");
+}
+
+/** Numbers that JSON does not tell from others: NaN and the infinities are null there, and -0 is 0. */
+function keptApart(_: string, value: unknown): unknown {
+  if (typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0))) return value;
+  return Object.is(value, -0) ? "-0" : String(value);
 }

@@ -1,11 +1,12 @@
+import { coerce } from "../base/dtype.ts";
+import { cast } from "../graph/cast.ts";
 import { makeNode, type Node, transform } from "../graph/node.ts";
-import { cast } from "../graph/scalar.ts";
 
 /**
  * float16 is how values are stored; what is computed of them is computed in float32. Each operation on float16 becomes
  * that of float32 between casts, and where one follows another the casts in between are left out, so that means,
  * softmax and losses neither overflow nor round at each step. A value is rounded where it is an output, the operand of
- * a product, or cast: that depends on the graph alone, never on what happens to be stored.
+ * a product, compared, or cast: that depends on the graph alone, never on what happens to be stored.
  */
 export function computeHalfInFloat(roots: readonly Node[]): Node[] {
   /** Casts to float16 that were made here, whose inputs hold the value in float32. */
@@ -17,6 +18,13 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
   };
   const widen = (x: Node): Node =>
     x.dtype !== "float16" ? x : rounded.has(x) ? x.inputs[0]! : cast(x, "float32");
+  /** The value in float32 as it is rounded; numbers that meet float16 in a comparison already are. */
+  const asStored = (x: Node): Node => {
+    const wide = widen(x);
+    const rounds =
+      wide.operation.kind !== "constant" || coerce(wide.operation.value, "float16") !== wide.operation.value;
+    return rounds ? cast(x, "float32") : wide;
+  };
   return transform(roots, (node) => {
     const { operation, inputs, shape, dtype } = node;
     const half = dtype === "float16";
@@ -26,7 +34,11 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       return half ? round(wide) : wide;
     };
     switch (operation.kind) {
-      case "scalar":
+      case "scalar": {
+        const { types } = operation.op.row;
+        const seen = types === "compare" || types === "test"; // what is asked of a value is asked of the rounded one
+        return compute(inputs.map(seen ? asStored : widen));
+      }
       case "reduce":
       case "cumsum":
       case "scatterAdd":

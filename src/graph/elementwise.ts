@@ -218,26 +218,26 @@ export const bitwiseXor: ScalarOp = scalarOp({
   wgsl: ([x, y], dtype) => (dtype === "bool" ? `${x} != ${y}` : `${x} ^ ${y}`),
 });
 
-/** Shifts by 0 to 31. */
+/** Shifts by the lowest five bits of y. */
 export const leftShift: ScalarOp = scalarOp({
   name: "leftShift",
   arity: 2,
-  types: "bits",
+  types: "integer",
   ulp: 0,
   evaluate: (x, y) => x << y,
   js: infix("<<"),
-  wgsl: ([x, y]) => `${x} << u32(${y})`,
+  wgsl: ([x, y]) => `${x} << (u32(${y}) & 31u)`,
 });
 
-/** Shifts by 0 to 31; keeps the sign of int32. */
+/** Shifts by the lowest five bits of y; keeps the sign of int32. */
 export const rightShift: ScalarOp = scalarOp({
   name: "rightShift",
   arity: 2,
-  types: "bits",
+  types: "integer",
   ulp: 0,
   evaluate: (x, y, _, dtype) => (dtype === "uint32" ? x >>> y : x >> y),
   js: ([x, y], dtype) => `${x} ${dtype === "uint32" ? ">>>" : ">>"} ${y}`,
-  wgsl: ([x, y]) => `${x} >> u32(${y})`,
+  wgsl: ([x, y]) => `${x} >> (u32(${y}) & 31u)`,
 });
 
 /** A uint32 as the float32 of the same bits, and a float32 as its bits. */

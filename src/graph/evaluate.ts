@@ -1,6 +1,7 @@
-import { coerce, type HostArray, hostArray, isFloat, isInteger } from "../base/dtype.ts";
+import { coerce, convert, type HostArray, hostArray, isFloat, isInteger } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { numel, strides } from "../base/shape.ts";
+import { checkHeld } from "./cast.ts";
 import { type Node, type Storage, topological } from "./node.ts";
 import { neutral } from "./reduce.ts";
 
@@ -98,11 +99,14 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       }
       return out;
     }
-    case "cast":
-      if (node.inputs[0]!.dtype === "number") return out.fill(coerce(x![0]!, passed));
+    case "cast": {
+      const from = node.inputs[0]!.dtype;
+      if (operation.meets !== undefined) checkHeld(x![0]!, dtype, operation.meets);
+      if (from === "number") return out.fill(convert(x![0]!, passed));
       for (let i = 0; i < size; i++)
-        out[i] = whole ? coerce(isInteger(dtype) ? Math.trunc(x![i]!) : x![i]!, dtype) : x![i]!;
+        out[i] = whole ? (isFloat(from) ? convert : coerce)(x![i]!, dtype) : x![i]!;
       return out;
+    }
     case "identity":
     case "reshape":
       return x!;
@@ -124,7 +128,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         },
         x,
         xShape,
-        operation.value,
+        coerce(operation.value, passed),
       );
     case "gather":
       return pull((index) => {

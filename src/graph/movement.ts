@@ -1,5 +1,6 @@
 import { ShapeError } from "../base/errors.ts";
 import { describe, numel, type Shape, sameShape } from "../base/shape.ts";
+import { onDevice } from "./cast.ts";
 import { makeNode, type Node } from "./node.ts";
 
 // Constructors of movement nodes. Arguments are already normalised (axes in range, lengths known).
@@ -11,8 +12,8 @@ export function reshape(x: Node, shape: Shape): Node {
       `reshape: ${describe(x)} has ${numel(x.shape)} elements, [${shape.join(",")}] has ${numel(shape)}. The counts must be equal.`,
     );
   }
-  const source = x.operation.kind === "reshape" ? x.inputs[0]! : x;
-  return makeNode({ kind: "reshape" }, [source], shape, x.dtype);
+  const source = onDevice(x.operation.kind === "reshape" ? x.inputs[0]! : x);
+  return makeNode({ kind: "reshape" }, [source], shape, source.dtype);
 }
 
 /** Stretches lengths 1, after adding leading axes of length 1. */
@@ -26,7 +27,7 @@ export function expand(x: Node, shape: Shape, operation = "expand"): Node {
     );
   }
   const padded = reshape(x, aligned);
-  return sameShape(aligned, shape) ? padded : makeNode({ kind: "expand" }, [padded], shape, x.dtype);
+  return sameShape(aligned, shape) ? padded : makeNode({ kind: "expand" }, [padded], shape, padded.dtype);
 }
 
 export function permute(x: Node, axes: readonly number[]): Node {

@@ -1,4 +1,4 @@
-import type { DType } from "../base/dtype.ts";
+import { type DType, isFloat } from "../base/dtype.ts";
 import { numel, type Shape } from "../base/shape.ts";
 
 /** The values of a settled node; what it holds is the runtime's business. */
@@ -20,8 +20,10 @@ export type Operation =
   | { readonly kind: "iota"; readonly axis: number } // int32 index along an axis
   // One element from the elements at the same place.
   | { readonly kind: "scalar"; readonly op: ScalarOp }
-  | { readonly kind: "cast" } // to the node's dtype
-  | { readonly kind: "identity"; readonly stops: boolean } // passes the cotangent on, or stops it
+  // To the node's dtype. A number of the host that meets a tensor names the operation where it does: it may not change.
+  | { readonly kind: "cast"; readonly meets?: string }
+  // Passes the cotangent on, or stops it. Programs know nothing of it, nor of what its indices should be.
+  | { readonly kind: "identity"; readonly stops: boolean; readonly indices?: IndexRange }
   // Movement: an output index maps to an input index.
   | { readonly kind: "reshape" }
   | { readonly kind: "expand" } // to the node's shape; only lengths 1 stretch
@@ -39,6 +41,16 @@ export type Operation =
   | { readonly kind: "scatterAdd"; readonly axis: number };
 
 export type Kind = Operation["kind"];
+
+/** What indices should be, for the checks that a device can be asked for: integers from `from` to `length - 1`. */
+export interface IndexRange {
+  /** The public function that takes them, and what it calls them: "gather: index". */
+  readonly what: string;
+  readonly from: number;
+  readonly length: number;
+  /** An integer that stands for none. */
+  readonly ignored?: number;
+}
 
 /** An immutable vertex of the graph. Only `settle` changes what it is. */
 export interface Node {
@@ -70,6 +82,7 @@ export type TypeRule =
   | "numeric" // floats and integers to the same
   | "any" // anything to the same
   | "bits" // integers and bool to the same
+  | "integer" // integers to the same
   | "compare" // two of a kind to bool
   | "test" // one float to bool
   | "bitcast" // float32 to uint32 and back
@@ -151,11 +164,13 @@ export function iota(shape: Shape, axis: number): Node {
   return makeNode({ kind: "iota", axis }, [], shape, "int32");
 }
 
-/** Known on the host before a program runs: numbers, and comparisons of numbers. */
+/** Known on the host before a program runs: numbers, comparisons of numbers, and the integers that they become. */
 export function isHost(node: Node): boolean {
   if (node.dtype === "number") return true;
-  if (node.operation.kind === "constant") return true;
-  return node.dtype === "bool" && node.operation.kind === "scalar" && node.inputs.every(isHost);
+  const { kind } = node.operation;
+  if (kind === "constant") return true;
+  if (kind === "cast") return !isFloat(node.dtype) && isHost(node.inputs[0]!);
+  return node.dtype === "bool" && kind === "scalar" && node.inputs.every(isHost);
 }
 
 const views: ReadonlySet<Kind> = new Set([

@@ -1,6 +1,6 @@
 import type { DType } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
-import { describe } from "../base/shape.ts";
+import { describe, numel } from "../base/shape.ts";
 import { makeNode, type Node, type ReduceName } from "./node.ts";
 
 // Constructors of nodes that make one element from many, or are indexed by data.
@@ -26,6 +26,10 @@ export function reduce(name: ReduceName, x: Node, axes: readonly number[]): Node
   if (x.dtype === "bool")
     throw new DTypeError(`${name}: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
   if (axes.length === 0) return x;
+  // Kernels count in int32.
+  const [first, ...others] = axes;
+  if (others.length > 0 && numel(axes.map((axis) => x.shape[axis]!)) > 2 ** 30)
+    return reduce(name, reduce(name, x, others), [first!]);
   const shape = x.shape.filter((_, axis) => !axes.includes(axis));
   return makeNode({ kind: "reduce", name, axes }, [x], shape, x.dtype);
 }
@@ -38,6 +42,8 @@ export function matmul(a: Node, b: Node): Node {
 
 /** Running sums along `axis`. */
 export function cumsum(x: Node, axis: number): Node {
+  if (x.dtype === "bool")
+    throw new DTypeError(`cumsum: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
   return makeNode({ kind: "cumsum", axis }, [x], x.shape, x.dtype);
 }
 
@@ -48,5 +54,7 @@ export function gather(x: Node, index: Node, axis: number): Node {
 
 /** x with `source` added at `index` along `axis`, in the order of the source; other axes have equal lengths. */
 export function scatterAdd(x: Node, index: Node, source: Node, axis: number): Node {
+  if (x.dtype === "bool")
+    throw new DTypeError(`scatterAdd: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
   return makeNode({ kind: "scatterAdd", axis }, [x, index, source], x.shape, x.dtype);
 }

@@ -1,9 +1,11 @@
 import { coerce, type DType, isFloat, isInteger } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { broadcastShapes, describe } from "../base/shape.ts";
+import { meet } from "./cast.ts";
 import { expand } from "./movement.ts";
 import {
   constant,
+  isHost,
   literal,
   makeNode,
   type Node,
@@ -26,8 +28,10 @@ function apply(op: ScalarOp, operands: readonly Operand[]): Node {
   const { name, types } = op.row;
   const given = operands.map((operand) => (typeof operand === "number" ? literal(operand) : operand));
   const first = types === "select" ? 1 : 0;
-  const dtype = given.slice(first).find((arg) => arg.dtype !== "number")?.dtype ?? "number";
-  const args = given.map((arg, i) => (i >= first && arg.dtype === "number" ? cast(arg, dtype) : arg));
+  const compares = types === "compare";
+  const numbers = given.every(isHost) ? "number" : "float32"; // of numbers alone, chosen by values of a device
+  const dtype = given.slice(first).find((arg) => arg.dtype !== "number")?.dtype ?? numbers;
+  const args = given.map((arg, i) => (i >= first ? meet(arg, dtype, name, compares) : arg));
   checkTypes(name, types, args, first, dtype);
   const result = resultOf(types, dtype);
   const folded = foldConstants(op.row, args, dtype, result);
@@ -85,25 +89,10 @@ function checkTypes(name: string, types: TypeRule, args: readonly Node[], first:
   if (types === "bitcast" && dtype !== "float32" && dtype !== "uint32") {
     throw new DTypeError(`${name}: takes float32 or uint32; given ${given}. Cast with .astype(...) first.`);
   }
+  if (types === "integer" && !isInteger(dtype)) {
+    throw new DTypeError(`${name}: takes integers; given ${given}. Cast with .astype("int32").`);
+  }
   if (types === "bits" && dtype !== "bool" && !isInteger(dtype)) {
     throw new DTypeError(`${name}: takes integers or bool; given ${given}.`);
   }
-}
-
-/** Converts to `dtype`; floats to integers truncate, anything to bool asks whether it is not 0. */
-export function cast(x: Node, dtype: DType): Node {
-  if (x.dtype === dtype) return x;
-  if (dtype === "number") {
-    throw new DTypeError(
-      `cast: ${describe(x)} cannot become a host number without being read. Use await .item().`,
-    );
-  }
-  // What is passed when a program runs stays one number, however often it is used.
-  if (x.operation.kind === "constant" && !(x.operation.lifted && isFloat(dtype))) {
-    const { value, lifted } = x.operation;
-    // Floats keep their float64 value: it is rounded once, where it is used.
-    const whole = isInteger(dtype) ? Math.trunc(value) : value;
-    return constant(isFloat(dtype) ? value : coerce(whole, dtype), dtype, lifted);
-  }
-  return makeNode({ kind: "cast" }, [x], x.shape, dtype);
 }

@@ -1,10 +1,10 @@
 import { internal } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
-import { div, eq, mul, where } from "./elementwise.ts";
+import { cast } from "./cast.ts";
+import { bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./elementwise.ts";
 import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
 import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
-import { cast } from "./scalar.ts";
 
 type Of<K extends Kind> = Extract<Operation, { kind: K }>;
 
@@ -44,11 +44,21 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   matmul: (g, { inputs: [a, b] }) => [matmul(g, swapped(b!)), matmul(swapped(a!), g)],
   // y_i = sum of x_j for j <= i, so the cotangent of x_j is the sum of g_i for i >= j.
   cumsum: (g, _, { axis }) => [flip(cumsum(flip(g, [axis]), axis), [axis])],
-  gather: (g, { inputs: [x, index] }, { axis }) => [
-    index!.shape[axis] === 1 ? placed(g, index!, axis, x!.shape) : scatterAdd(zeros(x!), index!, g, axis),
-    undefined,
-  ],
-  scatterAdd: (g, { inputs: [, index] }, { axis }) => [g, undefined, gather(g, index!, axis)],
+  // Out of range the first or last element was taken, and gets the cotangent.
+  gather: (g, { inputs: [x, index] }, { axis }) => {
+    const taken = minimum(maximum(index!, 0), Math.max(x!.shape[axis]! - 1, 0));
+    return [
+      index!.shape[axis] === 1 ? placed(g, taken, axis, x!.shape) : scatterAdd(zeros(x!), taken, g, axis),
+      undefined,
+    ];
+  },
+  // Out of range nothing was added, and nothing flows.
+  scatterAdd: (g, { inputs: [x, index, source] }, { axis }) => {
+    const length = x!.shape[axis]!;
+    if (length === 0) return [g, undefined, zeros(source!)];
+    const inside = bitwiseAnd(ge(index!, 0), lt(index!, length));
+    return [g, undefined, where(inside, gather(g, index!, axis), 0)];
+  },
 };
 
 /** Cotangents of the inputs of `node`; undefined or missing where nothing flows. */

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { elu, gelu, geluTanh, leakyRelu, relu, sigmoid, silu, softplus } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -23,9 +24,9 @@ export type Activation = keyof typeof named | ElementwiseFunction;
 /** The function of an activation. @throws ValueError for an unknown name. */
 export function activationFunction(activation: Activation): ElementwiseFunction {
   if (typeof activation === "function") return activation;
-  if (!Object.hasOwn(named, activation)) {
+  if (typeof activation !== "string" || !Object.hasOwn(named, activation)) {
     throw new ValueError(
-      `activation: there is no ${String(activation)}. Give a function, or one of ${Object.keys(named).join(", ")}.`,
+      `activation: there is no ${typeof activation === "string" ? activation : show(activation)}. Give a function, or one of ${Object.keys(named).join(", ")}.`,
     );
   }
   return named[activation];

@@ -1,9 +1,10 @@
+import { type Fields, field, finite, flag, optional, positive, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ShapeError } from "../base/errors.ts";
 import { arange, tensor } from "../tensor/creation.ts";
 import { cat, where } from "../tensor/functions.ts";
-import type { Tensor } from "../tensor/tensor.ts";
-import { checkNumber } from "./check.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { checkTensor, optionalTensor } from "./check.ts";
 
 export interface AttentionOptions {
   /** bool (true: may attend) or added to the scores; broadcasts to `[..., queries, keys]`. */
@@ -13,6 +14,12 @@ export interface AttentionOptions {
   /** Factor on the scores. Default 1 / sqrt(d). */
   readonly scale?: number;
 }
+
+const attention: Fields<AttentionOptions> = {
+  mask: optionalTensor,
+  causal: flag,
+  scale: optional(finite()),
+};
 
 /**
  * softmax(q k^T * scale + mask) v (Vaswani et al. 2017, arXiv:1706.03762). `q` is `[..., queries, d]`, `k`
@@ -27,8 +34,11 @@ export function scaledDotProductAttention(
   q: Tensor,
   k: Tensor,
   v: Tensor,
-  { mask = null, causal = false, scale }: AttentionOptions = {},
+  options: AttentionOptions = {},
 ): Tensor {
+  const { mask, causal, scale } = readOptions("scaledDotProductAttention", attention, options);
+  for (const [name, operand] of Object.entries({ q, k, v }))
+    checkTensor("scaledDotProductAttention", name, operand);
   const [d, queries, keys] = [q.shape.at(-1), q.shape.at(-2), k.shape.at(-2)];
   if (
     d === undefined ||
@@ -65,6 +75,16 @@ export interface RopeOptions {
   readonly positions?: readonly number[] | Tensor<"int32">;
 }
 
+const ropeFields: Fields<RopeOptions> = {
+  theta: positive(10000),
+  positions: optional(
+    field(
+      "a list of integers or an int32 vector",
+      (value) => Array.isArray(value) || value instanceof Tensor,
+    ),
+  ),
+};
+
 /**
  * Rotary position embedding (Su et al. 2021, arXiv:2104.09864): turns the pair of elements i and i + d/2 of the
  * last axis by position * theta^(-2i/d), as in Llama. `x` is `[..., length, d]`, `d` even. The angles of float16 are
@@ -74,8 +94,9 @@ export interface RopeOptions {
  *
  * @throws ShapeError if `d` is odd or the positions are not one for each element.
  */
-export function rope(x: Tensor, { theta = 10000, positions }: RopeOptions = {}): Tensor {
-  checkNumber("rope", "theta", theta, 0, false);
+export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
+  const { theta = 10000, positions } = readOptions("rope", ropeFields, options);
+  checkTensor("rope", "the input", x);
   const [length, d] = [x.shape.at(-2), x.shape.at(-1)];
   if (length === undefined || d === undefined || d % 2 !== 0)
     throw new ShapeError(`rope: takes [..., length, d] with d even; given ${x}.`);

@@ -1,44 +1,46 @@
+import { type Field, field, integer, optional, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { checkInt32 } from "../tensor/indices.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import type { Initializer } from "./init.ts";
 
-/** A length of an axis: an integer >= 1. */
-export function checkSize(operation: string, name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1) return value;
-  throw new ValueError(`${operation}: ${name} is ${String(value)}; it is an integer >= 1.`);
-}
+// Fields of arguments that several layers take.
 
-/** The probability of dropping: from 0 to below 1. */
-export function checkProbability(operation: string, p: number): number {
-  if (typeof p === "number" && p >= 0 && p < 1) return p;
-  throw new ValueError(`${operation}: p is ${String(p)}; it is a probability from 0 to below 1.`);
-}
+/** A length of an axis. */
+export const size: Field<number> = integer(1);
 
-/** A finite number above a bound, or at it where `orEqual`. */
-export function checkNumber(
-  operation: string,
-  name: string,
-  value: number,
-  least: number,
-  orEqual: boolean,
-): number {
-  if (Number.isFinite(value) && (value > least || (orEqual && value === least))) return value;
-  throw new ValueError(
-    `${operation}: ${name} is ${String(value)}; it is a finite number ${orEqual ? ">=" : ">"} ${least}.`,
-  );
+/** The probability of dropping. */
+export const probability: Field<number> = field(
+  "a probability from 0 to below 1",
+  (p) => typeof p === "number" && p >= 0 && p < 1,
+);
+
+/** A function that makes initial values. */
+export const initializer: Field<Initializer> = field(
+  "a function (key, shape) => tensor, such as init.normal",
+  (value) => typeof value === "function",
+);
+
+/** A dtype that parameters may have; `checkFloatDType` looks at it afterwards, for an error of its own class. */
+export const floatDType: Field<FloatDType> = optional(field("a dtype", () => true));
+
+/** A tensor, or none. */
+export const optionalTensor: Field<Tensor> = optional(field("a tensor", (value) => value instanceof Tensor));
+
+export function checkTensor(operation: string, what: string, value: Tensor): Tensor {
+  if (value instanceof Tensor) return value;
+  throw new ValueError(`${operation}: ${what} is ${show(value)}; it is a tensor.`);
 }
 
 /** The tensor as int32 indices. */
 export function asIndices(operation: string, what: string, tensor: Tensor): Tensor<"int32"> {
-  if (tensor.dtype !== "int32")
-    throw new DTypeError(`${operation}: ${what} must be int32; given ${tensor}. Cast with .astype("int32").`);
+  checkInt32(operation, what, tensor);
   return tensor as Tensor<"int32">; // the line above saw to it
 }
 
 /** A dtype that parameters may have. */
-export function checkFloatDType(operation: string, dtype: FloatDType): FloatDType {
+export function checkFloatDType(operation: string, dtype: FloatDType = "float32"): FloatDType {
   if (dtype === "float16" || dtype === "float32" || dtype === "float64") return dtype;
-  throw new DTypeError(
-    `${operation}: dtype is ${String(dtype)}; parameters are float16, float32 or float64.`,
-  );
+  throw new DTypeError(`${operation}: dtype is ${show(dtype)}; parameters are float16, float32 or float64.`);
 }

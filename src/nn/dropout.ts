@@ -1,4 +1,5 @@
-import { checkProbability } from "./check.ts";
+import { checkArgument } from "../base/arguments.ts";
+import { probability } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
 
@@ -8,7 +9,7 @@ import type { Layer } from "./layer.ts";
  * @throws ValueError if `p` is not from 0 to below 1; in training, if the context has no key.
  */
 export function dropout(p: number): Layer {
-  checkProbability("dropout", p);
+  checkArgument("dropout", "p", p, probability);
   return {
     kind: "dropout",
     init: () => ({}),

@@ -1,5 +1,6 @@
+import { checkArgument, type Fields, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
-import { checkFloatDType, checkSize } from "./check.ts";
+import { checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, normal } from "./init.ts";
 import type { Layer } from "./layer.ts";
@@ -19,6 +20,8 @@ export interface EmbeddingOptions {
   readonly dtype?: FloatDType;
 }
 
+const fields: Fields<EmbeddingOptions> = { init: optional(initializer), dtype: floatDType };
+
 /**
  * A vector for each index: int32 `[...]` to `[..., dim]`.
  *
@@ -27,14 +30,11 @@ export interface EmbeddingOptions {
  * const layer = embedding(256, 32);
  * const y = layer.apply(layer.init(random.key(0)), tensor([1, 2, 3], { dtype: "int32" })); // float32[3,32]
  */
-export function embedding(
-  vocabulary: number,
-  dim: number,
-  { init = normal, dtype = "float32" }: EmbeddingOptions = {},
-): Embedding {
-  checkSize("embedding", "vocabulary", vocabulary);
-  checkSize("embedding", "dim", dim);
-  checkFloatDType("embedding", dtype);
+export function embedding(vocabulary: number, dim: number, options: EmbeddingOptions = {}): Embedding {
+  const { init = normal, ...given } = readOptions("embedding", fields, options);
+  checkArgument("embedding", "vocabulary", vocabulary, size);
+  checkArgument("embedding", "dim", dim, size);
+  const dtype = checkFloatDType("embedding", given.dtype);
   return {
     kind: "embedding",
     vocabulary,

@@ -1,9 +1,18 @@
+import {
+  checkArgument,
+  type Fields,
+  field,
+  flag,
+  nonNegative,
+  optional,
+  readOptions,
+} from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { type Shape, sameShape } from "../base/shape.ts";
+import { checkShape, type Shape, sameShape } from "../base/shape.ts";
 import { where } from "../tensor/functions.ts";
-import { bernoulli } from "../tensor/random.ts";
-import { centered, type Tensor } from "../tensor/tensor.ts";
-import { asIndices, checkNumber, checkProbability } from "./check.ts";
+import { bernoulli, Key } from "../tensor/random.ts";
+import { centered, select, Tensor } from "../tensor/tensor.ts";
+import { asIndices, checkTensor, optionalTensor, probability } from "./check.ts";
 import type { Context } from "./layer.ts";
 
 export { type AttentionOptions, type RopeOptions, rope, scaledDotProductAttention } from "./attention.ts";
@@ -16,7 +25,9 @@ export { type AttentionOptions, type RopeOptions, rope, scaledDotProductAttentio
  * @throws ShapeError if the last axis of `x` is not `in`, or the bias is not `[out]`.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
-  const [outputs, inputs] = weight.shape;
+  checkTensor("linear", "the input", x);
+  const [outputs, inputs] = checkTensor("linear", "the weight", weight).shape;
+  checkArgument("linear", "the bias", bias ?? undefined, optionalTensor);
   if (weight.rank !== 2) throw new ShapeError(`linear: the weight is [out, in]; given ${weight}.`);
   if (x.shape.at(-1) !== inputs) {
     throw new ShapeError(
@@ -31,14 +42,17 @@ export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
 
 /**
  * Rows of a table: `indices` int32 of any shape, `table` `[vocabulary, dim]`; the result is `[...indices, dim]`.
- * An index out of range takes the first or last row, as a device cannot throw.
+ * Negative indices count from the last row. Indices whose values the host has are checked; a device takes the first or
+ * last row for others, which then gets the gradient too.
  *
  * @throws DTypeError if the indices are not int32; ShapeError if the table is not a matrix.
  */
 export function embedding(indices: Tensor, table: Tensor): Tensor {
   const index = asIndices("embedding", "the indices", indices);
+  checkTensor("embedding", "the table", table);
   if (table.rank !== 2) throw new ShapeError(`embedding: the table is [vocabulary, dim]; given ${table}.`);
-  return table.indexSelect(0, index.reshape([-1])).reshape([...indices.shape, table.shape[1]!]);
+  const rows = select("embedding", table.node, 0, index.reshape([-1]).node);
+  return new Tensor(rows).reshape([...indices.shape, table.shape[1]!]);
 }
 
 export interface LayerNormOptions {
@@ -50,18 +64,22 @@ export interface LayerNormOptions {
   readonly eps?: number;
 }
 
+const layerNormFields: Fields<LayerNormOptions> = {
+  weight: optionalTensor,
+  bias: optionalTensor,
+  eps: nonNegative(1e-5),
+};
+
 /**
  * (x - mean) / sqrt(variance + eps) * weight + bias over the last axes, those of `normalizedShape`, with the
  * biased variance (Ba et al. 2016, arXiv:1607.06450).
  *
  * @throws ShapeError if `x` does not end in `normalizedShape`, or weight or bias have another shape.
  */
-export function layerNorm(
-  x: Tensor,
-  normalizedShape: Shape,
-  { weight, bias, eps = 1e-5 }: LayerNormOptions = {},
-): Tensor {
-  checkNumber("layerNorm", "eps", eps, 0, true);
+export function layerNorm(x: Tensor, normalizedShape: Shape, options: LayerNormOptions = {}): Tensor {
+  const { weight, bias, eps = 1e-5 } = readOptions("layerNorm", layerNormFields, options);
+  checkTensor("layerNorm", "the input", x);
+  checkShape("layerNorm", normalizedShape);
   const axes = trailingAxes("layerNorm", x, normalizedShape);
   for (const [name, tensor] of [
     ["weight", weight],
@@ -81,8 +99,10 @@ export function layerNorm(
  *
  * @throws ShapeError if the weight is not a vector of the last axis of `x`.
  */
-export function rmsNorm(x: Tensor, weight?: Tensor, { eps = 1e-6 }: { readonly eps?: number } = {}): Tensor {
-  checkNumber("rmsNorm", "eps", eps, 0, true);
+export function rmsNorm(x: Tensor, weight?: Tensor, options: { readonly eps?: number } = {}): Tensor {
+  const { eps } = readOptions("rmsNorm", { eps: nonNegative(1e-6) }, options);
+  checkTensor("rmsNorm", "the input", x);
+  checkArgument("rmsNorm", "the weight", weight ?? undefined, optionalTensor);
   const length = x.shape.at(-1);
   if (length === undefined || (weight && !sameShape(weight.shape, [length]))) {
     throw new ShapeError(
@@ -93,6 +113,11 @@ export function rmsNorm(x: Tensor, weight?: Tensor, { eps = 1e-6 }: { readonly e
   return weight ? normal.mul(weight) : normal;
 }
 
+const contextFields: Fields<Context> = {
+  training: flag,
+  key: optional(field("a key such as random.key(0)", (key) => key instanceof Key)),
+};
+
 /**
  * In training, zero with probability `p` and x / (1 - p) otherwise (Srivastava et al. 2014); x itself
  * outside training. The mask is a function of the context's key alone.
@@ -101,8 +126,10 @@ export function rmsNorm(x: Tensor, weight?: Tensor, { eps = 1e-6 }: { readonly e
  * @example
  * dropout(x, 0.1, { training: true, key: random.key(0).fold("dropout").fold(step) });
  */
-export function dropout(x: Tensor, p: number, { training = false, key }: Context): Tensor {
-  checkProbability("dropout", p);
+export function dropout(x: Tensor, p: number, context: Context): Tensor {
+  checkTensor("dropout", "the input", x);
+  checkArgument("dropout", "p", p, probability);
+  const { training, key } = readOptions("dropout", contextFields, context);
   if (!training || p === 0) return x;
   if (!key)
     throw new ValueError(

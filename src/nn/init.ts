@@ -1,9 +1,9 @@
-import { ShapeError, ValueError } from "../base/errors.ts";
-import type { Shape } from "../base/shape.ts";
+import { type Fields, oneOf, positive, readOptions } from "../base/arguments.ts";
+import { ShapeError } from "../base/errors.ts";
+import { checkShape, type Shape } from "../base/shape.ts";
 import * as creation from "../tensor/creation.ts";
 import * as random from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { checkNumber } from "./check.ts";
 
 /** Makes the initial values of a parameter; float32, cast where another dtype is wanted. */
 export type Initializer = (key: random.Key, shape: Shape) => Tensor<"float32">;
@@ -82,26 +82,26 @@ function evenly(key: random.Key, shape: Shape, std: number): Tensor<"float32"> {
   return random.uniform(key, shape, { min: -bound, max: bound });
 }
 
-function kaimingStd(
-  name: string,
-  shape: Shape,
-  { gain = Math.sqrt(1 / 3), fan = "in" }: KaimingOptions,
-): number {
-  checkNumber(`init.${name}`, "gain", gain, 0, false);
+const kaiming: Fields<Required<KaimingOptions>> = {
+  gain: positive(Math.sqrt(1 / 3)),
+  fan: oneOf(["in", "out"], "in"),
+};
+
+function kaimingStd(name: string, shape: Shape, options: KaimingOptions): number {
+  const { gain, fan } = readOptions(`init.${name}`, kaiming, options);
   const fans = fansOf(name, shape);
-  if (fan !== "in" && fan !== "out")
-    throw new ValueError(`init.${name}: fan is ${String(fan)}; it is "in" or "out".`);
   return gain / Math.sqrt(fans[fan]);
 }
 
-function xavierStd(name: string, shape: Shape, { gain = 1 }: XavierOptions): number {
-  checkNumber(`init.${name}`, "gain", gain, 0, false);
+function xavierStd(name: string, shape: Shape, options: XavierOptions): number {
+  const { gain } = readOptions(`init.${name}`, { gain: positive(1) }, options);
   const fans = fansOf(name, shape);
   return gain * Math.sqrt(2 / (fans.in + fans.out));
 }
 
 /** Inputs and outputs of a weight `[out, in, ...]`; further axes (a convolution's window) count in both. */
 function fansOf(name: string, shape: Shape): { readonly in: number; readonly out: number } {
+  checkShape(`init.${name}`, shape);
   const [outputs, inputs, ...window] = shape;
   if (outputs === undefined || inputs === undefined) {
     throw new ShapeError(

@@ -1,6 +1,7 @@
+import { checkArgument, type Fields, flagOf, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { uniform } from "../tensor/random.ts";
-import { checkFloatDType, checkSize } from "./check.ts";
+import { checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
 import type { Layer } from "./layer.ts";
@@ -22,6 +23,13 @@ export interface LinearOptions {
   readonly dtype?: FloatDType;
 }
 
+/** The options of `linear`, which `mlp` takes too. */
+export const linearFields: Fields<LinearOptions> = {
+  bias: flagOf(true),
+  init: optional(initializer),
+  dtype: floatDType,
+};
+
 /**
  * y = x W^T + b, `[..., inputs]` to `[..., outputs]`, with PyTorch's initial values: weight by `init`, bias
  * uniform in +-1/sqrt(inputs).
@@ -31,14 +39,11 @@ export interface LinearOptions {
  * const layer = linear(64, 10);
  * const y = layer.apply(layer.init(random.key(0)), ones([5, 64])); // float32[5,10]
  */
-export function linear(
-  inputs: number,
-  outputs: number,
-  { bias = true, init = kaimingUniform, dtype = "float32" }: LinearOptions = {},
-): Linear {
-  checkSize("linear", "in", inputs);
-  checkSize("linear", "out", outputs);
-  checkFloatDType("linear", dtype);
+export function linear(inputs: number, outputs: number, options: LinearOptions = {}): Linear {
+  const { bias, init = kaimingUniform, ...given } = readOptions("linear", linearFields, options);
+  checkArgument("linear", "in", inputs, size);
+  checkArgument("linear", "out", outputs, size);
+  const dtype = checkFloatDType("linear", given.dtype);
   const bound = 1 / Math.sqrt(inputs);
   return {
     kind: "linear",

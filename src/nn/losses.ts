@@ -1,8 +1,12 @@
-import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { type Fields, field, integer, nonNegative, oneOf, positive, readOptions } from "../base/arguments.ts";
+import { integerRange } from "../base/dtype.ts";
+import { ShapeError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
+import { gather } from "../graph/reduce.ts";
 import { where } from "../tensor/functions.ts";
+import { counted } from "../tensor/indices.ts";
 import { type FloatTensor, Tensor } from "../tensor/tensor.ts";
-import { asIndices, checkNumber } from "./check.ts";
+import { asIndices, checkTensor } from "./check.ts";
 
 // PyTorch's losses and conventions. Inputs and targets are floats of one dtype; results are scalars, or for
 // reduction "none" one loss per element.
@@ -14,20 +18,33 @@ export interface LossOptions {
   readonly reduction?: Reduction;
 }
 
+const lossFields: Fields<Required<LossOptions>> = { reduction: oneOf(["mean", "sum", "none"], "mean") };
+
 export interface NllOptions extends LossOptions {
   /** Targets of this class count neither in the loss nor in the mean. Default -100. */
   readonly ignoreIndex?: number;
 }
+
+const nllFields: Fields<Required<NllOptions>> = {
+  ...lossFields,
+  ignoreIndex: integer(...integerRange.int32, -100),
+};
 
 export interface CrossEntropyOptions extends NllOptions {
   /** Share of the target spread evenly over all classes (Szegedy et al. 2016), from 0 to 1. Default 0. */
   readonly labelSmoothing?: number;
 }
 
+const crossEntropyFields: Fields<Required<CrossEntropyOptions>> = {
+  ...nllFields,
+  labelSmoothing: field("from 0 to 1", (e) => typeof e === "number" && e >= 0 && e <= 1, 0),
+};
+
 /**
  * The negative log-probability of the right class, from logits. `logits` `[..., classes]`, `classes` int32
  * `[...]`. With label smoothing e it is 1 - e times that plus e times the mean over all classes. The mean is over
- * targets that are not ignored, NaN when there are none. A class out of range counts as the nearest one in it.
+ * targets that are not ignored, NaN when there are none. Classes whose values the host has are checked; on a device one out
+ * of range counts as the nearest in it, in the loss and in the gradient.
  *
  * Deviation: classes lie along the last axis; PyTorch has them along axis 1.
  *
@@ -35,13 +52,8 @@ export interface CrossEntropyOptions extends NllOptions {
  * @example
  * crossEntropy(tensor([[2, 1], [0, 3]]), tensor([0, 1], { dtype: "int32" }));
  */
-export function crossEntropy(
-  logits: Tensor,
-  classes: Tensor,
-  { reduction = "mean", labelSmoothing = 0, ignoreIndex = -100 }: CrossEntropyOptions = {},
-): Tensor {
-  if (!(labelSmoothing >= 0 && labelSmoothing <= 1))
-    throw new ValueError(`crossEntropy: labelSmoothing is ${String(labelSmoothing)}; it is from 0 to 1.`);
+export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  const { reduction, labelSmoothing, ignoreIndex } = readOptions("crossEntropy", crossEntropyFields, options);
   const { counted, picked } = classTerms("crossEntropy", logits, classes, ignoreIndex);
   const logProbabilities = logits.logSoftmax(-1);
   const right = picked(logProbabilities);
@@ -49,7 +61,7 @@ export function crossEntropy(
     labelSmoothing === 0
       ? right
       : right.mul(1 - labelSmoothing).add(logProbabilities.mean(-1).mul(labelSmoothing));
-  return reduceCounted("crossEntropy", loss.neg(), counted, reduction);
+  return reduceCounted(loss.neg(), counted, reduction);
 }
 
 /**
@@ -58,23 +70,22 @@ export function crossEntropy(
  *
  * @throws As `crossEntropy`.
  */
-export function nllLoss(
-  logProbabilities: Tensor,
-  classes: Tensor,
-  { reduction = "mean", ignoreIndex = -100 }: NllOptions = {},
-): Tensor {
+export function nllLoss(logProbabilities: Tensor, classes: Tensor, options: NllOptions = {}): Tensor {
+  const { reduction, ignoreIndex } = readOptions("nllLoss", nllFields, options);
   const { counted, picked } = classTerms("nllLoss", logProbabilities, classes, ignoreIndex);
-  return reduceCounted("nllLoss", picked(logProbabilities).neg(), counted, reduction);
+  return reduceCounted(picked(logProbabilities).neg(), counted, reduction);
 }
 
 /** (input - target)^2. @throws ShapeError if the shapes differ. */
-export function mseLoss(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
-  return reduceAll("mseLoss", difference("mseLoss", input, target).square(), reduction);
+export function mseLoss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction } = readOptions("mseLoss", lossFields, options);
+  return reduceAll(difference("mseLoss", input, target).square(), reduction);
 }
 
 /** |input - target|, with gradient 0 where they are equal. @throws ShapeError if the shapes differ. */
-export function l1Loss(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
-  return reduceAll("l1Loss", difference("l1Loss", input, target).abs(), reduction);
+export function l1Loss(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction } = readOptions("l1Loss", lossFields, options);
+  return reduceAll(difference("l1Loss", input, target).abs(), reduction);
 }
 
 export interface SmoothL1Options extends LossOptions {
@@ -87,20 +98,12 @@ export interface SmoothL1Options extends LossOptions {
  *
  * @throws ShapeError if the shapes differ; ValueError for a beta that is negative or not finite.
  */
-export function smoothL1Loss(
-  input: Tensor,
-  target: Tensor,
-  { reduction = "mean", beta = 1 }: SmoothL1Options = {},
-): Tensor {
-  checkNumber("smoothL1Loss", "beta", beta, 0, true);
+export function smoothL1Loss(input: Tensor, target: Tensor, options: SmoothL1Options = {}): Tensor {
+  const { reduction, beta } = readOptions("smoothL1Loss", { ...lossFields, beta: nonNegative(1) }, options);
   if (beta === 0) return l1Loss(input, target, { reduction });
   const d = difference("smoothL1Loss", input, target);
   const size = d.abs();
-  return reduceAll(
-    "smoothL1Loss",
-    where(size.lt(beta), d.square().mul(0.5 / beta), size.sub(0.5 * beta)),
-    reduction,
-  );
+  return reduceAll(where(size.lt(beta), d.square().mul(0.5 / beta), size.sub(0.5 * beta)), reduction);
 }
 
 export interface HuberOptions extends LossOptions {
@@ -113,19 +116,11 @@ export interface HuberOptions extends LossOptions {
  *
  * @throws ShapeError if the shapes differ; ValueError for a delta that is not a finite number > 0.
  */
-export function huberLoss(
-  input: Tensor,
-  target: Tensor,
-  { reduction = "mean", delta = 1 }: HuberOptions = {},
-): Tensor {
-  checkNumber("huberLoss", "delta", delta, 0, false);
+export function huberLoss(input: Tensor, target: Tensor, options: HuberOptions = {}): Tensor {
+  const { reduction, delta } = readOptions("huberLoss", { ...lossFields, delta: positive(1) }, options);
   const d = difference("huberLoss", input, target);
   const size = d.abs();
-  return reduceAll(
-    "huberLoss",
-    where(size.le(delta), d.square().mul(0.5), size.sub(0.5 * delta).mul(delta)),
-    reduction,
-  );
+  return reduceAll(where(size.le(delta), d.square().mul(0.5), size.sub(0.5 * delta).mul(delta)), reduction);
 }
 
 /**
@@ -134,14 +129,11 @@ export function huberLoss(
  *
  * @throws ShapeError if the shapes differ.
  */
-export function bceWithLogits(
-  input: Tensor,
-  target: Tensor,
-  { reduction = "mean" }: LossOptions = {},
-): Tensor {
+export function bceWithLogits(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction } = readOptions("bceWithLogits", lossFields, options);
   checkPair("bceWithLogits", input, target);
   const loss = input.maximum(0).sub(input.mul(target)).add(input.abs().neg().exp().log1p());
-  return reduceAll("bceWithLogits", loss, reduction);
+  return reduceAll(loss, reduction);
 }
 
 /**
@@ -151,11 +143,12 @@ export function bceWithLogits(
  *
  * @throws ShapeError if the shapes differ.
  */
-export function klDiv(input: Tensor, target: Tensor, { reduction = "mean" }: LossOptions = {}): Tensor {
+export function klDiv(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
+  const { reduction } = readOptions("klDiv", lossFields, options);
   checkPair("klDiv", input, target);
   const positive = target.gt(0);
   const loss = where(positive, target.mul(where(positive, target, 1).log().sub(input)), 0);
-  return reduceAll("klDiv", loss, reduction);
+  return reduceAll(loss, reduction);
 }
 
 function difference(name: string, input: Tensor, target: Tensor): Tensor {
@@ -164,6 +157,8 @@ function difference(name: string, input: Tensor, target: Tensor): Tensor {
 }
 
 function checkPair(name: string, input: Tensor, target: Tensor): void {
+  checkTensor(name, "the input", input);
+  checkTensor(name, "the target", target);
   if (!sameShape(input.shape, target.shape)) {
     throw new ShapeError(
       `${name}: input ${input} and target ${target} must have one shape. Expand or reshape one of them.`,
@@ -171,7 +166,7 @@ function checkPair(name: string, input: Tensor, target: Tensor): void {
   }
 }
 
-function reduceAll(name: string, losses: Tensor, reduction: Reduction): Tensor {
+function reduceAll(losses: Tensor, reduction: Reduction): Tensor {
   switch (reduction) {
     case "mean":
       return losses.mean();
@@ -180,12 +175,8 @@ function reduceAll(name: string, losses: Tensor, reduction: Reduction): Tensor {
     case "none":
       return losses;
     default:
-      return unknownReduction(name, reduction);
+      return reduction satisfies never;
   }
-}
-
-function unknownReduction(name: string, reduction: never): never {
-  throw new ValueError(`${name}: reduction is ${String(reduction)}; it is "mean", "sum" or "none".`);
 }
 
 interface ClassTerms {
@@ -196,26 +187,27 @@ interface ClassTerms {
 }
 
 function classTerms(name: string, rows: Tensor, classes: Tensor, ignoreIndex: number): ClassTerms {
-  if (!Number.isInteger(ignoreIndex))
-    throw new ValueError(`${name}: ignoreIndex is ${String(ignoreIndex)}; it is an integer.`);
-  if (!(classes instanceof Tensor))
-    throw new DTypeError(`${name}: the classes are an int32 tensor; given ${typeof classes}.`);
+  checkTensor(name, "the input", rows);
   const index = asIndices(name, "the classes", classes);
   if (rows.rank < 1 || !sameShape(rows.shape.slice(0, -1), classes.shape)) {
     throw new ShapeError(
       `${name}: the classes are ${classes}, the input is ${rows}; expected one class for each row, int32[${rows.shape.slice(0, -1).join(",")}].`,
     );
   }
+  const range = { what: `${name}: class`, from: 0, length: rows.shape.at(-1)!, ignored: ignoreIndex };
+  const marked = new Tensor<"int32">(counted(index.node, range));
+  // Ignored targets pick the first class, and are left out afterwards.
+  const kept = marked.ne(ignoreIndex);
+  const place = where(kept, marked, 0).unsqueeze(-1);
   return {
-    counted: index.ne(ignoreIndex),
-    // Ignored targets pick a clamped class, and are left out afterwards.
-    picked: (values) => values.gather(-1, index.unsqueeze(-1)).squeeze(-1),
+    counted: kept,
+    picked: (values) => new Tensor(gather(values.node, place.node, values.rank - 1)).squeeze(-1),
   };
 }
 
-function reduceCounted(name: string, losses: Tensor, counted: Tensor<"bool">, reduction: Reduction): Tensor {
+function reduceCounted(losses: Tensor, counted: Tensor<"bool">, reduction: Reduction): Tensor {
   const kept = where(counted, losses, 0);
-  if (reduction !== "mean") return reduceAll(name, kept, reduction);
+  if (reduction !== "mean") return reduceAll(kept, reduction);
   const dtype = losses.dtype as FloatTensor["dtype"]; // logarithms are floats
   return kept.sum().div(counted.astype(dtype).sum() as Tensor); // of the dtype of the losses
 }

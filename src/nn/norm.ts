@@ -1,6 +1,7 @@
+import { checkArgument, type Fields, flagOf, nonNegative, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ones, zeros } from "../tensor/creation.ts";
-import { checkFloatDType, checkNumber, checkSize } from "./check.ts";
+import { checkFloatDType, floatDType, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
@@ -14,19 +15,22 @@ export interface LayerNormLayerOptions {
   readonly dtype?: FloatDType;
 }
 
+const fields: Fields<LayerNormLayerOptions> = {
+  eps: nonNegative(1e-5),
+  bias: flagOf(true),
+  dtype: floatDType,
+};
+
 /**
  * Layer normalisation over the last axis, of length `dim`, with weight 1 and bias 0 to begin with; see
  * `functional.layerNorm`. Parameters are `{ weight: [dim], bias?: [dim] }`.
  *
  * @throws ValueError if `dim` is not an integer >= 1.
  */
-export function layerNorm(
-  dim: number,
-  { eps = 1e-5, bias = true, dtype = "float32" }: LayerNormLayerOptions = {},
-): Layer {
-  checkSize("layerNorm", "dim", dim);
-  checkNumber("layerNorm", "eps", eps, 0, true);
-  checkFloatDType("layerNorm", dtype);
+export function layerNorm(dim: number, options: LayerNormLayerOptions = {}): Layer {
+  const { eps = 1e-5, bias, ...given } = readOptions("layerNorm", fields, options);
+  checkArgument("layerNorm", "dim", dim, size);
+  const dtype = checkFloatDType("layerNorm", given.dtype);
   return {
     kind: "layerNorm",
     init: () => ({ weight: ones([dim], { dtype }), ...(bias ? { bias: zeros([dim], { dtype }) } : {}) }),

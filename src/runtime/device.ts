@@ -27,6 +27,8 @@ export class Device {
   readonly backend: Backend;
   /** Bytes that live tensors may hold: beyond, garbage is collected, and if that does not help it is an error. */
   readonly maxBytes: number;
+  /** Whether indices are checked whenever something is computed, for which the host waits each time. */
+  readonly checkIndices: boolean;
   /** Set while the device is profiled. */
   observer: Observer | undefined;
   readonly #programs = new Recent<string, Promise<Loaded>>(maxPrograms, unload);
@@ -42,9 +44,10 @@ export class Device {
   #disposed = false;
   #submitted = 0;
 
-  constructor(backend: Backend, maxBytes: number) {
+  constructor(backend: Backend, maxBytes: number, checkIndices = false) {
     this.backend = backend;
     this.maxBytes = maxBytes;
+    this.checkIndices = checkIndices;
     this.#collectAbove = this.#collectLater();
     this.#collected = new FinalizationRegistry((buffer) => this.free(buffer));
     void backend.lost.then((reason) => {
@@ -129,6 +132,13 @@ export class Device {
     await this.backend.read(buffer, into);
     this.#submitted = 0;
     this.check();
+  }
+
+  /** Reads without waiting, and says whether that is possible. */
+  readNow(buffer: DeviceBuffer, into: StoredArray): boolean {
+    if (this.#disposed || this.#lost !== undefined || !this.backend.readNow) return false;
+    this.backend.readNow(buffer, into);
+    return true;
   }
 
   /**

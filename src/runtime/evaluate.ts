@@ -6,6 +6,7 @@ import { compileGraph } from "../compile/compile.ts";
 import { evaluateHost, toHostArray } from "../graph/evaluate.ts";
 import { isHost, isView, type Node, nextPeriod, settle, topological } from "../graph/node.ts";
 import type { Device } from "./device.ts";
+import { boundsOn } from "./indices.ts";
 import { defaultDevice } from "./init.ts";
 import { neededAgain } from "./keep.ts";
 import { storageOf, TensorStorage } from "./storage.ts";
@@ -27,10 +28,13 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
   const wanted = [...asked, ...neededAgain(asked)];
   nextPeriod();
   const order = topological(wanted, (node) => !isHost(node));
-  const canonical = canonicalise(wanted, true);
+  let canonical = canonicalise(wanted, true);
   const storages = canonical.leaves.map(storageOf);
   if (storages.some((storage) => storage.isClosed)) checkUses(order);
   const device = on ?? storages.find((storage) => storage.device)?.device ?? defaultDevice();
+  const bounds = boundsOn(device, wanted);
+  const all = [...wanted, ...bounds.nodes];
+  if (all.length > wanted.length) canonical = canonicalise(all, true); // its leaves are the same
   const loaded = await device.load(canonical.key, () =>
     compileGraph(canonical.build(), {
       target: device.backend.target,
@@ -39,7 +43,7 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     }),
   );
   const inputs = loaded.program.inputs.map((_, i) => storages[i]!.on(device));
-  const outputs = newStorages(wanted, device);
+  const outputs = newStorages(all, device);
   const scalars = canonical.scalars.map((node) => evaluateHost(node));
   device.run(
     loaded,
@@ -47,8 +51,9 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     outputs.map((storage) => storage.on(device)),
     scalars,
   );
+  await bounds.check(outputs.slice(wanted.length));
   for (const { uses } of order) uses.computed = true;
-  for (const node of canonical.scalars) settleNumber(node);
+  for (const node of canonical.scalars) if (node.dtype === "number") settleNumber(node);
   wanted.forEach((node, i) => {
     // Two evaluations at a time may come to one node.
     if (node.operation.kind === "buffer") outputs[i]!.dispose();
@@ -57,9 +62,15 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
   await device.settle();
 }
 
-/** A number of the host forgets how it was made, so that one that is carried from step to step costs no more with each. */
+/**
+ * A number of the host forgets how it was made, so that one that is carried from step to step costs no more with each. What
+ * the host knows of another dtype has a storage from then on, as any value that is asked for.
+ */
 function settleNumber(node: Node): void {
-  if (node.operation.kind !== "constant")
+  if (node.dtype !== "number") {
+    const values = toHostArray(Float64Array.of(evaluateHost(node)), node);
+    settle(node, { kind: "buffer", storage: new TensorStorage(node.dtype, 1, values) });
+  } else if (node.operation.kind !== "constant")
     settle(node, { kind: "constant", value: evaluateHost(node), lifted: true });
 }
 
@@ -79,6 +90,13 @@ export async function readNode(node: Node): Promise<HostArray> {
   await evaluateNodes([node]);
   if (node.operation.kind === "constant") return toHostArray(Float64Array.of(node.operation.value), node);
   return storageOf(node).read();
+}
+
+/** The values of a node, if they can be had without computing or waiting for anything. */
+export function valuesAtHand(node: Node): HostArray | undefined {
+  const { operation } = node;
+  if (operation.kind === "constant") return toHostArray(Float64Array.of(operation.value), node);
+  return operation.kind === "buffer" ? storageOf(node).atHand() : undefined;
 }
 
 /** Frees the values of a settled node; nothing happens where there are none. */

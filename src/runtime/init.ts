@@ -1,7 +1,8 @@
 import type { Backend } from "../backend/backend.ts";
 import { type CpuOptions, openCpu } from "../backend/cpu/backend.ts";
 import { openWebGpu } from "../backend/webgpu/backend.ts";
-import { DeviceError, ValueError } from "../base/errors.ts";
+import { type Fields, field, flag, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
+import { DeviceError } from "../base/errors.ts";
 import { Device } from "./device.ts";
 
 export interface InitOptions extends CpuOptions {
@@ -11,6 +12,11 @@ export interface InitOptions extends CpuOptions {
   readonly software?: boolean;
   /** Bytes that live tensors may hold on the device. Default 4 GiB. */
   readonly maxBytes?: number;
+  /**
+   * Check the indices that a device takes too, of gather, scatterAdd, embeddings, losses and the like: one out of range is then
+   * a ValueError that names it. For finding errors: the host waits for the device at each evaluation. Default false.
+   */
+  readonly checkIndices?: boolean;
 }
 
 let current: Device | undefined;
@@ -27,19 +33,23 @@ let current: Device | undefined;
  * @example
  * using device = await init();
  */
-export async function init({
-  backend,
-  software = false,
-  maxBytes = 4 * 2 ** 30,
-  ...cpu
-}: InitOptions = {}): Promise<Device> {
-  if (backend !== undefined && backend !== "cpu" && backend !== "webgpu") {
-    throw new ValueError(`init: backend is ${String(backend)}; it is "cpu", "webgpu" or left out.`);
-  }
-  if (!(maxBytes > 0)) throw new ValueError(`init: maxBytes is ${maxBytes}; it is a number of bytes > 0.`);
-  current = new Device(await open(backend, software, cpu), maxBytes);
+export async function init(options: InitOptions = {}): Promise<Device> {
+  const { backend, software, maxBytes, checkIndices, ...cpu } = readOptions("init", fields, options);
+  current = new Device(await open(backend, software, cpu), maxBytes, checkIndices);
   return current;
 }
+
+const fields: Fields<Filled> = {
+  backend: optional(oneOf(["cpu", "webgpu"])),
+  software: flag,
+  maxBytes: field("a number of bytes > 0", (bytes) => typeof bytes === "number" && bytes > 0, 4 * 2 ** 30),
+  checkIndices: flag,
+  cpu: optional(oneOf(["wasm", "javascript"])),
+  threads: optional(integer(1, 64)),
+  relaxed: optional(flag),
+};
+
+type Filled = InitOptions & Required<Pick<InitOptions, "software" | "maxBytes" | "checkIndices">>;
 
 async function open(backend: InitOptions["backend"], software: boolean, cpu: CpuOptions): Promise<Backend> {
   if (backend === "cpu") return openCpu(cpu);

@@ -60,6 +60,20 @@ export class TensorStorage implements Storage {
     return decode(values);
   }
 
+  /** The values, while they are on the host and on no device yet. */
+  get onHost(): HostArray | undefined {
+    return this.#host;
+  }
+
+  /** The values, if they can be had without waiting: not those on a GPU. */
+  atHand(): HostArray | undefined {
+    if (this.#closed) return undefined;
+    if (this.#host) return this.#host;
+    const values = storedArray(this.dtype, this.length);
+    if (this.length > 0 && !this.#device!.readNow(this.#buffer!, values)) return undefined;
+    return decode(values);
+  }
+
   /** Gives the buffer away: its owner may overwrite it. */
   take(device: Device, reason: string): DeviceBuffer {
     const buffer = this.on(device);

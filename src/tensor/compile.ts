@@ -1,6 +1,7 @@
+import { type Fields, field, isIntegerIn, optional, readOptions, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { printProgram } from "../compile/print.ts";
-import type { Device, Loaded } from "../runtime/device.ts";
+import { Device, type Loaded } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { refuseWhileTracing } from "../runtime/tracing.ts";
@@ -13,6 +14,11 @@ export interface CompileOptions {
   /** Default: the device of the latest `init` at each call. */
   readonly device?: Device;
 }
+
+const fields: Fields<CompileOptions & { readonly donate: readonly number[] }> = {
+  donate: field("a list of positions such as [0, 1]", Array.isArray, []),
+  device: optional(field("a device that init opened", (value) => value instanceof Device)),
+};
 
 /** Arguments as callers may give them: a number wherever the function takes a host number. Trees of any keys stay as they are. */
 export type Argument<T> =
@@ -75,17 +81,18 @@ export function compile<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options: CompileOptions = {},
 ): Compiled<A, R> {
-  const { donate = [] } = options;
+  if (typeof f !== "function") throw new ValueError(`compile: takes a function; given ${show(f)}.`);
+  const { donate, device: chosen } = readOptions("compile", fields, options);
   for (const position of donate) {
-    if (!Number.isInteger(position) || position < 0)
-      throw new ValueError(`compile: donate names argument ${position}; positions are integers >= 0.`);
+    if (!isIntegerIn(position, 0))
+      throw new ValueError(`compile: donate names argument ${show(position)}; positions are integers >= 0.`);
   }
   let count = 0;
   let latest: Loaded | undefined;
 
   /** Checks the arguments, and traces the function for them if they are new. */
   const prepare = async (args: readonly unknown[]): Promise<Call> => {
-    const device = options.device ?? defaultDevice();
+    const device = chosen ?? defaultDevice();
     const beyond = donate.find((position) => position >= args.length);
     if (beyond !== undefined)
       throw new ValueError(
@@ -113,7 +120,8 @@ export function compile<A extends readonly unknown[], R>(
     return prepare(args).then(async (call) => {
       const loaded = await load(call);
       latest = loaded;
-      const result = run(call, loaded);
+      const { result, bounds } = run(call, loaded);
+      await call.trace.bounds.check(bounds);
       await call.device.settle();
       return result as R; // the tree that f returned, with values
     });

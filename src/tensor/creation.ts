@@ -1,20 +1,33 @@
 import {
+  checkArgument,
+  type Fields,
+  field,
+  finite,
+  integer,
+  number,
+  optional,
+  readOptions,
+  show,
+} from "../base/arguments.ts";
+import {
   checkDType,
   coerce,
   type DeviceDType,
   type DType,
   type HostArray,
+  holds,
   hostArray,
-  isInteger,
+  integerRange,
+  isFloat,
 } from "../base/dtype.ts";
-import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { DTypeError, ShapeError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
+import { cast, checkHeld } from "../graph/cast.ts";
 import { add, eq, mul } from "../graph/elementwise.ts";
 import { expand } from "../graph/movement.ts";
 import { constant, iota, literal } from "../graph/node.ts";
-import { cast } from "../graph/scalar.ts";
 import { hostNode } from "../runtime/storage.ts";
-import { Tensor } from "./tensor.ts";
+import { Tensor, tensorNode } from "./tensor.ts";
 
 /** Numbers or booleans, nested as deep as the tensor has axes. */
 export type Nested = number | boolean | readonly Nested[];
@@ -29,6 +42,13 @@ export interface TensorOptions<D extends DeviceDType> extends DTypeOption<D> {
   readonly shape?: Shape;
 }
 
+/** What `checkDType` looks at afterwards, for an error of its own class. */
+const dtypeField = { dtype: optional(field<DeviceDType>("a dtype", () => true)) };
+const tensorFields: Fields<TensorOptions<DeviceDType>> = {
+  ...dtypeField,
+  shape: optional(field("a list of lengths such as [2, 3]", Array.isArray)),
+};
+
 /**
  * A tensor of the given values: a number, nested arrays, or a typed array with a shape. The values are copied.
  *
@@ -41,21 +61,26 @@ export function tensor<D extends DeviceDType = "float32">(
   values: Nested | HostArray,
   options: TensorOptions<D> = {},
 ): Tensor<D> {
+  const given = readOptions("tensor", tensorFields, options);
   const flat: number[] = [];
   let shape: Shape;
   let natural: DeviceDType = "float32";
   let source: ArrayLike<number>;
   if (ArrayBuffer.isView(values)) {
-    source = values;
-    shape = options.shape ?? [values.length];
     natural = dtypeOf(values);
+    source = values;
+    shape = given.shape ?? [values.length];
   } else {
     const found = collect(values, flat);
-    shape = options.shape ?? found.shape;
-    if (found.boolean) natural = "bool";
+    shape = given.shape ?? found.shape;
+    if (found.booleans) natural = "bool";
+    if (found.booleans && found.numbers && given.dtype === undefined)
+      throw new DTypeError(
+        'tensor: numbers and booleans are mixed, so the dtype is not clear. Say which one is meant, { dtype: "float32" }.',
+      );
     source = flat;
   }
-  const dtype = options.dtype === undefined ? natural : checkDType("tensor", options.dtype);
+  const dtype = checkDType("tensor", given.dtype ?? natural);
   checkShape("tensor", shape);
   if (numel(shape) !== source.length) {
     throw new ShapeError(
@@ -65,24 +90,34 @@ export function tensor<D extends DeviceDType = "float32">(
   const data = hostArray(dtype, source.length);
   for (let i = 0; i < source.length; i++) {
     const value = source[i]!;
-    if (isInteger(dtype) && coerce(value, dtype) !== value) {
-      throw new DTypeError(
-        `tensor: element ${i} is ${value}, which ${dtype} cannot hold. Round it, or use float32.`,
-      );
+    if (!isFloat(dtype) && !holds(dtype, value)) {
+      const advice = dtype === "bool" ? "Compare it with 0" : "Round it, or use float32";
+      throw new DTypeError(`tensor: element ${i} is ${value}, which ${dtype} cannot hold. ${advice}.`);
     }
     data[i] = coerce(value, dtype);
   }
   return new Tensor(hostNode(data, shape, dtype));
 }
 
-/** A tensor filled with one value. */
+/** A tensor filled with one value, which the dtype holds. */
 export function full<D extends DeviceDType = "float32">(
   shape: Shape,
   value: number,
-  { dtype }: DTypeOption<D> = {},
+  options: DTypeOption<D> = {},
 ): Tensor<D> {
-  checkShape("full", shape);
-  return new Tensor(expand(cast(literal(value), checkDType("full", dtype ?? "float32")), shape));
+  return filled("full", shape, value, options);
+}
+
+function filled<D extends DeviceDType>(
+  operation: string,
+  shape: Shape,
+  value: number,
+  options: DTypeOption<D>,
+): Tensor<D> {
+  checkShape(operation, shape);
+  const dtype = checkDType(operation, readOptions(operation, dtypeField, options).dtype ?? "float32");
+  checkHeld(checkArgument(operation, "value", value, number), dtype, operation);
+  return new Tensor(expand(cast(literal(value), dtype), shape));
 }
 
 /** A tensor of zeros. */
@@ -90,7 +125,7 @@ export function zeros<D extends DeviceDType = "float32">(
   shape: Shape,
   options: DTypeOption<D> = {},
 ): Tensor<D> {
-  return full(shape, 0, options);
+  return filled("zeros", shape, 0, options);
 }
 
 /** A tensor of ones. */
@@ -98,34 +133,57 @@ export function ones<D extends DeviceDType = "float32">(
   shape: Shape,
   options: DTypeOption<D> = {},
 ): Tensor<D> {
-  return full(shape, 1, options);
+  return filled("ones", shape, 1, options);
 }
 
 /** Zeros of the shape and dtype of `x`. */
 export function zerosLike<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return new Tensor(expand(constant(0, x.dtype), x.shape));
+  const { shape, dtype } = tensorNode("zerosLike", "x", x);
+  return new Tensor(expand(constant(0, dtype), shape));
 }
 
 /** Ones of the shape and dtype of `x`. */
 export function onesLike<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return new Tensor(expand(constant(1, x.dtype), x.shape));
+  const { shape, dtype } = tensorNode("onesLike", "x", x);
+  return new Tensor(expand(constant(1, dtype), shape));
 }
 
-/** 0, 1, ..., length - 1, times `step`, plus `start`. */
+export interface ArangeOptions<D extends DeviceDType> extends DTypeOption<D> {
+  /** The first number. Default 0. */
+  readonly start?: number;
+  /** From one number to the next. Default 1. */
+  readonly step?: number;
+}
+
+const arangeFields: Fields<ArangeOptions<DeviceDType>> = { ...dtypeField, start: finite(0), step: finite(1) };
+
+/**
+ * `length` numbers, `start`, `start + step`, ... Unlike NumPy's it takes how many there are, not where they end.
+ *
+ * @throws DTypeError for numbers that the dtype, int32 by default, does not hold.
+ * @example
+ * arange(4, { start: 2 });                          // int32[4]: 2, 3, 4, 5
+ * arange(4, { step: 0.25, dtype: "float32" });      // float32[4]: 0, 0.25, 0.5, 0.75
+ */
 export function arange<D extends DeviceDType = "int32">(
   length: number,
-  { start = 0, step = 1, dtype }: DTypeOption<D> & { readonly start?: number; readonly step?: number } = {},
+  options: ArangeOptions<D> = {},
 ): Tensor<D> {
-  checkShape("arange", [length]);
-  const count = cast(iota([length], 0), checkDType("arange", dtype ?? "int32"));
+  checkArgument("arange", "the length", length, integer(0, integerRange.int32[1]));
+  const { start = 0, step = 1, ...given } = readOptions("arange", arangeFields, options);
+  const dtype = checkDType("arange", given.dtype ?? "int32");
+  for (const value of [start, step, start + step * Math.max(length - 1, 0)])
+    checkHeld(value, dtype, "arange");
+  const count = cast(iota([length], 0), dtype);
   const scaled = step === 1 ? count : mul(count, step);
   return new Tensor(start === 0 ? scaled : add(scaled, start));
 }
 
 /** The identity matrix. */
-export function eye<D extends DeviceDType = "float32">(n: number, { dtype }: DTypeOption<D> = {}): Tensor<D> {
-  checkShape("eye", [n]);
-  return new Tensor(cast(eq(iota([n, n], 0), iota([n, n], 1)), checkDType("eye", dtype ?? "float32")));
+export function eye<D extends DeviceDType = "float32">(n: number, options: DTypeOption<D> = {}): Tensor<D> {
+  checkArgument("eye", "n", n, integer(0, integerRange.int32[1]));
+  const dtype = checkDType("eye", readOptions("eye", dtypeField, options).dtype ?? "float32");
+  return new Tensor(cast(eq(iota([n, n], 0), iota([n, n], 1)), dtype));
 }
 
 /**
@@ -134,8 +192,7 @@ export function eye<D extends DeviceDType = "float32">(n: number, { dtype }: DTy
  * nothing is compiled again.
  */
 export function scalar(value: number): Tensor<"number"> {
-  if (typeof value !== "number") throw new ValueError(`scalar: takes a number; given ${typeof value}.`);
-  return new Tensor(literal(value, true));
+  return new Tensor(literal(checkArgument("scalar", "value", value, number), true));
 }
 
 function dtypeOf(values: HostArray): DeviceDType {
@@ -148,8 +205,11 @@ function dtypeOf(values: HostArray): DeviceDType {
   );
 }
 
-function collect(values: Nested, flat: number[]): { shape: number[]; boolean: boolean } {
-  let boolean = false;
+function collect(
+  values: Nested,
+  flat: number[],
+): { readonly shape: number[]; readonly booleans: boolean; readonly numbers: boolean } {
+  let [booleans, numbers] = [false, false];
   const shape: number[] = [];
   for (let at: Nested = values; Array.isArray(at); at = at[0] as Nested) {
     if (at.length === 0)
@@ -175,13 +235,14 @@ function collect(values: Nested, flat: number[]): { shape: number[]; boolean: bo
       throw new ShapeError(
         `tensor: nested arrays are ragged: ${place} is ${String(value)}, expected an array of ${shape[depth]} elements.`,
       );
-    if (typeof value === "boolean") boolean = true;
-    else if (typeof value !== "number")
+    if (typeof value === "boolean") booleans = true;
+    else if (typeof value === "number") numbers = true;
+    else
       throw new DTypeError(
-        `tensor: ${place || "the value"} is ${value === null ? "null" : `a ${typeof value}`}; elements are numbers or booleans.`,
+        `tensor: ${place || "the value"} is ${show(value)}; elements are numbers or booleans.`,
       );
     flat.push(Number(value));
   };
   visit(values, 0, "");
-  return { shape, boolean };
+  return { shape, booleans, numbers };
 }

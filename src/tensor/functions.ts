@@ -1,23 +1,33 @@
-import { type DType, isFloat } from "../base/dtype.ts";
+import { checkArgument, finite, integer, show } from "../base/arguments.ts";
+import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
-import { normalizeAxis } from "../base/shape.ts";
+import { checkShape, normalizeAxis } from "../base/shape.ts";
 import * as ops from "../graph/elementwise.ts";
 import { pad } from "../graph/movement.ts";
-import { iota, literal, type Node } from "../graph/node.ts";
-import { type Operand, Tensor } from "./tensor.ts";
+import { iota, type Node } from "../graph/node.ts";
+import { checkInt32, counted } from "./indices.ts";
+import { nodeOf, type Operand, Tensor, tensorNode } from "./tensor.ts";
 
 // Functions of several tensors, and activations: compositions of methods and rows of the op table.
 
-/** `condition ? x : y`, broadcast. Exactly zero gradient flows to the branch not taken. */
+/**
+ * `condition ? x : y`, broadcast. Exactly zero gradient flows to the branch not taken. Of two numbers it is float32; if the
+ * condition compares host numbers too, it is a host number.
+ *
+ * @example
+ * where(x.gt(0), 1, 0); // float32, of the shape of x
+ */
+export function where(condition: Tensor<"bool">, x: number, y: number): Tensor<"float32">;
+export function where<D extends DType>(condition: Tensor<"bool">, x: Operand<D>, y: Operand<D>): Tensor<D>;
 export function where<D extends DType>(condition: Tensor<"bool">, x: Operand<D>, y: Operand<D>): Tensor<D> {
-  const node = (operand: Operand<D>) => (typeof operand === "number" ? literal(operand) : operand.node);
-  return new Tensor(ops.where(condition.node, node(x), node(y)));
+  return new Tensor(
+    ops.where(tensorNode("where", "the condition", condition), nodeOf("where", x), nodeOf("where", y)),
+  );
 }
 
 /** Joins tensors along an existing axis; other axes and dtypes are equal. */
 export function cat<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): Tensor<D> {
-  const first = tensors[0];
-  if (!first) throw new ShapeError("cat: takes at least one tensor; given none.");
+  const first = checkTensors("cat", tensors);
   const at = normalizeAxis("cat", axis, first.rank);
   for (const other of tensors) {
     if (other.dtype !== first.dtype)
@@ -45,25 +55,43 @@ export function cat<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): T
 
 /** Joins tensors of one shape along a new axis. */
 export function stack<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): Tensor<D> {
+  checkTensors("stack", tensors);
   return cat(
     tensors.map((x) => x.unsqueeze(axis)),
     axis,
   );
 }
 
-/** 1 at each index and 0 elsewhere, along a new last axis of length `numClasses`. */
+/** Checks that these are tensors, one at least, and returns the first. */
+function checkTensors<D extends DType>(operation: string, tensors: readonly Tensor<D>[]): Tensor<D> {
+  if (!Array.isArray(tensors))
+    throw new ValueError(
+      `${operation}: takes a list of tensors, ${operation}([x, y]); given ${show(tensors)}.`,
+    );
+  tensors.forEach((x: Tensor<D>, i) => {
+    tensorNode(operation, `element ${i}`, x);
+  });
+  if (tensors.length === 0) throw new ShapeError(`${operation}: takes at least one tensor; given none.`);
+  return tensors[0] as Tensor<D>;
+}
+
+/**
+ * 1 at each index and 0 elsewhere, along a new last axis of length `numClasses`. Indices are 0 to `numClasses - 1`: those
+ * whose values the host has are checked, and a device gives zeros for others.
+ */
 export function oneHot(indices: Tensor<"int32">, numClasses: number): Tensor<"int32"> {
-  if (!Number.isInteger(numClasses) || numClasses < 1)
-    throw new ValueError(`oneHot: numClasses is ${numClasses}; it is an integer >= 1.`);
+  checkInt32("oneHot", "the indices", indices);
+  checkArgument("oneHot", "numClasses", numClasses, integer(1, integerRange.int32[1]));
   const shape = [...indices.shape, numClasses];
-  return new Tensor<"bool">(ops.eq(indices.unsqueeze(-1).node, iota(shape, shape.length - 1))).astype(
-    "int32",
-  );
+  checkShape("oneHot", shape);
+  const index = counted(indices.unsqueeze(-1).node, { what: "oneHot: index", from: 0, length: numClasses });
+  return new Tensor<"bool">(ops.eq(index, iota(shape, shape.length - 1))).astype("int32");
 }
 
 // Activations. Shapes and dtypes are kept; floats only.
 
 function float<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
+  tensorNode(operation, "x", x);
   if (!isFloat(x.dtype))
     throw new DTypeError(`${operation}: takes floats; given ${x}. Cast with .astype("float32").`);
   return x;
@@ -76,6 +104,7 @@ export function relu<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** x where x > 0, `negativeSlope` x elsewhere, with that slope at 0. */
 export function leakyRelu<D extends DType>(x: Tensor<D>, negativeSlope = 0.01): Tensor<D> {
+  checkArgument("leakyRelu", "negativeSlope", negativeSlope, finite());
   return where(float("leakyRelu", x).gt(0), x, x.mul(negativeSlope));
 }
 
@@ -87,17 +116,17 @@ export function elu<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** 1 / (1 + exp(-x)), without overflow. */
 export function sigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return new Tensor(ops.sigmoid(x.node));
+  return new Tensor(ops.sigmoid(float("sigmoid", x).node));
 }
 
 /** x sigmoid(x). */
 export function silu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return x.mul(sigmoid(x));
+  return float("silu", x).mul(sigmoid(x));
 }
 
 /** log(sigmoid(x)), without overflow. */
 export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return softplus(x.neg()).neg();
+  return softplus(float("logSigmoid", x).neg()).neg();
 }
 
 /** log(1 + exp(x)), and x itself where x > 20, as in PyTorch. */
@@ -108,7 +137,7 @@ export function softplus<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
 export function gelu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return x.mul(0.5).mul(float("gelu", x).mul(Math.SQRT1_2).erf().add(1));
+  return float("gelu", x).mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1));
 }
 
 /** The tanh form of `gelu`, as in GPT-2. */

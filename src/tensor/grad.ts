@@ -1,8 +1,9 @@
+import { checkCount, show } from "../base/arguments.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { meet } from "../graph/cast.ts";
 import { backward } from "../graph/grad.ts";
 import { expand } from "../graph/movement.ts";
 import { constant, makeNode, type Node, transform } from "../graph/node.ts";
-import { cast } from "../graph/scalar.ts";
 import { checkSynchronous } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
 import { checkFloats, isTensor, leaves, map } from "./tree.ts";
@@ -19,7 +20,9 @@ import { checkFloats, isTensor, leaves, map } from "./tree.ts";
  */
 export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor | readonly [Tensor, unknown]>(
   f: (params: P, ...rest: A) => V,
+  ...further: never[]
 ): (params: P, ...rest: A) => [value: V, gradient: P] {
+  checkFunction("valueAndGrad", f, further);
   return (params, ...rest) => {
     checkFloats("grad", params);
     const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
@@ -47,7 +50,9 @@ export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor |
  */
 export function grad<P, A extends readonly unknown[]>(
   f: (params: P, ...rest: A) => Tensor,
+  ...further: never[]
 ): (params: P, ...rest: A) => P {
+  checkFunction("grad", f, further);
   const both = valueAndGrad(f);
   return (params, ...rest) => both(params, ...rest)[1];
 }
@@ -60,7 +65,13 @@ export function grad<P, A extends readonly unknown[]>(
  * const [y, pull] = vjp((x: Tensor) => x.square(), x);
  * pull(onesLike(y)); // 2 x
  */
-export function vjp<P, V>(f: (params: P) => V, params: P): [outputs: V, pull: (cotangents: V) => P] {
+export function vjp<P, V>(
+  f: (params: P) => V,
+  params: P,
+  ...further: never[]
+): [outputs: V, pull: (cotangents: V) => P] {
+  checkFunction("vjp", f, []);
+  checkCount("vjp", [f, params, ...further], 2, "Take a function of one tree, as of { x, y }.");
   checkFloats("vjp", params);
   const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
   const outputs = f(fresh);
@@ -91,8 +102,23 @@ export function vjp<P, V>(f: (params: P) => V, params: P): [outputs: V, pull: (c
 
 function seed(cotangent: Tensor, { shape, dtype }: Node): Node {
   if (cotangent.dtype !== dtype && cotangent.dtype !== "number")
-    throw new DTypeError(`vjp: a cotangent is ${cotangent}, its output is ${dtype}. Cast with .astype(...).`);
-  return expand(cast(cotangent.node, dtype), shape, "vjp");
+    throw new DTypeError(
+      `vjp: a cotangent is ${cotangent}, its output is ${dtype}. Cast with .astype("${dtype}").`,
+    );
+  return expand(meet(cotangent.node, dtype, "vjp"), shape, "vjp");
+}
+
+function checkFunction(operation: string, f: unknown, further: readonly unknown[]): void {
+  if (typeof f !== "function")
+    throw new ValueError(
+      `${operation}: takes a function; given ${show(f)}. Call what it returns with the arguments.`,
+    );
+  checkCount(
+    operation,
+    [f, ...further],
+    1,
+    "The gradient is always that of the function's first argument: reorder, or put what is differentiated into one tree.",
+  );
 }
 
 /** Another vertex of the same value, so that only uses of the argument count, not of a tensor it came from. */

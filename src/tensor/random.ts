@@ -1,5 +1,8 @@
-import { ValueError } from "../base/errors.ts";
+import { type Fields, finite, isIntegerIn, nonNegative, readOptions, show } from "../base/arguments.ts";
+import { integerRange } from "../base/dtype.ts";
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
+import { cast, meet } from "../graph/cast.ts";
 import {
   add,
   bitwiseAnd,
@@ -16,7 +19,6 @@ import {
 import { expand, reshape } from "../graph/movement.ts";
 import { constant, iota, type Node } from "../graph/node.ts";
 import { gather } from "../graph/reduce.ts";
-import { cast } from "../graph/scalar.ts";
 import { bitsOfFloat, floatOfBits } from "../graph/special.ts";
 import { threefry } from "../graph/threefry.ts";
 import { hostNode } from "../runtime/storage.ts";
@@ -44,6 +46,8 @@ export class Key {
    * random.key(0).fold("dropout").fold("layers.0").fold(step)
    */
   fold(data: string | number | Tensor<"number">): Key {
+    if (typeof data !== "string" && typeof data !== "number" && !(data instanceof Tensor))
+      throw new ValueError(`fold: takes a name or an integer; given ${show(data)}.`);
     const word = typeof data === "string" ? constant(hash(data), "uint32", true) : whole(data);
     // Names and numbers are told apart by the second counter word, so that "1" and 1 differ.
     return new Key(threefry(this.words, [word, constant(typeof data === "string" ? 1 : 2, "uint32")]));
@@ -52,15 +56,14 @@ export class Key {
 
 /** The root key of a seed, an integer from 0 to 2^32 - 1. */
 export function key(seed: number): Key {
-  if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 32)
-    throw new ValueError(`random.key: seed ${seed} is not an integer from 0 to 2^32 - 1.`);
+  if (!isIntegerIn(seed, ...integerRange.uint32))
+    throw new ValueError(`random.key: seed ${show(seed)} is not an integer from 0 to 2^32 - 1.`);
   return new Key([constant(seed, "uint32", true), constant(0, "uint32")]);
 }
 
 /** uint32 numbers of which every bit is random. */
 export function bits(key: Key, shape: Shape): Tensor<"uint32"> {
-  checkShape("random.bits", shape);
-  return new Tensor(draw(key, shape));
+  return new Tensor(draw("random.bits", key, shape));
 }
 
 export interface UniformOptions {
@@ -74,12 +77,9 @@ export interface UniformOptions {
  *
  * @throws ValueError unless min, max and their difference are finite in float32, and one lies in [min, max).
  */
-export function uniform(
-  key: Key,
-  shape: Shape,
-  { min = 0, max = 1 }: UniformOptions = {},
-): Tensor<"float32"> {
-  const unit = mul(cast(rightShift(draw(key, shape), 8), "float32"), 2 ** -24);
+export function uniform(key: Key, shape: Shape, options: UniformOptions = {}): Tensor<"float32"> {
+  const { min, max } = readOptions("random.uniform", uniformFields, options);
+  const unit = mul(cast(rightShift(draw("random.uniform", key, shape), 8), "float32"), 2 ** -24);
   if (min === 0 && max === 1) return new Tensor(unit);
   const [least, largest] = [nextFloat(min), -nextFloat(-max, false)];
   if (!(Number.isFinite(Math.fround(max - min)) && least <= largest))
@@ -100,22 +100,27 @@ function nextFloat(x: number, orEqual = true): number {
 
 /** True with probability `p`. */
 export function bernoulli(key: Key, p: number, shape: Shape): Tensor<"bool"> {
-  if (!(p >= 0 && p <= 1))
-    throw new ValueError(`random.bernoulli: p is ${p}; it is a probability from 0 to 1.`);
+  if (!(typeof p === "number" && p >= 0 && p <= 1))
+    throw new ValueError(`random.bernoulli: p is ${show(p)}; it is a probability from 0 to 1.`);
   return new Tensor(lt(uniform(key, shape).node, p));
 }
+
+const uniformFields: Fields<Required<UniformOptions>> = { min: finite(0), max: finite(1) };
 
 export interface NormalOptions {
   readonly mean?: number;
   readonly std?: number;
 }
 
+const normalFields: Fields<Required<NormalOptions>> = { mean: finite(0), std: nonNegative(1) };
+
 /**
  * float32 numbers of the normal distribution: the quantile function at 32 random bits, by a table with linear
  * interpolation in integers (error below 2e-6, values up to 6.2).
  */
-export function normal(key: Key, shape: Shape, { mean = 0, std = 1 }: NormalOptions = {}): Tensor<"float32"> {
-  const random = draw(key, shape);
+export function normal(key: Key, shape: Shape, options: NormalOptions = {}): Tensor<"float32"> {
+  const { mean, std } = readOptions("random.normal", normalFields, options);
+  const random = draw("random.normal", key, shape);
   // Shift the lower 31 bits up until the highest is set: the octave of the tail probability.
   let m = leftShift(random, 1);
   let octave: Node = constant(quantileOctaves - 1, "int32");
@@ -138,16 +143,26 @@ export function normal(key: Key, shape: Shape, { mean = 0, std = 1 }: NormalOpti
   return new Tensor(std === 1 && mean === 0 ? unit : add(mul(unit, std), mean));
 }
 
-function draw(key: Key, shape: Shape): Node {
-  checkShape("random", shape);
+function draw(operation: string, key: Key, shape: Shape): Node {
+  if (!(key instanceof Key))
+    throw new ValueError(`${operation}: the key is ${show(key)}; make one with random.key(0).`);
+  checkShape(operation, shape);
+  if (numel(shape) > integerRange.int32[1])
+    throw new ShapeError(
+      `${operation}: [${shape.join(",")}] has more than 2^31 - 1 elements. Draw in parts, of keys of their own.`,
+    );
   const counter = cast(iota([numel(shape)], 0), "uint32");
   const [word] = threefry(key.words, [counter, constant(0, "uint32")]);
   return expand(reshape(word, shape), shape);
 }
 
 function whole(data: number | Tensor<"number">): Node {
-  if (typeof data !== "number") return cast(data.node, "uint32");
-  if (!Number.isInteger(data) || data < 0 || data >= 2 ** 32)
+  if (typeof data !== "number") {
+    if (data.dtype !== "number")
+      throw new DTypeError(`fold: takes a name, an integer or a host number; given ${data}.`);
+    return meet(data.node, "uint32", "fold");
+  }
+  if (!isIntegerIn(data, ...integerRange.uint32))
     throw new ValueError(`fold: ${data} is not an integer from 0 to 2^32 - 1.`);
   return constant(data, "uint32", true);
 }

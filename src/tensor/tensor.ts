@@ -1,13 +1,43 @@
-import { type DType, type FloatDType, type HostArray, isFloat } from "../base/dtype.ts";
-import { DTypeError, ShapeError } from "../base/errors.ts";
-import { broadcastShapes, describe, normalizeAxes, normalizeAxis, numel, type Shape } from "../base/shape.ts";
+import {
+  checkArgument,
+  type Fields,
+  flag,
+  integer,
+  isIntegerIn,
+  nonNegative,
+  number,
+  readOptions,
+  refuseFurther,
+  show,
+} from "../base/arguments.ts";
+import {
+  checkDType,
+  type DType,
+  type FloatDType,
+  type HostArray,
+  integerRange,
+  isFloat,
+} from "../base/dtype.ts";
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import {
+  broadcastShapes,
+  checkIntegers,
+  checkShape,
+  describe,
+  normalizeAxes,
+  normalizeAxis,
+  numel,
+  type Shape,
+} from "../base/shape.ts";
+import { cast, checkHeld, hostValue, onDevice } from "../graph/cast.ts";
 import * as ops from "../graph/elementwise.ts";
 import * as movement from "../graph/movement.ts";
 import { iota, literal, makeNode, type Node } from "../graph/node.ts";
 import * as reductions from "../graph/reduce.ts";
-import { cast } from "../graph/scalar.ts";
-import { disposeNode, readNode } from "../runtime/evaluate.ts";
+import { disposeNode, readNode, valuesAtHand } from "../runtime/evaluate.ts";
 import { checkReadable } from "../runtime/tracing.ts";
+import { checkInt32, fromEither } from "./indices.ts";
+import { printValues } from "./print.ts";
 
 /** A tensor, or a number that takes the tensor's dtype. */
 export type Operand<D extends DType = DType> = Tensor<D> | Tensor<"number"> | number;
@@ -35,9 +65,29 @@ export type NestedArray = number | boolean | readonly NestedArray[];
 
 const wrap = <D extends DType>(node: Node): Tensor<D> => new Tensor<D>(node);
 
-function nodeOf(operand: Operand): Node {
-  return typeof operand === "number" ? literal(operand) : operand.node;
+/** The vertex of an operand. @throws ValueError for what is neither a tensor nor a number. */
+export function nodeOf(operation: string, operand: Operand): Node {
+  if (typeof operand === "number") return literal(operand);
+  if (operand instanceof Tensor) return operand.node;
+  throw new ValueError(`${operation}: takes a tensor or a number; given ${show(operand)}.`);
 }
+
+/** The vertex of a tensor. @throws ValueError for anything else. */
+export function tensorNode(operation: string, what: string, tensor: Tensor): Node {
+  if (tensor instanceof Tensor) return tensor.node;
+  throw new ValueError(
+    `${operation}: ${what} is ${show(tensor)}; it is a tensor. Make one with tensor(...).`,
+  );
+}
+
+function checkShift(operation: string, y: Operand): void {
+  const by = typeof y === "number" ? y : hostValue(nodeOf(operation, y));
+  if (by !== undefined) checkArgument(operation, "the shift", by, integer(0, 31));
+}
+
+const int32 = integer(...integerRange.int32);
+const keepDim: Fields<Required<KeepDim>> = { keepdim: flag };
+const variance: Fields<Required<VarianceOptions>> = { ...keepDim, correction: nonNegative(1) };
 
 /**
  * An immutable array of numbers: a handle on a vertex of a lazy graph. Nothing is computed until values are
@@ -78,8 +128,33 @@ export class Tensor<D extends DType = DType> {
     return numel(this.node.shape);
   }
 
+  /** dtype and shape, `float32[2,3]`. */
   toString(): string {
     return describe(this);
+  }
+
+  /** dtype and shape: values have to be waited for, `JSON.stringify(await x.toArray())`. */
+  toJSON(): string {
+    return describe(this);
+  }
+
+  /** @throws ValueError except for text: JavaScript's own operators, `x * 2` or `loss < best`, know no tensors. */
+  [Symbol.toPrimitive](hint: "string" | "number" | "default"): string {
+    if (hint === "string") return describe(this);
+    throw new ValueError(
+      `${this} is no number: JavaScript's operators do not compute with tensors. Use methods such as .mul(2) or .lt(best), ` +
+        "or the number itself, await x.item().",
+    );
+  }
+
+  /** What Node prints: dtype, shape, and the values where they are at hand; inside of trees dtype and shape. */
+  [Symbol.for("nodejs.util.inspect.custom")](
+    depth: number,
+    options: { readonly depth?: number | null },
+  ): string {
+    const inside = typeof options?.depth === "number" && depth < options.depth;
+    const values = inside ? undefined : valuesAtHand(this.node);
+    return values ? `${this} ${printValues(values, this.shape, this.dtype)}` : describe(this);
   }
 
   // Values.
@@ -135,38 +210,38 @@ export class Tensor<D extends DType = DType> {
 
   /** x + y. */
   add(y: Operand<D>): Tensor<D> {
-    return wrap(ops.add(this.node, nodeOf(y)));
+    return wrap(ops.add(this.node, nodeOf("add", y)));
   }
 
   /** x - y. */
   sub(y: Operand<D>): Tensor<D> {
-    return wrap(ops.sub(this.node, nodeOf(y)));
+    return wrap(ops.sub(this.node, nodeOf("sub", y)));
   }
 
   /** x * y, element by element. */
   mul(y: Operand<D>): Tensor<D> {
-    return wrap(ops.mul(this.node, nodeOf(y)));
+    return wrap(ops.mul(this.node, nodeOf("mul", y)));
   }
 
   /** x / y; floats only. */
   div(y: Operand<D>): Tensor<D> {
-    return wrap(ops.div(this.node, nodeOf(y)));
+    return wrap(ops.div(this.node, nodeOf("div", y)));
   }
 
   /** x to the power y; floats only. The gradient is 0 where the exponent is 0. */
   pow(y: Operand<D>): Tensor<D> {
     if (y === 2) return this.square();
-    return wrap(ops.pow(this.node, nodeOf(y)));
+    return wrap(ops.pow(this.node, nodeOf("pow", y)));
   }
 
   /** The larger of x and y; NaN if either is. Ties share the gradient. */
   maximum(y: Operand<D>): Tensor<D> {
-    return wrap(ops.maximum(this.node, nodeOf(y)));
+    return wrap(ops.maximum(this.node, nodeOf("maximum", y)));
   }
 
   /** The smaller of x and y; NaN if either is. Ties share the gradient. */
   minimum(y: Operand<D>): Tensor<D> {
-    return wrap(ops.minimum(this.node, nodeOf(y)));
+    return wrap(ops.minimum(this.node, nodeOf("minimum", y)));
   }
 
   neg(): Tensor<D> {
@@ -186,27 +261,27 @@ export class Tensor<D extends DType = DType> {
   // Comparisons.
 
   eq(y: Operand<D>): Tensor<"bool"> {
-    return wrap(ops.eq(this.node, nodeOf(y)));
+    return wrap(ops.eq(this.node, nodeOf("eq", y)));
   }
 
   ne(y: Operand<D>): Tensor<"bool"> {
-    return wrap(ops.ne(this.node, nodeOf(y)));
+    return wrap(ops.ne(this.node, nodeOf("ne", y)));
   }
 
   lt(y: Operand<D>): Tensor<"bool"> {
-    return wrap(ops.lt(this.node, nodeOf(y)));
+    return wrap(ops.lt(this.node, nodeOf("lt", y)));
   }
 
   le(y: Operand<D>): Tensor<"bool"> {
-    return wrap(ops.le(this.node, nodeOf(y)));
+    return wrap(ops.le(this.node, nodeOf("le", y)));
   }
 
   gt(y: Operand<D>): Tensor<"bool"> {
-    return wrap(ops.gt(this.node, nodeOf(y)));
+    return wrap(ops.gt(this.node, nodeOf("gt", y)));
   }
 
   ge(y: Operand<D>): Tensor<"bool"> {
-    return wrap(ops.ge(this.node, nodeOf(y)));
+    return wrap(ops.ge(this.node, nodeOf("ge", y)));
   }
 
   isNaN(): Tensor<"bool"> {
@@ -221,25 +296,27 @@ export class Tensor<D extends DType = DType> {
   // Bits of integers, logic of booleans.
 
   bitwiseAnd(y: Operand<D>): Tensor<D> {
-    return wrap(ops.bitwiseAnd(this.node, nodeOf(y)));
+    return wrap(ops.bitwiseAnd(this.node, nodeOf("bitwiseAnd", y)));
   }
 
   bitwiseOr(y: Operand<D>): Tensor<D> {
-    return wrap(ops.bitwiseOr(this.node, nodeOf(y)));
+    return wrap(ops.bitwiseOr(this.node, nodeOf("bitwiseOr", y)));
   }
 
   bitwiseXor(y: Operand<D>): Tensor<D> {
-    return wrap(ops.bitwiseXor(this.node, nodeOf(y)));
+    return wrap(ops.bitwiseXor(this.node, nodeOf("bitwiseXor", y)));
   }
 
-  /** Shift by 0 to 31 bits. */
+  /** Shift by 0 to 31 bits; of other shifts in a tensor the lowest five bits count. */
   leftShift(y: Operand<D>): Tensor<D> {
-    return wrap(ops.leftShift(this.node, nodeOf(y)));
+    checkShift("leftShift", y);
+    return wrap(ops.leftShift(this.node, nodeOf("leftShift", y)));
   }
 
-  /** Shift by 0 to 31 bits; int32 keeps its sign. */
+  /** As `leftShift`; int32 keeps its sign. */
   rightShift(y: Operand<D>): Tensor<D> {
-    return wrap(ops.rightShift(this.node, nodeOf(y)));
+    checkShift("rightShift", y);
+    return wrap(ops.rightShift(this.node, nodeOf("rightShift", y)));
   }
 
   /**
@@ -341,24 +418,26 @@ export class Tensor<D extends DType = DType> {
     let inside = ops.eq(x, x);
     let clamped = stopped(x);
     if (min !== null) {
-      clamped = ops.maximum(clamped, nodeOf(min));
-      inside = ops.bitwiseAnd(inside, ops.ge(x, nodeOf(min)));
+      clamped = ops.maximum(clamped, nodeOf("clamp", min));
+      inside = ops.bitwiseAnd(inside, ops.ge(x, nodeOf("clamp", min)));
     }
     if (max !== null) {
-      clamped = ops.minimum(clamped, nodeOf(max));
-      inside = ops.bitwiseAnd(inside, ops.le(x, nodeOf(max)));
+      clamped = ops.minimum(clamped, nodeOf("clamp", max));
+      inside = ops.bitwiseAnd(inside, ops.le(x, nodeOf("clamp", max)));
     }
     return wrap(ops.where(inside, x, clamped));
   }
 
   /** `value` where `mask` is true; no gradient flows there. */
   maskedFill(mask: Tensor<"bool">, value: number): Tensor<D> {
-    return wrap(ops.where(mask.node, value, this.node));
+    return wrap(
+      ops.where(tensorNode("maskedFill", "the mask", mask), nodeOf("maskedFill", value), this.node),
+    );
   }
 
   /** Converts to a dtype; floats to integers truncate, anything to bool asks whether it is not 0. */
   astype<E extends Exclude<DType, "number">>(dtype: E): Tensor<E> {
-    return wrap(cast(this.node, dtype));
+    return wrap(cast(this.node, checkDType("astype", dtype)));
   }
 
   /** The same values, through which no gradient flows. */
@@ -369,30 +448,31 @@ export class Tensor<D extends DType = DType> {
   // Reductions. Over nothing: sum 0, prod 1, mean NaN.
 
   /** Sum over `axes` (all by default). */
-  sum(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
-    return this.#reduce("sum", axes, keepdim);
+  sum(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
+    return this.#reduce("sum", axes, readOptions("sum", keepDim, options).keepdim);
   }
 
   /** Product over `axes`; its gradient is exact at zeros and takes n multiplications per element. */
-  prod(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
-    return this.#reduce("prod", axes, keepdim);
+  prod(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
+    return this.#reduce("prod", axes, readOptions("prod", keepDim, options).keepdim);
   }
 
   /** Largest value over `axes`; NaN if one is. Tied elements share the gradient evenly. */
-  amax(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
-    return this.#extreme("max", "amax", axes, keepdim);
+  amax(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
+    return this.#extreme("max", "amax", axes, readOptions("amax", keepDim, options).keepdim);
   }
 
   /** Smallest value over `axes`; NaN if one is. Tied elements share the gradient evenly. */
-  amin(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
-    return this.#extreme("min", "amin", axes, keepdim);
+  amin(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
+    return this.#extreme("min", "amin", axes, readOptions("amin", keepDim, options).keepdim);
   }
 
   /** Arithmetic mean over `axes`. */
   mean(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
     this.#float("mean");
+    const { keepdim } = readOptions("mean", keepDim, options);
     const count = numel(normalizeAxes("mean", axes, this.rank).map((axis) => this.shape[axis]!));
-    const sum = this.sum(axes, options);
+    const sum = this.#reduce("sum", axes, keepdim);
     // Not 0 / 0, which a shader compiler may take for 0.
     return count > 0
       ? sum.div(count)
@@ -400,8 +480,9 @@ export class Tensor<D extends DType = DType> {
   }
 
   /** Variance over `axes`. */
-  var(axes: Axes = null, { keepdim = false, correction = 1 }: VarianceOptions = {}): Tensor<D> {
+  var(axes: Axes = null, options: VarianceOptions = {}): Tensor<D> {
     this.#float("var");
+    const { keepdim, correction } = readOptions("var", variance, options);
     const count = numel(normalizeAxes("var", axes, this.rank).map((axis) => this.shape[axis]!));
     return centered(this, axes)
       .square()
@@ -438,8 +519,9 @@ export class Tensor<D extends DType = DType> {
   }
 
   /** log(sum(exp(x))) over `axes`, without overflow; -Infinity where all elements are. */
-  logsumexp(axes: Axes = null, { keepdim = false }: KeepDim = {}): Tensor<D> {
+  logsumexp(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
     this.#float("logsumexp");
+    const { keepdim } = readOptions("logsumexp", keepDim, options);
     const top = this.amax(axes, { keepdim: true }).detach();
     const shift = wrap<D>(ops.where(ops.isfinite(top.node), top.node, 0));
     const sum = this.sub(shift).exp().sum(axes, { keepdim: true }).log().add(shift);
@@ -472,11 +554,12 @@ export class Tensor<D extends DType = DType> {
    * left is a row, on the right a column, and its axis is dropped from the result.
    */
   matmul(y: Tensor<D>): Tensor<D> {
-    return wrap(matmul(this.node, y.node));
+    return wrap(matmul(this.node, tensorNode("matmul", "the right operand", y)));
   }
 
   /** `x[i] * y[j]` for two vectors. */
   outer(y: Tensor<D>): Tensor<D> {
+    tensorNode("outer", "the operand", y);
     if (this.rank !== 1 || y.rank !== 1)
       throw new ShapeError(`outer: takes two vectors; given ${this} and ${y}.`);
     return this.unsqueeze(1).mul(y.unsqueeze(0));
@@ -486,13 +569,10 @@ export class Tensor<D extends DType = DType> {
 
   /** The same elements in another shape; one length may be -1 and is then worked out. */
   reshape(shape: Shape): Tensor<D> {
+    checkIntegers("reshape", "the shape", shape, { least: -1 });
     const known = numel(shape.filter((length) => length !== -1));
     const open = shape.filter((length) => length === -1).length;
-    if (
-      open > 1 ||
-      shape.some((length) => !Number.isInteger(length) || length < -1) ||
-      (open === 1 && (known === 0 || this.size % known !== 0))
-    ) {
+    if (open > 1 || (open === 1 && (known === 0 || this.size % known !== 0))) {
       throw new ShapeError(
         `reshape: ${this} does not go into [${shape.join(",")}]. Lengths are integers >= 0, at most one is -1, and the counts must be equal.`,
       );
@@ -507,17 +587,22 @@ export class Tensor<D extends DType = DType> {
 
   /** Stretches axes of length 1, and adds leading axes; -1 keeps a length. */
   expand(shape: Shape): Tensor<D> {
+    checkIntegers("expand", "the shape", shape, { least: -1 });
     const missing = shape.length - this.rank;
-    return wrap(
-      movement.expand(
-        this.node,
-        shape.map((length, axis) => (length === -1 ? (this.shape[axis - missing] ?? 1) : length)),
-      ),
+    const lengths = shape.map((length, axis) =>
+      length === -1 ? (this.shape[axis - missing] ?? -1) : length,
     );
+    if (lengths.includes(-1))
+      throw new ShapeError(
+        `expand: ${this} has no length for the new axis ${lengths.indexOf(-1)} of [${shape.join(",")}] to keep. Give one.`,
+      );
+    checkShape("expand", lengths);
+    return wrap(movement.expand(this.node, lengths));
   }
 
   /** Axis `i` of the result is axis `axes[i]` of x. */
   permute(axes: readonly number[]): Tensor<D> {
+    checkIntegers("permute", "axes", axes);
     const normalized = axes.map((axis) => normalizeAxis("permute", axis, this.rank));
     if (normalized.length !== this.rank || new Set(normalized).size !== this.rank) {
       throw new ShapeError(`permute: axes [${axes.join(",")}] do not name each axis of ${this} once.`);
@@ -548,6 +633,9 @@ export class Tensor<D extends DType = DType> {
     end: readonly (number | null)[] = [],
     step: readonly (number | null)[] = [],
   ): Tensor<D> {
+    checkIntegers("slice", "start", start, { orNull: true });
+    checkIntegers("slice", "end", end, { orNull: true });
+    checkIntegers("slice", "step", step, { orNull: true });
     if (Math.max(start.length, end.length, step.length) > this.rank) {
       throw new ShapeError(
         `slice: ${this} has ${this.rank} axes; given bounds for ${Math.max(start.length, end.length, step.length)}.`,
@@ -561,7 +649,7 @@ export class Tensor<D extends DType = DType> {
           ? otherwise
           : Math.min(Math.max(value < 0 ? value + length : value, 0), length);
       const s = step[axis] ?? 1;
-      if (!Number.isInteger(s) || s < 1)
+      if (s < 1)
         throw new ShapeError(
           `slice: step ${s} of axis ${axis}; steps are integers >= 1. Use flip to reverse.`,
         );
@@ -574,11 +662,20 @@ export class Tensor<D extends DType = DType> {
 
   /** Adds `[before, after]` elements of `value` to each axis. */
   pad(padding: readonly (readonly [number, number])[], value = 0): Tensor<D> {
-    if (padding.length !== this.rank || padding.flat().some((n) => !Number.isInteger(n) || n < 0)) {
+    const isPair = (pair: unknown) =>
+      Array.isArray(pair) && pair.length === 2 && pair.every((n) => isIntegerIn(n, 0));
+    if (!Array.isArray(padding) || padding.length !== this.rank || ![...padding].every(isPair)) {
+      const given = Array.isArray(padding) ? `[${[...padding].map(show).join(", ")}]` : show(padding);
       throw new ShapeError(
-        `pad: ${this} takes ${this.rank} pairs [before, after] of integers >= 0; given ${JSON.stringify(padding)}.`,
+        `pad: ${this} takes ${this.rank} pairs [before, after] of integers >= 0; given ${given}.`,
       );
     }
+    checkShape(
+      "pad",
+      this.shape.map((length, i) => length + padding[i]![0] + padding[i]![1]),
+    );
+    checkArgument("pad", "value", value, number);
+    if (this.dtype !== "number") checkHeld(value, this.dtype === "float16" ? "float32" : this.dtype, "pad");
     return wrap(
       movement.pad(
         this.node,
@@ -610,11 +707,13 @@ export class Tensor<D extends DType = DType> {
 
   /** The lower triangle of the last two axes: zero above `diagonal`. */
   tril(diagonal = 0): Tensor<D> {
+    checkArgument("tril", "diagonal", diagonal, int32);
     return this.#triangle("tril", (row, column) => ops.le(column, ops.add(row, diagonal)));
   }
 
   /** The upper triangle of the last two axes: zero below `diagonal`. */
   triu(diagonal = 0): Tensor<D> {
+    checkArgument("triu", "diagonal", diagonal, int32);
     return this.#triangle("triu", (row, column) => ops.ge(column, ops.add(row, diagonal)));
   }
 
@@ -622,8 +721,8 @@ export class Tensor<D extends DType = DType> {
   split(parts: number, axis = 0): Tensor<D>[] {
     const at = normalizeAxis("split", axis, this.rank);
     const length = this.shape[at]! / parts;
-    if (!Number.isInteger(parts) || parts < 1 || !Number.isInteger(length)) {
-      throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${parts} equal parts.`);
+    if (!isIntegerIn(parts, 1, Math.max(this.shape[at]!, 2 ** 16)) || !Number.isInteger(length)) {
+      throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${show(parts)} equal parts.`);
     }
     const shape = this.shape.map((n, i) => (i === at ? length : n));
     return Array.from({ length: parts }, (_, part) =>
@@ -639,8 +738,8 @@ export class Tensor<D extends DType = DType> {
 
   /** Each element `repeats` times in a row along `axis`. */
   repeatInterleave(repeats: number, axis: number): Tensor<D> {
-    if (!Number.isInteger(repeats) || repeats < 0)
-      throw new ShapeError(`repeatInterleave: repeats is ${repeats}; it is an integer >= 0.`);
+    if (!isIntegerIn(repeats, 0))
+      throw new ShapeError(`repeatInterleave: repeats is ${show(repeats)}; it is an integer >= 0.`);
     const at = normalizeAxis("repeatInterleave", axis, this.rank);
     const stretched = this.shape.flatMap((length, i) => (i === at ? [length, repeats] : [length]));
     return this.unsqueeze(at + 1)
@@ -648,12 +747,15 @@ export class Tensor<D extends DType = DType> {
       .reshape(this.shape.map((length, i) => (i === at ? length * repeats : length)));
   }
 
-  // Indexing by data. Indices out of range are clamped to the axis when gathering and dropped when scattering,
-  // as a device cannot throw.
+  // Indexing by data. Negative indices count from the end, as in NumPy. Those whose values the host has are checked when
+  // they are used. A device cannot throw: out of range it gathers the first or last element, which then gets the
+  // gradient too, and adds nothing when scattering, from where no gradient flows. `init({ checkIndices: true })` looks.
 
   /** `out[i, j] = x[index[i, j], j]` for axis 0, and likewise; other axes of `index` may be shorter. */
   gather(axis: number, index: Tensor<"int32">): Tensor<D> {
     const at = this.#indexed("gather", axis, index);
+    const node = fromEither("gather: index", index.node, this.shape[at]!);
+    checkPicked("gather", this.shape, at, index.shape);
     const shape = this.shape.map((length, i) => (i === at ? length : index.shape[i]!));
     return wrap(
       reductions.gather(
@@ -662,7 +764,7 @@ export class Tensor<D extends DType = DType> {
           shape.map(() => 0),
           shape,
         ),
-        index.node,
+        node,
         at,
       ),
     );
@@ -671,27 +773,26 @@ export class Tensor<D extends DType = DType> {
   /** The slices at `index` (a vector) along `axis`. */
   indexSelect(axis: number, index: Tensor<"int32">): Tensor<D> {
     const at = normalizeAxis("indexSelect", axis, this.rank);
-    if (index.rank !== 1 || index.dtype !== "int32")
-      throw new ShapeError(`indexSelect: the index is an int32 vector; given ${index}.`);
-    const shape = this.shape.map((length, i) => (i === at ? index.size : length));
-    const column = index.reshape(shape.map((length, i) => (i === at ? length : 1)));
-    return wrap(reductions.gather(this.node, movement.expand(column.node, shape), at));
+    checkInt32("indexSelect", "the index", index);
+    if (index.rank !== 1) throw new ShapeError(`indexSelect: the index is an int32 vector; given ${index}.`);
+    return wrap(select("indexSelect", this.node, at, index.node));
   }
 
   /** x with `source` added at `index` along `axis`, one after the other, so that sums are reproducible. */
   scatterAdd(axis: number, index: Tensor<"int32">, source: Tensor<D>): Tensor<D> {
     const at = this.#indexed("scatterAdd", axis, index);
+    tensorNode("scatterAdd", "the source", source);
     if (source.dtype !== this.dtype || source.shape.join() !== index.shape.join()) {
       throw new ShapeError(
         `scatterAdd: source ${source} must have the dtype of ${this} and the shape of ${index}.`,
       );
     }
+    const node = fromEither("scatterAdd: index", index.node, this.shape[at]!);
     // Axes that are shorter in the index are filled up with additions of 0.
-    const fill = this.shape.map((length, i): [number, number] => [
-      0,
-      i === at ? 0 : length - index.shape[i]!,
-    ]);
-    return wrap(reductions.scatterAdd(this.node, index.pad(fill).node, source.pad(fill).node, at));
+    const none = this.shape.map(() => 0);
+    const fill = this.shape.map((length, i) => (i === at ? 0 : length - index.shape[i]!));
+    const filled = (x: Node) => movement.pad(x, none, fill);
+    return wrap(reductions.scatterAdd(onDevice(this.node), filled(node), filled(onDevice(source.node)), at));
   }
 
   // Parts of the above.
@@ -763,10 +864,7 @@ export class Tensor<D extends DType = DType> {
 
   #indexed(operation: string, axis: number, index: Tensor<"int32">): number {
     const at = normalizeAxis(operation, axis, this.rank);
-    if (index.dtype !== "int32")
-      throw new DTypeError(
-        `${operation}: the index must be int32; given ${index}. Cast with .astype("int32").`,
-      );
+    checkInt32(operation, "the index", index);
     if (index.rank !== this.rank || index.shape.some((length, i) => i !== at && length > this.shape[i]!)) {
       throw new ShapeError(
         `${operation}: index ${index} must have the rank of ${this} and be no longer than it except along axis ${axis}.`,
@@ -783,6 +881,39 @@ export class Tensor<D extends DType = DType> {
 export function centered<D extends DType>(x: Tensor<D>, axes: Axes): Tensor<D> {
   const near = x.sub(x.mean(axes, { keepdim: true }));
   return near.sub(near.mean(axes, { keepdim: true }).detach());
+}
+
+refuseFurther(Tensor.prototype, {
+  // Functions count their parameters up to the first that may be left out.
+  clamp: 2,
+  ...Object.fromEntries(
+    ["sum", "prod", "amax", "amin", "mean", "var", "std", "logsumexp"].map((name) => [name, 2]),
+  ),
+  ...Object.fromEntries(
+    ["max", "min", "argmax", "argmin", "tril", "triu", "toJSON"].map((name) => [name, 1]),
+  ),
+  transpose: 2,
+  slice: 3,
+  pad: 2,
+  split: 2,
+});
+
+/** The slices of `x` at `index`, a vector, along `axis`, for the public function of that name. */
+export function select(operation: string, x: Node, axis: number, index: Node): Node {
+  checkPicked(operation, x.shape, axis, index.shape);
+  const shape = x.shape.map((length, i) => (i === axis ? index.shape[0]! : length));
+  const column = movement.reshape(
+    fromEither(`${operation}: index`, index, x.shape[axis]!),
+    shape.map((length, i) => (i === axis ? length : 1)),
+  );
+  return reductions.gather(x, movement.expand(column, shape), axis);
+}
+
+function checkPicked(operation: string, shape: Shape, axis: number, index: Shape): void {
+  if (shape[axis] === 0 && numel(index) > 0)
+    throw new ShapeError(
+      `${operation}: axis ${axis} of [${shape.join(",")}] has length 0; there is nothing at any index.`,
+    );
 }
 
 function stopped(x: Node): Node {

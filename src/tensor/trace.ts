@@ -6,9 +6,21 @@ import { canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
-import { elements, isHost, literal, makeNode, type Node, nodeCount, topological } from "../graph/node.ts";
+import { checkIndices, markedIndices, withoutViews } from "../graph/indices.ts";
+import {
+  constant,
+  elements,
+  type IndexRange,
+  isHost,
+  literal,
+  makeNode,
+  type Node,
+  nodeCount,
+  topological,
+} from "../graph/node.ts";
 import type { Device, Loaded } from "../runtime/device.ts";
 import { evaluateNodes, newStorages } from "../runtime/evaluate.ts";
+import { boundsOn, type IndexBounds } from "../runtime/indices.ts";
 import { storageOf, TensorStorage } from "../runtime/storage.ts";
 import { checkSynchronous, whileTracing } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
@@ -37,6 +49,10 @@ export interface Trace {
   /** The results: a leaf is an output of the program, a host number, or an argument handed through. */
   readonly result: unknown;
   readonly outputs: readonly Node[];
+  /** The last of the outputs, where the device checks indices. */
+  readonly bounds: IndexBounds;
+  /** Arguments whose elements are indices, to be checked while the host has them. */
+  readonly indices: readonly { readonly argument: number; readonly range: IndexRange }[];
   /** Arguments that are handed through: they keep their buffers, donated or not. */
   readonly kept: ReadonlySet<number>;
 }
@@ -100,13 +116,15 @@ export async function trace(
   const results = flattenTree(result, isLeaf, "compile: of what the function returned,").flatMap(
     ({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node]),
   );
-  const outputs = [...new Set(results)].filter((node) => !isHost(node) && node.operation.kind !== "input");
+  const returned = [...new Set(results)].filter((node) => !isHost(node) && node.operation.kind !== "input");
   // What existed before is captured: computed once, now.
-  const captured = topological(outputs, (node) => node.id >= before).filter(
+  const captured = topological(returned, (node) => node.id >= before).filter(
     (node) => node.id < before && !isHost(node),
   );
   await evaluateNodes(captured, device);
 
+  const bounds = boundsOn(device, returned);
+  const outputs = [...returned, ...bounds.nodes];
   const canonical = canonicalise(outputs, false);
   const position = new Map(placeholders.map((node, i) => [node, i]));
   const inputs = canonical.leaves.map((leaf) => position.get(leaf) ?? leaf);
@@ -127,6 +145,11 @@ export async function trace(
     scalars: canonical.scalars,
     result,
     outputs,
+    bounds,
+    indices: markedIndices(returned).flatMap(({ index, range }) => {
+      const { operation } = withoutViews(index);
+      return operation.kind === "input" ? [{ argument: operation.index, range }] : [];
+    }),
     kept,
   };
 }
@@ -143,6 +166,8 @@ function operands({ trace, leaves, device }: Call) {
     buffer: () => [],
     input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
   };
+  for (const { argument, range } of trace.indices)
+    checkIndices(range, storageOf(nodes[argument]!).onHost ?? []);
   const inputs = trace.inputs.map((input) => {
     // Another call may have taken it meanwhile.
     if (typeof input === "number") checkLeaf(leaves[input]!.leaf, leaves[input]!.name);
@@ -173,8 +198,11 @@ export async function rehearse(call: Call, loaded: Loaded): Promise<void> {
   }
 }
 
-/** Runs the program, and gives the results as the function returned them. */
-export function run(call: Call, loaded: Loaded): unknown {
+/** Runs the program, and gives the results as the function returned them, and the bounds of indices. */
+export function run(
+  call: Call,
+  loaded: Loaded,
+): { readonly result: unknown; readonly bounds: readonly TensorStorage[] } {
   const { trace, leaves, device } = call;
   const { replaces } = loaded.program;
   // Whatever may fail comes before anything is given away.
@@ -230,13 +258,14 @@ export function run(call: Call, loaded: Loaded): unknown {
       new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)),
     ]),
   );
-  return mapTree(trace.result, isLeaf, (leaf) => {
+  const result = mapTree(trace.result, isLeaf, (leaf) => {
     if (typeof leaf === "number") return leaf;
     const { node } = leaf;
     if (node.operation.kind === "input") return new Tensor(nodes[node.operation.index]!);
-    if (isHost(node)) return new Tensor(literal(evaluateHost(node, hostLeaves), true));
+    if (isHost(node)) return new Tensor(constant(evaluateHost(node, hostLeaves), node.dtype, true));
     return settled.get(node);
   });
+  return { result, bounds: storages.slice(storages.length - trace.bounds.nodes.length) };
 }
 
 /** A donated buffer is overwritten while the program runs: nothing else that the program reads may be it. */

@@ -20,8 +20,6 @@ export interface CpuOptions {
 export function openCpu({ cpu = fromEnvironment(), threads, relaxed }: CpuOptions = {}): Backend {
   if (cpu !== undefined && cpu !== "wasm" && cpu !== "javascript")
     throw new ValueError(`init: cpu is ${String(cpu)}; it is "wasm", "javascript" or left out.`);
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 64))
-    throw new ValueError(`init: threads is ${threads}; it is a whole number from 1 to 64.`);
   if (relaxed && (cpu === "javascript" || !supportsVectors("f32x4.relaxed_madd")))
     throw new DeviceError(
       "init: relaxed is true, and there is no relaxed SIMD here: it takes WebAssembly in Node 22 or a current browser (in Node 20, the option --experimental-wasm-relaxed-simd). Leave relaxed out.",

@@ -93,6 +93,10 @@ export class JavaScriptBackend implements Backend {
   }
 
   async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
+    this.readNow(buffer, into);
+  }
+
+  readNow(buffer: DeviceBuffer, into: StoredArray): void {
     into.set(viewOf(buffer, into).subarray(0, into.length));
   }
 

@@ -1,4 +1,4 @@
-import { coerce, type DeviceDType } from "../../base/dtype.ts";
+import { coerce, type DeviceDType, integerRange, isFloat } from "../../base/dtype.ts";
 import { type Dialect, Emitter, type Level } from "../../compile/emit.ts";
 import type { Expr } from "../../compile/expr.ts";
 import {
@@ -42,9 +42,12 @@ const javascript = (nameOf: NameOf): Dialect => ({
   cast(arg, from, to) {
     if (to === "float16") return `half.roundToHalf(${arg})`;
     if (to === "bool") return `(${arg} !== 0 ? 1 : 0)`;
-    if (to === "int32") return `(${arg} | 0)`;
-    if (to === "uint32")
-      return from === "float32" || from === "float64" ? `(Math.trunc(${arg}) >>> 0)` : `(${arg} >>> 0)`;
+    if (to === "int32" || to === "uint32") {
+      const wrap = to === "int32" ? "| 0" : ">>> 0";
+      if (!isFloat(from)) return `(${arg} ${wrap})`;
+      const [least, most] = integerRange[to];
+      return `(Math.min(Math.max(${arg}, ${least}), ${most}) ${wrap})`; // NaN becomes 0
+    }
     return to === "float32" && from !== "bool" ? `Math.fround(${arg})` : `(+${arg})`;
   },
   digit: (arg, low, modulus) => {

@@ -124,6 +124,10 @@ export class WasmBackend implements Backend {
   }
 
   async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
+    this.readNow(buffer, into);
+  }
+
+  readNow(buffer: DeviceBuffer, into: StoredArray): void {
     const first = wasmBuffer(buffer).at / into.BYTES_PER_ELEMENT;
     into.set(this.#view(into).subarray(first, first + into.length));
   }

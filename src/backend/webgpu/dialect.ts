@@ -35,7 +35,7 @@ export function wgsl(bindings: Bindings): Dialect {
         return `!(${arg} == ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"})`;
       // Compilers take a conversion to f16 and back for nothing, and need not round to the nearest.
       if (to === "float16") return `f16(lorantz_roundToHalf(${arg}))`;
-      if (to === "uint32" && from === "float32") return `lorantz_uint(${arg})`;
+      if ((to === "int32" || to === "uint32") && from === "float32") return `lorantz_${to}(${arg})`;
       return `${valueType(to)}(${from === "float32" && literal.test(arg) ? hidden(arg) : arg})`;
     },
     digit(arg, low, modulus) {

@@ -563,9 +563,17 @@ fn lorantz_overZero(x: f32, zero: f32) -> f32 {
   return lorantz_float(select(sign | 0x7f800000u, 0x7fc00000u, size == 0u || size > 0x7f800000u));
 }
 
-// Truncated, and modulo 2^32 where it is negative.
-fn lorantz_uint(x: f32) -> u32 {
-  return select(u32(x), u32(i32(x)), x < 0.0);
+// Truncated; beyond the range the least or largest integer, 0 for NaN. Only numbers in range are converted, as WGSL
+// does not say what becomes of the others on every device.
+fn lorantz_int32(x: f32) -> i32 {
+  let small = i32(select(0.0, x, abs(x) < 2147483648.0));
+  let large = select(0x7fffffff, i32(0x80000000u), x < 0.0);
+  return select(small, large, abs(x) >= 2147483648.0 && !lorantz_isNaN(x));
+}
+
+fn lorantz_uint32(x: f32) -> u32 {
+  let small = u32(select(0.0, x, x > 0.0 && x < 4294967296.0));
+  return select(small, 0xffffffffu, x >= 4294967296.0 && !lorantz_isNaN(x));
 }
 
 // x 2^n for n from -252 to 254, through two factors that are normal numbers.

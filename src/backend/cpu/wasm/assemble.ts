@@ -88,7 +88,11 @@ list(
   0xec,
   "f64x2.abs f64x2.neg - f64x2.sqrt f64x2.add f64x2.sub f64x2.mul f64x2.div f64x2.min f64x2.max",
 );
-list(vector, 0xf8, "i32x4.trunc_sat_f32x4_s - f32x4.convert_i32x4_s f32x4.convert_i32x4_u");
+list(
+  vector,
+  0xf8,
+  "i32x4.trunc_sat_f32x4_s i32x4.trunc_sat_f32x4_u f32x4.convert_i32x4_s f32x4.convert_i32x4_u",
+);
 list(vector, 0xfc, "i32x4.trunc_sat_f64x2_s_zero - f64x2.convert_low_i32x4_s");
 list(vector, 0x105, "f32x4.relaxed_madd - f64x2.relaxed_madd");
 
@@ -221,10 +225,15 @@ export class Code {
     return this;
   }
 
-  /** `i64.trunc_sat` and then the low 32 bits: wraps as JavaScript does. */
-  wrapToInteger(from: "f32" | "f64"): this {
-    this.#write(`i64.trunc_sat_${from}_s`, [0xfc, from === "f32" ? 4 : 6], "");
-    return this.op("i32.wrap_i64");
+  /** Truncates; beyond the range the least or largest integer, 0 for NaN. */
+  saturate(from: "f32" | "f64", to: "int32" | "uint32"): this {
+    const sign = to === "int32" ? "s" : "u";
+    this.#write(
+      `i32.trunc_sat_${from}_${sign}`,
+      [0xfc, (from === "f32" ? 0 : 2) + (sign === "s" ? 0 : 1)],
+      "",
+    );
+    return this;
   }
 
   /** `body` again and again until it branches out or ends; `again(condition)` in it goes back to the start. */

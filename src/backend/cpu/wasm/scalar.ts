@@ -156,6 +156,7 @@ export function castScalar(code: Code, from: DeviceDType, to: DeviceDType): void
       else code.i32(0).op("i32.ne");
       break;
     default:
-      if (source !== "i32") code.wrapToInteger(source as "f32" | "f64"); // the only types that are left
+      // The only types that are left.
+      if (source !== "i32") code.saturate(source as "f32" | "f64", to as "int32" | "uint32");
   }
 }

@@ -197,11 +197,8 @@ function castVector(w: Writer, arg: Expr, to: DeviceDType, code: Code, at: Level
     return;
   }
   if (from === "float32" && (to === "int32" || to === "uint32")) {
-    const held = lanes.hold((into) => w.vector(arg, into, at));
-    perLane(to, code, (lane) => {
-      held(code);
-      code.lane("f32x4.extract_lane", lane).wrapToInteger("f32");
-    });
+    w.vector(arg, code, at);
+    code.op(to === "int32" ? "i32x4.trunc_sat_f32x4_s" : "i32x4.trunc_sat_f32x4_u");
     return;
   }
   w.vector(arg, code, at);
