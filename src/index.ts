@@ -1,6 +1,6 @@
 // The public surface, name by name.
 
-export type { DeviceDType, DType, FloatDType, HostArray } from "./base/dtype.ts";
+export type { DeviceDType, DType, FloatDType, HostArray, HostArrayOf } from "./base/dtype.ts";
 export {
   DeviceError,
   DisposedError,
@@ -70,11 +70,13 @@ export {
 } from "./tensor/packed.ts";
 export * as random from "./tensor/random.ts";
 export {
+  type AnyTensor,
   type Axes,
   type Extremes,
   type FloatTensor,
   type KeepDim,
   type Operand,
+  type Same,
   Tensor,
   type VarianceOptions,
 } from "./tensor/tensor.ts";

@@ -28,6 +28,17 @@ export const deviceDTypes: readonly DeviceDType[] = [
 /** Values on the host. Those of float16 are in a Float32Array, which holds them exactly. */
 export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array;
 
+/** The array on the host of values of a dtype. */
+export type HostArrayOf<D extends DType> = {
+  readonly float16: Float32Array;
+  readonly float32: Float32Array;
+  readonly float64: Float64Array;
+  readonly number: Float64Array;
+  readonly int32: Int32Array;
+  readonly uint32: Uint32Array;
+  readonly bool: Uint32Array;
+}[D];
+
 /** Values as they lie in the memory of a device: float16 as its bits. */
 export type StoredArray = HostArray | Uint16Array;
 

@@ -12,9 +12,10 @@ import {
 } from "../base/arguments.ts";
 import {
   checkDType,
+  type DeviceDType,
   type DType,
   type FloatDType,
-  type HostArray,
+  type HostArrayOf,
   integerRange,
   isFloat,
 } from "../base/dtype.ts";
@@ -40,7 +41,13 @@ import { checkInt32, fromEither } from "./indices.ts";
 import { printValues } from "./print.ts";
 
 /** A tensor, or a number that takes the tensor's dtype. */
-export type Operand<D extends DType = DType> = Tensor<D> | Tensor<"number"> | number;
+export type Operand<D extends DType = DType> = Same<D> | Tensor<"number"> | number;
+
+/** A tensor of that dtype, or one of which only running shows whether it has it. */
+export type Same<D extends DType> = Tensor<D> | AnyTensor;
+
+/** A `Tensor` whose dtype is not known when types are checked; a `Tensor<"int32">` is none. */
+export type AnyTensor = Tensor & { readonly ofDType?: (dtype: DeviceDType) => void };
 
 export type Axes = number | readonly number[] | null;
 
@@ -110,6 +117,9 @@ export class Tensor<D extends DType = DType> {
     this.node = node;
   }
 
+  /** Nothing, but for types: it tells a tensor of one dtype from one of any. */
+  ofDType?(dtype: D): void;
+
   get shape(): Shape {
     return this.node.shape;
   }
@@ -162,9 +172,9 @@ export class Tensor<D extends DType = DType> {
   // In a function that is traced these throw at once: nobody waits there for a promise.
 
   /** The values, row-major. `bool` gives a Uint32Array of 0 and 1. Computes them if need be. */
-  data(): Promise<HostArray> {
+  data(): Promise<HostArrayOf<D>> {
     checkReadable("data", [this.node]);
-    return readNode(this.node);
+    return readNode(this.node) as Promise<HostArrayOf<D>>; // what hostArray makes of the dtype
   }
 
   /** The value of a tensor of one element. */
@@ -553,12 +563,12 @@ export class Tensor<D extends DType = DType> {
    * Matrix product: `[..., m, k] x [..., k, n]` gives `[..., m, n]`, batch axes broadcast; a vector on the
    * left is a row, on the right a column, and its axis is dropped from the result.
    */
-  matmul(y: Tensor<D>): Tensor<D> {
+  matmul(y: Same<D>): Tensor<D> {
     return wrap(matmul(this.node, tensorNode("matmul", "the right operand", y)));
   }
 
   /** `x[i] * y[j]` for two vectors. */
-  outer(y: Tensor<D>): Tensor<D> {
+  outer(y: Same<D>): Tensor<D> {
     tensorNode("outer", "the operand", y);
     if (this.rank !== 1 || y.rank !== 1)
       throw new ShapeError(`outer: takes two vectors; given ${this} and ${y}.`);
@@ -779,7 +789,7 @@ export class Tensor<D extends DType = DType> {
   }
 
   /** x with `source` added at `index` along `axis`, one after the other, so that sums are reproducible. */
-  scatterAdd(axis: number, index: Tensor<"int32">, source: Tensor<D>): Tensor<D> {
+  scatterAdd(axis: number, index: Tensor<"int32">, source: Same<D>): Tensor<D> {
     const at = this.#indexed("scatterAdd", axis, index);
     tensorNode("scatterAdd", "the source", source);
     if (source.dtype !== this.dtype || source.shape.join() !== index.shape.join()) {
