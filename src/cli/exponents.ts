@@ -3,13 +3,14 @@ import { report } from "../experiments/exponents/report.ts";
 import { measure } from "../experiments/exponents/run.ts";
 import { columns, headline } from "../experiments/exponents/summary.ts";
 import { tables } from "../experiments/exponents/tables.ts";
+import { largestSeed } from "../experiments/seeds.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
 import { OutputFolder } from "./output.ts";
 import { oneOf, optionsHelp, parseOptions, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
-const defaults = { seeds: 40 };
+const defaults = { seed: 0, seeds: 40 };
 const names = tables.map(({ name }) => name);
 
 const options = {
@@ -19,6 +20,11 @@ const options = {
     value: "N",
     help: `Repetitions, 2 to 1000, fewer where models are trained; default ${defaults.seeds}`,
   },
+  seed: {
+    type: "string",
+    value: "N",
+    help: `Which repetitions, 0 to ${largestSeed}: none is drawn under two seeds; default ${defaults.seed}`,
+  },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of tables" },
   out: { type: "string", value: "DIR", help: "Folder for exponents.json and exponents.html; default none" },
   help: { type: "boolean", short: "h", help: "This text" },
@@ -26,8 +32,8 @@ const options = {
 
 const help = `Usage: lorantz exponents [OPTIONS]
 
-Measures how LoRA training grows with the width of a layer and with the rank of its adapter, for Adam and SGD, for
-alpha/r and alpha/sqrt(r), and compares each exponent with the one that theory derives. Runs on the CPU, some minutes.
+Measures how LoRA training grows with the width of a layer and with the rank of its adapter, for Adam and SGD, and
+compares each exponent with the one that theory derives for these sizes. Runs on the CPU, some minutes.
 
 Tables:
 ${tables.map(({ name, title }) => `  ${name.padEnd(Math.max(...names.map((other) => other.length)))}  ${title}`).join("\n")}
@@ -49,16 +55,17 @@ export async function exponents(args: readonly string[]): Promise<number> {
   }
   const only = oneOf("only", given.only, names);
   const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
+  const seed = wholeNumber("seed", given.seed, { min: 0, max: largestSeed, otherwise: defaults.seed });
   const out = given.out === undefined ? undefined : new OutputFolder(given.out, Object.values(files));
   const chosen = tables.filter(({ name }) => only === undefined || name === only);
   return interruptible(
     async (onProgress, progress) => {
       using _device = await init({ backend: "cpu" });
       const started = performance.now();
-      const measured = await measure(chosen, { seeds, onProgress });
+      const measured = await measure(chosen, { seed, seeds, onProgress });
       progress.end();
       const seconds = (performance.now() - started) / 1000;
-      const results = { format: 1, lorantz: version(), seeds, seconds, tables: measured } as const;
+      const results = { format: 1, lorantz: version(), seed, seeds, seconds, tables: measured } as const;
       const json = `${JSON.stringify(results, undefined, 2)}\n`;
       const written = out?.write({ [files.results]: json, [files.report]: report(results) });
       const text = measured

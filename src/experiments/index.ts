@@ -20,7 +20,8 @@ export {
   type Quantity,
   type QuantityName,
 } from "./exponents/exponent.ts";
-export { type Agreement, judge } from "./exponents/judge.ts";
+export { type Agreement, judge, judgedConfidence } from "./exponents/judge.ts";
 export type { RateChoice } from "./exponents/rates.ts";
 export { defaultSetting, type Inputs, type Setting, type Start } from "./exponents/setting.ts";
 export { type Estimate, estimate, fitLine, type Interval, type Line, share } from "./exponents/statistics.ts";
+export type { Prediction } from "./exponents/theory.ts";

@@ -1,4 +1,5 @@
 import { ValueError } from "../../base/errors.ts";
+import { largestSeed, seedsOf } from "../seeds.ts";
 import { bestRate, largestUsefulRate, type RateChoice, type Scan, scanRates } from "./rates.ts";
 import { checkSetting, defaultSetting, type Setting } from "./setting.ts";
 import {
@@ -28,8 +29,10 @@ export type Over =
 export interface ExponentOptions extends Partial<Omit<Setting, "seed">> {
   readonly of: Quantity;
   readonly over: Over;
-  /** Independent repetitions, at seeds 0, 1, ... Default 20. */
+  /** Independent repetitions. Default 20. */
   readonly seeds?: number;
+  /** Which repetitions: none is drawn under two seeds. Default 0. */
+  readonly seed?: number;
   /** Probability with which the interval holds the slope. Default 0.95. */
   readonly confidence?: number;
   /** For `bestRate` and `largestRate`: A and B with one rate (default), or A's at a fixed one of B. */
@@ -83,9 +86,20 @@ export interface Exponent {
  * width.slope; // about 1: one Adam step moves A x by lr times n
  */
 export async function exponent(options: ExponentOptions): Promise<Exponent> {
-  const { of, over, seeds = 20, confidence = defaultConfidence, rates, onProgress, ...rest } = options;
+  const {
+    of,
+    over,
+    seeds = 20,
+    seed: run = 0,
+    confidence = defaultConfidence,
+    rates,
+    onProgress,
+    ...rest
+  } = options;
   if (!Number.isInteger(seeds) || seeds < 1)
     throw new ValueError(`exponent: seeds is ${seeds}; it is an integer >= 1.`);
+  if (!Number.isInteger(run) || run < 0 || run > largestSeed)
+    throw new ValueError(`exponent: seed is ${run}; it is an integer from 0 to ${largestSeed}.`);
   if (!(confidence > 0 && confidence < 1))
     throw new ValueError(`exponent: confidence is ${confidence}; it is a probability between 0 and 1.`);
   const [name, xs] = range(over);
@@ -96,7 +110,7 @@ export async function exponent(options: ExponentOptions): Promise<Exponent> {
   for (const setting of settings) {
     const measure = measurement(of, setting, rates ?? "tied");
     const row: number[] = [];
-    for (let seed = 0; seed < seeds; seed++) {
+    for (const seed of seedsOf(run, seeds)) {
       row.push(positive(await measure(seed), name, values.length, xs));
       await onProgress?.(values.length * seeds + row.length, xs.length * seeds);
     }

@@ -1,5 +1,6 @@
 import { page } from "../page.ts";
 import { escapeXml, legendKey, linePlot, type Series, seriesColors } from "../theorem/svg.ts";
+import { judgedConfidence } from "./judge.ts";
 import type { MeasuredTable } from "./run.ts";
 import { columns, headline } from "./summary.ts";
 
@@ -7,21 +8,22 @@ export interface ExponentResults {
   /** Version of this layout. */
   readonly format: 1;
   readonly lorantz: string;
+  readonly seed: number;
   readonly seeds: number;
   readonly seconds: number;
   readonly tables: readonly MeasuredTable[];
 }
 
 /** The exponents as one HTML page: a table and plots for each group of rows. */
-export function report({ tables, seeds, seconds, lorantz }: ExponentResults): string {
+export function report({ tables, seed, seeds, seconds, lorantz }: ExponentResults): string {
   const differs = tables.some(({ rows }) => rows.some(({ verdict }) => verdict === "differs"));
   return page(
     "Lorantz: exponents of LoRA, measured",
     `<h1>Exponents of LoRA, measured</h1>
 <p class="verdict ${differs ? "bad" : "good"}">${escapeXml(headline(tables))}</p>
-<p>Each exponent is a slope in logarithms. It agrees with theory if its interval comes within 0.1 of theory's value, which
-is that of the limit of large sizes; it is undecided if the interval is too wide to tell halves apart. ${seeds} seeds (fewer
-where whole models are trained), ${Math.round(seconds)} s, Lorantz ${escapeXml(lorantz)}.</p>
+<p>Each exponent is a slope in logarithms, fitted for each seed alone. It agrees with theory if its interval of
+${100 * judgedConfidence} % holds theory's value at these sizes and none of the exponents 1/2 above and below the limit. Seed
+${seed}, ${seeds} repetitions (fewer where whole models are trained), ${Math.round(seconds)} s, Lorantz ${escapeXml(lorantz)}.</p>
 ${tables.map(section).join("\n")}`,
   );
 }

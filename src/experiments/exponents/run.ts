@@ -1,10 +1,11 @@
 import { type Exponent, type ExponentOptions, exponent } from "./exponent.ts";
-import { type Agreement, judge } from "./judge.ts";
+import { type Agreement, judge, judgedConfidence } from "./judge.ts";
 import type { Table } from "./tables.ts";
+import type { Prediction } from "./theory.ts";
 
 export interface MeasuredRow {
   readonly name: string;
-  readonly theory: number;
+  readonly theory: Prediction;
   /** The quantity, as `exponent` calls it. */
   readonly of: string;
   readonly optimizer: string;
@@ -19,6 +20,8 @@ export interface MeasuredTable extends Omit<Table, "rows"> {
 export interface RunOptions {
   /** Repetitions of each row; rows that train whole models get their share of them. */
   readonly seeds: number;
+  /** Which repetitions. Default 0. */
+  readonly seed?: number;
   /** Called after each measurement with those done, all, and the name of the row; may wait, and may throw. */
   readonly onProgress?: (done: number, total: number, what: string) => void | Promise<void>;
 }
@@ -26,7 +29,7 @@ export interface RunOptions {
 /** Measures every row of the tables on the default device. */
 export async function measure(
   tables: readonly Table[],
-  { seeds, onProgress }: RunOptions,
+  { seeds, seed = 0, onProgress }: RunOptions,
 ): Promise<MeasuredTable[]> {
   const rows = tables.flatMap((table) => table.rows);
   const plan = rows.map(({ options, share = 1, weight = 1 }) => {
@@ -45,6 +48,8 @@ export async function measure(
       const result = await exponent({
         ...options,
         seeds,
+        seed,
+        confidence: judgedConfidence,
         onProgress: (part, whole) => onProgress?.(before + (work * part) / whole, total, name),
       });
       done = before + work;

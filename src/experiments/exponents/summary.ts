@@ -1,4 +1,5 @@
 import type { Column } from "../../base/table.ts";
+import { judgedConfidence } from "./judge.ts";
 import type { MeasuredTable } from "./run.ts";
 
 /** The columns of a table of exponents. */
@@ -9,10 +10,11 @@ export function columns({ rows }: MeasuredTable): Column[] {
       title: "in",
       cells: rows.map(({ measured }) => `${measured.over} = ${range(measured.points.map(({ x }) => x))}`),
     },
-    { title: "theory", cells: rows.map(({ theory }) => signed(theory, 1)), align: "right" },
+    { title: "limit", cells: rows.map(({ theory }) => signed(theory.limit, 1)), align: "right" },
+    { title: "theory", cells: rows.map(({ theory }) => signed(theory.exponent, 3)), align: "right" },
     { title: "measured", cells: rows.map(({ measured }) => signed(measured.slope, 3)), align: "right" },
     {
-      title: "95 % interval",
+      title: `${100 * judgedConfidence} % interval`,
       cells: rows.map(({ measured: { interval } }) => interval.map((x) => signed(x, 3)).join(" to ")),
     },
     { title: "R²", cells: rows.map(({ measured }) => measured.r2.toFixed(3)), align: "right" },

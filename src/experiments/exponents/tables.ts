@@ -1,10 +1,10 @@
 import type { ExponentOptions } from "./exponent.ts";
+import { inRank, inTheLimit, inWidth, type Prediction, times } from "./theory.ts";
 
 /** A measured exponent beside what theory says. */
 export interface Row {
   readonly name: string;
-  /** The exponent that theory derives. */
-  readonly theory: number;
+  readonly theory: Prediction;
   readonly options: ExponentOptions;
   /** Share of the seeds that the row gets, at least two; for rows that train. Default 1. */
   readonly share?: number;
@@ -23,6 +23,8 @@ export interface Table {
 
 const widths = [64, 128, 256, 512, 1024, 2048, 4096];
 const ranks = [4, 8, 16, 32, 64, 128, 256];
+const n = 1024;
+const r = 8;
 
 const adam = { name: "adam", lr: 1e-4, eps: 1e-12 } as const;
 const sgd = { name: "sgd", lr: 1e-4 } as const;
@@ -30,30 +32,23 @@ const sgd = { name: "sgd", lr: 1e-4 } as const;
 function width(
   name: string,
   options: Omit<ExponentOptions, "of" | "over">,
-  deltaA: number,
-  deltaB: number,
+  [ofA, ofB]: readonly [ofA: Prediction, ofB: Prediction],
 ): Row[] {
-  const shared = { over: { n: widths }, r: 8, start: "randomB", ...options } as const;
+  const shared = { over: { n: widths }, r, start: "randomB", ...options } as const;
   return [
-    { name: `${name}: change of A x`, theory: deltaA, options: { of: "deltaA", ...shared } },
-    { name: `${name}: change of B A x`, theory: deltaB, options: { of: "deltaB", ...shared } },
+    { name: `${name}: change of A x`, theory: ofA, options: { of: "deltaA", ...shared } },
+    { name: `${name}: change of B A x`, theory: ofB, options: { of: "deltaB", ...shared } },
   ];
 }
 
-function rank(
-  name: string,
-  options: Omit<ExponentOptions, "over">,
-  lora: number,
-  rsLora = lora + 0.5,
-): Row[] {
-  const shared = { over: { r: ranks }, n: 1024, outputs: 512, ...options } as const;
-  return [
-    { name: `${name}, alpha/r`, theory: lora, options: { scaling: "lora", ...shared } },
-    { name: `${name}, alpha/sqrt(r)`, theory: rsLora, options: { scaling: "rsLora", ...shared } },
-  ];
-}
-
+const inner = { of: "deltaB", over: { r: ranks }, n, start: "randomB", alpha: 1, optimizer: adam } as const;
+const rank = { over: { r: ranks }, n, outputs: 512 } as const;
 const trained = { over: { n: [64, 256, 1024, 4096] }, r: 4, alpha: 4, outputs: 64, optimizer: adam } as const;
+
+/** Rows that train whole models. */
+function best(name: string, limit: number, options: Pick<ExponentOptions, "of" | "rates">): Row {
+  return { name, theory: inTheLimit(limit), options: { ...options, ...trained }, share: 0.25, weight: 12 };
+}
 
 /** The tables on width and rank, each exponent with the one that theory derives. */
 export const tables: readonly Table[] = [
@@ -63,49 +58,85 @@ export const tables: readonly Table[] = [
     about:
       "First update from a random B at r = 8, n from 64 to 4096, entries of A x of order 1. With Adam each entry " +
       "of the change of A has one size, so that its effect on x grows like n where signs add up, and like sqrt(n) " +
-      "where they do not.",
+      "where they do not. For inputs with a common mean theory is the limit's, without terms of order 1/n.",
     rows: [
-      ...width("Adam, training input", { optimizer: adam, inputs: "training" }, 1, 0),
-      ...width("Adam, independent centred input", { optimizer: adam, inputs: "independent" }, 0.5, 0),
-      ...width("Adam, independent input with common mean", { optimizer: adam, inputs: "commonMean" }, 1, 0),
-      ...width("SGD, training input", { optimizer: sgd, inputs: "training" }, 1, 0),
+      ...width("Adam, training input", { optimizer: adam, inputs: "training" }, [
+        inWidth.adamA(widths),
+        inWidth.adamB(widths),
+      ]),
+      ...width("Adam, independent centred input", { optimizer: adam, inputs: "independent" }, [
+        inTheLimit(0.5),
+        inWidth.adamBIndependent(widths, r),
+      ]),
+      ...width("Adam, independent input with common mean", { optimizer: adam, inputs: "commonMean" }, [
+        inTheLimit(1),
+        inTheLimit(0),
+      ]),
+      ...width("SGD, training input", { optimizer: sgd, inputs: "training" }, [
+        inWidth.sgdA(widths),
+        inWidth.sgdB(widths),
+      ]),
     ],
   },
   {
     name: "inner",
     title: "Rank: what one update of B does, before scaling",
     about: "First update from a random B at n = 1024, r from 4 to 256, Adam: B sees an r-vector.",
-    rows: (["training", "independent"] as const).map((inputs) => ({
-      name: `Adam, ${inputs} input: change of B A x`,
-      theory: inputs === "training" ? 1 : 0.5,
-      options: {
-        of: "deltaB",
-        over: { r: ranks },
-        n: 1024,
-        start: "randomB",
-        alpha: 1,
-        inputs,
-        optimizer: adam,
+    rows: [
+      {
+        name: "Adam, training input: change of B A x",
+        theory: inRank.adam(ranks),
+        options: { ...inner, inputs: "training" },
       },
-    })),
+      {
+        name: "Adam, independent input: change of B A x",
+        theory: inRank.adamIndependent(ranks, n),
+        options: { ...inner, inputs: "independent" },
+      },
+    ],
   },
   {
     name: "rank",
-    title: "Rank: alpha/r and alpha/sqrt(r), from B = 0",
+    title: "Rank: alpha/r, from B = 0",
     about:
-      "First update at n = 1024, r from 4 to 256. SGD and the gradient norms shrink with r under alpha/r and not " +
-      "under alpha/sqrt(r); Adam's update on the training sample does not shrink under alpha/r, and grows like " +
-      "sqrt(r) under alpha/sqrt(r).",
+      "First update at n = 1024, r from 4 to 256. With alpha/sqrt(r) every exponent is 1/2 more, and SGD's, where the " +
+      "scaling enters twice, 1 more: that is no other measurement, the same runs are multiplied by another power of r.",
     rows: [
-      ...rank("gradient norm of B", { of: "gradientB", optimizer: adam }, -0.5),
-      ...rank("SGD, output on the training sample", { of: "deltaOutput", optimizer: sgd }, -1, 0), // s enters twice
-      ...rank("Adam, output on the training sample", { of: "deltaOutput", optimizer: adam }, 0),
-      ...rank(
-        "Adam, output on an independent input",
-        { of: "deltaOutput", inputs: "independent", optimizer: adam },
-        -0.5,
-      ),
-      ...rank("Adam, gradient norm of A after one step", { of: "nextGradientA", optimizer: adam }, -0.5),
+      {
+        name: "gradient norm of B",
+        theory: times(inRank.gradient(ranks), -1),
+        options: { ...rank, of: "gradientB", optimizer: adam },
+      },
+      {
+        name: "SGD, output on the training sample",
+        theory: times(inRank.sgd(ranks), -2),
+        options: { ...rank, of: "deltaOutput", optimizer: sgd },
+      },
+      {
+        name: "SGD, output on an independent input",
+        theory: times(inRank.sgdIndependent(ranks, n), -2),
+        options: { ...rank, of: "deltaOutput", inputs: "independent", optimizer: sgd },
+      },
+      {
+        name: "Adam, output on the training sample",
+        theory: times(inRank.adam(ranks), -1),
+        options: { ...rank, of: "deltaOutput", optimizer: adam },
+      },
+      {
+        name: "Adam, output on an independent input",
+        theory: times(inRank.adamIndependent(ranks, n), -1),
+        options: { ...rank, of: "deltaOutput", inputs: "independent", optimizer: adam },
+      },
+      {
+        name: "Adam, norm of the weight's change",
+        theory: times(inRank.adamIndependent(ranks, n), -1),
+        options: { ...rank, of: "deltaWeight", optimizer: adam },
+      },
+      {
+        name: "Adam, gradient norm of A after one step",
+        theory: inTheLimit(-0.5),
+        options: { ...rank, of: "nextGradientA", optimizer: adam },
+      },
     ],
   },
   {
@@ -115,30 +146,11 @@ export const tables: readonly Table[] = [
       "A rank-1 target, r = 4, inputs with six common factors, 30 steps of Adam from B = 0. With its own rate, A " +
       "wants 1/n at a rate of B that stays; tied, both want the compromise 1/sqrt(n).",
     rows: [
-      ...[4, 8, 16].map((part): Row => {
-        const lrB = 1 / part;
-        return {
-          name: `best rate of A at lr of B = 1/${part}`,
-          theory: -1,
-          options: { of: "bestRate", rates: { lrB }, ...trained },
-          share: 0.25,
-          weight: 12,
-        };
-      }),
-      {
-        name: "largest useful rate of A at lr of B = 1/8",
-        theory: -1,
-        options: { of: "largestRate", rates: { lrB: 1 / 8 }, ...trained },
-        share: 0.25,
-        weight: 12,
-      },
-      {
-        name: "best common rate of A and B",
-        theory: -0.5,
-        options: { of: "bestRate", rates: "tied", ...trained },
-        share: 0.25,
-        weight: 12,
-      },
+      ...[4, 8, 16].map((part) =>
+        best(`best rate of A at lr of B = 1/${part}`, -1, { of: "bestRate", rates: { lrB: 1 / part } }),
+      ),
+      best("largest useful rate of A at lr of B = 1/8", -1, { of: "largestRate", rates: { lrB: 1 / 8 } }),
+      best("best common rate of A and B", -0.5, { of: "bestRate", rates: "tied" }),
     ],
   },
 ];
