@@ -96,8 +96,16 @@ describe("verdicts", () => {
     what: "",
     value,
     expected,
+    axis: "stated",
     ...more,
   });
+  const theory = { exponent: -0.87, limit: -1 };
+  const either = {
+    anyOf: [
+      [0, 1],
+      [5, 6],
+    ],
+  } as const;
 
   test.each([
     [one(0, { equals: 0 }), "yes"],
@@ -112,6 +120,16 @@ describe("verdicts", () => {
     [one(3, { above: 2 }, { interval: [1.5, 4.5] }), "undecided"],
     [one(1, { above: 2 }, { interval: [0, 2] }), "no"],
     [one(1, { below: 2 }, { interval: [Number.NaN, Number.NaN] }), "undecided"],
+    // Alternatives: any of them explains the number.
+    [one(0.5, either), "yes"],
+    [one(5, either), "yes"],
+    [one(3, either), "no"],
+    [one(3, either, { interval: [2, 5.5] }), "undecided"],
+    [one(3, either, { interval: [0.5, 5.5] }), "undecided"],
+    // Exponents: that of theory and none beside it.
+    [one(-0.9, { theory }, { interval: [-0.95, -0.85] }), "yes"],
+    [one(-0.8, { theory }, { interval: [-0.85, -0.75] }), "no"],
+    [one(-0.8, { theory }, { interval: [-1.15, -0.45] }), "undecided"],
   ] as const)("outcome of %j is %s", (check, expected) => {
     expect(outcome(check)).toBe(expected);
   });
@@ -119,22 +137,40 @@ describe("verdicts", () => {
   const yes = one(1, { equals: 1 });
   const no = one(1, { equals: 2 });
   const open = one(1, { above: 1 }, { interval: [0, 2] });
-  const under = (check: Check): Check => ({ ...check, under: "sometimes" });
+  const own = (check: Check): Check => ({ ...check, axis: "setting", under: "there" });
+  const under = (check: Check): Check => ({ ...check, axis: "condition", under: "sometimes" });
   test.each([
     ["holds", [yes, yes]],
-    ["holds", [yes, under(yes)]],
+    ["holds", [yes, own(yes), under(yes)]],
+    ["holds", [yes, under(no)]], // a condition that a claim does not need
+    ["holds", [yes, { ...no, axis: "beside" }]],
+    ["contradicted", [no, { ...yes, axis: "beside" }]],
+    ["holds in its own setting", [no, own(yes)]],
+    ["holds in its own setting", [no, own(yes), under(no)]],
+    ["holds in its own setting", [own(yes)]],
+    ["holds under a condition", [no, under(yes)]],
     ["contradicted", [yes, no]],
     ["contradicted", [no, under(no)]],
     ["contradicted", [no, under(yes), under(no)]],
-    ["contradicted", [yes, under(no)]],
-    ["holds under a condition", [no, under(yes)]],
-    ["holds under a condition", [under(yes)]],
+    ["contradicted", [yes, own(no)]],
+    ["contradicted", [no, own(no), under(yes)]],
     ["undecided", [open]],
     ["undecided", [open, yes]],
+    ["undecided", [open, own(yes)]],
+    ["undecided", [yes, own(open)]],
+    ["undecided", [no, own(open), under(yes)]],
     ["undecided", [no, under(open)]],
+    ["holds under a condition", [under(yes)]],
     ["undecided", []],
   ] as const)("%s: %#", (expected, checks) => {
     expect(verdict(checks)).toBe(expected);
+  });
+
+  test("an error of arithmetic is wrong, whatever explains it", () => {
+    expect(verdict([no, under(yes)], { arithmetic: true })).toBe("wrong");
+    expect(verdict([no, own(yes)], { arithmetic: true })).toBe("wrong");
+    expect(verdict([yes, under(yes)], { arithmetic: true })).toBe("holds");
+    expect(verdict([yes, own(no)], { arithmetic: true })).toBe("contradicted");
   });
 });
 
@@ -160,22 +196,29 @@ describe("registry", () => {
 
   test("those that need no language model are tested", () => {
     const tested = claims.filter((claim) => "test" in claim).map(({ id }) => id);
-    const wanted = [
-      ...[4, 7, 8, 9, 10, 11, 12, 13, 14, 18, 20].map((i) => `S0-${i}`),
-      ...[1, 7, 9, 10].map((i) => `S1-${i}`),
+    expect(tested).toEqual([
+      ...[2, 4, 7, 8, 9, 10, 11, 12, 13, 14, 16, 17, 18, 20].map((i) => `S0-${i}`),
+      ...[1, 5, 7, 9, 10].map((i) => `S1-${i}`),
       ...[1, 2, 3, 4, 8].map((i) => `S2-${i}`),
-      ...[1, 2, 3, 4, 5, 6, 7].map((i) => `S3-${i}`),
-      ...[2, 6, 8, 9, 13, 14, 23].map((i) => `S4-${i}`),
-    ];
-    expect(tested).toEqual(expect.arrayContaining(wanted));
+      ...[1, 2, 3, 4, 5, 6].map((i) => `S3-${i}`),
+      ...[2, 6, 8, 9, 13, 14, 23, 24].map((i) => `S4-${i}`),
+    ]);
   });
 
   test("the page names every claim that is tested, and no verdict that the program cannot give", () => {
     const page = readFileSync(new URL("../docs/claims.md", import.meta.url), "utf8");
-    for (const claim of claims) if ("test" in claim) expect(page).toContain(`| ${claim.id} |`);
+    for (const claim of claims)
+      if ("test" in claim) expect(page).toContain(`| ${claim.id} | ${claim.statement} |`);
     const verdicts = [...page.matchAll(/^\| S\d-\d+ \|.*\| ([^|]+) \|$/gm)].map((match) => match[1]!);
     for (const found of verdicts)
-      expect(["holds", "holds under a condition", "contradicted", "undecided"]).toContain(found);
+      expect([
+        "holds",
+        "holds in its own setting",
+        "holds under a condition",
+        "contradicted",
+        "wrong",
+        "undecided",
+      ]).toContain(found);
   });
 });
 
@@ -194,7 +237,7 @@ describe("tests of claims", () => {
     ["S0-11", "holds under a condition"],
     ["S0-14", "holds"],
     ["S0-18", "holds"],
-    ["S1-1", "holds under a condition"],
+    ["S1-1", "wrong"],
     ["S1-7", "holds"],
     ["S1-9", "holds"],
     ["S1-10", "holds"],
@@ -202,13 +245,13 @@ describe("tests of claims", () => {
     ["S2-8", "holds"],
     ["S3-2", "holds"],
     ["S3-4", "holds"],
-    ["S4-2", "holds under a condition"],
-    ["S4-3", "holds"],
-    ["S4-4", "holds"],
+    ["S3-5", "holds in its own setting"],
+    ["S4-2", "wrong"],
     ["S4-6", "contradicted"],
     ["S4-8", "holds"],
+    ["S4-9", "wrong"],
     ["S4-13", "holds"],
-    ["S4-14", "holds under a condition"],
+    ["S4-14", "wrong"],
     ["S4-24", "holds"],
   ])("%s %s", async (id, expected) => {
     const result = await tested(id);
@@ -216,7 +259,7 @@ describe("tests of claims", () => {
   });
 
   test("run Y is another run than X, and LoRA+ in disguise", async () => {
-    const { checks } = await tested("S0-12");
+    const { checks } = await tested("S0-12", 8);
     expect(checks!.slice(0, 2).map(({ outcome }) => outcome)).toEqual(["no", "no"]);
     expect(checks![2]!.value).toBeLessThan(0.05);
     expect(checks!.slice(3).map(({ value }) => value)).toEqual([0, 0]);
@@ -235,24 +278,32 @@ describe("tests of claims", () => {
     expect(checks!.map(({ outcome }) => outcome)).toEqual(["no", "yes", "yes"]);
   });
 
-  test("without eps and decay following, and without the threshold, the gauge breaks", async () => {
-    const { checks } = await tested("S3-7");
-    expect(checks!.map(({ value, outcome }) => [outcome, value === 0])).toEqual([
-      ["yes", true],
-      ["yes", false],
-      ["yes", false],
-      ["yes", true],
-      ["yes", true],
-      ["yes", false],
-      ["yes", true],
-    ]);
+  test.each(["S0-9", "S0-13", "S0-20", "S2-3", "S2-4", "S3-6"])(
+    "%s is judged on the sample of the update and on an independent input",
+    async (id) => {
+      const { checks } = await tested(id, 2);
+      const on = (input: RegExp) => checks!.filter(({ what }) => input.test(what)).length;
+      expect(on(/training (sample|input)/)).toBeGreaterThan(0);
+      expect(on(/independent/)).toBeGreaterThan(0);
+    },
+  );
+
+  test("another seed draws other numbers, and the same one the same", async () => {
+    const values = async (seed: number) => {
+      const [result] = await testClaims([byId("S4-23")], { seed, seeds: 2 });
+      return result!.checks!.map(({ value }) => value);
+    };
+    const [first, again, other] = [await values(0), await values(0), await values(1)];
+    expect(again).toEqual(first);
+    expect(other[0]).not.toBe(first[0]);
   });
 
   test("a claim for later has its reason and no checks", async () => {
     const result = await tested("S0-5");
-    expect(result.verdict).toBe("for a later issue");
+    expect(result.verdict).toBe("not tested");
     expect(result.checks).toBeUndefined();
     expect(describeResult(result)).toContain("language model");
+    expect(describeResult(result)).toContain("  measure    The 28 runs");
   });
 });
 
@@ -266,12 +317,12 @@ describe("lorantz claims", () => {
     expect(words.code).toBe(0);
     expect(words.stdout).toContain("S4-13  holds");
     expect(words.stdout).toMatch(/240000 +exact +/);
-    const { stdout } = await claimsCommand("S4-13", "S0-5", "--json", "--seeds", "3");
-    const { results, seeds } = JSON.parse(stdout) as { results: Result[]; seeds: number };
-    expect(seeds).toBe(3);
+    const { stdout } = await claimsCommand("S4-13", "S0-5", "--json", "--seeds", "3", "--seed", "7");
+    const { results, seed, seeds } = JSON.parse(stdout) as { results: Result[]; seed: number; seeds: number };
+    expect([seed, seeds]).toEqual([7, 3]);
     expect(results.map(({ id, verdict }) => [id, verdict])).toEqual([
       ["S4-13", "holds"],
-      ["S0-5", "for a later issue"],
+      ["S0-5", "not tested"],
     ]);
     expect(results[0]!.checks![0]).toMatchObject({
       value: 240_000,
@@ -295,7 +346,8 @@ describe("lorantz claims", () => {
     [["everything"], 'there is no claim "everything". IDs are like S0-9'],
     [["--seeds", "1"], '--seeds is "1"; it is a whole number from 2 to 1000'],
     [["--seeds", "0x10"], '--seeds is "0x10"'],
-    [["--seed", "3"], "--seed"],
+    [["--seed", "-1"], "--seed"],
+    [["--seed", "4096"], '--seed is "4096"; it is a whole number from 0 to 4095'],
   ])("%j is refused with code 2", async (args, message) => {
     const { code, stdout, stderr } = await claimsCommand(...args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });

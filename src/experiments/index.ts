@@ -3,10 +3,13 @@ export type { Claim, Context, Source } from "./claims/claim.ts";
 export { claims } from "./claims/registry.ts";
 export { type Result, type RunOptions, testClaims } from "./claims/run.ts";
 export {
+  type Axis,
   type Check,
   type Expectation,
   type Outcome,
+  type Outcomes,
   outcome,
+  outcomes,
   type Verdict,
   verdict,
 } from "./claims/verdict.ts";

@@ -1,6 +1,5 @@
 import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
-import { cat } from "../../tensor/functions.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
@@ -78,54 +77,87 @@ export async function mergeErrors(seed: number): Promise<MergeErrors> {
   return { outputs: relative(plain, adapted), weights };
 }
 
-/** Merging two adapters: in both orders, and as one of the sum of the ranks. Largest differences over the largest weight. */
-export async function severalErrors(
-  seed: number,
-): Promise<{ readonly order: number; readonly joined: number }> {
-  const own = key.fold("several").fold(seed);
-  const draw = (name: string, shape: readonly number[]): Tensor => random.normal(own.fold(name), shape);
-  const weight = draw("weight", [16, 24]);
-  const [A1, A2, B1, B2] = [
-    draw("A1", [4, 24]),
-    draw("A2", [2, 24]),
-    draw("B1", [16, 4]),
-    draw("B2", [16, 2]),
-  ];
-  const [first, second] = [B1.matmul(A1), B2.matmul(A2)];
-  const one = await weight.add(first).add(second).data();
-  const other = await weight.add(second).add(first).data();
-  const joined = await weight.add(cat([B1, B2], 1).matmul(cat([A1, A2], 0))).data();
-  return { order: relative(other, one), joined: relative(joined, one) };
+/** Largest differences over the largest weight. */
+export interface SeveralErrors {
+  /** Between the library's merges of two adapters, one after the other, in both orders. */
+  readonly order: number;
+  /** Of the merge of their combination into one adapter. */
+  readonly joined: number;
+  /** Of the sum of the weight and both products, made without the library's merge. */
+  readonly sum: number;
 }
 
-/** How the weight's change follows alpha after training: entries that are not k times the original. */
-export async function alphaAfterTraining(
-  k: number,
-): Promise<{ readonly apart: number; readonly merged: number }> {
-  const { inputs, outputs, r } = sizes;
-  const base = nn.linear(inputs, outputs, { bias: false });
-  const changeAt = async (alpha: number) => {
-    const model = lora.inject(nn.sequential({ layer: base }), {
-      r,
-      alpha,
-      init: "random",
-      targetModules: ["layer"],
-    });
-    const params = await tree.evaluate(model.init(key.fold("after")));
-    const { weight, loraA, loraB } = params.layer as { weight: Tensor; loraA: Tensor; loraB: Tensor }; // an adapted linear layer
-    const merged = lora.merge(model, params).layer as { weight: Tensor };
-    const product = loraB.matmul(loraA);
-    return {
-      merged: await merged.weight.data(),
-      plain: await weight.add(product).data(),
-      change: await product.mul(alpha / r).data(),
-    };
+/** Merges two adapters of different ranks and alphas into one layer; float32. */
+export async function severalErrors(seed: number): Promise<SeveralErrors> {
+  const own = key.fold("several").fold(seed);
+  const config = { init: "random", targetModules: "all-linear" } as const;
+  const model = lora.injectNamed(nn.linear(24, 16, { bias: false }), {
+    first: { r: 4, alpha: 6, ...config },
+    second: { r: 2, alpha: 5, ...config },
+  });
+  const params = await tree.evaluate(model.init(own));
+  const merged = (names: readonly string[]) => mergedWeight(lora.setAdapter(model, names), params);
+  const one = await merged(["first", "second"]);
+  const other = await merged(["second", "first"]);
+  const both = await lora.combineAdapters(model, params, { weights: { first: 1, second: 1 }, method: "cat" });
+  const joined = await mergedWeight(both.model, both.params);
+  const parts = params as unknown as Record<"first" | "second", { loraA: Tensor; loraB: Tensor }> & {
+    weight: Tensor;
+  }; // a linear layer with two adapters
+  const change = (name: "first" | "second", s: number) => parts[name].loraB.matmul(parts[name].loraA).mul(s);
+  const sum = await parts.weight
+    .add(change("first", 6 / 4))
+    .add(change("second", 5 / 2))
+    .data();
+  return { order: relative(other, one), joined: relative(joined, one), sum: relative(one, sum) };
+}
+
+async function mergedWeight(model: lora.Adapted, params: nn.Params): Promise<ArrayLike<number>> {
+  return (lora.merge(model, params).weight as Tensor).data(); // a linear layer's
+}
+
+/** One adapter at some alpha after training, float32. */
+export interface Merged {
+  /** The library's merge. */
+  readonly merged: readonly number[];
+  /** W0 + B A and B A, made without it. */
+  readonly sum: readonly number[];
+  readonly product: readonly number[];
+  /** The library's merge into a weight of zeros, which rounds nothing: the change itself. */
+  readonly change: readonly number[];
+  /** Outputs of the layer with that weight. */
+  readonly outputs: readonly number[];
+}
+
+export const adapterSizes = sizes;
+
+/** Merges the same random adapter at an alpha. */
+export async function mergedAt(alpha: number): Promise<Merged> {
+  const { inputs, outputs, samples, r } = sizes;
+  const model = lora.inject(nn.linear(inputs, outputs, { bias: false }), {
+    r,
+    alpha,
+    init: "random",
+    targetModules: "all-linear",
+  });
+  const params = await tree.evaluate(model.init(key.fold("after")));
+  const { weight, loraA, loraB } = params as { weight: Tensor; loraA: Tensor; loraB: Tensor }; // an adapted linear layer
+  const empty = { ...params, weight: weight.mul(0) };
+  const product = loraB.matmul(loraA);
+  const x: Tensor = random.normal(key.fold("inputs"), [samples, inputs]);
+  const list = async (values: ArrayLike<number> | Promise<ArrayLike<number>>) => Array.from(await values);
+  return {
+    merged: await list(mergedWeight(model, params)),
+    sum: await list(weight.add(product).data()),
+    product: await list(product.data()),
+    change: await list(mergedWeight(model, empty)),
+    outputs: await list(model.apply(empty, x).data()),
   };
-  const [one, scaled] = [await changeAt(r), await changeAt(k * r)];
-  const apart = scaled.change.filter((value, i) => value !== k * one.change[i]!).length;
-  // At alpha = r the merged weight is W0 + B A, added as it is.
-  const merged = one.merged.filter((value, i) => value !== one.plain[i]!).length;
-  return { apart, merged };
+}
+
+/** How many numbers are not those of the reference. */
+export function differing(values: readonly number[], reference: readonly number[]): number {
+  return reference.filter((x, i) => x !== values[i]).length;
 }
 
 function relative(values: ArrayLike<number>, reference: ArrayLike<number>): number {

@@ -1,43 +1,84 @@
 import { apply, type Gauge, type Recipe } from "../../gauge/index.ts";
 import { type Exponent, type ExponentOptions, exponent } from "../exponents/exponent.ts";
+import { judgedConfidence } from "../exponents/judge.ts";
 import { type Estimate, estimate, type Interval } from "../exponents/statistics.ts";
+import { inTheLimit, type Prediction } from "../exponents/theory.ts";
+import { seedsOf } from "../seeds.ts";
 import type { Context } from "./claim.ts";
 import { bitsApart, deviation, fineTune, type RunOptions } from "./linear.ts";
 import type { Check, Expectation } from "./verdict.ts";
+
+/** As what a check takes the claim. */
+export type Taken = Pick<Check, "axis" | "under">;
+
+/** As the article states it. */
+const stated: Taken = { axis: "stated" };
+
+/** In the article's own setting, which a sentence of it alone does not name. */
+export function setting(under: string): Taken {
+  return { axis: "setting", under };
+}
+
+/** Under a condition that the article does not have. */
+export function condition(under: string): Taken {
+  return { axis: "condition", under };
+}
+
+/** Beside the claim, to explain it. */
+export function beside(under: string): Taken {
+  return { axis: "beside", under };
+}
 
 /** A check of an exact number, or of one with an interval. */
 export function check(
   what: string,
   measured: number | { readonly value: number; readonly interval: Interval },
   expected: Expectation,
-  under?: string,
+  taken: Taken = stated,
 ): Check {
   const found =
     typeof measured === "number"
       ? { value: measured }
       : { value: measured.value, interval: measured.interval };
-  return { what, ...found, expected, ...(under !== undefined && { under }) };
+  return { what, ...found, expected, ...taken };
 }
 
-/** Around an exponent: nearer to it than to any other multiple of 1/2, which is what theory's exponents are. */
-export function near(x: number, margin = 0.25): Expectation {
-  return { between: [x - margin, x + margin] };
+/** An exponent that theory gives for the sizes that are measured. */
+export function theory(prediction: Prediction): Expectation {
+  return { theory: prediction };
+}
+
+/** An exponent that an article gives. */
+export function exponentIs(x: number): Expectation {
+  return { theory: inTheLimit(x) };
 }
 
 /** First updates cost little, and get more repetitions than trainings do. */
-const updatesPerSeed = 4;
+const updatesPerSeed = 10;
 
-/** An exponent as a measurement; at four times the context's seeds unless the options give their number. */
-export async function exponentOf(
+/** The exponent of a first update, as a measurement. */
+export function exponentOf(options: ExponentOptions, context: Context): Promise<Estimate> {
+  return trainedExponent(options, { ...context, seeds: updatesPerSeed * context.seeds });
+}
+
+/** An exponent for which whole models are trained. */
+export async function trainedExponent(
   options: ExponentOptions,
-  { seeds, onProgress }: Context,
+  { seed, seeds, onProgress }: Context,
 ): Promise<Estimate> {
   const { slope, standardError, interval }: Exponent = await exponent({
-    seeds: updatesPerSeed * seeds,
-    onProgress: () => onProgress(0),
+    seed,
+    seeds,
+    confidence: judgedConfidence,
+    onProgress: (done, total) => onProgress(done / total),
     ...options,
   });
   return { value: slope, standardError, interval };
+}
+
+/** A part of the repetitions, for what costs more. */
+export function fewer(context: Context, divisor: number): Context {
+  return { ...context, seeds: Math.max(2, Math.round(context.seeds / divisor)) };
 }
 
 /**
@@ -57,17 +98,31 @@ export async function sizeOverSeeds(
   };
 }
 
+/** The largest of an error that has a bound, over seeds. */
+export async function largest(
+  { seed: run, seeds, onProgress }: Context,
+  measure: (seed: number) => Promise<number>,
+): Promise<number> {
+  let found = 0;
+  for (const [i, seed] of seedsOf(run, seeds).entries()) {
+    const value = await measure(seed);
+    found = value > found || Number.isNaN(value) ? value : found;
+    await onProgress(i / seeds);
+  }
+  return found;
+}
+
 /** The mean of a number over seeds. */
 export async function overSeeds(
-  { seeds, onProgress }: Context,
+  { seed: run, seeds, onProgress }: Context,
   measure: (seed: number) => Promise<number>,
 ): Promise<Estimate> {
   const values: number[] = [];
-  for (let seed = 0; seed < seeds; seed++) {
+  for (const seed of seedsOf(run, seeds)) {
     values.push(await measure(seed));
-    await onProgress(seed / seeds);
+    await onProgress(values.length / seeds);
   }
-  return estimate(values);
+  return estimate(values, judgedConfidence);
 }
 
 /** The sum of a number over seeds. */
@@ -76,13 +131,16 @@ export async function total(context: Context, measure: (seed: number) => Promise
   return Math.round(value * context.seeds);
 }
 
-/** How many bits of losses, outputs and rescaled parameters differ between a recipe and another in its gauge. */
+/**
+ * How many numbers (losses, outputs, rescaled parameters) differ in their bits between a recipe and another in its
+ * gauge, over a quarter of the seeds.
+ */
 export function bitsOf(
   context: Context,
   [recipe, partner, g]: readonly [recipe: Recipe, partner: Recipe, g: Gauge],
   options: Omit<RunOptions, "seed">,
 ): Promise<number> {
-  return total(context, async (seed) =>
+  return total(fewer(context, 4), async (seed) =>
     bitsApart(await fineTune(partner, { ...options, seed }), await fineTune(recipe, { ...options, seed }), g),
   );
 }

@@ -20,14 +20,22 @@ export type Claim = {
   | {
       /** How it is tested, in a sentence or two. */
       readonly how: string;
+      /** It is about figures and shapes alone: what is not so as stated is then wrong, whatever explains it. */
+      readonly arithmetic?: true;
       /** Measures it on the default device, the CPU. */
       readonly test: (context: Context) => Promise<readonly Check[]>;
     }
-  /** Why it is not tested here. */
-  | { readonly later: string }
+  | {
+      /** Why it is not tested here. */
+      readonly later: string;
+      /** What would be measured, where there is something to measure. */
+      readonly plan?: string;
+    }
 );
 
 export interface Context {
+  /** Which repetitions: none is drawn under two seeds. */
+  readonly seed: number;
   /** Independent repetitions of measurements with chance in them, at least 2. */
   readonly seeds: number;
   /** Called now and then with the share of the work that is done; may wait, and may throw. */

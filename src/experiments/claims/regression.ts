@@ -1,16 +1,14 @@
 import { bestRate, train } from "../exponents/rates.ts";
 import { defaultSetting, type Setting } from "../exponents/setting.ts";
 import { mean } from "../exponents/statistics.ts";
-import { overSeeds } from "./checks.ts";
+import { seedsOf } from "../seeds.ts";
 import type { Context } from "./claim.ts";
+import { alphas, ranks } from "./figures.ts";
 
 // What whole trainings of a regression with six-factor inputs find, for claims on alpha and rank.
 
-/** The article's alphas and ranks. */
-const alphas = [0.5, 2, 8, 32, 128, 256, 512];
 /** Ranks at which whole grids are trained; 128 would cost more than all others together. */
 export const trainedRanks = [2, 8, 32];
-const articleRanks = [2, 8, 32, 128];
 
 /** Six-factor regression of width 256, from B = 0. */
 export const regression: Setting = { ...defaultSetting, n: 256, outputs: 32, seed: 0 };
@@ -28,18 +26,29 @@ export async function bestAlpha(
   return bestRate({ rates: values, losses });
 }
 
-/** Ranks of the article at which some larger alpha is not better. */
-export async function ranksAgainst(context: Context, lr: number): Promise<number> {
-  const against = await overSeeds({ ...context, seeds: Math.min(context.seeds, 3) }, async (seed) => {
-    let count = 0;
-    for (const r of articleRanks) {
-      const cells = alphas.map((alpha) => ({ a: lr, b: lr, alpha }));
+/** What the article's 28 runs show at a learning rate. */
+export interface AlphaRuns {
+  /** Trainings in which some larger alpha is no better than the one before it. */
+  readonly against: number;
+  /** Alphas that are best in some training. */
+  readonly best: readonly number[];
+}
+
+/** The article's alphas and ranks, on up to three problems. */
+export async function alphaRuns({ seed: run, seeds, onProgress }: Context, lr: number): Promise<AlphaRuns> {
+  let against = 0;
+  const best = new Set<number>();
+  const cells = alphas.map((alpha) => ({ a: lr, b: lr, alpha }));
+  for (const seed of seedsOf(run, Math.min(seeds, 3))) {
+    for (const r of ranks) {
       const losses = await train({ ...regression, r, seed }, cells);
-      if (losses.some((loss, i) => i > 0 && !(loss < losses[i - 1]!))) count++;
+      if (losses.some((loss, i) => i > 0 && !(loss < losses[i - 1]!))) against++;
+      const finite = losses.map((loss) => (Number.isFinite(loss) ? loss : Number.POSITIVE_INFINITY));
+      best.add(alphas[finite.indexOf(Math.min(...finite))]!);
+      await onProgress(0);
     }
-    return count;
-  });
-  return against.value;
+  }
+  return { against, best: [...best].sort((a, b) => a - b) };
 }
 
 /** Loss after 50 steps relative to the start, at alphas for which both scalings agree at rank 8. */

@@ -1,22 +1,37 @@
 import { type Claim, type Source, sources } from "./claim.ts";
-import { type Check, type Outcome, outcome, type Verdict, verdict } from "./verdict.ts";
+import {
+  type Check,
+  type Outcome,
+  type Outcomes,
+  outcome,
+  outcomes,
+  type Verdict,
+  verdict,
+} from "./verdict.ts";
 
-/** What became of a claim; of one for later, only why. */
+/** What became of a claim; of one that is not tested, only why. */
 export interface Result {
   readonly id: string;
   readonly source: string;
   readonly statement: string;
+  readonly verdict: Verdict | "not tested";
   readonly how?: string;
+  readonly seed?: number;
   readonly seeds?: number;
   readonly checks?: readonly (Check & { readonly outcome: Outcome })[];
-  readonly verdict: Verdict | "for a later issue";
+  /** Whether it comes out as stated, in the article's own setting, and under conditions. */
+  readonly outcomes?: Outcomes;
+  readonly seconds?: number;
   /** Why it is not tested here. */
   readonly later?: string;
-  readonly seconds?: number;
+  /** What would be measured. */
+  readonly plan?: string;
 }
 
 export interface RunOptions {
   readonly seeds: number;
+  /** Which repetitions: none is drawn under two seeds. Default 0. */
+  readonly seed?: number;
   /** Called now and then with the tested claims done, all of them, and the one at work; may wait, and may throw. */
   readonly onProgress?: (done: number, total: number, what: string) => void | Promise<void>;
 }
@@ -24,7 +39,7 @@ export interface RunOptions {
 /** Tests claims on the default device, one after the other. */
 export async function testClaims(
   claims: readonly Claim[],
-  { seeds, onProgress }: RunOptions,
+  { seed = 0, seeds, onProgress }: RunOptions,
 ): Promise<Result[]> {
   const results: Result[] = [];
   const total = claims.filter((claim) => "test" in claim).length;
@@ -34,11 +49,13 @@ export async function testClaims(
     const shared = { id, source: sourceOf(claim), statement };
     await onProgress?.(at, total, id);
     if (!("test" in claim)) {
-      results.push({ ...shared, verdict: "for a later issue", later: claim.later });
+      const { later, plan } = claim;
+      results.push({ ...shared, verdict: "not tested", later, ...(plan !== undefined && { plan }) });
       continue;
     }
     const started = performance.now();
     const checks = await claim.test({
+      seed,
       seeds,
       onProgress: (share) => onProgress?.(at + share, total, id),
     });
@@ -46,9 +63,11 @@ export async function testClaims(
     results.push({
       ...shared,
       how: claim.how,
+      seed,
       seeds,
       checks: checks.map((check) => ({ ...check, outcome: outcome(check) })),
-      verdict: verdict(checks),
+      outcomes: outcomes(checks),
+      verdict: verdict(checks, claim),
       seconds: (performance.now() - started) / 1000,
     });
   }

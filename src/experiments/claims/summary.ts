@@ -1,40 +1,49 @@
 import { type Column, table } from "../../base/table.ts";
+import { judgedConfidence } from "../exponents/judge.ts";
 import type { Interval } from "../exponents/statistics.ts";
 import type { Claim } from "./claim.ts";
 import { type Result, sourceOf } from "./run.ts";
-import { type Check, describeExpectation, type Outcome } from "./verdict.ts";
+import { type Axis, type Check, describeExpectation, type Outcome } from "./verdict.ts";
 
 /** A claim with everything that was found, as lines of text. */
-export function describeResult({
-  id,
-  source,
-  statement,
-  how,
-  checks,
-  seeds,
-  verdict,
-  later,
-  seconds,
-}: Result): string {
+export function describeResult(result: Result): string {
+  const { id, source, statement, verdict, how, checks, outcomes, seed, seeds, seconds, later, plan } = result;
   const head = [`${id}  ${verdict}`, `  source     ${source}`, `  statement  ${statement}`];
-  if (later !== undefined || !checks) return [...head, `  reason     ${later}`].join("\n");
+  if (!checks || !outcomes) {
+    const rest = plan === undefined ? [] : [`  measure    ${plan}`];
+    return [...head, `  reason     ${later}`, ...rest].join("\n");
+  }
+  const taken = axes.flatMap(([axis, words]) => (outcomes[axis] ? [`${words} ${outcomes[axis]}`] : []));
   const rows = table(columns(checks)).replace(/^/gm, "  ");
-  return [...head, `  test       ${how}`, `  seeds      ${seeds}, ${seconds!.toFixed(1)} s`, "", rows].join(
-    "\n",
-  );
+  return [
+    ...head,
+    `  test       ${how}`,
+    `  outcome    ${taken.join(", ")}`,
+    `  run        seed ${seed}, ${seeds} repetitions, ${seconds!.toFixed(1)} s`,
+    "",
+    rows,
+  ].join("\n");
 }
+
+const axes = [
+  ["stated", "as stated"],
+  ["setting", "in its own setting"],
+  ["condition", "under a condition"],
+  ["beside", "beside it"],
+] as const satisfies readonly (readonly [Axis, string])[];
 
 function columns(checks: readonly (Check & { readonly outcome: Outcome })[]): Column[] {
   return [
     { title: "measured", cells: checks.map(({ what }) => what) },
     { title: "value", cells: checks.map(({ value }) => figure(value)), align: "right" },
     {
-      title: "95 % interval",
+      title: `${100 * judgedConfidence} % interval`,
       cells: checks.map(({ interval }) => (interval ? describeInterval(interval) : "exact")),
     },
     { title: "expected", cells: checks.map(({ expected }) => describeExpectation(expected)) },
     { title: "as expected", cells: checks.map(({ outcome }) => outcome) },
-    { title: "under the condition", cells: checks.map(({ under }) => under ?? "") },
+    { title: "taken", cells: checks.map(({ axis }) => axes.find(([name]) => name === axis)![1]) },
+    { title: "which is", cells: checks.map(({ under }) => under ?? "") },
   ];
 }
 

@@ -1,135 +1,91 @@
-import { apply, common, type Recipe } from "../../gauge/index.ts";
 import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
-import { schedule } from "../../optim/index.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import {
   adapterParameters,
   adapterSize,
-  attention,
-  bitsPerWeight,
   block,
   changePercent,
   models,
-  nf4,
-  nf4Double,
   parameters,
   stateBytes,
 } from "../accountant.ts";
-import { mergeErrors, severalErrors } from "./algebra.ts";
-import { check, sizeOverSeeds } from "./checks.ts";
+import type { Interval } from "../exponents/statistics.ts";
+import {
+  adapterSizes,
+  differing,
+  mergedAt,
+  mergeErrors,
+  type SeveralErrors,
+  severalErrors,
+} from "./algebra.ts";
+import { beside, check, largest, setting } from "./checks.ts";
 import type { Claim } from "./claim.ts";
-import { bitsApart, fineTune } from "./linear.ts";
+import { example, factors, layers, optimizers, qlora, twoProjections } from "./figures.ts";
 
 const model = models.llama2_7B;
 const pair = ["query", "value"] as const;
 const everywhere = [...block, "head"] as const;
-
-/** Reported memory in GB and time in hours. */
-const reported = {
-  lora: { memory: 21.33, hours: 1.85 },
-  qlora: { memory: 14.18, hours: 2.79 },
-  sgd: { r8: 14.15, r256: 14.46 },
-  adamw: { r8: 14.18, r256: 17.86 },
-  allLayers: 16.62,
-} as const;
-
-const gb = (bytes: number) => bytes / 1e9;
 
 export const tips: readonly Claim[] = [
   {
     id: "S4-2",
     statement: "QLoRA saves 33 % of the memory for 33 % more time: 21.33 to 14.18 GB, 1.85 to 2.79 hours.",
     how: "Arithmetic with the reported figures.",
+    arithmetic: true,
     test: async () => {
-      const { lora, qlora } = reported;
+      const { lora, qlora: small, saved, slower } = qlora;
+      const about = (x: number) => ({ between: [x - 1, x + 1] }) as const;
       return [
-        check("change of the memory, percent", changePercent(lora.memory, qlora.memory), {
-          between: [-34, -33],
-        }),
-        check("change of the time, percent", changePercent(lora.hours, qlora.hours), { between: [32, 35] }),
+        check("change of the memory, percent", changePercent(lora.memory, small.memory), about(-saved)),
+        check("change of the time, percent", changePercent(lora.hours, small.hours), about(slower)),
         check(
           "change of the time from the longer run to the shorter, percent",
-          changePercent(qlora.hours, lora.hours),
-          { between: [-35, -33] },
-          "the time is taken relative to the longer run",
+          changePercent(small.hours, lora.hours),
+          about(-slower),
+          beside("the time is taken relative to the longer run"),
         ),
       ];
-    },
-  },
-  {
-    id: "S4-3",
-    statement: "QLoRA stores weights in about four bits (NF4, double quantisation).",
-    how: "The accountant's bits for one weight, constants included; the saving of double quantisation for 65B in GB.",
-    test: async () => {
-      const saved = bitsPerWeight(nf4) - bitsPerWeight(nf4Double);
-      return [
-        check("bits of a weight, NF4", bitsPerWeight(nf4), { equals: 4.5 }),
-        check("bits of a weight, double quantisation", bitsPerWeight(nf4Double), { between: [4.126, 4.128] }),
-        check("GB saved at 65B", gb((saved * parameters(models.llama_65B)) / 8), { between: [2.95, 3.1] }),
-      ];
-    },
-  },
-  {
-    id: "S4-4",
-    statement: "A cosine schedule multiplies the learning rate; it says nothing about alpha.",
-    how: "Linear teacher, 50 steps of AdamW with a cosine schedule, gauge of factor 16: bits that differ. How much it helps SGD needs a language model.",
-    test: async ({ seeds }) => {
-      const recipe: Recipe = { r: 4, alpha: 4, optimizer: { name: "adamw", lr: 0.01, eps: 1e-3 } };
-      const options = { steps: 50, schedule: schedule.cosine({ tMax: 50 }) };
-      let bits = 0;
-      for (let seed = 0; seed < seeds; seed++) {
-        const reference = await fineTune(recipe, { ...options, seed });
-        bits += bitsApart(
-          await fineTune(apply<Recipe>(common(16), recipe), { ...options, seed }),
-          reference,
-          common(16),
-        );
-      }
-      return [check("bits that differ", bits, { equals: 0 })];
     },
   },
   {
     id: "S4-6",
     statement:
-      "4,194,304 x 2 x 16 bit = 16.78 MB of Adam state plus overhead explain AdamW's 0.03 GB over SGD at r = 8, and 3.40 GB at r = 256.",
-    how: "The accountant's bytes of Adam's state at 16 and 32 bits, beside the reported differences: at r = 8 on query and value, at r = 256 on these and on all layers.",
+      "4,194,304 x 2 x 16 bit = 16.78 MB of Adam's state, with some overhead, are what AdamW takes over SGD.",
+    how: "The accountant's bytes beside the reported differences in GB, whose figures have two decimals: at r = 8 what is left for overhead, and what is if the state has 32 bits; at r = 256, which the article gives without a count, the difference beside state of 16 or 32 bits on two projections or on all layers.",
+    arithmetic: true,
     test: async () => {
-      const at = (r: number, targets: readonly string[]) => adapterParameters(model, r, targets);
-      const [small, large] = [reported.adamw.r8 - reported.sgd.r8, reported.adamw.r256 - reported.sgd.r256];
-      const of = (count: number, bits: number) => gb(stateBytes(count, { bits }));
-      const [few, many, all] = [at(8, pair), at(256, pair), at(256, everywhere)];
-      const digit = 0.005; // reported figures have two decimals
+      const { sgd, adamw } = optimizers;
+      const megabytes = (count: number, bits: number) => stateBytes(count, { bits }) / 1e6;
+      const difference = (r: "r8" | "r256") => 1000 * (adamw[r] - sgd[r]);
+      const rounding = 10; // MB: each of two figures is right to 5
+      const few = adapterParameters(model, 8, pair);
+      const alternatives = [pair, everywhere].flatMap((targets) =>
+        [16, 32].map((bits): Interval => {
+          const state = megabytes(adapterParameters(model, 256, targets), bits);
+          return [state - rounding, state + rounding];
+        }),
+      );
       return [
-        check("parameters at r = 8", few, { equals: 4_194_304 }),
-        check("state of 16 bits at r = 8, MB", 1000 * of(few, 16), { between: [16.77, 16.79] }),
-        check("reported difference at r = 8 less the state of 16 bits, GB", small - of(few, 16), {
-          between: [-2 * digit, 2 * digit],
+        check("parameters at r = 8", few, { equals: optimizers.parameters }),
+        check("state of 16 bits at r = 8, MB", megabytes(few, 16), {
+          between: [optimizers.megabytes - 0.005, optimizers.megabytes + 0.005],
+        }),
+        check("overhead at r = 8 at most, MB", difference("r8") + rounding - megabytes(few, 16), {
+          above: 0,
         }),
         check(
-          "reported difference at r = 8 less the state of 32 bits, GB",
-          small - of(few, 32),
-          { between: [-2 * digit, 2 * digit] },
-          "the state has 32 bits, and there is no overhead",
+          "overhead at r = 8, state of 32 bits, MB",
+          difference("r8") - megabytes(few, 32),
+          { between: [-rounding, rounding] },
+          beside("the state has 32 bits; then no overhead is needed"),
         ),
         check(
-          "reported difference at r = 256 less 16 bits on two projections, GB",
-          large - of(many, 16),
-          { between: [-0.1, 0.1] },
-          "one of these fits at r = 256",
-        ),
-        check(
-          "reported difference at r = 256 less 16 bits on all layers, GB",
-          large - of(all, 16),
-          { between: [-0.1, 0.1] },
-          "one of these fits at r = 256",
-        ),
-        check(
-          "reported difference at r = 256 less 32 bits on all layers, GB",
-          large - of(all, 32),
-          { between: [-0.1, 0.1] },
-          "one of these fits at r = 256",
+          "difference at r = 256, MB",
+          difference("r256"),
+          { anyOf: alternatives },
+          setting("the article's own figures at r = 256, by one of these counts"),
         ),
       ];
     },
@@ -137,43 +93,36 @@ export const tips: readonly Claim[] = [
   {
     id: "S4-8",
     statement:
-      "LoRA on all layers in place of two has 20,277,248 parameters in place of 4,194,304, a factor of 5, and takes 16.62 GB in place of 14.18.",
-    how: "The accountant's counts: query, key, value, output, gate, up, down and the output layer of Llama-2-7B at r = 8, without the embedding; the share of the reported growth that Adam's state of 16 bits explains.",
+      "LoRA on all layers in place of two projections has 20,277,248 parameters in place of 4,194,304, a factor of 5.",
+    how: "The accountant's counts: query, key, value, output, gate, up, down and the output layer of Llama-2-7B at r = 8, without the embedding. The memory of 16.62 GB in place of 14.18, and the quality, need the model itself.",
+    arithmetic: true,
     test: async () => {
       const [few, all] = [adapterParameters(model, 8, pair), adapterParameters(model, 8, everywhere)];
-      const growth = reported.allLayers - reported.adamw.r8;
       return [
-        check("parameters of the model", parameters(model), { equals: 6_738_415_616 }),
-        check("parameters on two projections", few, { equals: 4_194_304 }),
-        check("parameters on all layers", all, { equals: 20_277_248 }),
-        check("factor", all / few, { between: [4.5, 5.5] }),
-        check(
-          "with the embedding, which is not in the figure",
-          adapterParameters(model, 8, [...everywhere, "embedding"]),
-          { equals: 20_566_016 },
-        ),
-        check(
-          "share of the growth in memory that is Adam's state",
-          gb(stateBytes(all - few, { bits: 16 })) / growth,
-          { below: 0.05 },
-        ),
+        check("parameters of the model", parameters(model), { equals: layers.model }),
+        check("parameters on two projections", few, { equals: layers.two }),
+        check("parameters on all layers", all, { equals: layers.all }),
+        check("factor", all / few, { between: [layers.factor - 0.5, layers.factor + 0.5] }),
       ];
     },
   },
   {
     id: "S4-9",
-    statement: "4,194,304 parameters are those of key and value; elsewhere: of query and value.",
-    how: "The accountant's count at r = 8 for each pair of attention projections: if all are equal, the count tells nothing about which.",
+    statement: "The 4,194,304 parameters are those of key and value; elsewhere: of query and value.",
+    how: "The accountant's count at r = 8 for each pair that is named, and how many pairs are named for the one experiment.",
+    arithmetic: true,
     test: async () => {
-      const pairs = attention.flatMap((one, i) => attention.slice(i + 1).map((other) => [one, other]));
-      const fitting = pairs.filter((targets) => adapterParameters(model, 8, targets) === 4_194_304);
+      const named = new Set(twoProjections.map((targets) => [...targets].sort().join(" and ")));
+      const right = beside("any two projections have this count, which cannot tell which they were");
       return [
-        check("pairs with this count, of 6", fitting.length, { equals: 1 }),
-        check(
-          "pairs with it that the count cannot tell apart",
-          fitting.length,
-          { equals: 6 },
-          "the figure is right for any two projections",
+        check("pairs that the article names for one experiment", named.size, { equals: 1 }),
+        ...twoProjections.map((targets) =>
+          check(
+            `parameters of ${targets.join(" and ")}`,
+            adapterParameters(model, 8, targets),
+            { equals: layers.two },
+            right,
+          ),
         ),
       ];
     },
@@ -181,34 +130,50 @@ export const tips: readonly Claim[] = [
   {
     id: "S4-13",
     statement: "A 10,000 x 20,000 matrix at r = 8 takes 240,000 parameters, about 830 times fewer.",
-    how: "The accountant's count.",
+    how: "The accountant's count, and the library's of a layer of that size.",
+    arithmetic: true,
     test: async () => {
-      const count = adapterSize(8, { out: 10_000, in: 20_000 });
+      const { out, in: inputs, r } = example;
+      const [adapter] = lora.partition(exampleLayer());
+      const count = adapterSize(r, example);
       return [
-        check("parameters", count, { equals: 240_000 }),
-        check("times fewer", 200_000_000 / count, { between: [825, 835] }),
+        check("parameters", count, { equals: example.parameters }),
+        check("parameters that the library trains", lora.trainableCount(adapter), {
+          equals: example.parameters,
+        }),
+        check("times fewer", (out * inputs) / count, { between: [example.fewer - 5, example.fewer + 5] }),
       ];
     },
   },
   {
     id: "S4-14",
     statement: "The weight's change is A B with A of 10,000 x 8; in code it is lora_B @ lora_A.",
-    how: "Shapes of this library's A and B for a layer of 20 inputs and 10 outputs at r = 2: axes that agree with the text's, and with the code's.",
+    how: "The library merges B A, as the code does: entries of the change that are not those of the product. Entries of A and B of a layer of that size whose shapes are those of the text.",
+    arithmetic: true,
     test: async () => {
-      const params = lora
-        .inject(nn.linear(20, 10), { r: 2, alpha: 2, targetModules: "all-linear" })
-        .init(random.key(0));
-      const [A, B] = [params.loraA as Tensor, params.loraB as Tensor]; // an adapted linear layer
+      const { loraA, loraB } = exampleLayer() as { loraA: Tensor; loraB: Tensor }; // an adapted linear layer
+      const { change, product } = await mergedAt(adapterSizes.r);
       const agree = (x: Tensor, shape: readonly number[]) => Number(x.shape.join() === shape.join());
+      const code = beside("the code's convention, which is PEFT's and loralib's");
       return [
-        check("matrices shaped as in the text (A out x r, B r x in)", agree(A, [10, 2]) + agree(B, [2, 20]), {
-          equals: 2,
-        }),
         check(
-          "matrices shaped as in the code (A r x in, B out x r)",
-          agree(A, [2, 20]) + agree(B, [10, 2]),
+          "matrices shaped as in the text, if the change is the code's",
+          agree(loraA, factors.A) + agree(loraB, factors.B),
+          {
+            equals: 2,
+          },
+        ),
+        check(
+          "matrices shaped as in the text with the names exchanged",
+          agree(loraB, factors.A) + agree(loraA, factors.B),
           { equals: 2 },
-          "the code's convention, which is PEFT's and loralib's",
+          code,
+        ),
+        check(
+          "entries of the change other than lora_B @ lora_A",
+          differing(change, product),
+          { equals: 0 },
+          code,
         ),
       ];
     },
@@ -220,12 +185,12 @@ export const tips: readonly Claim[] = [
     test: async (context) => [
       check(
         "difference of outputs",
-        await sizeOverSeeds(context, async (seed) => (await mergeErrors(seed)).outputs),
+        await largest(context, async (seed) => (await mergeErrors(seed)).outputs),
         { below: 1e-5 },
       ),
       check(
         "error of merging and unmerging, over its bound",
-        await sizeOverSeeds(context, async (seed) => (await mergeErrors(seed)).weights),
+        await largest(context, async (seed) => (await mergeErrors(seed)).weights),
         { below: 1.000001 },
       ),
     ],
@@ -233,18 +198,23 @@ export const tips: readonly Claim[] = [
   {
     id: "S4-24",
     statement: "Several adapters may be merged one after another.",
-    how: "Two adapters merged in both orders, and as one adapter of the sum of the ranks, float32: largest differences over the largest weight.",
-    test: async (context) => [
-      check(
-        "difference between the orders",
-        await sizeOverSeeds(context, async (seed) => (await severalErrors(seed)).order),
-        { below: 1e-6 },
-      ),
-      check(
-        "difference from the joined adapter",
-        await sizeOverSeeds(context, async (seed) => (await severalErrors(seed)).joined),
-        { below: 1e-6 },
-      ),
-    ],
+    how: "Two adapters of different rank and alpha merged by the library in both orders, as one combined adapter, and added up without it, float32: largest differences over the largest weight.",
+    test: async (context) => {
+      const error = (which: keyof SeveralErrors) =>
+        largest(context, async (seed) => (await severalErrors(seed))[which]);
+      return [
+        check("difference between the orders", await error("order"), { below: 1e-6 }),
+        check("difference from the combined adapter", await error("joined"), { below: 1e-6 }),
+        check("difference from the sum of the products", await error("sum"), { below: 1e-6 }),
+      ];
+    },
   },
 ];
+
+/** Parameters of a layer of the example's size, which are never computed. */
+function exampleLayer(): nn.Params {
+  const { out, in: inputs, r } = example;
+  return lora
+    .inject(nn.linear(inputs, out, { bias: false }), { r, alpha: r, targetModules: "all-linear" })
+    .init(random.key(0));
+}

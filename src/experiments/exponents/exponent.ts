@@ -11,10 +11,10 @@ import {
   type Interval,
   mean,
 } from "./statistics.ts";
-import { firstUpdate, type UpdateQuantity, updateQuantities } from "./update.ts";
+import { firstUpdate, laterChange, type UpdateQuantity, updateQuantities } from "./update.ts";
 
-/** A quantity of the first update, or a learning rate that a whole training finds. */
-export type QuantityName = UpdateQuantity | "bestRate" | "largestRate";
+/** A quantity of the first update, the size of A's fifth one over the learning rate, or a learning rate that a whole training finds. */
+export type QuantityName = UpdateQuantity | "laterChange" | "bestRate" | "largestRate";
 
 /** What is measured: a quantity by name, or a positive number of a setting. */
 export type Quantity = QuantityName | ((setting: Setting) => Promise<number>);
@@ -156,8 +156,9 @@ function measurement(of: Quantity, setting: Setting, rates: RateChoice): (seed: 
   if (typeof of === "function") return (seed) => of({ ...setting, seed });
   if (of === "bestRate") return async (seed) => bestRate(await scan({ ...setting, seed }, rates));
   if (of === "largestRate") return async (seed) => largestUsefulRate(await scan({ ...setting, seed }, rates));
+  if (of === "laterChange") return laterChange(setting);
   if (!Object.hasOwn(updateQuantities, of)) {
-    const known = [...Object.keys(updateQuantities), "bestRate", "largestRate"];
+    const known = [...Object.keys(updateQuantities), "laterChange", "bestRate", "largestRate"];
     throw new ValueError(
       `exponent: there is no quantity ${JSON.stringify(of)}. Quantities are ${known.join(", ")}, or give a function.`,
     );

@@ -1,7 +1,7 @@
 import { applyUpdates, make } from "../../optim/index.ts";
 import { compile } from "../../tensor/compile.ts";
 import { scalar, zeros } from "../../tensor/creation.ts";
-import { valueAndGrad } from "../../tensor/grad.ts";
+import { grad, valueAndGrad } from "../../tensor/grad.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type Setting, scalingOf } from "./setting.ts";
@@ -68,6 +68,49 @@ export function firstUpdate(
     const value = await result.item();
     result.dispose();
     return value;
+  };
+}
+
+/** Updates of `laterChange`. */
+const updates = 5;
+
+/**
+ * Mean size of an entry of A's fifth update, over the learning rate. Each update is from a sample of its own, so that
+ * an optimizer's averages are of gradients that differ. The loss is averaged over n, so that gradients fall with it.
+ */
+export function laterChange(setting: Omit<Setting, "seed">): (seed: number) => Promise<number> {
+  const { n, outputs, r } = setting;
+  const optimizer = make(setting.optimizer);
+  const program = compile((seed: Tensor<"number">, s: Tensor<"number">) => {
+    const key = random.key(3).fold(seed).fold(n).fold(r);
+    let adapter: Adapter = {
+      loraA: random.normal(key.fold("A"), [r, n]).mul(scalar(1 / Math.sqrt(n))),
+      loraB: random.normal(key.fold("B"), [outputs, r]),
+    };
+    let state = optimizer.init(adapter);
+    let change = adapter;
+    for (let t = 0; t < updates; t++) {
+      const x: Tensor = random.normal(key.fold("x").fold(t), [1, n]);
+      const target: Tensor = random.normal(key.fold("target").fold(t), [1, outputs]);
+      const gradients = grad(({ loraA, loraB }: Adapter) =>
+        product(product(x, loraA), loraB)
+          .mul(s)
+          .sub(target)
+          .square()
+          .sum()
+          .mul(0.5 / n),
+      )(adapter);
+      [change, state] = optimizer.update(gradients, state, adapter);
+      adapter = applyUpdates(adapter, change);
+    }
+    return change.loraA.abs().mean();
+  });
+  const scaling = scalingOf({ ...setting, seed: 0 }).value;
+  return async (seed) => {
+    const result = await program(seed, scaling);
+    const value = await result.item();
+    result.dispose();
+    return value / setting.optimizer.lr;
   };
 }
 
