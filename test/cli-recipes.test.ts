@@ -240,7 +240,7 @@ describe("wrong usage ends with code 2 and nothing on stdout", () => {
     [["explain", base, "nowhere.json"], 'explain: Y: "nowhere.json" is no file'],
     [["explain", base, "."], '"." is no file'],
     [["explain", base, "optimizer=sgd r=8 alpha=1e308 lr=1"], "leaves the range of floating-point numbers"],
-    [["explain", base, "{"], "this is no JSON"],
+    [["explain", base, "{"], "it is no JSON"],
     [["explain", base, "r=8 r=4"], "r is given twice"],
     [["explain", base, `${base} alpha`], '"alpha" is not of the form key=value'],
     [["explain", base, `${base} lr.C=1`], "groups has the unknown field C"],

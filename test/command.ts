@@ -31,7 +31,7 @@ export async function bundle(entry: string): Promise<string> {
     logLevel: "silent",
     resolve: { conditions },
     ssr: { external: ["webgpu"], resolve: { conditions } },
-    build: { ssr: entry, write: false, minify: false },
+    build: { ssr: entry, write: false, minify: false, rolldownOptions: { output: { codeSplitting: false } } },
   });
   const [first] = Array.isArray(result) ? result : [result];
   if (!first || !("output" in first)) throw new Error("vite gave no bundle");

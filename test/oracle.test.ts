@@ -182,7 +182,7 @@ describe("the command", () => {
     write("d.json", ops(square));
     write("index.json", { "d.json": 3, "e.json": 1 });
     expect(await oracle([directory, "--backend", "evaluator"])).toBe(1);
-    expect(printed.stdout).toMatch(/FAILED a\.json: a\.json: is not JSON/);
+    expect(printed.stdout).toMatch(/FAILED a\.json: a\.json: it is no JSON/);
     expect(printed.stdout).toMatch(/FAILED b\.json: b\.json\.format: expected 1; found 2/);
     expect(printed.stdout).toMatch(/FAILED c\.json: c\.json: two cases are named square\/0/);
     expect(printed.stdout).toMatch(/FAILED d\.json: holds 1 cases, but index\.json says 3/);

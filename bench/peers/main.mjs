@@ -1,9 +1,9 @@
 // Lorantz and its peers, side by side: one run, all engines in turn, each answer checked before it is timed.
 // `npm run peers -- --help` in the root of the repository.
-import { writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
 import { parseArgs } from "node:util";
 import { table } from "../../dist/base/table.js";
+import { Output } from "../../dist/cli/output.js";
 import { jax } from "./engines/jax.mjs";
 import { lorantz } from "./engines/lorantz.mjs";
 import { onnx } from "./engines/onnx.mjs";
@@ -21,7 +21,7 @@ Options:
   --set RE      The sets of problems whose name it finds: ${Object.keys(sets).join(", ")}; default main
   --filter RE   Only problems whose name it finds
   --time MS     Milliseconds for each problem on each engine; default 1000
-  --json FILE   Write the results as JSON too
+  --json FILE   Write the results as JSON too, again after each problem
   --help        This text
 `;
 
@@ -70,6 +70,13 @@ async function main() {
     process.stderr.write(`peers: --time is "${values.time}"; it is a number of milliseconds > 0.\n`);
     return 2;
   }
+  let output;
+  try {
+    output = values.json && new Output("--json", [values.json]);
+  } catch (error) {
+    process.stderr.write(`peers: ${error.message}\n`);
+    return 2;
+  }
   const reports = [];
   const open = [];
   for (const engine of engines.filter(({ name }) => new RegExp(values.engines, "i").test(name))) {
@@ -87,6 +94,11 @@ async function main() {
       Object.entries(problems).filter(([name]) => new RegExp(values.filter, "i").test(name)),
     ])
     .filter(([, problems]) => problems.length > 0);
+  const date = new Date();
+  const save = () => {
+    const engines = open.map(({ name, session: { about }, results }) => ({ name, about, results }));
+    output?.write([`${JSON.stringify({ date, engines, reports }, undefined, 2)}\n`]);
+  };
   const units = {};
   let wrong = false;
   for (const [name, make] of chosen.flatMap(([, problems]) => problems)) {
@@ -128,6 +140,8 @@ async function main() {
       const rate = { median: problem.rate(median)[0], best: problem.rate(best)[0], unit: units[name] };
       engine.results[name] = { ms: { median, best }, samples: sorted.length, error, rate };
     }
+    // As far as it got, for a run that is stopped.
+    save();
   }
   for (const { session } of open) session.close?.();
   print(
@@ -135,13 +149,6 @@ async function main() {
     chosen.map(([, problems]) => problems.map(([name]) => [name, units[name]])),
     reports,
   );
-  if (values.json) {
-    const results = open.map(({ name, session: { about }, results }) => ({ name, about, results }));
-    writeFileSync(
-      values.json,
-      `${JSON.stringify({ date: new Date(), engines: results, reports }, undefined, 2)}\n`,
-    );
-  }
   return wrong ? 1 : 0;
 }
 

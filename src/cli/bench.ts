@@ -1,13 +1,15 @@
 import { execFileSync } from "node:child_process";
-import { readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
-import { basename, dirname, join } from "node:path";
-import { DeviceError } from "../base/errors.ts";
+import { DeviceError, ValueError } from "../base/errors.ts";
+import { parseJson } from "../base/json.ts";
 import { benchCases } from "../experiments/bench/cases.ts";
-import type { BackendResults, BenchResults } from "../experiments/bench/results.ts";
-import { isBenchResults, printResults } from "../experiments/bench/results.ts";
+import type { BackendResults, BenchResults, EarlierResults } from "../experiments/bench/results.ts";
+import { printResults, readEarlier } from "../experiments/bench/results.ts";
 import { benchBackend } from "../experiments/bench/run.ts";
-import { Progress } from "./progress.ts";
+import { readFile } from "./input.ts";
+import { interruptible } from "./interrupt.ts";
+import { Output } from "./output.ts";
+import { print, say } from "./print.ts";
 import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
@@ -53,7 +55,7 @@ The exit code is 1 if an answer is wrong or a benchmark does not run.
 export async function bench(args: readonly string[]): Promise<number> {
   const values = parseOptions("bench", withJsonValue(args), options);
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   if (values.small && values.large) throw new UsageError("--small and --large exclude each other.");
@@ -67,19 +69,17 @@ export async function bench(args: readonly string[]): Promise<number> {
   const backend = oneOf("backend", values.backend, ["cpu", "webgpu"] as const);
   const time = wholeNumber("time", values.time, { min: 1, max: 600_000, otherwise: defaultTime });
   const earlier = values.compare === undefined ? undefined : readResults(values.compare);
-  const file = values.json ? new OutputFile(values.json) : undefined;
+  const file = values.json ? new Output("--json", [values.json]) : undefined;
 
-  const backends: BackendResults[] = [];
-  const progress = new Progress(process.stderr);
-  try {
+  return interruptible(async (onProgress, progress) => {
+    const backends: BackendResults[] = [];
     for (const name of backend ? [backend] : (["cpu", "webgpu"] as const)) {
       try {
-        const onProgress = progress.update.bind(progress);
         backends.push(await benchBackend(name, { cases: chosen, time, onProgress }));
       } catch (error) {
         if (backend || name === "cpu" || !(error instanceof DeviceError)) throw error;
         progress.end();
-        process.stderr.write(`Left out webgpu. ${error.message}\n`);
+        say(`Left out webgpu. ${error.message}\n`);
       } finally {
         progress.end();
       }
@@ -97,12 +97,10 @@ export async function bench(args: readonly string[]): Promise<number> {
       backends,
     };
     const json = `${JSON.stringify(results, undefined, 2)}\n`;
-    file?.write(json);
-    process.stdout.write(values.json === "" ? json : `${printResults(results, earlier)}\n`);
+    file?.write([json]);
+    print(values.json === "" ? json : `${printResults(results, earlier)}\n`);
     return backends.every(({ failures }) => failures.length === 0) ? 0 : 1;
-  } finally {
-    file?.discard();
-  }
+  });
 }
 
 /** `--json` may stand alone: then its value is empty. */
@@ -121,50 +119,22 @@ function regularExpression(text = ""): RegExp {
   }
 }
 
-function readResults(path: string): BenchResults {
-  const unusable = (reason: string) =>
-    new UsageError(`--compare ${path}: ${reason}. Give a file that \`lorantz bench --json FILE\` wrote.`);
-  let text: string;
+function readResults(path: string): EarlierResults {
   try {
-    text = readFileSync(path, "utf8");
+    return readEarlier(
+      parseJson(
+        "the file",
+        new TextDecoder().decode(
+          readFile("--compare", path, "a file that `lorantz bench --json FILE` wrote"),
+        ),
+      ),
+    );
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException; // from node:fs
-    throw unusable(code === "ENOENT" ? "there is no such file" : message);
-  }
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    throw unusable("it is no JSON");
-  }
-  if (!isBenchResults(json)) throw unusable("it holds no results of this version's benchmarks");
-  return json;
-}
-
-/** A file to come: tried before the work, and never seen half-written. */
-class OutputFile {
-  readonly #path: string;
-  readonly #temporary: string;
-
-  constructor(path: string) {
-    this.#path = path;
-    this.#temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`);
-    try {
-      writeFileSync(this.#temporary, "", { flag: "wx" });
-    } catch (error) {
-      throw new UsageError(
-        `--json ${path}: cannot write there (${(error as Error).message}). Give a file in a folder that you may write to.`,
-      );
-    }
-  }
-
-  write(text: string): void {
-    writeFileSync(this.#temporary, text);
-    renameSync(this.#temporary, this.#path);
-  }
-
-  discard(): void {
-    rmSync(this.#temporary, { force: true });
+    if (!(error instanceof ValueError)) throw error;
+    const reason = error.message.replace(/\.$/, "");
+    throw new UsageError(
+      `--compare ${path}: ${reason}. Give a file that \`lorantz bench --json FILE\` wrote.`,
+    );
   }
 }
 

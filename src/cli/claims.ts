@@ -5,6 +5,7 @@ import { describeResult, list, tally } from "../experiments/claims/summary.ts";
 import { largestSeed } from "../experiments/seeds.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
+import { print } from "./print.ts";
 import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
@@ -47,7 +48,7 @@ Exit codes: 0 done, whatever the verdicts, 1 the work broke off, 2 wrong usage, 
 export async function claims(args: readonly string[]): Promise<number> {
   const { values: given, positionals } = parseArguments("claims", args, options);
   if (given.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
@@ -59,7 +60,7 @@ export async function claims(args: readonly string[]): Promise<number> {
       statement: claim.statement,
       tested: "test" in claim,
     }));
-    process.stdout.write(given.json ? `${JSON.stringify(rows, undefined, 2)}\n` : `${list(chosen)}\n`);
+    print(given.json ? `${JSON.stringify(rows, undefined, 2)}\n` : `${list(chosen)}\n`);
     return 0;
   }
   return interruptible(async (onProgress, progress) => {
@@ -68,7 +69,7 @@ export async function claims(args: readonly string[]): Promise<number> {
     progress.end();
     const json = { format: 2, lorantz: version(), seed, seeds, results };
     const text = `${results.map(describeResult).join("\n\n")}\n\n${tally(results)}\n`;
-    process.stdout.write(given.json ? `${JSON.stringify(json, undefined, 2)}\n` : text);
+    print(given.json ? `${JSON.stringify(json, undefined, 2)}\n` : text);
     return 0;
   });
 }

@@ -7,6 +7,7 @@ import {
   type Recipe,
   type Target,
 } from "../gauge/index.ts";
+import { print } from "./print.ts";
 import { asUsage, recipeHelp, recipeOf, recipeOfFields, scalarOf } from "./recipeText.ts";
 import { oneOf, optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
@@ -107,7 +108,7 @@ Exit codes: 0 done, 2 wrong usage, a bad recipe, or a conversion that does not e
 export async function convert(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments("convert", args, options);
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   if (values.rewrite && values.anyway)
@@ -116,7 +117,7 @@ export async function convert(args: readonly string[]): Promise<number> {
   const target = targetOf(values);
   const inexact = values.anyway ? "anyway" : values.rewrite ? "rewrite" : "refuse";
   const result = asUsage(() => convertRecipe(recipe, target, { inexact }));
-  process.stdout.write(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
+  print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }
 

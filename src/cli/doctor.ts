@@ -3,6 +3,7 @@ import { isSoftware } from "../backend/webgpu/device.ts";
 import { DeviceError } from "../base/errors.ts";
 import { type OpResult, passes, selfTest } from "../experiments/selftest.ts";
 import { init } from "../runtime/init.ts";
+import { print, terminal } from "./print.ts";
 import { Progress } from "./progress.ts";
 import { optionsHelp, parseOptions } from "./usage.ts";
 
@@ -57,19 +58,19 @@ const telling = [
 export async function doctor(args: readonly string[]): Promise<number> {
   const values = parseOptions("doctor", args, options);
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const platform = `Node ${process.versions.node}, ${process.platform} ${process.arch}`;
   const adapter = await findAdapter();
-  const progress = new Progress(process.stderr);
+  const progress = new Progress(terminal);
   const backends: BackendFindings[] = [];
   let webgpu: WebGpuFindings = adapter;
   for (const name of ["webgpu", "cpu"] as const) {
     try {
       using device = await init({ backend: name });
       const results = await selfTest(device, (done, total) => {
-        if (process.stderr.isTTY) progress.update(done, total, `self-test on ${name}`);
+        if (terminal.isTTY) progress.update(done, total, `self-test on ${name}`);
       });
       backends.push({ name, description: device.description, results });
     } catch (error) {
@@ -82,7 +83,7 @@ export async function doctor(args: readonly string[]): Promise<number> {
   const taken = adapter.adapter?.software ? "cpu" : backends[0]!.name; // what init() takes
   const healthy = backends.every(({ results }) => results.every(passes));
   if (values.json) {
-    process.stdout.write(`${JSON.stringify({ platform, webgpu, taken, healthy, backends }, finite, 2)}\n`);
+    print(`${JSON.stringify({ platform, webgpu, taken, healthy, backends }, finite, 2)}\n`);
   } else {
     const blocks = [
       `Platform  ${platform}`,
@@ -90,7 +91,7 @@ export async function doctor(args: readonly string[]): Promise<number> {
       describeChoice(webgpu, taken),
       ...backends.map(describeBackend),
     ];
-    process.stdout.write(`${blocks.join("\n\n")}\n`);
+    print(`${blocks.join("\n\n")}\n`);
   }
   return healthy ? 0 : 1;
 }

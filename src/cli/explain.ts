@@ -1,5 +1,6 @@
 import { table } from "../base/table.ts";
 import { type Explanation, explain as explainRecipes } from "../gauge/index.ts";
+import { print } from "./print.ts";
 import { asUsage, recipeHelp, recipeOf } from "./recipeText.ts";
 import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
@@ -31,7 +32,7 @@ Exit codes: 0 done, 2 wrong usage or a bad recipe.
 export async function explain(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments("explain", args, options);
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const [x, y] = positionals;
@@ -46,7 +47,7 @@ export async function explain(args: readonly string[]): Promise<number> {
   const result = asUsage(() =>
     explainRecipes(recipeX, recipeY, tolerance === undefined ? {} : { tolerance }),
   );
-  process.stdout.write(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
+  print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }
 

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { table } from "../base/table.ts";
 import { report } from "../experiments/exponents/report.ts";
 import { measure } from "../experiments/exponents/run.ts";
@@ -6,7 +7,8 @@ import { tables } from "../experiments/exponents/tables.ts";
 import { largestSeed } from "../experiments/seeds.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
-import { OutputFolder } from "./output.ts";
+import { Output } from "./output.ts";
+import { print, say } from "./print.ts";
 import { oneOf, optionsHelp, parseOptions, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
@@ -44,37 +46,41 @@ ${optionsHelp(options)}
 Exit codes: 0 no exponent differs from theory, 1 one does or the work broke off, 2 wrong usage, 130 interrupted.
 `;
 
-const files = { results: "exponents.json", report: "exponents.html" };
+const files = ["exponents.json", "exponents.html"];
 
 /** The command `exponents`; see its help. */
 export async function exponents(args: readonly string[]): Promise<number> {
   const given = parseOptions("exponents", args, options);
   if (given.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const only = oneOf("only", given.only, names);
   const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
   const seed = wholeNumber("seed", given.seed, { min: 0, max: largestSeed, otherwise: defaults.seed });
-  const out = given.out === undefined ? undefined : new OutputFolder(given.out, Object.values(files));
+  const folder = given.out;
+  const out =
+    folder === undefined
+      ? undefined
+      : new Output(
+          "--out",
+          files.map((file) => join(folder, file)),
+        );
   const chosen = tables.filter(({ name }) => only === undefined || name === only);
-  return interruptible(
-    async (onProgress, progress) => {
-      using _device = await init({ backend: "cpu" });
-      const started = performance.now();
-      const measured = await measure(chosen, { seed, seeds, onProgress });
-      progress.end();
-      const seconds = (performance.now() - started) / 1000;
-      const results = { format: 1, lorantz: version(), seed, seeds, seconds, tables: measured } as const;
-      const json = `${JSON.stringify(results, undefined, 2)}\n`;
-      const written = out?.write({ [files.results]: json, [files.report]: report(results) });
-      const text = measured
-        .map((each) => `${each.title}\n${each.about}\n\n${table(columns(each))}\n`)
-        .join("\n");
-      process.stdout.write(given.json ? json : `${text}\n${headline(measured)}\n`);
-      if (written) process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(seconds)} s.\n`);
-      return measured.some(({ rows }) => rows.some(({ verdict }) => verdict === "differs")) ? 1 : 0;
-    },
-    () => out?.discard(),
-  );
+  return interruptible(async (onProgress, progress) => {
+    using _device = await init({ backend: "cpu" });
+    const started = performance.now();
+    const measured = await measure(chosen, { seed, seeds, onProgress });
+    progress.end();
+    const seconds = (performance.now() - started) / 1000;
+    const results = { format: 1, lorantz: version(), seed, seeds, seconds, tables: measured } as const;
+    const json = `${JSON.stringify(results, undefined, 2)}\n`;
+    const written = out?.write([json, report(results)]);
+    const text = measured
+      .map((each) => `${each.title}\n${each.about}\n\n${table(columns(each))}\n`)
+      .join("\n");
+    print(given.json ? json : `${text}\n${headline(measured)}\n`);
+    if (written) say(`Wrote ${written.join(" and ")} after ${Math.round(seconds)} s.\n`);
+    return measured.some(({ rows }) => rows.some(({ verdict }) => verdict === "differs")) ? 1 : 0;
+  });
 }

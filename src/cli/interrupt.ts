@@ -1,25 +1,41 @@
+import { readerGone, say, terminal } from "./print.ts";
 import { Progress } from "./progress.ts";
 
 /** Called after each unit of work; throws inside it when the user has interrupted. */
 export type OnProgress = (done: number, total: number, what: string) => Promise<void>;
 
-class Interrupted extends Error {}
+/** Signals that ask to end, and the exit codes that say so. */
+const signals = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
+
+/** As of a process that SIGPIPE ends. */
+const nobodyReads = 141;
+
+class Interrupted extends Error {
+  readonly code: number;
+
+  constructor(code: number) {
+    super("interrupted");
+    this.code = code;
+  }
+}
 
 /**
- * Runs a job that shows its progress on stderr and that the user may interrupt: then `discard` is called, as for
- * any error, and the exit code is 130.
+ * Runs a job that shows its progress on stderr. It may be interrupted, and it ends when nobody reads any more what it
+ * says; the exit code tells. Nothing is written before its end, so nothing is left behind.
  */
 export async function interruptible(
   job: (onProgress: OnProgress, progress: Progress) => Promise<number>,
-  discard: () => void = () => {},
 ): Promise<number> {
-  const progress = new Progress(process.stderr);
-  let interrupted = false;
-  const interrupt = () => {
-    interrupted = true;
-  };
+  const progress = new Progress(terminal);
+  let asked: number | undefined;
+  const listeners = Object.entries(signals).map(([signal, code]) => {
+    const listener = () => {
+      asked = code;
+    };
+    process.once(signal, listener);
+    return [signal, listener] as const;
+  });
   let turned = performance.now();
-  process.once("SIGINT", interrupt);
   try {
     return await job(async (done, total, what) => {
       // Signals are delivered only between turns of the event loop.
@@ -27,16 +43,16 @@ export async function interruptible(
         await new Promise((resolve) => setImmediate(resolve));
         turned = performance.now();
       }
-      if (interrupted) throw new Interrupted();
+      if (readerGone()) throw new Interrupted(nobodyReads);
+      if (asked !== undefined) throw new Interrupted(asked);
       progress.update(done, total, what);
     }, progress);
   } catch (error) {
     progress.end();
-    discard();
     if (!(error instanceof Interrupted)) throw error;
-    process.stderr.write("Interrupted; nothing was written.\n");
-    return 130;
+    say("Interrupted; nothing was written.\n");
+    return error.code;
   } finally {
-    process.removeListener("SIGINT", interrupt);
+    for (const [signal, listener] of listeners) process.removeListener(signal, listener);
   }
 }

@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
+import { oneLine } from "../base/text.ts";
 import { openEngine } from "../experiments/oracle/engine.ts";
 import { type OracleReport, runOracle } from "../experiments/oracle/run.ts";
+import { print, terminal } from "./print.ts";
 import { Progress } from "./progress.ts";
 import { oneOf, optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
@@ -31,7 +33,7 @@ ${optionsHelp(options)}
 export async function oracle(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments("oracle", args, options);
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const backend = oneOf("backend", values.backend, ["cpu", "webgpu", "evaluator"] as const);
@@ -46,19 +48,17 @@ export async function oracle(args: readonly string[]): Promise<number> {
 
   const engine = await openEngine(backend, dtype);
   try {
-    const progress = new Progress(process.stderr);
+    const progress = new Progress(terminal);
     const report = await runOracle(directory, engine, (file, done, total) => {
-      if (process.stderr.isTTY) progress.update(done, total, file);
+      if (terminal.isTTY) progress.update(done, total, file);
     });
     progress.end();
     const { name, description, dtype } = engine;
     if (values.json) {
       const results = { directory, backend: name, description, dtype, ...report };
-      process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);
+      print(`${JSON.stringify(results, null, 2)}\n`);
     } else {
-      process.stdout.write(
-        `${directory} on ${name} (${description}), ${dtype}\n\n${describeReport(report)}\n`,
-      );
+      print(`${directory} on ${name} (${description}), ${dtype}\n\n${describeReport(report)}\n`);
     }
     return report.failed > 0 ? 1 : 0;
   } finally {
@@ -75,13 +75,13 @@ function describeReport({ files, failures, skips, passed, failed, skipped }: Ora
       ...(skipped ? [`${skipped} skipped`] : []),
     ];
     const worst = passed > 0 ? `, largest error ${worstError.toExponential(1)}` : "";
-    return `  ${file.padEnd(width)}  ${counts.join(", ")}${worst}`;
+    return `  ${oneLine(file).padEnd(width)}  ${counts.join(", ")}${worst}`;
   });
   const failing = failures.flatMap(({ file, name, problems }) =>
-    problems.map((problem) => `FAILED ${[file, name].filter(Boolean).join(": ")}: ${problem}`),
+    problems.map((problem) => oneLine(`FAILED ${[file, name].filter(Boolean).join(": ")}: ${problem}`)),
   );
-  const skipping = skips.map(
-    ({ reason, cases }) => `skipped, ${reason} (${cases.length}): ${cases.join(", ")}`,
+  const skipping = skips.map(({ reason, cases }) =>
+    oneLine(`skipped, ${reason} (${cases.length}): ${cases.join(", ")}`),
   );
   const blocks = [rows, failing, skipping]
     .filter((block) => block.length > 0)

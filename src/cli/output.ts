@@ -1,104 +1,247 @@
 import {
   accessSync,
+  chmodSync,
+  chownSync,
+  closeSync,
   constants,
-  mkdirSync,
+  copyFileSync,
+  fstatSync,
+  linkSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
   renameSync,
-  rmdirSync,
   rmSync,
+  type Stats,
   statSync,
-  writeFileSync,
+  writeSync,
 } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { LorantzError } from "../base/errors.ts";
+import { makeFolders, reasonOf, removeFolders } from "../base/files.ts";
 import { UsageError } from "./usage.ts";
 
+// Everything that a command writes goes this way.
+
+/** How a text gets to its path. */
+interface Sink {
+  /** Makes the text ready. */
+  prepare(text: string): void;
+  /** Puts it in its place. */
+  commit(): void;
+  /** After all: takes back what `commit` did, or what is left over. */
+  end(failed: boolean): void;
+}
+
 /**
- * A folder for results, checked before the work begins and written once at its end: each file goes to a
- * temporary name first, so that none is ever seen half-written.
+ * Files that belong together, tried before the work begins and written at its end: all of them, or none. A file is
+ * written beside its place and renamed, so that it is never seen half-written and an old one stays until the new one is
+ * whole; links lead where they led, and permissions stay. What is no file, such as a device or a pipe, is written into.
+ * Missing folders are made when the files are written.
+ *
+ * @example
+ * const output = new Output("--json", ["results.json"]);
+ * output.write(["{}\n"]);
  */
-export class OutputFolder {
-  readonly path: string;
-  readonly #created: string | undefined;
+export class Output {
+  readonly #option: string;
+  readonly #paths: readonly string[];
+  /** Pipes, whose readers wait. */
+  readonly #opened = new Map<string, number>();
 
   /**
-   * Makes the folder if need be and tries to write in it.
-   *
-   * @throws UsageError if the folder, or one of the files to come, cannot be written.
+   * @throws UsageError if one of the paths cannot be written.
    */
-  constructor(path: string, files: readonly string[]) {
-    this.path = path;
-    try {
-      this.#created = mkdirSync(path, { recursive: true });
-      const probe = this.#temporary("probe");
-      writeFileSync(probe, "", { flag: "wx" });
-      rmSync(probe);
-    } catch (error) {
-      this.discard();
-      throw new UsageError(
-        `--out ${path}: cannot write there (${reason(error)}). Give a folder that you may write to.`,
-      );
+  constructor(option: string, paths: readonly string[]) {
+    this.#option = option;
+    this.#paths = paths;
+    for (const path of paths) {
+      try {
+        this.#try(path);
+      } catch (error) {
+        throw new UsageError(
+          `${option} ${path}: cannot write there (${reasonOf(error)}). Give a path that you may write to.`,
+        );
+      }
     }
-    for (const file of files) this.#checkFile(file);
   }
 
   /**
-   * Writes all files, each whole or not at all. Returns their paths.
+   * Writes a text for each path, and returns the paths.
    *
-   * @throws LorantzError if the system refuses.
+   * @throws LorantzError if the system refuses; then the files are as they were.
    */
-  write(files: { readonly [name: string]: string }): string[] {
-    const names = Object.keys(files);
+  write(texts: readonly string[]): readonly string[] {
+    const made: string[] = [];
+    const sinks: Sink[] = [];
+    let failed = true;
     try {
-      for (const name of names) writeFileSync(this.#temporary(name), files[name]!);
-      for (const name of names) renameSync(this.#temporary(name), join(this.path, name));
+      for (const [i, path] of this.#paths.entries()) {
+        made.push(...makeFolders(dirname(path)));
+        sinks.push(this.#sink(path, i));
+      }
+      for (const [i, sink] of sinks.entries()) sink.prepare(texts[i]!);
+      for (const sink of sinks) sink.commit();
+      failed = false;
     } catch (error) {
       throw new LorantzError(
-        `--out ${this.path}: cannot write the results (${reason(error)}). Make room or give another folder.`,
+        `${this.#option} ${this.#paths.join(", ")}: cannot write the results (${reasonOf(error)}). Make room or give another path.`,
       );
     } finally {
-      for (const name of names) rmSync(this.#temporary(name), { force: true });
+      for (const sink of sinks) sink.end(failed);
+      if (failed) removeFolders(made);
     }
-    return names.map((name) => join(this.path, name));
+    return this.#paths;
   }
 
-  /** Removes the folders that were made here and are empty; for work that was broken off. */
-  discard(): void {
-    if (this.#created === undefined) return;
+  #try(path: string): void {
+    const made = makeFolders(dirname(path));
     try {
-      for (let path = resolve(this.path); path.startsWith(this.#created); path = dirname(path))
-        rmdirSync(path);
-    } catch {
-      // Something lies in it: then it stays.
+      const found = statSync(path, { throwIfNoEntry: false });
+      if (found && !isReplaced(path, found)) {
+        if (found.isDirectory()) throw new Error("it is not a file");
+        const file = standardStream(found) ?? openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+        if (found.isFIFO() && file > 2) this.#opened.set(path, file);
+        else if (file > 2) tryDevice(file);
+        return;
+      }
+      if (found) accessSync(path, constants.W_OK);
+      const target = targetOf(path);
+      const probe = beside(target, "probe");
+      try {
+        writeNew(probe, "0", 0o600);
+      } finally {
+        rmSync(probe, { force: true });
+      }
+    } finally {
+      removeFolders(made);
     }
   }
 
-  #temporary(name: string): string {
-    return join(this.path, `.${name}.${process.pid}.tmp`);
-  }
-
-  #checkFile(name: string): void {
-    const path = join(this.path, name);
+  #sink(path: string, index: number): Sink {
     const found = statSync(path, { throwIfNoEntry: false });
-    if (!found) return;
-    try {
-      if (!found.isFile()) throw new Error("it is not a file");
-      accessSync(path, constants.W_OK);
-    } catch (error) {
-      throw new UsageError(
-        `--out ${this.path}: cannot replace ${path} (${reason(error)}). Move it away or give another folder.`,
-      );
-    }
+    if (!found || isReplaced(path, found)) return replacing(targetOf(path), found, index);
+    const own = standardStream(found) ?? this.#opened.get(path);
+    const file = own ?? openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    let ready = "";
+    return {
+      prepare: (text) => {
+        ready = text;
+      },
+      commit: () => writeAll(file, ready),
+      end: () => {
+        if (file > 2) closeSync(file);
+        this.#opened.delete(path);
+      },
+    };
   }
 }
 
-function reason(error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException; // from node:fs, or the line above
-  const words: { readonly [code: string]: string } = {
-    EACCES: "permission denied",
-    EEXIST: "a file of that name is there",
-    ENOTDIR: "a part of the path is a file",
-    EROFS: "the file system is read-only",
-    ENOSPC: "no space is left",
+/** Writes nothing to a device, which some refuse; and closes it. */
+function tryDevice(file: number): void {
+  try {
+    writeSync(file, Buffer.alloc(0));
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** A file is replaced; what only leads to one, such as /dev/stdout, is written into. */
+function isReplaced(path: string, found: Stats): boolean {
+  return found.isFile() && !/^\/(dev|proc)\//.test(resolve(path)) && standardStream(found) === undefined;
+}
+
+/** Standard output or error, if this is where it leads. */
+function standardStream(found: Stats): number | undefined {
+  return [1, 2].find((file) => {
+    try {
+      const { dev, ino } = fstatSync(file);
+      return dev === found.dev && ino === found.ino && !found.isCharacterDevice();
+    } catch {
+      return false; // closed
+    }
+  });
+}
+
+/** Where a path leads, which need not be there. */
+function targetOf(path: string): string {
+  let at = resolve(path);
+  for (let links = 0; links < 40; links++) {
+    const folder = realpathSync(dirname(at));
+    at = join(folder, basename(at));
+    let link: string;
+    try {
+      link = readlinkSync(at);
+    } catch {
+      return at; // no link, or nothing yet
+    }
+    at = resolve(folder, link);
+  }
+  throw new Error("its links lead in a circle");
+}
+
+const beside = (target: string, what: string | number) =>
+  join(dirname(target), `.lorantz-${process.pid}-${what}.tmp`);
+
+/** A text beside its place, then in it. */
+function replacing(target: string, old: Stats | undefined, index: number): Sink {
+  const [fresh, kept] = [beside(target, `${index}-new`), beside(target, `${index}-old`)];
+  let placed = false;
+  return {
+    prepare: (text) => {
+      rmSync(fresh, { force: true });
+      writeNew(fresh, text, old ? 0o600 : 0o666);
+      if (!old) return;
+      const { uid, gid } = statSync(fresh);
+      if (uid !== old.uid || gid !== old.gid) chownSync(fresh, old.uid, old.gid);
+      chmodSync(fresh, old.mode & 0o7777);
+    },
+    commit: () => {
+      if (old) keep(target, kept);
+      renameSync(fresh, target);
+      placed = true;
+    },
+    end: (failed) => {
+      if (failed && placed) {
+        if (old) renameSync(kept, target);
+        else rmSync(target, { force: true });
+      }
+      rmSync(fresh, { force: true });
+      rmSync(kept, { force: true });
+    },
   };
-  return words[code ?? ""] ?? message;
+}
+
+/** The old file under another name too, or a copy of it where the file system has no such links. */
+function keep(target: string, kept: string): void {
+  rmSync(kept, { force: true });
+  try {
+    linkSync(target, kept);
+  } catch {
+    copyFileSync(target, kept);
+  }
+}
+
+function writeNew(path: string, text: string, mode: number): void {
+  const file = openSync(path, "wx", mode);
+  try {
+    writeAll(file, text);
+  } finally {
+    closeSync(file);
+  }
+}
+
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+function writeAll(file: number, text: string): void {
+  const bytes = Buffer.from(text);
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(file, bytes, at);
+    } catch (error) {
+      // A pipe that is full, and whose reader is busy.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(never, 0, 0, 5);
+    }
+  }
 }

@@ -1,3 +1,5 @@
+import { oneLine } from "../base/text.ts";
+
 /** The part of a stream that progress is written to. */
 export interface Screen {
   readonly isTTY?: boolean;
@@ -34,11 +36,11 @@ export class Progress {
     const left = share > 0.02 ? `, ${duration((elapsed / share) * (1 - share))} left` : "";
     const percent = `${Math.floor(100 * share)}%`.padStart(4);
     if (!this.#screen.isTTY) {
-      this.#screen.write(`${percent}  ${what} (${duration(elapsed)}${left})\n`);
+      this.#screen.write(`${percent}  ${oneLine(what)} (${duration(elapsed)}${left})\n`);
       return;
     }
     const bar = "█".repeat(Math.round(20 * share)).padEnd(20, "░");
-    const line = `${bar}${percent}  ${what} (${duration(elapsed)}${left})`;
+    const line = `${bar}${percent}  ${oneLine(what)} (${duration(elapsed)}${left})`;
     this.#screen.write(`\r\x1b[2K${line.slice(0, (this.#screen.columns ?? 80) - 1)}`);
     this.#shown = true;
   }

@@ -1,7 +1,9 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { ValueError } from "../base/errors.ts";
+import { parseJson } from "../base/json.ts";
 import type { Recipe } from "../gauge/index.ts";
 import { checkRecipe, type Grid } from "../gauge/index.ts";
+import { readFile } from "./input.ts";
 import { UsageError } from "./usage.ts";
 
 // Recipes on the command line: files or text, in JSON or as key=value.
@@ -55,7 +57,7 @@ export function recipeOfFields(what: string, fields: readonly (readonly [string,
  */
 export function gridOf(what: string, argument: string): Grid {
   const text = contentOf(what, argument);
-  if (/^\s*[{[]/.test(text)) return parseJson(what, text) as Grid; // dedupe checks it
+  if (/^\s*[{[]/.test(text)) return asUsage(() => parseJson(what, text)) as Grid; // dedupe checks it
   const single: [string, unknown][] = [];
   const vary: Record<string, readonly unknown[]> = {};
   const entries = entriesOf(what, text, true).map(
@@ -86,14 +88,8 @@ export function asUsage<T>(f: () => T): T {
 
 function contentOf(what: string, argument: string): string {
   if (/^\s*[{[]/.test(argument)) return argument;
-  if (isFile(argument)) {
-    try {
-      return readFileSync(argument, "utf8");
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new UsageError(`${what}: cannot read ${argument} (${reason}).`);
-    }
-  }
+  if (isFile(argument))
+    return new TextDecoder().decode(readFile(`${what}:`, argument, "a recipe in JSON or as key=value"));
   if (argument.includes("=")) return argument;
   throw new UsageError(`${what}: "${argument}" is no file, no JSON and no text of key=value.`);
 }
@@ -104,16 +100,6 @@ function isFile(path: string): boolean {
     return !statSync(path).isDirectory();
   } catch {
     return false; // not there, or no name of a file: long text, for one
-  }
-}
-
-function parseJson(what: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new UsageError(
-      `${what}: this is no JSON: ${error instanceof Error ? error.message : String(error)}.`,
-    );
   }
 }
 
@@ -160,18 +146,21 @@ function pathOf(key: string): string {
 /** A recipe of flat fields; what is wrong with their values is for `checkRecipe` to say. */
 function assemble(what: string, fields: readonly (readonly [string, unknown])[]): Fields {
   const given = new Map(fields);
-  const recipe: Record<string, unknown> = {};
-  const optimizer: Record<string, unknown> = {};
-  const groups: Record<string, Record<string, unknown>> = {};
-  const scales: Record<string, unknown> = {};
+  // Without a prototype, every name is one for `checkRecipe` to know or not.
+  const bare = <T>(): Record<string, T> => Object.create(null) as Record<string, T>;
+  const recipe = bare<unknown>();
+  const optimizer = bare<unknown>();
+  const groups = bare<Fields>();
+  const scales = bare<unknown>();
   for (const [key, value] of given) {
     const [name, role, ...more] = key.split(".") as [string, ...string[]];
     if (more.length > 0) throw new UsageError(`${what}: there is no field ${key}.`);
     if (key === "ratio" || key === "scaling") continue;
     if (key === "optimizer") optimizer.name = value;
-    else if (key === "groups") Object.assign(groups, structuredClone(value));
-    else if (key === "initScale") Object.assign(scales, value);
-    else if (own.includes(key)) recipe[key] = value;
+    else if (key === "groups" || key === "initScale") {
+      if (typeof value !== "object" || value === null || Array.isArray(value)) recipe[key] = value;
+      else Object.assign(key === "groups" ? groups : scales, value);
+    } else if (own.includes(key)) recipe[key] = value;
     else if (key === "maxNorm") recipe.clip = { kind: "globalNorm", maxNorm: value };
     else if (role === undefined) optimizer[key] = value;
     else if (name === "initScale") scales[role] = value;

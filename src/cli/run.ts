@@ -1,4 +1,6 @@
 import { LorantzError } from "../base/errors.ts";
+import { oneLine } from "../base/text.ts";
+import { print, say } from "./print.ts";
 import { UsageError } from "./usage.ts";
 import { version } from "./version.ts";
 
@@ -69,7 +71,7 @@ Options:
   -V, --version  The version
 
 Exit codes: 0 done, 1 a law or a check failed or the work broke off, 2 wrong usage or unusable input,
-130 interrupted.
+130 interrupted (129 and 143 by other signals), 141 broken off because nobody reads what is printed.
 `;
 }
 
@@ -81,11 +83,11 @@ export async function run(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
   try {
     if (name === "--help" || name === "-h") {
-      process.stdout.write(help());
+      print(help());
       return 0;
     }
     if (name === "--version" || name === "-V") {
-      process.stdout.write(`${version()}\n`);
+      print(`${version()}\n`);
       return 0;
     }
     const names = Object.keys(commands).join(", ");
@@ -96,7 +98,7 @@ export async function run(args: readonly string[]): Promise<number> {
     const command = await row.load();
     return await command(rest);
   } catch (error) {
-    process.stderr.write(`lorantz: ${describeError(error)}\n`);
+    say(`lorantz: ${describeError(error)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }
 }
@@ -104,6 +106,7 @@ export async function run(args: readonly string[]): Promise<number> {
 /** Errors of ours speak for themselves; of others, and of our own broken invariants, the stack is wanted. */
 function describeError(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
+  if (error instanceof UsageError) return oneLine(error.message); // it quotes what was given
   const foreseen = error instanceof LorantzError && !error.message.startsWith("internal:");
   return foreseen ? error.message : (error.stack ?? error.message);
 }

@@ -1,6 +1,7 @@
 import { table } from "../base/table.ts";
 import { dedupe, hyperOf, type SweepPlan, trainedRoles } from "../gauge/index.ts";
 import type { OptimizerName } from "../optim/make.ts";
+import { print } from "./print.ts";
 import { asUsage, gridOf, recipeHelp } from "./recipeText.ts";
 import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
 
@@ -37,7 +38,7 @@ Exit codes: 0 done, 2 wrong usage, a bad recipe or too large a grid.
 export async function sweepPlan(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments("sweep-plan", args, options);
   if (values.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const [grid] = positionals;
@@ -52,7 +53,7 @@ export async function sweepPlan(args: readonly string[]): Promise<number> {
     throw new UsageError(`--alpha is "${alpha}"; it is a finite number > 0, or r.`);
   const cells = gridOf("sweep-plan", grid);
   const plan = asUsage(() => dedupe(cells, { limit, ...(number !== undefined && { alpha: number }) }));
-  process.stdout.write(values.json ? `${JSON.stringify(plan, undefined, 2)}\n` : describe(plan));
+  print(values.json ? `${JSON.stringify(plan, undefined, 2)}\n` : describe(plan));
   return 0;
 }
 

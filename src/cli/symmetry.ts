@@ -5,6 +5,7 @@ import { discoverSymmetry, type NoSymmetry, type Symmetry, type Undecided } from
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
+import { print } from "./print.ts";
 import { optionsHelp, parseOptions, wholeNumber } from "./usage.ts";
 
 const options = {
@@ -40,7 +41,7 @@ interface Row {
 export async function symmetry(args: readonly string[]): Promise<number> {
   const given = parseOptions("symmetry", args, options);
   if (given.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
@@ -61,7 +62,7 @@ export async function symmetry(args: readonly string[]): Promise<number> {
     }
     progress.end();
     const results = rows.map(({ form, found, measured }) => ({ form: form.name, found, measured }));
-    process.stdout.write(given.json ? `${JSON.stringify(results, undefined, 2)}\n` : text(rows));
+    print(given.json ? `${JSON.stringify(results, undefined, 2)}\n` : text(rows));
     return rows.every(agrees) ? 0 : 1;
   });
 }

@@ -1,5 +1,5 @@
-import { readFileSync } from "node:fs";
 import type { Text } from "../experiments/theorem/corpus.ts";
+import { readFile } from "./input.ts";
 import { UsageError } from "./usage.ts";
 
 /**
@@ -8,18 +8,7 @@ import { UsageError } from "./usage.ts";
  * @throws UsageError if the file is missing, cannot be read, is empty, or is not UTF-8.
  */
 export function readText(option: string, path: string): Text {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(path);
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException; // from node:fs
-    const reasons: { readonly [code: string]: string } = {
-      ENOENT: "there is no such file",
-      EISDIR: "it is a folder",
-      EACCES: "permission denied",
-    };
-    throw new UsageError(`--${option} ${path}: ${reasons[code ?? ""] ?? message}. Give a UTF-8 text file.`);
-  }
+  const bytes = readFile(`--${option}`, path, "a UTF-8 text file");
   if (bytes.length === 0)
     throw new UsageError(`--${option} ${path}: the file is empty. Give a UTF-8 text file.`);
   const at = firstInvalid(bytes);

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { ValueError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
 import type { Text } from "../experiments/theorem/corpus.ts";
@@ -7,7 +8,8 @@ import type { Results } from "../experiments/theorem/results.ts";
 import { columns, headline } from "../experiments/theorem/summary.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
-import { OutputFolder } from "./output.ts";
+import { Output } from "./output.ts";
+import { print, say } from "./print.ts";
 import { loadDataset, readText } from "./texts.ts";
 import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
@@ -54,13 +56,13 @@ Exit codes: 0 everything is as the theorem predicts, 1 it is not or the work bro
 unusable input, 130 interrupted.
 `;
 
-const files = { results: "results.json", report: "report.html" };
+const files = ["results.json", "report.html"];
 
 /** The command `theorem`; see its help. */
 export async function theorem(args: readonly string[]): Promise<number> {
   const given = parseOptions("theorem", args, options);
   if (given.help) {
-    process.stdout.write(help);
+    print(help);
     return 0;
   }
   const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: defaults.seed });
@@ -68,30 +70,31 @@ export async function theorem(args: readonly string[]): Promise<number> {
   const steps = wholeNumber("steps", given.steps, { min: 20, max: 10_000, otherwise: defaults.steps });
   const backend = oneOf("backend", given.backend, ["cpu", "webgpu"]);
   const material = prepared(...(await texts(given.base, given.target)));
-  const out = new OutputFolder(given.out ?? defaults.out, Object.values(files));
-
-  return interruptible(
-    async (onStep, progress) => {
-      using device = await init(backend ? { backend } : { software: true });
-      process.stderr.write(`Training on ${device.backend.name}: ${device.description}\n`);
-      const started = performance.now();
-      const findings = await prove(material, { seed, steps, onStep });
-      const results: Results = {
-        format: 1,
-        lorantz: version(),
-        device: { backend: device.backend.name, description: device.description },
-        ...findings,
-        seconds: (performance.now() - started) / 1000,
-      };
-      progress.end();
-      const json = `${JSON.stringify(results, undefined, 2)}\n`;
-      const written = out.write({ [files.results]: json, [files.report]: report(results) });
-      process.stdout.write(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
-      process.stderr.write(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
-      return results.laws.broken === 0 ? 0 : 1;
-    },
-    () => out.discard(),
+  const folder = given.out ?? defaults.out;
+  const out = new Output(
+    "--out",
+    files.map((file) => join(folder, file)),
   );
+
+  return interruptible(async (onStep, progress) => {
+    using device = await init(backend ? { backend } : { software: true });
+    say(`Training on ${device.backend.name}: ${device.description}\n`);
+    const started = performance.now();
+    const findings = await prove(material, { seed, steps, onStep });
+    const results: Results = {
+      format: 1,
+      lorantz: version(),
+      device: { backend: device.backend.name, description: device.description },
+      ...findings,
+      seconds: (performance.now() - started) / 1000,
+    };
+    progress.end();
+    const json = `${JSON.stringify(results, undefined, 2)}\n`;
+    const written = out.write([json, report(results)]);
+    print(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
+    say(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
+    return results.laws.broken === 0 ? 0 : 1;
+  });
 }
 
 async function texts(

@@ -6,9 +6,10 @@
 // does not. A device whose instance was collected crashes the process, so the instance stays referenced here
 // until the process ends and there is nothing to release. A buffer or device that is collected while it is
 // being mapped rejects the map with AbortError: whoever maps must hold both.
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { makeFolders } from "../../base/files.ts";
 import type { NoGpu, OpenGpu } from "./gpu-web.ts";
 
 /** Held for the life of the process. */
@@ -84,7 +85,9 @@ function settingsFile(name: string): string {
 /** What `writeSettings` kept under that name, or undefined: a file in the user's cache directory. */
 export async function readSettings(name: string): Promise<string | undefined> {
   try {
-    return await readFile(settingsFile(name), "utf8");
+    const file = settingsFile(name);
+    // Reading a pipe or a device of that name might never end.
+    return (await stat(file)).isFile() ? await readFile(file, "utf8") : undefined;
   } catch {
     return undefined; // absent or unreadable
   }
@@ -95,7 +98,7 @@ export async function writeSettings(name: string, text: string): Promise<void> {
   const file = settingsFile(name);
   const temporary = `${file}.${process.pid}.tmp`;
   try {
-    await mkdir(dirname(file), { recursive: true });
+    makeFolders(dirname(file));
     await writeFile(temporary, text);
     await rename(temporary, file);
   } catch {

@@ -1,4 +1,8 @@
+import { show } from "../../base/arguments.ts";
+import { ValueError } from "../../base/errors.ts";
 import { type Column, table } from "../../base/table.ts";
+import { oneLine } from "../../base/text.ts";
+import { Fields } from "../oracle/fields.ts";
 import type { Work } from "./case.ts";
 import type { Limits } from "./limits.ts";
 
@@ -57,24 +61,63 @@ export interface Failure {
   readonly reason: string;
 }
 
-/** Whether JSON is of this schema, as far as a comparison reads it. */
-export function isBenchResults(json: unknown): json is BenchResults {
-  return typeof json === "object" && json !== null && "schema" in json && json.schema === "lorantz-bench-1";
+/** What a comparison reads of earlier results. */
+export interface EarlierResults {
+  readonly version: string;
+  readonly commit?: string;
+  readonly date: string;
+  readonly backends: readonly {
+    readonly name: string;
+    readonly results: readonly { readonly name: string; readonly about: string; readonly median: number }[];
+  }[];
+}
+
+/**
+ * Earlier results from a file.
+ *
+ * @throws ValueError naming the field that is not as `bench --json` writes it.
+ */
+export function readEarlier(json: unknown): EarlierResults {
+  const file = new Fields(json, "the file");
+  const schema = file.text("schema");
+  if (schema !== "lorantz-bench-1")
+    throw new ValueError(`the file.schema: expected "lorantz-bench-1"; found ${show(schema)}.`);
+  return {
+    version: file.text("version"),
+    ...(file.has("commit") && { commit: file.text("commit") }),
+    date: file.text("date"),
+    backends: file.objects("backends").map((backend) => ({
+      name: backend.text("name"),
+      results: backend.objects("results").map((result) => ({
+        name: result.text("name"),
+        about: result.text("about"),
+        median: positive(result.object("ms"), "median"),
+      })),
+    })),
+  };
+}
+
+function positive(fields: Fields, name: string): number {
+  const value = fields.number(name);
+  if (value > 0 && value < Infinity) return value;
+  throw new ValueError(`${fields.place}.${name}: expected a finite number > 0; found ${value}.`);
 }
 
 /** Results as text: a table for each backend, beside an earlier run if there is one. */
-export function printResults(results: BenchResults, earlier?: BenchResults): string {
+export function printResults(results: BenchResults, earlier?: EarlierResults): string {
   const { version, commit, platform, processor, threads, backends } = results;
   const head = [
     `Lorantz ${version}${commit ? `, commit ${commit}` : ""}; ${platform}; ${processor}, ${threads} threads`,
     ...(earlier
-      ? [`Compared with ${earlier.commit ?? earlier.version} of ${earlier.date}: more than 1x is faster now`]
+      ? [
+          `Compared with ${oneLine(`${earlier.commit ?? earlier.version} of ${earlier.date}`)}: more than 1x is faster now`,
+        ]
       : []),
   ];
   return [head.join("\n"), ...backends.map((backend) => printBackend(backend, earlier))].join("\n\n");
 }
 
-function printBackend(backend: BackendResults, earlier: BenchResults | undefined): string {
+function printBackend(backend: BackendResults, earlier: EarlierResults | undefined): string {
   const { name, description, limits, results, ratios, failures } = backend;
   const { gflops, gbs, about, oneThread } = limits;
   const single = oneThread
@@ -111,9 +154,9 @@ function printBackend(backend: BackendResults, earlier: BenchResults | undefined
 }
 
 /** Earlier over present time, where both measured the same thing. */
-function speedUp(result: CaseResult, before: BackendResults): string {
+function speedUp(result: CaseResult, before: EarlierResults["backends"][number]): string {
   const old = before.results.find(({ name, about }) => name === result.name && about === result.about);
-  return old ? `${(old.ms.median / result.ms.median).toFixed(2)}x` : "new";
+  return old ? `${(old.median / result.ms.median).toFixed(2)}x` : "new";
 }
 
 /** Three digits, without exponents. */

@@ -11,7 +11,7 @@ export interface BenchOptions {
   readonly cases: readonly BenchCase[];
   /** Milliseconds for each case, and for each probe. */
   readonly time: number;
-  readonly onProgress?: (done: number, total: number, what: string) => void;
+  readonly onProgress?: (done: number, total: number, what: string) => Promise<void>;
 }
 
 /**
@@ -30,7 +30,7 @@ const rounds = 3;
  */
 export async function benchBackend(
   backend: "cpu" | "webgpu",
-  { cases, time, onProgress = () => {} }: BenchOptions,
+  { cases, time, onProgress = async () => {} }: BenchOptions,
 ): Promise<BackendResults> {
   const { Bench } = await loadTinybench();
   using device = await init({ backend });
@@ -38,12 +38,12 @@ export async function benchBackend(
   let done = 0;
   const progress = (what: string) => onProgress(done++, total, `${what} on ${backend}`);
 
-  progress("limits");
+  await progress("limits");
   const limits = await (backend === "cpu" ? probeCpu : probeWebGpu)(time / 4);
   const failures: Failure[] = [];
   const ready: Ready[] = [];
   for (const one of cases) {
-    progress(`checking ${one.name}`);
+    await progress(`checking ${one.name}`);
     try {
       const prepared = await one.prepare(device);
       const error = worst(await prepared.answers());
@@ -58,7 +58,7 @@ export async function benchBackend(
   }
   for (let round = 0; round < rounds; round++) {
     for (const { case: one, prepared, samples } of ready) {
-      progress(one.name);
+      await progress(one.name);
       if (failures.some(({ name }) => name === one.name)) continue;
       const bench = new Bench({
         time: one.cold ? 0 : time / rounds,

@@ -1,6 +1,8 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ValueError } from "../../base/errors.ts";
+import { readBytes, reasonOf } from "../../base/files.ts";
+import { parseJson } from "../../base/json.ts";
 import { type Build, type Expectation, type Others, Unsupported } from "./case.ts";
 import { compare } from "./compare.ts";
 import type { Engine } from "./engine.ts";
@@ -246,15 +248,11 @@ function readReferenceFile(directory: string, file: string): { kind: string; cas
 function parse(directory: string, file: string): unknown {
   let text: string;
   try {
-    text = readFileSync(join(directory, file), "utf8");
+    text = new TextDecoder().decode(readBytes(join(directory, file)));
   } catch (error) {
-    throw new ValueError(`${file}: cannot be read: ${messageOf(error)}.`);
+    throw new ValueError(`${file}: cannot be read: ${reasonOf(error)}.`);
   }
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new ValueError(`${file}: is not JSON: ${messageOf(error)}.`);
-  }
+  return parseJson(file, text);
 }
 
 function nameOf(fields: Fields): string {
