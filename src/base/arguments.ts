@@ -141,14 +141,24 @@ export function readOptions<H>(where: string, fields: Fields<H>, given: unknown,
   return read as H; // the loop gave every field
 }
 
-/** Checks that `given` is an object of options and has none but the known ones. */
-export function checkNames(where: string, given: unknown, known: readonly string[]): void {
+/**
+ * Checks that `given` is an object of options and has none but the known ones.
+ *
+ * @param otherNames What others call some of them.
+ */
+export function checkNames(
+  where: string,
+  given: unknown,
+  known: readonly string[],
+  otherNames: Readonly<Record<string, string>> = {},
+): void {
   const list = known.length > 0 ? `The options are ${known.join(", ")}.` : "It has no options.";
   if (!isPlainObject(given))
     throw new ValueError(`${where}: takes an object of options; given ${show(given)}. ${list}`);
   for (const name of Object.keys(given)) {
     if (known.includes(name)) continue;
-    const near = known.find((other) => plain(other) === plain(name));
+    const alias = Object.keys(otherNames).find((other) => plain(other) === plain(name));
+    const near = known.find((other) => plain(other) === plain(name)) ?? (alias && otherNames[alias]);
     throw new ValueError(
       `${where}: there is no option ${name}. ${near === undefined ? "" : `Do you mean ${near}? `}${list}`,
     );

@@ -5,6 +5,7 @@ import * as functional from "../nn/functional.ts";
 import type { Context, Params } from "../nn/layer.ts";
 import type { Linear } from "../nn/linear.ts";
 import { isPacked, unpack } from "../tensor/packed.ts";
+import { inDType, wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type AdapterConfig, checkAdapterConfig } from "./config.ts";
 import { type Factors, rowFactors } from "./dora.ts";
@@ -21,7 +22,7 @@ export interface Adapter {
   readonly layer: Adaptable;
   readonly config: AdapterConfig;
   readonly scaling: Scaling;
-  /** What it adds to the output of the layer. */
+  /** What it adds to the output of the layer; float32 of its own float32 parameters, whatever the layer's dtype is. */
   readonly branch: (own: Params, base: Params, x: Tensor, context: Context) => Tensor;
 }
 
@@ -42,12 +43,16 @@ export function adapterOf(layer: Adaptable, config: AdapterConfig): Adapter {
         return applyScaling(factor, rows.matmul(loraB.transpose()));
       }
       const input = functional.dropout(x, config.dropout ?? 0, context);
-      const product = input.matmul(loraA.transpose()).matmul(loraB.transpose());
+      const product = inDType(input, loraA).matmul(loraA.transpose()).matmul(loraB.transpose());
       const branch = applyScaling(factor, loraBias ? product.add(loraBias) : product);
       if (!loraMagnitude) return branch;
       const weight = weightOf(layer, base);
       const factors = rowFactors({ weight, loraA, loraB }, loraMagnitude, factor);
-      return factors.sub(1).mul(functional.linear(input, weight)).add(factors.mul(branch));
+      const output = wide(functional.linear(input, weight));
+      return factors
+        .sub(1)
+        .mul(output)
+        .add(factors.mul(wide(branch)));
     },
   };
 }
@@ -57,7 +62,7 @@ export function sizesOf(layer: Adaptable): readonly [inputs: number, outputs: nu
   return layer.kind === "linear" ? [layer.in, layer.out] : [layer.vocabulary, layer.dim];
 }
 
-/** The scaled product as it lies in the weight: `[out, in]` of a linear layer, `[vocabulary, dim]` of an embedding. */
+/** The scaled product, in the dtype of the adapter, as it lies in the weight: `[out, in]` of a linear layer, `[vocabulary, dim]` of an embedding. */
 export function weightDelta({ layer, scaling }: Adapter, own: Params): Tensor {
   const { loraA, loraB } = adapterParams(own);
   const product = loraB.matmul(loraA);

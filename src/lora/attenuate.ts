@@ -2,6 +2,7 @@ import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
+import { inDType, wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { adapterParams, weightOf } from "./adapter.ts";
 import { read } from "./combine.ts";
@@ -39,13 +40,16 @@ export function attenuate(model: Layer, params: Params, strength: number | Patte
     return mapActive("lora.attenuate", layer, given, (name) => {
       const { loraA, loraB, loraBias, loraMagnitude } = adapterParams(ownParams(given, name));
       const nothing = { weight: weightOf(layer.base, given), loraA, loraB: zerosLike(loraB) };
-      const { scaling } = layer.adapters[name]!;
+      const { scaling } = layer.adapters.get(name)!;
       return {
         loraA,
         loraB: loraB.mul(by),
         ...(loraBias && { loraBias: loraBias.mul(by) }),
         ...(loraMagnitude && {
-          loraMagnitude: rowLengths(nothing, scaling).mul(scalar(1).sub(by)).add(loraMagnitude.mul(by)),
+          loraMagnitude: inDType(
+            rowLengths(nothing, scaling).mul(scalar(1).sub(by)).add(wide(loraMagnitude).mul(by)),
+            loraMagnitude,
+          ),
         }),
       };
     });
@@ -69,7 +73,7 @@ export async function attenuateSpectrum(
   return mapAdaptedOnHost(model, params, async (layer, given, path) => {
     const made = new Map<string, Params>();
     for (const name of activeNames("lora.attenuateSpectrum", layer)) {
-      const { config, scaling } = layer.adapters[name]!;
+      const { config, scaling } = layer.adapters.get(name)!;
       if (config.dora)
         throw new ValueError(
           `lora.attenuateSpectrum: the adapter of ${path || "the model"} is DoRA; its change of the weight is not s B A. Use attenuate.`,

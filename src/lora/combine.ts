@@ -1,8 +1,10 @@
+import { checkNames, isPlainObject, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor } from "../tensor/creation.ts";
 import { cat } from "../tensor/functions.ts";
+import { wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Adapter, type AdapterTensors, adapterOf, adapterParams } from "./adapter.ts";
 import { type Adapted, withAdapters } from "./inject.ts";
@@ -52,8 +54,14 @@ export interface CombineOptions {
 export async function combineAdapters(
   model: Adapted,
   params: Params,
-  { weights, method, rank }: CombineOptions,
+  options: CombineOptions,
 ): Promise<{ readonly model: Adapted; readonly params: Params }> {
+  checkNames("lora.combineAdapters", options, ["weights", "method", "rank"]);
+  const { weights, method, rank } = options;
+  if (!isPlainObject(weights))
+    throw new ValueError(
+      `lora.combineAdapters: weights is ${show(weights)}; it is an object, a number for each name.`,
+    );
   const names = known("lora.combineAdapters", model, Object.keys(weights));
   if (names.length === 0)
     throw new ValueError(
@@ -86,7 +94,7 @@ export async function combineAdapters(
     adapters.set(path, adapterOf(layer.base, config));
     return { ...base, ...made, ...(loraBias && { loraBias }) };
   });
-  return { model: withAdapters(model.base, { "": adapters }, [""]), params: combined };
+  return { model: withAdapters(model.base, new Map([["", adapters]])), params: combined };
 }
 
 /** The singular values of `scaling * B A` for an adapter on each of its layers, largest first; on the host. */
@@ -114,15 +122,20 @@ interface Part {
 
 function partsOf(layer: LoraLayer, all: Params, weights: CombineOptions["weights"], path: string): Part[] {
   return Object.keys(weights).flatMap((name) => {
-    const adapter = layer.adapters[name];
+    const adapter = layer.adapters.get(name);
     if (!adapter) return [];
     if (adapter.config.dora)
       throw new ValueError(
         `lora: the adapter ${JSON.stringify(name)} of ${path || "the model"} is DoRA; its change of the weight is not s B A, so it has no sum or spectrum. Merge it instead.`,
       );
-    const own = adapterParams(ownParams(all, name));
+    const own = wideTensors(adapterParams(ownParams(all, name)));
     return [{ name, own, factor: weights[name]! * adapter.scaling.value }];
   });
+}
+
+/** Adapters of float16 are put together in float32, beside others or not. */
+function wideTensors({ loraA, loraB, loraBias }: AdapterTensors): AdapterTensors {
+  return { loraA: wide(loraA), loraB: wide(loraB), ...(loraBias && { loraBias: wide(loraBias) }) };
 }
 
 type Made = Pick<AdapterTensors, "loraA" | "loraB">;

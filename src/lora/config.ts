@@ -1,4 +1,7 @@
+import { checkArgument, checkNames, flag } from "../base/arguments.ts";
+import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
+import { checkFloatDType } from "../nn/check.ts";
 import { type ScalingConfig, scaling } from "./scaling.ts";
 
 /** How A and B start; `docs/lora.md` compares them. */
@@ -27,6 +30,11 @@ export interface AdapterConfig extends ScalingConfig {
   readonly initScale?: InitScale;
   /** A bias inside the scaled branch, `scaling * (B A x + loraBias)`, starting at zero. Default false. */
   readonly branchBias?: boolean;
+  /**
+   * Of the adapter's parameters, in which its branch is computed. Default that of the weight, but float32 where the weight
+   * is float16, packed or not: updates of an adapter are too small for 16 bits.
+   */
+  readonly dtype?: FloatDType;
   /** Learn the length of each row of the weight apart from its direction (`dora.ts`). Default false. */
   readonly dora?: boolean;
 }
@@ -56,13 +64,54 @@ export function isResidual({ init }: { readonly init?: AdapterInit | undefined }
   return init === "pissa" || init === "olora";
 }
 
+/** The options of an adapter. */
+const names: readonly string[] = [
+  "r",
+  "alpha",
+  "rsLora",
+  "dropout",
+  "init",
+  "initScale",
+  "branchBias",
+  "dora",
+  "dtype",
+] satisfies readonly (keyof AdapterConfig)[];
+
+/** What PEFT and others call them. */
+const otherNames: Readonly<Record<string, string>> = {
+  rank: "r",
+  lora_alpha: "alpha",
+  lora_r: "r",
+  use_rslora: "rsLora",
+  lora_dropout: "dropout",
+  init_lora_weights: "init",
+  lora_bias: "branchBias",
+  use_dora: "dora",
+  autocast_adapter_dtype: "dtype",
+};
+
+/**
+ * Checks that a configuration has no other options than those of an adapter, and `more`.
+ *
+ * @throws ValueError naming the unknown one, and the one that may be meant.
+ */
+export function checkConfigNames(where: string, config: object, more: readonly string[] = []): void {
+  checkNames(where, config, [...names, ...more], otherNames);
+}
+
 /**
  * Checks everything about a configuration that does not depend on a layer.
  *
  * @throws ValueError naming the field, its value and what it may be.
  */
 export function checkAdapterConfig(config: AdapterConfig): void {
+  checkConfigNames("lora", config);
   scaling(config);
+  if (config.dtype !== undefined) checkFloatDType("lora", config.dtype);
+  for (const name of ["branchBias", "dora", "rsLora"] as const) {
+    const value: unknown = config[name];
+    if (value !== undefined) checkArgument("lora", name, value, flag);
+  }
   const { r, dropout = 0, init = "standard", initScale = {}, branchBias = false, dora = false } = config;
   if (!(dropout >= 0 && dropout < 1)) {
     throw new ValueError(`lora: dropout is ${dropout}; it is a probability from 0 to below 1.`);
@@ -77,6 +126,7 @@ export function checkAdapterConfig(config: AdapterConfig): void {
     throw new ValueError(
       "lora: dora has no branch bias. Leave branchBias out, or train the layer's own bias.",
     );
+  checkNames("lora: initScale", initScale, ["A", "B"]);
   for (const [name, value] of Object.entries(initScale)) {
     if (!Number.isFinite(value) || value === 0) {
       throw new ValueError(

@@ -2,7 +2,7 @@ import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Adaptable, Adapter } from "./adapter.ts";
-import { type AdapterConfig, isResidual } from "./config.ts";
+import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
 import {
   type Active,
   addAdapters,
@@ -10,9 +10,10 @@ import {
   checkedAdapter,
   isLoraLayer,
   loraLayer,
+  noteOf,
 } from "./layer.ts";
 import { type Pattern, patternValues, type Targets, targetPaths } from "./targets.ts";
-import { mapAdapted, mapAdaptedOnHost, rebuild } from "./walk.ts";
+import { adaptedLayers, mapAdapted, mapAdaptedOnHost, rebuild } from "./walk.ts";
 
 export interface InjectConfig extends AdapterConfig {
   readonly targetModules: Targets;
@@ -26,8 +27,10 @@ export interface InjectConfig extends AdapterConfig {
 export interface Adapted extends Layer {
   /** The model without adapters. */
   readonly base: Layer;
-  /** The names of its adapters; that of `inject` is called "". */
+  /** The names of its adapters, in the order they were given; that of `inject` is called "". */
   readonly adapterNames: readonly string[];
+  /** What to know of them that is no error, such as a rank above the smaller side of a weight. */
+  readonly notes: readonly string[];
   /** Those that act: all, unless `setAdapter` or `perSample` say otherwise. */
   readonly active: Active;
   /**
@@ -43,8 +46,10 @@ export interface Adapted extends Layer {
  * as `loraA`, `loraB` (and `loraBias`, `loraMagnitude`), so that parameters of the adapted model are parameters
  * of the base model too.
  *
+ * A rank above the smaller side of a weight works, and is among the `notes` of the model.
+ *
  * @throws ValueError for a target that matches no layer (with the paths there are), a pattern that matches no
- *   target, a bad configuration, or r larger than the smaller side of a target.
+ *   target, a bad configuration, or an option that there is not (with the one that may be meant).
  * @example
  * const model = nn.sequential({ up: nn.linear(8, 32), act: nn.activation((x) => x.tanh()), down: nn.linear(32, 4) });
  * const adapted = lora.inject(model, { r: 2, alpha: 4, targetModules: ["up"] });
@@ -52,7 +57,7 @@ export interface Adapted extends Layer {
  * const [adapter, frozen] = lora.partition(params);
  */
 export function inject(model: Layer, config: InjectConfig): Adapted {
-  return withAdapters(model, { "": adaptersByPath(model, config) }, [""]);
+  return withAdapters(model, new Map([["", adaptersByPath("lora.inject", model, config)]]));
 }
 
 /**
@@ -60,6 +65,8 @@ export function inject(model: Layer, config: InjectConfig): Adapted {
  * name beside those of the layer: `{ weight, bias, english: { loraA, loraB }, french: { ... } }`. All of them act,
  * each with its own scaling, and their changes add up; `setAdapter` and `perSample` choose among them.
  *
+ * @param configs By name, in order: a list of pairs, a Map, or an object. JavaScript sorts keys such as "10" and "9" of an
+ *   object, so where the order would be lost they are refused there.
  * @throws ValueError for a name that a tree cannot take, a residual initialisation (it would change the weight
  *   that all share), and whatever `inject` throws.
  * @example
@@ -67,19 +74,46 @@ export function inject(model: Layer, config: InjectConfig): Adapted {
  * const model = lora.injectNamed(nn.mlp([8, 16, 4]), { english: config, french: { ...config, r: 2 } });
  * const params = model.init(random.key(0));
  */
-export function injectNamed(model: Layer, configs: { readonly [name: string]: InjectConfig }): Adapted {
-  const names = Object.keys(configs);
-  if (names.length === 0)
+export function injectNamed(model: Layer, configs: NamedConfigs): Adapted {
+  const named = pairsOf(configs);
+  if (named.length === 0)
     throw new ValueError("lora.injectNamed: there is no adapter. Give one or more by name.");
-  for (const name of names) {
+  for (const [i, [name, config]] of named.entries()) {
     checkName("lora.injectNamed", name);
-    if (isResidual(configs[name]!))
+    if (named.findIndex(([other]) => other === name) !== i)
       throw new ValueError(
-        `lora.injectNamed: ${name} starts as ${configs[name]!.init}, which changes the weight that all adapters share. Train it alone with inject; combine gives it back as an ordinary adapter.`,
+        `lora.injectNamed: two adapters are called ${JSON.stringify(name)}. Name one anew.`,
+      );
+    if (isResidual(config))
+      throw new ValueError(
+        `lora.injectNamed: ${name} starts as ${config.init}, which changes the weight that all adapters share. Train it alone with inject; combine gives it back as an ordinary adapter.`,
       );
   }
-  const byName = names.map((name) => [name, adaptersByPath(model, configs[name]!)] as const);
-  return withAdapters(model, Object.fromEntries(byName), names);
+  return withAdapters(
+    model,
+    new Map(
+      named.map(([name, config]) => [
+        name,
+        adaptersByPath(`lora.injectNamed: ${JSON.stringify(name)}`, model, config),
+      ]),
+    ),
+  );
+}
+
+/** Configurations of adapters by name, in order. */
+export type NamedConfigs =
+  | { readonly [name: string]: InjectConfig }
+  | Iterable<readonly [name: string, config: InjectConfig]>;
+
+function pairsOf(configs: NamedConfigs): readonly (readonly [name: string, config: InjectConfig])[] {
+  if (Symbol.iterator in configs) return [...(configs as Iterable<readonly [string, InjectConfig]>)];
+  const named = Object.entries(configs);
+  const sorted = named.find(([name]) => /^(0|[1-9]\d*)$/.test(name))?.[0];
+  if (sorted !== undefined && named.length > 1)
+    throw new ValueError(
+      `lora.injectNamed: JavaScript puts keys such as ${sorted} of an object first and sorts them, so the order of these adapters is lost. Give a list of pairs, [["${sorted}", { ... }], ...], or a Map.`,
+    );
+  return named;
 }
 
 /**
@@ -112,16 +146,16 @@ export function withActive(model: Adapted, active: Active): Adapted {
 /** Adapters by their names and the paths of their layers, put into a model. */
 export function withAdapters(
   model: Layer,
-  byName: { readonly [name: string]: ReadonlyMap<string, Adapter> },
-  names: readonly string[],
+  byName: ReadonlyMap<string, ReadonlyMap<string, Adapter>>,
 ): Adapted {
+  const names = [...byName.keys()];
   const adapted = rebuild(model, (layer, path) => {
     const own = names.flatMap((name) => {
-      const adapter = byName[name]!.get(path);
+      const adapter = byName.get(name)!.get(path);
       return adapter ? [[name, adapter] as const] : [];
     });
     // Adapters were made for this layer, so it can be adapted.
-    return own.length > 0 ? loraLayer(layer as Adaptable, Object.fromEntries(own), names) : layer;
+    return own.length > 0 ? loraLayer(layer as Adaptable, new Map(own), names) : layer;
   });
   return asAdapted(adapted, model, names, names);
 }
@@ -131,6 +165,12 @@ function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[],
     ...adapted,
     base,
     adapterNames,
+    notes: adaptedLayers(adapted).flatMap(([path, { base: layer, adapters }]) =>
+      [...adapters].flatMap(([name, { config }]) => {
+        const note = noteOf(layer, config.r, path);
+        return note === undefined ? [] : [name === "" ? note : `${name}: ${note}`];
+      }),
+    ),
     active,
     init: (key, params = base.init(key)) => {
       const own = key.fold("lora");
@@ -140,7 +180,8 @@ function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[],
 }
 
 /** The adapter of each target of a configuration, with the rank and the alpha that patterns give it. */
-function adaptersByPath(model: Layer, config: InjectConfig): ReadonlyMap<string, Adapter> {
+function adaptersByPath(where: string, model: Layer, config: InjectConfig): ReadonlyMap<string, Adapter> {
+  checkConfigNames(where, config, ["targetModules", "rankPattern", "alphaPattern"]);
   const { targetModules, rankPattern = {}, alphaPattern = {}, ...own } = config;
   const targets = targetPaths(model, targetModules);
   const ranks = patternValues("lora.inject: rankPattern", rankPattern, targets, own.r);
@@ -151,7 +192,7 @@ function adaptersByPath(model: Layer, config: InjectConfig): ReadonlyMap<string,
       adapters.set(
         path,
         // targetPaths chose layers that can be adapted.
-        checkedAdapter(layer as Adaptable, { ...own, r: ranks.get(path)!, alpha: alphas.get(path)! }, path),
+        checkedAdapter(layer as Adaptable, { ...own, r: ranks.get(path)!, alpha: alphas.get(path)! }),
       );
     return layer;
   });

@@ -3,10 +3,12 @@ import type { Embedding } from "../nn/embedding.ts";
 import type { Context, Layer, Params } from "../nn/layer.ts";
 import type { Linear } from "../nn/linear.ts";
 import { where } from "../tensor/functions.ts";
+import { inDType, plus } from "../tensor/precision.ts";
 import type { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type Adaptable, type Adapter, adapterOf, sizesOf } from "./adapter.ts";
-import type { AdapterConfig } from "./config.ts";
+import { type AdapterConfig, isResidual } from "./config.ts";
+import { rememberBase } from "./merged.ts";
 import { type Start, start, startOnHost } from "./start.ts";
 
 /**
@@ -16,7 +18,8 @@ import { type Start, start, startOnHost } from "./start.ts";
 export interface LoraLayer extends Layer {
   readonly kind: "lora";
   readonly base: Adaptable;
-  readonly adapters: { readonly [name: string]: Adapter };
+  /** By name, in order. */
+  readonly adapters: ReadonlyMap<string, Adapter>;
   readonly active: Active;
 }
 
@@ -35,7 +38,8 @@ export interface PerSample {
  *     y = base(x) + scaling * ((dropout(x) A^T) B^T + beta)
  *
  * with `loraA` A of shape `[r, in]`, `loraB` B of shape `[out, r]`, and `loraBias` beta of shape `[out]` only
- * with `branchBias`. Parameters of the adapter have the dtype of the weight. `x` is `[..., in]`; the result is
+ * with `branchBias`. Parameters of the adapter have the dtype of the weight, and
+ * float32 where that is float16 (`dtype`): the branch is computed in it, added, and rounded once. `x` is `[..., in]`; the result is
  * `[..., out]`. Dropout acts on the adapter's input, in training, under the key of the context.
  *
  * With `dora` (Liu et al. 2024, arXiv:2402.09353) there is `loraMagnitude` m of shape `[out]` too, and
@@ -45,14 +49,13 @@ export interface PerSample {
  * with the length of each row under the fraction; m starts as these lengths. As in PEFT no gradient goes through
  * the length (section 4.3 of the paper). Deviation from PEFT: lengths are computed without forming B A.
  *
- * @param path Where the layer sits in its model, for error messages.
- * @throws ValueError for a bad configuration, or r larger than the smaller side of the weight.
+ * @throws ValueError for a bad configuration.
  * @example
  * const layer = lora.linear(nn.linear(64, 32), { r: 4, alpha: 8 });
  * const params = layer.init(random.key(0)); // weight, bias, loraA, loraB
  */
-export function linear(base: Linear, config: AdapterConfig, path = ""): LoraLayer {
-  return loraLayer(base, { "": checkedAdapter(base, config, path) }, [""]);
+export function linear(base: Linear, config: AdapterConfig): LoraLayer {
+  return loraLayer(base, new Map([["", checkedAdapter(base, config)]]), [""]);
 }
 
 /**
@@ -60,32 +63,48 @@ export function linear(base: Linear, config: AdapterConfig, path = ""): LoraLaye
  * `[r, vocabulary]` and `loraB` B of shape `[dim, r]`. "standard" starts with A zero and B normal, as loralib and
  * PEFT do; PEFT calls the tensors `lora_embedding_A` and `lora_embedding_B`. There is no dropout on indices.
  *
- * @throws ValueError for a bad configuration, dora, or r larger than the smaller side of the weight.
+ * @throws ValueError for a bad configuration, or dora.
  * @example
  * const layer = lora.embedding(nn.embedding(256, 32), { r: 4, alpha: 8 });
  */
-export function embedding(base: Embedding, config: AdapterConfig, path = ""): LoraLayer {
-  return loraLayer(base, { "": checkedAdapter(base, config, path) }, [""]);
+export function embedding(base: Embedding, config: AdapterConfig): LoraLayer {
+  return loraLayer(base, new Map([["", checkedAdapter(base, config)]]), [""]);
 }
 
-/** An adapter for a layer, of a rank that the layer has room for. */
-export function checkedAdapter(base: Adaptable, config: AdapterConfig, path: string): Adapter {
+/** An adapter for a layer, its configuration checked. */
+export function checkedAdapter(base: Adaptable, config: AdapterConfig): Adapter {
   const adapter = adapterOf(base, config);
-  const [inputs, outputs] = sizesOf(base);
-  const room = Math.min(inputs, outputs);
-  if (config.r > room) {
-    const shape = base.kind === "linear" ? [outputs, inputs] : [inputs, outputs];
+  if (isResidual(config) && config.r > roomOf(base))
     throw new ValueError(
-      `lora: r is ${config.r}, larger than the smaller side of the weight${path && ` of ${path}`}, [${shape.join(",")}]. Use r <= ${room}.`,
+      `lora: init is ${config.init} and r ${config.r}; the weight ${shapeOf(base)} has only ${roomOf(base)} ranks to take from. Use r <= ${roomOf(base)}.`,
     );
-  }
   return adapter;
+}
+
+/**
+ * What to know of an adapter of this rank, or undefined: above the smaller side of the weight B A can be any matrix, so
+ * further ranks add parameters but no functions. PEFT takes it without a word.
+ */
+export function noteOf(base: Adaptable, r: number, path: string): string | undefined {
+  const room = roomOf(base);
+  return r > room
+    ? `r ${r} is above ${room}, the smaller side of the weight ${shapeOf(base)}${path && ` of ${path}`}: B A reaches every matrix at r ${room}.`
+    : undefined;
+}
+
+function roomOf(base: Adaptable): number {
+  return Math.min(...sizesOf(base));
+}
+
+function shapeOf(base: Adaptable): string {
+  const [inputs, outputs] = sizesOf(base);
+  return `[${(base.kind === "linear" ? [outputs, inputs] : [inputs, outputs]).join(",")}]`;
 }
 
 /** A layer with some adapters, of which some act. */
 export function loraLayer(
   base: Adaptable,
-  adapters: { readonly [name: string]: Adapter },
+  adapters: ReadonlyMap<string, Adapter>,
   active: Active,
 ): LoraLayer {
   const layer: LoraLayer = {
@@ -97,9 +116,12 @@ export function loraLayer(
     apply: (params, x, context = {}) => {
       const y = base.apply(params, x, context);
       const added = (name: string) =>
-        adapters[name]!.branch(ownParams(params, name), params, x, streamOf(context, name));
+        adapters.get(name)!.branch(ownParams(params, name), params, x, streamOf(context, name));
       if (!("choice" in active))
-        return active.filter((name) => adapters[name]).reduce((sum, name) => sum.add(added(name)), y);
+        return inDType(
+          active.filter((name) => adapters.has(name)).reduce((sum, name) => plus(sum, added(name)), y),
+          y,
+        );
       const { names, choice } = active;
       if (x.shape[0] !== choice.shape[0])
         throw new ShapeError(
@@ -107,7 +129,8 @@ export function loraLayer(
         );
       const chosen = choice.reshape([-1, ...y.shape.slice(1).map(() => 1)]);
       return names.reduce(
-        (result, name, i) => (adapters[name] ? where(chosen.eq(i), y.add(added(name)), result) : result),
+        (result, name, i) =>
+          adapters.has(name) ? where(chosen.eq(i), inDType(plus(y, added(name)), y), result) : result,
         y,
       );
     },
@@ -122,7 +145,7 @@ export function isLoraLayer(layer: Layer): layer is LoraLayer {
 /** The parameters of the adapter of that name among those of its layer. */
 export function ownParams(params: Params, name: string): Params {
   if (name === "") return params;
-  const own = params[name];
+  const own = Object.hasOwn(params, name) ? params[name] : undefined;
   if (own === undefined || own instanceof Tensor)
     throw new ValueError(
       `lora: the parameters have no adapter ${name} here. Add it with the model's init(key, params).`,
@@ -137,9 +160,8 @@ export function withOwn(params: Params, name: string, own: Params): Params {
 
 /** Only what belongs to the layer itself. */
 export function baseParams({ adapters }: LoraLayer, params: Params): Params {
-  const others = Object.keys(adapters);
   return Object.fromEntries(
-    Object.entries(params).filter(([name]) => !others.includes(name) && !isAdapterTensor(name)),
+    Object.entries(params).filter(([name]) => !adapters.has(name) && !isAdapterTensor(name)),
   );
 }
 
@@ -154,12 +176,12 @@ export function activeNames(operation: string, { active, adapters }: LoraLayer):
     throw new ValueError(
       `${operation}: the model has an adapter for each sample, and a weight has one change only. Take one with setAdapter.`,
     );
-  return active.filter((name) => adapters[name]);
+  return active.filter((name) => adapters.has(name));
 }
 
 /** Parameters with fresh adapters for those that are not there yet under a name. */
 export function addAdapters(layer: LoraLayer, key: Key, params: Params): Params {
-  return Object.entries(layer.adapters).reduce(
+  return [...layer.adapters].reduce(
     (all, [name, adapter]) =>
       isThere(all, name) ? all : put(name, all, start(adapter, keyOf(key, name), all)),
     params,
@@ -169,18 +191,22 @@ export function addAdapters(layer: LoraLayer, key: Key, params: Params): Params 
 /** `addAdapters` for any initialisation. */
 export async function addAdaptersOnHost(layer: LoraLayer, key: Key, params: Params): Promise<Params> {
   let all = params;
-  for (const [name, adapter] of Object.entries(layer.adapters)) {
+  for (const [name, adapter] of layer.adapters) {
     if (!isThere(all, name)) all = put(name, all, await startOnHost(adapter, keyOf(key, name), all));
   }
   return all;
 }
 
-const isThere = (params: Params, name: string) => name !== "" && params[name] !== undefined;
+const isThere = (params: Params, name: string) =>
+  name !== "" && Object.hasOwn(params, name) && params[name] !== undefined;
 
 const keyOf = (key: Key, name: string) => (name === "" ? key : key.fold(name));
 
-const put = (name: string, params: Params, { own, base }: Start) =>
-  withOwn({ ...params, ...base }, name, own);
+function put(name: string, params: Params, { own, base }: Start): Params {
+  const adapted = { ...params, ...base };
+  rememberBase(adapted);
+  return withOwn(adapted, name, own);
+}
 
 /** Adapters of different names drop different inputs. */
 function streamOf(context: Context, name: string): Context {

@@ -1,10 +1,12 @@
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
+import { inDType, minus, plus, wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { combine } from "../tensor/tree.ts";
 import { type Adapter, adapterParams, weightDelta, weightOf } from "./adapter.ts";
 import { rowFactors } from "./dora.ts";
 import { activeNames, baseParams, type LoraLayer, ownParams } from "./layer.ts";
+import { rememberMerge, rememberUnmerge } from "./merged.ts";
 import { applyScaling } from "./scaling.ts";
 import { mapAdapted } from "./walk.ts";
 
@@ -18,18 +20,22 @@ import { mapAdapted } from "./walk.ts";
  * With DoRA the weight is `loraMagnitude / |weight + scaling * B A| * (weight + scaling * B A)`. The factor on the
  * rows stays beside it as `loraFactor`, `[out]`, which `unmerge` needs and the base model ignores.
  *
- * @throws ValueError if the parameters have no adapter, a branch bias has no bias to go into, adapters are chosen
- *   per sample, or one of several active adapters of a layer is DoRA.
+ * @throws ValueError if the parameters have no adapter, or one that is in the weight already; if a branch bias has no
+ *   bias to go into, adapters are chosen per sample, or one of several active adapters of a layer is DoRA.
  * @example
  * const y = model.apply(lora.merge(adapted, params), x); // as adapted.apply(params, x), with fewer operations
  */
 export function merge(model: Layer, params: Params): Params {
-  return mapAdapted(model, params, (layer, all) =>
-    mergeable(layer).reduce(
-      (base, name) => mergeOne(layer.adapters[name]!, ownParams(all, name), base),
+  return mapAdapted(model, params, (layer, all, path) => {
+    const names = mergeable(layer);
+    const merged = names.reduce(
+      (base, name) => mergeOne(layer.adapters.get(name)!, ownParams(all, name), base),
       baseParams(layer, all),
-    ),
-  );
+    );
+    const changes = names.map((name) => [name, adapterParams(ownParams(all, name)).loraB] as const);
+    rememberMerge(all, merged, changes, path);
+    return merged;
+  });
 }
 
 /**
@@ -41,6 +47,8 @@ export function merge(model: Layer, params: Params): Params {
  *
  * A weight that was packed comes back dense, as what it unpacked to.
  *
+ * @throws ValueError if an active adapter is known not to be in a weight. Of weights that were neither given adapters nor
+ *   merged here, such as those read from a file, nothing is known, and they are taken as merged.
  * @param adapter The adapters' parameters, `lora.partition(params)[0]`. Biases that were trained with them may be there
  *   too: those of `merged` count.
  * @example
@@ -48,20 +56,35 @@ export function merge(model: Layer, params: Params): Params {
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
 export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
-  return mapAdapted(model, combine<Params>(adapter, merged), (layer, all) => {
+  mapAdapted(model, merged, (layer, all, path) => {
+    for (const name of mergeable(layer)) checkGone(name, all, path);
+    return all;
+  });
+  return mapAdapted(model, combine<Params>(adapter, merged), (layer, all, path) => {
     const { loraFactor, ...rest } = all;
-    const base = mergeable(layer).reduceRight(
-      (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base, loraFactor),
+    const names = mergeable(layer);
+    const base = names.reduceRight(
+      (base, name) => unmergeOne(layer.adapters.get(name)!, ownParams(rest, name), base, loraFactor),
       baseParams(layer, rest),
     );
+    rememberUnmerge(all, base, names, path);
     return { ...rest, ...base };
   });
+}
+
+/** Merged parameters have no adapters. */
+function checkGone(name: string, all: Params, path: string): void {
+  const own = name === "" ? all : Object.hasOwn(all, name) ? all[name] : undefined;
+  if (own === undefined || own instanceof Tensor || (name === "" && own.loraA === undefined)) return;
+  throw new ValueError(
+    `lora.unmerge: the parameters of ${path || "the model"} have their adapter${name === "" ? "" : ` ${JSON.stringify(name)}`} beside the weight, so it is not merged; taking it off makes another weight. Pass what merge returned.`,
+  );
 }
 
 /** The adapters of a layer that a merge puts into its weight, in order. */
 export function mergeable(layer: LoraLayer): readonly string[] {
   const names = activeNames("lora.merge", layer);
-  if (names.length > 1 && names.some((name) => layer.adapters[name]!.config.dora))
+  if (names.length > 1 && names.some((name) => layer.adapters.get(name)!.config.dora))
     throw new ValueError(
       `lora.merge: ${names.join(" and ")} act on one layer, and one of them is DoRA, whose factor on the weight depends on what is merged before it. Merge one with setAdapter.`,
     );
@@ -71,22 +94,27 @@ export function mergeable(layer: LoraLayer): readonly string[] {
 function mergeOne(adapter: Adapter, own: Params, base: Params): Params {
   const { loraA, loraB, loraMagnitude } = adapterParams(own);
   const weight: Tensor = weightOf(adapter.layer, base);
-  const sum = weight.add(weightDelta(adapter, own));
-  if (!loraMagnitude) return { ...base, weight: sum, ...shiftedBias(adapter, own, base, 1) };
+  const sum = plus(weight, weightDelta(adapter, own));
+  if (!loraMagnitude) return { ...base, weight: inDType(sum, weight), ...shiftedBias(adapter, own, base, 1) };
   const loraFactor = rowFactors({ weight, loraA, loraB }, loraMagnitude, adapter.scaling);
-  return { ...base, weight: loraFactor.unsqueeze(-1).mul(sum), loraFactor };
+  return { ...base, weight: inDType(loraFactor.unsqueeze(-1).mul(wide(sum)), weight), loraFactor };
 }
 
 function unmergeOne(adapter: Adapter, own: Params, base: Params, loraFactor: Params[string]): Params {
   const merged: Tensor = weightOf(adapter.layer, base);
   const change = weightDelta(adapter, own);
   if (!adapter.config.dora)
-    return { ...base, weight: merged.sub(change), ...shiftedBias(adapter, own, base, -1) };
+    return {
+      ...base,
+      weight: inDType(minus(merged, change), merged),
+      ...shiftedBias(adapter, own, base, -1),
+    };
   if (!(loraFactor instanceof Tensor))
     throw new ValueError(
       "lora.unmerge: a weight was merged with DoRA, and its loraFactor is gone, without which the length of rows is unknown. Keep what merge returned, or the parameters before it.",
     );
-  return { ...base, weight: merged.div(loraFactor.unsqueeze(-1)).sub(change) };
+  const scaled = wide(merged).div(loraFactor.unsqueeze(-1));
+  return { ...base, weight: inDType(minus(scaled, change), merged) };
 }
 
 function shiftedBias({ scaling }: Adapter, own: Params, { bias }: Params, sign: 1 | -1): Params {
@@ -97,5 +125,5 @@ function shiftedBias({ scaling }: Adapter, own: Params, { bias }: Params, sign: 
       "lora.merge: the branch bias has no bias of the base layer to go into. Make the base layer with a bias.",
     );
   const change = applyScaling(scaling, loraBias);
-  return { bias: sign > 0 ? bias.add(change) : bias.sub(change) };
+  return { bias: inDType(sign > 0 ? plus(bias, change) : minus(bias, change), bias) };
 }

@@ -1,3 +1,4 @@
+import { checkNames } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { count, partition as split } from "../tensor/tree.ts";
@@ -49,6 +50,7 @@ export interface PartitionOptions {
  * const gradients = grad((adapter: typeof params) => loss(tree.combine(frozen, adapter)))(adapter);
  */
 export function partition<P>(params: P, options: PartitionOptions = {}): [trained: P, frozen: P] {
+  checkNames("lora.partition", options, ["bias", "adapters"]);
   const { bias = "none", adapters } = options;
   if (bias !== "none" && bias !== "lora_only" && bias !== "all")
     throw new ValueError(`lora.partition: bias is ${String(bias)}; it is "none", "lora_only" or "all".`);

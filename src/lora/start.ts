@@ -1,9 +1,10 @@
-import { coerce } from "../base/dtype.ts";
+import { coerce, type FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { type Initializer, kaimingUniform, zeros as zeroInit } from "../nn/init.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor, zeros } from "../tensor/creation.ts";
 import { isPacked } from "../tensor/packed.ts";
+import { inDType, wideDType } from "../tensor/precision.ts";
 import { type Key, normal } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Adapter, sizesOf, weightOf } from "./adapter.ts";
@@ -24,7 +25,7 @@ export function start(adapter: Adapter, key: Key, base: Params): Start {
     throw new ValueError(
       `lora: the initialisation ${config.init} decomposes matrices, so it waits for their values. Use await lora.initialize(model, key, params) in place of model.init(key, params).`,
     );
-  const { dtype } = weightOf(layer, base);
+  const dtype = dtypeOf(adapter, base);
   const [inputs, outputs] = sizesOf(layer);
   const { r, initScale = {} } = config;
   const [a, b] = initializers(adapter);
@@ -48,10 +49,11 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
     );
   const weight = weightOf(layer, base);
   // Factors are rounded before the rest of the weight is taken, so that the rest makes up for the rounding.
+  const dtype = dtypeOf(adapter, base);
   const settle = (x: Columns, factor = 1): Columns =>
-    x.map((column) => column.map((value) => coerce(factor * value, weight.dtype)));
-  const like = (x: Columns) =>
-    tensor(rowMajor(x), { shape: [x[0]?.length ?? 0, x.length], dtype: weight.dtype });
+    x.map((column) => column.map((value) => coerce(factor * value, dtype)));
+  const like = (x: Columns, of = dtype) =>
+    tensor(rowMajor(x), { shape: [x[0]?.length ?? 0, x.length], dtype: of });
 
   // An embedding is a linear map of one-hot vectors, whose weight lies transposed.
   const turn = layer.kind === "linear" ? (x: Columns) => x : transpose;
@@ -66,7 +68,12 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
   if (!whole) return assemble(adapter, base, like(a), like(b));
   const part = multiply(b, a);
   const rest = whole.map((column, j) => column.map((value, i) => value - scaling.value * part[j]![i]!));
-  return assemble(adapter, { ...base, weight: like(turn(rest)) }, like(a), like(b));
+  return assemble(adapter, { ...base, weight: like(turn(rest), weight.dtype) }, like(a), like(b));
+}
+
+/** Of the parameters of an adapter. */
+function dtypeOf({ config, layer }: Adapter, base: Params): FloatDType {
+  return config.dtype ?? wideDType(weightOf(layer, base).dtype);
 }
 
 function assemble(adapter: Adapter, base: Params, loraA: Tensor, loraB: Tensor): Start {
@@ -77,8 +84,10 @@ function assemble(adapter: Adapter, base: Params, loraA: Tensor, loraB: Tensor):
     own: {
       loraA,
       loraB,
-      ...(config.branchBias && { loraBias: zeros([sizesOf(layer)[1]], { dtype: weight.dtype }) }),
-      ...(config.dora && { loraMagnitude: rowLengths({ weight, loraA, loraB }, scaling) }),
+      ...(config.branchBias && {
+        loraBias: zeros([sizesOf(layer)[1]], { dtype: loraA.dtype as FloatDType }),
+      }),
+      ...(config.dora && { loraMagnitude: inDType(rowLengths({ weight, loraA, loraB }, scaling), loraA) }),
     },
   };
 }

@@ -1,4 +1,5 @@
 import { ValueError } from "../base/errors.ts";
+import { isFound, matcher } from "../base/pattern.ts";
 import type { Layer } from "../nn/layer.ts";
 import { isLinear } from "../nn/linear.ts";
 import type { Adaptable } from "./adapter.ts";
@@ -48,9 +49,7 @@ export function targetPaths(model: Layer, targets: Targets): readonly string[] {
 }
 
 function matchesTarget(target: string | RegExp, path: string): boolean {
-  return typeof target === "string"
-    ? path === target || path.endsWith(`.${target}`)
-    : path.search(target) >= 0;
+  return typeof target === "string" ? path === target || path.endsWith(`.${target}`) : isFound(target, path);
 }
 
 /** Values for some of the layers, by patterns. */
@@ -58,10 +57,11 @@ export type Pattern = { readonly [pattern: string]: number };
 
 /**
  * The value for each path: that of the first key that matches it as the regular expression `(.*\.)?(key)$`, as in
- * PEFT, and `otherwise` where none does.
+ * PEFT, and `otherwise` where none does. Whatever the key is, matching takes bounded time (`base/pattern.ts`).
  *
  * @param field Its name, for messages.
- * @throws ValueError for a key that is no regular expression, or matches none of the paths.
+ * @throws ValueError for a key that is no regular expression, has back references or more than 1000 characters, or
+ *   matches none of the paths.
  */
 export function patternValues(
   field: string,
@@ -69,25 +69,26 @@ export function patternValues(
   pathsThere: readonly string[],
   otherwise: number,
 ): ReadonlyMap<string, number> {
-  const keys = Object.keys(pattern).map((key) => ({ key, expression: expressionOf(field, key) }));
-  for (const { key, expression } of keys) {
-    if (!pathsThere.some((path) => expression.test(path)))
+  const keys = Object.keys(pattern).map((key) => ({ key, matches: matcherOf(field, key) }));
+  for (const { key, matches } of keys) {
+    if (!pathsThere.some(matches))
       throw new ValueError(
         `${field}: the key ${key} matches none of the adapted layers: ${listed(pathsThere)}. It is matched as (.*\\.)?(key)$ on a path.`,
       );
   }
   return new Map(
     pathsThere.map((path) => {
-      const match = keys.find(({ expression }) => expression.test(path));
+      const match = keys.find(({ matches }) => matches(path));
       return [path, match ? pattern[match.key]! : otherwise];
     }),
   );
 }
 
-function expressionOf(field: string, key: string): RegExp {
+function matcherOf(field: string, key: string): (path: string) => boolean {
   try {
-    return new RegExp(`^(.*\\.)?(${key})$`);
-  } catch {
+    return matcher(`^(.*\\.)?(${key})$`);
+  } catch (error) {
+    if (error instanceof ValueError) throw new ValueError(`${field}: the key ${key}: ${error.message}`);
     throw new ValueError(
       `${field}: the key ${key} is not a regular expression. Escape what is not meant as one.`,
     );

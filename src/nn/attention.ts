@@ -3,6 +3,7 @@ import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ShapeError } from "../base/errors.ts";
 import { arange, tensor } from "../tensor/creation.ts";
 import { cat, where } from "../tensor/functions.ts";
+import { inDType, wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { checkTensor, optionalTensor } from "./check.ts";
 
@@ -112,8 +113,8 @@ export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
       `rope: the positions are ${at}; expected int32[${length}], one for each element of ${x}.`,
     );
   // Positions of thousands leave float16 no digits for the angle.
-  const wide = x.dtype === "float16" ? x.astype("float32") : x;
-  const dtype = wide.dtype as FloatDType; // checked where it meets the cosines
+  const whole = wide(x);
+  const dtype = whole.dtype as FloatDType; // checked where it meets the cosines
   // Powers in float64: an error in a frequency is multiplied by the position.
   const frequencies = tensor(
     Float64Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / d)),
@@ -121,7 +122,7 @@ export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
   );
   const angles = at.astype(dtype).unsqueeze(1).mul(frequencies);
   const [cos, sin]: [Tensor, Tensor] = [angles.cos(), angles.sin()];
-  const [a, b] = wide.split(2, -1) as [Tensor, Tensor]; // two equal parts
+  const [a, b] = whole.split(2, -1) as [Tensor, Tensor]; // two equal parts
   const turned = cat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
-  return x.dtype === "float16" ? turned.astype("float16") : turned;
+  return inDType(turned, x);
 }

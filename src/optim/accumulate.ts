@@ -2,10 +2,10 @@ import { checkArgument, flagOf, integer, readOptions } from "../base/arguments.t
 import { ValueError } from "../base/errors.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
+import { wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
-import { wide } from "./precision.ts";
 
 export interface AccumulateOptions {
   /** Whether each gradient comes with a weight. Default false. */

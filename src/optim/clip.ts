@@ -1,9 +1,9 @@
 import { ValueError } from "../base/errors.ts";
 import { onesLike, scalar } from "../tensor/creation.ts";
+import { wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import type { HostNumber } from "./optimizer.ts";
-import { wide } from "./precision.ts";
 
 /** A bound: one number for all, or one for each path. Host numbers may come out of a compiled step. */
 export type Bound = number | HostNumber | ((path: string) => number | HostNumber);

@@ -1,7 +1,7 @@
 import { ValueError } from "../base/errors.ts";
+import { wide } from "../tensor/precision.ts";
 import { map, zip } from "../tensor/tree.ts";
 import { averageWith } from "./average.ts";
-import { wide } from "./precision.ts";
 
 /** An exponential moving average of parameters. */
 export interface Ema {

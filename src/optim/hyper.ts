@@ -10,6 +10,7 @@ import {
   show,
 } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { isFound } from "../base/pattern.ts";
 import type { Schedule } from "./optimizer.ts";
 
 export {
@@ -125,7 +126,7 @@ export function resolve<H extends { readonly lr: number }>(
 export function matches(match: Match, path: string): boolean {
   if (typeof match === "string") return `.${path}.`.includes(`.${match}.`);
   if (typeof match === "function") return match(path);
-  return path.search(match) >= 0; // unlike test, search ignores the state of a global expression
+  return isFound(match, path);
 }
 
 const shared = {

@@ -2,10 +2,10 @@ import { field, flagOf, integer, readOptions } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { tensor } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
+import { wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
-import { wide } from "./precision.ts";
 import { allFinite, skipNonFinite } from "./skip.ts";
 
 export interface LossScaleOptions {

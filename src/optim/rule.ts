@@ -4,11 +4,11 @@ import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { flattenTree, pathName } from "../base/tree.ts";
 import { scalar, zerosLike } from "../tensor/creation.ts";
+import { applied, wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Fields, type OptimizerOptions, resolve } from "./hyper.ts";
 import type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
-import { applied, wide } from "./precision.ts";
 
 /** State of one parameter by name. */
 export type Slots = { readonly [slot: string]: Tensor | undefined };

@@ -1,5 +1,5 @@
+import { applied } from "../tensor/precision.ts";
 import { zip } from "../tensor/tree.ts";
-import { applied } from "./precision.ts";
 
 /**
  * The parameters plus the updates of an optimizer, leaf by leaf, each of the dtype of its parameter.

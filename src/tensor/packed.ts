@@ -1,9 +1,11 @@
+import { checkNames } from "../base/arguments.ts";
 import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { type Code, codes, packCodes, unpackCodes } from "./codes.ts";
 import { tensor } from "./creation.ts";
 import { where } from "./functions.ts";
+import { wideDType } from "./precision.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Formats in blocks, each divided by its largest magnitude. */
@@ -67,6 +69,7 @@ export interface PackOptions {
  * const y = ones([4, 64]).matmul(unpack(packed).transpose());
  */
 export function pack(weight: Tensor, options: PackOptions): Packed {
+  checkNames("pack", options, ["format", "block", "absmax"]);
   const { format } = options;
   if (!isFloat(weight.dtype) || weight.dtype === "number")
     throw new DTypeError(`pack: the weight is ${weight}; floats are packed. Cast with .astype("float32").`);
@@ -82,7 +85,7 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
     throw new ValueError(`pack: the block is ${block}; it is a power of two.`);
   if (second !== "float" && second !== "int8" && second !== "dynamic8")
     throw new ValueError(`pack: absmax is ${String(second)}; it is "float", "int8" or "dynamic8".`);
-  const { codes: own, absmax } = quantise(given.astype(computed(given.dtype)), codes[format], block);
+  const { codes: own, absmax } = quantise(given.astype(wideDType(given.dtype)), codes[format], block);
   const words = { like: like(given), [format]: packCodes(own, codes[format].bits) };
   if (second === "float") return { ...words, absmax };
   return { ...words, absmax: packLargest(absmax, second) };
@@ -128,15 +131,11 @@ export function unpack(packed: Packed): Tensor<FloatDType> {
       `unpack: the tree has ${Object.keys(packed).join(", ")}, and no words of a format. Pass what pack returned.`,
     );
   const { bits, decode } = codes[format];
-  const levels = decode(unpackCodes(words(packed[format]!), bits, size), computed(dtype));
+  const levels = decode(unpackCodes(words(packed[format]!), bits, size), wideDType(dtype));
   return levels
     .mul(eachBlock(largest(packed), size))
     .astype(dtype)
     .reshape(shape);
-}
-
-function computed(dtype: FloatDType): FloatDType {
-  return dtype === "float16" ? "float32" : dtype;
 }
 
 /** Whether part of a tree is a packed weight. */
