@@ -435,7 +435,7 @@ describe("on cpu", () => {
       const scalings = (more: object) =>
         lora
           .adaptedLayers(lora.inject(model, { ...config, ...all, ...more }))
-          .map(([, layer]) => layer.adapters.get("")!.scaling.value);
+          .map(([, layer]) => layer.adapters[""]!.scaling.value);
       const more = { alphaPattern: { head: 8 }, rankPattern: { "second.q": 4 } };
       expect(scalings(more)).toEqual([2, 1, 4]);
       expect(scalings({ ...more, rsLora: true })).toEqual([4 / Math.SQRT2, 2, 8 / Math.SQRT2]);

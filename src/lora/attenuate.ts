@@ -40,7 +40,7 @@ export function attenuate(model: Layer, params: Params, strength: number | Patte
     return mapActive("lora.attenuate", layer, given, (name) => {
       const { loraA, loraB, loraBias, loraMagnitude } = adapterParams(ownParams(given, name));
       const nothing = { weight: weightOf(layer.base, given), loraA, loraB: zerosLike(loraB) };
-      const { scaling } = layer.adapters.get(name)!;
+      const { scaling } = layer.adapters[name]!;
       return {
         loraA,
         loraB: loraB.mul(by),
@@ -73,7 +73,7 @@ export async function attenuateSpectrum(
   return mapAdaptedOnHost(model, params, async (layer, given, path) => {
     const made = new Map<string, Params>();
     for (const name of activeNames("lora.attenuateSpectrum", layer)) {
-      const { config, scaling } = layer.adapters.get(name)!;
+      const { config, scaling } = layer.adapters[name]!;
       if (config.dora)
         throw new ValueError(
           `lora.attenuateSpectrum: the adapter of ${path || "the model"} is DoRA; its change of the weight is not s B A. Use attenuate.`,

@@ -122,7 +122,7 @@ interface Part {
 
 function partsOf(layer: LoraLayer, all: Params, weights: CombineOptions["weights"], path: string): Part[] {
   return Object.keys(weights).flatMap((name) => {
-    const adapter = layer.adapters.get(name);
+    const adapter = layer.adapters[name];
     if (!adapter) return [];
     if (adapter.config.dora)
       throw new ValueError(

@@ -90,13 +90,17 @@ const otherNames: Readonly<Record<string, string>> = {
   autocast_adapter_dtype: "dtype",
 };
 
+/** The other fields of a recipe (`gauge`), which may stand beside those of an adapter: its trainer reads them. */
+const recipeNames: readonly string[] = ["adapts", "optimizer", "groups", "trained", "clip"];
+
 /**
- * Checks that a configuration has no other options than those of an adapter, and `more`.
+ * Checks that a configuration has no other options than those of an adapter, and `more`; a recipe has some.
  *
  * @throws ValueError naming the unknown one, and the one that may be meant.
  */
 export function checkConfigNames(where: string, config: object, more: readonly string[] = []): void {
-  checkNames(where, config, [...names, ...more], otherNames);
+  const own = Object.entries(config).filter(([name]) => !recipeNames.includes(name));
+  checkNames(where, Object.fromEntries(own), [...names, ...more], otherNames);
 }
 
 /**
@@ -105,7 +109,6 @@ export function checkConfigNames(where: string, config: object, more: readonly s
  * @throws ValueError naming the field, its value and what it may be.
  */
 export function checkAdapterConfig(config: AdapterConfig): void {
-  checkConfigNames("lora", config);
   scaling(config);
   if (config.dtype !== undefined) checkFloatDType("lora", config.dtype);
   for (const name of ["branchBias", "dora", "rsLora"] as const) {

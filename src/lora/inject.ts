@@ -5,6 +5,7 @@ import type { Adaptable, Adapter } from "./adapter.ts";
 import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
 import {
   type Active,
+  adaptersByName,
   addAdapters,
   addAdaptersOnHost,
   checkedAdapter,
@@ -155,7 +156,7 @@ export function withAdapters(
       return adapter ? [[name, adapter] as const] : [];
     });
     // Adapters were made for this layer, so it can be adapted.
-    return own.length > 0 ? loraLayer(layer as Adaptable, new Map(own), names) : layer;
+    return own.length > 0 ? loraLayer(layer as Adaptable, adaptersByName(own), names) : layer;
   });
   return asAdapted(adapted, model, names, names);
 }
@@ -166,7 +167,7 @@ function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[],
     base,
     adapterNames,
     notes: adaptedLayers(adapted).flatMap(([path, { base: layer, adapters }]) =>
-      [...adapters].flatMap(([name, { config }]) => {
+      Object.entries(adapters).flatMap(([name, { config }]) => {
         const note = noteOf(layer, config.r, path);
         return note === undefined ? [] : [name === "" ? note : `${name}: ${note}`];
       }),

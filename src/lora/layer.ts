@@ -7,7 +7,7 @@ import { inDType, plus } from "../tensor/precision.ts";
 import type { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type Adaptable, type Adapter, adapterOf, sizesOf } from "./adapter.ts";
-import { type AdapterConfig, isResidual } from "./config.ts";
+import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
 import { rememberBase } from "./merged.ts";
 import { type Start, start, startOnHost } from "./start.ts";
 
@@ -18,8 +18,8 @@ import { type Start, start, startOnHost } from "./start.ts";
 export interface LoraLayer extends Layer {
   readonly kind: "lora";
   readonly base: Adaptable;
-  /** By name, in order. */
-  readonly adapters: ReadonlyMap<string, Adapter>;
+  /** By name; made by `adaptersByName`. */
+  readonly adapters: { readonly [name: string]: Adapter };
   readonly active: Active;
 }
 
@@ -55,7 +55,7 @@ export interface PerSample {
  * const params = layer.init(random.key(0)); // weight, bias, loraA, loraB
  */
 export function linear(base: Linear, config: AdapterConfig): LoraLayer {
-  return loraLayer(base, new Map([["", checkedAdapter(base, config)]]), [""]);
+  return loraLayer(base, adaptersByName([["", checkedAdapter(base, config)]]), [""]);
 }
 
 /**
@@ -68,11 +68,12 @@ export function linear(base: Linear, config: AdapterConfig): LoraLayer {
  * const layer = lora.embedding(nn.embedding(256, 32), { r: 4, alpha: 8 });
  */
 export function embedding(base: Embedding, config: AdapterConfig): LoraLayer {
-  return loraLayer(base, new Map([["", checkedAdapter(base, config)]]), [""]);
+  return loraLayer(base, adaptersByName([["", checkedAdapter(base, config)]]), [""]);
 }
 
 /** An adapter for a layer, its configuration checked. */
 export function checkedAdapter(base: Adaptable, config: AdapterConfig): Adapter {
+  checkConfigNames("lora", config);
   const adapter = adapterOf(base, config);
   if (isResidual(config) && config.r > roomOf(base))
     throw new ValueError(
@@ -101,12 +102,15 @@ function shapeOf(base: Adaptable): string {
   return `[${(base.kind === "linear" ? [outputs, inputs] : [inputs, outputs]).join(",")}]`;
 }
 
+/** Adapters by name, in an object that has nothing by itself: "constructor" is a name like any other. */
+export function adaptersByName(
+  adapters: readonly (readonly [name: string, Adapter])[],
+): LoraLayer["adapters"] {
+  return Object.setPrototypeOf(Object.fromEntries(adapters), null);
+}
+
 /** A layer with some adapters, of which some act. */
-export function loraLayer(
-  base: Adaptable,
-  adapters: ReadonlyMap<string, Adapter>,
-  active: Active,
-): LoraLayer {
+export function loraLayer(base: Adaptable, adapters: LoraLayer["adapters"], active: Active): LoraLayer {
   const layer: LoraLayer = {
     kind: "lora",
     base,
@@ -116,10 +120,10 @@ export function loraLayer(
     apply: (params, x, context = {}) => {
       const y = base.apply(params, x, context);
       const added = (name: string) =>
-        adapters.get(name)!.branch(ownParams(params, name), params, x, streamOf(context, name));
+        adapters[name]!.branch(ownParams(params, name), params, x, streamOf(context, name));
       if (!("choice" in active))
         return inDType(
-          active.filter((name) => adapters.has(name)).reduce((sum, name) => plus(sum, added(name)), y),
+          active.filter((name) => adapters[name]).reduce((sum, name) => plus(sum, added(name)), y),
           y,
         );
       const { names, choice } = active;
@@ -130,7 +134,7 @@ export function loraLayer(
       const chosen = choice.reshape([-1, ...y.shape.slice(1).map(() => 1)]);
       return names.reduce(
         (result, name, i) =>
-          adapters.has(name) ? where(chosen.eq(i), inDType(plus(y, added(name)), y), result) : result,
+          adapters[name] ? where(chosen.eq(i), inDType(plus(y, added(name)), y), result) : result,
         y,
       );
     },
@@ -161,7 +165,7 @@ export function withOwn(params: Params, name: string, own: Params): Params {
 /** Only what belongs to the layer itself. */
 export function baseParams({ adapters }: LoraLayer, params: Params): Params {
   return Object.fromEntries(
-    Object.entries(params).filter(([name]) => !adapters.has(name) && !isAdapterTensor(name)),
+    Object.entries(params).filter(([name]) => !adapters[name] && !isAdapterTensor(name)),
   );
 }
 
@@ -176,12 +180,12 @@ export function activeNames(operation: string, { active, adapters }: LoraLayer):
     throw new ValueError(
       `${operation}: the model has an adapter for each sample, and a weight has one change only. Take one with setAdapter.`,
     );
-  return active.filter((name) => adapters.has(name));
+  return active.filter((name) => adapters[name]);
 }
 
 /** Parameters with fresh adapters for those that are not there yet under a name. */
 export function addAdapters(layer: LoraLayer, key: Key, params: Params): Params {
-  return [...layer.adapters].reduce(
+  return Object.entries(layer.adapters).reduce(
     (all, [name, adapter]) =>
       isThere(all, name) ? all : put(name, all, start(adapter, keyOf(key, name), all)),
     params,
@@ -191,7 +195,7 @@ export function addAdapters(layer: LoraLayer, key: Key, params: Params): Params 
 /** `addAdapters` for any initialisation. */
 export async function addAdaptersOnHost(layer: LoraLayer, key: Key, params: Params): Promise<Params> {
   let all = params;
-  for (const [name, adapter] of layer.adapters) {
+  for (const [name, adapter] of Object.entries(layer.adapters)) {
     if (!isThere(all, name)) all = put(name, all, await startOnHost(adapter, keyOf(key, name), all));
   }
   return all;

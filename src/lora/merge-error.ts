@@ -82,7 +82,7 @@ async function exactMerge(layer: LoraLayer, all: Params): Promise<Float64Array> 
     const { loraA, loraB, loraMagnitude } = adapterParams(ownParams(all, name));
     const product = multiply(await read(loraB), await read(loraA));
     const change = layer.base.kind === "linear" ? product : transpose(product);
-    const { value } = layer.adapters.get(name)!.scaling;
+    const { value } = layer.adapters[name]!.scaling;
     weight = weight.map((column, j) => column.map((x, i) => x + value * change[j]![i]!));
     if (!loraMagnitude) continue;
     const magnitude = await loraMagnitude.data();

@@ -29,7 +29,7 @@ export function merge(model: Layer, params: Params): Params {
   return mapAdapted(model, params, (layer, all, path) => {
     const names = mergeable(layer);
     const merged = names.reduce(
-      (base, name) => mergeOne(layer.adapters.get(name)!, ownParams(all, name), base),
+      (base, name) => mergeOne(layer.adapters[name]!, ownParams(all, name), base),
       baseParams(layer, all),
     );
     const changes = names.map((name) => [name, adapterParams(ownParams(all, name)).loraB] as const);
@@ -64,7 +64,7 @@ export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
     const { loraFactor, ...rest } = all;
     const names = mergeable(layer);
     const base = names.reduceRight(
-      (base, name) => unmergeOne(layer.adapters.get(name)!, ownParams(rest, name), base, loraFactor),
+      (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base, loraFactor),
       baseParams(layer, rest),
     );
     rememberUnmerge(all, base, names, path);
@@ -84,7 +84,7 @@ function checkGone(name: string, all: Params, path: string): void {
 /** The adapters of a layer that a merge puts into its weight, in order. */
 export function mergeable(layer: LoraLayer): readonly string[] {
   const names = activeNames("lora.merge", layer);
-  if (names.length > 1 && names.some((name) => layer.adapters.get(name)!.config.dora))
+  if (names.length > 1 && names.some((name) => layer.adapters[name]!.config.dora))
     throw new ValueError(
       `lora.merge: ${names.join(" and ")} act on one layer, and one of them is DoRA, whose factor on the weight depends on what is merged before it. Merge one with setAdapter.`,
     );
