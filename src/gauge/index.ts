@@ -22,6 +22,7 @@ export type {
   NoSymmetry,
   OpenPower,
   Phase,
+  Range,
   Symmetry,
   Undecided,
 } from "./discovery/findings.ts";
@@ -47,6 +48,13 @@ export {
   type LayerGauges,
 } from "./layers.ts";
 export { type Library, type LibraryName, libraries } from "./libraries.ts";
+export {
+  type Generator,
+  type LieAlgebra,
+  type LieAlgebraOptions,
+  lieAlgebra,
+  type NullSpace,
+} from "./lie-algebra.ts";
 export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
 export { applyPair } from "./pair.ts";
