@@ -357,3 +357,65 @@ test("rotary angles of float16 are float32", async () => {
     }
   });
 });
+
+describe("a float64 is rounded to float16 once", () => {
+  // Halfway between two float16 in float32, and not in float64.
+  const tie = (bits: number, side: number) => {
+    const [low, high] = [fromHalfBits(bits), fromHalfBits(bits + 1)];
+    return ((low + high) / 2) * (1 + side * 2 ** -40);
+  };
+  const draw = numbers(9);
+  const cases = [
+    1 + 2 ** -11 + 2 ** -30,
+    1 + 2 ** -11 - 2 ** -30,
+    -(1 + 2 ** -11 + 2 ** -30),
+    65519.99999999,
+    65520.00000001,
+    1e300,
+    -1e-300,
+    -0,
+    Infinity,
+    Number.NaN,
+    ...Array.from(
+      { length: 2000 },
+      (_, i) => tie(Math.floor(draw() * 0x7bff), (i % 3) - 1) * (i % 2 ? 1 : -1),
+    ),
+    ...Array.from({ length: 2000 }, () => (draw() - 0.5) * 2 ** Math.floor(draw() * 60 - 35)),
+  ];
+
+  test.each(["wasm", "javascript"] as const)("as a cast, on %s", async (cpu) => {
+    using _ = await init({ backend: "cpu", cpu });
+    const x = tensor(Float64Array.from(cases), { dtype: "float64" });
+    const found = [...(await x.astype("float16").data())];
+    expect(found).toEqual(cases.map(roundToHalf));
+    const cast = compile((y: Tensor) => y.astype("float16").reshape([2, -1]));
+    expect([...(await (await cast(x)).data())]).toEqual(found);
+    expect(await x.slice([0], [1]).astype("float16").item()).toBe(1.0009765625);
+  });
+
+  test("as a number of the host, lifted or written into code, on every backend", async () => {
+    for (const backend of await backends()) {
+      using _ = await init({ backend });
+      const dtype = "float16";
+      for (const value of cases.slice(0, 5)) {
+        const expected = roundToHalf(value);
+        const made = [
+          full([3], value, { dtype }),
+          tensor([value, 0], { dtype }),
+          ones([2], { dtype })
+            .mul(0)
+            .flip([0])
+            .maskedFill(ones([2], { dtype }).eq(1), value),
+          full([2, 2], value, { dtype }).permute([1, 0]).reshape([4]),
+        ];
+        for (const x of made) expect((await x.data())[0], `${backend} ${value}`).toBe(expected);
+        const compiled = compile((y: Tensor) => [
+          full([3], value, { dtype }),
+          y.mul(0).add(full([], value, { dtype })),
+        ]);
+        const [whole] = (await compiled(ones([3], { dtype }))) as [Tensor, Tensor];
+        expect((await whole.data())[0], `${backend} ${value}`).toBe(expected);
+      }
+    }
+  });
+});

@@ -1,5 +1,6 @@
 import { coerce } from "../base/dtype.ts";
 import { cast } from "../graph/cast.ts";
+import { abs, add, bitcast, bitwiseAnd, eq, gt, ne, sub, where } from "../graph/elementwise.ts";
 import { makeNode, type Node, transform } from "../graph/node.ts";
 
 /**
@@ -9,15 +10,21 @@ import { makeNode, type Node, transform } from "../graph/node.ts";
  * a product, compared, or cast: that depends on the graph alone, never on what happens to be stored.
  */
 export function computeHalfInFloat(roots: readonly Node[]): Node[] {
-  /** Casts to float16 that were made here, whose inputs hold the value in float32. */
-  const rounded = new Set<Node>();
+  /** Values that are rounded here, and what they are in float32. */
+  const rounded = new Map<Node, Node>();
   const round = (wide: Node): Node => {
-    const node = makeNode({ kind: "cast" }, [wide], wide.shape, "float16"); // of constants too
-    rounded.add(node);
+    const node = makeNode({ kind: "cast" }, [wide], wide.shape, "float16");
+    rounded.set(node, wide);
     return node;
   };
-  const widen = (x: Node): Node =>
-    x.dtype !== "float16" ? x : rounded.has(x) ? x.inputs[0]! : cast(x, "float32");
+  /** Numbers of the host are rounded from what they are, not from their float32: once. */
+  const numbers = new Set<Node>();
+  const number = (half: Node, wide: Node): Node => {
+    numbers.add(half);
+    rounded.set(half, wide);
+    return half;
+  };
+  const widen = (x: Node): Node => (x.dtype !== "float16" ? x : (rounded.get(x) ?? cast(x, "float32")));
   /** The value in float32 as it is rounded; numbers that meet float16 in a comparison already are. */
   const asStored = (x: Node): Node => {
     const wide = widen(x);
@@ -45,13 +52,15 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
         return compute(inputs.map(widen));
       case "matmul":
         return compute(inputs.map((input) => cast(input, "float32")));
-      // Numbers of the host keep the precision of float32.
+      // Numbers of the host keep the precision of float32 where they are computed with.
       case "constant":
       case "hostNumber":
-        return compute([]);
-      case "cast":
-        if (inputs[0]!.dtype === "number") return compute(inputs);
-        return cast(cast(inputs[0]!, "float32"), dtype);
+        return number(node, makeNode(operation, [], shape, "float32"));
+      case "cast": {
+        const [x] = inputs as [Node];
+        if (x.dtype === "number") return number(node, makeNode(operation, inputs, shape, "float32"));
+        return cast(half && x.dtype === "float64" ? toOdd(x) : cast(x, "float32"), dtype);
+      }
       // What moves elements leaves them as they are.
       case "reshape":
       case "expand":
@@ -60,6 +69,8 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       case "slice":
       case "pad":
       case "gather":
+        if (numbers.has(inputs[0]!))
+          return number(node, makeNode(operation, inputs.map(widen), shape, "float32"));
         return rounded.has(inputs[0]!) ? compute(inputs.map(widen)) : node;
       case "input":
       case "buffer":
@@ -70,4 +81,17 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
         return operation satisfies never;
     }
   });
+}
+
+/**
+ * A float64 as a float32 that rounds to the same float16: where it is not exact, the neighbour whose last bit is 1, which
+ * is never halfway between two float16 (S. Boldo and G. Melquiond 2008, "Emulation of FMA and correctly rounded sums").
+ */
+function toOdd(x: Node): Node {
+  const near = cast(x, "float32");
+  const back = cast(near, "float64");
+  const bits = bitcast(near);
+  const moved = where(gt(abs(x), abs(back)), add(bits, 1), sub(bits, 1));
+  const even = eq(bitwiseAnd(bits, 1), 0);
+  return where(bitwiseAnd(ne(back, x), even), bitcast(moved), near);
 }

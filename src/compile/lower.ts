@@ -84,8 +84,11 @@ export class Lowering {
       : e.constant(value, dtype);
   }
 
+  /** The host rounds it to the dtype; kernels know that of float16 as float32, too. */
   #hostNumber(source: number, dtype: DeviceDType): Expr {
-    return this.#expressions.hostNumber(this.#scalarOf(source, dtype), dtype);
+    const e = this.#expressions;
+    const place = this.#scalarOf(source, dtype);
+    return dtype === "float16" ? e.cast(e.hostNumber(place, "float32"), dtype) : e.hostNumber(place, dtype);
   }
 
   #compute(node: Node, index: Index, guard: Expr | undefined): Expr {

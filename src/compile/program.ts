@@ -4,6 +4,7 @@ import type { Value, ValueId } from "./value.ts";
 
 export interface Scalar {
   readonly source: number;
+  /** What it is rounded to; that of float16 is passed as a float32. */
   readonly dtype: DeviceDType;
 }
 

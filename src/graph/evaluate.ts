@@ -57,8 +57,8 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
   const [x, y, z] = inputs;
   const xShape = node.inputs[0]?.shape ?? [];
   const whole = isInteger(dtype) || dtype === "bool";
-  // Numbers of the host meet float16 in float32.
-  const passed = dtype === "float16" ? "float32" : dtype;
+  // Numbers of the host are not rounded before they meet float16.
+  const passed = dtype === "float16" ? "number" : dtype;
   /** Fills by pulling each output index back to an input index; undefined stands for `otherwise`. */
   const pull = (
     map: (index: number[]) => readonly number[] | undefined,

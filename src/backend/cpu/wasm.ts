@@ -331,6 +331,6 @@ class WasmExecutable implements Executable {
 
 function store(views: Memory["views"], at: number, value: number, dtype: DeviceDType): void {
   if (dtype === "float64") views.float64[at / 8] = value;
-  else if (dtype === "float32") views.float32[at / 4] = value;
+  else if (dtype === "float32" || dtype === "float16") views.float32[at / 4] = value;
   else views.int32[at / 4] = value;
 }

@@ -35,7 +35,7 @@ export class HostNumbers {
     if (!this.#buffer) return;
     let changed = !this.#written;
     const bits = this.#program.scalars.map(({ source, dtype }) =>
-      bitsOf(coerce(numbers[source]!, dtype), dtype === "float32"),
+      bitsOf(coerce(numbers[source]!, dtype), dtype === "float32" || dtype === "float16"),
     );
     for (const { scalars, offset } of this.#blocks.values()) {
       for (let i = 0; i < scalars.length; i++) {
