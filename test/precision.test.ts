@@ -304,6 +304,42 @@ describeBackends("wrapped optimizers", (backend) => {
   });
 });
 
+describeBackends("scalar parameters", (backend) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await init({ backend });
+  });
+  afterAll(() => device.dispose());
+
+  const names: readonly optim.OptimizerName[] = backend === "cpu" ? all : ["sgd", "adamw", "nadam", "lamb"];
+  test.each(names)("%s trains one, compiled and not, as a vector of one", async (name) => {
+    const options = name === "sgd" ? { momentum: 0.9 } : {};
+    const bare = optim.make({ name, lr: 0.1, ...options } as optim.OptimizerConfig);
+    for (const optimizer of [
+      bare,
+      optim.skipNonFinite(bare),
+      optim.accumulate(bare, 2),
+    ] as optim.Optimizer[]) {
+      const run = async (compiled: boolean, shape: readonly number[]) => {
+        const body = (params: One, state: optim.OptimizerState) => {
+          const gradients = grad((p: One) => p.w.square().sum() as Tensor)(params);
+          const [updates, next] = optimizer.update(gradients, state, params);
+          return { params: optim.applyUpdates(params, updates), state: next };
+        };
+        const step = compiled ? compile(body, { donate: [0, 1] }) : body;
+        let params: One = { w: tensor(new Float32Array([3]), { shape }) };
+        let state = optimizer.init(params);
+        for (let i = 0; i < 4; i++) ({ params, state } = await step(params, state));
+        return params.w.item();
+      };
+      const vector = await run(false, [1]);
+      expect(vector).not.toBe(3);
+      expect(await run(false, [])).toBe(vector);
+      expect(await run(true, [])).toBe(vector);
+    }
+  });
+});
+
 describe("what is refused", () => {
   test("options and weights", () => {
     const sgd = optim.sgd({ lr: 1 });
