@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { deviceDTypes } from "../../src/base/dtype.ts";
 import { scalarOps } from "../../src/graph/scalar.ts";
 import { tensor } from "../../src/index.ts";
+import { backends } from "../devices.ts";
 import { bound, compare } from "./bounds.ts";
 import { fuzz, learn } from "./fuzz.ts";
 import { operations } from "./surface.ts";
@@ -58,6 +59,22 @@ describe("bounds", () => {
     expect(compare(right, expected).at).toBe(1);
     expect(compare([Number.NaN, right[1]!, right[2]!], expected).at).toBe(0);
   });
+});
+
+describe.each(await backends())("on %s", (name) => {
+  test.each(name === "webgpu" ? [undefined, 8] : [undefined])(
+    "random graphs, bindings: %s",
+    async (bindings) => {
+      const targets = await openTargets(name, bindings);
+      const { faults, judged, elements } = await fuzz(targets, {
+        seed: 3,
+        graphs: name === "cpu" ? 150 : 25,
+      });
+      for (const { device } of targets) device.dispose();
+      expect(faults.map(({ why, test: pasted }) => `${why}\n${pasted}`)).toEqual([]);
+      expect(judged / elements).toBeGreaterThan(0.7);
+    },
+  );
 });
 
 test("a wrong operation is found and made small", async () => {

@@ -2,6 +2,9 @@
 import { fileURLToPath } from "node:url";
 import { createServer, createServerModuleRunner } from "vite";
 
+// Mesa's software driver spends most of the time on optimising kernels that run once.
+process.env.GALLIVM_PERF ??= "nopt";
+
 const at = (path) => fileURLToPath(new URL(path, import.meta.url));
 const server = await createServer({
   root: at("../.."),

@@ -47,6 +47,7 @@ export async function main(): Promise<number> {
   for (const [backend, bindings] of runs) {
     const targets = await openTargets(backend, bindings);
     let printed = 0;
+    let said = 0;
     const report = await fuzz(
       targets,
       {
@@ -56,7 +57,13 @@ export async function main(): Promise<number> {
         graphs: graphs ?? Infinity,
         seconds: (minutes * 60) / runs.length,
       },
-      ({ faults }) => {
+      (soFar) => {
+        const { faults, seconds } = soFar;
+        if (seconds > said + 30) {
+          said = seconds;
+          console.error(firstLine(soFar));
+          save([...reports, soFar]);
+        }
         for (; printed < faults.length; printed++)
           if (!values.json) console.log(`\n${faults[printed]!.test}`);
       },
@@ -64,25 +71,31 @@ export async function main(): Promise<number> {
     for (const { device } of targets) device.dispose();
     reports.push(report);
     console.log(`\n${summary(report)}`);
-    if (values.json) writeFileSync(values.json, `${JSON.stringify(reports, null, 2)}\n`);
+    save(reports);
   }
   return reports.some(({ faults }) => faults.length > 0) ? 1 : 0;
 }
 
-function summary(report: Report): string {
-  const { seed, graphs, seconds, calls, refused, misuses, judged, elements, tooLarge, uses, faults } = report;
-  const unused = Object.keys(uses).filter((name) => uses[name] === 0);
+function save(reports: readonly Report[]): void {
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(reports, null, 2)}\n`);
+}
+
+function firstLine({ seed, graphs, seconds, faults }: Report): string {
   const all = Object.values(graphs).reduce((sum, n) => sum + n, 0);
-  const parts = Object.entries(graphs)
-    .map(([name, n]) => `${n} on ${name}`)
-    .join(", ");
+  const parts = Object.entries(graphs).map(([name, n]) => `${n} on ${name}`);
+  const rate = (all / seconds).toFixed(1);
+  return `seed ${seed}: ${all} graphs in ${seconds.toFixed(0)} s (${rate} a second), ${faults.length} kinds of faults: ${parts.join(", ")}`;
+}
+
+function summary(report: Report): string {
+  const { calls, refused, misuses, judged, elements, tooLarge, uses, faults } = report;
+  const unused = Object.keys(uses).filter((name) => uses[name] === 0);
   const share = (part: number, whole: number) => `${((100 * part) / Math.max(whole, 1)).toFixed(1)} %`;
   return [
-    `seed ${seed}: ${all} graphs in ${seconds.toFixed(1)} s (${(all / seconds).toFixed(1)} a second): ${parts}`,
+    firstLine(report),
     `  ${judged} of ${elements} elements judged (${share(judged, elements)}), the others are unknown by the bounds; ${tooLarge} graphs left out as too large`,
     `  ${calls} calls, ${refused} refused, ${misuses} with an argument of another type`,
     ...(unused.length > 0 ? [`  in no graph: ${unused.join(", ")}`] : []),
-    `  ${faults.length} kinds of faults`,
     ...faults.map(({ kind, key, count, why }) => `  ${count} x ${kind}: ${key}\n      ${why}`),
   ].join("\n");
 }

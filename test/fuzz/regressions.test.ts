@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Tensor } from "../../src/index.ts";
+import { type Tensor, where } from "../../src/index.ts";
 import type { Leaf, Mode } from "./case.ts";
 import { judge } from "./judge.ts";
 import { wrongSlope } from "./slopes.ts";
@@ -35,5 +35,138 @@ check(
   (x7: Tensor<"float32">, s5: Tensor<"float32">) => {
     const s6 = s5.clamp(null, x7);
     return [s6];
+  },
+);
+
+check(
+  "where, clamp, reshape of nothing",
+  { gradient: 1, run: "together", donate: false },
+  [
+    { id: "x", dtype: "float32", shape: [0], values: [] },
+    { id: "y", dtype: "float32", shape: [], values: [0] },
+  ],
+  (x: Tensor<"float32">, y: Tensor<"float32">) => {
+    const s0 = where(y.gt(x), y, x).clamp(-6, 6);
+    const s1 = s0.reshape([0]);
+    return [s0, s1];
+  },
+);
+
+check(
+  "maximum, clamp, reshape of nothing",
+  { gradient: 1, run: "together", donate: false },
+  [
+    { id: "x", dtype: "float32", shape: [], values: [1] },
+    { id: "y", dtype: "float32", shape: [0], values: [] },
+  ],
+  (x: Tensor<"float32">, y: Tensor<"float32">) => {
+    const s0 = y.maximum(x).clamp(-6, 6);
+    const s1 = s0.reshape([0]);
+    return [s0, s1];
+  },
+);
+
+check(
+  "pad of nothing, minimum",
+  { gradient: 0, run: "together", donate: false },
+  [
+    { id: "x", dtype: "int32", shape: [0], values: [] },
+    { id: "y", dtype: "int32", shape: [], values: [0] },
+  ],
+  (x: Tensor<"int32">, y: Tensor<"int32">) => {
+    const s0 = x.pad([[0, 1]]);
+    const s1 = s0.minimum(y);
+    return [s0, s1];
+  },
+);
+
+check(
+  "logicalNot, reshape",
+  { gradient: 0, run: "together", donate: false },
+  [{ id: "y", dtype: "uint32", shape: [], values: [0] }],
+  (y: Tensor<"uint32">) => {
+    const s0 = y.astype("bool").logicalNot().astype("uint32");
+    const s1 = s0.reshape([1]);
+    const s2 = y.astype("bool").logicalNot().astype("uint32");
+    return [s0, s1, s2];
+  },
+);
+
+check(
+  "where, clamp, slice",
+  { gradient: 1, run: "together", donate: false },
+  [
+    { id: "x", dtype: "float32", shape: [2, 4], values: [1, -2, 3, 0, 2, -1, -3, 1] },
+    { id: "y", dtype: "float32", shape: [], values: [0] },
+  ],
+  (x: Tensor<"float32">, y: Tensor<"float32">) => {
+    const s0 = where(y.gt(x), y, x).clamp(-6, 6);
+    const s1 = s0.slice([1, 1], [2, 4], [2, 2]);
+    return [s0, s1];
+  },
+);
+
+check(
+  "softmax, pad, reshape",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x", dtype: "float32", shape: [1, 4], values: [0.3125, -0.4375, 0.8125, 0.0625] }],
+  (x: Tensor<"float32">) => {
+    const s0 = x.reshape([2, 2]);
+    const s1 = s0.softmax(0).mul(0.25).tanh();
+    const s2 = s0.pad([
+      [0, 0],
+      [1, 0],
+    ]);
+    const s3 = s2.reshape([3, 2]);
+    return [s1, s2, s3];
+  },
+);
+
+check(
+  "one value twice",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x", dtype: "float32", shape: [], values: [0.3125] }],
+  (x: Tensor<"float32">) => {
+    const s0 = x.reshape([1]);
+    const s1 = x.reshape([1]);
+    return [s0, s1];
+  },
+);
+
+check(
+  "div, sub of nothing",
+  { gradient: 1, run: "together", donate: false },
+  [
+    { id: "x", dtype: "float32", shape: [0], values: [] },
+    { id: "y", dtype: "float32", shape: [], values: [0.0625] },
+  ],
+  (x: Tensor<"float32">, y: Tensor<"float32">) => {
+    const s0 = y.div(x.square().add(1)).mul(0.25).tanh();
+    const s1 = s0.sub(x).mul(0.25).tanh();
+    return [s0, s1];
+  },
+);
+
+check(
+  "reshape, flip",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x", dtype: "float32", shape: [2, 3], values: [0.3125, -0.4375, 0.8125, 0.0625, 0.5625, -0.1875] }],
+  (x: Tensor<"float32">) => {
+    const s0 = x.reshape([3, 2]);
+    const s1 = s0.flip(0);
+    const s2 = s1.reshape([3, 2]);
+    return [s0, s1, s2];
+  },
+);
+
+check(
+  "flip, reshape, where",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "y", dtype: "float64", shape: [4], values: [0, 2, -1, -3] }],
+  (y: Tensor<"float64">) => {
+    const s0 = y.flip(0);
+    const s1 = s0.reshape([2, 2]);
+    const s2 = where(s1.gt(s1), s1, s1).clamp(-6, 6);
+    return [s0, s1, s2];
   },
 );

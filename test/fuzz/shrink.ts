@@ -1,7 +1,8 @@
 import { isFloat } from "../../src/base/dtype.ts";
+import { numel, type Shape } from "../../src/base/shape.ts";
 import { referenceValues } from "../../src/experiments/reference.ts";
 import { Tensor } from "../../src/index.ts";
-import { type Graph, type Leaf, makeLeaf, prune, runStep, type Values } from "./case.ts";
+import { type Graph, isPlain, type Leaf, makeLeaf, prune, runStep, type Values } from "./case.ts";
 
 // Makes a failing graph smaller while it still fails, in whatever way it fails.
 
@@ -22,6 +23,13 @@ async function* smaller(graph: Graph): AsyncGenerator<Graph> {
         steps: steps.filter((other) => other !== step),
       };
   }
+  // Shorter axes: a length is that of leaves and of arguments alike.
+  const lengths = new Set(leaves.flatMap(({ shape }) => shape).filter((length) => length > 1));
+  for (const length of lengths) {
+    for (const shorter of [1, 2, Math.ceil(length / 2)]) {
+      if (shorter < length) yield withLength(graph, length, shorter);
+    }
+  }
   const change = (leaf: Leaf, values: readonly number[]): Graph => ({
     ...graph,
     leaves: leaves.map((other) => (other === leaf ? { ...leaf, values } : other)),
@@ -36,6 +44,25 @@ async function* smaller(graph: Graph): AsyncGenerator<Graph> {
     if (isFloat(leaf.dtype as "float32") && leaf.values.some((value) => !Number.isInteger(value)))
       yield change(leaf, leaf.values.map(Math.round));
   }
+}
+
+function withLength(graph: Graph, length: number, shorter: number): Graph {
+  const swap = (part: unknown): unknown => {
+    if (part === length) return shorter;
+    if (Array.isArray(part)) return part.map(swap);
+    return isPlain(part)
+      ? Object.fromEntries(Object.entries(part).map(([key, value]) => [key, swap(value)]))
+      : part;
+  };
+  const leaves = graph.leaves.map((leaf): Leaf => {
+    const shape = swap(leaf.shape) as Shape; // of the same rank
+    return {
+      ...leaf,
+      shape,
+      values: leaf.values.slice(0, Math.max(numel(shape), leaf.dtype === "key" ? 1 : 0)),
+    };
+  });
+  return { ...graph, leaves, steps: graph.steps.map((step) => ({ ...step, args: step.args.map(swap) })) };
 }
 
 /** What a step makes, as leaves of the same names; nothing where it makes anything but one tensor. */
