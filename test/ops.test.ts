@@ -133,6 +133,23 @@ describe.each(available)("on %s", (name) => {
         [1, 0, 0, 0, 1],
       ],
       ["gradient of x^0", () => gradientOf((x) => x.pow(0), [0, 2]), [0, 0]],
+      [
+        "second derivatives of x^0 and of 0^y",
+        () =>
+          cat([
+            gradientOf((x) => grad((z: Tensor) => z.pow(0).sum())(x), [0, 2]),
+            gradientOf(
+              (y) =>
+                grad((z: Tensor) =>
+                  tensor([0, 0])
+                    .pow(z as Tensor<"float32">)
+                    .sum(),
+                )(y),
+              [0, 2],
+            ),
+          ] as Tensor[]),
+        [0, 0, 0, 0],
+      ],
       ["gradient of prod at zeros", () => gradientOf((x) => x.prod(), [2, 0, 3]), [0, 6, 0]],
       [
         "gradient of sigmoid and softplus at 0",

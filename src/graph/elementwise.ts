@@ -86,10 +86,15 @@ export const pow: ScalarOp = scalarOp({
   cost: 24,
   evaluate: (x, y) => (x === 1 || y === 0 ? 1 : x ** y),
   wgsl: ([x, y]) => `lorantz_pow(${x}, ${y})`,
-  vjp: (g, z, [x, y]) => [
-    where(eq(y!, 0), 0, mul(g, mul(y!, pow(x!, sub(y!, 1))))),
-    where(bitwiseAnd(eq(x!, 0), ge(y!, 0)), 0, mul(g, mul(z, log(x!)))),
-  ],
+  vjp: (g, z, [x, y]) => {
+    const constant = eq(y!, 0);
+    const flat = bitwiseAnd(eq(x!, 0), ge(y!, 0));
+    // What is not taken is finite, so that derivatives of these are no 0 * Infinity.
+    return [
+      where(constant, 0, mul(g, mul(y!, pow(x!, sub(where(constant, 1, y!), 1))))),
+      where(flat, 0, mul(g, mul(z, log(where(flat, 1, x!))))),
+    ];
+  },
 });
 
 // Extremes pass NaN on; tied operands share the cotangent.

@@ -69,7 +69,7 @@ function store(dtype: DType, values: Values, errors: Values, { flushes, specials
     else if (most !== undefined) {
       const size = Math.abs(value);
       if (Number.isFinite(value) ? size + error > most * (1 - 2 ** -12) : !specials) errors[i] = Infinity;
-      else if (dtype === "float16" && coerce(value, dtype) !== value)
+      else if (dtype === "float16" && !Object.is(coerce(value, dtype), value))
         errors[i] = error + size * halfUnit.float16! + smallest.float16!;
       const normal = smallestNormal[dtype];
       if (flushes && normal !== undefined && size - error < normal && size > 0) errors[i]! += normal;

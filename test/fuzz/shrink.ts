@@ -16,7 +16,7 @@ async function* smaller(graph: Graph): AsyncGenerator<Graph> {
     if (gradient < mode.gradient) yield { ...graph, mode: { ...mode, gradient } };
   // Values in the place of what made them.
   for (const step of steps) {
-    for (const leaf of await leavesOf(graph, step.id))
+    for (const leaf of await leavesOf(graph, step.id).catch(() => []))
       yield {
         ...graph,
         leaves: [...leaves.filter(({ id }) => id !== leaf.id), leaf],
@@ -65,7 +65,7 @@ function withLength(graph: Graph, length: number, shorter: number): Graph {
   return { ...graph, leaves, steps: graph.steps.map((step) => ({ ...step, args: step.args.map(swap) })) };
 }
 
-/** What a step makes, as leaves of the same names; nothing where it makes anything but one tensor. */
+/** What a step makes, as a leaf of its name; nothing where it makes anything but one tensor. */
 async function leavesOf(graph: Graph, id: string): Promise<Leaf[]> {
   const values: Values = new Map(graph.leaves.map((leaf) => [leaf.id, makeLeaf(leaf)]));
   for (const step of graph.steps) {

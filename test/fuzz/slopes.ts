@@ -56,6 +56,7 @@ export async function wrongSlope(
   // Bends and jumps make the quotients of both sides, or of smaller steps, differ; large values have no digits left.
   const smooth =
     Math.abs(here!) < 1e4 && [quotient(-step, 0), quotient(-step / 8, 0), quotient(0, step / 8)].every(agree);
-  if (!smooth || agree(along)) return undefined;
+  // Zero times an infinite slope is NaN, as in PyTorch.
+  if (!smooth || agree(along) || !Number.isFinite(along)) return undefined;
   return `the slope of order ${order} is ${along}, the difference quotient ${right}`;
 }
