@@ -3,11 +3,13 @@ import { DTypeError, ShapeError, ValueError } from "../src/base/errors.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
 import { measure, numbers, passes, trials } from "../src/experiments/selftest.ts";
 import { scalarOps } from "../src/graph/scalar.ts";
+import { bceWithLogits } from "../src/nn/losses.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { ones, scalar, tensor, zeros } from "../src/tensor/creation.ts";
 import { cat, gelu, oneHot, relu, sigmoid, softplus, stack, where } from "../src/tensor/functions.ts";
 import { grad, vjp } from "../src/tensor/grad.ts";
+import { unpack } from "../src/tensor/packed.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import { backends } from "./devices.ts";
 
@@ -159,6 +161,11 @@ describe.each(available)("on %s", (name) => {
       [
         "second derivative of softplus at 0",
         () => gradientOf((x) => grad((y: Tensor) => softplus(y).sum())(x), [0]),
+        [0.25],
+      ],
+      [
+        "second derivative of bceWithLogits at 0",
+        () => gradientOf((x) => grad((y: Tensor) => bceWithLogits(y, y.detach()))(x), [0]),
         [0.25],
       ],
       [
@@ -411,6 +418,18 @@ describe("dtypes", () => {
       () => grad((x: Tensor) => x.sum())(int),
       DTypeError,
       /^grad: the argument is int32\[2\]; only floats have gradients/,
+    ],
+    [
+      "softmax over no axis",
+      () => float.logSoftmax(null as never),
+      ShapeError,
+      /^logSoftmax: axis null does not exist; axes of rank 1 are -1 to 0/,
+    ],
+    [
+      "unpacking what is not packed",
+      () => unpack({} as never),
+      ValueError,
+      /^unpack: takes a tree that pack returned; given/,
     ],
     ["no classes", () => oneHot(int, 0), ValueError, /^oneHot: numClasses is 0/],
   ];

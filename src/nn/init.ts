@@ -1,4 +1,4 @@
-import { type Fields, oneOf, positive, readOptions } from "../base/arguments.ts";
+import { checkArgument, type Fields, field, oneOf, positive, readOptions } from "../base/arguments.ts";
 import { ShapeError } from "../base/errors.ts";
 import { checkShape, type Shape } from "../base/shape.ts";
 import * as creation from "../tensor/creation.ts";
@@ -73,9 +73,12 @@ export function uniform(
 }
 
 /** Zeros; the key is not used. */
-export function zeros(_key: random.Key, shape: Shape): Tensor<"float32"> {
+export function zeros(key: random.Key, shape: Shape): Tensor<"float32"> {
+  checkArgument("zeros", "the key", key, anyKey);
   return creation.zeros(shape);
 }
+
+const anyKey = field("a key such as random.key(0)", (key: unknown) => key instanceof random.Key);
 
 function evenly(key: random.Key, shape: Shape, std: number): Tensor<"float32"> {
   const bound = std * Math.sqrt(3);

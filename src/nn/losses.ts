@@ -132,7 +132,10 @@ export function huberLoss(input: Tensor, target: Tensor, options: HuberOptions =
 export function bceWithLogits(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
   const { reduction } = readOptions("bceWithLogits", lossFields, options);
   checkPair("bceWithLogits", input, target);
-  const loss = input.maximum(0).sub(input.mul(target)).add(input.abs().neg().exp().log1p());
+  // One side has the 0, so that derivatives of every order are right there.
+  const positive = input.ge(0);
+  const size = where(positive, input, input.neg());
+  const loss = where(positive, input, 0).sub(input.mul(target)).add(size.neg().exp().log1p());
   return reduceAll(loss, reduction);
 }
 

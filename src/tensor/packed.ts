@@ -1,4 +1,4 @@
-import { checkNames } from "../base/arguments.ts";
+import { checkNames, show } from "../base/arguments.ts";
 import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
@@ -118,6 +118,8 @@ function packLargest(absmax: Tensor<FloatDType>, format: "int8" | "dynamic8"): P
  * const rounded = unpack(pack(tensor([1.001, -2.3]), { format: "bfloat16" })); // float32[2]: 1, -2.296875
  */
 export function unpack(packed: Packed): Tensor<FloatDType> {
+  if (!isPacked(packed))
+    throw new ValueError(`unpack: takes a tree that pack returned; given ${show(packed)}.`);
   const {
     shape: [, ...shape],
     dtype,

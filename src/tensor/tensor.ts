@@ -546,15 +546,17 @@ export class Tensor<D extends DType = DType> {
   /** exp(x) / sum(exp(x)) along `axis`; NaN where all elements are -Infinity. */
   softmax(axis: number): Tensor<D> {
     this.#float("softmax");
-    const e = this.sub(this.amax(axis, { keepdim: true }).detach()).exp();
-    return e.div(e.sum(axis, { keepdim: true }));
+    const at = normalizeAxis("softmax", axis, this.rank);
+    const e = this.sub(this.amax(at, { keepdim: true }).detach()).exp();
+    return e.div(e.sum(at, { keepdim: true }));
   }
 
   /** log(softmax(x)) along `axis`. */
   logSoftmax(axis: number): Tensor<D> {
     this.#float("logSoftmax");
-    const shifted = this.sub(this.amax(axis, { keepdim: true }).detach());
-    return shifted.sub(shifted.exp().sum(axis, { keepdim: true }).log());
+    const at = normalizeAxis("logSoftmax", axis, this.rank);
+    const shifted = this.sub(this.amax(at, { keepdim: true }).detach());
+    return shifted.sub(shifted.exp().sum(at, { keepdim: true }).log());
   }
 
   // Linear algebra.

@@ -1,4 +1,4 @@
-import { coerce, type DType, isFloat } from "../../src/base/dtype.ts";
+import { coerce, convert, type DType, isFloat } from "../../src/base/dtype.ts";
 import { evaluate, type Leaves, type Values } from "../../src/graph/evaluate.ts";
 import { makeNode, type Node, type Operation, type ScalarRow, topological } from "../../src/graph/node.ts";
 
@@ -222,17 +222,16 @@ function castErrors(node: Node, values: Values, x: Bounded): Values {
     const unit = halfUnit[to]!;
     return errors.map((e, i) => {
       const value = values[i]!;
-      return e === 0 && coerce(value, to) === value ? 0 : e + unit * Math.abs(value) + (smallest[to] ?? 0);
+      return e === 0 && Object.is(coerce(value, to), value)
+        ? 0
+        : e + unit * Math.abs(value) + (smallest[to] ?? 0);
     });
   }
   if (to === "bool") return errors.map((e, i) => (e > 0 && Math.abs(x.values[i]!) <= e ? Infinity : 0));
   if (!isFloat(from)) return whole(errors);
-  const [low, high] = to === "int32" ? [-(2 ** 31), 2 ** 31 - 1] : [0, 2 ** 32 - 1];
   return errors.map((e, i) => {
-    const value = Math.trunc(x.values[i]!);
-    const sure =
-      value >= low && value <= high && Math.trunc(x.values[i]! - e) === Math.trunc(x.values[i]! + e);
-    return sure ? 0 : Infinity;
+    const value = x.values[i]!;
+    return e === 0 || convert(value - e, to) === convert(value + e, to) ? 0 : Infinity;
   });
 }
 

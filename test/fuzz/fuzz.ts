@@ -1,10 +1,9 @@
 import type { DType } from "../../src/base/dtype.ts";
-import { LorantzError } from "../../src/base/errors.ts";
 import { numbers } from "../../src/experiments/selftest.ts";
 import { type Device, Tensor } from "../../src/index.ts";
 import { type Graph, type Mode, printTest, prune, refsOf, runStep, type Step, show } from "./case.ts";
 import { admits, Draft, Learned, Random } from "./draw.ts";
-import { buildOf, judge, type Target } from "./judge.ts";
+import { buildOf, isForCallers, judge, type Target } from "./judge.ts";
 import { shrink } from "./shrink.ts";
 import { wrongSlope } from "./slopes.ts";
 import { type Operation, operations } from "./surface.ts";
@@ -138,9 +137,6 @@ function generate(
   return { graph: prune({ leaves: draft.leaves, steps: draft.steps, outputs, mode }), faults };
 }
 
-const isForCallers = (thrown: unknown) =>
-  thrown instanceof LorantzError && !thrown.message.startsWith("internal");
-
 function thrownFault(draft: Draft, step: Step, thrown: unknown): Omit<Fault, "count"> {
   const why = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
   const graph = prune({
@@ -187,7 +183,12 @@ function misuse(draft: Draft, operation: Operation, report: Report): Omit<Fault,
     const at = random.below(params.length);
     const { type, optional } = params[at]!;
     const value = random.pick(wrong);
-    if (at > found.args.length || (optional && value === undefined) || admits(type, value, bounds)) return [];
+    if (
+      at > found.args.length ||
+      (optional && (value === undefined || value === null)) ||
+      admits(type, value, bounds)
+    )
+      return [];
     const args = [...found.args.slice(0, at), value, ...found.args.slice(at + 1)];
     const step = { ...found, args };
     report.misuses++;

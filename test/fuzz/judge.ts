@@ -1,5 +1,6 @@
 import { type FloatDType, isFloat } from "../../src/base/dtype.ts";
 
+import { LorantzError } from "../../src/base/errors.ts";
 import { numel } from "../../src/base/shape.ts";
 import { type Node, type Storage, topological } from "../../src/graph/node.ts";
 import { compile, type Device, grad, Tensor, tensor, tree } from "../../src/index.ts";
@@ -99,6 +100,10 @@ function brokenShape(tensors: readonly Tensor[]): string | undefined {
   return bad && `a result has the shape [${bad.shape.join(",")}]`;
 }
 
+/** An error for callers: not one of the inside, of Lorantz or of the platform. */
+export const isForCallers = (thrown: unknown): boolean =>
+  thrown instanceof LorantzError && !thrown.message.startsWith("internal");
+
 const words = (error: unknown) =>
   error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 
@@ -112,7 +117,7 @@ export async function judge(
   const none = { judged: 0, elements: 0 };
   const build = withGradients(plain, mode.gradient);
   let expected: ReturnType<typeof bound>;
-  let reference: readonly Tensor[];
+  let reference: readonly Tensor[] = [];
   try {
     reference = build(leaves.map(makeLeaf));
     const broken = brokenShape(reference);
@@ -121,7 +126,11 @@ export async function judge(
     if (!(workOf(nodes) < mostWork)) return { ...none, tooLarge: true, fault: undefined };
     expected = bound(nodes, await settledValues(nodes), arithmetic);
   } catch (error) {
-    return { ...none, fault: `building throws ${words(error)}` };
+    if (reference.length === 0 || !isForCallers(error))
+      return { ...none, fault: `building throws ${words(error)}` };
+    // A number of the host that is known only when a program runs is refused then.
+    const refused = await run(leaves, build, mode, device).then(() => false, isForCallers);
+    return { ...none, fault: refused ? undefined : `running does not throw ${words(error)}` };
   }
   let results: readonly Tensor[] = [];
   let judged = 0;

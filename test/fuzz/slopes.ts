@@ -40,7 +40,6 @@ export async function wrongSlope(
     ({ node }) => node,
   );
 
-  const random = numbers(7);
   const directions = points.map((x) => x.map(() => 2 * random() - 1));
   const { buffer } = await settledValues(nodes);
   const at = (t: number, roots = nodes.slice(0, 1)) =>
