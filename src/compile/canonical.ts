@@ -55,7 +55,8 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
   };
 
   for (const node of topological(roots, (node) => !isHost(node))) {
-    if (node.operation.kind === "identity") {
+    // That of a host number is one itself.
+    if (node.operation.kind === "identity" && !isHost(node)) {
       place.set(node, place.get(node.inputs[0]!)!);
       continue;
     }

@@ -71,8 +71,10 @@ export interface PackOptions {
 export function pack(weight: Tensor, options: PackOptions): Packed {
   checkNames("pack", options, ["format", "block", "absmax"]);
   const { format } = options;
-  if (!isFloat(weight.dtype) || weight.dtype === "number")
-    throw new DTypeError(`pack: the weight is ${weight}; floats are packed. Cast with .astype("float32").`);
+  if (!(weight instanceof Tensor) || !isFloat(weight.dtype) || weight.dtype === "number")
+    throw new DTypeError(
+      `pack: the weight is ${show(weight)}; float tensors are packed. Cast with .astype("float32").`,
+    );
   const given = (weight as Tensor<FloatDType>).detach(); // just checked
   if (format === "bfloat16") return { like: like(given), bfloat16: packCodes(roundToBfloat16(given), 16) };
   if (!Object.hasOwn(codes, format))

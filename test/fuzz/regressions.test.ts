@@ -170,3 +170,28 @@ check(
     return [s0, s1, s2];
   },
 );
+
+check(
+  "a number behind detach",
+  { gradient: 0, run: "together", donate: false },
+  [{ id: "s2", dtype: "number", shape: [], values: [1] }],
+  (s2: Tensor<"number">) => {
+    const s3 = s2.detach();
+    const s4 = s3.expand([1, 1]);
+    return [s4];
+  },
+);
+
+check(
+  "a number clamped by a tensor, and again",
+  { gradient: 0, run: "compiled", donate: false },
+  [
+    { id: "x5", dtype: "float32", shape: [], values: [1] },
+    { id: "s4", dtype: "number", shape: [], values: [-1] },
+  ],
+  (x5: Tensor<"float32">, s4: Tensor<"number">) => {
+    const s5 = (s4 as Tensor).clamp(x5);
+    const s6 = s5.clamp(null);
+    return [s6];
+  },
+);
