@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import type { Conversion, Explanation, SweepPlan } from "../src/gauge/index.ts";
+import { fieldTable } from "../src/gauge/schema.ts";
 import { lorantz } from "./command.ts";
 
 // lorantz convert, explain and sweep-plan, in this process.
@@ -28,6 +29,105 @@ function file(name: string, content: string): string {
 
 const recipe = ["--optimizer", "adamw", "--r", "8", "--alpha", "16", "--lr", "2e-4"];
 const [X, Y] = ["optimizer=adamw r=8 alpha=1 lr=0.00512", "optimizer=adamw r=8 alpha=512 lr=1e-5"];
+
+describe("recipes", () => {
+  test("a table of the two quantities, and the settings of one tool", async () => {
+    const { code, stdout } = await lorantz("recipes");
+    expect(code).toBe(0);
+    for (const said of ["lr_A / sigma", "s sigma lr_B", "tinker", "1e-12", "warmupCosine"])
+      expect(stdout).toContain(said);
+    const mlx = await lorantz("recipes", "mlx-lm");
+    for (const said of [
+      "lora_parameters.scale",
+      "20",
+      "bias_correction",
+      "Read in: github.com/ml-explore/mlx-lm",
+    ])
+      expect(mlx.stdout).toContain(said);
+    const all = await json<{ name: string; canonical: { invariants: unknown[] } }[]>("recipes");
+    expect(all.map(({ name }) => name)).toContain("burn");
+    expect(all.every(({ canonical }) => canonical.invariants.length > 1)).toBe(true);
+  });
+
+  const settings = {
+    r: 8,
+    lora_alpha: 16,
+    learning_rate: 2e-4,
+    lr_scheduler_type: "constant",
+    max_grad_norm: 0,
+  };
+  const own = "optimizer=adamw r=8 alpha=16 lr=2e-4 weightDecay=0";
+  test.each<[string, string]>([
+    ["JSON", JSON.stringify(settings)],
+    [
+      "YAML",
+      "# of a run\nr: 8\nlora_alpha: 16\nlearning_rate: 2e-4\nlr_scheduler_type: 'constant'\nmax_grad_norm: 0.0\ntarget_modules:\n  - q_proj\n  - v_proj\n",
+    ],
+    [
+      "flags",
+      "--r 8 --lora-alpha=16 --learning_rate 2e-4 --lr_scheduler_type constant --max_grad_norm 0 --bf16",
+    ],
+    ["key=value", "r=8 lora_alpha=16 learning_rate=2e-4 lr_scheduler_type=constant max_grad_norm=0"],
+  ])("the Trainer's settings as %s, inline and as a file", async (form, text) => {
+    expect(await json("explain", `peft-trainer: ${text}`, own)).toMatchObject({ exact: true, bitwise: true });
+    const path = file(`settings-${form.replace("=", "")}.txt`, text);
+    expect(await json("explain", `peft-trainer:${path}`, own)).toMatchObject({ exact: true, bitwise: true });
+  });
+
+  test("kohya's TOML, LitGPT's and MLX-LM's YAML", async () => {
+    const kohya = file(
+      "kohya.toml",
+      '[network_arguments]\nnetwork_module = "networks.lora"\nnetwork_dim = 8\nnetwork_alpha = 16\nnetwork_args = ["loraplus_lr_ratio=4"]\n[optimizer_arguments]\noptimizer_type = "AdamW"\nlearning_rate = 2e-4\nmax_grad_norm = 0\noptimizer_args = ["weight_decay=0", "betas=0.9,0.99"]\n',
+    );
+    const same = "optimizer=adamw r=8 alpha=16 lr=2e-4 ratio=4 weightDecay=0 betas=0.9:0.99";
+    expect(await json("explain", `kohya:${kohya}`, same)).toMatchObject({ exact: true });
+    const litgpt = file(
+      "litgpt.yaml",
+      "lora_r: 32\nlora_alpha: 16\nlora_dropout: 0.05\nquantize:\ntrain:\n  lr_warmup_steps: 10\n  max_norm:\n  epochs: 2\noptimizer:\n  class_path: torch.optim.AdamW\n\n  init_args:\n    lr: 0.0002\n    weight_decay: 0.0\n    betas:\n      - 0.9\n      - 0.95\n",
+    );
+    const cosine =
+      "optimizer=adamw r=32 alpha=16 dropout=0.05 lr=2e-4 weightDecay=0 betas=0.9:0.95 schedule=warmupCosine schedule.warmup=10 schedule.total=end";
+    expect(await json("explain", `litgpt:${litgpt}`, cosine)).toMatchObject({ exact: true, bitwise: true });
+    const mlx = file(
+      "mlx.yaml",
+      "model: x\nlearning_rate: 1e-5\noptimizer: adamw\noptimizer_config:\n  adamw:\n    bias_correction: true\nlora_parameters: {rank: 8, scale: 2.0, dropout: 0.0}\n",
+    );
+    expect(await json("explain", `mlx-lm:${mlx}`, "optimizer=adamw r=8 alpha=16 lr=1e-5")).toMatchObject({
+      exact: true,
+      bitwise: true,
+    });
+  });
+});
+
+describe("recipes from a hostile hand", () => {
+  const good = "optimizer=adamw r=8 alpha=16 lr=2e-4";
+  test.each<[string, string]>([
+    ['{ "r": 8, "alpha": 16, "optimizer": "adamw", "lr": 1, "groups": 5 }', "groups is 5; it is an object"],
+    ['{ "r": 8, "alpha": 16, "optimizer": { "name": "adamw", "lr": 1 }, "groups": [] }', "groups is []"],
+    [
+      '{ "r": 8, "alpha": 16, "optimizer": { "name": "adamw", "lr": 1 }, "__proto__": { "rsLora": true } }',
+      "__proto__ is no name of a field",
+    ],
+    [`${good} __proto__=1`, "__proto__"],
+    [`${good} constructor=1`, "the unknown field constructor"],
+    [`${good} clip=norm`, 'clip.kind is "norm"'],
+    [`${good} schedule=warmupLinear schedule.warmup=5 schedule.total=2`, "total 2 is not more than warmup 5"],
+    [`${good} schedule=warmupLinear schedule.warmup=5`, "schedule.total is missing"],
+    [`${good} adapts=linear:conv`, 'adapts is ["linear", "conv"]'],
+    [`{ "recipe": ${"[".repeat(5000)}${"]".repeat(5000)}, "gauge": 1 }`, "nested more than 64 deep"],
+    [`{ "r": ${"[".repeat(5000)}${"]".repeat(5000)} }`, "nested more than 64 deep"],
+    ["peft-trainer: lora_alfa=3", "has no setting lora_alfa"],
+    ["peft-trainer: r: 8\n\tbad", "this is not name: value"],
+    ["mlx-lm: lora_layers=8", "it is num_layers now"],
+    ['kohya: {"network_dim": 8', "it is no JSON"],
+    ["kohya: network_dim=8 network_dim=9", "network_dim is given twice"],
+  ])("%.60s", async (text, message) => {
+    const { code, stdout, stderr } = await lorantz("explain", text, good);
+    expect(stderr).toContain(message);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).not.toContain("    at ");
+  });
+});
 
 test.each(["convert", "explain", "sweep-plan"])("lorantz %s --help", async (command) => {
   const { code, stdout, stderr } = await lorantz(command, "--help");
@@ -76,7 +176,7 @@ describe("convert", () => {
     expect(await json("convert", ...recipe, "--to-ratio", "4")).toMatchObject({ alpha: 4 });
     expect(await json("convert", ...recipe, "--a", "2", "--b", "0.25")).toMatchObject({ alpha: 32 });
     expect(await json("convert", ...recipe, "--to", "mlx-lm")).toMatchObject({
-      exact: false,
+      exact: true,
       settings: { lora_parameters: { scale: 2 } },
     });
   });
@@ -86,8 +186,9 @@ describe("convert", () => {
     expect(code).toBe(0);
     expect(stdout).toContain("adamw, r 8, alpha 32, scaling alpha/r = 4: the same run, bit for bit");
     expect(stdout).toMatch(/B {2}0\.0001 {2}0\.9, 0\.999 {2}2e-8 {2}0\.02/);
-    const mlx = await lorantz("convert", ...recipe, "--to", "mlx-lm");
+    const mlx = await lorantz("convert", ...recipe, "--amsgrad", "true", "--to", "mlx-lm");
     expect(mlx.stdout).toContain("NOT the same run");
+    expect(mlx.stdout).toContain("amsgrad of A is false where true is needed");
     expect(mlx.stdout).toContain('"scale": 2');
   });
 
@@ -200,6 +301,7 @@ describe("the guide shows what is printed", () => {
       output: output!,
     }),
   );
+  test("the table of fields is that of the schema", () => expect(guide).toContain(fieldTable()));
   test("often", () => expect(shown.length).toBeGreaterThan(5));
   test.each(shown)("lorantz $command", async ({ command, output }) => {
     const args = [...command.matchAll(/'([^']*)'|(\S+)/g)].map(([, quoted, plain]) => quoted ?? plain!);
@@ -238,6 +340,8 @@ describe("wrong usage ends with code 2 and nothing on stdout", () => {
     [["explain"], "takes two recipes; given 0"],
     [["explain", base], "takes two recipes; given 1"],
     [["explain", base, "nowhere.json"], 'explain: Y: "nowhere.json" is no file'],
+    [["recipes", "keras"], 'there is no "keras". Names are loralib'],
+    [["recipes", "peft", "trl"], "takes one name; given 2"],
     [["explain", base, "."], '"." is no file'],
     [["explain", base, "optimizer=sgd r=8 alpha=1e308 lr=1"], "leaves the range of floating-point numbers"],
     [["explain", base, "{"], "it is no JSON"],

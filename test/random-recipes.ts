@@ -51,10 +51,10 @@ export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
       clip: fc.constantFrom<gauge.Clip | undefined>(
         undefined,
         undefined,
-        { kind: "value", maxValue: 0.01 },
-        { kind: "tensorNorm", maxNorm: 0.1 },
-        { kind: "globalNorm", maxNorm: 0.1 },
-        { kind: "globalNorm", maxNorm: 0.1, weights: { A: 0.5, B: 3 } },
+        { kind: "value", maxValue: 1e-3 },
+        { kind: "tensorNorm", maxNorm: 0.01 },
+        { kind: "globalNorm", maxNorm: 0.01 },
+        { kind: "globalNorm", maxNorm: 0.01, weights: { A: 0.5, B: 3 } },
       ),
     })
     .map(({ form, lr, extra, rate, scales, clip, ...adapter }) => {

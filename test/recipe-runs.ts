@@ -36,3 +36,29 @@ export function otherByRate(numRuns: number): Promise<void> {
     { numRuns },
   );
 }
+
+/**
+ * A recipe converted to a library: what the printed settings run, read with the library's own defaults, is the recipe
+ * exactly where the conversion says so, and to the bit where it says that; otherwise it differs.
+ */
+export function convertedToLibrary(numRuns: number): Promise<void> {
+  const names = Object.keys(gauge.libraries) as gauge.LibraryName[];
+  return fc.assert(
+    fc.asyncProperty(randomRecipes(), fc.constantFrom(...names), async (x, library) => {
+      const { settings, exact, bitwise, deviations, recipe } = gauge.convert(x, { to: "library", library });
+      const read = gauge.recipeOfSettings(library, JSON.parse(JSON.stringify(settings))).recipe;
+      const kinds = x.adapts!.filter((kind) =>
+        (gauge.libraries[library].adapts as readonly string[]).includes(kind),
+      );
+      const ran = kinds.length > 0 ? { ...read, adapts: kinds } : read;
+      expect(gauge.explain(ran, recipe)).toMatchObject({ exact: true, bitwise: true });
+      expect(deviations.length > 0).toBe(!exact);
+      const [own, other] = [await losses(x), await losses(ran)];
+      if (bitwise) expect(other).toEqual(own);
+      else if (exact) expect(apart(own, other)).toBeLessThan(1e-3);
+      // A threshold of 1 that no gradient reaches shows in the settings only.
+      else if (deviations.some(({ field }) => field !== "clip")) expect(apart(own, other)).toBeGreaterThan(0);
+    }),
+    { numRuns },
+  );
+}

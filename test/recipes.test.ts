@@ -463,81 +463,6 @@ describe("convert", () => {
     expect(again.alpha).toBeCloseTo(16, 10);
   });
 
-  describe("to libraries", () => {
-    test("PEFT with groups is exact; the start is the usual one", () => {
-      const x = { ...adamw(16, 2e-4), initScale: { A: 2 } };
-      const y = gauge.convert(x, { to: "library", library: "peft", alpha: "r" });
-      expect(y).toMatchObject({
-        exact: true,
-        alpha: 8,
-        initScale: { A: 1 },
-        settings: { lora_alpha: 8, r: 8 },
-      });
-      expect(gauge.equivalent(x, y.recipe)).toBe(true);
-    });
-
-    test("TrainingArguments has one rate: alpha takes the ratio, eps and decay of B are lost", () => {
-      const x = { ...adamw(16, 2e-4), groups: { B: { lr: 8e-4 } } };
-      const y = gauge.convert(x, { to: "library", library: "peft-trainer" });
-      expect(y).toMatchObject({
-        exact: false,
-        bitwise: false,
-        alpha: 64,
-        settings: { lora_alpha: 64, learning_rate: 2e-4, adam_epsilon: 1e-8, max_grad_norm: 0 },
-      });
-      expect(y.deviations).toMatchObject([
-        { field: "eps", role: "B", needed: 4e-8, used: 1e-8 },
-        { field: "weightDecay", role: "B", needed: 0.04, used: 0.01 },
-      ]);
-      expect(y.deviations[0]!.error).toContain("less than 1% where it is above 3e-6");
-      // Without them, nothing is lost.
-      const bare = { ...x, groups: { B: { lr: 8e-4, eps: 1e-8 / 4, weightDecay: 0.0025 } } };
-      expect(gauge.convert(bare, { to: "library", library: "peft-trainer" })).toMatchObject({
-        exact: true,
-        bitwise: true,
-      });
-    });
-
-    test("rates of 0 are one rate", () => {
-      expect(gauge.convert(adamw(16, 0), { to: "library", library: "peft-trainer" }).exact).toBe(true);
-    });
-
-    test("create_loraplus_optimizer takes the ratio", () => {
-      const y = gauge.convert(adamw(16, 2e-4), { to: "library", library: "peft-loraplus", alpha: "r" });
-      expect(y.settings).toMatchObject({ lora_alpha: 8, lr: 2e-4, loraplus_lr_ratio: 2 });
-      expect(y.deviations.map(({ field }) => field)).toEqual(["eps", "weightDecay"]);
-    });
-
-    test("MLX-LM takes the multiplier, and its Adam does not correct for bias", () => {
-      const x = { r: 8, alpha: 160, optimizer: { name: "adam", lr: 1e-5 } } as const;
-      const y = gauge.convert(x, { to: "library", library: "mlx-lm" });
-      expect(y.settings).toMatchObject({ lora_parameters: { rank: 8, scale: 20 }, learning_rate: 1e-5 });
-      expect(y.deviations).toMatchObject([{ field: "biasCorrection", needed: true, used: false }]);
-      expect(y.deviations[0]!.error).toContain("3.16 times at first, at most 6.57 times at update 12");
-      expect(y.settings).toMatchObject({ optimizer_config: { adam: { eps: 1e-8 } } });
-      expect(JSON.stringify(y.settings)).not.toContain("weight_decay"); // its Adam takes none
-      const decayed = { ...x, optimizer: { name: "adam", lr: 1e-5, weightDecay: 0.1 } } as const;
-      expect(gauge.convert(decayed, { to: "library", library: "mlx-lm" }).deviations).toMatchObject([
-        { field: "biasCorrection" },
-        { field: "weightDecay", needed: 0.1, used: 0 },
-      ]);
-      const rs = gauge.convert({ ...x, rsLora: true }, { to: "library", library: "mlx-lm" });
-      expect(rs.settings).toMatchObject({ lora_parameters: { scale: rs.scaling } });
-      expect(rs.scaling).toBeCloseTo(160 / Math.sqrt(8), 10);
-    });
-
-    test("what a library cannot clip is said", () => {
-      const x = { ...adamw(16, 2e-4), clip: { kind: "globalNorm", maxNorm: 1 } } as const;
-      const at = { to: "library", library: "peft-loraplus", alpha: 64 } as const;
-      expect(gauge.convert(x, at).deviations.map(({ field }) => field)).toContain("clip");
-      const mlx = gauge.convert(x, { to: "library", library: "mlx-lm" });
-      expect(mlx.deviations).toMatchObject([
-        { field: "clip", used: "no clipping" },
-        { field: "biasCorrection" },
-      ]);
-    });
-  });
-
   test("applied anyway: the plain norm, with the measured size of the error", () => {
     const x = { ...adamw(16, 2e-4), clip: { kind: "globalNorm", maxNorm: 1 } } as const;
     expect(() => gauge.convert(x, { to: "alpha", alpha: 32 })).toThrow("plain global norm");
@@ -808,7 +733,7 @@ describe("bad recipes", () => {
   const good = { r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 } };
   test.each<[object | null, string]>([
     [null, "the recipe is null"],
-    [{}, "r is missing; it is a rank, an integer >= 1"],
+    [{}, "r is missing; it is an integer >= 1"],
     [{ ...good, r: 1.5 }, "r is 1.5"],
     [{ r: 8, optimizer: good.optimizer }, "alpha is missing; it is a finite number > 0"],
     [{ ...good, alpha: -16 }, "alpha is -16"],
@@ -816,12 +741,15 @@ describe("bad recipes", () => {
     [{ ...good, alpha: "16" }, 'alpha is "16"'],
     [{ ...good, alpah: 3 }, "the unknown field alpah. Fields are r, alpha"],
     [{ ...good, dropout: 1 }, "dropout is 1"],
-    [{ ...good, init: "zero" }, "init is zero"],
+    [{ ...good, init: "zero" }, 'init is "zero"; it is one of'],
     [{ ...good, initScale: { A: 0 } }, "initScale.A is 0"],
     [{ ...good, initScale: { B: 2 } }, 'initScale.B is 2, but init "standard" starts B at zero'],
     [{ ...good, rsLora: "yes" }, 'rsLora is "yes"'],
     [{ ...good, optimizer: undefined }, "optimizer is missing"],
-    [{ ...good, optimizer: { name: "adamv", lr: 1 } }, 'optimizer.name is "adamv"; it is one of sgd, adam'],
+    [
+      { ...good, optimizer: { name: "adamv", lr: 1 } },
+      'optimizer.name is "adamv"; it is one of "sgd", "adam"',
+    ],
     [{ ...good, optimizer: { name: "adamw" } }, "lr is missing"],
     [{ ...good, optimizer: { name: "adamw", lr: Infinity } }, "lr is Infinity"],
     [{ ...good, optimizer: { name: "adamw", lr: 1, esp: 1 } }, "optimizer has the unknown field esp"],
@@ -829,7 +757,7 @@ describe("bad recipes", () => {
     [{ ...good, groups: { C: {} } }, "groups has the unknown field C"],
     [{ ...good, groups: { B: { lr: -1 } } }, "groups.B: adamw: lr is -1"],
     [{ ...good, groups: { base: { lr: 1 } } }, "groups.base is given, but base is not trained"],
-    [{ ...good, trained: ["A", "A"] }, "names each role once"],
+    [{ ...good, trained: ["A", "A"] }, "names each at most once"],
     [{ ...good, trained: [] }, "trained is []"],
     [{ ...good, trained: ["A", "magnitude"] }, "dora is not true"],
     [{ ...good, r: 7, init: "orthogonal" }, "r is even"],

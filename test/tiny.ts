@@ -31,7 +31,7 @@ export async function losses(recipe: gauge.Recipe, updates = 8): Promise<readonl
   const adapter = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const model = lora.inject(base, { r, alpha, ...adapter, targetModules });
   const params = await tree.evaluate(await lora.initialize(model, random.key(1), base.init(random.key(2))));
-  const optimizer = gauge.optimizerOf(recipe);
+  const optimizer = gauge.optimizerOf(recipe, { updates });
   const [trained, frozen] = gauge.trainable(recipe, params);
   const [x, y] = [tensor([0, 3, 1, 4, 3, 2], { dtype: "int32" }), random.normal(random.key(3), [6, 3])];
 

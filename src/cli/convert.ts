@@ -8,36 +8,9 @@ import {
   type Target,
 } from "../gauge/index.ts";
 import { print } from "./print.ts";
-import { asUsage, recipeHelp, recipeOf, recipeOfFields, scalarOf } from "./recipeText.ts";
-import { oneOf, optionsHelp, parseArguments, UsageError } from "./usage.ts";
-
-/** Options that make up a recipe, by their key in it. */
-const recipeOptions = {
-  optimizer: { key: "optimizer", value: "NAME", help: "sgd, adam, adamw, lion, ..." },
-  r: { key: "r", value: "N", help: "Rank" },
-  alpha: { key: "alpha", value: "N", help: "" },
-  scaling: {
-    key: "scaling",
-    value: "MODE",
-    help: "lora (alpha/r, default), rslora (alpha/sqrt(r)), or the factor",
-  },
-  lr: { key: "lr", value: "N", help: "Learning rate" },
-  "lr-a": { key: "lr.A", value: "N", help: "Learning rate of A, where it differs" },
-  "lr-b": { key: "lr.B", value: "N", help: "Learning rate of B, where it differs" },
-  ratio: { key: "ratio", value: "N", help: "Learning rate of B over that of A (LoRA+)" },
-  eps: { key: "eps", value: "N", help: "" },
-  "eps-a": { key: "eps.A", value: "N", help: "" },
-  "eps-b": { key: "eps.B", value: "N", help: "" },
-  "weight-decay": { key: "weightDecay", value: "N", help: "" },
-  "weight-decay-a": { key: "weightDecay.A", value: "N", help: "" },
-  "weight-decay-b": { key: "weightDecay.B", value: "N", help: "" },
-  momentum: { key: "momentum", value: "N", help: "" },
-  betas: { key: "betas", value: "N:N", help: "0.9:0.999" },
-  init: { key: "init", value: "NAME", help: "standard (B = 0, default), swapped (A = 0), random" },
-  "init-scale-a": { key: "initScale.A", value: "N", help: "Factor on the initial A" },
-  "init-scale-b": { key: "initScale.B", value: "N", help: "Factor on the initial B" },
-  "max-norm": { key: "maxNorm", value: "N", help: "Clipping by the global norm" },
-} as const;
+import { recipeHelp, recipeOf, recipeOfFields, recipeOptions, scalarOf } from "./recipe-text.ts";
+import { asUsage } from "./settings-text.ts";
+import { type Options, oneOf, optionsHelp, parseArguments, UsageError, type Values } from "./usage.ts";
 
 const targetOptions = {
   "to-alpha": { type: "string", value: "N", help: "Another alpha, a number, or r for alpha = r" },
@@ -70,15 +43,6 @@ const targetOptions = {
 } as const;
 
 const options = {
-  ...(Object.fromEntries(
-    Object.entries(recipeOptions).map(([name, { value, help }]) => [name, { type: "string", value, help }]),
-  ) as {
-    readonly [N in keyof typeof recipeOptions]: {
-      readonly type: "string";
-      readonly value: string;
-      readonly help: string;
-    };
-  }),
   ...targetOptions,
   rewrite: { type: "boolean", help: "Where no rule is exact in this form, use the form that has one" },
   anyway: {
@@ -89,6 +53,11 @@ const options = {
   help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
+/** An option for each field of a recipe. */
+const fieldOptions: Options = Object.fromEntries(
+  recipeOptions.map(({ option, help, hidden }) => [option, { type: "string", value: "V", help, hidden }]),
+);
+
 const help = `Usage: lorantz convert [RECIPE] [OPTIONS]
 
 The same training run with other settings: at another alpha, with one learning rate, as LoRA+, or as a library can
@@ -98,22 +67,25 @@ be told. Prints what to set, whether it is the same run exactly and bit for bit,
 
 ${recipeHelp}
 
-Options:
+Options of the conversion:
 ${optionsHelp(options)}
+
+Options of the recipe, in place of one; each hyperparameter also for one of the two, --lr-a, --eps-b:
+${optionsHelp(fieldOptions)}
 
 Exit codes: 0 done, 2 wrong usage, a bad recipe, or a conversion that does not exist.
 `;
 
 /** The command `convert`; see its help. */
 export async function convert(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("convert", args, options);
+  const { values, positionals } = parseArguments("convert", args, { ...fieldOptions, ...options });
   if (values.help) {
     print(help);
     return 0;
   }
   if (values.rewrite && values.anyway)
     throw new UsageError("convert: --rewrite and --anyway exclude each other.");
-  const recipe = given(values, positionals);
+  const recipe = given(values as Values<Options>, positionals);
   const target = targetOf(values);
   const inexact = values.anyway ? "anyway" : values.rewrite ? "rewrite" : "refuse";
   const result = asUsage(() => convertRecipe(recipe, target, { inexact }));
@@ -123,10 +95,10 @@ export async function convert(args: readonly string[]): Promise<number> {
 
 type Given = { readonly [N in keyof typeof options]: string | boolean | undefined };
 
-function given(values: Given, positionals: readonly string[]): Recipe {
-  const fields = Object.entries(recipeOptions).flatMap(([name, { key }]): [string, unknown][] => {
-    const value = values[name as keyof Given]; // a name of recipeOptions
-    return typeof value === "string" ? [[key, scalarOf("convert", `--${name}`, value)]] : [];
+function given(values: Values<Options>, positionals: readonly string[]): Recipe {
+  const fields = recipeOptions.flatMap(({ option, key }): [string, unknown][] => {
+    const value = values[option];
+    return typeof value === "string" ? [[key, scalarOf("convert", `--${option}`, value)]] : [];
   });
   if (positionals.length > 1)
     throw new UsageError(

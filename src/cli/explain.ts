@@ -1,7 +1,8 @@
 import { table } from "../base/table.ts";
 import { type Explanation, explain as explainRecipes } from "../gauge/index.ts";
 import { print } from "./print.ts";
-import { asUsage, recipeHelp, recipeOf } from "./recipeText.ts";
+import { recipeHelp, recipeOf } from "./recipe-text.ts";
+import { asUsage } from "./settings-text.ts";
 import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
 const options = {

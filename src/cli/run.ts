@@ -38,9 +38,13 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Say whether two recipes are the same training run, and what differs",
     load: async () => (await import("./explain.ts")).explain,
   },
+  recipes: {
+    summary: "Show what LoRA recipes of other tools come to, in one table of two quantities",
+    load: async () => (await import("./recipes.ts")).recipes,
+  },
   "sweep-plan": {
     summary: "Find what a sweep of recipes tries twice",
-    load: async () => (await import("./sweepPlan.ts")).sweepPlan,
+    load: async () => (await import("./sweep-plan.ts")).sweepPlan,
   },
   oracle: {
     summary: "Compare this engine with stored reference values",

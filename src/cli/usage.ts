@@ -13,6 +13,8 @@ export interface Option {
   /** The placeholder of the value in help texts, `FILE`. */
   readonly value?: string;
   readonly help: string;
+  /** Whether help texts leave it out, where another option speaks of it. */
+  readonly hidden?: boolean;
 }
 
 export type Options = { readonly [name: string]: Option };
@@ -74,7 +76,8 @@ function parse<O extends Options>(
 
 /** One line for each option, aligned. */
 export function optionsHelp(options: Options): string {
-  const rows = Object.entries(options).map(([name, { short, value, help }]) => ({
+  const shown = Object.entries(options).filter(([, { hidden }]) => !hidden);
+  const rows = shown.map(([name, { short, value, help }]) => ({
     left: `${short ? `-${short}, ` : "    "}--${name}${value ? ` ${value}` : ""}`,
     help,
   }));

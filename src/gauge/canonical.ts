@@ -5,8 +5,8 @@ import type { OptimizerName } from "../optim/make.ts";
 import { checkRecipe } from "./check.ts";
 import { weightsOf } from "./explicit.ts";
 import { factor, type Gauge } from "./gauge.ts";
-import { clipActs, essenceOf, type Live, liveOf, liveRoles, type Pins, pinsOf } from "./live.ts";
-import { adapts, hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { clipActs, essenceOf, type Live, liveOf, liveRoles, type Pins, pinsOf, scheduleOf } from "./live.ts";
+import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { ruleOf } from "./rules.ts";
 import { starts } from "./start.ts";
 import { unitGauge } from "./units.ts";
@@ -53,7 +53,6 @@ export function canonical(recipe: Recipe): Canonical {
   const roles = liveRoles(recipe);
   const fixed: Record<string, unknown> = {
     trained: [...roles].sort(),
-    adapts: [...adapts(recipe)].sort(),
     ...adapterOf(recipe, all),
   };
   const invariants: Invariant[] = [];
@@ -75,9 +74,12 @@ export function canonical(recipe: Recipe): Canonical {
       }
     }
   }
-  if (clipActs(recipe)) {
-    fixed.clip = recipe.clip?.kind;
-    invariants.push(...clipInvariants(operation, recipe, all));
+  if (roles.length > 0) {
+    const { kind = "constant", ...rest } = scheduleOf(recipe) ?? {};
+    fixed.schedule = kind;
+    for (const [name, value] of Object.entries(rest)) fixed[`schedule.${name}`] = value;
+    fixed.clip = clipActs(recipe) ? recipe.clip?.kind : "none";
+    if (clipActs(recipe)) invariants.push(...clipInvariants(operation, recipe, all));
   }
   const rules = new Set(roles.map((role) => essenceOf(recipe, role).rule));
   return { rule: [...rules].sort().join(" and ") || "none", fixed, invariants };
@@ -88,10 +90,15 @@ function adapterOf(recipe: Recipe, all: readonly Live[]): { readonly [name: stri
   const { r, dropout = 0, init = "standard", dora = false } = recipe;
   const acting = all.filter(({ inert }) => !inert);
   const linear = acting.some(({ kind }) => kind === "linear");
+  const changing = all.filter(
+    ({ inert, roles }) => !inert || roles.includes("branchBias") || roles.includes("magnitude"),
+  );
   return {
+    ...(changing.length > 0 && { adapts: changing.map(({ kind }) => kind).sort() }),
     ...(acting.length > 0 && { r, init: linear || init !== "gaussian" ? init : "standard" }),
     ...(linear && { dropout }),
-    ...(dora && { dora }),
+    // Lengths that are not learned are those of the weight as long as nothing changes it.
+    ...(dora && (linear || liveRoles(recipe).some((role) => role !== "A" && role !== "B")) && { dora }),
   };
 }
 

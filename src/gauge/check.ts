@@ -1,36 +1,25 @@
+import { checkArgument, type Field, isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { checkAdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
-import { isOptimizerName, make, rules } from "../optim/make.ts";
-import { type Adapted, type Recipe, trainedRoles } from "./recipe.ts";
+import { make } from "../optim/make.ts";
+import { make as makeSchedule, type ScheduleConfig } from "../optim/schedule.ts";
+import { type Recipe, trainedRoles } from "./recipe.ts";
+import {
+  adapterFields,
+  clipFields,
+  hyperFields,
+  initScaleFields,
+  optimizerName,
+  roles,
+  scheduleFields,
+} from "./schema.ts";
 import { alwaysZero } from "./start.ts";
 
-const roles: readonly Role[] = ["A", "B", "branchBias", "magnitude", "base"];
+type Plain = Readonly<Record<string, unknown>>;
+type Table = { readonly [name: string]: Field<unknown> };
 
-const fields = [
-  "r",
-  "alpha",
-  "rsLora",
-  "dropout",
-  "init",
-  "initScale",
-  "branchBias",
-  "dora",
-  "adapts",
-  "optimizer",
-  "groups",
-  "trained",
-  "clip",
-] as const;
-
-/** What each kind of clipping takes: a positive number for every role, or one for each. */
-const clipFields = {
-  globalNorm: ["maxNorm", "eps", "weights"],
-  tensorNorm: ["maxNorm", "eps"],
-  value: ["maxValue"],
-} as const;
-
-type Plain = { readonly [name: string]: unknown };
+const parts = ["initScale", "optimizer", "groups", "schedule", "clip"];
 
 /**
  * Returns a value, such as a parsed file, if it is a recipe that can be compared and converted.
@@ -44,145 +33,174 @@ type Plain = { readonly [name: string]: unknown };
  * const recipe = checkRecipe(JSON.parse('{ "r": 8, "alpha": 16, "optimizer": { "name": "adamw", "lr": 1e-3 } }'));
  */
 export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Recipe {
-  const fail = (field: string, given: unknown, expected: string): never => {
-    throw new ValueError(
-      `${operation}: ${field} is ${given === undefined ? "missing" : show(given)}; it is ${expected}.`,
-    );
-  };
-  const object = (field: string, given: unknown, names: readonly string[], what: string): Plain => {
-    if (typeof given !== "object" || given === null || Array.isArray(given)) return fail(field, given, what);
-    for (const name of Object.keys(given)) {
-      if (!names.includes(name))
-        throw new ValueError(
-          `${operation}: ${field === "the recipe" ? "" : `${field} has `}the unknown field ${name}. Fields are ${names.join(", ")}.`,
-        );
-    }
-    return given as Plain; // a plain object
-  };
-  const positive = (field: string, given: unknown): void => {
-    if (!(typeof given === "number" && given > 0 && given < Infinity))
-      fail(field, given, "a finite number > 0");
-  };
-  const boolean = (field: string, given: unknown): void => {
-    if (given !== undefined && typeof given !== "boolean") fail(field, given, "true or false");
-  };
   const contradiction = (text: string): never => {
     throw new ValueError(`${operation}: ${text}`);
   };
-
-  const recipe = object("the recipe", value, fields, "an object with r, alpha and optimizer");
+  const recipe = object(operation, "the recipe", value, [...Object.keys(adapterFields), ...parts]);
+  checkFields(operation, "", recipe, adapterFields as unknown as Table);
+  checkFields(operation, "initScale", part("initScale"), initScaleFields as unknown as Table);
+  // Its fields were checked one by one.
   const {
     r,
-    alpha,
-    rsLora,
-    dropout = 0,
     init = "standard",
     initScale = {},
     branchBias,
     dora,
+    adapts,
     trained,
-    clip,
-  } = recipe;
-  if (!(typeof r === "number" && Number.isInteger(r) && r >= 1)) fail("r", r, "a rank, an integer >= 1");
-  positive("alpha", alpha);
-  boolean("rsLora", rsLora);
-  boolean("branchBias", branchBias);
-  boolean("dora", dora);
-  if (typeof dropout !== "number" || !(dropout >= 0 && dropout < 1))
-    fail("dropout", dropout, "a probability from 0 to below 1");
-  const scales = object("initScale", initScale, ["A", "B"], "an object with factors A and B");
-  for (const [name, factor] of Object.entries(scales)) positive(`initScale.${name}`, factor);
-  // The configuration is checked, but for the names of starts.
-  const start = { init: init as NonNullable<Recipe["init"]> };
-  checkAdapterConfig({
-    r: Number(r),
-    alpha: Number(alpha),
-    ...start,
-    branchBias: branchBias === true,
-    dora: dora === true,
-  });
-  const kinds: unknown = recipe.adapts ?? ["linear"];
-  if (
-    !Array.isArray(kinds) ||
-    kinds.length === 0 ||
-    kinds.some((kind) => kind !== "linear" && kind !== "embedding") ||
-    new Set(kinds).size !== kinds.length
-  )
-    fail("adapts", kinds, 'a list of one or both of "linear" and "embedding"');
-  const adapted = kinds as readonly Adapted[]; // just checked
-  if (dora === true && adapted.includes("embedding"))
-    contradiction("dora is true and adapts has embedding; DoRA adapts linear layers. Leave one of them out.");
-  for (const role of ["A", "B"] as const) {
-    if ((scales[role] ?? 1) === 1 || !alwaysZero({ ...start, adapts: adapted }, role)) continue;
+  } = recipe as unknown as Recipe;
+  if (init === "orthogonal" && r % 2 !== 0)
     contradiction(
-      `initScale.${role} is ${show(scales[role])}, but init ${show(init)} starts ${role} at zero, where a factor changes nothing. Leave it out, or use another init.`,
+      `init is orthogonal and r ${r}; A and B get half of the dimensions each, so r is even. Use r ${r + 1}.`,
+    );
+  checkAdapterConfig({
+    r,
+    alpha: Number(recipe.alpha),
+    init,
+    branchBias: branchBias ?? false,
+    dora: dora ?? false,
+  });
+  if (dora && adapts?.includes("embedding"))
+    contradiction("dora is true and adapts has embedding; DoRA adapts linear layers. Leave one of them out.");
+  const zeros = { init, ...(adapts && { adapts }) };
+  for (const role of ["A", "B"] as const) {
+    if ((initScale[role] ?? 1) === 1 || !alwaysZero(zeros, role)) continue;
+    contradiction(
+      `initScale.${role} is ${show(initScale[role])}, but init ${show(init)} starts ${role} at zero, where a factor changes nothing. Leave it out, or use another init.`,
     );
   }
 
-  const optimizer = recipe.optimizer;
-  if (typeof optimizer !== "object" || optimizer === null || Array.isArray(optimizer))
-    return fail("optimizer", optimizer, 'an object such as { name: "adamw", lr: 2e-4 }');
-  const { name, ...hyper } = optimizer as Plain;
-  if (typeof name !== "string" || !isOptimizerName(name))
-    return fail("optimizer.name", name, `one of ${Object.keys(rules).join(", ")}`);
-  const known = Object.keys(rules[name].fields);
-  object("optimizer", hyper, known, "an object");
-  prefixed(`${operation}: optimizer`, () => make({ name, ...hyper } as Parameters<typeof make>[0]));
+  const optimizer = object(
+    operation,
+    "optimizer",
+    recipe.optimizer,
+    undefined,
+    'such as { name: "adamw", lr: 2e-4 }',
+  );
+  const name = checkArgument(operation, "optimizer.name", optimizer.name, optimizerName);
+  const known = hyperFields(name);
+  checkNames(operation, "optimizer", optimizer, ["name", ...Object.keys(known)]);
+  prefixed(`${operation}: optimizer`, () => make(optimizer as unknown as Parameters<typeof make>[0]));
 
-  if (trained !== undefined) {
-    const valid =
-      Array.isArray(trained) && trained.length > 0 && trained.every((role) => roles.includes(role));
-    if (!valid) fail("trained", trained, `a list of ${roles.join(", ")}`);
-    if (new Set(trained as readonly Role[]).size < (trained as readonly Role[]).length)
-      fail("trained", trained, "a list that names each role once");
-  }
   const own = trainedRoles({
-    ...(trained !== undefined && { trained: trained as readonly Role[] }), // checked above
-    ...(branchBias === true && { branchBias }),
-    ...(dora === true && { dora }),
+    ...(trained && { trained }),
+    branchBias: branchBias ?? false,
+    dora: dora ?? false,
   });
   if (own.includes("branchBias") && branchBias !== true)
     contradiction("trained has branchBias, but branchBias is not true: there is no such parameter.");
   if (own.includes("magnitude") && dora !== true)
     contradiction("trained has magnitude, but dora is not true: there is no such parameter.");
-  const groups = object("groups", recipe.groups ?? {}, roles, "an object with hyperparameters by role");
-  for (const [role, group] of Object.entries(groups)) {
-    object(`groups.${role}`, group, known, "an object");
-    if (!own.includes(role as Role))
-      // one of the names above
+  const groups = object(operation, "groups", part("groups"), roles);
+  for (const role of Object.keys(groups) as Role[]) {
+    const group = object(operation, `groups.${role}`, groups[role], Object.keys(known));
+    if (!own.includes(role))
       contradiction(`groups.${role} is given, but ${role} is not trained; trained are ${own.join(", ")}.`);
-    const all = { name, ...hyper, ...(group as object) } as Parameters<typeof make>[0];
+    // What is left out is as in the optimizer.
+    const all = { ...optimizer, ...group } as unknown as Parameters<typeof make>[0];
     prefixed(`${operation}: groups.${role}`, () => make(all));
   }
-  if (clip !== undefined) checkClip(clip);
+  if (recipe.schedule !== undefined) checkSchedule(operation, recipe.schedule);
+  if (recipe.clip !== undefined) checkClip(operation, recipe.clip, own);
   return value as Recipe; // every field was checked
 
-  function checkClip(given: unknown): void {
-    const kind = (given as { kind?: unknown } | null)?.kind;
-    const kinds = Object.keys(clipFields) as (keyof typeof clipFields)[];
-    const names =
-      clipFields[
-        kinds.find((each) => each === kind) ?? fail("clip.kind", kind, `one of ${kinds.join(", ")}`)
-      ];
-    const fields = object("clip", given, ["kind", ...names], "an object");
-    for (const name of names) {
-      const field = fields[name];
-      if (field === undefined && (name === "eps" || name === "weights")) continue;
-      const perRole = kind === "globalNorm" ? name === "weights" : typeof field === "object";
-      if (!perRole) {
-        if (name === "eps" && field === 0) continue;
-        positive(`clip.${name}`, field);
-        continue;
-      }
-      const numbers = object(`clip.${name}`, field, roles, "an object with a number for each trained role");
-      for (const [role, number] of Object.entries(numbers)) positive(`clip.${name}.${role}`, number);
-      if (name === "weights") continue; // 1 where missing
-      for (const role of own) if (numbers[role] === undefined) positive(`clip.${name}.${role}`, undefined);
-    }
+  function part(name: string): unknown {
+    return recipe[name] === undefined ? {} : recipe[name];
   }
 }
 
-/** Errors of an optimizer, with where its hyperparameters stood. */
+function checkSchedule(operation: string, given: unknown): void {
+  const [kind, own] = kindOf(operation, "schedule", given, scheduleFields as unknown as Kinds);
+  checkFields(
+    operation,
+    "schedule",
+    own,
+    scheduleFields[kind as keyof typeof scheduleFields] as unknown as Table,
+  );
+  // What is wrong with the numbers together: a warm-up longer than the run.
+  const { total } = own;
+  const config = { ...own, ...(total === "end" && { total: Number.MAX_SAFE_INTEGER }) };
+  prefixed(`${operation}: schedule`, () => makeSchedule(config as unknown as ScheduleConfig));
+}
+
+function checkClip(operation: string, given: unknown, own: readonly Role[]): void {
+  const [kind, clip] = kindOf(operation, "clip", given, clipFields, ["weights"]);
+  for (const [name, of] of Object.entries(clipFields[kind as keyof typeof clipFields])) {
+    const value = clip[name];
+    if (value === undefined && of.otherwise !== undefined) continue;
+    if (kind === "globalNorm" || !isPlainObject(value)) {
+      checkArgument(operation, `clip.${name}`, value, of);
+      continue;
+    }
+    const numbers = object(operation, `clip.${name}`, value, roles);
+    for (const role of new Set([...own, ...(Object.keys(numbers) as Role[])]))
+      checkArgument(operation, `clip.${name}.${role}`, numbers[role], of);
+  }
+  if (clip.weights === undefined) return;
+  const weights = object(operation, "clip.weights", clip.weights, roles);
+  for (const [role, weight] of Object.entries(weights))
+    checkArgument(operation, `clip.weights.${role}`, weight, initScaleFields.A);
+}
+
+type Kinds = { readonly [kind: string]: { readonly [name: string]: unknown } };
+
+/** The kind of an object that has one, and the object, with the fields of that kind only. */
+function kindOf(
+  operation: string,
+  path: string,
+  given: unknown,
+  kinds: Kinds,
+  more: readonly string[] = [],
+): [kind: string, object: Plain] {
+  const own = object(operation, path, given, undefined, `with kind, one of ${Object.keys(kinds).join(", ")}`);
+  const { kind } = own;
+  if (typeof kind !== "string" || !Object.hasOwn(kinds, kind))
+    throw new ValueError(
+      `${operation}: ${path}.kind is ${kind === undefined ? "missing" : show(kind)}; it is one of ${Object.keys(kinds).join(", ")}.`,
+    );
+  checkNames(operation, path, own, [
+    "kind",
+    ...Object.keys(kinds[kind]!),
+    ...(kind === "globalNorm" ? more : []),
+  ]);
+  return [kind, own];
+}
+
+/** Checks the fields that are given, and those that must be. */
+function checkFields(operation: string, path: string, given: unknown, fields: Table): void {
+  const own =
+    path === "" ? (given as Plain) : object(operation, path, given, ["kind", ...Object.keys(fields)]);
+  for (const [name, of] of Object.entries(fields)) {
+    if (own[name] === undefined && (of.optional || of.otherwise !== undefined)) continue;
+    checkArgument(operation, path === "" ? name : `${path}.${name}`, own[name], of);
+  }
+}
+
+/** An object that was written as one, with none but the known names. */
+function object(
+  operation: string,
+  path: string,
+  given: unknown,
+  names?: readonly string[],
+  which = names ? `with some of ${names.join(", ")}` : "",
+): Plain {
+  if (!isPlainObject(given))
+    throw new ValueError(
+      `${operation}: ${path} is ${given === undefined ? "missing" : show(given)}; it is an object ${which}.`,
+    );
+  if (names) checkNames(operation, path, given, names);
+  return given;
+}
+
+function checkNames(operation: string, path: string, given: Plain, names: readonly string[]): void {
+  for (const name of Object.keys(given)) {
+    if (names.includes(name)) continue;
+    const where = path === "the recipe" ? "" : `${path} has `;
+    throw new ValueError(`${operation}: ${where}the unknown field ${name}. Fields are ${names.join(", ")}.`);
+  }
+}
+
+/** Errors of an optimizer or a schedule, with where its numbers stood. */
 function prefixed(where: string, f: () => unknown): void {
   try {
     f();
@@ -190,9 +208,4 @@ function prefixed(where: string, f: () => unknown): void {
     if (!(error instanceof ValueError)) throw error;
     throw new ValueError(`${where}: ${error.message}`);
   }
-}
-
-function show(value: unknown): string {
-  if (typeof value === "number") return String(value); // JSON has no NaN
-  return JSON.stringify(value) ?? String(value);
 }

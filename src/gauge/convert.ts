@@ -6,11 +6,16 @@ import { apply } from "./apply.ts";
 import { type Approximation, approximate, type Deviation } from "./approximate.ts";
 import { checkRecipe } from "./check.ts";
 import { close } from "./compare.ts";
+import { explain } from "./explain.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise, type Gauge } from "./gauge.ts";
-import { type Library, libraries } from "./libraries.ts";
+import { deviationsOf } from "./library/deviations.ts";
+import type { Library } from "./library/library.ts";
+import type { Settings } from "./library/places.ts";
+import { type Read, readSettings } from "./library/read.ts";
+import { type LibraryName, libraries, libraryOf } from "./library/tools.ts";
+import { writeSettings } from "./library/write.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { restrict } from "./restrict.ts";
 import { startsExactly } from "./start.ts";
 import { alphaOf, gaugeToTarget, type Target } from "./target.ts";
 import { show, showGauge } from "./words.ts";
@@ -74,18 +79,21 @@ export function convert(
     throw new ValueError(
       `gauge.convert: inexact is ${JSON.stringify(inexact)}; it is refuse, rewrite or anyway.`,
     );
-  const library: Library | undefined = target.to === "library" ? libraries[target.library] : undefined;
+  const library = target.to === "library" ? libraryAt(target.library) : undefined;
   const form = inScalingOf(library, checkRecipe(recipe, "gauge.convert"));
   // What targets ask for, in the form where every number has a power.
   const g = gaugeToTarget(target.to === "library" ? explicit(form) : form, target);
   const partner = moved(g, inexact === "rewrite" ? explicit(form) : form, library ? "anyway" : inexact);
   const snapped = snap(partner.recipe, target, library);
-  const kept = library ? restrict(library, snapped) : { recipe: snapped, deviations: [] };
-  const deviations = [...partner.deviations, ...kept.deviations];
-  const result = kept.recipe;
-  const exact = deviations.length === 0;
+  const settings = library && writeSettings(library, snapped);
+  const read = library && runOf(library, settings, form);
+  const result = read?.recipe ?? snapped;
+  // A library runs what its settings say, read with its own defaults.
+  const seen = read && explain(recipe, result);
+  const exact = seen ? seen.exact : partner.deviations.length === 0;
+  const deviations = exact ? [] : [...partner.deviations, ...(read ? deviationsOf(snapped, result) : [])];
   const sameForm = form === recipe || scaling(form).value === scaling(recipe).value;
-  const bits = exact && bitwise(g) && startsExactly(form, g) && sameForm;
+  const bits = seen ? seen.bitwise : exact && bitwise(g) && startsExactly(form, g) && sameForm;
   return {
     optimizer: result.optimizer.name,
     r: result.r,
@@ -103,19 +111,33 @@ export function convert(
     notes: [
       ...describeResult(result, g, { exact, bits, groups: !library || library.groups === "any" }),
       ...deviations.map(sentence),
-      ...(library?.wholeAlpha && !Number.isInteger(result.alpha)
-        ? [`lora_alpha is a whole number by its type; Python takes ${show(result.alpha)} all the same.`]
+      // What makes another run is said, if not field by field.
+      ...(seen && !exact && deviations.length === 0 ? seen.words : []),
+      ...(read?.notes ?? []),
+      ...(library
+        ? [...library.notes, `Read with the defaults of ${library.title}, version ${library.version}.`]
         : []),
-      ...(library?.notes ?? []),
     ],
-    ...(library && { settings: library.settings(result) }),
+    ...(settings && { settings }),
     recipe: result,
   };
 }
 
+function libraryAt(name: LibraryName): Library | undefined {
+  return Object.hasOwn(libraries, name) ? libraryOf(name) : undefined; // the target says what is wrong with others
+}
+
+/** What a library runs with these settings, on the layers of the recipe as far as it adapts them. */
+function runOf(library: Library, settings: Settings | undefined, { adapts }: Recipe): Read {
+  const { recipe, notes } = readSettings(library, settings, `gauge.convert: ${library.title}`);
+  const kept = adapts?.filter((kind) => library.adapts.includes(kind)) ?? [];
+  return { recipe: kept.length > 0 && adapts ? { ...recipe, adapts: kept } : recipe, notes };
+}
+
 /** The recipe with the scaling mode that a library has. */
 function inScalingOf(library: Library | undefined, recipe: Recipe): Recipe {
-  if (!library || library.rsLora || !recipe.rsLora) return recipe;
+  if (!library || !recipe.rsLora || Object.values(library.settings).some(({ is }) => is === "rsLora"))
+    return recipe;
   const { rsLora: _, ...rest } = recipe;
   return { ...rest, alpha: recipe.alpha * Math.sqrt(recipe.r) } as Recipe; // corollary 5
 }

@@ -9,7 +9,7 @@ import { close, compare } from "./compare.ts";
 import type { Comparison, Explanation, LoraPlusForm } from "./explanation.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
-import { clipActs, essenceOf, liveOf, liveRoles, scaled } from "./live.ts";
+import { clipActs, essenceOf, liveOf, liveRoles, scaled, scheduleOf } from "./live.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { starts, startsExactly } from "./start.ts";
 import { gaugeBetween } from "./units.ts";
@@ -158,5 +158,6 @@ function numbersOf(recipe: Recipe): unknown {
       return [role, rule, Object.entries(hyper).sort(([one], [other]) => (one < other ? -1 : 1))];
     }),
     clipped,
+    schedule: scheduleOf(recipe),
   };
 }

@@ -1,3 +1,4 @@
+import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { canonical, type Invariant } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
@@ -211,14 +212,8 @@ function cellsOf(
     if (grid.length > limit) tooLarge(grid.length);
     return { recipes: grid, axes: [] };
   }
-  const { recipe, vary } = grid as Exclude<Grid, readonly Recipe[]>; // not a list
-  if (
-    typeof recipe !== "object" ||
-    recipe === null ||
-    typeof vary !== "object" ||
-    vary === null ||
-    Array.isArray(vary)
-  )
+  const { recipe, vary } = (isPlainObject(grid) ? grid : {}) as Partial<Exclude<Grid, readonly Recipe[]>>; // not a list
+  if (!isPlainObject(recipe) || !isPlainObject(vary))
     throw new ValueError(
       `${operation}: a grid is a list of recipes, or { recipe, vary: { path: [values] } }.`,
     );
@@ -233,9 +228,7 @@ function cellsOf(
   for (const path of paths) {
     const values: unknown = vary[path];
     if (!Array.isArray(values) || values.length === 0)
-      throw new ValueError(
-        `${operation}: vary.${path} is ${JSON.stringify(values)}; it is a list of values.`,
-      );
+      throw new ValueError(`${operation}: vary.${path} is ${show(values)}; it is a list of values.`);
     cells *= values.length;
   }
   if (cells > limit) tooLarge(cells);
@@ -255,9 +248,7 @@ function cellsOf(
 function withField(recipe: Recipe, path: string, value: unknown): Recipe {
   if (path === "ratio") {
     if (!(typeof value === "number" && value > 0 && value < Infinity))
-      throw new ValueError(
-        `${operation}: vary.ratio has ${JSON.stringify(value)}; ratios are finite numbers > 0.`,
-      );
+      throw new ValueError(`${operation}: vary.ratio has ${show(value)}; ratios are finite numbers > 0.`);
     if (recipe.groups?.B?.lr !== undefined)
       throw new ValueError(
         `${operation}: both ratio and groups.B.lr are given; each sets the rate of B. Give one.`,
@@ -269,9 +260,7 @@ function withField(recipe: Recipe, path: string, value: unknown): Recipe {
   const set = (node: unknown, keys: readonly string[]): unknown => {
     if (keys.length === 0) return value;
     if (node !== undefined && (typeof node !== "object" || node === null))
-      throw new ValueError(
-        `${operation}: vary.${path} leads into ${JSON.stringify(node)}, which has no fields.`,
-      );
+      throw new ValueError(`${operation}: vary.${path} leads into ${show(node)}, which has no fields.`);
     const [key, ...more] = keys as readonly [string, ...string[]];
     const fields = { ...node } as Record<string, unknown>;
     return { ...fields, [key]: set(fields[key], more) };

@@ -47,7 +47,6 @@ export {
   type LayeredRecipe,
   type LayerGauges,
 } from "./layers.ts";
-export { type Library, type LibraryName, libraries } from "./libraries.ts";
 export {
   type Generator,
   type LieAlgebra,
@@ -55,10 +54,23 @@ export {
   lieAlgebra,
   type NullSpace,
 } from "./lie-algebra.ts";
+export type { Library, Meaning, Setting, TheirOptimizer } from "./library/library.ts";
+export { type NamedRecipe, named, recipeOfSettings } from "./library/named.ts";
+export { type LibraryName, libraries } from "./library/tools.ts";
 export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
 export { applyPair } from "./pair.ts";
-export { type Clip, hyperOf, type PerRole, type Recipe, type RecipeOf, trainedRoles } from "./recipe.ts";
+export {
+  type Adapted,
+  type Clip,
+  hyperOf,
+  type PerRole,
+  type Recipe,
+  type RecipeOf,
+  type RecipeSchedule,
+  trainedRoles,
+} from "./recipe.ts";
 export { type Rule, ruleOf } from "./rules.ts";
+export { type FlatField, flatFields } from "./schema.ts";
 export type { Alpha, Target } from "./target.ts";
 export { applyGradients, applyParams, applyState } from "./trees.ts";

@@ -2,6 +2,7 @@ import type { Role } from "../lora/roles.ts";
 import { type OptimizerName, rules } from "../optim/make.ts";
 import type { Essence, Rule } from "../optim/rule.ts";
 import { type Adapted, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { scheduleFields } from "./schema.ts";
 import { starts } from "./start.ts";
 
 // What of a recipe has an effect. A parameter whose rate is 0 is frozen, whatever its other numbers are; a product
@@ -61,6 +62,25 @@ export function clipActs(recipe: Recipe): boolean {
 /** Whether the scaling has an effect: whether any branch is not zero for ever. */
 export function scaled(recipe: Recipe): boolean {
   return liveOf(recipe).some(({ inert, roles }) => !inert || roles.includes("branchBias"));
+}
+
+/** The schedule with its defaults, where it has an effect: undefined for a constant one, and for Rprop. */
+export function scheduleOf({ schedule, optimizer }: Recipe): Readonly<Record<string, unknown>> | undefined {
+  if (!schedule || optimizer.name === "rprop") return undefined;
+  const fields = scheduleFields[schedule.kind] as {
+    readonly [name: string]: { readonly otherwise?: unknown };
+  };
+  const own = schedule as unknown as Readonly<Record<string, unknown>>;
+  const { kind, ...all }: Record<string, unknown> = { kind: schedule.kind };
+  for (const [name, { otherwise }] of Object.entries(fields)) all[name] = own[name] ?? otherwise;
+  const still =
+    kind === "constant" ||
+    (kind === "warmupConstant" && all.warmup === 0) ||
+    ((kind === "step" || kind === "exponential") && all.gamma === 1) ||
+    all.etaMinFraction === 1;
+  if (still) return undefined;
+  if (kind === "step" && all.stepSize === 1) return { kind: "exponential", gamma: all.gamma };
+  return { kind, ...all };
 }
 
 /** The trained roles that act in any layer. */

@@ -1,15 +1,19 @@
+import { ValueError } from "../base/errors.ts";
 import { type Role, roleOf } from "../lora/roles.ts";
 import { clipByGlobalNorm, clipByTensorNorm, clipByValue } from "../optim/clip.ts";
 import type { Match } from "../optim/hyper.ts";
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import type { Optimizer, Schedule } from "../optim/optimizer.ts";
+import { make as makeSchedule, type ScheduleConfig } from "../optim/schedule.ts";
 import { partition } from "../tensor/tree.ts";
 import { escaped, type LayeredRecipe, layerOf } from "./layers.ts";
 import { type Clip, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 
 export interface OptimizerOfOptions {
-  /** A factor on all learning rates; a function, so no part of a recipe. Every gauge leaves it as it is. */
+  /** A factor on all learning rates, where the recipe has no schedule of its own. */
   readonly schedule?: Schedule;
+  /** How many updates the run has, for a schedule that ends with it. */
+  readonly updates?: number;
 }
 
 /** Where the parameters of a role are, as optimizers match paths. */
@@ -27,7 +31,7 @@ const match: Readonly<Record<Role, string | ((path: string) => boolean)>> = {
  *
  * @throws ValueError as the optimizer does for hyperparameters it cannot take.
  * @example
- * const optimizer = gauge.optimizerOf(recipe, { schedule: optim.schedule.cosine({ tMax: 100 }) });
+ * const optimizer = gauge.optimizerOf({ ...recipe, schedule: { kind: "cosine", tMax: 100 } });
  */
 export function optimizerOf(recipe: Recipe, options: OptimizerOfOptions = {}): Optimizer {
   return optimizerOfLayers({ recipe, layers: {} }, options);
@@ -41,8 +45,9 @@ export function optimizerOf(recipe: Recipe, options: OptimizerOfOptions = {}): O
  * @example
  * const optimizer = gauge.optimizerOfLayers(gauge.applyLayers({ fc1: gauge.onlyB(4) }, recipe));
  */
-export function optimizerOfLayers(layered: LayeredRecipe, { schedule }: OptimizerOfOptions = {}): Optimizer {
+export function optimizerOfLayers(layered: LayeredRecipe, options: OptimizerOfOptions = {}): Optimizer {
   const { recipe, layers } = layered;
+  const schedule = scheduleOf(recipe, options);
   const roles = trainedRoles(recipe);
   const groupsOf = ({ groups }: Recipe, of: readonly Role[], matchOf: (role: Role) => Match) =>
     of.flatMap((role) => {
@@ -69,6 +74,23 @@ export function optimizerOfLayers(layered: LayeredRecipe, { schedule }: Optimize
     ...optimizer,
     update: (gradients, state, params) => optimizer.update(clip(recipe, recipeAt, gradients), state, params),
   };
+}
+
+function scheduleOf(
+  { schedule: own }: Recipe,
+  { schedule, updates }: OptimizerOfOptions,
+): Schedule | undefined {
+  if (!own) return schedule;
+  if (schedule)
+    throw new ValueError(
+      `gauge.optimizerOf: the recipe has a schedule, ${own.kind}, and the options have one as well. Give one.`,
+    );
+  if (!("total" in own) || own.total !== "end") return makeSchedule(own as ScheduleConfig); // the line says so
+  if (updates === undefined)
+    throw new ValueError(
+      `gauge.optimizerOf: the recipe's schedule, ${own.kind}, ends with the run. Give the number of updates.`,
+    );
+  return makeSchedule({ ...own, total: updates });
 }
 
 /**

@@ -3,6 +3,7 @@ import type { AdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
 import type { HyperOf, OptimizerName } from "../optim/make.ts";
 import { make } from "../optim/make.ts";
+import type { ScheduleConfig } from "../optim/schedule.ts";
 
 /** A number for all parameters, or one for each role that is trained. */
 export type PerRole = number | { readonly [R in Role]?: number };
@@ -33,6 +34,13 @@ export type Recipe<N extends OptimizerName = OptimizerName> = {
   readonly [K in N]: RecipeOf<K>;
 }[N];
 
+type Ending = "warmupLinear" | "warmupCosine";
+
+/** A schedule as plain data; one that comes down to 0 may do so at the end of the run, whenever that is. */
+export type RecipeSchedule =
+  | Exclude<ScheduleConfig, { readonly kind: Ending }>
+  | { readonly kind: Ending; readonly warmup: number; readonly total: number | "end" };
+
 /** The kinds of layers that adapters are put on. */
 export type Adapted = "linear" | "embedding";
 
@@ -46,6 +54,8 @@ export interface RecipeOf<N extends OptimizerName> extends AdapterConfig {
   readonly optimizer: { readonly name: N; readonly lr: number } & Partial<Omit<HyperOf[N], "lr">>;
   /** Hyperparameters of a role where they differ from `optimizer`. */
   readonly groups?: { readonly [R in Role]?: Partial<HyperOf[N]> };
+  /** How the learning rate goes, as plain data. Default constant. Every gauge leaves it as it is. */
+  readonly schedule?: RecipeSchedule;
   /** Which parameters are trained. Default those of the adapter: A and B, a branch bias, the magnitudes of DoRA. */
   readonly trained?: readonly Role[];
   readonly clip?: Clip;

@@ -3,8 +3,8 @@ import { scaling } from "../lora/scaling.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import type { Gauge } from "./gauge.ts";
 import * as gauges from "./gauge.ts";
-import { type LibraryName, libraries } from "./libraries.ts";
-import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { type LibraryName, libraries, libraryOf } from "./library/tools.ts";
+import { adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { starts } from "./start.ts";
 import { ruleFor } from "./units.ts";
 
@@ -38,7 +38,7 @@ const operation = "gauge.convert";
  * @throws ValueError for a target that is none, or that no gauge reaches.
  */
 export function gaugeToTarget(recipe: Recipe, target: Target): Gauge {
-  const fromB = starts(recipe).A === 0;
+  const fromB = starts(recipe, adapts(recipe)[0]).A === 0;
   const first = recipe.initScale?.[fromB ? "B" : "A"] ?? 1;
   /** The gauge to an alpha that makes the factor on the matrix that starts at random 1. */
   const at = (alpha: number): Gauge => {
@@ -95,13 +95,16 @@ export function gaugeToTarget(recipe: Recipe, target: Target): Gauge {
         throw new ValueError(
           `${operation}: library is ${JSON.stringify(target.library)}; it is one of ${Object.keys(libraries).join(", ")}.`,
         );
-      const both = trainedRoles(recipe).includes("A") && trainedRoles(recipe).includes("B");
-      if (
-        target.alpha === undefined &&
-        libraries[target.library].groups === "none" &&
-        both &&
-        rates(recipe).ratio > 0
-      )
+      const fixed = fixedAlpha(target.library);
+      if (fixed !== undefined) {
+        if (target.alpha !== undefined && alphaOf(recipe, target.alpha) !== fixed)
+          throw new ValueError(
+            `${operation}: alpha is ${target.alpha}, but ${target.library} has ${fixed} for every run. Leave alpha out.`,
+          );
+        return at(fixed);
+      }
+      // One rate, where alpha can make the two one.
+      if (target.alpha === undefined && libraries[target.library].groups === "none" && joinable(recipe))
         return atRatio(recipe, 1, 1 / first, fromB);
       return at(target.alpha === undefined ? recipe.alpha : alphaOf(recipe, target.alpha));
     }
@@ -111,6 +114,11 @@ export function gaugeToTarget(recipe: Recipe, target: Target): Gauge {
         `${operation}: to is ${JSON.stringify((target as { to?: unknown }).to)}; it is alpha, gauge, commonRate, loraPlus or library.`,
       );
   }
+}
+
+function fixedAlpha(name: LibraryName): number | undefined {
+  const alpha = libraryOf(name).fixed?.alpha;
+  return typeof alpha === "number" ? alpha : undefined;
 }
 
 /** The gauge to a ratio of the rates of B and A, with the given factor on the matrix that starts at random. */
@@ -123,6 +131,19 @@ function atRatio(recipe: Recipe, ratio: number, moved: number, fromB: boolean): 
   const quotient = (ratio / given.ratio) ** (1 / given.power); // b / a
   const [a, b] = fromB ? [moved / quotient, moved] : [moved, moved * quotient];
   return valid({ a, b, k: 1 / (a * b) });
+}
+
+/** Whether a gauge makes the rates of A and B one. */
+function joinable(recipe: Recipe): boolean {
+  const roles = trainedRoles(recipe);
+  const [A, B] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
+  return (
+    roles.includes("A") &&
+    roles.includes("B") &&
+    (A === B || ruleFor(operation, recipe, "A").hyper.lr !== 0) &&
+    A > 0 &&
+    B > 0
+  );
 }
 
 /** The ratio of the rates of B and A, and the power of c by which both go. */

@@ -18,6 +18,8 @@ export interface AdamHyper {
   readonly amsgrad?: boolean;
   /** Add eps to the second moment, before the root is taken. Default false. */
   readonly epsInsideRoot?: boolean;
+  /** Divide the moments by 1 - beta^t, since they start at zero. Default true; false as in MLX. */
+  readonly biasCorrection?: boolean;
 }
 
 /** Hyperparameters of AdamW. */
@@ -29,7 +31,7 @@ export interface AdamWHyper extends AdamHyper {
 /** First and second moment, and the largest second moment of AMSGrad. */
 type AdamSlots = { readonly m: Tensor; readonly v: Tensor; readonly vMax?: Tensor };
 
-const forms = { amsgrad: optional(flag), epsInsideRoot: optional(flag) };
+const forms = { amsgrad: optional(flag), epsInsideRoot: optional(flag), biasCorrection: optional(flag) };
 const state = () => ({ m: -1, v: -2, vMax: -2 });
 
 function slots(parameter: Tensor, { amsgrad }: AdamHyper): AdamSlots {
@@ -39,11 +41,11 @@ function slots(parameter: Tensor, { amsgrad }: AdamHyper): AdamSlots {
 
 /** The change that Adam makes for a gradient, and the next moments. */
 function adamStep(hyper: AdamHyper, lr: HostNumber, t: HostNumber) {
-  const { amsgrad, epsInsideRoot } = hyper;
+  const { amsgrad, epsInsideRoot, biasCorrection = true } = hyper;
   const [b1, b2] = hyper.betas;
   const [first, second, eps] = [averageWith(b1), averageWith(b2), scalar(hyper.eps)];
-  const rate = lr.div(correctionWith(b1, t)).neg();
-  const correction = correctionWith(b2, t);
+  const rate = (biasCorrection ? lr.div(correctionWith(b1, t)) : lr).neg();
+  const correction = biasCorrection ? correctionWith(b2, t) : scalar(1);
   const root = correction.sqrt();
   // In this order every quantity scales with one power of the parameter's scale: the gauge is exact.
   return (
@@ -83,6 +85,7 @@ export const adamRule: Rule<AdamHyper, AdamSlots> = {
       betas: 0,
       amsgrad: 0,
       epsInsideRoot: 0,
+      biasCorrection: 0,
     }),
     state,
     dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
@@ -98,8 +101,13 @@ export const adamRule: Rule<AdamHyper, AdamSlots> = {
         },
 };
 
-function withoutDecay({ lr, betas, eps, amsgrad = false, epsInsideRoot = false }: AdamHyper) {
-  return { lr, betas, ...withoutZeros({ eps, amsgrad, epsInsideRoot }) };
+function withoutDecay({ lr, betas, eps, amsgrad = false, epsInsideRoot = false, biasCorrection }: AdamHyper) {
+  return {
+    lr,
+    betas,
+    ...withoutZeros({ eps, amsgrad, epsInsideRoot }),
+    ...(biasCorrection === false && { biasCorrection }),
+  };
 }
 
 /** Where eps is 0, it does not matter on which side of the root it is. */
@@ -132,6 +140,7 @@ export const adamwRule: Rule<AdamWHyper, AdamSlots> = {
       betas: 0,
       amsgrad: 0,
       epsInsideRoot: 0,
+      biasCorrection: 0,
       decayTimesLr: 0,
     }),
     state,
@@ -169,8 +178,8 @@ export const adamwRule: Rule<AdamWHyper, AdamSlots> = {
  * `eps` is outside the root, as in PyTorch and unlike section 2 of the paper's efficient form. With
  * `epsInsideRoot` the divisor is sqrt(v / (1 - b2^t) + eps), `eps_root` of optax; such an eps is comparable to the
  * square of one outside. With `amsgrad` (Reddi et al. 2018, arXiv:1904.09237) the largest v so far, not yet
- * corrected, takes the place of v, as in PyTorch. The bias corrections are computed in float64 on the host. Every
- * hyperparameter may differ per group.
+ * corrected, takes the place of v, as in PyTorch. The bias corrections are computed in float64 on the host; with
+ * `biasCorrection: false` both are 1, as in MLX by default. Every hyperparameter may differ per group.
  *
  * @throws ValueError for hyperparameters that are negative or not finite, betas outside [0, 1), unknown options.
  * @example

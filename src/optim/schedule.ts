@@ -160,6 +160,63 @@ export function oneCycle({
   };
 }
 
+/** A schedule as plain data: the name of its function beside its options. */
+export type ScheduleConfig =
+  | { readonly kind: "constant" }
+  | { readonly kind: "cosine"; readonly tMax: number; readonly etaMinFraction?: number }
+  | ({ readonly kind: "cosineRestarts" } & Parameters<typeof cosineRestarts>[0])
+  | { readonly kind: "warmupConstant"; readonly warmup: number }
+  | { readonly kind: "warmupLinear" | "warmupCosine"; readonly warmup: number; readonly total: number }
+  | ({ readonly kind: "step" } & Parameters<typeof step>[0])
+  | { readonly kind: "exponential"; readonly gamma: number }
+  | ({ readonly kind: "oneCycle" } & OneCycleOptions);
+
+/**
+ * The schedule that a config describes; `make({ kind: "cosine", tMax: 100 })` is `cosine({ tMax: 100 })`.
+ *
+ * @throws ValueError for an unknown kind, and as the schedule's own function does.
+ */
+export function make(config: ScheduleConfig): Schedule {
+  switch (config.kind) {
+    case "constant":
+      return constant();
+    case "cosine":
+      return cosine(config);
+    case "cosineRestarts":
+      return cosineRestarts(config);
+    case "warmupConstant":
+      return warmupConstant(config);
+    case "warmupLinear":
+      return warmupLinear(config);
+    case "warmupCosine":
+      return warmupCosine(config);
+    case "step":
+      return step(config);
+    case "exponential":
+      return exponential(config);
+    case "oneCycle":
+      return oneCycle(config);
+    default:
+      config satisfies never;
+      throw new ValueError(
+        `schedule.make: kind is ${JSON.stringify((config as { kind?: unknown }).kind)}; it is one of ${kinds.join(", ")}.`,
+      );
+  }
+}
+
+/** The kinds of schedules that `make` knows. */
+export const kinds: readonly ScheduleConfig["kind"][] = [
+  "constant",
+  "cosine",
+  "cosineRestarts",
+  "warmupConstant",
+  "warmupLinear",
+  "warmupCosine",
+  "step",
+  "exponential",
+  "oneCycle",
+];
+
 function checkWarmup(name: string, { warmup, total }: WarmupOptions) {
   const checked = {
     rise: scalar(check(name, "warmup", warmup, 0)),

@@ -2,7 +2,8 @@ import { table } from "../base/table.ts";
 import { dedupe, hyperOf, type SweepPlan, trainedRoles } from "../gauge/index.ts";
 import type { OptimizerName } from "../optim/make.ts";
 import { print } from "./print.ts";
-import { asUsage, gridOf, recipeHelp } from "./recipeText.ts";
+import { gridOf, recipeHelp } from "./recipe-text.ts";
+import { asUsage } from "./settings-text.ts";
 import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
 
 const options = {

@@ -1,0 +1,195 @@
+import { ValueError } from "../base/errors.ts";
+import { parseJson } from "../base/json.ts";
+import { UsageError } from "./usage.ts";
+
+// Settings of other tools as they are written: JSON, the part of YAML and TOML that their files use, flags
+// `--learning_rate 2e-4`, and key=value.
+
+type Settings = Readonly<Record<string, unknown>>;
+
+/** An object without a prototype, so that every name is one like another. */
+function empty(): Record<string, unknown> {
+  return Object.create(null) as Record<string, unknown>; // fresh
+}
+
+/** Runs what works on the user's input: a bad value is wrong usage. */
+export function asUsage<T>(f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    if (error instanceof ValueError) throw new UsageError(error.message);
+    throw error;
+  }
+}
+
+/**
+ * The settings in a text, in whichever form it is.
+ *
+ * @throws UsageError for what is none of them, with the line.
+ */
+export function settingsOf(what: string, text: string): Settings {
+  // A list in JSON, or the first section of a TOML file.
+  if (/^\s*(\{|\[(?!\s*[\w.-]+\s*\]\s*$))/m.test(text.trimStart().split("\n")[0]!))
+    return fromJson(what, text);
+  if (/^\s*--\w/.test(text)) return fromFlags(what, text);
+  const lines = text.split(/\r?\n/).map((line) => line.replace(/(^|\s)#.*$/, "").trimEnd());
+  const there = lines.filter((line) => line.trim() !== "" && line.trim() !== "---");
+  if (there.some((line) => /^\s*[\w.-]+\s*:(\s|$)/.test(line))) return fromYaml(what, lines);
+  if (there.some((line) => /^\s*(\[[\w.-]+\]|[\w.-]+\s+=)/.test(line))) return fromToml(what, lines);
+  return fromPairs(what, there.join(" "));
+}
+
+function fromJson(what: string, text: string): Settings {
+  const value = asUsage(() => parseJson(what, text));
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Settings; // just checked
+  throw new UsageError(`${what}: the settings are a list; they are an object with settings by name.`);
+}
+
+function fromFlags(what: string, text: string): Settings {
+  const words = text.split(/[\s\\]+/).filter(Boolean);
+  const result = empty();
+  for (let i = 0; i < words.length; i++) {
+    const [, name, value] = /^--([\w.-]+)(?:=(.*))?$/s.exec(words[i]!) ?? [];
+    if (name === undefined)
+      throw new UsageError(`${what}: "${words[i]}" is no flag such as --learning_rate 2e-4.`);
+    const values = value === undefined ? [] : [value];
+    if (value === undefined)
+      while (words[i + 1] !== undefined && !/^--\w/.test(words[i + 1]!)) values.push(words[++i]!);
+    put(
+      what,
+      result,
+      name.replaceAll("-", "_"),
+      values.length === 0 ? true : values.length === 1 ? scalar(values[0]!) : values,
+    );
+  }
+  return result;
+}
+
+function fromPairs(what: string, text: string): Settings {
+  const result = empty();
+  for (const word of text.split(/\s+/).filter(Boolean)) {
+    const at = word.indexOf("=");
+    if (at < 1) throw new UsageError(`${what}: "${word}" is not of the form key=value.`);
+    put(what, result, word.slice(0, at), scalar(word.slice(at + 1)));
+  }
+  return result;
+}
+
+interface Level {
+  readonly indent: number;
+  readonly into: Record<string, unknown>;
+  /** The key whose value is to come on deeper lines. */
+  open?: string;
+}
+
+/** Nested mappings, lists of scalars, `[a, b]` and `{ a: 1 }`; anchors and texts of several lines are not read. */
+function fromYaml(what: string, lines: readonly string[]): Settings {
+  const levels: Level[] = [{ indent: 0, into: empty() }];
+  for (const [i, line] of lines.entries()) {
+    const rest = line.trim();
+    if (rest === "" || rest === "---") continue;
+    const indent = line.length - line.trimStart().length;
+    const bad = (why: string): never => {
+      throw new UsageError(`${what}: line ${i + 1}, "${rest}": ${why}.`);
+    };
+    const item = /^-\s+(.*)$/.exec(rest)?.[1];
+    if (item !== undefined || rest === "-") {
+      const level = levels.findLast((each) => each.open !== undefined && indent >= each.indent);
+      if (!level) return bad("a list stands below a name");
+      const own = level.into[level.open!];
+      const list: unknown[] = Array.isArray(own) ? own : [];
+      level.into[level.open!] = list;
+      // Lists of mappings, such as data sets, do not concern a recipe: their first line stands for them.
+      list.push(flow(item ?? ""));
+      continue;
+    }
+    const [, key, value] =
+      /^("[^"]*"|'[^']*'|[\w.\-/ ]+?)\s*:(?:\s+(.*))?$/.exec(rest) ?? bad("this is not name: value");
+    while (levels.length > 1 && indent < levels.at(-1)!.indent) levels.pop();
+    let level = levels.at(-1)!;
+    if (indent > level.indent) {
+      if (level.open === undefined) return bad("it is indented below nothing");
+      const into = level.into[level.open];
+      if (Array.isArray(into)) continue; // within an item of a list
+      const inner = empty();
+      level.into[level.open] = inner;
+      level = { indent, into: inner };
+      levels.push(level);
+    }
+    const name = key!.replace(/^["']|["']$/g, "");
+    if (Object.hasOwn(level.into, name)) bad(`${name} is given twice`);
+    if (value === undefined || value === "") {
+      level.into[name] = null;
+      level.open = name;
+    } else {
+      level.into[name] = flow(value);
+      delete level.open;
+    }
+  }
+  return levels[0]!.into;
+}
+
+function fromToml(what: string, lines: readonly string[]): Settings {
+  const result = empty();
+  let prefix = "";
+  for (const [i, line] of lines.entries()) {
+    const rest = line.trim();
+    if (rest === "") continue;
+    const section = /^\[([\w.-]+)\]$/.exec(rest)?.[1];
+    if (section !== undefined) {
+      // Sections of kohya's files are for readers only.
+      prefix = /_arguments$/.test(section) ? "" : `${section}.`;
+      continue;
+    }
+    const [, key, value] = /^([\w.-]+)\s*=\s*(.+)$/.exec(rest) ?? [];
+    if (key === undefined)
+      throw new UsageError(`${what}: line ${i + 1}, "${rest}": this is not name = value.`);
+    put(what, result, prefix + key, flow(value!));
+  }
+  return result;
+}
+
+function put(what: string, into: Record<string, unknown>, path: string, value: unknown): void {
+  const [name, ...rest] = path.split(".") as [string, ...string[]];
+  if (rest.length === 0) {
+    if (Object.hasOwn(into, name)) throw new UsageError(`${what}: ${name} is given twice. Give it once.`);
+    into[name] = value;
+    return;
+  }
+  const inner = (into[name] as Record<string, unknown> | undefined) ?? empty(); // made here
+  into[name] = inner;
+  put(what, inner, rest.join("."), value);
+}
+
+/** A scalar, or a list or mapping on one line. */
+function flow(text: string): unknown {
+  const list = /^\[(.*)\]$/s.exec(text)?.[1];
+  if (list !== undefined) return parts(list).map(scalar);
+  const mapping = /^\{(.*)\}$/s.exec(text)?.[1];
+  if (mapping === undefined) return scalar(text);
+  const result = empty();
+  for (const part of parts(mapping)) {
+    const at = part.search(/[:=]/);
+    result[
+      part
+        .slice(0, at)
+        .trim()
+        .replace(/^["']|["']$/g, "")
+    ] = scalar(part.slice(at + 1).trim());
+  }
+  return result;
+}
+
+/** What commas divide, but for those within quotes. */
+function parts(text: string): string[] {
+  return [...text.matchAll(/(?:"[^"]*"|'[^']*'|[^,"'])+/g)].map(([part]) => part.trim()).filter(Boolean);
+}
+
+function scalar(text: string): unknown {
+  const quoted = /^(["'])(.*)\1$/s.exec(text);
+  if (quoted) return quoted[2];
+  if (/^(true|yes|on)$/i.test(text)) return true;
+  if (/^(false|no|off)$/i.test(text)) return false;
+  if (/^(null|none|~)$/i.test(text) || text === "") return null;
+  return /^[-+.\d]/.test(text) && Number.isFinite(Number(text)) ? Number(text) : text;
+}

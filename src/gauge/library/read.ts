@@ -1,0 +1,219 @@
+import { checkArgument, isPlainObject, show } from "../../base/arguments.ts";
+import { ValueError } from "../../base/errors.ts";
+import type { Role } from "../../lora/roles.ts";
+import { checkRecipe } from "../check.ts";
+import type { Recipe } from "../recipe.ts";
+import type { Library, Meaning, Setting, TheirOptimizer } from "./library.ts";
+import { flatten } from "./places.ts";
+
+/** What a library runs, and what is to be known of it. */
+export interface Read {
+  readonly recipe: Recipe;
+  readonly notes: readonly string[];
+}
+
+/** The names of roles in settings of groups. */
+export const groupNames: { readonly [R in Role]?: string } = {
+  A: "lora_A",
+  B: "lora_B",
+  branchBias: "lora_bias",
+  magnitude: "lora_magnitude",
+};
+
+/**
+ * The recipe that a library runs with some settings: what is not set is what the library's defaults are.
+ *
+ * @throws ValueError naming the setting, its value and what to do: for unknown settings, those of other versions,
+ *   values that it does not take, those that no recipe can say, and what has no default.
+ */
+export function readSettings(library: Library, given: unknown, operation: string): Read {
+  if (!isPlainObject(given))
+    throw new ValueError(
+      `${operation}: the settings of ${library.title} are ${show(given)}; they are an object.`,
+    );
+  const values = flatten(given, library.pairs ?? {});
+  checkPlaces(library, values, operation);
+  const settingOf = (is: Meaning): [string, Setting] | undefined =>
+    Object.entries(library.settings).find(([, setting]) => setting.is === is);
+  const at = (place: string, setting: Setting): unknown => {
+    const value = values.get(place);
+    const unset = value === undefined || value === null || (setting.zeroIsUnset && value === 0);
+    if (unset && (setting.field.optional || setting.field.otherwise !== undefined))
+      return setting.field.otherwise;
+    const checked = checkArgument(operation, place, value, setting.field);
+    if (!setting.words) return checked;
+    if (Object.hasOwn(setting.words, String(checked))) return checked;
+    throw new ValueError(
+      `${operation}: ${place} is ${show(checked)}, which a recipe cannot say; it can where it is ${Object.keys(setting.words).join(", ")}.`,
+    );
+  };
+  const of = (is: Meaning): unknown => {
+    const found = settingOf(is);
+    if (!found) return undefined;
+    const [place, setting] = found;
+    const value = at(place, setting);
+    return setting.words ? setting.words[String(value)] : value;
+  };
+
+  const r = of("r") as number; // its field is an integer
+  const scale = of("scale") as number | undefined;
+  const alpha = (of("alpha") as number | undefined) ?? (scale === undefined ? undefined : scale * r);
+  const initStd = of("initStd") as number | undefined;
+  const found = settingOf("optimizer");
+  const name = found ? String(at(found[0], found[1])) : Object.keys(library.optimizers)[0]!;
+  const theirs = Object.hasOwn(library.optimizers, name) ? library.optimizers[name]! : undefined;
+  if (!theirs)
+    throw new ValueError(
+      `${operation}: ${found?.[0]} is ${show(name)}, which a recipe cannot say; it can where it is ${Object.keys(library.optimizers).join(", ")}.`,
+    );
+  const { hyper, groups } = hypersOf(library, theirs, values, at, operation);
+  const ratio = of("ratio") as number | undefined;
+  const branchBias = of("branchBias") === true;
+  const dora = of("dora") === true;
+  const scaled: Role[] = [
+    "B",
+    ...(branchBias ? ["branchBias" as const] : []),
+    ...(dora ? ["magnitude" as const] : []),
+  ];
+  if (ratio !== undefined && ratio !== 1)
+    for (const role of scaled) groups[role] = { ...groups[role], lr: (hyper.lr as number) * ratio };
+  for (const role of library.noDecay ?? []) {
+    if (role === "branchBias" && !branchBias) continue;
+    if (hyper.weightDecay !== undefined && hyper.weightDecay !== 0)
+      groups[role] = { ...groups[role], weightDecay: 0 };
+  }
+  const warmup = (): unknown => {
+    const [steps, share, total] = [of("warmup"), of("warmupShare"), of("total")];
+    const kind = of("schedule");
+    if (steps !== 0 || typeof share !== "number" || share === 0 || kind === "constant") return steps;
+    if (typeof total === "number" && total > 0) return Math.ceil(total * share);
+    throw new ValueError(
+      `${operation}: ${settingOf("warmupShare")![0]} is ${share}, a share of all updates, whose number is not known. Give ${settingOf("total")![0]}, or ${settingOf("warmup")![0]} in its place.`,
+    );
+  };
+  const recipe = {
+    r,
+    alpha: alpha === 0 ? r : alpha, // kohya: 0 is the rank
+    rsLora: of("rsLora"),
+    dropout: of("dropout"),
+    init: of("init"),
+    dora: dora || undefined,
+    branchBias: branchBias || undefined,
+    ...library.fixed,
+    ...(initStd !== undefined && { init: "gaussian", initScale: { A: initStd * r } }),
+    optimizer: { name: theirs.is, ...hyper },
+    groups: Object.keys(groups).length > 0 ? groups : undefined,
+    schedule: scheduleOf(of("schedule") ?? library.schedule, warmup(), of("total")),
+    clip: clipOf(of("maxNorm")),
+  };
+  const there = Object.fromEntries(Object.entries(recipe).filter(([, value]) => value !== undefined));
+  return {
+    recipe: checkRecipe(there, operation),
+    notes: theirs.note ? [theirs.note] : [],
+  };
+}
+
+/** Refuses what is unknown, or of another version. */
+function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, operation: string): void {
+  const { settings, refused, others, only = {}, optimizers, pairs = {} } = library;
+  const places = new Set([
+    ...Object.keys(settings),
+    ...Object.values(optimizers).flatMap(({ places }) => Object.values(places)),
+  ]);
+  const groups = library.groups === "any" ? Object.values(groupNames) : [];
+  for (const [place, value] of values) {
+    if (value === undefined || value === null) continue;
+    if (Object.hasOwn(refused, place))
+      throw new ValueError(`${operation}: ${place} is ${show(value)}: ${refused[place]}`);
+    if (places.has(place)) continue;
+    const [group, ...rest] = place.split(".");
+    if (groups.includes(group!) && places.has(rest.join("."))) continue;
+    if (Object.hasOwn(only, place)) {
+      if (only[place]!.includes(value)) continue;
+      throw new ValueError(
+        `${operation}: ${place} is ${show(value)}, which a recipe cannot say; it can where it is ${only[place]!.map(show).join(" or ")}.`,
+      );
+    }
+    const top = place.split(/[.:]/)[0]!;
+    if (
+      others.some((other) =>
+        other.endsWith("*") ? top.startsWith(other.slice(0, -1)) : top === other || place === other,
+      )
+    )
+      continue;
+    const known = [...places].filter((each) => !each.includes(":"));
+    const near = known.find((each) => plain(each) === plain(place));
+    const pair = Object.keys(pairs).find((each) => place.startsWith(`${each}:`));
+    throw new ValueError(
+      `${operation}: ${library.title} ${library.version} has no setting ${place}${pair ? "" : " that concerns a recipe"}. ${near ? `Do you mean ${near}? ` : ""}Those that do are ${known.join(", ")}. Leave it out, or correct its name.`,
+    );
+  }
+}
+
+function plain(name: string): string {
+  return name.toLowerCase().replaceAll(/[_\-.]/g, "");
+}
+
+/** The hyperparameters of all, and those of roles. */
+function hypersOf(
+  library: Library,
+  theirs: TheirOptimizer,
+  values: ReadonlyMap<string, unknown>,
+  at: (place: string, setting: Setting) => unknown,
+  operation: string,
+) {
+  const read = (prefix: string): Record<string, unknown> => {
+    const own: Record<string, unknown> = {};
+    for (const [field, place] of Object.entries(theirs.places)) {
+      const setting = library.settings[place];
+      const given = values.get(prefix + place);
+      // A group's value, else that of all.
+      const value =
+        prefix !== "" ? given : setting ? at(place, setting) : (given ?? theirs.defaults?.[place]);
+      if (value === undefined || value === null) continue;
+      const [name, index] = field.split(".") as [string, string?];
+      if (index === undefined) {
+        own[name] = value;
+        continue;
+      }
+      const pair = [...((own[name] as unknown[] | undefined) ?? [])];
+      pair[Number(index)] = value;
+      own[name] = pair;
+    }
+    return own;
+  };
+  const hyper = { ...theirs.fixed, ...read("") } as Record<string, unknown>;
+  if (hyper.lr === undefined) {
+    const first = library.groups === "any" ? values.get(`${groupNames.A}.${theirs.places.lr}`) : undefined;
+    if (first === undefined)
+      throw new ValueError(
+        `${operation}: ${theirs.places.lr} is missing; ${library.title} has no learning rate by default. Give one.`,
+      );
+    hyper.lr = first;
+  }
+  const groups: { [R in Role]?: Record<string, unknown> } = {};
+  if (library.groups === "any")
+    for (const [role, name] of Object.entries(groupNames) as [Role, string][]) {
+      const own = read(`${name}.`);
+      if (Object.keys(own).length > 0) groups[role] = own;
+    }
+  return { hyper, groups };
+}
+
+function scheduleOf(kind: unknown, warmup: unknown, total: unknown): unknown {
+  const rise = typeof warmup === "number" ? warmup : 0;
+  const end = typeof total === "number" && total > 0 ? total : "end";
+  switch (kind) {
+    case undefined:
+    case "constant":
+      return undefined;
+    case "warmupConstant":
+      return rise === 0 ? undefined : { kind, warmup: rise };
+    default:
+      return { kind, warmup: rise, total: end };
+  }
+}
+
+function clipOf(maxNorm: unknown): unknown {
+  return typeof maxNorm === "number" && maxNorm > 0 ? { kind: "globalNorm", maxNorm } : undefined;
+}
