@@ -159,5 +159,6 @@ function numbersOf(recipe: Recipe): unknown {
     }),
     clipped,
     schedule: scheduleOf(recipe),
+    dtype: recipe.dtype,
   };
 }

@@ -10,6 +10,7 @@ import {
   positive,
   required,
 } from "../base/arguments.ts";
+import type { FloatDType } from "../base/dtype.ts";
 import type { AdapterConfig, AdapterInit } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
 import { type OptimizerName, rules } from "../optim/make.ts";
@@ -75,6 +76,10 @@ export const adapterFields: RecipeFields<
   ),
   branchBias: said("A bias inside the scaled branch, from zero", flag),
   dora: said("DoRA: the lengths of the weight's rows are learned apart", flag),
+  dtype: said(
+    "What the adapter's parameters are stored in, which rounds; by default as the weight, float32 where that is shorter",
+    optional(oneOf<FloatDType>(["float16", "float32", "float64"])),
+  ),
   adapts: said("The kinds of layers that have adapters", {
     ...listOf<Adapted>(["linear", "embedding"]),
     otherwise: ["linear"],
