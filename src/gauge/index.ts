@@ -47,6 +47,9 @@ export {
   type LayeredRecipe,
   type LayerGauges,
 } from "./layers.ts";
+export type { Library, Meaning, Setting, TheirOptimizer } from "./library/library.ts";
+export { type NamedRecipe, named, recipeOfSettings } from "./library/named.ts";
+export { type LibraryName, libraries } from "./library/tools.ts";
 export {
   type Generator,
   type LieAlgebra,
@@ -54,9 +57,6 @@ export {
   lieAlgebra,
   type NullSpace,
 } from "./lie-algebra.ts";
-export type { Library, Meaning, Setting, TheirOptimizer } from "./library/library.ts";
-export { type NamedRecipe, named, recipeOfSettings } from "./library/named.ts";
-export { type LibraryName, libraries } from "./library/tools.ts";
 export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
 export { applyPair } from "./pair.ts";
