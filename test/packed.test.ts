@@ -361,22 +361,18 @@ describe("errors", () => {
     [
       "a format",
       () => pack(weight, { format: "nf3" as never }),
-      /^pack: the format is nf3; it is one of bfloat16, nf4/,
+      /^pack: format is "nf3"; it is "bfloat16", "nf4"/,
     ],
-    [
-      "a block",
-      () => pack(weight, { format: "nf4", block: 48 }),
-      /^pack: the block is 48; it is a power of two/,
-    ],
+    ["a block", () => pack(weight, { format: "nf4", block: 48 }), /^pack: block is 48; it is a power of two/],
     [
       "half a block",
       () => pack(weight, { format: "nf4", block: 0.5 }),
-      /^pack: the block is 0\.5; it is a power/,
+      /^pack: block is 0\.5; it is a power/,
     ],
     [
       "scales",
       () => pack(weight, { format: "nf4", absmax: "nf4" as never }),
-      /^pack: absmax is nf4; it is "float"/,
+      /^pack: absmax is "nf4"; it is "float"/,
     ],
     [
       "integers",

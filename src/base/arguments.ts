@@ -129,7 +129,7 @@ export function checkArgument<T>(
 export function readOptions<H>(where: string, fields: Fields<H>, given: unknown, defaults?: Partial<H>): H {
   // The table's keys are the names of H.
   const names = Object.keys(fields) as (keyof H & string)[];
-  checkNames(where, given ?? {}, names);
+  checkNames(where, given === undefined ? {} : given, names);
   const values = (given ?? {}) as { readonly [name: string]: unknown };
   const read: Partial<H> = {};
   for (const name of names) {
@@ -166,11 +166,12 @@ export function checkNames(
 }
 
 /** Refuses arguments beyond those of a function, which JavaScript drops in silence. */
-export function checkCount(where: string, given: readonly unknown[], most: number, advice?: string): void {
+export function checkCount(where: string, given: ArrayLike<unknown>, most: number, advice?: string): void {
   if (given.length <= most) return;
   const takes = most === 0 ? "no arguments" : most === 1 ? "one argument" : `at most ${most} arguments`;
   throw new ValueError(
-    `${where}: takes ${takes}; given ${given.length}, the last of them ${show(given.at(-1))}.${advice === undefined ? "" : ` ${advice}`}`,
+    `${where}: takes ${takes}; given ${given.length}, the last of them ${show(given[given.length - 1])}. ` +
+      (advice ?? "Where it is handed to a function such as map, write (x) => f(x)."),
   );
 }
 
@@ -186,7 +187,7 @@ export function refuseFurther(methods: object, most: Readonly<Record<string, num
     if (typeof method !== "function" || name === "constructor") continue;
     const limit = most[name] ?? method.length;
     const checked = function (this: unknown, ...args: unknown[]): unknown {
-      if (args.length > limit) checkCount(name, args, limit);
+      if (args.length > limit) checkCount(name, args, limit, "There are no further options.");
       return method.apply(this, args);
     };
     Object.defineProperty(checked, "name", { value: name });

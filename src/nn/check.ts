@@ -1,9 +1,11 @@
-import { type Field, field, integer, optional, show } from "../base/arguments.ts";
+import { type Field, type Fields, field, flag, integer, optional, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { checkInt32 } from "../tensor/indices.ts";
+import { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Initializer } from "./init.ts";
+import type { Context } from "./layer.ts";
 
 // Fields of arguments that several layers take.
 
@@ -15,6 +17,15 @@ export const probability: Field<number> = field(
   "a probability from 0 to below 1",
   (p) => typeof p === "number" && p >= 0 && p < 1,
 );
+
+/** What layers may need besides parameters and input. */
+export const contextFields: Fields<Context> = {
+  training: optional(flag),
+  key: optional(field("a key such as random.key(0)", (key) => key instanceof Key)),
+};
+
+/** A key of random numbers. */
+export const aKey: Field<Key> = field("one such as random.key(0)", (key) => key instanceof Key);
 
 /** A function that makes initial values. */
 export const initializer: Field<Initializer> = field(

@@ -1,6 +1,6 @@
 import { checkArgument, type Fields, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
-import { checkFloatDType, floatDType, initializer, size } from "./check.ts";
+import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, normal } from "./init.ts";
 import type { Layer } from "./layer.ts";
@@ -39,7 +39,11 @@ export function embedding(vocabulary: number, dim: number, options: EmbeddingOpt
     kind: "embedding",
     vocabulary,
     dim,
-    init: (key) => ({ weight: init(key.fold("weight"), [vocabulary, dim]).astype(dtype) }),
+    init: (key) => ({
+      weight: init(checkArgument("embedding", "the key", key, aKey).fold("weight"), [vocabulary, dim]).astype(
+        dtype,
+      ),
+    }),
     apply: (params, x) => functional.embedding(x, parameter("embedding", params, "weight")),
   };
 }

@@ -1,18 +1,10 @@
-import {
-  checkArgument,
-  type Fields,
-  field,
-  flag,
-  nonNegative,
-  optional,
-  readOptions,
-} from "../base/arguments.ts";
+import { checkArgument, type Fields, nonNegative, readOptions } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, type Shape, sameShape } from "../base/shape.ts";
 import { where } from "../tensor/functions.ts";
-import { bernoulli, Key } from "../tensor/random.ts";
+import { bernoulli } from "../tensor/random.ts";
 import { centered, select, Tensor } from "../tensor/tensor.ts";
-import { asIndices, checkTensor, optionalTensor, probability } from "./check.ts";
+import { asIndices, checkTensor, contextFields, optionalTensor, probability } from "./check.ts";
 import type { Context } from "./layer.ts";
 
 export { type AttentionOptions, type RopeOptions, rope, scaledDotProductAttention } from "./attention.ts";
@@ -112,11 +104,6 @@ export function rmsNorm(x: Tensor, weight?: Tensor, options: { readonly eps?: nu
   const normal = x.mul(x.square().mean(-1, { keepdim: true }).add(eps).rsqrt());
   return weight ? normal.mul(weight) : normal;
 }
-
-const contextFields: Fields<Context> = {
-  training: flag,
-  key: optional(field("a key such as random.key(0)", (key) => key instanceof Key)),
-};
 
 /**
  * In training, zero with probability `p` and x / (1 - p) otherwise (Srivastava et al. 2014); x itself

@@ -1,7 +1,7 @@
 import { checkArgument, type Fields, flagOf, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { uniform } from "../tensor/random.ts";
-import { checkFloatDType, floatDType, initializer, size } from "./check.ts";
+import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
 import type { Layer } from "./layer.ts";
@@ -50,7 +50,9 @@ export function linear(inputs: number, outputs: number, options: LinearOptions =
     in: inputs,
     out: outputs,
     init: (key) => ({
-      weight: init(key.fold("weight"), [outputs, inputs]).astype(dtype),
+      weight: init(checkArgument("linear", "the key", key, aKey).fold("weight"), [outputs, inputs]).astype(
+        dtype,
+      ),
       ...(bias
         ? { bias: uniform(key.fold("bias"), [outputs], { min: -bound, max: bound }).astype(dtype) }
         : {}),

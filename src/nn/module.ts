@@ -1,6 +1,8 @@
+import { checkArgument, functionOf, isPlainObject, readOptions, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { aKey, checkTensor, contextFields } from "./check.ts";
 import type { Context, Layer } from "./layer.ts";
 import { childParams } from "./params.ts";
 
@@ -26,7 +28,9 @@ export function module<C extends { readonly [name: string]: Layer }>(
   children: C,
   forward: (children: Bound<C>, x: Tensor, context: Context) => Tensor,
 ): Layer {
-  for (const name of Object.keys(children)) {
+  const names = checkChildren(children);
+  checkArgument("module", "forward", forward, functionOf("a function (children, x, context) => tensor"));
+  for (const name of names) {
     if (name === "" || name.includes("."))
       throw new ValueError(
         `module: the child's name ${JSON.stringify(name)} is empty or has a dot in it; dots join names to paths.`,
@@ -35,8 +39,13 @@ export function module<C extends { readonly [name: string]: Layer }>(
   return {
     kind: "module",
     children,
-    init: (key) => mapChildren(children, (child, name) => child.init(key.fold(name))),
-    apply: (params, x, context = {}) => {
+    init: (key) => {
+      checkArgument("module", "the key", key, aKey);
+      return mapChildren(children, (child, name) => child.init(key.fold(name)));
+    },
+    apply: (params, x, given = {}) => {
+      const context = readOptions("module", contextFields, given);
+      checkTensor("module", "the input", x);
       const bound = mapChildren(children, (child, name) => {
         const own = childParams("module", params, name);
         let calls = 0;
@@ -64,6 +73,19 @@ export function module<C extends { readonly [name: string]: Layer }>(
  */
 export function sequential(children: { readonly [name: string]: Layer }): Layer {
   return module(children, (layers, x) => Object.values(layers).reduce((y, layer) => layer(y), x));
+}
+
+/** The names of children, if they are layers. */
+function checkChildren(children: { readonly [name: string]: Layer }): string[] {
+  if (!isPlainObject(children))
+    throw new ValueError(
+      `module: the children are ${show(children)}; they are named layers in an object, { up: linear(8, 32), down: linear(32, 4) }.`,
+    );
+  for (const [name, child] of Object.entries(children)) {
+    if (typeof child?.apply === "function" && typeof child.init === "function") continue;
+    throw new ValueError(`module: the child ${name} is ${show(child)}; it is a layer such as linear(8, 32).`);
+  }
+  return Object.keys(children);
 }
 
 function streamOf({ training, key }: Context, name: string, call: number): Context {

@@ -1,3 +1,12 @@
+import {
+  checkArgument,
+  field,
+  functionOf,
+  nonNegative,
+  optional,
+  readOptions,
+  show,
+} from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { onesLike, scalar } from "../tensor/creation.ts";
 import { wide } from "../tensor/precision.ts";
@@ -29,10 +38,17 @@ export interface GlobalNormOptions {
 export function clipByGlobalNorm<G>(
   gradients: G,
   maxNorm: number | HostNumber,
-  { weight, eps = 1e-6 }: GlobalNormOptions = {},
+  options: GlobalNormOptions = {},
 ): { readonly gradients: G; readonly norm: Tensor } {
   const name = "clipByGlobalNorm";
-  checkEps(name, eps);
+  const { weight, eps } = readOptions(
+    name,
+    {
+      weight: optional(functionOf<(path: string) => number>("a function of the path")),
+      eps: nonNegative(1e-6),
+    },
+    options,
+  );
   const bound = lifted(name, "maxNorm", maxNorm);
   const squares = tree.entries(gradients).map(([path, gradient]) => {
     const own = wide(gradient);
@@ -55,11 +71,16 @@ export interface TensorNormOptions {
  *
  * @throws ValueError for a bound that is not a finite number > 0.
  */
-export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, { eps = 1e-6 }: TensorNormOptions = {}): G {
+export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, options: TensorNormOptions = {}): G {
   const name = "clipByTensorNorm";
+  const { eps } = readOptions(
+    name,
+    { eps: field<number | ((path: string) => number)>("a number or a function of the path", isEps, 1e-6) },
+    options,
+  );
   return tree.map(gradients, (gradient, path) => {
     const own = typeof eps === "function" ? eps(path) : eps;
-    checkEps(name, own);
+    checkArgument(name, "eps", own, nonNegative(1e-6));
     const bound = boundOf(name, "maxNorm", maxNorm, path);
     const whole = wide(gradient);
     return whole.mul(shrinking(whole.square().sum().sqrt(), bound, own));
@@ -92,14 +113,11 @@ function boundOf(name: string, what: string, bound: Bound, path: string): HostNu
 }
 
 function lifted(name: string, what: string, value: number | HostNumber): HostNumber {
-  if (tree.isTensor(value)) return value;
+  if (tree.isTensor(value) && value.size === 1) return value;
   if (!(typeof value === "number" && value > 0 && value < Infinity)) {
-    throw new ValueError(`${name}: ${what} is ${String(value)}; it is a finite number > 0.`);
+    throw new ValueError(`${name}: ${what} is ${show(value)}; it is a finite number > 0.`);
   }
   return scalar(value);
 }
 
-function checkEps(name: string, eps: number): void {
-  if (!(typeof eps === "number" && eps >= 0 && eps < Infinity))
-    throw new ValueError(`${name}: eps is ${String(eps)}; it is a finite number >= 0.`);
-}
+const isEps = (eps: unknown) => typeof eps === "function" || typeof eps === "number";

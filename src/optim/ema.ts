@@ -1,4 +1,4 @@
-import { ValueError } from "../base/errors.ts";
+import { fraction, readOptions } from "../base/arguments.ts";
 import { wide } from "../tensor/precision.ts";
 import { map, zip } from "../tensor/tree.ts";
 import { averageWith } from "./average.ts";
@@ -22,9 +22,8 @@ export interface Ema {
  * let shadow = average.init(params);
  * shadow = average.update(shadow, params); // after each update of params
  */
-export function ema({ decay }: { readonly decay: number }): Ema {
-  if (!(typeof decay === "number" && decay >= 0 && decay < 1))
-    throw new ValueError(`ema: decay is ${String(decay)}; it is a number >= 0 and < 1.`);
+export function ema(options: { readonly decay: number }): Ema {
+  const { decay } = readOptions("ema", { decay: fraction() }, options);
   const moving = averageWith(decay);
   return {
     // A product with 1 is exact, and a tensor of its own: either may be donated.

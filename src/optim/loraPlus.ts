@@ -1,4 +1,4 @@
-import { ValueError } from "../base/errors.ts";
+import { positive, readOptions } from "../base/arguments.ts";
 
 export interface LoraPlusOptions {
   /** Learning rate of B over that of A; the paper recommends about 16. A number > 0. */
@@ -23,9 +23,7 @@ export interface LoraPlusGroup {
  * @example
  * const optimizer = adamw({ lr: 2e-4, groups: loraPlus({ ratio: 16 }) });
  */
-export function loraPlus({ ratio }: LoraPlusOptions): readonly LoraPlusGroup[] {
-  if (!(typeof ratio === "number" && ratio > 0 && ratio < Infinity)) {
-    throw new ValueError(`loraPlus: ratio is ${String(ratio)}; it is a finite number > 0.`);
-  }
+export function loraPlus(options: LoraPlusOptions): readonly LoraPlusGroup[] {
+  const { ratio } = readOptions("loraPlus", { ratio: positive() }, options);
   return [{ match: "loraB", lrScale: ratio }];
 }

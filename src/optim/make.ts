@@ -1,3 +1,4 @@
+import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { type AdadeltaHyper, adadeltaRule } from "./adadelta.ts";
 import { type AdagradHyper, adagradRule } from "./adagrad.ts";
@@ -109,13 +110,18 @@ export function make<N extends PairOptimizerName>(
 export function make<N extends OptimizerName>(
   config: { readonly name: N } & OptimizerOptions<HyperOf[N]>,
 ): Optimizer<HyperOf[N]>;
-export function make({ name, ...rest }: { readonly name: string } & object): Optimizer {
+export function make(config: { readonly name: string } & object): Optimizer {
+  if (!isPlainObject(config))
+    throw new ValueError(
+      `optim.make: takes a name and options in one object, { name: "adamw", lr: 1e-3 }; given ${show(config)}.`,
+    );
+  const { name, ...rest } = config;
   type Any = { readonly lr: number };
   const options = rest as OptimizerOptions<Any>; // of the rule of that name
   if (isOptimizerName(name)) return makeOptimizer(rules[name] as unknown as Rule<Any, Slots>, options);
   if (isPairOptimizerName(name))
     return makePairOptimizer(pairRules[name] as unknown as PairRule<Any, Slots>, options);
   throw new ValueError(
-    `optim.make: there is no optimizer ${JSON.stringify(name)}. The optimizers are ${[...Object.keys(rules), ...Object.keys(pairRules)].join(", ")}.`,
+    `optim.make: there is no optimizer ${show(name)}. The optimizers are ${[...Object.keys(rules), ...Object.keys(pairRules)].join(", ")}.`,
   );
 }

@@ -1,4 +1,4 @@
-import { show } from "../base/arguments.ts";
+import { isPlainObject, show } from "../base/arguments.ts";
 import { isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
@@ -164,6 +164,8 @@ export function assemble<H extends { readonly lr: number }, S extends Slots>(
   const hyper = (path: string) => hypers.ofGroup(hypers.groupOf(path));
 
   function init(params: unknown): OptimizerState {
+    if (params === undefined || params === null)
+      throw new ValueError(`${name}: the parameters are ${show(params)}; they are a tree of tensors.`);
     const parameters = new Map(tree.entries(params));
     for (const [path, parameter] of parameters) {
       if (!isFloat(parameter.dtype)) {
@@ -189,6 +191,10 @@ export function assemble<H extends { readonly lr: number }, S extends Slots>(
   }
 
   function update<P>(gradients: P, state: OptimizerState, params: P): [P, OptimizerState] {
+    if (!isPlainObject(state))
+      throw new ValueError(
+        `${name}: the state is ${show(state)}; pass gradients, the state that init or update returned, and parameters.`,
+      );
     const { step: done, ...kept } = state;
     const before = checkStep(name, done);
     const t = before.add(1);

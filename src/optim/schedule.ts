@@ -1,3 +1,19 @@
+import {
+  checkArgument,
+  checkNames,
+  type Field,
+  type Fields,
+  field,
+  flag,
+  integer,
+  isPlainObject,
+  nonNegative,
+  oneOf,
+  positive,
+  readOptions,
+  required,
+  show,
+} from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { scalar } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
@@ -8,24 +24,38 @@ import type { HostNumber, Schedule } from "./optimizer.ts";
 
 /** Always `factor`, 1 by default. */
 export function constant(factor = 1): Schedule {
-  const value = scalar(check("constant", "factor", factor, 0));
+  const value = scalar(checkArgument("schedule.constant", "factor", factor, required));
   return () => value;
+}
+
+export interface CosineOptions {
+  /** Updates until the factor is least. */
+  readonly tMax: number;
+  /** The least factor. Default 0. */
+  readonly etaMinFraction?: number;
 }
 
 /**
  * Half a cosine from 1 down to `etaMinFraction` at `tMax`, as `CosineAnnealingLR` (Loshchilov and Hutter 2017,
  * arXiv:1608.03983, without restarts); it rises again past `tMax`.
  */
-export function cosine({
-  tMax,
-  etaMinFraction = 0,
-}: {
-  readonly tMax: number;
-  readonly etaMinFraction?: number;
-}): Schedule {
-  const length = scalar(check("cosine", "tMax", tMax, 1));
-  const low = scalar(check("cosine", "etaMinFraction", etaMinFraction, 0));
+export function cosine(options: CosineOptions): Schedule {
+  const { tMax, etaMinFraction } = read(
+    "cosine",
+    { tMax: atLeast(1), etaMinFraction: nonNegative(0) },
+    options,
+  );
+  const [length, low] = [scalar(tMax), scalar(etaMinFraction)];
   return (t) => low.add(scalar(1).sub(low).mul(t.mul(Math.PI).div(length).cos().add(1)).div(2));
+}
+
+export interface CosineRestartsOptions {
+  /** Updates until the first restart. */
+  readonly period: number;
+  /** How many times as long each period is as the one before. Default 1. */
+  readonly multiplier?: number;
+  /** The least factor. Default 0. */
+  readonly etaMinFraction?: number;
 }
 
 /**
@@ -33,18 +63,13 @@ export function cosine({
  * next `multiplier` times as many. `CosineAnnealingWarmRestarts` with T_0 and T_mult (Loshchilov and Hutter 2017,
  * arXiv:1608.03983).
  */
-export function cosineRestarts({
-  period,
-  multiplier = 1,
-  etaMinFraction = 0,
-}: {
-  readonly period: number;
-  readonly multiplier?: number;
-  readonly etaMinFraction?: number;
-}): Schedule {
-  const first = scalar(checkInteger("cosineRestarts", "period", period));
-  const growth = scalar(checkInteger("cosineRestarts", "multiplier", multiplier));
-  const low = scalar(check("cosineRestarts", "etaMinFraction", etaMinFraction, 0));
+export function cosineRestarts(options: CosineRestartsOptions): Schedule {
+  const { period, multiplier, etaMinFraction } = read(
+    "cosineRestarts",
+    { period: integer(1), multiplier: integer(1, Infinity, 1), etaMinFraction: nonNegative(0) },
+    options,
+  );
+  const [first, growth, low] = [scalar(period), scalar(multiplier), scalar(etaMinFraction)];
   const more = growth.sub(1);
   return (t) => {
     // Before the n-th restart lie period (multiplier^n - 1) / (multiplier - 1) updates. Half an update more keeps
@@ -61,8 +86,8 @@ export function cosineRestarts({
 }
 
 /** t / warmup, then 1. The factor of the first update is 0, as in the usual Transformers schedules. */
-export function warmupConstant({ warmup }: { readonly warmup: number }): Schedule {
-  const rise = scalar(check("warmupConstant", "warmup", warmup, 0));
+export function warmupConstant(options: { readonly warmup: number }): Schedule {
+  const rise = scalar(read("warmupConstant", { warmup: required }, options).warmup);
   return (t) => where(t.lt(rise), t.div(rise), scalar(1));
 }
 
@@ -90,15 +115,15 @@ export function warmupCosine(options: WarmupOptions): Schedule {
 }
 
 /** `gamma` to the power of the number of full `stepSize`s done. */
-export function step({ stepSize, gamma }: { readonly stepSize: number; readonly gamma: number }): Schedule {
-  const size = scalar(check("step", "stepSize", stepSize, 1));
-  const base = scalar(check("step", "gamma", gamma, 0));
+export function step(options: { readonly stepSize: number; readonly gamma: number }): Schedule {
+  const { stepSize, gamma } = read("step", { stepSize: atLeast(1), gamma: required }, options);
+  const [size, base] = [scalar(stepSize), scalar(gamma)];
   return (t) => base.pow(t.div(size).floor());
 }
 
 /** `gamma` to the power t. */
-export function exponential({ gamma }: { readonly gamma: number }): Schedule {
-  const base = scalar(check("exponential", "gamma", gamma, 0));
+export function exponential(options: { readonly gamma: number }): Schedule {
+  const base = scalar(read("exponential", { gamma: required }, options).gamma);
   return (t) => base.pow(t);
 }
 
@@ -118,6 +143,15 @@ export interface OneCycleOptions {
   readonly threePhase?: boolean;
 }
 
+const oneCycleFields: Fields<Required<OneCycleOptions>> = {
+  totalSteps: integer(1),
+  pctStart: nonNegative(0.3),
+  divFactor: positive(25),
+  finalDivFactor: positive(1e4),
+  annealing: oneOf(["cos", "linear"], "cos"),
+  threePhase: flag,
+};
+
 /**
  * From 1 / divFactor up to 1 and down to 1 / (divFactor finalDivFactor), where it stays: `OneCycleLR` (Smith and
  * Topin 2018, arXiv:1708.07120). The rate itself is PyTorch's `max_lr`. The rise ends at update
@@ -125,27 +159,24 @@ export interface OneCycleOptions {
  *
  * Deviation: momentum and betas are not cycled. PyTorch raises an error past the end.
  */
-export function oneCycle({
-  totalSteps,
-  pctStart = 0.3,
-  divFactor = 25,
-  finalDivFactor = 1e4,
-  annealing = "cos",
-  threePhase = false,
-}: OneCycleOptions): Schedule {
-  const name = "oneCycle";
-  const total = checkInteger(name, "totalSteps", totalSteps);
-  const rise = check(name, "pctStart", pctStart, 0) * total - 1;
+export function oneCycle(options: OneCycleOptions): Schedule {
+  const {
+    totalSteps: total,
+    pctStart,
+    divFactor,
+    finalDivFactor,
+    annealing,
+    threePhase,
+  } = read("oneCycle", oneCycleFields, options);
+  const rise = pctStart * total - 1;
   const fall = threePhase ? 2 * rise : rise;
   if (!(rise > 0 && fall < total - 1)) {
     throw new ValueError(
       `schedule.oneCycle: with totalSteps ${total} and pctStart ${pctStart} the rise ends at update ${rise} and the cycle at ${total - 1}; each phase takes time. Use more steps, or another share.`,
     );
   }
-  if (annealing !== "cos" && annealing !== "linear")
-    throw new ValueError(`schedule.oneCycle: annealing is ${String(annealing)}; it is "cos" or "linear".`);
-  const start = scalar(1).div(scalar(checkPositive(name, "divFactor", divFactor)));
-  const end = start.div(scalar(checkPositive(name, "finalDivFactor", finalDivFactor)));
+  const start = scalar(1).div(scalar(divFactor));
+  const end = start.div(scalar(finalDivFactor));
   const one = scalar(1);
   const between = (from: HostNumber, to: HostNumber, progress: HostNumber): HostNumber =>
     annealing === "linear"
@@ -177,31 +208,26 @@ export type ScheduleConfig =
  * @throws ValueError for an unknown kind, and as the schedule's own function does.
  */
 export function make(config: ScheduleConfig): Schedule {
-  switch (config.kind) {
-    case "constant":
+  if (!isPlainObject(config) || !kinds.includes(config.kind))
+    throw new ValueError(
+      `schedule.make: kind is ${show((config as { kind?: unknown } | undefined)?.kind)}; it is one of ${kinds.join(", ")}.`,
+    );
+  const { kind, ...options } = config;
+  const makers: { readonly [K in ScheduleConfig["kind"]]: (options: never) => Schedule } = {
+    constant: (options) => {
+      checkNames("schedule.constant", options, []);
       return constant();
-    case "cosine":
-      return cosine(config);
-    case "cosineRestarts":
-      return cosineRestarts(config);
-    case "warmupConstant":
-      return warmupConstant(config);
-    case "warmupLinear":
-      return warmupLinear(config);
-    case "warmupCosine":
-      return warmupCosine(config);
-    case "step":
-      return step(config);
-    case "exponential":
-      return exponential(config);
-    case "oneCycle":
-      return oneCycle(config);
-    default:
-      config satisfies never;
-      throw new ValueError(
-        `schedule.make: kind is ${JSON.stringify((config as { kind?: unknown }).kind)}; it is one of ${kinds.join(", ")}.`,
-      );
-  }
+    },
+    cosine,
+    cosineRestarts,
+    warmupConstant,
+    warmupLinear,
+    warmupCosine,
+    step,
+    exponential,
+    oneCycle,
+  };
+  return makers[kind](options as never); // the options of that kind, which its function checks
 }
 
 /** The kinds of schedules that `make` knows. */
@@ -217,33 +243,22 @@ export const kinds: readonly ScheduleConfig["kind"][] = [
   "oneCycle",
 ];
 
-function checkWarmup(name: string, { warmup, total }: WarmupOptions) {
-  const checked = {
-    rise: scalar(check(name, "warmup", warmup, 0)),
-    total: scalar(check(name, "total", total, 1)),
-  };
+function checkWarmup(name: string, options: WarmupOptions) {
+  const { warmup, total } = read(name, { warmup: required, total: atLeast(1) }, options);
   if (total <= warmup)
     throw new ValueError(
       `schedule.${name}: total ${total} is not more than warmup ${warmup}; total counts the updates of the warm-up too.`,
     );
-  return checked;
+  return { rise: scalar(warmup), total: scalar(total) };
 }
 
-function checkInteger(name: string, what: string, value: number): number {
-  if (!Number.isInteger(value) || value < 1)
-    throw new ValueError(`schedule.${name}: ${what} is ${String(value)}; it is an integer >= 1.`);
-  return value;
+function read<H>(name: string, fields: Fields<H>, options: unknown): H {
+  return readOptions(`schedule.${name}`, fields, options);
 }
 
-function checkPositive(name: string, what: string, value: number): number {
-  if (!(typeof value === "number" && value > 0 && value < Infinity))
-    throw new ValueError(`schedule.${name}: ${what} is ${String(value)}; it is a finite number > 0.`);
-  return value;
-}
-
-function check(name: string, what: string, value: number, least: number): number {
-  if (!(typeof value === "number" && value >= least && value < Infinity)) {
-    throw new ValueError(`schedule.${name}: ${what} is ${String(value)}; it is a finite number >= ${least}.`);
-  }
-  return value;
+function atLeast(least: number): Field<number> {
+  return field(
+    `a finite number >= ${least}`,
+    (value) => typeof value === "number" && value >= least && value < Infinity,
+  );
 }

@@ -1,3 +1,5 @@
+import { show } from "../base/arguments.ts";
+import { ValueError } from "../base/errors.ts";
 import { applied } from "../tensor/precision.ts";
 import { zip } from "../tensor/tree.ts";
 
@@ -10,5 +12,7 @@ import { zip } from "../tensor/tree.ts";
  * params = applyUpdates(params, updates);
  */
 export function applyUpdates<P>(params: P, updates: P): P {
+  if (params === undefined || params === null)
+    throw new ValueError(`applyUpdates: the parameters are ${show(params)}; they are a tree of tensors.`);
   return zip([params, updates], ([parameter, update]) => applied(parameter!, update!));
 }

@@ -1,8 +1,18 @@
+import {
+  checkArgument,
+  type Fields,
+  field,
+  functionOf,
+  isPlainObject,
+  optional,
+  readOptions,
+  show,
+} from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
 import { type Cost, intensity, kernelCost } from "../compile/cost.ts";
 import { describeKernel } from "../compile/print.ts";
-import type { Device, Loaded, Observer, RunArguments } from "./device.ts";
+import { Device, type Loaded, type Observer, type RunArguments } from "./device.ts";
 import { defaultDevice } from "./init.ts";
 
 /** One run of one kernel. Times are milliseconds since the profile began. */
@@ -54,8 +64,10 @@ export interface Profile {
  */
 export async function profile(
   f: () => unknown,
-  { device = defaultDevice() }: { readonly device?: Device } = {},
+  options: { readonly device?: Device } = {},
 ): Promise<Profile> {
+  checkArgument("profile", "f", f, functionOf("a function of what to profile, () => step(x)"));
+  const { device = defaultDevice() } = readOptions("profile", fields, options);
   if (device.observer)
     throw new ValueError("profile: the device is being profiled already. Await one profile before the next.");
   await device.backend.finish();
@@ -68,6 +80,15 @@ export async function profile(
     device.observer = undefined;
   }
   return recorder.result(device);
+}
+
+const fields: Fields<{ readonly device?: Device }> = {
+  device: optional(field("a device that init opened", (device) => device instanceof Device)),
+};
+
+function checkProfile(operation: string, profile: Profile): Profile {
+  if (isPlainObject(profile) && Array.isArray(profile.kernels) && Array.isArray(profile.host)) return profile;
+  throw new ValueError(`${operation}: given ${show(profile)}; it takes what profile gives, after await.`);
 }
 
 interface ProgramRun {
@@ -129,7 +150,8 @@ class Recorder implements Observer {
 }
 
 /** A profile as a table: one line for each kernel, all its runs together, the slowest first. */
-export function profileTable({ backend, description, clock, milliseconds, kernels, host }: Profile): string {
+export function profileTable(profile: Profile): string {
+  const { backend, description, clock, milliseconds, kernels, host } = checkProfile("profileTable", profile);
   const groups = new Map<string, KernelRun[]>();
   for (const run of kernels) {
     const key = `${run.program}.${run.kernel}`;
@@ -189,10 +211,11 @@ export interface TraceEvent {
  * @example
  * await writeFile("trace.json", JSON.stringify(chromeTrace(await profile(() => step(x)))));
  */
-export function chromeTrace({ backend, description, clock, kernels, host }: Profile): {
+export function chromeTrace(profile: Profile): {
   readonly traceEvents: readonly TraceEvent[];
   readonly displayTimeUnit: "ms";
 } {
+  const { backend, description, clock, kernels, host } = checkProfile("chromeTrace", profile);
   const [pid, hostRow, deviceRow] = [1, 1, 2];
   const name = (what: string, tid: number, text: string): TraceEvent => ({
     name: what,

@@ -1,4 +1,4 @@
-import { checkArgument, finite, integer, show } from "../base/arguments.ts";
+import { checkArgument, checkCount, finite, integer, show } from "../base/arguments.ts";
 import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, normalizeAxis } from "../base/shape.ts";
@@ -90,7 +90,14 @@ export function oneHot(indices: Tensor<"int32">, numClasses: number): Tensor<"in
 
 // Activations. Shapes and dtypes are kept; floats only.
 
-function float<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
+/** The argument, if it is a float; functions refuse more than they have, which JavaScript would drop. */
+function float<D extends DType>(
+  operation: string,
+  x: Tensor<D>,
+  given: ArrayLike<unknown>,
+  most = 1,
+): Tensor<D> {
+  checkCount(operation, given, most);
   tensorNode(operation, "x", x);
   if (!isFloat(x.dtype))
     throw new DTypeError(`${operation}: takes floats; given ${x}. Cast with .astype("float32").`);
@@ -99,50 +106,50 @@ function float<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
 
 /** max(x, 0); gradient 0 at 0, NaN stays NaN. */
 export function relu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return where(float("relu", x).le(0), 0, x);
+  return where(float("relu", x, arguments).le(0), 0, x);
 }
 
 /** x where x > 0, `negativeSlope` x elsewhere, with that slope at 0. */
 export function leakyRelu<D extends DType>(x: Tensor<D>, negativeSlope = 0.01): Tensor<D> {
   checkArgument("leakyRelu", "negativeSlope", negativeSlope, finite());
-  return where(float("leakyRelu", x).gt(0), x, x.mul(negativeSlope));
+  return where(float("leakyRelu", x, arguments, 2).gt(0), x, x.mul(negativeSlope));
 }
 
 /** x where x > 0, exp(x) - 1 elsewhere. */
 export function elu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const positive = float("elu", x).gt(0);
+  const positive = float("elu", x, arguments).gt(0);
   return where(positive, x, where(positive, 0, x).expm1());
 }
 
 /** 1 / (1 + exp(-x)), without overflow. */
 export function sigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return new Tensor(ops.sigmoid(float("sigmoid", x).node));
+  return new Tensor(ops.sigmoid(float("sigmoid", x, arguments).node));
 }
 
 /** x sigmoid(x). */
 export function silu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return float("silu", x).mul(sigmoid(x));
+  return float("silu", x, arguments).mul(sigmoid(x));
 }
 
 /** log(sigmoid(x)), without overflow. */
 export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return softplus(float("logSigmoid", x).neg()).neg();
+  return softplus(float("logSigmoid", x, arguments).neg()).neg();
 }
 
 /** log(1 + exp(x)), and x itself where x > 20, as in PyTorch. */
 export function softplus<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const large = float("softplus", x).gt(20);
+  const large = float("softplus", x, arguments).gt(20);
   return where(large, x, where(large, 0, x).exp().log1p());
 }
 
 /** x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
 export function gelu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return float("gelu", x).mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1));
+  return float("gelu", x, arguments).mul(0.5).mul(x.mul(Math.SQRT1_2).erf().add(1));
 }
 
 /** The tanh form of `gelu`, as in GPT-2. */
 export function geluTanh<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const inner = float("geluTanh", x)
+  const inner = float("geluTanh", x, arguments)
     .add(x.square().mul(x).mul(0.044715))
     .mul(Math.sqrt(2 / Math.PI));
   return x.mul(0.5).mul(inner.tanh().add(1));

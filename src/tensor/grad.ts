@@ -20,9 +20,8 @@ import { checkFloats, isTensor, leaves, map } from "./tree.ts";
  */
 export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor | readonly [Tensor, unknown]>(
   f: (params: P, ...rest: A) => V,
-  ...further: never[]
 ): (params: P, ...rest: A) => [value: V, gradient: P] {
-  checkFunction("valueAndGrad", f, further);
+  checkFunction("valueAndGrad", f, arguments);
   return (params, ...rest) => {
     checkFloats("grad", params);
     const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
@@ -50,9 +49,8 @@ export function valueAndGrad<P, A extends readonly unknown[], V extends Tensor |
  */
 export function grad<P, A extends readonly unknown[]>(
   f: (params: P, ...rest: A) => Tensor,
-  ...further: never[]
 ): (params: P, ...rest: A) => P {
-  checkFunction("grad", f, further);
+  checkFunction("grad", f, arguments);
   const both = valueAndGrad(f);
   return (params, ...rest) => both(params, ...rest)[1];
 }
@@ -65,13 +63,9 @@ export function grad<P, A extends readonly unknown[]>(
  * const [y, pull] = vjp((x: Tensor) => x.square(), x);
  * pull(onesLike(y)); // 2 x
  */
-export function vjp<P, V>(
-  f: (params: P) => V,
-  params: P,
-  ...further: never[]
-): [outputs: V, pull: (cotangents: V) => P] {
-  checkFunction("vjp", f, []);
-  checkCount("vjp", [f, params, ...further], 2, "Take a function of one tree, as of { x, y }.");
+export function vjp<P, V>(f: (params: P) => V, params: P): [outputs: V, pull: (cotangents: V) => P] {
+  checkFunction("vjp", f, [f]);
+  checkCount("vjp", arguments, 2, "Take a function of one tree, as of { x, y }.");
   checkFloats("vjp", params);
   const fresh = map(params, (leaf) => new Tensor(alias(leaf.node)));
   const outputs = f(fresh);
@@ -108,14 +102,14 @@ function seed(cotangent: Tensor, { shape, dtype }: Node): Node {
   return expand(meet(cotangent.node, dtype, "vjp"), shape, "vjp");
 }
 
-function checkFunction(operation: string, f: unknown, further: readonly unknown[]): void {
+function checkFunction(operation: string, f: unknown, given: ArrayLike<unknown>): void {
   if (typeof f !== "function")
     throw new ValueError(
       `${operation}: takes a function; given ${show(f)}. Call what it returns with the arguments.`,
     );
   checkCount(
     operation,
-    [f, ...further],
+    given,
     1,
     "The gradient is always that of the function's first argument: reorder, or put what is differentiated into one tree.",
   );

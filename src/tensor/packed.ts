@@ -1,4 +1,4 @@
-import { checkNames, show } from "../base/arguments.ts";
+import { type Fields, field, isIntegerIn, oneOf, optional, readOptions, show } from "../base/arguments.ts";
 import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
@@ -46,6 +46,14 @@ export interface PackOptions {
   readonly absmax?: "float" | "int8" | "dynamic8";
 }
 
+const fields: Fields<PackOptions> = {
+  format: oneOf(["bfloat16", ...formats]),
+  block: optional(
+    field("a power of two", (block) => isIntegerIn(block, 1, 2 ** 30) && Number.isInteger(Math.log2(block))),
+  ),
+  absmax: optional(oneOf(["float", "int8", "dynamic8"])),
+};
+
 /**
  * A weight in packed storage. `unpack` makes it float again, inside the kernels that read it: where its result is
  * an operand of a matmul, no float copy of the weight exists. Layers take a packed weight where they take a dense
@@ -69,24 +77,15 @@ export interface PackOptions {
  * const y = ones([4, 64]).matmul(unpack(packed).transpose());
  */
 export function pack(weight: Tensor, options: PackOptions): Packed {
-  checkNames("pack", options, ["format", "block", "absmax"]);
-  const { format } = options;
+  const { format, block: size, absmax: chosen } = readOptions("pack", fields, options);
   if (!(weight instanceof Tensor) || !isFloat(weight.dtype) || weight.dtype === "number")
     throw new DTypeError(
       `pack: the weight is ${show(weight)}; float tensors are packed. Cast with .astype("float32").`,
     );
   const given = (weight as Tensor<FloatDType>).detach(); // just checked
   if (format === "bfloat16") return { like: like(given), bfloat16: packCodes(roundToBfloat16(given), 16) };
-  if (!Object.hasOwn(codes, format))
-    throw new ValueError(
-      `pack: the format is ${String(format)}; it is one of bfloat16, ${formats.join(", ")}.`,
-    );
-  const { block = format === "nf4" ? 64 : 256, absmax: second = format === "nf4" ? "dynamic8" : "float" } =
-    options;
-  if (block < 1 || !Number.isInteger(Math.log2(block)))
-    throw new ValueError(`pack: the block is ${block}; it is a power of two.`);
-  if (second !== "float" && second !== "int8" && second !== "dynamic8")
-    throw new ValueError(`pack: absmax is ${String(second)}; it is "float", "int8" or "dynamic8".`);
+  const block = size ?? (format === "nf4" ? 64 : 256);
+  const second = chosen ?? (format === "nf4" ? "dynamic8" : "float");
   const { codes: own, absmax } = quantise(given.astype(wideDType(given.dtype)), codes[format], block);
   const words = { like: like(given), [format]: packCodes(own, codes[format].bits) };
   if (second === "float") return { ...words, absmax };

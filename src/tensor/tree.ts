@@ -1,7 +1,8 @@
+import { checkArgument, field, functionOf, optional } from "../base/arguments.ts";
 import { isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
-import type { Device } from "../runtime/device.ts";
+import { Device } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
 import { checkReadable } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
@@ -18,8 +19,16 @@ export function isTensor(value: unknown): value is Tensor {
   return value instanceof Tensor;
 }
 
+const aFunction = functionOf<unknown>("a function");
+const list = field<readonly unknown[]>(
+  "a list of trees of one structure",
+  (trees) => Array.isArray(trees) && trees.length > 0,
+);
+const aDevice = optional(field<Device>("a device that init opened", (device) => device instanceof Device));
+
 /** Replaces each tensor by `f(tensor, path)`, where path is the keys joined by dots. */
 export function map<T>(tree: T, f: (leaf: Tensor, path: string) => unknown): T {
+  checkArgument("tree.map", "f", f, aFunction);
   return mapTree(tree, isTensor, (leaf, path) => f(leaf, pathName(path))) as T; // the structure is kept
 }
 
@@ -35,6 +44,7 @@ export function entries(tree: unknown): [path: string, leaf: Tensor][] {
 
 /** Combines trees of one structure, leaf by leaf. */
 export function zip<T>(trees: readonly [T, ...T[]], f: (leaves: Tensor[], path: string) => unknown): T {
+  checkArgument("tree.zip", "trees", trees, list);
   const [first, ...rest] = trees;
   const structure = treeStructure(first, isTensor);
   const columns = rest.map((other, i) => {
@@ -57,6 +67,7 @@ export function zip<T>(trees: readonly [T, ...T[]], f: (leaves: Tensor[], path: 
  * missing stands undefined. `combine` is the inverse.
  */
 export function partition<T>(tree: T, keep: (leaf: Tensor, path: string) => boolean): [kept: T, rest: T] {
+  checkArgument("tree.partition", "keep", keep, aFunction);
   return [
     map(tree, (leaf, path) => (keep(leaf, path) ? leaf : undefined)),
     map(tree, (leaf, path) => (keep(leaf, path) ? undefined : leaf)),
@@ -65,6 +76,7 @@ export function partition<T>(tree: T, keep: (leaf: Tensor, path: string) => bool
 
 /** Puts trees together: keys of all, and where several have a leaf, the last one's. */
 export function combine<T>(...trees: readonly unknown[]): T {
+  for (const tree of trees) leaves(tree); // refuses what is in no tree
   return trees.reduce((left, right) => merge(left, right)) as T; // the caller names the joint structure
 }
 
@@ -89,6 +101,7 @@ export function count(tree: unknown): number {
 
 /** Computes all tensors of a tree as one program, and returns the tree. */
 export function evaluate<T>(tree: T, device?: Device): Promise<T> {
+  checkArgument("tree.evaluate", "device", device, aDevice);
   const nodes = leaves(tree).map((leaf) => leaf.node);
   checkReadable("tree.evaluate", nodes);
   return evaluateNodes(nodes, device).then(() => tree);

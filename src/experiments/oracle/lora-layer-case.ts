@@ -65,7 +65,7 @@ function buildLayerCase(
     // The mask is given, so the adapter acts alone on the masked input, beside the layer without it.
     const masked = varied.mul(read("mask").astype(dtype)).div(1 - fields.number("dropout"));
     const { loraA, loraB, ...own } = whole;
-    const nothing = tree.map(own, zerosLike);
+    const nothing = tree.map(own, (parameter) => zerosLike(parameter));
     return base.apply(own, varied).add(model.apply({ ...nothing, loraA, loraB }, masked));
   };
   const varied: Varied = {
