@@ -244,6 +244,20 @@ describe("explain", () => {
     expect(words).toContain("dropout is 0 in X and 0.1 in Y; no gauge changes it.");
   });
 
+  test("words: no difference of 1, and invariants are called so", () => {
+    const x = adamw(16, 1e-3);
+    const near = gauge.explain(x, adamw(16, 1e-3 * (1 + 3e-11)));
+    expect(near.exact).toBe(false);
+    expect(near.words.join()).not.toMatch(/\b1 times/);
+    expect(near.words.join()).toContain("larger by 3e-11 of itself in Y");
+    const { words } = gauge.explain(x, adamw(16, 2e-3));
+    expect(words).toContain(
+      "The invariant of A's rate, lr_A / sigma, is 0.001 in X and 0.002 in Y: 2 times larger in Y.",
+    );
+    const lion = unchecked({ r: 8, alpha: 16, optimizer: { name: "lion", lr: 1e-3 } });
+    expect(gauge.explain(x, lion).words.join()).toContain("optimizer is adam in X and lion in Y");
+  });
+
   test("two random starts with another product are different runs", () => {
     const x = { ...adamw(16, 1e-3), init: "random" } as const;
     const result = gauge.explain(x, { ...x, initScale: { B: 3 } });
@@ -577,6 +591,7 @@ describe("the range of powers of two", () => {
     const adam = gauge.bitwiseRange(
       recipe({ name: "adam", lr: 2 ** -10, betas: [0.875, 1 - 2 ** -10] }),
       sizes,
+      { room: 1 },
     );
     // B's gradients go by k: 2^-10 2^-20 k^2 >= 2^-126 and k^2 < 2^128. Its eps, about 2^-27, goes by k.
     expect(adam.exponents).toEqual([-48, 63]);
@@ -584,7 +599,7 @@ describe("the range of powers of two", () => {
       { quantity: "gradient^2", role: "B", power: -2 },
       { quantity: "gradient^2", role: "B", power: -2 },
     ]);
-    const sgd = gauge.bitwiseRange(recipe({ name: "sgd", lr: 2 ** -10 }), sizes);
+    const sgd = gauge.bitwiseRange(recipe({ name: "sgd", lr: 2 ** -10 }), sizes, { room: 1 });
     expect(sgd.exponents).toEqual([-68, 58]); // lr of B, 2^-10 / k^2, leaves first
     expect(sgd.limits).toMatchObject([{ quantity: "lr" }, { quantity: "lr" }]);
     const wide = gauge.bitwiseRange(recipe({ name: "adam", lr: 2 ** -10 }), sizes, { dtype: "float64" });
@@ -592,7 +607,10 @@ describe("the range of powers of two", () => {
   });
 
   test("factors in float16 leave its range long before squares of gradients leave that of float32", () => {
-    const half = gauge.bitwiseRange(recipe({ name: "adam", lr: 2 ** -10 }), sizes, { dtype: "float16" });
+    const half = gauge.bitwiseRange(recipe({ name: "adam", lr: 2 ** -10 }), sizes, {
+      dtype: "float16",
+      room: 1,
+    });
     // B's parameters go by 1 / k: 2^-10 / k >= 2^-14, and 1 / k < 2^16.
     expect(half.exponents).toEqual([-15, 4]);
     expect(half.limits).toMatchObject([
@@ -620,27 +638,43 @@ describe("the range of powers of two", () => {
     });
   });
 
-  test("runs at both ends of it agree bit for bit", async () => {
+  const both = [
+    { name: "sgd" },
+    { name: "sgd", momentum: 0.9 },
+    { name: "adam" },
+    { name: "adamw", weightDecay: 0.25 },
+    { name: "adamax" },
+    { name: "nadam" },
+    { name: "radam", lrUnrectified: 0.02 },
+    { name: "rmsprop" },
+    { name: "adagrad" },
+    { name: "adadelta", lr: 1 },
+    { name: "rprop", stepSizes: [2 ** -10, 1] },
+    { name: "lion" },
+    { name: "signSgd" },
+    { name: "lamb" },
+  ];
+  test.each(both)("runs at both ends of it agree bit for bit: $name", async (form) => {
     const setting: Setting = {
       problem: problems["one layer, mean squared error"]!,
       dtype: "float32",
       seed: 7,
-      steps: 4,
+      steps: 6,
     };
     const losses = async (recipe: gauge.Recipe) => {
       const run = await train(setting, recipe, { params: await initial(setting, recipe), done: 0 });
       return { losses: run.steps.map((step) => step.get("loss")![0]!), end: run.end };
     };
-    const x = unchecked({ r: 2, alpha: 4, optimizer: { name: "adam", lr: 0.02 }, init: "random" });
+    const x = unchecked({ r: 2, alpha: 4, optimizer: { lr: 0.02, ...form }, init: "random" });
     const own = await losses(x);
-    // The first moments after some steps stand for the gradients.
     const { params, state } = own.end;
-    const sizes = await gauge.magnitudes({ params, gradients: state.m, state });
+    // What stands for gradients: first moments, or else the change of the parameters.
+    const { m, velocity, last } = state as { readonly [slot: string]: unknown };
+    const sizes = await gauge.magnitudes({ params, gradients: m ?? velocity ?? last ?? params, state });
     const [least, largest] = gauge.bitwiseRange(x, sizes).exponents!;
-    expect(least).toBeLessThan(-20);
-    expect(largest).toBeGreaterThan(20);
-    // A margin for what was not seen.
-    for (const p of [least + 6, largest - 6]) {
+    expect(least).toBeLessThan(-10);
+    expect(largest).toBeGreaterThan(10);
+    for (const p of [least, largest]) {
       const { losses: other } = await losses(gauge.apply(gauge.onlyB(2 ** p), x));
       expect(other).toEqual(own.losses);
     }
@@ -699,6 +733,34 @@ describe("dedupe", () => {
       }),
       { numRuns: 30 },
     );
+  });
+
+  test("a field that no gauge moves moves something; directions that differ need both knobs", () => {
+    const recipe = { r: 8, alpha: 8, optimizer: { name: "adam", lr: 1e-3 } } as const;
+    const betas = gauge.dedupe({
+      recipe,
+      vary: {
+        "optimizer.betas": [
+          [0.9, 0.999],
+          [0.9, 0.99],
+        ],
+      },
+    });
+    expect(betas.runs).toHaveLength(2);
+    expect(betas.words).toContain("optimizer.betas moves betas.A.1, betas.B.1.");
+    const schedule = [
+      { kind: "warmupConstant", warmup: 0 },
+      { kind: "warmupConstant", warmup: 8 },
+      { kind: "constant" },
+    ];
+    const schedules = gauge.dedupe({ recipe, vary: { schedule } });
+    expect(schedules.runs.map(({ cells }) => cells)).toEqual([[0, 2], [1]]);
+    // The rate moves A and B alike, the initial A one up and one down.
+    const two = gauge.dedupe({ recipe, vary: { "optimizer.lr": [1e-3, 2e-3], "initScale.A": [1, 2] } });
+    expect(two.dimensions).toBe(2);
+    expect(two.words.join()).not.toContain("one of them");
+    const rate = gauge.dedupe({ recipe, vary: { "optimizer.lr": [1e-3, 2e-3, 4e-3] } });
+    expect(rate.dimensions).toBe(1);
   });
 
   test("a list of recipes", () => {

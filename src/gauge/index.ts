@@ -9,7 +9,7 @@ export {
   magnitudes,
   type Observed,
   type Sizes,
-} from "./bitwiseRange.ts";
+} from "./bitwise-range.ts";
 export { type Canonical, canonical, type Invariant } from "./canonical.ts";
 export { checkRecipe } from "./check.ts";
 export { type Conversion, type ConvertOptions, convert } from "./convert.ts";

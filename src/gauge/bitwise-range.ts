@@ -2,7 +2,7 @@ import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { roleOf } from "../lora/roles.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import { type OptimizerName, rules } from "../optim/make.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
 import * as tree from "../tensor/tree.ts";
 import { checkRecipe } from "./check.ts";
@@ -30,7 +30,7 @@ export interface Observed {
 
 /** A quantity that leaves the normal range first. */
 export interface Limit {
-  /** `"gradient"`, `"gradient^2"`, `"parameter"`, a slot of the state, a hyperparameter, or `"alpha"`. */
+  /** `"gradient"`, `"gradient^2"`, `"parameter"`, `"update^2"`, a slot of the state, a hyperparameter, or `"alpha"`. */
   readonly quantity: string;
   readonly role?: Role;
   /** The power of the role's constant c by which it goes. */
@@ -38,9 +38,9 @@ export interface Limit {
   readonly sizes: Sizes;
 }
 
-/** Powers of two k for which a gauge stays bitwise. */
+/** Powers of two k for which nothing that was looked at leaves the normal range. */
 export interface BitwiseRange {
-  /** Least and largest p of k = 2^p, or null where not even the run itself stays in the normal range. */
+  /** Least and largest p of k = 2^p, or null where not even the run itself stays there, with the room it is to have. */
   readonly exponents: readonly [least: number, largest: number] | null;
   /** What ends the range below and above. */
   readonly limits: readonly [below: Limit | undefined, above: Limit | undefined];
@@ -51,6 +51,11 @@ export interface BitwiseRangeOptions {
   readonly gauge?: "b" | "common";
   /** What the run is stored in; float16 holds parameters and state, and computes in float32. Default float32. */
   readonly dtype?: FloatDType;
+  /**
+   * How many times larger or smaller than what was seen gradients, parameters and updates may become in the course of
+   * the run. Default 256; 1 looks at the sizes as they are, and then the ends of the range are seldom bitwise.
+   */
+  readonly room?: number;
 }
 
 const ranges = {
@@ -92,20 +97,23 @@ export async function magnitudes({ params, gradients, state }: Observed): Promis
 }
 
 /**
- * Which powers of two stay bitwise, from the sizes seen in the run itself: for these k no parameter, gradient, square
- * of a gradient, slot of the state or hyperparameter leaves the normal range. What a run meets later may be larger or
- * smaller, and results between these quantities are not looked at, so leave some room.
+ * Which powers of two stay in the normal range, from the sizes seen in the run itself: for these k no parameter,
+ * gradient, square of a gradient, slot of the state, update or hyperparameter leaves it, though all become `room` times
+ * larger or smaller than they were. Then the gauge is bitwise, by theorem 3. It is a statement about these quantities:
+ * a run that strays further, or one of the sums between them that cancels deeper, may leave the range all the same.
  *
  * @throws ValueError for a bad recipe, or an optimizer without an exact rule.
  * @example
  * const { exponents } = bitwiseRange(recipe, await magnitudes({ params, gradients }));
- * // [-37, 95]: onlyB(2 ** p) is bitwise for these p
+ * // [-29, 87]: onlyB(2 ** p) is bitwise for these p
  */
 export function bitwiseRange(
   recipe: Recipe,
   sizes: Magnitudes,
-  { gauge = "b", dtype = "float32" }: BitwiseRangeOptions = {},
+  { gauge = "b", dtype = "float32", room = 256 }: BitwiseRangeOptions = {},
 ): BitwiseRange {
+  if (!(room >= 1 && room < Infinity))
+    throw new ValueError(`gauge.bitwiseRange: room is ${room}; it is a finite number >= 1.`);
   if (!Object.hasOwn(ranges, dtype))
     throw new ValueError(
       `gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is float16, float32 or float64.`,
@@ -115,7 +123,7 @@ export function bitwiseRange(
     Object.keys(statePowers("gauge.bitwiseRange", full.optimizer.name, hyperOf<OptimizerName>(full, role))),
   );
   const isStored = (quantity: string) => quantity === "parameter" || slots.includes(quantity);
-  const limits = [...quantities(full, sizes)];
+  const limits = [...quantities(full, sizes, room)];
   const at = (p: number) => (gauge === "b" ? onlyB(2 ** p) : common(2 ** p));
   const step = gauge === "b" ? 1 : 2;
   const rangeOf = ({ quantity }: Limit) =>
@@ -134,8 +142,9 @@ export function bitwiseRange(
   return { exponents: [least, largest], limits: [below, above] };
 }
 
-function* quantities(recipe: Recipe, sizes: Magnitudes): Generator<Limit> {
+function* quantities(recipe: Recipe, sizes: Magnitudes, room: number): Generator<Limit> {
   const { alpha, optimizer } = recipe;
+  const within = ({ min, max }: Sizes, times: number): Sizes => ({ min: min / times, max: max * times });
   yield { quantity: "alpha", power: 1, sizes: { min: alpha, max: alpha } };
   for (const role of trainedRoles(recipe)) {
     const hyper = hyperOf<OptimizerName>(recipe, role);
@@ -143,27 +152,51 @@ function* quantities(recipe: Recipe, sizes: Magnitudes): Generator<Limit> {
     const { hyper: powers } = ruleFor("gauge.bitwiseRange", recipe, role);
     for (const [name, value] of Object.entries(hyper) as [string, unknown][]) {
       const numbers = [value].flat().filter((x): x is number => typeof x === "number" && x !== 0);
-      if (numbers.length > 0 && powers[name] !== 0)
-        yield {
-          quantity: name,
-          role,
-          power: powers[name]!,
-          sizes: { min: Math.min(...numbers), max: Math.max(...numbers) },
-        };
+      if (numbers.length === 0 || powers[name] === 0) continue;
+      const own = { min: Math.min(...numbers), max: Math.max(...numbers) };
+      // An update is the rate times a quotient.
+      const update = name.startsWith("lr") && powers[name] === 1;
+      yield { quantity: name, role, power: powers[name]!, sizes: update ? within(own, room) : own };
     }
     for (const [quantity, seen] of Object.entries(sizes[role] ?? {})) {
       const power = quantity === "parameter" ? 1 : quantity === "gradient" ? -1 : slots[quantity];
       if (power === undefined) continue;
-      yield { quantity, role, power, sizes: seen };
+      yield { quantity, role, power, sizes: within(seen, room ** Math.abs(power)) };
+      const squares = (share: number): Sizes => {
+        const { min, max } = within(seen, room);
+        return { min: share * min * min, max: max * max };
+      };
       // Squares are averaged with a small share, 1 - beta2, and are the first to leave.
       if (quantity === "gradient" && Object.values(slots).includes(-2)) {
-        const { betas: [, beta2] = [0, 0] } = hyper as { readonly betas?: readonly [number, number] };
-        const share = 1 - beta2;
-        const { min, max } = seen;
-        yield { quantity: "gradient^2", role, power: -2, sizes: { min: share * min * min, max: max * max } };
+        const share = 1 - shareKept(hyper);
+        yield { quantity: "gradient^2", role, power: -2, sizes: squares(share) };
+        // Adadelta averages the squares of its updates, which are gradients times a quotient of roots.
+        if (slots.updates !== undefined) {
+          const { eps, epsUpdate = eps } = hyper as { readonly eps: number; readonly epsUpdate?: number };
+          const least = share * Math.min(1, (seen.min / room) ** 2) * epsUpdate;
+          yield {
+            quantity: "update^2",
+            role,
+            power: slots.updates,
+            sizes: { min: least, max: epsUpdate * room },
+          };
+        }
       }
+      // A trust ratio takes norms.
+      if (quantity === "parameter" && rules[optimizer.name].scaling.needs !== undefined)
+        yield { quantity: "parameter^2", role, power: 2, sizes: squares(1) };
     }
   }
+}
+
+/** The share of an average of squares that stays. */
+function shareKept(hyper: object): number {
+  const own = hyper as {
+    readonly betas?: readonly [number, number];
+    readonly rho?: number;
+    readonly alpha?: number;
+  };
+  return own.betas?.[1] ?? own.rho ?? own.alpha ?? 0;
 }
 
 function stays(
