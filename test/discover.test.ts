@@ -354,6 +354,61 @@ describe("optimizers of a user's own", () => {
   });
 });
 
+describe("what states may hold", () => {
+  /** An optimizer with a state of its own beside `step`. */
+  const holding = <S extends object>(
+    first: S,
+    step: (g: Tensor, state: S) => readonly [Tensor, S],
+  ): optim.Optimizer => ({
+    ...optim.sgd({ lr: 1 }),
+    name: "holding",
+    init: () => ({ step: scalar(0), ...first }),
+    update<P>(gradients: P, state: optim.OptimizerState, _: P): [P, optim.OptimizerState] {
+      const [path, g] = tree.entries(gradients)[0]!;
+      const [update, next] = step(g, state as unknown as S);
+      return [{ [path]: update } as P, { step: state.step.add(1), ...next }];
+    },
+  });
+
+  test("plain numbers, counters among them, which are set ahead too", async () => {
+    const make = ({ lr }: { lr: number }) =>
+      holding({ count: 0, rate: lr }, (g, { count, rate }) => [
+        (count < 500 ? g : g.sign()).mul(-rate),
+        { count: count + 1, rate: rate * 0.99 },
+      ]);
+    const found = await none(make, { hyper: { lr: 0.1 } });
+    expect(found.counterexample.update).toBe(1001);
+    expect(found.closest.hyper).toEqual({ lr: 2 });
+  });
+
+  test("keys of random numbers", async () => {
+    const make = ({ lr, sigma }: { lr: number; sigma: number }) =>
+      holding({ key: random.key(3) }, (g, { key }) => [
+        g.add(random.normal(key, g.shape).astype("float64").mul(sigma)).mul(-lr),
+        { key: key.fold(1) },
+      ]);
+    expect((await symmetry(make, { hyper: { lr: 0.1, sigma: 0.5 }, horizon: 20 })).hyper).toEqual({
+      lr: 2,
+      sigma: -1,
+    });
+  });
+
+  test("an optimizer that throws late, or becomes NaN, says when", async () => {
+    const throwing = ({ lr }: { lr: number }) =>
+      holding({ count: 0 }, (g, { count }) => {
+        if (count === 149) throw new Error("enough");
+        return [g.mul(-lr), { count: count + 1 }];
+      });
+    const found = await fault(throwing, { hyper: { lr: 0.1 } });
+    expect(found.text).toContain('update 150 throws "enough"');
+    const breaking = ({ lr }: { lr: number }) =>
+      holding({ count: 0 }, (g, { count }) => [g.mul(count > 99 ? Number.NaN : -lr), { count: count + 1 }]);
+    expect((await symmetry(breaking, { hyper: { lr: 0.1 } })).text).toMatch(
+      /update 101 of .* NaN or infinite/,
+    );
+  });
+});
+
 describe("bad input", () => {
   const hyper = { lr: 0.1 };
 
@@ -433,8 +488,8 @@ describe("bad input", () => {
     expect((await fault(noUpdates, { hyper })).text).toContain(
       "update returns undefined for a parameter of shape [2,3]",
     );
-    const counted = wrong({ init: () => ({ step: scalar(0), count: 3 }) });
-    expect((await fault(counted, { hyper })).text).toContain("count is a number");
+    const later = wrong({ update: (() => Promise.resolve([])) as unknown as optim.Optimizer["update"] });
+    expect((await fault(later, { hyper })).text).toContain("update 1 returns a promise");
   });
 
   test("an optimizer of the library with something around it", async () => {

@@ -197,7 +197,15 @@ class Search {
     for await (const attempt of attempts(equations, unrounded, unknowns)) {
       const verdict = await experiments.judge(attempt);
       if (!("failure" in verdict)) return this.#symmetry(experiments, unknowns, attempt, verdict);
-      last = { attempt, failure: verdict.failure };
+      const { agreed, mismatch } = verdict.failure;
+      const before = last?.failure;
+      // The closest: where most runs agree, and the first that does not does so latest.
+      if (
+        !before ||
+        agreed > before.agreed ||
+        (agreed === before.agreed && mismatch.update >= before.mismatch.update)
+      )
+        last = { attempt, failure: verdict.failure };
     }
     return this.#none(experiments, unknowns, last!.attempt, last!.failure);
   }

@@ -1,4 +1,5 @@
 import { coerce, isFloat, isInteger } from "../../base/dtype.ts";
+import { flattenTree, mapTree, pathName } from "../../base/tree.ts";
 import { evaluate } from "../../graph/evaluate.ts";
 import { makeNode, type Node, type Storage, topological } from "../../graph/node.ts";
 import { storageOf } from "../../runtime/storage.ts";
@@ -9,6 +10,32 @@ import * as tree from "../../tensor/tree.ts";
 // Tensors whose values are at hand: computed node by node in float64 by the reference evaluator, with no device.
 
 export type Values = ArrayLike<number>;
+
+/** Replaces the tensors of a value that may also hold what is no part of a tree, which stays: numbers, keys, flags. */
+export function mapTensors<T>(value: T, f: (leaf: Tensor, path: string) => unknown): T {
+  return mapTree(value, isLeaf, (leaf, path) => (tree.isTensor(leaf) ? f(leaf, pathName(path)) : leaf)) as T; // the structure is kept
+}
+
+/** The tensors of such a value, with their paths. */
+export function tensorsIn(value: unknown): [path: string, leaf: Tensor][] {
+  return flattenTree(value, isLeaf).flatMap(({ leaf, path }): [string, Tensor][] =>
+    tree.isTensor(leaf) ? [[pathName(path), leaf]] : [],
+  );
+}
+
+/** The plain numbers of such a value, by path. */
+export function numbersIn(value: unknown): [path: string, leaf: number][] {
+  return flattenTree(value, isLeaf).flatMap(({ leaf, path }): [string, number][] =>
+    typeof leaf === "number" ? [[pathName(path), leaf]] : [],
+  );
+}
+
+function isLeaf(value: unknown): value is unknown {
+  if (typeof value !== "object" || value === null) return value !== undefined && value !== null;
+  if (Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype !== Object.prototype && prototype !== null;
+}
 
 const known = new WeakMap<Storage, Values>();
 
@@ -32,7 +59,7 @@ export function valuesOf(x: Tensor): Values {
 export async function computed<T>(lazy: T): Promise<T> {
   const values = await valuesIn(lazy);
   let at = 0;
-  return tree.map(lazy, (leaf) => {
+  return mapTensors(lazy, (leaf) => {
     const own = values[at++]!;
     const narrow = leaf.dtype !== "number" && leaf.dtype !== "float64";
     return held(narrow ? Float64Array.from(own, (x) => coerce(x, leaf.dtype)) : own, leaf);
@@ -47,7 +74,7 @@ export type Rounding = "stored" | "never" | "whole";
 
 /** The values of the tensors of a tree, in order. */
 export async function valuesIn(lazy: unknown, rounding: Rounding = "stored"): Promise<Values[]> {
-  const nodes = tree.leaves(lazy).map((leaf) => leaf.node);
+  const nodes = tensorsIn(lazy).map(([, leaf]) => leaf.node);
   await readBuffers(nodes);
   return evaluate(rounding === "stored" ? nodes : smoothed(nodes, rounding === "whole"), leaves);
 }
@@ -106,7 +133,7 @@ const limits: Readonly<Record<string, readonly [least: number, largest: number]>
 
 /** Where a computation leaves the range of its dtype though its operands do not: "mul of float32"; else undefined. */
 export async function lostIn(lazy: unknown): Promise<string | undefined> {
-  const nodes = tree.leaves(lazy).map((leaf) => leaf.node);
+  const nodes = tensorsIn(lazy).map(([, leaf]) => leaf.node);
   await readBuffers(nodes);
   const order = topological(nodes);
   const all = evaluate(order, leaves);

@@ -2,7 +2,17 @@ import type { Optimizer, OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import type { Fault } from "./findings.ts";
-import { computed, held, type Outside, outside, sameValues, valuesOf } from "./host.ts";
+import {
+  computed,
+  held,
+  mapTensors,
+  numbersIn,
+  type Outside,
+  outside,
+  sameValues,
+  tensorsIn,
+  valuesOf,
+} from "./host.ts";
 import type { Given, Numbers } from "./hyper.ts";
 import type { Problem, Trained } from "./problems.ts";
 
@@ -171,6 +181,12 @@ export class Subject {
     );
     for (const [i, [what, input]] of inputs.entries())
       this.#checkUntouched("update", what, numbers, before[i]!, input);
+    if (typeof (result as Promise<unknown> | undefined)?.then === "function")
+      throw new Misuse(
+        "is no optimizer",
+        `${which} returns a promise; it returns updates and state at once`,
+        numbers,
+      );
     const [tree_, after] = Array.isArray(result) ? (result as unknown[]) : [result, undefined];
     const updates = tensors.map(({ key, shape }) => {
       const update = (tree_ as Record<string, unknown> | undefined)?.[key];
@@ -195,22 +211,12 @@ export class Subject {
   }
 
   #checkState(call: string, numbers: Numbers, state: unknown): void {
-    const isState = typeof state === "object" && state !== null && !tree.isTensor(state);
-    try {
-      if (isState) tree.leaves(state);
-    } catch (error) {
-      throw new Misuse(
-        "is no optimizer",
-        `${call} returns a state that is no tree of tensors: ${(error as Error).message}`,
-        numbers,
-      );
-    }
-    if (!isState)
-      throw new Misuse(
-        "is no optimizer",
-        `${call} returns the state ${String(state)}; a state is a tree of tensors`,
-        numbers,
-      );
+    if (typeof state === "object" && state !== null && !tree.isTensor(state)) return;
+    throw new Misuse(
+      "is no optimizer",
+      `${call} returns the state ${String(state)}; a state is a tree of tensors`,
+      numbers,
+    );
   }
 
   #checkUntouched(
@@ -238,15 +244,21 @@ function treeOf(tensors: readonly Trained[], values: readonly Tensor[]): Record<
   return Object.fromEntries(tensors.map(({ key }, i) => [key, values[i]!]));
 }
 
-/** What a tree holds where: tensors and other values by their path. */
+/** What a tree holds where: tensors and other values by their path; objects of classes are one value. */
 function identities(input: unknown): Map<string, unknown> {
   const found = new Map<string, unknown>();
   const visit = (value: unknown, path: string): void => {
-    if (tree.isTensor(value) || typeof value !== "object" || value === null) found.set(path, value);
+    if (!isPlain(value) && !Array.isArray(value) && !ArrayBuffer.isView(value)) found.set(path, value);
     else for (const [key, child] of Object.entries(value)) visit(child, path ? `${path}/${key}` : key);
   };
   visit(input, "");
   return found;
+}
+
+function isPlain(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }
 
 const isStep = (path: string) => /(^|\.)step$/.test(path);
@@ -254,8 +266,7 @@ const isStep = (path: string) => /(^|\.)step$/.test(path);
 /** The floats of a state that may scale, by slot: all but `step`, without the key of a single parameter. */
 export function slotsOf(state: OptimizerState): Map<string, Tensor> {
   return new Map(
-    tree
-      .entries(state)
+    tensorsIn(state)
       .map(([path, leaf]): [string, Tensor] => [slotName(path), leaf])
       .filter(([path, { dtype }]) => !isStep(path) && (dtype.startsWith("float") || dtype === "number")),
   );
@@ -267,30 +278,44 @@ export function withSlots(
   replace: (slot: Tensor, name: string) => Tensor,
 ): OptimizerState {
   const scaling = slotsOf(state);
-  return tree.map(state, (leaf, path) => {
+  return mapTensors(state, (leaf, path) => {
     const name = slotName(path);
     return scaling.get(name) === leaf ? replace(leaf, name) : leaf;
   });
 }
 
-/** The places of a state that count updates, by path: they grew by 1 in each update of a run. */
+/** The places of a state that count updates, by path: they grew by 1 in each of the last updates of a run. */
 export function countersOf({ moments }: Run): string[] {
-  const last = moments.at(-1);
-  if (!last || moments.length < 3) return [];
+  if (moments.length < 3) return [];
   const grew = ({ before, after }: Moment, path: string) => {
-    const [from, to] = [before, after].map((state) => new Map(tree.entries(state)).get(path));
-    return from !== undefined && to?.size === 1 && valuesOf(to)[0]! - valuesOf(from)[0]! === 1;
+    const [from, to] = [countsOf(before).get(path), countsOf(after).get(path)];
+    return from !== undefined && to !== undefined && to - from === 1;
   };
-  return tree
-    .entries(last.after)
-    .flatMap(([path]) => (moments.slice(-3).every((m) => grew(m, path)) ? [path] : []));
+  const paths = [...countsOf(moments.at(-1)!.after).keys()];
+  return paths.filter((path) => moments.slice(-3).every((moment) => grew(moment, path)));
+}
+
+/** What may be a counter: single numbers, by path. */
+function countsOf(state: OptimizerState): Map<string, number> {
+  const single = tensorsIn(state).filter(([, { size }]) => size === 1);
+  return new Map([
+    ...numbersIn(state),
+    ...single.map(([path, leaf]): [string, number] => [path, valuesOf(leaf)[0]!]),
+  ]);
 }
 
 /** The state with its counters set ahead. */
 export function setAhead(state: OptimizerState, counters: readonly string[], by: number): OptimizerState {
-  return tree.map(state, (leaf, path) =>
-    counters.includes(path) ? held([valuesOf(leaf)[0]! + by], leaf) : leaf,
-  );
+  const visit = (value: unknown, path: string): unknown => {
+    if (counters.includes(path))
+      return tree.isTensor(value) ? held([valuesOf(value)[0]! + by], value) : (value as number) + by;
+    if (Array.isArray(value)) return value.map((child, i) => visit(child, path ? `${path}.${i}` : String(i)));
+    if (!isPlain(value)) return value;
+    return Object.fromEntries(
+      Object.entries(value).map(([key, child]) => [key, visit(child, path ? `${path}.${key}` : key)]),
+    );
+  };
+  return visit(state, "") as OptimizerState; // the structure is kept
 }
 
 function slotName(path: string): string {

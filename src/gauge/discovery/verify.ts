@@ -36,6 +36,8 @@ export interface Failure {
   readonly scenario: Scenario;
   readonly c: number;
   readonly mismatch: Mismatch;
+  /** How many runs agreed before. */
+  readonly agreed: number;
 }
 
 /** How well powers hold, and under which conditions. */
@@ -122,7 +124,8 @@ export class Experiments {
             needs.add(scenario.needs);
             break;
           }
-          if (exact.includes(c) || !bitwise) return { failure: { scenario, c, mismatch: verdict.mismatch } };
+          if (exact.includes(c) || !bitwise)
+            return { failure: { scenario, c, mismatch: verdict.mismatch, agreed: verified } };
           needs.add(
             `a c that is a power of two, for which all bits agree: at c = ${c} numbers differ by ${verdict.deviation.toExponential(1)} of the largest, which rounding of the inputs does not explain`,
           );
@@ -195,13 +198,15 @@ export class Experiments {
       const other = partner.late.get(t);
       if (other) comparison.runs(run, other, factors, t);
     }
-    const { bitwise, deviation, mismatch } = comparison;
+    const { bitwise, deviation, mismatch, notFinite } = comparison;
+    if (notFinite !== undefined && scenario.needs === undefined)
+      this.#limits.add(`update ${notFinite} of ${scenario.name}, which the optimizer makes NaN or infinite`);
     if (bitwise) return { bitwise, deviation };
     // Cancellation amplifies rounding: as much as the run itself changes when its inputs are rounded.
     const rounding =
       mismatch && !exact && deviation <= amplified * (await this.#sensitivity(scenario)) ? true : !mismatch;
     // Where bits are lost at the end of the range, they say nothing of the powers.
-    const far = Math.abs(Math.log2(c)) > 8 && (exact || !rounding);
+    const far = Math.abs(Math.log2(c)) > 1.6 && (exact || !rounding);
     const last = mismatch?.update ?? problem.gradients.length;
     const lost = far ? await this.#lost(partner, numbersAt, last) : undefined;
     return {
@@ -361,6 +366,8 @@ class Comparison {
   bitwise = true;
   deviation = 0;
   mismatch: Mismatch | undefined;
+  /** The first update that the original run itself makes NaN or infinite. */
+  notFinite: number | undefined;
   readonly #powers: Powers;
   readonly #c: number;
   readonly #tolerance: number;
@@ -377,6 +384,8 @@ class Comparison {
     for (const [i, { updates, after }] of original.moments.entries()) {
       const other = partner.moments[i]!;
       const t = done + i + 1;
+      if (updates.some((update) => Array.from(valuesOf(update)).some((x) => !Number.isFinite(x))))
+        this.notFinite ??= t;
       updates.forEach((update, j) => {
         const where = updates.length > 1 ? `update of ${original.tensors[j]!.key}` : "update";
         this.#tensors(t, where, update, other.updates[j], factors[j]!);
