@@ -434,7 +434,7 @@ export const zoo: Readonly<Record<string, Animal>> = {
     make: (h) =>
       plain((g) => {
         const size = g.abs();
-        const level = where(size.gt(h.low!), 1, 0);
+        const level = where(size.gt(h.low!), zerosLike(g).add(1), 0);
         const more = where(size.square().gt(h.middle!), level.add(1), level);
         return where(size.sqrt().gt(h.high!), more.add(2), more).mul(g.sign()).mul(-h.lr!);
       }),

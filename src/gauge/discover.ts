@@ -94,11 +94,7 @@ export async function discoverSymmetry<H extends object>(
     const problems = all.flatMap(([usual, , widely]) => [usual!.problem, widely!.problem]);
     const explored = await explore(subject, given.numbers, problems);
     const experiments = new Experiments(subject, explored.tried, finite(given.numbers), all.flat());
-    const search = new Search(explored, given.others, {
-      shapes: taken.map(showShape),
-      refusedShapes,
-      updates: horizon,
-    });
+    const search = new Search(explored, given.others, { shapes: taken.map(showShape), refusedShapes });
     const found = await search.among(experiments, perUpdate, updates);
     if (found.exists || perUpdate.length > 0) return found;
     return await search.elsewhere(experiments, found, { updates, pair, taken });
@@ -171,13 +167,14 @@ async function shapesTaken(
 /** The search for powers, with what the findings say beside them. */
 class Search {
   readonly #explored: Explored;
-  readonly #about: Pick<Looked, "shapes" | "refusedShapes" | "updates">;
+  readonly #about: Pick<Looked, "shapes" | "refusedShapes">;
   readonly #untried: Readonly<Record<string, string>>;
+  readonly #measured = new Map<Experiments, Map<Rounding, Promise<Equation[][]>>>();
 
   constructor(
     explored: Explored,
     others: Readonly<Record<string, string>>,
-    about: Pick<Looked, "shapes" | "refusedShapes" | "updates">,
+    about: Pick<Looked, "shapes" | "refusedShapes">,
   ) {
     this.#explored = explored;
     this.#about = about;
@@ -192,7 +189,8 @@ class Search {
   ): Promise<Symmetry | NoSymmetry> {
     const unknowns = await this.#unknowns(experiments, perUpdate, updates);
     const equations = await this.#equations(experiments, unknowns, "never");
-    const unrounded = () => this.#equations(experiments, unknowns, "whole");
+    const unrounded = async () =>
+      (await experiments.rounds()) ? this.#equations(experiments, unknowns, "whole") : [];
     let last: { readonly attempt: Attempt; readonly failure: Failure } | undefined;
     for await (const attempt of attempts(equations, unrounded, unknowns)) {
       const verdict = await experiments.judge(attempt);
@@ -275,8 +273,24 @@ class Search {
     return new Unknowns([...slots], hyper, updates, perUpdate);
   }
 
-  /** By update: those of all scenarios that the powers must fit. */
+  /** By update: those of all scenarios that the powers must fit. Measured once, whatever may differ by update. */
   async #equations(experiments: Experiments, unknowns: Unknowns, rounding: Rounding): Promise<Equation[][]> {
+    const each = new Unknowns(unknowns.slots, unknowns.hyper, unknowns.updates, unknowns.hyper);
+    const known = this.#measured.get(experiments) ?? new Map<Rounding, Promise<Equation[][]>>();
+    const measured = known.get(rounding) ?? this.#measure(experiments, each, rounding);
+    this.#measured.set(experiments, known.set(rounding, measured));
+    return (await measured).map((equations, i) => {
+      const names = new Map(unknowns.hyper.map((name) => [each.at(name, i + 1), unknowns.at(name, i + 1)]));
+      return equations.map((equation) => ({
+        ...equation,
+        coefficients: new Map(
+          [...equation.coefficients].map(([name, coefficient]) => [names.get(name) ?? name, coefficient]),
+        ),
+      }));
+    });
+  }
+
+  async #measure(experiments: Experiments, unknowns: Unknowns, rounding: Rounding): Promise<Equation[][]> {
     const { subject, numbers, scenarios } = experiments;
     const all: Equation[][] = Array.from({ length: unknowns.updates }, () => []);
     const told = scenarios.filter(({ equations }) => equations > 0);

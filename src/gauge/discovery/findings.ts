@@ -28,7 +28,7 @@ export interface Looked {
   readonly shapes: readonly string[];
   /** Shapes that the optimizer refused, with its words. */
   readonly refusedShapes: Readonly<Record<string, string>>;
-  /** Number of updates in a row, and the numbers of updates to which counters were set ahead. */
+  /** Updates in a row for which runs agreed, and the numbers of updates to which counters were set ahead. */
   readonly updates: number;
   readonly late: readonly number[];
   /** The least and the largest size of what is not zero. */

@@ -92,6 +92,14 @@ async function readBuffers(nodes: readonly Node[]): Promise<void> {
 const toWhole = new Set(["floor", "ceil", "round"]);
 const onBits = new Set(["bitwiseAnd", "bitwiseOr", "bitwiseXor", "leftShift", "rightShift", "bitcast"]);
 
+/** Whether a computation rounds to whole numbers, or casts to them. */
+export function roundsIn(lazy: unknown): boolean {
+  return topological(tensorsIn(lazy).map(([, leaf]) => leaf.node)).some(
+    ({ operation: o, dtype }) =>
+      (o.kind === "scalar" && toWhole.has(o.op.row.name)) || (o.kind === "cast" && isInteger(dtype)),
+  );
+}
+
 /** The same graph in float64 only and, where `whole` says so, without rounding to whole numbers. */
 function smoothed(nodes: readonly Node[], whole: boolean): Node[] {
   const order = topological(nodes);

@@ -2,7 +2,7 @@ import type { OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { Attempt, Powers } from "./attempts.ts";
 import type { Counterexample, Looked, Mismatch, Range, Symmetry } from "./findings.ts";
-import { lostIn, valuesOf } from "./host.ts";
+import { lostIn, roundsIn, valuesOf } from "./host.ts";
 import type { Numbers } from "./hyper.ts";
 import { generator, lateUpdates, type Problem, type Scenario, showShape } from "./problems.ts";
 import { countersOf, Misuse, type Run, type Subject, setAhead, slotsOf } from "./subject.ts";
@@ -60,6 +60,7 @@ export class Experiments {
   };
   readonly #limits = new Set<string>();
   readonly #late = new Set<number>();
+  #updates = 0;
 
   constructor(subject: Subject, numbers: Numbers, given: Numbers, scenarios: readonly Scenario[]) {
     this.subject = subject;
@@ -73,6 +74,17 @@ export class Experiments {
     return (await this.#original(scenario)).main;
   }
 
+  /** Whether the optimizer rounds to whole numbers. */
+  async rounds(): Promise<boolean> {
+    const made = this.subject.make(this.numbers);
+    for (const scenario of this.scenarios.filter(({ equations }) => equations > 0)) {
+      const { tensors, moments } = await this.run(scenario);
+      const { gradients, before, parameters } = moments[0]!;
+      if (roundsIn(this.subject.update(made, tensors, gradients, before, parameters))) return true;
+    }
+    return false;
+  }
+
   numbersOf({ given }: Scenario): Numbers {
     // Those that cannot move are not among the numbers: they are as the function has them.
     return given ? new Map([...this.given].filter(([name]) => this.numbers.has(name))) : this.numbers;
@@ -84,9 +96,10 @@ export class Experiments {
   }
 
   /** What was looked at so far. */
-  looked(): Pick<Looked, "gradients" | "parameters" | "factors" | "limits" | "late"> {
+  looked(): Pick<Looked, "updates" | "gradients" | "parameters" | "factors" | "limits" | "late"> {
     const { gradients, parameters, factors } = this.#extremes;
     return {
+      updates: this.#updates,
       gradients: [...gradients] as Range,
       parameters: [...parameters] as Range,
       factors: [...factors] as Range,
@@ -348,6 +361,7 @@ export class Experiments {
     const { gradients, parameters, factors } = this.#extremes;
     widen(factors, [c]);
     const { tensors, start, gradients: all } = scenario.problem;
+    this.#updates = Math.max(this.#updates, all.length);
     for (const [i, { scaled }] of tensors.entries()) {
       for (const by of scaled ? [1, c] : [1]) {
         for (const own of all) widen(gradients, own[i]!, 1 / by);

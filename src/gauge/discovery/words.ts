@@ -101,12 +101,13 @@ function describeLooked(looked: Looked): string {
       .join(", ");
   const range = (name: string, [least, largest]: readonly number[]) =>
     largest === 0 ? [] : [`${name} from ${least!.toExponential(0)} to ${largest!.toExponential(0)}`];
+  const extent = [
+    `${updates} updates in a row${late.length > 0 ? `, and updates after ${late.join(", ")} with counters set ahead` : ", none later"}`,
+    [...range("gradients", gradients), ...range("parameters", parameters), ...range("c", factors)].join(", "),
+    "computed in float64, and state rounded where it is stored in less",
+  ];
   const lines = [
-    `Looked at: shapes ${shapes.join(", ")}; ${updates} updates in a row${late.length > 0 ? `, and updates after ${late.join(", ")} with counters set ahead` : ", none later"}; ${[
-      ...range("gradients", gradients),
-      ...range("parameters", parameters),
-      ...range("c", factors),
-    ].join(", ")}; computed in float64, and state rounded where it is stored in less.`,
+    `Looked at: shapes ${shapes.join(", ")}; ${updates > 0 ? extent.join("; ") : "no run agreed before"}.`,
     `Hyperparameters tried: ${list(tried) || "none"}; left as they are: ${list(untried) || "none"}.`,
   ];
   for (const limit of limits) lines.push(`Not further than ${limit}.`);
