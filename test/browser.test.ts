@@ -109,6 +109,30 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
     });
   });
 
+  test("pages without a bundler import the module in one piece by an import map", async () => {
+    const task = async (
+      { init, lora, nn, random, tensor }: typeof import("../src/browser.ts"),
+      options: object,
+    ) => {
+      const device = await init(options);
+      const base = nn.linear(2, 2);
+      const model = lora.inject(base, { r: 1, alpha: 2, targetModules: "all-linear" });
+      const params = model.init(random.key(0), {
+        weight: tensor([
+          [1, 2],
+          [3, 4],
+        ]),
+        bias: tensor([0, 0]),
+      });
+      return [device.name, await model.apply(params, tensor([[1, 10]])).toArray()];
+    };
+    for (const backend of ["cpu", "webgpu"])
+      expect(await browser.visit(String(task), { backend }, { page: "import map" })).toEqual([
+        backend,
+        [[21, 43]],
+      ]);
+  });
+
   describe.for(["cpu", "webgpu"] as const)("on %s", (backend) => {
     test("every operation is as accurate as it promises", async () => {
       const { count, failed } = await browser.visit<Awaited<ReturnType<typeof tasks.operations>>>(

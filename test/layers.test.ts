@@ -18,6 +18,7 @@ const layers = [
   ["laws"],
   ["experiments"],
   ["index.ts"],
+  ["browser.ts"],
   ["cli"],
 ];
 const within: Readonly<Record<string, string>> = { gauge: "lora" };

@@ -6,25 +6,35 @@
 export type Channel = "schedule" | "kernel" | "time";
 
 interface Environment {
+  readonly Deno?: {
+    readonly permissions: {
+      querySync(of: { readonly name: "env"; readonly variable: string }): { readonly state: string };
+    };
+  };
   readonly process?: { readonly env?: Record<string, string | undefined> };
   readonly LORANTZ_DEBUG?: string;
 }
 
-/** A setting from the environment, or undefined where there is none (browsers). */
+/** A setting from the environment, or undefined where there is none (browsers) or it may not be read (Deno). */
 export function environment(name: string): string | undefined {
-  return (globalThis as Environment).process?.env?.[name];
+  const { Deno, process } = globalThis as Environment;
+  if (Deno && Deno.permissions.querySync({ name: "env", variable: name }).state !== "granted")
+    return undefined;
+  return process?.env?.[name];
 }
 
-const enabled = new Set(
-  (environment("LORANTZ_DEBUG") ?? (globalThis as Environment).LORANTZ_DEBUG ?? "")
-    .split(",")
-    .filter(Boolean),
-);
+/** Read when something may be printed, and not before. */
+let enabled: ReadonlySet<string> | undefined;
 
 export function debugging(channel: Channel): boolean {
+  enabled ??= new Set(
+    (environment("LORANTZ_DEBUG") ?? (globalThis as Environment).LORANTZ_DEBUG ?? "")
+      .split(",")
+      .filter(Boolean),
+  );
   return enabled.has(channel);
 }
 
 export function debug(channel: Channel, text: () => string): void {
-  if (enabled.has(channel)) console.error(`[${channel}] ${text()}`);
+  if (debugging(channel)) console.error(`[${channel}] ${text()}`);
 }

@@ -1,3 +1,4 @@
+import "../base/disposable.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend/backend.ts";
 import type { StoredArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError } from "../base/errors.ts";

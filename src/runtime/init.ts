@@ -1,6 +1,5 @@
 import type { Backend } from "../backend/backend.ts";
-import { type CpuOptions, openCpu } from "../backend/cpu/backend.ts";
-import { openWebGpu } from "../backend/webgpu/backend.ts";
+import type { CpuOptions } from "../backend/cpu/backend.ts";
 import { type Fields, field, flag, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
 import { DeviceError } from "../base/errors.ts";
 import { Device } from "./device.ts";
@@ -51,8 +50,10 @@ const fields: Fields<Filled> = {
 
 type Filled = InitOptions & Required<Pick<InitOptions, "software" | "maxBytes" | "checkIndices">>;
 
+/** Each backend is loaded where it is used: a bundler makes files of their own of them. */
 async function open(backend: InitOptions["backend"], software: boolean, cpu: CpuOptions): Promise<Backend> {
-  if (backend === "cpu") return openCpu(cpu);
+  if (backend === "cpu") return await openOnCpu(cpu);
+  const { openWebGpu } = await import("../backend/webgpu/backend.ts");
   const found = await openWebGpu({ software: software || backend === "webgpu" });
   if (!("reason" in found)) return found;
   if (backend === "webgpu") {
@@ -60,7 +61,11 @@ async function open(backend: InitOptions["backend"], software: boolean, cpu: Cpu
       `init: WebGPU was asked for and cannot be had: ${found.reason}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`,
     );
   }
-  return openCpu(cpu);
+  return await openOnCpu(cpu);
+}
+
+async function openOnCpu(options: CpuOptions): Promise<Backend> {
+  return (await import("../backend/cpu/backend.ts")).openCpu(options);
 }
 
 /** The device of the latest `init`. */

@@ -1,3 +1,4 @@
+import "../base/disposable.ts";
 import {
   checkArgument,
   type Fields,

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
+import { bundle } from "../../bundle.mjs";
 
 /** The browser: LORANTZ_BROWSER, or the first Chromium on the path. */
 export function findChromium(): string | undefined {
@@ -60,6 +61,8 @@ const kinds = {
   "without WebAssembly": { "Content-Security-Policy": "default-src 'self'" },
   /** Of no origin, as in a sandboxed frame: reading `localStorage` throws. */
   "without storage": { "Content-Security-Policy": "sandbox allow-scripts" },
+  /** Without a bundler: the package is one module, named by an import map. */
+  "import map": {},
 } as const satisfies Record<string, OutgoingHttpHeaders>;
 
 export interface Visit {
@@ -70,7 +73,10 @@ export interface Visit {
 
 /** Pages from a server of their own, in a browser with a profile of its own. */
 export interface Browser {
-  /** Opens a page that runs a task of page.ts, and gives what the task returned. */
+  /**
+   * Opens a page that runs a task of page.ts, and gives what the task returned. In a page with an import map the task is
+   * the text of a function of the library.
+   */
   visit<T>(task: string, argument: unknown, how: Visit): Promise<T>;
   close(): void;
 }
@@ -81,7 +87,7 @@ export type Answer = { readonly value: unknown } | { readonly error: string };
 const patience = 60_000;
 
 export async function openBrowser(chromium: string): Promise<Browser> {
-  const script = await bundlePage();
+  const [script, library] = [await bundlePage(), await bundleLibrary()];
   const profile = mkdtempSync(join(tmpdir(), "lorantz-browser-"));
   let answered: (answer: Answer) => void = () => {};
   const server = createServer(async (request, response) => {
@@ -99,6 +105,22 @@ export async function openBrowser(chromium: string): Promise<Browser> {
         "Access-Control-Allow-Origin": "*",
       });
       response.end(script);
+    } else if (url.pathname === "/lorantz.js") {
+      response.writeHead(200, { "Content-Type": "text/javascript" });
+      response.end(library);
+    } else if (kind === "import map") {
+      response.writeHead(200, { "Content-Type": "text/html" });
+      response.end(`<!doctype html>
+        <script type="importmap">{ "imports": { "lorantz": "/lorantz.js" } }</script>
+        <script>
+          const send = (answer) => fetch("/answer", { method: "POST", body: JSON.stringify(answer) });
+          addEventListener("error", ({ message }) => send({ error: message }));
+          addEventListener("unhandledrejection", ({ reason }) => send({ error: String(reason) }));
+        </script>
+        <script type="module">
+          import * as lorantz from "lorantz";
+          send({ value: await (${url.searchParams.get("task")})(lorantz, ${url.searchParams.get("argument")}) });
+        </script>`);
     } else if (kind) {
       const starter = url.searchParams.has("worker") ? "/start.js" : "/page.js";
       response.writeHead(200, { ...kinds[kind], "Content-Type": "text/html" });
@@ -158,6 +180,12 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
+/** The module in one piece, as the build makes it. */
+async function bundleLibrary(): Promise<string> {
+  const made = await bundle("src/browser.ts", ["lorantz-source"], { write: false });
+  return (made as { readonly output: readonly [{ readonly code: string }] }).output[0].code; // one bundle of one file
+}
+
 /** The sources and page.ts as a page of a user of the package has them: one module, from a bundler. */
 async function bundlePage(): Promise<string> {
   const result = await build({
@@ -168,7 +196,10 @@ async function bundlePage(): Promise<string> {
     build: {
       write: false,
       modulePreload: false,
-      rollupOptions: { input: fileURLToPath(new URL("page.ts", import.meta.url)) },
+      rolldownOptions: {
+        input: fileURLToPath(new URL("page.ts", import.meta.url)),
+        output: { codeSplitting: false },
+      },
     },
   });
   if (!("output" in result)) throw new Error("vite gave no bundle");

@@ -1,4 +1,4 @@
-// The `#gpu` module of browsers: WebGPU is `navigator.gpu`. Its twin for Node is gpu-node.ts.
+// The `#gpu` module of browsers and Deno: WebGPU is `navigator.gpu`. Its twin for Node is gpu-node.ts.
 
 /** A WebGPU implementation, ready to be asked for adapters. */
 export interface OpenGpu {
@@ -15,7 +15,10 @@ export interface NoGpu {
 export async function openGpu(): Promise<OpenGpu | NoGpu> {
   const gpu: GPU | undefined = globalThis.navigator?.gpu;
   if (gpu === undefined) {
-    return { reason: "this browser has no navigator.gpu: use a current one, over https or on localhost" };
+    return {
+      reason:
+        "there is no navigator.gpu: use a current browser, over https or on localhost, or Deno with --unstable-webgpu",
+    };
   }
   return { gpu, wait: (work) => work };
 }
