@@ -1,4 +1,5 @@
 import { type DeviceDType, type DType, hostArray } from "../../src/base/dtype.ts";
+import { LorantzError } from "../../src/base/errors.ts";
 import { numel, type Shape } from "../../src/base/shape.ts";
 import { random, scalar, Tensor, tensor } from "../../src/index.ts";
 import type { Operation } from "./surface.ts";
@@ -93,6 +94,10 @@ export function runStep({ id, operation, receiver, args }: Step, values: Values)
   for (const [part, value] of partsOf(id, result)) values.set(part, value);
   return result;
 }
+
+/** An error for callers: not one of the inside, of Lorantz or of the platform. */
+export const isForCallers = (thrown: unknown): boolean =>
+  thrown instanceof LorantzError && !thrown.message.startsWith("internal");
 
 /** Only the steps and leaves that the outputs need. */
 export function prune(graph: Graph): Graph {

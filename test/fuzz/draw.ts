@@ -1,8 +1,8 @@
 import { type DType, deviceDTypes, isFloat } from "../../src/base/dtype.ts";
-import { LorantzError } from "../../src/base/errors.ts";
 import { numel, type Shape } from "../../src/base/shape.ts";
 import { isPacked, Tensor } from "../../src/index.ts";
 import {
+  isForCallers,
   isPlain,
   type Leaf,
   makeLeaf,
@@ -124,10 +124,6 @@ export class Draft {
     return Array.from({ length: rank }, () => this.random.pick(this.lengths));
   }
 
-  dtype(): DType {
-    return this.random.pick(this.dtypes);
-  }
-
   add(leaf: Omit<Leaf, "id">): Ref {
     const made = { ...leaf, id: `${leaf.dtype === "key" ? "k" : "x"}${this.#made++}` };
     this.leaves.push(made);
@@ -219,7 +215,7 @@ export class Draft {
       return step;
     } catch (thrown) {
       this.learned.settle(false);
-      if (thrown instanceof LorantzError && !thrown.message.startsWith("internal")) this.forget(kept);
+      if (isForCallers(thrown)) this.forget(kept);
       return { thrown, step };
     }
   }
@@ -648,6 +644,8 @@ export function admits(type: Type, value: unknown, bounds: ReadonlyMap<string, T
         type.of.every((part, i) => admits(part, value[i], bounds))
       );
     case "object": {
+      // No options are options, whatever says so.
+      if (value === null) return type.fields.every(({ optional }) => optional);
       if (!isPlain(value)) return false;
       const names = type.fields.map(({ name }) => name);
       return (

@@ -1,12 +1,23 @@
 import type { DType } from "../../src/base/dtype.ts";
 import { numbers } from "../../src/experiments/selftest.ts";
 import { type Device, Tensor } from "../../src/index.ts";
-import { type Graph, type Mode, printTest, prune, refsOf, runStep, type Step, show } from "./case.ts";
+import {
+  type Graph,
+  isForCallers,
+  type Mode,
+  printTest,
+  prune,
+  refsOf,
+  runStep,
+  type Step,
+  show,
+} from "./case.ts";
 import { admits, Draft, Learned, Random } from "./draw.ts";
-import { buildOf, isForCallers, judge, type Target } from "./judge.ts";
+import { buildOf, judge, type Target } from "./judge.ts";
 import { shrink } from "./shrink.ts";
 import { wrongSlope } from "./slopes.ts";
 import { type Operation, operations } from "./surface.ts";
+import type { Signature } from "./types.ts";
 
 export interface Fault {
   readonly kind: "values" | "error" | "misuse";
@@ -167,9 +178,14 @@ const wrong: readonly unknown[] = [
   [{}],
 ];
 
-/** A call that succeeds, and again with one argument that its declaration rules out: only an error for callers will do. */
+/**
+ * A call that succeeds, and again with an argument that its declaration rules out, with one less or with one more: only
+ * an error for callers will do.
+ */
 function misuse(draft: Draft, operation: Operation, report: Report): Omit<Fault, "count">[] {
   const { random } = draft;
+  const [{ params, bounds }, ...overloads] = operation.signatures as [Signature, ...Signature[]]; // it has one
+  if (overloads.length > 0) return [];
   for (let tries = 0; tries < 6; tries++) {
     const found = draft.call(operation);
     report.calls++;
@@ -178,18 +194,20 @@ function misuse(draft: Draft, operation: Operation, report: Report): Omit<Fault,
       continue;
     }
     draft.undo(found);
-    if (operation.signatures.length > 1 || operation.signatures[0]!.params.length === 0) return [];
-    const { params, bounds } = operation.signatures[0]!;
-    const at = random.below(params.length);
-    const { type, optional } = params[at]!;
+    const at = random.below(params.length + 1);
     const value = random.pick(wrong);
-    if (
-      at > found.args.length ||
-      (optional && (value === undefined || value === null)) ||
-      admits(type, value, bounds)
-    )
-      return [];
-    const args = [...found.args.slice(0, at), value, ...found.args.slice(at + 1)];
+    const param = params[at];
+    let args: readonly unknown[];
+    if (!param) {
+      // Functions may be given to map, which passes more.
+      if (found.args.length < params.length || !operation.method) return [];
+      args = [...found.args, value];
+    } else if (!param.optional && random.chance(0.2)) args = found.args.slice(0, at);
+    else {
+      const absent = param.optional && (value === undefined || value === null);
+      if (at > found.args.length || absent || admits(param.type, value, bounds)) return [];
+      args = [...found.args.slice(0, at), value, ...found.args.slice(at + 1)];
+    }
     const step = { ...found, args };
     report.misuses++;
     try {
@@ -197,7 +215,8 @@ function misuse(draft: Draft, operation: Operation, report: Report): Omit<Fault,
     } catch (thrown) {
       return isForCallers(thrown) ? [] : [thrownFault(draft, step, thrown)];
     }
-    const why = `${operation.name} takes ${show(value)} for ${params[at]!.name}`;
+    const what = !param ? "one argument more" : args.length === at ? "no argument" : show(value);
+    const why = `${operation.name} takes ${what} for ${param?.name ?? "nothing"}`;
     return [{ kind: "misuse", key: why, why, test: `// ${why}: ${show(args)}` }];
   }
   return [];

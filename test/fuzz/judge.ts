@@ -1,12 +1,11 @@
 import { type FloatDType, isFloat } from "../../src/base/dtype.ts";
 
-import { LorantzError } from "../../src/base/errors.ts";
 import { numel } from "../../src/base/shape.ts";
 import { type Node, type Storage, topological } from "../../src/graph/node.ts";
 import { compile, type Device, grad, Tensor, tensor, tree } from "../../src/index.ts";
 import { storageOf } from "../../src/runtime/storage.ts";
 import { type Arithmetic, bound, compare } from "./bounds.ts";
-import { type Graph, type Leaf, type Mode, makeLeaf, runStep, type Values } from "./case.ts";
+import { type Graph, isForCallers, type Leaf, type Mode, makeLeaf, runStep, type Values } from "./case.ts";
 
 // Runs a graph on a device and holds what comes out against the bounds.
 
@@ -99,10 +98,6 @@ function brokenShape(tensors: readonly Tensor[]): string | undefined {
   const bad = tensors.find((x) => x.shape.some((length) => !Number.isInteger(length) || length < 0));
   return bad && `a result has the shape [${bad.shape.join(",")}]`;
 }
-
-/** An error for callers: not one of the inside, of Lorantz or of the platform. */
-export const isForCallers = (thrown: unknown): boolean =>
-  thrown instanceof LorantzError && !thrown.message.startsWith("internal");
 
 const words = (error: unknown) =>
   error instanceof Error ? `${error.name}: ${error.message}` : String(error);
