@@ -1,4 +1,12 @@
-import { type Fields, finite, isIntegerIn, nonNegative, readOptions, show } from "../base/arguments.ts";
+import {
+  type Fields,
+  finite,
+  isIntegerIn,
+  nonNegative,
+  readOptions,
+  refuseFurther,
+  show,
+} from "../base/arguments.ts";
 import { integerRange } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
@@ -53,6 +61,8 @@ export class Key {
     return new Key(threefry(this.words, [word, constant(typeof data === "string" ? 1 : 2, "uint32")]));
   }
 }
+
+refuseFurther(Key.prototype, {});
 
 /** The root key of a seed, an integer from 0 to 2^32 - 1. */
 export function key(seed: number): Key {
