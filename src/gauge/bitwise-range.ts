@@ -49,7 +49,7 @@ export interface BitwiseRange {
 export interface BitwiseRangeOptions {
   /** Which gauges: those that leave A alone (default), or those that share evenly, with k a power of four. */
   readonly gauge?: "b" | "common";
-  /** What the run is stored in; float16 holds parameters and state, and computes in float32. Default float32. */
+  /** Of the trained parameters; state and arithmetic of float16 are float32. Default float32. */
   readonly dtype?: FloatDType;
   /**
    * How many times larger or smaller than what was seen gradients, parameters and updates may become in the course of
@@ -119,15 +119,11 @@ export function bitwiseRange(
       `gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is float16, float32 or float64.`,
     );
   const full = explicit(checkRecipe(recipe, "gauge.bitwiseRange"));
-  const slots = trainedRoles(full).flatMap((role) =>
-    Object.keys(statePowers("gauge.bitwiseRange", full.optimizer.name, hyperOf<OptimizerName>(full, role))),
-  );
-  const isStored = (quantity: string) => quantity === "parameter" || slots.includes(quantity);
   const limits = [...quantities(full, sizes, room)];
   const at = (p: number) => (gauge === "b" ? onlyB(2 ** p) : common(2 ** p));
   const step = gauge === "b" ? 1 : 2;
   const rangeOf = ({ quantity }: Limit) =>
-    ranges[dtype === "float16" && !isStored(quantity) ? "float32" : dtype];
+    ranges[dtype === "float16" && quantity !== "parameter" ? "float32" : dtype];
   const leaving = (p: number) => limits.find((limit) => !stays(limit, at(p), rangeOf(limit)));
   const own = leaving(0);
   if (own) return { exponents: null, limits: [own, own] };

@@ -38,10 +38,11 @@ export class Lanes {
     return { get: (code) => code.get(local), set };
   };
 
-  /** Runs what `then` writes if any lane of a mask is set. Constants are made before. */
-  whenAny = (mask: Push, then: () => void): void => {
-    mask(this.#code);
-    this.#code.op("v128.any_true").when(then);
+  /** Runs what `then` writes if any lane of a mask is set; its constants are made there, so that none is kept for it. */
+  whenAny = (mask: Push, then: (l: Lanes) => void): void => {
+    const code = this.#code;
+    mask(code);
+    code.op("v128.any_true").when(() => then(new Lanes(code, code, new Map())));
   };
 
   f32 = (value: number): Push =>
@@ -349,14 +350,10 @@ function circular(l: Lanes, x: Push, quarter: 0 | 1): Push {
     return { wide, n, r };
   });
   const large = gt(abs(x), l.f32(nearby));
-  // Made before the branch.
-  turns.flat().forEach(l.f64);
-  for (const [e] of turns) [2 ** -e, 2 ** (e + 24)].forEach(l.f64);
-  [0.25, 4, Math.PI / 2].forEach(l.f64);
-  l.whenAny(large, () => {
+  l.whenAny(large, (inside) => {
     for (const { wide, n, r } of halves) {
-      const reduced = reduceLarge(l, wide);
-      const far = l.hold(binary("f64x2.gt")(unary("f64x2.abs")(wide), l.f64(nearby)));
+      const reduced = reduceLarge(inside, wide);
+      const far = inside.hold(binary("f64x2.gt")(unary("f64x2.abs")(wide), inside.f64(nearby)));
       n.set(select(far, reduced.n, n.get));
       r.set(select(far, reduced.r, r.get));
     }
