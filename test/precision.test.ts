@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as gauge from "../src/gauge/index.ts";
 import {
   compile,
   type Device,
@@ -124,6 +125,52 @@ describe("float16 parameters", () => {
     const { gradients: clipped, norm } = optim.clipByGlobalNorm(gradients, 1);
     expect(await norm.item()).toBeCloseTo(60000 * Math.SQRT2, -1);
     expect([...(await clipped.w.data())].map((x) => x.toFixed(4))).toEqual(["0.7071", "0.7071"]);
+  });
+});
+
+describeBackends("float16 in compiled steps", (backend) => {
+  test("parameters and state are updated in place, as uncompiled, and follow a gauge in the middle of a run", async () => {
+    using _ = await init({ backend });
+    const start = { loraA: [1, -0.5], loraB: [0.25, 2] };
+    const half = (values: Record<string, number[]>) =>
+      tree.map(
+        Object.fromEntries(Object.entries(values).map(([name, x]) => [name, tensor(x) as Tensor])),
+        (leaf) => leaf.astype("float16"),
+      );
+    const gradientsOf = (i: number, k: number) =>
+      half({ loraA: [0.5, 2 ** -9 * (i + 1)], loraB: [k * (0.25 - i / 8), k * -0.125] });
+    const gauged = gauge.onlyB(4); // loraB / 4
+    const make = (k: number) =>
+      optim.adamw({
+        lr: 2 ** -12,
+        eps: 2 ** -20,
+        groups: [{ match: "loraB", lr: 2 ** -12 / k, eps: k * 2 ** -20, weightDecay: 0.01 * k }],
+      });
+    const run = async (compiled: boolean, moveAt: number) => {
+      let k = 1;
+      let params = half(start);
+      let state = make(1).init(params);
+      const bodyOf = (k: number) => (p: typeof params, s: optim.OptimizerState, g: typeof params) => {
+        const [updates, next] = make(k).update(g, s, p);
+        return { params: optim.applyUpdates(p, updates), state: next };
+      };
+      let step = compiled ? compile(bodyOf(1), { donate: [0, 1] }) : bodyOf(1);
+      for (let i = 0; i < 8; i++) {
+        if (i === moveAt) {
+          [params, state] = [gauge.applyParams(gauged, params), gauge.applyState(gauged, state, "adamw")];
+          k = 4;
+          step = compiled ? compile(bodyOf(4), { donate: [0, 1] }) : bodyOf(4);
+        }
+        ({ params, state } = await step(params, state, gradientsOf(i, k)));
+      }
+      const [a, b] = [await params.loraA!.data(), await params.loraB!.data()];
+      const rest = await (state.remainder as Record<string, Tensor>).loraB!.data();
+      return [[...a], Array.from(b, (x) => x * k), Array.from(rest, (x) => x * k)];
+    };
+    const expected = await run(false, -1);
+    expect(expected[2]!.some((x) => x !== 0)).toBe(true);
+    expect(await run(true, -1)).toEqual(expected);
+    expect(await run(true, 3)).toEqual(expected);
   });
 });
 
