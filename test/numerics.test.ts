@@ -130,9 +130,7 @@ describeBackends("numerics", (backend) => {
       [-3e38, 3e38],
       [16777216.2, 16777216.6],
     ] as const)
-      expect(() => random.uniform(random.key(0), [2], { min, max })).toThrow(
-        /random\.uniform: min is .* and max/,
-      );
+      expect(() => random.uniform(random.key(0), [2], { min, max })).toThrow(/random\.uniform: m(in|ax) is/);
   });
 
   test("large values do not overflow where the result does not", async () => {
