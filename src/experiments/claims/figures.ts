@@ -7,8 +7,8 @@ export const learningRate = 1e-5;
 export const runX = { r: 8, alpha: 1, lr: 0.00512 } as const;
 export const runY = { r: 8, alpha: 512, lr: 1e-5 } as const;
 
-/** S1-1: billions of parameters of LLaMA-13B and of its 4-bit form, and percent that rank 256 adds. */
-export const quantised = { parameters: 13, stored: 6.6, percent: 3 } as const;
+/** S1-1: billions of parameters of LLaMA-13B in 4 bits, and percent that rank 256 adds. */
+export const quantised = { stored: 6.6, percent: 3 } as const;
 
 /** S4-2: GB and hours, and percent saved and lost. */
 export const qlora = {
