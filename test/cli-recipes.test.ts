@@ -198,7 +198,7 @@ describe("convert", () => {
     expect(refused).toMatchObject({ code: 2, stdout: "" });
     expect(refused.stderr).toContain("plain global norm");
     const anyway = await json<Conversion>("convert", ...clipped, "--anyway");
-    expect(anyway).toMatchObject({ exact: false, deviations: [{ field: "clip", measured: 0.02 }] });
+    expect(anyway).toMatchObject({ exact: false, deviations: [{ field: "clip" }] });
     expect(await json("convert", ...clipped, "--rewrite")).toMatchObject({ exact: true, bitwise: true });
   });
 

@@ -345,7 +345,7 @@ describe("running both recipes", () => {
     const kept = gauge.convert(x, target, { inexact: "anyway" });
     expect(kept).toMatchObject({
       exact: false,
-      deviations: [{ field: "lrUnrectified", role: "B", measured: 0.065 }],
+      deviations: [{ field: "lrUnrectified", role: "B" }],
     });
     expect(await losses(kept.recipe)).not.toEqual(own);
   });
@@ -381,7 +381,7 @@ describe("running both recipes", () => {
     expect(gauge.explain(x, recipe).bitwise).toBe(true);
     expect(await losses(recipe)).toEqual(await losses(x));
     const kept = gauge.convert(x, { to: "alpha", alpha: 64 }, { inexact: "anyway" });
-    expect(kept.deviations).toMatchObject([{ field: "start", role: "B", measured: 0.15 }]);
+    expect(kept.deviations).toMatchObject([{ field: "start", role: "B" }]);
     expect(gauge.explain(x, kept.recipe).exact).toBe(false);
   });
 
@@ -477,12 +477,12 @@ describe("convert", () => {
     expect(again.alpha).toBeCloseTo(16, 10);
   });
 
-  test("applied anyway: the plain norm, with the measured size of the error", () => {
+  test("applied anyway: the plain norm, with what comes of it", () => {
     const x = { ...adamw(16, 2e-4), clip: { kind: "globalNorm", maxNorm: 1 } } as const;
     expect(() => gauge.convert(x, { to: "alpha", alpha: 32 })).toThrow("plain global norm");
     const { deviations, recipe } = gauge.convert(x, { to: "alpha", alpha: 32 }, { inexact: "anyway" });
     expect(recipe.clip).toEqual(x.clip);
-    expect(deviations).toMatchObject([{ field: "clip", measured: 0.02 }]);
+    expect(deviations).toMatchObject([{ field: "clip" }]);
     const exact = gauge.convert(x, { to: "alpha", alpha: 32 }, { inexact: "rewrite" });
     expect(exact).toMatchObject({
       exact: true,

@@ -161,11 +161,10 @@ function snap(recipe: Recipe, target: Target, library: Library | undefined): Rec
   } as Recipe; // the same optimizer
 }
 
-function sentence({ role, error, field, needed, used, measured }: Deviation): string {
+function sentence({ role, error, field, needed, used }: Deviation): string {
   const of = role ? ` of ${role}` : "";
-  const size = measured === undefined ? "" : ` Measured in a small network: ${show(measured)} of the loss.`;
   const values = [used, needed].map((x) => (typeof x === "number" ? show(x) : JSON.stringify(x)));
-  return `Not exact: ${field}${of} is ${values[0]} where ${values[1]} is needed; ${error}.${size}`;
+  return `Not exact: ${field}${of} is ${values[0]} where ${values[1]} is needed; ${error}.`;
 }
 
 function describeResult(
