@@ -37,6 +37,13 @@ function underViews(node: Node): Node {
   return x;
 }
 
+/** What a view shows, unless that is larger: storing a part that is then padded writes less than storing the whole. */
+function shownBy(node: Node): Node {
+  let x = node;
+  while (movements.has(x.operation.kind)) x = x.inputs[0]!;
+  return elements(x) <= elements(node) ? x : node;
+}
+
 function isWidening({ operation, inputs }: Node): boolean {
   return operation.kind === "cast" && inputs[0]!.dtype === "float16";
 }
@@ -113,8 +120,11 @@ function limitKernels(
   const most = target.maxBindings - 3;
   const reads = new Map<Node, ReadonlySet<Node>>();
   const sizes = new Map<Node, number>();
-  const seen = (node: Node): ReadonlySet<Node> =>
-    reasons.has(node) || node.operation.kind === "input" ? new Set([node]) : reads.get(node)!;
+  const seen = (node: Node): ReadonlySet<Node> => {
+    if (reasons.has(node) || node.operation.kind === "input") return new Set([node]);
+    // What a view shows may have been stored since the view was looked at.
+    return movements.has(node.operation.kind) ? seen(node.inputs[0]!) : reads.get(node)!;
+  };
   const sizeOf = (node: Node) => (reasons.has(node) ? 1 : sizes.get(node)!);
   for (const node of order) {
     for (;;) {
@@ -124,7 +134,7 @@ function limitKernels(
         break;
       }
       const widest = largest(node.inputs, (input) => seen(input).size);
-      mark(widest, "bindings");
+      mark(shownBy(widest), "bindings");
     }
     let size = 1 + node.inputs.reduce((sum, input) => sum + sizeOf(input), 0);
     if (size > maxSize) size = countBelow(node, reasons);
