@@ -53,6 +53,7 @@ export class Device {
     this.#collected = new FinalizationRegistry((buffer) => this.free(buffer));
     void backend.lost.then((reason) => {
       this.#lost = reason;
+      this.#forget();
     });
   }
 
@@ -72,6 +73,12 @@ export class Device {
   allocate(bytes: number): DeviceBuffer {
     this.check();
     const size = Math.max(bytes, 4);
+    if (size > this.maxBytes) {
+      throw new DeviceError(
+        `${this.name}: a tensor of ${bytes} bytes is larger than the budget of ${this.maxBytes} bytes for all live tensors. ` +
+          "Split it, use a smaller batch, or raise init({ maxBytes }).",
+      );
+    }
     const spare = this.#spare.get(size)?.pop();
     this.#liveBytes += size;
     this.#liveBuffers++;
@@ -109,7 +116,7 @@ export class Device {
     if (this.#disposed) return;
     this.#liveBytes -= buffer.bytes;
     this.#liveBuffers--;
-    if (this.#spareBytes + buffer.bytes > this.maxBytes / 4) {
+    if (this.#lost !== undefined || this.#spareBytes + buffer.bytes > this.maxBytes / 4) {
       this.backend.free(buffer);
       return;
     }
@@ -221,11 +228,16 @@ export class Device {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#forget();
+    this.backend.dispose();
+  }
+
+  /** Lets go of all that is kept for a device that runs nothing any more. */
+  #forget(): void {
     for (const loaded of this.#programs.values()) unload(loaded);
     this.#programs.clear();
     this.#caches = new WeakMap();
-    this.#spare.clear();
-    this.backend.dispose();
+    this.#release();
   }
 
   get disposed(): boolean {
@@ -244,8 +256,8 @@ function unload(loaded: Promise<Loaded>): void {
   );
 }
 
-/** Programs kept loaded; the least recently used goes first. */
-const maxPrograms = 512;
+/** Programs kept loaded, and traces kept of one function; the least recently used goes first. */
+const maxPrograms = 256;
 
 /** Submits in flight before the host waits for the device. */
 const maxInFlight = 64;

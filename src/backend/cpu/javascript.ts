@@ -2,6 +2,7 @@ import { debug } from "../../base/debug.ts";
 import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, internal } from "../../base/errors.ts";
 import * as half from "../../base/half.ts";
+import { Recent } from "../../base/recent.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import { writesOf } from "../../compile/kernel.ts";
 import { reads } from "../../compile/plan.ts";
@@ -167,7 +168,7 @@ export const rows: Record<string, (x: number, y: number, z: number) => number> =
 for (const [name, { row }] of scalarOps) rows[name] = (x, y, z) => row.evaluate(x, y, z, "float64");
 
 /** Generated functions by source: equal kernels are compiled once. */
-const functions = new Map<string, Run>();
+const functions = new Recent<string, Run>(1024);
 
 function makeKernel(kernel: Kernel): { run: Run; values: readonly number[]; source: string } {
   const { source, values } = kernelSource(kernel);

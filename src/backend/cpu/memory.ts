@@ -123,6 +123,13 @@ export class Memory {
     const have = this.memory.buffer.byteLength;
     const most = this.maximum * page;
     if (needed > have) {
+      const left = availableMemory();
+      if (needed - have > left) {
+        throw new DeviceError(
+          `cpu: no memory for ${asked} bytes: the machine has ${left} left. Dispose of large tensors, donate what a step ` +
+            "replaces, or use a smaller batch.",
+        );
+      }
       const wanted = Math.min(Math.max(needed, have + step), most);
       if (needed > most || !(this.#grow(wanted) || this.#grow(needed))) {
         throw new DeviceError(
@@ -143,6 +150,12 @@ export class Memory {
       return false;
     }
   }
+}
+
+/** What the machine, or the container, can still give; pages do not say. Asking for more would end the process. */
+function availableMemory(): number {
+  const { process } = globalThis as { process?: { availableMemory?: () => number } };
+  return process?.availableMemory?.() ?? Infinity;
 }
 
 /** The largest memory that the platform gives: shared where threads are possible, up to 4 GiB. */

@@ -168,32 +168,45 @@ interface Start {
   readonly index: number;
 }
 
-/** A running worker, or undefined where there are none. */
+/** Milliseconds that a worker may take to start: one that has not answered by then is done without. */
+const startPatience = 30_000;
+
+/** A running worker, or undefined where there are none, or it ends before it is ready. */
 function spawn(start: Start): Promise<Handle | undefined> {
   const threads = builtin?.("node:worker_threads") as typeof import("node:worker_threads") | undefined;
   return new Promise((resolve) => {
+    let handle: Handle | undefined;
+    const settle = (ready: boolean) => {
+      clearTimeout(timer);
+      if (!ready) handle?.terminate();
+      resolve(ready ? handle : undefined);
+    };
+    const timer = setTimeout(settle, startPatience, false);
     try {
       if (threads) {
         const worker = new threads.Worker(workerSource, { eval: true, execArgv: [], workerData: start });
-        worker.once("error", () => resolve(undefined));
+        handle = { terminate: () => void worker.terminate() };
+        worker.once("error", () => settle(false));
+        worker.once("exit", () => settle(false));
         // Kept referenced until it answers: a process that waits for nothing else would end here.
         worker.once("message", () => {
           worker.unref();
-          resolve({ terminate: () => void worker.terminate() });
+          settle(true);
         });
         return;
       }
       const url = URL.createObjectURL(new Blob([workerSource], { type: "text/javascript" }));
       const worker = new Worker(url);
-      const settle = (handle: Handle | undefined) => {
+      const answer = (ready: boolean) => {
         URL.revokeObjectURL(url);
-        resolve(handle);
+        settle(ready);
       };
-      worker.onerror = () => settle(undefined); // a policy forbids blobs as workers
-      worker.onmessage = () => settle(worker);
+      handle = worker;
+      worker.onerror = () => answer(false); // a policy forbids blobs as workers
+      worker.onmessage = () => answer(true);
       worker.postMessage(start);
     } catch {
-      resolve(undefined); // no workers at all: one thread then
+      settle(false); // no workers at all: one thread then
     }
   });
 }

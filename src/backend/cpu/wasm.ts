@@ -1,5 +1,5 @@
 import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
-import { DeviceError, internal } from "../../base/errors.ts";
+import { DeviceError, DisposedError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
@@ -249,7 +249,6 @@ class WasmExecutable implements Executable {
     this.#backend = backend;
     this.#program = program;
     const { memory } = backend;
-    this.#slots = program.slots.map((bytes) => memory.allocate(bytes));
     this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
     let size = 0;
     const offsets = loaded.map(({ kernel }) => {
@@ -257,7 +256,15 @@ class WasmExecutable implements Executable {
       size += Math.ceil(kernel.given.bytes / 8) * 8;
       return at;
     });
-    this.#block = memory.allocate(size);
+    const held: number[] = [];
+    try {
+      for (const bytes of [size, ...program.slots]) held.push(memory.allocate(bytes));
+    } catch (error) {
+      for (const at of held) memory.free(at);
+      for (const entry of loaded) backend.release(entry);
+      throw error;
+    }
+    [this.#block, ...this.#slots] = held as [number, ...number[]]; // the first is asked for first
     this.#kernels = loaded.map((entry, i) => {
       const given = new Arguments(program.kernels[i]!);
       return {
@@ -279,6 +286,7 @@ class WasmExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
+    if (this.#disposed) throw new DisposedError("cpu: the program was disposed and cannot run.");
     this.#place(inputs, outputs, scalars);
     for (const { loaded, args } of this.#kernels) this.#backend.run(loaded, args);
   }

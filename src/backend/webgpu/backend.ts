@@ -3,7 +3,7 @@ import { DeviceError, DisposedError, DTypeError } from "../../base/errors.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
-import { GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
+import { createBuffer, GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice, type WantedAdapter } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
 import { workgroupSize } from "./grid.ts";
@@ -102,7 +102,7 @@ export class WebGpuBackend implements Backend {
     }
     const usage = GPUBufferUsage.STORAGE | GPUBufferUsage.COPY_SRC | GPUBufferUsage.COPY_DST;
     this.#device.pushErrorScope("out-of-memory");
-    const buffer = this.#device.createBuffer({ size, usage });
+    const buffer = createBuffer(this.#device, { size, usage });
     this.#device.popErrorScope().then(
       (error) => error && this.#fail(outOfMemory(`for a tensor of ${bytes} bytes`)),
       () => {}, // lost: the next call says so
@@ -226,6 +226,7 @@ export class WebGpuBackend implements Backend {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#staging.dispose();
+    this.#pipelines.clear();
     this.#device.destroy();
   }
 

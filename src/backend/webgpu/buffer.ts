@@ -1,4 +1,4 @@
-import { internal } from "../../base/errors.ts";
+import { DeviceError, internal } from "../../base/errors.ts";
 import type { DeviceBuffer } from "../backend.ts";
 
 let nextId = 0;
@@ -23,4 +23,16 @@ export function wholeQuads(bytes: number): number {
 
 export function gpuBuffer(buffer: DeviceBuffer): GpuBuffer {
   return buffer instanceof GpuBuffer ? buffer : internal("a buffer of another backend");
+}
+
+/** @throws DeviceError where the platform throws. */
+export function createBuffer(device: GPUDevice, descriptor: GPUBufferDescriptor): GPUBuffer {
+  try {
+    return device.createBuffer(descriptor);
+  } catch (error) {
+    throw new DeviceError(
+      `webgpu: the device gives no buffer of ${descriptor.size} bytes: ${error instanceof Error ? error.message : String(error)}. ` +
+        "Dispose of large tensors, or use a smaller batch.",
+    );
+  }
 }

@@ -1,4 +1,5 @@
 import { DisposedError, internal } from "../../base/errors.ts";
+import { Recent } from "../../base/recent.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
@@ -26,7 +27,7 @@ const maxBindGroups = 16;
 interface Dispatch {
   readonly shader: Shader;
   readonly pipeline: Pipeline;
-  readonly groups: Map<string, GPUBindGroup>;
+  readonly groups: Recent<string, GPUBindGroup>;
 }
 
 /** A loaded program: each run is one command encoder with one compute pass, and one submit. */
@@ -35,20 +36,24 @@ export class WebGpuExecutable implements Executable {
   readonly bytes: number;
   readonly #host: Host;
   readonly #program: Program;
-  readonly #dispatches: readonly Dispatch[];
+  #dispatches: readonly Dispatch[];
   readonly #slots: readonly GpuBuffer[];
   readonly #numbers: HostNumbers;
   /** Outputs that hold the same value as an earlier one, or an input. */
   readonly #copies: readonly { readonly from: Place; readonly to: number }[];
-  readonly #sets = new Map<string, readonly GPUBindGroup[]>();
+  readonly #sets = new Recent<string, readonly GPUBindGroup[]>(maxBindGroups);
   #disposed = false;
 
   constructor(host: Host, program: Program, shaders: readonly Shader[], pipelines: readonly Pipeline[]) {
     this.#host = host;
     this.#program = program;
     this.sources = shaders.map(({ source }) => source);
-    this.#dispatches = shaders.map((shader, i) => ({ shader, pipeline: pipelines[i]!, groups: new Map() }));
-    this.#slots = program.slots.map((bytes) => host.allocate(bytes));
+    this.#dispatches = shaders.map((shader, i) => ({
+      shader,
+      pipeline: pipelines[i]!,
+      groups: new Recent(maxBindGroups),
+    }));
+    this.#slots = allocateAll(host, program.slots);
     this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
     this.#numbers = new HostNumbers(host.device, program, shaders);
     this.#copies = program.outputs.flatMap((value, to) => {
@@ -121,7 +126,8 @@ export class WebGpuExecutable implements Executable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { groups } of this.#dispatches) groups.clear();
+    // Whoever still holds the program for its text holds no pipelines.
+    this.#dispatches = [];
     this.#sets.clear();
     for (const slot of this.#slots) this.#host.free(slot);
     this.#numbers.dispose();
@@ -129,40 +135,30 @@ export class WebGpuExecutable implements Executable {
 
   /** The bind groups of all kernels for one set of inputs and outputs, which a loop of steps meets again. */
   #bindGroups(key: string, bufferAt: (place: Place) => GpuBuffer): readonly GPUBindGroup[] {
-    let groups = this.#sets.get(key);
-    if (groups) {
-      // Most recently used last.
-      this.#sets.delete(key);
-    } else {
-      groups = this.#dispatches.map((dispatch) =>
-        this.#bindGroup(
-          dispatch,
-          dispatch.shader.bindings.map(({ place }) => bufferAt(place)),
-        ),
-      );
-      if (this.#sets.size >= maxBindGroups) this.#sets.delete(this.#sets.keys().next().value!);
-    }
+    const known = this.#sets.get(key);
+    if (known) return known;
+    const groups = this.#dispatches.map((dispatch) =>
+      this.#bindGroup(
+        dispatch,
+        dispatch.shader.bindings.map(({ place }) => bufferAt(place)),
+      ),
+    );
     this.#sets.set(key, groups);
     return groups;
   }
 
   #bindGroup({ shader, pipeline, groups }: Dispatch, buffers: readonly GpuBuffer[]): GPUBindGroup {
     const key = buffers.map(({ id }) => id).join();
-    let group = groups.get(key);
-    if (group) {
-      // Most recently used last.
-      groups.delete(key);
-    } else {
-      const resources: GPUBufferBinding[] = [
-        ...buffers.map(({ buffer }, i) => ({ buffer, ...shader.bindings[i]!.range })),
-        ...this.#numbers.bindingOf(shader),
-      ];
-      group = this.#host.device.createBindGroup({
-        layout: pipeline.layout,
-        entries: resources.map((resource, binding) => ({ binding, resource })),
-      });
-      if (groups.size >= maxBindGroups) groups.delete(groups.keys().next().value!);
-    }
+    const known = groups.get(key);
+    if (known) return known;
+    const resources: GPUBufferBinding[] = [
+      ...buffers.map(({ buffer }, i) => ({ buffer, ...shader.bindings[i]!.range })),
+      ...this.#numbers.bindingOf(shader),
+    ];
+    const group = this.#host.device.createBindGroup({
+      layout: pipeline.layout,
+      entries: resources.map((resource, binding) => ({ binding, resource })),
+    });
     groups.set(key, group);
     return group;
   }
@@ -170,4 +166,16 @@ export class WebGpuExecutable implements Executable {
 
 function copy(encoder: GPUCommandEncoder, from: GpuBuffer, to: GpuBuffer): void {
   encoder.copyBufferToBuffer(from.buffer, 0, to.buffer, 0, Math.min(from.buffer.size, to.buffer.size));
+}
+
+/** Buffers of these sizes, or none. */
+function allocateAll(host: Host, sizes: readonly number[]): GpuBuffer[] {
+  const made: GpuBuffer[] = [];
+  try {
+    for (const bytes of sizes) made.push(host.allocate(bytes));
+    return made;
+  } catch (error) {
+    for (const buffer of made) host.free(buffer);
+    throw error;
+  }
 }

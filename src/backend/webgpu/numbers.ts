@@ -1,5 +1,6 @@
 import { coerce } from "../../base/dtype.ts";
 import type { Program } from "../../compile/program.ts";
+import { createBuffer } from "./buffer.ts";
 import { type Shader, scalarVectors } from "./shader.ts";
 
 /** The host numbers of a program on the device: a block for each list of them that a kernel reads. */
@@ -23,7 +24,7 @@ export class HostNumbers {
     }
     this.#words = new Uint32Array(size / 4);
     if (size > 0)
-      this.#buffer = device.createBuffer({
+      this.#buffer = createBuffer(device, {
         size,
         usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
         label: "host numbers",

@@ -1,5 +1,6 @@
 import { debug } from "../../base/debug.ts";
 import { DeviceError } from "../../base/errors.ts";
+import { Recent } from "../../base/recent.ts";
 import type { Shader } from "./shader.ts";
 
 export interface Pipeline {
@@ -7,13 +8,13 @@ export interface Pipeline {
   readonly layout: GPUBindGroupLayout;
 }
 
-/** Pipelines kept for programs to come; those in use live on in their programs. */
-const maxPipelines = 2048;
+/** Pipelines kept for programs to come, of half a megabyte each on software drivers; those in use live on in their programs. */
+const maxPipelines = 256;
 
 /** Pipelines by source: equal kernels are compiled once for each device. */
 export class Pipelines {
   readonly #device: GPUDevice;
-  readonly #made = new Map<string, Promise<Pipeline>>();
+  readonly #made = new Recent<string, Promise<Pipeline>>(maxPipelines);
   readonly #layouts = new Map<string, GPUBindGroupLayout>();
 
   constructor(device: GPUDevice) {
@@ -28,7 +29,6 @@ export class Pipelines {
       debug("kernel", () => `\n${source}`);
       made = this.#make(shader);
       made.catch(() => this.#made.delete(source));
-      if (this.#made.size >= maxPipelines) this.#made.delete(this.#made.keys().next().value!);
       this.#made.set(source, made);
     }
     return made;
@@ -53,6 +53,12 @@ export class Pipelines {
     if (pipeline instanceof Error || error)
       throw await compileError(module, shader.source, error ?? pipeline);
     return { pipeline: pipeline as GPUComputePipeline, layout }; // no error, so it is one
+  }
+
+  /** Lets go of all pipelines. */
+  clear(): void {
+    this.#made.clear();
+    this.#layouts.clear();
   }
 
   #layout({ bindings, scalars }: Shader): GPUBindGroupLayout {

@@ -1,4 +1,5 @@
 import type { StoredArray } from "../../base/dtype.ts";
+import { createBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 
 /** Bytes of staging buffers kept for reuse. */
@@ -105,7 +106,7 @@ export class Staging {
       this.#spareBytes -= size;
       return spare;
     }
-    return this.#device.createBuffer({
+    return createBuffer(this.#device, {
       size,
       usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
       label: "staging",
