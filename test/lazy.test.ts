@@ -81,7 +81,7 @@ describeBackends("lazy evaluation", (backend) => {
     test.each(["after the update", "before the update", "twice a step", ...often])(
       "the loss read %s: the work of a step stays",
       async (when) => {
-        let params = base.init(random.key(0));
+        let params: nn.Params = base.init(random.key(0));
         let state = optimizer.init(params);
         const loss = (p: nn.Params) => nn.mseLoss(base.apply(p, x), y);
         let step = 0;

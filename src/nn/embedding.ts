@@ -1,5 +1,6 @@
 import { checkArgument, type Fields, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, normal } from "./init.ts";
@@ -7,7 +8,7 @@ import type { Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
 
 /** An embedding; its parameters are `{ weight: [vocabulary, dim] }`. */
-export interface Embedding extends Layer {
+export interface Embedding extends Layer<{ readonly weight: Tensor }> {
   readonly kind: "embedding";
   readonly vocabulary: number;
   readonly dim: number;

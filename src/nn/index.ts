@@ -3,8 +3,8 @@ export { dropout } from "./dropout.ts";
 export { type Embedding, type EmbeddingOptions, embedding } from "./embedding.ts";
 export * as functional from "./functional.ts";
 export * as init from "./init.ts";
-export type { Context, Layer, Params } from "./layer.ts";
-export { isLinear, type Linear, type LinearOptions, linear } from "./linear.ts";
+export type { Context, Layer, Params, ParamsOf } from "./layer.ts";
+export { isLinear, type Linear, type LinearOptions, type LinearParams, linear } from "./linear.ts";
 export {
   bceWithLogits,
   type CrossEntropyOptions,

@@ -1,14 +1,17 @@
 import { checkArgument, type Fields, flagOf, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { uniform } from "../tensor/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
 import type { Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
 
+export type LinearParams = { readonly weight: Tensor; readonly bias?: Tensor };
+
 /** A linear layer; its parameters are `{ weight: [out, in], bias?: [out] }`. */
-export interface Linear extends Layer {
+export interface Linear extends Layer<LinearParams> {
   readonly kind: "linear";
   readonly in: number;
   readonly out: number;

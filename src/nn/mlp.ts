@@ -2,7 +2,7 @@ import { type Fields, field, optional, readOptions, show } from "../base/argumen
 import { ValueError } from "../base/errors.ts";
 import { type Activation, activationFunction } from "./activation.ts";
 import type { Layer } from "./layer.ts";
-import { type LinearOptions, linear, linearFields } from "./linear.ts";
+import { type LinearOptions, type LinearParams, linear, linearFields } from "./linear.ts";
 import { module } from "./module.ts";
 
 export interface MlpOptions extends LinearOptions {
@@ -22,7 +22,10 @@ const fields: Fields<MlpOptions> = {
  * @example
  * const net = mlp([2, 64, 64, 1], { activation: "relu" });
  */
-export function mlp(sizes: readonly number[], given: MlpOptions = {}): Layer {
+export function mlp(
+  sizes: readonly number[],
+  given: MlpOptions = {},
+): Layer<{ readonly [fc: `fc${number}`]: LinearParams }> {
   const { activation = "gelu", ...options } = readOptions<MlpOptions>("mlp", fields, given);
   if (!Array.isArray(sizes) || sizes.length < 2)
     throw new ValueError(`mlp: sizes are ${show(sizes)}; give at least the inputs and the outputs.`);

@@ -3,11 +3,13 @@ import { ValueError } from "../base/errors.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkTensor, contextFields } from "./check.ts";
-import type { Context, Layer } from "./layer.ts";
+import type { Context, Layer, Params, ParamsOf } from "./layer.ts";
 import { childParams } from "./params.ts";
 
 /** The children as functions: each with its parameters, and with a random stream of its own. */
 export type Bound<C> = { readonly [K in keyof C]: (x: Tensor) => Tensor };
+
+type Forward<C> = (children: Bound<C>, x: Tensor, context: Context) => Tensor;
 
 /**
  * A layer made of named others. `forward` gets the children as functions, the input and the context.
@@ -26,8 +28,8 @@ export type Bound<C> = { readonly [K in keyof C]: (x: Tensor) => Tensor };
  */
 export function module<C extends { readonly [name: string]: Layer }>(
   children: C,
-  forward: (children: Bound<C>, x: Tensor, context: Context) => Tensor,
-): Layer {
+  forward: Forward<C>,
+): Layer<ParamsOf<C>> {
   const names = checkChildren(children);
   checkArgument("module", "forward", forward, functionOf("a function (children, x, context) => tensor"));
   for (const name of names) {
@@ -41,13 +43,14 @@ export function module<C extends { readonly [name: string]: Layer }>(
     children,
     init: (key) => {
       checkArgument("module", "the key", key, aKey);
-      return mapChildren(children, (child, name) => child.init(key.fold(name)));
+      const own = mapChildren(children, (child, name) => child.init(key.fold(name)));
+      return own as ParamsOf<C>; // each child's, by its name
     },
     apply: (params, x, given = {}) => {
       const context = readOptions("module", contextFields, given);
       checkTensor("module", "the input", x);
       const bound = mapChildren(children, (child, name) => {
-        const own = childParams("module", params, name);
+        const own = childParams("module", params as Params, name);
         let calls = 0;
         return (input: Tensor) => child.apply(own, input, streamOf(context, name, calls++));
       });
@@ -60,7 +63,8 @@ export function module<C extends { readonly [name: string]: Layer }>(
             `module: there is no child ${name} to replace. The children are ${Object.keys(children).join(", ")}.`,
           );
       }
-      return module({ ...children, ...replacements }, forward);
+      const replaced: { readonly [name: string]: Layer } = { ...children, ...replacements };
+      return module(replaced, forward as unknown as Forward<typeof replaced>) as Layer; // of the same names
     },
   };
 }
@@ -71,7 +75,7 @@ export function module<C extends { readonly [name: string]: Layer }>(
  * @example
  * const net = sequential({ up: linear(8, 32), act: activation("gelu"), down: linear(32, 4) });
  */
-export function sequential(children: { readonly [name: string]: Layer }): Layer {
+export function sequential<C extends { readonly [name: string]: Layer }>(children: C): Layer<ParamsOf<C>> {
   return module(children, (layers, x) => Object.values(layers).reduce((y, layer) => layer(y), x));
 }
 

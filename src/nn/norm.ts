@@ -4,6 +4,7 @@ import { ones, zeros } from "../tensor/creation.ts";
 import { checkFloatDType, floatDType, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
+import type { LinearParams } from "./linear.ts";
 import { parameter } from "./params.ts";
 
 export interface LayerNormLayerOptions {
@@ -27,7 +28,7 @@ const fields: Fields<LayerNormLayerOptions> = {
  *
  * @throws ValueError if `dim` is not an integer >= 1.
  */
-export function layerNorm(dim: number, options: LayerNormLayerOptions = {}): Layer {
+export function layerNorm(dim: number, options: LayerNormLayerOptions = {}): Layer<LinearParams> {
   const { eps = 1e-5, bias, ...given } = readOptions("layerNorm", fields, options);
   checkArgument("layerNorm", "dim", dim, size);
   const dtype = checkFloatDType("layerNorm", given.dtype);
