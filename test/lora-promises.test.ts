@@ -216,6 +216,18 @@ describeBackends("names of adapters", (backend) => {
       );
       expect(error[0]).toBeLessThan(1e-6);
     }
+    // In a compiled function as outside of it.
+    const step = compile(
+      (p: nn.Params, x: Tensor) => ({ y: model.apply(p, x), p: tree.map(p, (leaf) => leaf.mul(2)) }),
+      {
+        donate: [0],
+      },
+    );
+    const expected = [...(await model.apply(params, x).data())];
+    const copy = await tree.evaluate(tree.map(params, (leaf) => leaf.mul(1)));
+    const result = await step(copy, x);
+    expect([...(await result.y.data())]).toEqual(expected);
+    expect(tree.entries(result.p).map(([path]) => path)).toEqual(tree.entries(params).map(([path]) => path));
     // Each has parameters of its own, and a key of its own.
     const first = await Promise.all(
       odd.map(

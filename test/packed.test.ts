@@ -345,6 +345,24 @@ describeBackends("packed weights", (backend) => {
   });
 });
 
+test("a float64 is rounded to bfloat16 once", async () => {
+  await init({ backend: "cpu" });
+  const cases = [
+    [1 + 2 ** -8, 1],
+    [1 + 2 ** -8 + 2 ** -40, 1 + 2 ** -7],
+    [1 + 3 * 2 ** -8 - 2 ** -40, 1 + 2 ** -7],
+    [-1 - 2 ** -8 - 2 ** -40, -1 - 2 ** -7],
+    [1e300, Infinity],
+    [-0, -0],
+    [2 ** -134 * (1 + 2 ** -30), 2 ** -133],
+    [Number.NaN, Number.NaN],
+  ] as const;
+  const x = tensor(Float64Array.from(cases, ([given]) => given));
+  expect([...(await unpack(pack(x, { format: "bfloat16" })).data())]).toEqual(
+    cases.map(([, rounded]) => rounded),
+  );
+});
+
 test("a float64 weight unpacks to float64", async () => {
   await init({ backend: "cpu" });
   const weight = tensor([0.3, -1.7, 2.5], { dtype: "float64" });

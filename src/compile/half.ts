@@ -1,7 +1,7 @@
 import { coerce } from "../base/dtype.ts";
 import { cast } from "../graph/cast.ts";
-import { abs, add, bitcast, bitwiseAnd, eq, gt, ne, sub, where } from "../graph/elementwise.ts";
 import { makeNode, type Node, transform } from "../graph/node.ts";
+import { toOdd } from "../graph/odd.ts";
 
 /**
  * float16 is how values are stored; what is computed of them is computed in float32. Each operation on float16 becomes
@@ -59,7 +59,7 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       case "cast": {
         const [x] = inputs as [Node];
         if (x.dtype === "number") return number(node, makeNode(operation, inputs, shape, "float32"));
-        return cast(half && x.dtype === "float64" ? toOdd(x) : cast(x, "float32"), dtype);
+        return cast(half ? toOdd(x) : cast(x, "float32"), dtype);
       }
       // What moves elements leaves them as they are.
       case "reshape":
@@ -81,17 +81,4 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
         return operation satisfies never;
     }
   });
-}
-
-/**
- * A float64 as a float32 that rounds to the same float16: where it is not exact, the neighbour whose last bit is 1, which
- * is never halfway between two float16 (S. Boldo and G. Melquiond 2008, "Emulation of FMA and correctly rounded sums").
- */
-function toOdd(x: Node): Node {
-  const near = cast(x, "float32");
-  const back = cast(near, "float64");
-  const bits = bitcast(near);
-  const moved = where(gt(abs(x), abs(back)), add(bits, 1), sub(bits, 1));
-  const even = eq(bitwiseAnd(bits, 1), 0);
-  return where(bitwiseAnd(ne(back, x), even), bitcast(moved), near);
 }

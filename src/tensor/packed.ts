@@ -2,6 +2,7 @@ import { type Fields, field, isIntegerIn, oneOf, optional, readOptions, show } f
 import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
+import { toOdd } from "../graph/odd.ts";
 import { type Code, codes, packCodes, unpackCodes } from "./codes.ts";
 import { tensor } from "./creation.ts";
 import { where } from "./functions.ts";
@@ -180,7 +181,7 @@ function eachBlock(x: Tensor<FloatDType>, size: number): Tensor<FloatDType> {
 
 /** The upper halves of float32, rounded to nearest even; any NaN becomes the quiet one. */
 function roundToBfloat16(x: Tensor<FloatDType>): Tensor<"uint32"> {
-  const bits = x.reshape([-1]).astype("float32").bitcast();
+  const bits = new Tensor<"float32">(toOdd(x.reshape([-1]).node)).bitcast();
   const odd = bits.rightShift(16).bitwiseAnd(1);
   const rounded = bits.add(odd).add(0x7fff).rightShift(16);
   return where(x.reshape([-1]).isNaN(), 0x7fc0, rounded);
