@@ -6,6 +6,7 @@ import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
 import { inverseFactor, inverseRoot, orthogonalised } from "../src/optim/small-matrix.ts";
+import { describeBackends } from "./devices.ts";
 
 // Optimizers of both factors of a layer: their formulas on small numbers, their exact laws, and what they follow.
 
@@ -287,6 +288,22 @@ describe("matrix gauges", () => {
     },
   );
 
+  test("rescaled factors: LoRA-Muon and LoRA-RITE take the same path, AdamW and scaled AdamW do not", async () => {
+    const multiple = (c: number) =>
+      gauge.matrix([0, 1, 2].map((i) => [0, 1, 2].map((j) => (i === j ? c : 0))));
+    for (const c of [3, 9, 27]) {
+      expect(await deviation({ name: "loraMuon", lr: 0.02, reg: 0 }, multiple(c))).toBeLessThan(1e-10);
+      expect(await deviation({ name: "loraRite", lr: 0.02, reg: 0, eps: 1e-6 }, multiple(c))).toBeLessThan(
+        1e-10,
+      );
+      expect(await deviation({ name: "scaledAdamw", lr: 0.02, reg: 0 }, multiple(c))).toBeGreaterThan(1e-3);
+    }
+    const { params, ...task } = data("float64");
+    const one = await train(optim.adamw({ lr: 0.02 }), task, params, 2, 20);
+    const other = await train(optim.adamw({ lr: 0.02 }), task, gauge.applyMatrix(multiple(9), params), 2, 20);
+    expect(Math.abs(other.losses.at(-1)! / one.losses.at(-1)! - 1)).toBeGreaterThan(1e-2);
+  });
+
   test("a positive reg follows rotations only, and scaled AdamW signed permutations", async () => {
     const shear = gauge.matrix([
       [1, 0.5, 0],
@@ -315,6 +332,35 @@ describe("matrix gauges", () => {
       else expect(turned).toBeLessThan(1e-9);
       expect(gauge.matrixRefusal(turn, config) === undefined).toBe(config.name !== "scaledAdamw");
     }
+  });
+});
+
+describeBackends("the law to the last bit, and one result", (backend) => {
+  beforeAll(async () => {
+    await init({ backend });
+  });
+
+  test.each(configs.map((config) => [config.name, config] as const))("%s", async (_, config) => {
+    const { params, ...task } = data("float32");
+    const g = gauge.of({ a: 1 / 4, b: 8 });
+    const one = await train(made(config), task, params, 2, 4);
+    const other = await train(
+      made(gauge.applyPair(g, config)),
+      task,
+      gauge.applyParams(g, params),
+      2 * g.k,
+      4,
+    );
+    expect(other.losses).toEqual(one.losses);
+    // In float64 on the reference evaluator's side: the same losses up to float32.
+    if (backend === "cpu") return;
+    await init({ backend: "cpu" });
+    const { params: wideParams, ...wideTask } = data("float64");
+    const exact = await train(made(config), wideTask, wideParams, 2, 4);
+    await init({ backend });
+    one.losses.forEach((loss, i) => {
+      expect(loss / exact.losses[i]!).toBeCloseTo(1, 4);
+    });
   });
 });
 
