@@ -25,6 +25,8 @@ interface Verdict {
   readonly deviation: number;
   /** The first difference above the tolerance. */
   readonly mismatch?: Mismatch;
+  /** The first update that the run itself makes NaN or infinite. */
+  readonly notFinite?: number;
   /** The optimizer's words, where it takes no such hyperparameters. */
   readonly refused?: string;
   /** Where a number left the range of its dtype: nothing follows from a mismatch then. */
@@ -147,7 +149,7 @@ export class Experiments {
         verified++;
         if (exact.includes(c)) bitwise &&= verdict.bitwise;
         deviation = Math.max(deviation, verdict.deviation);
-        this.#note(scenario, c);
+        await this.#note(scenario, c, verdict.notFinite);
       }
     }
     if (verified === 0)
@@ -214,7 +216,8 @@ export class Experiments {
     const { bitwise, deviation, mismatch, notFinite } = comparison;
     if (notFinite !== undefined && scenario.needs === undefined)
       this.#limits.add(`update ${notFinite} of ${scenario.name}, which the optimizer makes NaN or infinite`);
-    if (bitwise) return { bitwise, deviation };
+    const until = notFinite === undefined ? {} : { notFinite };
+    if (bitwise) return { bitwise, deviation, ...until };
     // Cancellation amplifies rounding: as much as the run itself changes when its inputs are rounded.
     const rounding =
       mismatch && !exact && deviation <= amplified * (await this.#sensitivity(scenario)) ? true : !mismatch;
@@ -225,6 +228,7 @@ export class Experiments {
     return {
       bitwise,
       deviation,
+      ...until,
       ...(!rounding && mismatch && { mismatch }),
       ...(lost !== undefined && { lost }),
     };
@@ -357,21 +361,19 @@ export class Experiments {
     }
   }
 
-  #note(scenario: Scenario, c: number): void {
+  async #note(scenario: Scenario, c: number, notFinite = Infinity): Promise<void> {
     const { gradients, parameters, factors } = this.#extremes;
     widen(factors, [c]);
     const { tensors, start, gradients: all } = scenario.problem;
-    this.#updates = Math.max(this.#updates, all.length);
+    this.#updates = Math.max(this.#updates, Math.min(all.length, notFinite - 1));
     for (const [i, { scaled }] of tensors.entries()) {
       for (const by of scaled ? [1, c] : [1]) {
         for (const own of all) widen(gradients, own[i]!, 1 / by);
         widen(parameters, start[i]!, by);
       }
     }
-    if (scenario.late)
-      void this.#legs.get(scenario)?.then(({ late }) => {
-        for (const t of late.keys()) this.#late.add(t);
-      });
+    if (!scenario.late || notFinite <= all.length) return;
+    for (const t of (await this.#original(scenario)).late.keys()) this.#late.add(t);
   }
 }
 
