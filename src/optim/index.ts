@@ -13,8 +13,8 @@ export {
   type TensorNormOptions,
 } from "./clip.ts";
 export { type Ema, ema } from "./ema.ts";
+export * as fields from "./fields.ts";
 export type { Betas, Field, Fields, Group, Match, OptimizerOptions, Pair } from "./hyper.ts";
-export { betas, flag, fraction, nonNegative, optional, pair, required } from "./hyper.ts";
 export { type LambHyper, lamb, lambRule } from "./lamb.ts";
 export { type LionHyper, lion, lionRule } from "./lion.ts";
 export { type LoraMuonHyper, loraMuon, loraMuonRule } from "./lora-muon.ts";

@@ -1,4 +1,5 @@
 import { checkCount, show } from "../base/arguments.ts";
+import { isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { meet } from "../graph/cast.ts";
 import { backward } from "../graph/grad.ts";
@@ -6,7 +7,7 @@ import { expand } from "../graph/movement.ts";
 import { constant, makeNode, type Node, transform } from "../graph/node.ts";
 import { checkSynchronous } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
-import { checkFloats, isTensor, leaves, map } from "./tree.ts";
+import { entries, isTensor, leaves, map } from "./tree.ts";
 
 /**
  * The value of `f` and its gradient with respect to the first argument, a tree of float tensors. `f` returns a
@@ -118,4 +119,13 @@ function checkFunction(operation: string, f: unknown, given: ArrayLike<unknown>)
 /** Another vertex of the same value, so that only uses of the argument count, not of a tensor it came from. */
 function alias(x: Node): Node {
   return makeNode({ kind: "identity", stops: false }, [x], x.shape, x.dtype);
+}
+
+function checkFloats(operation: string, tree: unknown): void {
+  for (const [path, leaf] of entries(tree)) {
+    if (!isFloat(leaf.dtype))
+      throw new DTypeError(
+        `${operation}: ${path || "the argument"} is ${leaf}; only floats have gradients. Pass it as a later argument.`,
+      );
+  }
 }

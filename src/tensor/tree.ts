@@ -1,6 +1,5 @@
 import { checkArgument, field, functionOf, optional } from "../base/arguments.ts";
-import { isFloat } from "../base/dtype.ts";
-import { DTypeError, ValueError } from "../base/errors.ts";
+import { ValueError } from "../base/errors.ts";
 import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
 import { Device } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
@@ -110,13 +109,4 @@ export function evaluate<T>(tree: T, device?: Device): Promise<T> {
 /** Frees all tensors of a tree. */
 export function dispose(tree: unknown): void {
   for (const leaf of leaves(tree)) leaf.dispose();
-}
-
-export function checkFloats(operation: string, tree: unknown): void {
-  for (const [path, leaf] of entries(tree)) {
-    if (!isFloat(leaf.dtype))
-      throw new DTypeError(
-        `${operation}: ${path || "the argument"} is ${leaf}; only floats have gradients. Pass it as a later argument.`,
-      );
-  }
 }
