@@ -59,8 +59,8 @@ export function matrix(rows: readonly (readonly number[])[]): MatrixGauge {
  * Why an optimizer does not follow a matrix gauge, or undefined where it does: the run that starts from
  * `applyMatrix(g, params)` then has the same losses, and its factors are those of the original run mixed in the same
  * way. SGD in every form is linear in gradients and follows orthogonal matrices, also with gradients clipped by norms.
- * Optimizers that treat each number by itself, and clipping by value, follow signed permutations only; a diagonal matrix
- * would take a learning rate and eps of its own for each row of A and column of B. Optimizers of pairs follow what their
+ * Optimizers that treat each number by itself, and clipping by value, follow signed permutations only, their updates being
+ * odd; a diagonal matrix would take a learning rate and eps of its own for each row of A and column of B. Optimizers of pairs follow what their
  * rules say: with reg 0 scaled SGD, LoRA-RITE and LoRA-Muon follow every invertible matrix.
  *
  * @param optimizer A recipe, with its clipping; the options of an optimizer of pairs; or the name of any other optimizer.
