@@ -343,6 +343,41 @@ describe("options that there are not", () => {
       expect(make).toThrow(/there is no option/);
   });
 
+  test("wrong arguments say what they are", () => {
+    const model = lora.inject(base, { ...config, ...all });
+    const wrong: readonly (readonly [() => unknown, string])[] = [
+      [
+        () => lora.inject(base, undefined as never),
+        "lora.inject: takes an object of options; given undefined",
+      ],
+      [() => lora.injectNamed(base, undefined as never), "lora.injectNamed: takes adapters by name"],
+      [
+        () => lora.injectNamed(base, { a: undefined } as never),
+        'lora.injectNamed: "a": takes an object of options',
+      ],
+      [() => lora.injectNamed(base, [[3, config]] as never), "an adapter cannot be called 3"],
+      [() => lora.inject(base, { ...config, ...all, r: "2" } as never), 'r is "2"; a rank is an integer'],
+      [() => lora.inject(base, { ...config, ...all, alpha: "1" } as never), 'alpha is "1"'],
+      [() => lora.inject(base, { ...config, ...all, dropout: "0.1" } as never), 'dropout is "0.1"'],
+      [() => lora.setAdapter(model, 3 as never), "lora.setAdapter: the names are 3"],
+      [
+        () => lora.attenuate(model, {}, "0.5" as never),
+        'the strength is "0.5"; it is a number, or numbers by patterns',
+      ],
+      [
+        () => lora.merge(model, undefined as never),
+        "lora: the parameters are undefined; they are a tree of tensors",
+      ],
+      [
+        () => optim.skipNonFinite(undefined as never),
+        "skipNonFinite: the optimizer is undefined; it is what adamw",
+      ],
+      [() => optim.lossScaling({} as never), "lossScaling: the optimizer is an object"],
+      [() => optim.accumulate(3 as never, 2), "accumulate: the optimizer is 3"],
+    ];
+    for (const [call, message] of wrong) expect(call).toThrow(message);
+  });
+
   test("of other functions, and values of another kind", async () => {
     const model = lora.inject(base, { ...config, ...all });
     const params = model.init(key);

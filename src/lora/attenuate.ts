@@ -1,3 +1,4 @@
+import { isPlainObject, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
@@ -30,6 +31,10 @@ import { adaptedLayers, mapAdapted, mapAdaptedOnHost } from "./walk.ts";
  * const early = lora.attenuate(adapted, params, { "layers\\.[0-3]\\..*": 0 });
  */
 export function attenuate(model: Layer, params: Params, strength: number | Pattern): Params {
+  if (typeof strength !== "number" && !isPlainObject(strength))
+    throw new ValueError(
+      `lora.attenuate: the strength is ${show(strength)}; it is a number, or numbers by patterns of paths.`,
+    );
   const pattern = typeof strength === "number" ? {} : strength;
   const all = typeof strength === "number" ? strength : 1;
   for (const value of [all, ...Object.values(pattern)]) checkStrength("lora.attenuate: the strength", value);
@@ -109,5 +114,7 @@ function mapActive(operation: string, layer: LoraLayer, given: Params, f: (name:
 
 function checkStrength(what: string, value: number): void {
   if (!Number.isFinite(value) || value < 0)
-    throw new ValueError(`${what} is ${value}; it is a finite number >= 0, where 0 is off and 1 leaves it.`);
+    throw new ValueError(
+      `${what} is ${show(value)}; it is a finite number >= 0, where 0 is off and 1 leaves it.`,
+    );
 }

@@ -1,4 +1,4 @@
-import { checkArgument, checkNames, flag } from "../base/arguments.ts";
+import { checkArgument, checkNames, flag, fraction, isPlainObject, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { checkFloatDType } from "../nn/check.ts";
@@ -99,6 +99,7 @@ const recipeNames: readonly string[] = ["adapts", "optimizer", "groups", "traine
  * @throws ValueError naming the unknown one, and the one that may be meant.
  */
 export function checkConfigNames(where: string, config: object, more: readonly string[] = []): void {
+  if (!isPlainObject(config)) checkNames(where, config, [...names, ...more]);
   const own = Object.entries(config).filter(([name]) => !recipeNames.includes(name));
   checkNames(where, Object.fromEntries(own), [...names, ...more], otherNames);
 }
@@ -116,9 +117,8 @@ export function checkAdapterConfig(config: AdapterConfig): void {
     if (value !== undefined) checkArgument("lora", name, value, flag);
   }
   const { r, dropout = 0, init = "standard", initScale = {}, branchBias = false, dora = false } = config;
-  if (!(dropout >= 0 && dropout < 1)) {
-    throw new ValueError(`lora: dropout is ${dropout}; it is a probability from 0 to below 1.`);
-  }
+  if (!fraction().valid(dropout))
+    throw new ValueError(`lora: dropout is ${show(dropout)}; it is a probability from 0 to below 1.`);
   if (!inits.includes(init))
     throw new ValueError(`lora: init is ${String(init)}; it is one of ${inits.join(", ")}.`);
   if (init === "orthogonal" && r % 2 !== 0)

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Key } from "../tensor/random.ts";
@@ -81,6 +82,7 @@ export function injectNamed(model: Layer, configs: NamedConfigs): Adapted {
     throw new ValueError("lora.injectNamed: there is no adapter. Give one or more by name.");
   for (const [i, [name, config]] of named.entries()) {
     checkName("lora.injectNamed", name);
+    checkConfig(`lora.injectNamed: ${JSON.stringify(name)}`, config);
     if (named.findIndex(([other]) => other === name) !== i)
       throw new ValueError(
         `lora.injectNamed: two adapters are called ${JSON.stringify(name)}. Name one anew.`,
@@ -107,6 +109,10 @@ export type NamedConfigs =
   | Iterable<readonly [name: string, config: InjectConfig]>;
 
 function pairsOf(configs: NamedConfigs): readonly (readonly [name: string, config: InjectConfig])[] {
+  if (typeof configs !== "object" || configs === null)
+    throw new ValueError(
+      `lora.injectNamed: takes adapters by name, an object, a Map or a list of pairs; given ${show(configs)}.`,
+    );
   if (Symbol.iterator in configs) return [...(configs as Iterable<readonly [string, InjectConfig]>)];
   const named = Object.entries(configs);
   const sorted = named.find(([name]) => /^(0|[1-9]\d*)$/.test(name))?.[0];
@@ -182,7 +188,7 @@ function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[],
 
 /** The adapter of each target of a configuration, with the rank and the alpha that patterns give it. */
 function adaptersByPath(where: string, model: Layer, config: InjectConfig): ReadonlyMap<string, Adapter> {
-  checkConfigNames(where, config, ["targetModules", "rankPattern", "alphaPattern"]);
+  checkConfig(where, config);
   const { targetModules, rankPattern = {}, alphaPattern = {}, ...own } = config;
   const targets = targetPaths(model, targetModules);
   const ranks = patternValues("lora.inject: rankPattern", rankPattern, targets, own.r);
@@ -200,10 +206,14 @@ function adaptersByPath(where: string, model: Layer, config: InjectConfig): Read
   return adapters;
 }
 
+function checkConfig(where: string, config: InjectConfig): void {
+  checkConfigNames(where, config, ["targetModules", "rankPattern", "alphaPattern"]);
+}
+
 const taken = ["", "weight", "bias"];
 
 export function checkName(operation: string, name: string): void {
-  if (taken.includes(name) || name.includes(".") || name.startsWith("lora"))
+  if (typeof name !== "string" || taken.includes(name) || name.includes(".") || name.startsWith("lora"))
     throw new ValueError(
       `${operation}: an adapter cannot be called ${JSON.stringify(name)}: names are not empty, have no dot, do not begin with lora, and are neither weight nor bias.`,
     );

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import type { Params } from "../nn/layer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -70,6 +71,8 @@ export function nameAdapter(model: Adapted, params: Params, name: string): Param
 
 /** The names, if the model has them all. */
 export function known(operation: string, model: Adapted, names: readonly string[]): readonly string[] {
+  if (!Array.isArray(names))
+    throw new ValueError(`${operation}: the names are ${show(names)}; they are a list of names of adapters.`);
   for (const [i, name] of names.entries()) {
     if (!model.adapterNames.includes(name)) {
       const there = model.adapterNames.map((other) => other || '"" (made by inject)').join(", ");

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -25,10 +26,11 @@ export interface Scaling extends Required<ScalingConfig> {
  * scaling({ r: 4, alpha: 16, rsLora: true }).value;  // 8
  */
 export function scaling({ r, alpha, rsLora = false }: ScalingConfig): Scaling {
-  if (!Number.isInteger(r) || r < 1) throw new ValueError(`lora: r is ${r}; a rank is an integer >= 1.`);
+  if (!Number.isInteger(r) || r < 1)
+    throw new ValueError(`lora: r is ${show(r)}; a rank is an integer >= 1.`);
   if (!Number.isFinite(alpha) || alpha === 0) {
     throw new ValueError(
-      `lora: alpha is ${alpha}; it is a finite number other than 0, which would switch the adapter off for good.`,
+      `lora: alpha is ${show(alpha)}; it is a finite number other than 0, which would switch the adapter off for good.`,
     );
   }
   return { r, alpha, rsLora, value: rsLora ? alpha / Math.sqrt(r) : alpha / r };

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -36,6 +37,10 @@ export function mapAdapted(
   f: (layer: LoraLayer, params: Params, path: string) => Params,
   path = "",
 ): Params {
+  if (typeof params !== "object" || params === null)
+    throw new ValueError(
+      `lora: the parameters${path && ` at ${path}`} are ${show(params)}; they are a tree of tensors, the parameters of this model.`,
+    );
   if (isLoraLayer(model)) return f(model, params, path);
   const changed = Object.entries(model.children ?? {}).map(([name, child]): [string, Params] => {
     const inner = params[name];

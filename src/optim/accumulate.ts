@@ -5,7 +5,7 @@ import { where } from "../tensor/functions.ts";
 import { wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
-import type { Optimizer, OptimizerState } from "./optimizer.ts";
+import { checkOptimizer, type Optimizer, type OptimizerState } from "./optimizer.ts";
 
 export interface AccumulateOptions {
   /** Whether each gradient comes with a weight. Default false. */
@@ -50,6 +50,7 @@ export function accumulate<H>(
   count: number,
   options: Partial<AccumulateOptions> = {},
 ): Accumulating<H> {
+  checkOptimizer("accumulate", optimizer);
   const every = scalar(checkArgument("accumulate", "count", count, integer(1)));
   const { weighted } = readOptions<AccumulateOptions>("accumulate", { weighted: flagOf(false) }, options);
   return {

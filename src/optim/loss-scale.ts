@@ -5,7 +5,7 @@ import { where } from "../tensor/functions.ts";
 import { wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
-import type { Optimizer, OptimizerState } from "./optimizer.ts";
+import { checkOptimizer, type Optimizer, type OptimizerState } from "./optimizer.ts";
 import { allFinite, skipNonFinite } from "./skip.ts";
 
 export interface LossScaleOptions {
@@ -53,6 +53,7 @@ export function lossScaling<H>(
   optimizer: Optimizer<H>,
   options: Partial<LossScaleOptions> = {},
 ): LossScaled<H> {
+  checkOptimizer("lossScaling", optimizer);
   const { scale, dynamic, growthInterval } = readOptions<LossScaleOptions>(
     "lossScaling",
     {

@@ -1,3 +1,5 @@
+import { show } from "../base/arguments.ts";
+import { ValueError } from "../base/errors.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 
 /** A host number: float64, computed before the program runs, and an input of it. */
@@ -38,6 +40,15 @@ export interface Optimizer<H = unknown> {
    * if a gradient does not fit its parameter.
    */
   update<P>(gradients: P, state: OptimizerState, params: P): [updates: P, state: OptimizerState];
+}
+
+/** Checks what a wrapper wraps. @throws ValueError unless it has the functions of an optimizer. */
+export function checkOptimizer(where: string, optimizer: unknown): void {
+  const { init, update } = (optimizer ?? {}) as Partial<Optimizer>; // whatever the caller wrote
+  if (typeof init !== "function" || typeof update !== "function")
+    throw new ValueError(
+      `${where}: the optimizer is ${show(optimizer)}; it is what adamw({ lr: 1e-3 }) and the like return.`,
+    );
 }
 
 export interface OptimizerState {

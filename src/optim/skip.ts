@@ -2,7 +2,7 @@ import { scalar, tensor } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
-import type { Optimizer, OptimizerState } from "./optimizer.ts";
+import { checkOptimizer, type Optimizer, type OptimizerState } from "./optimizer.ts";
 
 /** A state of `skipNonFinite`. */
 export interface SkippingState extends OptimizerState {
@@ -24,6 +24,7 @@ export interface SkippingState extends OptimizerState {
  * const optimizer = skipNonFinite(adamw({ lr: 1e-3 }));
  */
 export function skipNonFinite<H>(optimizer: Optimizer<H>): Optimizer<H> {
+  checkOptimizer("skipNonFinite", optimizer);
   return {
     ...optimizer,
     init: (params): SkippingState => ({ ...onDevice(optimizer.init(params)), skipped: tensor(0) }),
