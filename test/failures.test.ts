@@ -137,6 +137,19 @@ describeBackends("limits", (backend) => {
     expect(await w.toArray()).toEqual(Array(8).fill(0));
   });
 
+  test("a budget that is too small is an error that says what to do", async () => {
+    const small = await init({ backend, maxBytes: 1 << 20 });
+    const kept: Tensor[] = [];
+    const fill = async () => {
+      for (let i = 0; i < 20; i++)
+        kept.push(await tree.evaluate(random.uniform(random.key(i), [64, 1024]), small));
+    };
+    await expect(fill()).rejects.toThrow(
+      /live tensors hold \d+ bytes, more than the budget of 1048576\. Donate/,
+    );
+    small.dispose();
+  });
+
   test("dispose in the middle of everything: each call ends, with a name", async () => {
     const device = await init({ backend });
     const step = compile((w: Tensor) => w.matmul(w).tanh(), { donate: [0] });
