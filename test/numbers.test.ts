@@ -58,7 +58,6 @@ describe.each(await backends())("on %s", (name) => {
           expect(() => f(x, value), operation).toThrow(DTypeError);
           expect(() => f(x, value), operation).toThrow(message);
           expect(() => f(x, scalar(value)), operation).toThrow(message);
-          if (dtype.startsWith("float")) continue;
           const compiled = compile((x: Tensor, y: Tensor<"number">) => f(x, y));
           await expect(compiled(x, value), operation).rejects.toThrow(message);
           expect((await compiled(x, 1)).dtype).toBe(
@@ -392,10 +391,13 @@ describe.each(await backends())("on %s", (name) => {
     expect([...(await pull(scalar(3) as Tensor).data())]).toEqual([6, 6]);
   });
 
-  test("sums and scatters of bool are refused", () => {
-    const truth = tensor([true, false]);
+  test("a sum of bool counts; running sums and scatters of bool are refused", async () => {
+    const truth: Tensor<"bool"> = tensor([true, false, true], { dtype: "bool" });
+    expect(truth.sum().dtype).toBe("int32");
+    expect(await truth.sum().item()).toBe(2);
+    expect(await truth.reshape([1, 3]).sum(1, { keepdim: true }).toArray()).toEqual([[2]]);
     expect(() => truth.cumsum(0)).toThrow(DTypeError);
-    expect(() => truth.scatterAdd(0, int([0, 0]), truth)).toThrow(DTypeError);
+    expect(() => truth.scatterAdd(0, int([0, 0, 0]), truth)).toThrow(DTypeError);
   });
 
   test("shifts are of 0 to 31 bits; the lowest five bits of others count", async () => {

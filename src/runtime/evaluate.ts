@@ -3,9 +3,10 @@ import { ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
+import { checkHeld } from "../graph/cast.ts";
 import { evaluateHost, toHostArray } from "../graph/evaluate.ts";
 import { isHost, isView, type Node, nextPeriod, settle, topological } from "../graph/node.ts";
-import type { Device } from "./device.ts";
+import type { Device, Loaded } from "./device.ts";
 import { boundsOn } from "./indices.ts";
 import { defaultDevice } from "./init.ts";
 import { neededAgain } from "./keep.ts";
@@ -43,8 +44,9 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     }),
   );
   const inputs = loaded.program.inputs.map((_, i) => storages[i]!.on(device));
-  const outputs = newStorages(all, device);
   const scalars = canonical.scalars.map((node) => evaluateHost(node));
+  checkNumbers(loaded, scalars);
+  const outputs = newStorages(all, device);
   device.run(
     loaded,
     inputs,
@@ -60,6 +62,12 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     else settle(node, { kind: "buffer", storage: outputs[i]! });
   });
   await device.settle();
+}
+
+/** Checks the host numbers of a run: what a dtype does not hold is refused before anything is computed or given away. */
+export function checkNumbers({ program }: Loaded, numbers: readonly number[]): void {
+  for (const { source, dtype } of program.scalars)
+    checkHeld(numbers[source]!, dtype === "float16" ? "float32" : dtype, "a host number"); // as `meet` does
 }
 
 /**

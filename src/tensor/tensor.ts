@@ -458,9 +458,13 @@ export class Tensor<D extends DType = DType> {
 
   // Reductions. Over nothing: sum 0, prod 1, mean NaN.
 
-  /** Sum over `axes` (all by default). */
-  sum(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
-    return this.#reduce("sum", axes, readOptions("sum", keepDim, options).keepdim);
+  /** Sum over `axes` (all by default); of bool the count of true ones, int32. */
+  sum(this: Tensor<"bool">, axes?: Axes, options?: KeepDim): Tensor<"int32">;
+  sum(axes?: Axes, options?: KeepDim): Tensor<D>;
+  sum(axes: Axes = null, options: KeepDim = {}): Tensor<D | "int32"> {
+    const { keepdim } = readOptions("sum", keepDim, options);
+    if (this.dtype === "bool") return this.astype("int32").#reduce("sum", axes, keepdim);
+    return this.#reduce("sum", axes, keepdim);
   }
 
   /** Product over `axes`; its gradient is exact at zeros and takes n multiplications per element. */

@@ -19,7 +19,7 @@ import {
   topological,
 } from "../graph/node.ts";
 import type { Device, Loaded } from "../runtime/device.ts";
-import { evaluateNodes, newStorages } from "../runtime/evaluate.ts";
+import { checkNumbers, evaluateNodes, newStorages } from "../runtime/evaluate.ts";
 import { boundsOn, type IndexBounds } from "../runtime/indices.ts";
 import { storageOf, TensorStorage } from "../runtime/storage.ts";
 import { checkSynchronous, whileTracing } from "../runtime/tracing.ts";
@@ -160,7 +160,7 @@ export function load({ trace: { key, build }, device }: Call): Promise<Loaded> {
 }
 
 /** What the program is given: the leaves as nodes, the buffers of its inputs, and host numbers. */
-function operands({ trace, leaves, device }: Call) {
+function operands({ trace, leaves, device }: Call, loaded: Loaded) {
   const nodes = leaves.map(({ leaf }) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
   const hostLeaves = {
     buffer: () => [],
@@ -176,6 +176,7 @@ function operands({ trace, leaves, device }: Call) {
     return storage.on(device);
   });
   const scalars = trace.scalars.map((node) => evaluateHost(node, hostLeaves));
+  checkNumbers(loaded, scalars);
   return { nodes, hostLeaves, inputs, scalars };
 }
 
@@ -183,7 +184,7 @@ function operands({ trace, leaves, device }: Call) {
 export async function rehearse(call: Call, loaded: Loaded): Promise<void> {
   const { trace, leaves, device } = call;
   checkDonated(trace, leaves);
-  const { inputs, scalars } = operands(call);
+  const { inputs, scalars } = operands(call, loaded);
   const results = newStorages(trace.outputs, device);
   try {
     device.run(
@@ -207,7 +208,7 @@ export function run(
   const { replaces } = loaded.program;
   // Whatever may fail comes before anything is given away.
   checkDonated(trace, leaves);
-  const { nodes, hostLeaves, inputs, scalars } = operands(call);
+  const { nodes, hostLeaves, inputs, scalars } = operands(call, loaded);
   // Values that were promised to tensors not computed yet are spared: the program then only reads the buffer.
   const given = new Set(
     leaves.flatMap(({ donated }, i) =>
