@@ -99,6 +99,20 @@ describe("recipes", () => {
   });
 });
 
+test("what a tool does beside its recipe is said, and no bits are promised", async () => {
+  const [short, long] = [
+    "unsloth: warmup_steps=5 max_steps=60",
+    "unsloth: warmup_steps=5 max_steps=60 optim=adamw_torch",
+  ];
+  const result = await json<Explanation>("explain", short, long);
+  expect(result).toMatchObject({ exact: true, bitwise: false });
+  expect(result.words.join()).toContain("X: The optimizer keeps its state in 8 bits");
+  expect(await json("explain", long, long)).toMatchObject({ bitwise: true });
+  const { notes, bitwise } = await json<Conversion>("convert", short, "--to-alpha", "32", "--anyway");
+  expect(bitwise).toBe(false);
+  expect(notes.join()).toContain("The recipe given: The optimizer keeps its state in 8 bits");
+});
+
 describe("recipes from a hostile hand", () => {
   const good = "optimizer=adamw r=8 alpha=16 lr=2e-4";
   test.each<[string, string]>([

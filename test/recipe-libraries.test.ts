@@ -330,6 +330,8 @@ describe("settings that cannot be read", () => {
     ["tinker", { alpha: 16 }, "Tinker's alpha is 32"],
     ["burn", { rank: 8, alpha: 16 }, "learning_rate is missing"],
     ["loralib", { lr: 1e-4 }, "r is missing"],
+    ["peft-trainer", { peft_version: "0.4.0" }, "are known here from 0.8 to 0.20"],
+    ["peft-trainer", { peft_version: "1.2.0" }, 'peft_version is "1.2.0"'],
     ["peft", [], "they are an object"],
     ["peft", JSON.parse('{ "__proto__": { "r": 4 } }'), "__proto__"],
   ])("%s %j", (name, settings, message) => {

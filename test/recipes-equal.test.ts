@@ -109,6 +109,22 @@ describe("one run written in two ways", () => {
         { clip: { kind: "globalNorm", maxNorm: 0.25, eps: 1, weights: { A: 2, B: 2 } } },
       ),
     ],
+    [
+      "a product that stays zero, whose gradient a norm counts",
+      of(
+        { name: "sgd", lr },
+        { dora: true, groups: { B: { lr: 0 } }, clip: { kind: "globalNorm", maxNorm: 0.01 } },
+      ),
+      of(
+        { name: "sgd", lr },
+        {
+          alpha: 8,
+          dora: true,
+          groups: { B: { lr: 0 } },
+          clip: { kind: "globalNorm", maxNorm: 0.01, weights: { B: 0.5 } },
+        },
+      ),
+    ],
   ])("%s, to the bit", (_, x, y) => expectOne(x, y, true));
 
   test.each<[string, gauge.Recipe, gauge.Recipe]>([

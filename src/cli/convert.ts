@@ -4,11 +4,17 @@ import {
   type Conversion,
   convert as convertRecipe,
   libraries,
-  type Recipe,
   type Target,
 } from "../gauge/index.ts";
 import { print } from "./print.ts";
-import { recipeHelp, recipeOf, recipeOfFields, recipeOptions, scalarOf } from "./recipe-text.ts";
+import {
+  type GivenRecipe,
+  givenRecipe,
+  recipeHelp,
+  recipeOfFields,
+  recipeOptions,
+  scalarOf,
+} from "./recipe-text.ts";
 import { asUsage } from "./settings-text.ts";
 import { type Options, oneOf, optionsHelp, parseArguments, UsageError, type Values } from "./usage.ts";
 
@@ -85,17 +91,23 @@ export async function convert(args: readonly string[]): Promise<number> {
   }
   if (values.rewrite && values.anyway)
     throw new UsageError("convert: --rewrite and --anyway exclude each other.");
-  const recipe = given(values as Values<Options>, positionals);
+  const { recipe, notes } = given(values as Values<Options>, positionals);
   const target = targetOf(values);
   const inexact = values.anyway ? "anyway" : values.rewrite ? "rewrite" : "refuse";
-  const result = asUsage(() => convertRecipe(recipe, target, { inexact }));
+  const converted = asUsage(() => convertRecipe(recipe, target, { inexact }));
+  const beside = notes.map((note) => `The recipe given: ${note}`);
+  const result = {
+    ...converted,
+    bitwise: converted.bitwise && beside.length === 0,
+    notes: [...converted.notes, ...beside],
+  };
   print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }
 
 type Given = { readonly [N in keyof typeof options]: string | boolean | undefined };
 
-function given(values: Values<Options>, positionals: readonly string[]): Recipe {
+function given(values: Values<Options>, positionals: readonly string[]): GivenRecipe {
   const fields = recipeOptions.flatMap(({ option, key }): [string, unknown][] => {
     const value = values[option];
     return typeof value === "string" ? [[key, scalarOf("convert", `--${option}`, value)]] : [];
@@ -107,13 +119,13 @@ function given(values: Values<Options>, positionals: readonly string[]): Recipe 
   const [argument] = positionals;
   if (argument === undefined) {
     if (fields.length === 0) throw new UsageError("convert: no recipe is given. See lorantz convert --help.");
-    return recipeOfFields("convert", fields);
+    return { recipe: recipeOfFields("convert", fields), notes: [] };
   }
   if (fields.length > 0)
     throw new UsageError(
       `convert: both a recipe and ${fields.map(([key]) => key).join(", ")} as options are given. Give one of them.`,
     );
-  return recipeOf("convert", argument);
+  return givenRecipe("convert", argument);
 }
 
 function targetOf(values: Given): Target {

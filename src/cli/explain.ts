@@ -1,7 +1,7 @@
 import { table } from "../base/table.ts";
 import { type Explanation, explain as explainRecipes } from "../gauge/index.ts";
 import { print } from "./print.ts";
-import { recipeHelp, recipeOf } from "./recipe-text.ts";
+import { givenRecipe, recipeHelp } from "./recipe-text.ts";
 import { asUsage } from "./settings-text.ts";
 import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
@@ -44,10 +44,17 @@ export async function explain(args: readonly string[]): Promise<number> {
   const tolerance = values.tolerance === undefined ? undefined : Number(values.tolerance || Number.NaN);
   if (tolerance !== undefined && !Number.isFinite(tolerance))
     throw new UsageError(`--tolerance is "${values.tolerance}"; it is a number from 0 to 0.1.`);
-  const [recipeX, recipeY] = [recipeOf("explain: X", x), recipeOf("explain: Y", y)];
-  const result = asUsage(() =>
-    explainRecipes(recipeX, recipeY, tolerance === undefined ? {} : { tolerance }),
+  const [ofX, ofY] = [givenRecipe("explain: X", x), givenRecipe("explain: Y", y)];
+  const compared = asUsage(() =>
+    explainRecipes(ofX.recipe, ofY.recipe, tolerance === undefined ? {} : { tolerance }),
   );
+  // What a tool does beside its recipe is said, and leaves no bits to promise.
+  const beside = [...ofX.notes.map((note) => `X: ${note}`), ...ofY.notes.map((note) => `Y: ${note}`)];
+  const result = {
+    ...compared,
+    bitwise: compared.bitwise && beside.length === 0,
+    words: [...compared.words, ...beside],
+  };
   print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }

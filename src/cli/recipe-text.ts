@@ -21,7 +21,7 @@ import { UsageError } from "./usage.ts";
 
 const names = Object.keys(libraries) as LibraryName[];
 
-/** What `recipeOf` and `gridOf` read, for help texts. */
+/** What `givenRecipe` and `gridOf` read, for help texts. */
 export const recipeHelp = `A recipe is a file or inline text, in JSON
   '{ "r": 8, "alpha": 16, "optimizer": { "name": "adamw", "lr": 2e-4 }, "groups": { "B": { "lr": 4e-4 } } }'
 or as key=value
@@ -40,20 +40,26 @@ type Fields = { readonly [name: string]: unknown };
 /** Fields of a recipe that are not hyperparameters of its optimizer. */
 const own = new Set(flatFields.filter(({ perRole }) => !perRole).map(({ key }) => key.split(".")[0]!));
 
+/** A recipe that an argument gives, and what a tool does beside it, which no recipe says. */
+export interface GivenRecipe {
+  readonly recipe: Recipe;
+  readonly notes: readonly string[];
+}
+
 /**
- * The recipe that an argument gives: a file's name, JSON or key=value.
+ * The recipe that an argument gives: a file's name, JSON, key=value, or the name of a tool with or without settings.
  *
  * @throws UsageError for anything else, and for a recipe that is none.
  */
-export function recipeOf(what: string, argument: string): Recipe {
+export function givenRecipe(what: string, argument: string): GivenRecipe {
   const tool = names.find((name) => argument === name || argument.startsWith(`${name}:`));
   if (tool !== undefined) {
-    if (argument === tool) return named(tool).recipe;
+    if (argument === tool) return named(tool);
     const settings = settingsOf(what, contentOf(what, argument.slice(tool.length + 1).trim(), true));
-    return asUsage(() => recipeOfSettings(tool, settings, what).recipe);
+    return asUsage(() => recipeOfSettings(tool, settings, what));
   }
   const text = contentOf(what, argument);
-  return asUsage(() => {
+  const recipe = asUsage(() => {
     if (!/^\s*[{[]/.test(text)) return checkRecipe(assemble(what, entriesOf(what, text)), what);
     const value = parseJson(what, text);
     if (!isPlainObject(value)) return checkRecipe(value, what);
@@ -66,6 +72,7 @@ export function recipeOf(what: string, argument: string): Recipe {
       what,
     );
   });
+  return { recipe, notes: [] };
 }
 
 /** The recipe of separate fields, as options of a command give them. */

@@ -59,9 +59,15 @@ export function clipActs(recipe: Recipe): boolean {
   );
 }
 
-/** Whether the scaling has an effect: whether any branch is not zero for ever. */
+/** Whether the scaling has an effect: in a branch that is not zero for ever, or in gradients that a norm counts. */
 export function scaled(recipe: Recipe): boolean {
-  return liveOf(recipe).some(({ inert, roles }) => !inert || roles.includes("branchBias"));
+  const normed = recipe.clip?.kind === "globalNorm" && clipActs(recipe);
+  return liveOf(recipe).some(
+    ({ inert, roles, counted }) =>
+      !inert ||
+      roles.includes("branchBias") ||
+      (normed && counted.some((role) => role === "A" || role === "B")),
+  );
 }
 
 /** The schedule with its defaults, where it has an effect: undefined for a constant one, and for Rprop. */

@@ -67,6 +67,8 @@ export interface Library {
   /** The version whose defaults these are, and where they were read. */
   readonly version: string;
   readonly source: readonly string[];
+  /** The setting that says which version wrote the others, and since which version these defaults hold. */
+  readonly written?: { readonly at: string; readonly since: string };
   /** Its settings by their place, `"lora_parameters.rank"`. */
   readonly settings: { readonly [place: string]: Setting };
   /** Settings that hold pairs: as one text `a=1,b=2`, or as a list of such texts. */

@@ -16,8 +16,8 @@ export interface Read {
 export const groupNames: { readonly [R in Role]?: string } = {
   A: "lora_A",
   B: "lora_B",
-  branchBias: "lora_bias",
-  magnitude: "lora_magnitude",
+  branchBias: "lora_B_bias",
+  magnitude: "lora_magnitude_vector",
 };
 
 /**
@@ -115,7 +115,7 @@ export function readSettings(library: Library, given: unknown, operation: string
 
 /** Refuses what is unknown, or of another version. */
 function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, operation: string): void {
-  const { settings, refused, others, only = {}, optimizers, pairs = {} } = library;
+  const { settings, refused, others, only = {}, optimizers, pairs = {}, written } = library;
   const places = new Set([
     ...Object.keys(settings),
     ...Object.values(optimizers).flatMap(({ places }) => Object.values(places)),
@@ -123,6 +123,10 @@ function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, ope
   const groups = library.groups === "any" ? Object.values(groupNames) : [];
   for (const [place, value] of values) {
     if (value === undefined || value === null) continue;
+    if (place === written?.at) {
+      checkVersion(library, value, operation);
+      continue;
+    }
     if (Object.hasOwn(refused, place))
       throw new ValueError(`${operation}: ${place} is ${show(value)}: ${refused[place]}`);
     if (places.has(place)) continue;
@@ -148,6 +152,17 @@ function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, ope
       `${operation}: ${library.title} ${library.version} has no setting ${place}${pair ? "" : " that concerns a recipe"}. ${near ? `Do you mean ${near}? ` : ""}Those that do are ${known.join(", ")}. Leave it out, or correct its name.`,
     );
   }
+}
+
+/** Refuses settings of versions whose defaults are not known here. */
+function checkVersion({ title, version, written }: Library, given: unknown, operation: string): void {
+  const numbers = (text: string) => (/(\d+)\.(\d+)/.exec(text) ?? []).slice(1).map(Number);
+  const [own, least, most] = [String(given), written!.since, version].map(numbers);
+  const before = ([a = 0, b = 0]: number[], [c = 0, d = 0]: number[]) => a < c || (a === c && b < d);
+  if (own!.length === 2 && !before(own!, least!) && !before(most!, own!)) return;
+  throw new ValueError(
+    `${operation}: ${written!.at} is ${show(given)}, and the defaults of ${title} are known here from ${least!.join(".")} to ${most!.join(".")}. Where the settings mean the same there, leave ${written!.at} out.`,
+  );
 }
 
 function plain(name: string): string {

@@ -121,8 +121,10 @@ const peftOthers = [
   "runtime_config",
   "qalora_group_size",
   "ensure_weight_tying",
-  "peft_version",
 ];
+
+/** adapter_config.json has it; use_rslora is of 0.8. */
+const peftWritten = { at: "peft_version", since: "0.8" };
 
 const peftOnly = {
   bias: ["none"],
@@ -303,6 +305,7 @@ const peftSource = [
 const peftBase = {
   groups: "none",
   noDecay: ["branchBias"],
+  written: peftWritten,
   adapts: ["linear", "embedding"],
   pairs: { optim_args: "text" },
   refused: trainerRefused,
@@ -367,6 +370,7 @@ export const libraries = {
     title: "PEFT with an optimizer of torch.optim",
     version: "0.20",
     source: peftSource.slice(0, 1),
+    written: peftWritten,
     ...ownOptimizer,
     settings: { ...peftConfig, ...ownSettings() },
     adapts: ["linear", "embedding"],
@@ -397,6 +401,7 @@ export const libraries = {
     source: [...peftSource.slice(0, 1), "the same, src/peft/optimizers/loraplus.py"],
     groups: "ratio",
     noDecay: ["branchBias"],
+    written: peftWritten,
     settings: {
       ...peftConfig,
       optimizer_cls: { is: "optimizer", field: word("AdamW"), says: "a class of torch.optim" },
