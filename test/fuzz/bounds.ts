@@ -316,8 +316,8 @@ function elementwise(
       else unsure = true;
     };
     if (ea > 0 || eb > 0) {
-      for (const s of [-1, -0.5, 0, 0.5, 1])
-        for (const t of eb > 0 ? [-1, -0.5, 0, 0.5, 1] : [0]) see(a + s * ea, b + t * eb);
+      const others = eb > 0 ? around(b, eb) : [b];
+      for (const p of ea > 0 ? around(a, ea) : [a]) for (const q of others) see(p, q);
       // Between the samples a function may bend.
       deviation *= 1.25;
     }
@@ -349,6 +349,12 @@ function elementwise(
     errors[i] = deviation + 2 * unit * (row.ulp + 0.5) * Math.abs(value) + tiny * steps;
   }
   return errors;
+}
+
+/** Values that one may have within an error; 0, where it is one of them, for what has a pole there. */
+function around(x: number, error: number): number[] {
+  const values = [x - error, x - error / 2, x, x + error / 2, x + error];
+  return Math.abs(x) <= error ? [...values, 0] : values;
 }
 
 /** Functions whose values stay near each other on both sides of a jump. */

@@ -46,6 +46,11 @@ describe("bounds", () => {
     expect(of((x) => x.sub(0.1).reciprocal()).errors[0]).toBe(Infinity);
   });
 
+  test("a pole within the error is unknown", () => {
+    expect(of((x) => x.mul(0).div(x.exp().log().sub(0.1))).errors[0]).toBe(Infinity);
+    expect(of((x) => x.mul(0).div(x.exp().log().sub(0.1))).errors[2]).toBeLessThan(1e-30);
+  });
+
   test("a jump within the error is unknown, one beyond it is not", () => {
     expect([...of((x) => x.exp().log().le(0.1)).errors]).toEqual([Infinity, 0, 0]);
     expect([...of((x) => x.exp().log().astype("int32")).errors]).toEqual([0, 0, Infinity]);

@@ -35,7 +35,9 @@ export async function wrongSlope(
     const rest = [...given];
     return weighted(build(made.map((leaf) => (isFloatTensor(leaf) ? rest.shift() : leaf))));
   };
-  if (inputs.length === 0 || !value(inputs)) return undefined;
+  // A step from a large value is none.
+  const small = points.every((x) => x.every((at) => Math.abs(at) < 2 ** 20));
+  if (inputs.length === 0 || !small || !value(inputs)) return undefined;
   const slope = grad((given: readonly Tensor[]) => value(given)!);
   const f = order === 1 ? value : (given: readonly Tensor[]) => weighted(slope(given));
   const nodes = [f(inputs)!, ...grad((given: readonly Tensor[]) => f(given)!)(inputs)].map(
