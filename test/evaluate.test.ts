@@ -25,6 +25,7 @@ const cases: readonly [what: string, build: () => Tensor, expected: readonly num
   ["iota", () => arange(4, { start: 1, step: 2 }), [1, 3, 5, 7]],
   ["permute", () => arange(6).reshape([2, 3]).permute([1, 0]), [0, 3, 1, 4, 2, 5]],
   ["flip", () => arange(6).reshape([2, 3]).flip([1]), [2, 1, 0, 5, 4, 3]],
+  ["flip of all axes", () => arange(6).reshape([2, 3]).flip(), [5, 4, 3, 2, 1, 0]],
   ["slice with steps", () => arange(10).slice([1], [8], [3]), [1, 4, 7]],
   ["slice from the end", () => arange(10).slice([-3], [null]), [7, 8, 9]],
   ["pad", () => ints([1, 2]).pad([[1, 2]], 9), [9, 1, 2, 9, 9]],

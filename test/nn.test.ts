@@ -279,6 +279,11 @@ describe("dropout", () => {
     }
   });
 
+  test("is not left out in silence", () => {
+    const act = () => (nn.functional.dropout as (...args: unknown[]) => unknown)(x(), 0.5);
+    expect(act).toThrow(/^dropout: the context is missing/);
+  });
+
   test("is a function of the key, off outside training, and passes the gradient where it passes the value", async () => {
     const run = (name: string) => numbers(nn.functional.dropout(x(), 0.5, context(name)));
     expect(await run("a")).toEqual(await run("a"));

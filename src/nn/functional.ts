@@ -109,13 +109,18 @@ export function rmsNorm(x: Tensor, weight?: Tensor, options: { readonly eps?: nu
  * In training, zero with probability `p` and x / (1 - p) otherwise (Srivastava et al. 2014); x itself
  * outside training. The mask is a function of the context's key alone.
  *
- * @throws ValueError if `p` is not from 0 to below 1, or in training without a key.
+ * @throws ValueError if `p` is not from 0 to below 1, without a context, or in training without a key.
  * @example
  * dropout(x, 0.1, { training: true, key: random.key(0).fold("dropout").fold(step) });
  */
 export function dropout(x: Tensor, p: number, context: Context): Tensor {
   checkTensor("dropout", "the input", x);
   checkArgument("dropout", "p", p, probability);
+  // A forgotten context would be no dropout, in silence.
+  if (context === undefined)
+    throw new ValueError(
+      "dropout: the context is missing. Pass { training: true, key } or { training: false }.",
+    );
   const { training, key } = readOptions("dropout", contextFields, context);
   if (!training || p === 0) return x;
   if (!key)

@@ -636,8 +636,8 @@ export class Tensor<D extends DType = DType> {
     return wrap(movement.transpose(this.node, a, b));
   }
 
-  /** Reverses the order along `axes`. */
-  flip(axes: Axes): Tensor<D> {
+  /** Reverses the order along `axes` (all by default). */
+  flip(axes: Axes = null): Tensor<D> {
     return wrap(movement.flip(this.node, normalizeAxes("flip", axes, this.rank)));
   }
 
@@ -909,6 +909,7 @@ refuseFurther(Tensor.prototype, {
   ...Object.fromEntries(
     ["max", "min", "argmax", "argmin", "tril", "triu", "toJSON"].map((name) => [name, 1]),
   ),
+  flip: 1,
   transpose: 2,
   slice: 3,
   pad: 2,
