@@ -325,7 +325,7 @@ describe("dtypes", () => {
       /^add: operands have different dtypes: float32\[2\], float64\[2\]\. Cast/,
     ],
     ["exp of integers", () => int.exp(), DTypeError, /^exp: takes floats; given int32\[2\]\. Cast/],
-    ["sum of bool", () => bool.sum(), DTypeError, /^sum: takes numbers; given bool\[2\]\. Cast/],
+    ["product of bool", () => bool.prod(), DTypeError, /^prod: takes numbers; given bool\[2\]\. Cast/],
     ["mul of bool", () => bool.mul(bool), DTypeError, /^mul: takes numbers; given bool\[2\], bool\[2\]/],
     [
       "bits of floats",
