@@ -12,6 +12,7 @@ import { where } from "../src/tensor/functions.ts";
 import * as random from "../src/tensor/random.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
+import { everyNth, thorough } from "./thorough.ts";
 
 // Discovery without a device. What it must find is written out here from the theory; what the rules declare is
 // compared with it as well.
@@ -140,7 +141,7 @@ const table: Readonly<Record<string, Row>> = {
 const optimizerOf = (config: optim.OptimizerConfig): optim.Optimizer => optim.make(config);
 
 describe("the table of the theory", () => {
-  test.for(Object.entries(table))("%s", async ([name, { config, hyper, state }]) => {
+  test.for(everyNth(4, Object.entries(table)))("%s", async ([name, { config, hyper, state }]) => {
     const optimizer = optimizerOf(config);
     const found = await symmetry(optimizer);
     expect(found.hyper).toEqual(hyper);
@@ -154,7 +155,10 @@ describe("the table of the theory", () => {
     expect((scaling.state as (hyper: unknown) => object)(optimizer.defaults)).toMatchObject(state);
   });
 
-  test("RAdam has no single rate, and is exact with one for each of its phases", async () => {
+  // Each takes a second and more of a processor.
+  const long = thorough ? test : () => {};
+
+  long("RAdam has no single rate, and is exact with one for each of its phases", async () => {
     const found = await none(optim.radam({ lr: 1e-3 }));
     const { counterexample, perUpdate } = found;
     // rho_t > 5 for the first time at t = 6.
@@ -176,7 +180,7 @@ describe("the table of the theory", () => {
   });
 
   // The published method has no learning rate. Where it is one, it can convert units for both eps.
-  test("Adadelta with one eps has a rule at c^2 lr, and none at a fixed lr", async () => {
+  long("Adadelta with one eps has a rule at c^2 lr, and none at a fixed lr", async () => {
     const found = await symmetry(optim.adadelta({ lr: 1 }));
     expect(found.hyper).toEqual({ lr: 2, rho: 0, eps: -2, weightDecay: -2 });
     expect(found.state).toEqual({ v: -2, updates: -2 });
@@ -189,7 +193,7 @@ describe("the table of the theory", () => {
     expect(counterexample.relative).toBeGreaterThan(0.1);
   });
 
-  test("two eps and lr of Adadelta can be traded for one another, which it says", async () => {
+  long("two eps and lr of Adadelta can be traded for one another, which it says", async () => {
     const found = await symmetry(optimizerOf(table["Adadelta, two eps"]!.config));
     expect(found.open).toEqual([
       { name: "eps", along: [] },

@@ -7,3 +7,7 @@ export const thorough = process.env.LORANTZ_TEST_ALL === "1";
 /** The cases that are always tested, and the others where every case is wanted. */
 export const cases = <Case>(always: readonly Case[], others: readonly Case[]): readonly Case[] =>
   thorough ? [...always, ...others] : always;
+
+/** Every n-th of many that are alike, and all of them where every case is wanted. */
+export const everyNth = <Case>(n: number, list: readonly Case[]): readonly Case[] =>
+  thorough ? list : list.filter((_, i) => i % n === 0);

@@ -564,12 +564,15 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
       1e-6,
     );
     // Batched, by other permutations, and where blocks do not fill a line or do not divide.
-    for (const shape of [
-      [2, side, side / 2 + 4],
-      [3, side, side / 2 + 2],
-      [2, side + 2, side / 2],
-      [side / 32, 4, side / 8, 64],
-    ]) {
+    const batched = cases(
+      [[2, side, side / 2 + 4]],
+      [
+        [3, side, side / 2 + 2],
+        [2, side + 2, side / 2],
+        [side / 32, 4, side / 8, 64],
+      ],
+    );
+    for (const shape of batched) {
       const y = values(shape);
       const rank = shape.length;
       expect(await errorOf(device, (z) => z.transpose(rank - 2, rank - 1), y)).toBe(0);
