@@ -56,8 +56,9 @@ export function convertedToLibrary(numRuns: number): Promise<void> {
       const [own, other] = [await losses(x), await losses(ran)];
       if (bitwise) expect(other).toEqual(own);
       else if (exact) expect(apart(own, other)).toBeLessThan(1e-3);
-      // A threshold of 1 that no gradient reaches shows in the settings only.
-      else if (deviations.some(({ field }) => field !== "clip")) expect(apart(own, other)).toBeGreaterThan(0);
+      // Clipped steps are so small here that what else differs rounds away.
+      else if (x.clip === undefined && deviations.some(({ field }) => field !== "clip"))
+        expect(apart(own, other)).toBeGreaterThan(0);
     }),
     { numRuns },
   );
