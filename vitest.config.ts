@@ -58,7 +58,9 @@ export default defineConfig(({ mode }) => {
       // A process for each file, as the native WebGPU binding is not made for worker threads, on every core.
       pool: "forks",
       maxWorkers: "100%",
-      testTimeout: 120_000, // a software driver that compiles kernels on a busy machine is no failure
+      // A software driver that compiles kernels on a busy machine is no failure.
+      testTimeout: 120_000,
+      hookTimeout: 120_000,
       reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
     },
   };
