@@ -44,8 +44,12 @@ describe("threads", () => {
   });
 
   test("threads and cpu are checked", async () => {
-    await expect(init({ backend: "cpu", threads: 0 })).rejects.toThrow(/threads is 0; it is a whole number/);
-    await expect(init({ backend: "cpu", cpu: "fast" as never })).rejects.toThrow(/cpu is fast/);
+    await expect(init({ backend: "cpu", threads: 0 })).rejects.toThrow(
+      /threads is 0; it is an integer from 1 to 64/,
+    );
+    await expect(init({ backend: "cpu", cpu: "fast" as never })).rejects.toThrow(
+      /cpu is "fast"; it is "wasm" or/,
+    );
   });
 });
 

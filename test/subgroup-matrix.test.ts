@@ -219,13 +219,12 @@ describe.runIf((await backends()).includes("webgpu"))("on a driver without them"
   const products = cases<readonly [Precision, m: number, k: number, n: number]>(
     [
       ["float16", 33, 36, 21],
-      ["float16", 1, 100, 65],
+      ["float16", 1, 300, 129],
       ["float32", 33, 36, 21],
     ],
     [
       ["float16", 64, 64, 64],
       ["float16", 33, 70, 45],
-      ["float16", 1, 300, 129],
       ["float16", 200, 40, 8],
       ["float32", 48, 64, 36],
       ["float32", 33, 70, 45],
