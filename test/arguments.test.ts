@@ -628,6 +628,17 @@ test.each(mistakes)("%s is refused", async (what, make) => {
   expect(message).not.toMatch(/internal|\[object|^undefined/);
 });
 
+test("functions may be handed to map", async () => {
+  const { relu, tensor, tree, zerosLike } = surface;
+  const both = [tensor([-1, 2]), tensor([3, -4])].map(relu);
+  expect(await Promise.all(both.map((y) => y.toArray()))).toEqual([
+    [0, 2],
+    [3, 0],
+  ]);
+  const { a, b } = tree.map({ a: tensor([1, 2]), b: [tensor([3])] }, zerosLike);
+  expect([await a.toArray(), await b[0]?.toArray()]).toEqual([[0, 0], [0]]);
+});
+
 test("after all of them everything still works", async () => {
   expect(await tensor([1, 2]).mul(2).sum().item()).toBe(6);
 });

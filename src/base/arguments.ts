@@ -165,14 +165,21 @@ export function checkNames(
   }
 }
 
-/** Refuses arguments beyond those of a function, which JavaScript drops in silence. */
+/**
+ * Refuses arguments beyond those of a function, which JavaScript drops in silence; but not the place and the array
+ * that `[x, y].map(f)` adds.
+ */
 export function checkCount(where: string, given: ArrayLike<unknown>, most: number, advice?: string): void {
-  if (given.length <= most) return;
+  if (given.length <= most || isOfMap(given)) return;
   const takes = most === 0 ? "no arguments" : most === 1 ? "one argument" : `at most ${most} arguments`;
   throw new ValueError(
     `${where}: takes ${takes}; given ${given.length}, the last of them ${show(given[given.length - 1])}. ` +
-      (advice ?? "Where it is handed to a function such as map, write (x) => f(x)."),
+      (advice ?? "Where it is handed to another function, write (x) => f(x)."),
   );
+}
+
+function isOfMap({ length, 0: value, 1: place, 2: all }: ArrayLike<unknown>): boolean {
+  return length === 3 && Array.isArray(all) && typeof place === "number" && all[place] === value;
 }
 
 /**

@@ -139,24 +139,14 @@ export function ones<D extends DeviceDType = "float32">(
 
 /** Zeros of the shape and dtype of `x`. */
 export function zerosLike<D extends DType>(x: Tensor<D>): Tensor<D> {
-  checkCount(
-    "zerosLike",
-    arguments,
-    1,
-    "It takes the shape and dtype of x; cast with .astype(...), and in a map write (x) => zerosLike(x).",
-  );
+  checkCount("zerosLike", arguments, 1, "It takes the shape and dtype of x; cast with .astype(...).");
   const { shape, dtype } = tensorNode("zerosLike", "x", x);
   return new Tensor(expand(constant(0, dtype), shape));
 }
 
 /** Ones of the shape and dtype of `x`. */
 export function onesLike<D extends DType>(x: Tensor<D>): Tensor<D> {
-  checkCount(
-    "onesLike",
-    arguments,
-    1,
-    "It takes the shape and dtype of x; cast with .astype(...), and in a map write (x) => onesLike(x).",
-  );
+  checkCount("onesLike", arguments, 1, "It takes the shape and dtype of x; cast with .astype(...).");
   const { shape, dtype } = tensorNode("onesLike", "x", x);
   return new Tensor(expand(constant(1, dtype), shape));
 }

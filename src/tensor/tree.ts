@@ -25,10 +25,14 @@ const list = field<readonly unknown[]>(
 );
 const aDevice = optional(field<Device>("a device that init opened", (device) => device instanceof Device));
 
-/** Replaces each tensor by `f(tensor, path)`, where path is the keys joined by dots. */
+/**
+ * Replaces each tensor by `f(tensor, path)`, where path is the keys joined by dots. A function of one argument, as
+ * `zerosLike`, is given no more.
+ */
 export function map<T>(tree: T, f: (leaf: Tensor, path: string) => unknown): T {
   checkArgument("tree.map", "f", f, aFunction);
-  return mapTree(tree, isTensor, (leaf, path) => f(leaf, pathName(path))) as T; // the structure is kept
+  const one = f as (leaf: Tensor) => unknown; // it reads one argument
+  return mapTree(tree, isTensor, (leaf, path) => (f.length === 1 ? one(leaf) : f(leaf, pathName(path)))) as T; // the structure is kept
 }
 
 /** The tensors of a tree in order. */
