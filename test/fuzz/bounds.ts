@@ -353,7 +353,8 @@ function elementwise(
 
 /** Values that one may have within an error; 0, where it is one of them, for what has a pole there. */
 function around(x: number, error: number): number[] {
-  const values = [x - error, x - error / 2, x, x + error / 2, x + error];
+  const between = error * (Math.SQRT2 - 1); // no whole number: powers of negative numbers have none there
+  const values = [x - error, x - between, x, x + between, x + error];
   return Math.abs(x) <= error ? [...values, 0] : values;
 }
 

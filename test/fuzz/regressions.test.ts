@@ -195,3 +195,14 @@ check(
     return [s6];
   },
 );
+
+check(
+  "a power whose exponent rounds",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x2", dtype: "float32", shape: [2], values: [-2, 0.5] }],
+  (x2: Tensor<"float32">) => {
+    const s0 = x2.pow(4294967296);
+    const s1 = s0.pow(1);
+    return [s1];
+  },
+);
