@@ -28,6 +28,7 @@ const cases: readonly [what: string, build: () => Tensor, expected: readonly num
   ["flip of all axes", () => arange(6).reshape([2, 3]).flip(), [5, 4, 3, 2, 1, 0]],
   ["slice with steps", () => arange(10).slice([1], [8], [3]), [1, 4, 7]],
   ["slice from the end", () => arange(10).slice([-3], [null]), [7, 8, 9]],
+  ["infinite powers of -1", () => tensor([-1, -1]).pow(tensor([Infinity, -Infinity])), [1, 1]],
   ["pad", () => ints([1, 2]).pad([[1, 2]], 9), [9, 1, 2, 9, 9]],
   ["expand", () => ints([1, 2]).unsqueeze(1).expand([2, 2]), [1, 1, 2, 2]],
   ["max of int32 over nothing is the smallest", () => zeros([2, 3]).astype("int32").amax(1), [0, 0]],

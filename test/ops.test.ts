@@ -420,6 +420,12 @@ describe("dtypes", () => {
       /^grad: the argument is int32\[2\]; only floats have gradients/,
     ],
     [
+      "a bigint of parts",
+      () => ones([10]).split(5n as never),
+      ShapeError,
+      /^split: axis 0 of float32\[10\].* does not split into 5n equal parts/,
+    ],
+    [
       "softmax over no axis",
       () => float.logSoftmax(null as never),
       ShapeError,

@@ -84,7 +84,8 @@ export const pow: ScalarOp = scalarOp({
   types: "float",
   ulp: 4,
   cost: 24,
-  evaluate: (x, y) => (x === 1 || y === 0 ? 1 : x ** y),
+  // JavaScript has NaN where the magnitude is 1 and the exponent infinite.
+  evaluate: (x, y) => (x === 1 || y === 0 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
   wgsl: ([x, y]) => `lorantz_pow(${x}, ${y})`,
   vjp: (g, z, [x, y]) => {
     const constant = eq(y!, 0);

@@ -737,10 +737,11 @@ export class Tensor<D extends DType = DType> {
   /** `parts` equal pieces along `axis`. */
   split(parts: number, axis = 0): Tensor<D>[] {
     const at = normalizeAxis("split", axis, this.rank);
-    const length = this.shape[at]! / parts;
-    if (!isIntegerIn(parts, 1, Math.max(this.shape[at]!, 2 ** 16)) || !Number.isInteger(length)) {
+    const whole = this.shape[at]!;
+    if (!isIntegerIn(parts, 1, Math.max(whole, 2 ** 16)) || whole % parts !== 0) {
       throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${show(parts)} equal parts.`);
     }
+    const length = whole / parts;
     const shape = this.shape.map((n, i) => (i === at ? length : n));
     return Array.from({ length: parts }, (_, part) =>
       wrap(

@@ -206,3 +206,11 @@ check(
     return [s1];
   },
 );
+
+for (const dtype of ["float16", "float32", "float64"] as const)
+  check(
+    `infinite powers of ${dtype}`,
+    { gradient: 0, run: "together", donate: false },
+    [{ id: "x5", dtype, shape: [5], values: [2, 1, 0.5, -1, -2] }],
+    (x5: Tensor<"float32">) => [x5.pow(-Infinity), x5.pow(Infinity)],
+  );
