@@ -295,11 +295,14 @@ describe.runIf(webgpu)("on the adapter", () => {
     expect([...(await x.div(0).data())]).toEqual(edges.map((value) => value / 0));
   });
 
-  test("casts to integers truncate", async () => {
-    const x = tensor([0, 0.9, -0.9, 1.5, -1.5, 16777216, -3]);
-    expect(await x.astype("int32").data()).toEqual(Int32Array.of(0, 0, 0, 1, -1, 16777216, -3));
+  test("casts to integers truncate and saturate", async () => {
+    const x = tensor([0, 0.9, -0.9, 1.5, -1.5, 16777216, -3, 1e10, -1e10, NaN]);
+    const [most, least] = [2 ** 31 - 1, -(2 ** 31)];
+    expect(await x.astype("int32").data()).toEqual(
+      Int32Array.of(0, 0, 0, 1, -1, 16777216, -3, most, least, 0),
+    );
     expect(await x.astype("uint32").data()).toEqual(
-      Uint32Array.of(0, 0, 0, 1, 2 ** 32 - 1, 16777216, 2 ** 32 - 3),
+      Uint32Array.of(0, 0, 0, 1, 0, 16777216, 0, 2 ** 32 - 1, 0, 0),
     );
   });
 });
