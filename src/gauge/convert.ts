@@ -10,7 +10,7 @@ import { explain } from "./explain.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise, type Gauge } from "./gauge.ts";
 import { deviationsOf } from "./library/deviations.ts";
-import type { Library } from "./library/library.ts";
+import { type Library, readWith } from "./library/library.ts";
 import type { Settings } from "./library/places.ts";
 import { type Read, readSettings } from "./library/read.ts";
 import { type LibraryName, libraries, libraryOf } from "./library/tools.ts";
@@ -114,9 +114,7 @@ export function convert(
       // What makes another run is said, if not field by field.
       ...(seen && !exact && deviations.length === 0 ? seen.words : []),
       ...(read?.notes ?? []),
-      ...(library
-        ? [...library.notes, `Read with the defaults of ${library.title}, version ${library.version}.`]
-        : []),
+      ...(library ? [...library.notes, readWith(library)] : []),
     ],
     ...(settings && { settings }),
     recipe: result,

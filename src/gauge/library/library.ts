@@ -67,6 +67,8 @@ export interface Library {
   /** The version whose defaults these are, and where they were read. */
   readonly version: string;
   readonly source: readonly string[];
+  /** Defaults that were not found in a source, and are stated from memory; every conversion says so. */
+  readonly unchecked?: string;
   /** The setting that says which version wrote the others, and since which version these defaults hold. */
   readonly written?: { readonly at: string; readonly since: string };
   /** Its settings by their place, `"lora_parameters.rank"`. */
@@ -93,4 +95,10 @@ export interface Library {
   /** Settings beside the defaults that make a whole recipe, as its documentation shows them. */
   readonly example: { readonly [place: string]: unknown };
   readonly notes: readonly string[];
+}
+
+/** By what defaults settings are read, for readers. */
+export function readWith({ title, version, unchecked }: Library): string {
+  const caution = unchecked === undefined ? "" : ` Not checked in its source: ${unchecked}.`;
+  return `Read with the defaults of ${title}, version ${version}.${caution}`;
 }

@@ -10,7 +10,8 @@ import {
 } from "../../base/arguments.ts";
 import type { Library, Setting, TheirOptimizer } from "./library.ts";
 
-// The libraries. Their defaults were read in the sources named beside them.
+// The libraries. Their defaults were read in the sources named beside them, but for those named as unchecked; a version
+// is that of the source as it was read, and of `torch.optim` the defaults are those that PyTorch documents.
 
 const either = (otherwise: boolean) =>
   field<unknown>("true or false", (value) => typeof value === "boolean", otherwise);
@@ -459,6 +460,7 @@ export const libraries = {
       ...peftSource,
       "github.com/unslothai/unsloth, unsloth/models/rl.py (defaults of its trainers) and llama.py",
     ],
+    unchecked: "those outside of excerpts of these files",
     settings: {
       ...peftConfig,
       r: rank(16),
@@ -552,6 +554,7 @@ export const libraries = {
     title: "LitGPT's finetune_lora",
     version: "0.5",
     source: ["github.com/Lightning-AI/litgpt, litgpt/finetune/lora.py, litgpt/lora.py and litgpt/args.py"],
+    unchecked: "the length of the warm-up",
     groups: "none",
     settings: {
       lora_r: rank(8),
@@ -633,6 +636,7 @@ export const libraries = {
       "github.com/ml-explore/mlx-lm, mlx_lm/lora.py and mlx_lm/tuner/lora.py",
       "github.com/ml-explore/mlx, python/mlx/optimizers/optimizers.py",
     ],
+    unchecked: "those of AdamW and SGD",
     groups: "none",
     settings: {
       "lora_parameters.rank": rank(8),
@@ -731,6 +735,7 @@ export const libraries = {
     title: "kohya's sd-scripts, networks.lora",
     version: "0.9",
     source: ["github.com/kohya-ss/sd-scripts, networks/lora.py and library/train_util.py"],
+    unchecked: "most of those of the trainer (train_util.py): rate, optimizer, schedule, clipping",
     groups: "ratio",
     settings: {
       network_dim: rank(4),
@@ -833,6 +838,7 @@ export const libraries = {
       "tinker-docs.thinkingmachines.ai, tinker.types.AdamParams",
       "github.com/thinking-machines-lab/tinker-cookbook, tinker_cookbook/hyperparam_utils.py and supervised/train.py",
     ],
+    unchecked: "the schedule of the cookbook",
     groups: "none",
     settings: {
       rank: rank(32),
@@ -892,6 +898,7 @@ export const libraries = {
       "docs.rs/burn-core 0.22, src/module/lora.rs",
       "docs.rs/burn-optim 0.22, AdamConfig and AdamWConfig",
     ],
+    unchecked: "the decay of AdamW",
     groups: "none",
     settings: {
       rank: rank(),
