@@ -7,19 +7,19 @@ import { apart, losses } from "./tiny.ts";
 // Properties of recipes that are trained to see them, for any number of draws.
 
 /** A recipe in other words, or moved by a gauge, is the same run to the bit. */
-export function itselfInDisguise(numRuns: number): Promise<void> {
+export function itselfInDisguise(numRuns: number, seed?: number): Promise<void> {
   return fc.assert(
     fc.asyncProperty(randomRecipes(), disguised, async (x, disguise) => {
       const y = disguise(x);
       expect(gauge.explain(x, y)).toMatchObject({ exact: true, bitwise: true });
       expect(await losses(y)).toEqual(await losses(x));
     }),
-    { numRuns },
+    { numRuns, ...(seed !== undefined && { seed }) },
   );
 }
 
 /** A rate that counts, half as large again, makes another run. */
-export function otherByRate(numRuns: number): Promise<void> {
+export function otherByRate(numRuns: number, seed?: number): Promise<void> {
   return fc.assert(
     fc.asyncProperty(
       fc.constantFrom(...optimizerForms),
@@ -33,7 +33,7 @@ export function otherByRate(numRuns: number): Promise<void> {
         expect(apart(await losses(x), await losses(y))).toBeGreaterThan(1e-6);
       },
     ),
-    { numRuns },
+    { numRuns, ...(seed !== undefined && { seed }) },
   );
 }
 
@@ -41,7 +41,7 @@ export function otherByRate(numRuns: number): Promise<void> {
  * A recipe converted to a library: what the printed settings run, read with the library's own defaults, is the recipe
  * exactly where the conversion says so, and to the bit where it says that; otherwise it differs.
  */
-export function convertedToLibrary(numRuns: number): Promise<void> {
+export function convertedToLibrary(numRuns: number, seed?: number): Promise<void> {
   const names = Object.keys(gauge.libraries) as gauge.LibraryName[];
   return fc.assert(
     fc.asyncProperty(randomRecipes(), fc.constantFrom(...names), async (x, library) => {
@@ -60,6 +60,6 @@ export function convertedToLibrary(numRuns: number): Promise<void> {
       else if (x.clip === undefined && deviations.some(({ field }) => field !== "clip"))
         expect(apart(own, other)).toBeGreaterThan(0);
     }),
-    { numRuns },
+    { numRuns, ...(seed !== undefined && { seed }) },
   );
 }

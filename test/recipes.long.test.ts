@@ -11,8 +11,10 @@ beforeAll(async () => {
 });
 afterAll(() => device.dispose());
 
-const timeout = 3_600_000;
+// The same recipes every time, so that a change is what makes this fail; another seed draws others.
+const seed = Number(process.env.LORANTZ_FUZZ_SEED ?? 1);
+const timeout = 1_200_000;
 
-test("a recipe in disguise is the same run", () => itselfInDisguise(300), timeout);
-test("settings that are printed train as the conversion says", () => convertedToLibrary(400), timeout);
-test("a rate that counts makes another run", () => otherByRate(100), timeout);
+test("a recipe in disguise is the same run", () => itselfInDisguise(100, seed), timeout);
+test("settings that are printed train as the conversion says", () => convertedToLibrary(70, seed), timeout);
+test("a rate that counts makes another run", () => otherByRate(40, seed), timeout);
