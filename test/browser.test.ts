@@ -35,7 +35,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       ["threads where the page is isolated", 3, isolated, "3 threads", 2, 2],
       ["one thread where one is wanted", 1, isolated, "one thread", 0, 0],
       ["one thread where the page is not isolated", 3, { page: "plain" }, "one thread", 0, 0],
-      ["one thread where a policy forbids workers", 3, { page: "without workers" }, "one thread", 2, 0],
+      ["one thread where a policy forbids workers", 3, { page: "without workers" }, "one thread", 2, 2],
       ["one thread in a page of no origin", 3, { page: "without storage" }, "one thread", 0, 0],
       ["threads in a worker", 3, { ...isolated, inWorker: true }, "3 threads", 2, 2],
     ];
@@ -56,12 +56,18 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       expect(broken).toEqual([]);
     });
 
-    test("every worker takes part, in memory that grew meanwhile, sleeps, and ends with the pool", async () => {
-      const { asked, taken, slept, left } = await browser.visit<Shared>("share", { workers: 2 }, isolated);
-      expect(taken.reduce((sum, count) => sum + count)).toBe(asked);
-      expect(Math.min(...taken)).toBeGreaterThan(0);
-      expect({ slept, left }).toEqual({ slept: true, left: true });
-    });
+    // Which worker takes how much is the system's choice, and on a busy machine one may come too late for all.
+    const again = { retry: 4 };
+    test(
+      "every worker takes part, in memory that grew meanwhile, sleeps, and ends with the pool",
+      again,
+      async () => {
+        const { asked, taken, slept, left } = await browser.visit<Shared>("share", { workers: 2 }, isolated);
+        expect(taken.reduce((sum, count) => sum + count)).toBe(asked);
+        expect(Math.min(...taken)).toBeGreaterThan(0);
+        expect({ slept, left }).toEqual({ slept: true, left: true });
+      },
+    );
 
     test("a pool that ends while its workers start leaves none", async () => {
       expect(await browser.visit("hasty", {}, isolated)).toEqual({ started: 2, ended: 2 });
@@ -76,7 +82,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
 
   describe("on WebGPU", () => {
     test("init takes it, training is near that of the CPU, and the theorem holds bit for bit", async () => {
-      const { name, description, steps, broken } = await train({}, { page: "plain" });
+      const { name, description, steps, broken } = await train({ software: true }, { page: "plain" });
       expect(name).toBe("webgpu");
       expect(description).toMatch(/^\w+ \w+/); // vendor and architecture: pages learn no more
       expect(broken).toEqual([]);

@@ -14,7 +14,7 @@ describe.each(await backends())("on %s", (name) => {
     `graphs of seed ${seed}, bindings: %s`,
     async (bindings) => {
       const targets = await openTargets(name, bindings);
-      const graphs = name === "webgpu" ? 400 : 2000;
+      const graphs = name === "webgpu" ? 250 : 2000;
       const limits = { seed, seconds: 100, ...(given === undefined && { graphs }) };
       const { faults } = await fuzz(targets, limits);
       for (const { device } of targets) device.dispose();
