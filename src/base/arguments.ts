@@ -16,7 +16,7 @@ export interface Field<T> {
 /** A field for each option of a function. */
 export type Fields<H> = { readonly [K in keyof H]-?: Field<Exclude<H[K], undefined>> };
 
-/** Options as callers give them: any of them may be left out, which undefined and null are too. */
+/** Options as callers give them: each may be left out, which undefined and null are too. */
 export type Given<H> = { readonly [K in keyof H]?: H[K] | undefined };
 
 // Fields.

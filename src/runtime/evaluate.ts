@@ -72,7 +72,7 @@ export function checkNumbers({ program }: Loaded, numbers: readonly number[]): v
 
 /**
  * A number of the host forgets how it was made, so that one that is carried from step to step costs no more with each. What
- * the host knows of another dtype has a storage from then on, as any value that is asked for.
+ * the host knows of another dtype has a storage from then on, like every value that is asked for.
  */
 function settleNumber(node: Node): void {
   if (node.dtype !== "number") {
