@@ -1,7 +1,7 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
-import type { Layer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params } from "../nn/layer.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
 import { inDType, wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -30,7 +30,7 @@ import { adaptedLayers, mapAdapted, mapAdaptedOnHost } from "./walk.ts";
  * const half = lora.attenuate(adapted, params, 0.5);
  * const early = lora.attenuate(adapted, params, { "layers\\.[0-3]\\..*": 0 });
  */
-export function attenuate(model: Layer, params: Params, strength: number | Pattern): Params {
+export function attenuate(model: AnyLayer, params: Params, strength: number | Pattern): Params {
   if (typeof strength !== "number" && !isPlainObject(strength))
     throw new ValueError(
       `lora.attenuate: the strength is ${show(strength)}; it is a number, or numbers by patterns of paths.`,
@@ -71,7 +71,7 @@ export function attenuate(model: Layer, params: Params, strength: number | Patte
  * const strongest = await lora.attenuateSpectrum(adapted, params, (_, i) => (i < 2 ? 1 : 0));
  */
 export async function attenuateSpectrum(
-  model: Layer,
+  model: AnyLayer,
   params: Params,
   share: (singularValue: number, index: number, path: string) => number,
 ): Promise<Params> {

@@ -51,11 +51,11 @@ export interface CombineOptions {
  * const both = await lora.combineAdapters(model, params, { weights: { english: 0.7, french: 0.3 }, method: "cat" });
  * const y = both.model.apply(both.params, ones([1, 8]));
  */
-export async function combineAdapters(
-  model: Adapted,
+export async function combineAdapters<X, Y>(
+  model: Adapted<X, Y>,
   params: Params,
   options: CombineOptions,
-): Promise<{ readonly model: Adapted; readonly params: Params }> {
+): Promise<{ readonly model: Adapted<X, Y>; readonly params: Params }> {
   checkNames("lora.combineAdapters", options, ["weights", "method", "rank"]);
   const { weights, method, rank } = options;
   if (!isPlainObject(weights))
@@ -99,7 +99,7 @@ export async function combineAdapters(
 
 /** The singular values of `scaling * B A` for an adapter on each of its layers, largest first; on the host. */
 export async function spectrum(
-  model: Adapted,
+  model: Adapted<never, unknown>,
   params: Params,
   name = "",
 ): Promise<{ readonly [path: string]: Float64Array }> {

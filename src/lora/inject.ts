@@ -2,6 +2,7 @@ import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Key } from "../tensor/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import type { Adaptable, Adapter } from "./adapter.ts";
 import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
 import {
@@ -14,11 +15,10 @@ import {
   loraLayer,
   noteOf,
 } from "./layer.ts";
-import { type Pattern, patternValues, type Targets, targetPaths } from "./targets.ts";
+import { type Chosen, type Pattern, patternValues, targetPaths } from "./targets.ts";
 import { adaptedLayers, mapAdapted, mapAdaptedOnHost, rebuild } from "./walk.ts";
 
-export interface InjectConfig extends AdapterConfig {
-  readonly targetModules: Targets;
+export interface InjectConfig extends AdapterConfig, Chosen {
   /** Ranks of some of the targets, by patterns of paths as in PEFT: `{ "down": 16, "layers\\.0\\..*": 4 }`. */
   readonly rankPattern?: Pattern;
   /** Alphas of some of the targets, likewise. */
@@ -26,9 +26,9 @@ export interface InjectConfig extends AdapterConfig {
 }
 
 /** A model with adapters in it. */
-export interface Adapted extends Layer {
+export interface Adapted<X = Tensor, Y = Tensor> extends Layer<Params, X, Y> {
   /** The model without adapters. */
-  readonly base: Layer;
+  readonly base: Layer<Params, X, Y>;
   /** The names of its adapters, in the order they were given; that of `inject` is called "". */
   readonly adapterNames: readonly string[];
   /** What to know of them that is no error, such as a rank above the smaller side of a weight. */
@@ -58,7 +58,7 @@ export interface Adapted extends Layer {
  * const params = adapted.init(random.key(1), model.init(random.key(0)));
  * const [adapter, frozen] = lora.partition(params);
  */
-export function inject(model: Layer, config: InjectConfig): Adapted {
+export function inject<X, Y>(model: Layer<Params, X, Y>, config: InjectConfig): Adapted<X, Y> {
   return withAdapters(model, new Map([["", adaptersByPath("lora.inject", model, config)]]));
 }
 
@@ -76,7 +76,7 @@ export function inject(model: Layer, config: InjectConfig): Adapted {
  * const model = lora.injectNamed(nn.mlp([8, 16, 4]), { english: config, french: { ...config, r: 2 } });
  * const params = model.init(random.key(0));
  */
-export function injectNamed(model: Layer, configs: NamedConfigs): Adapted {
+export function injectNamed<X, Y>(model: Layer<Params, X, Y>, configs: NamedConfigs): Adapted<X, Y> {
   const named = pairsOf(configs);
   if (named.length === 0)
     throw new ValueError("lora.injectNamed: there is no adapter. Give one or more by name.");
@@ -135,7 +135,11 @@ function pairsOf(configs: NamedConfigs): readonly (readonly [name: string, confi
  * const model = lora.inject(nn.linear(64, 32), { r: 4, alpha: 8, init: "pissa", targetModules: "all-linear" });
  * const params = await lora.initialize(model, random.key(0));
  */
-export function initialize(model: Adapted, key: Key, base: Params = model.base.init(key)): Promise<Params> {
+export function initialize(
+  model: Adapted<never, unknown>,
+  key: Key,
+  base: Params = model.base.init(key),
+): Promise<Params> {
   const own = key.fold("lora");
   return mapAdaptedOnHost(model, base, (layer, params, path) =>
     addAdaptersOnHost(layer, own.fold(path), params),
@@ -143,7 +147,7 @@ export function initialize(model: Adapted, key: Key, base: Params = model.base.i
 }
 
 /** The same adapters, of which others act. */
-export function withActive(model: Adapted, active: Active): Adapted {
+export function withActive<X, Y>(model: Adapted<X, Y>, active: Active): Adapted<X, Y> {
   const adapted = rebuild(model, (layer) =>
     isLoraLayer(layer) ? loraLayer(layer.base, layer.adapters, active) : layer,
   );
@@ -151,10 +155,10 @@ export function withActive(model: Adapted, active: Active): Adapted {
 }
 
 /** Adapters by their names and the paths of their layers, put into a model. */
-export function withAdapters(
-  model: Layer,
+export function withAdapters<X, Y>(
+  model: Layer<Params, X, Y>,
   byName: ReadonlyMap<string, ReadonlyMap<string, Adapter>>,
-): Adapted {
+): Adapted<X, Y> {
   const names = [...byName.keys()];
   const adapted = rebuild(model, (layer, path) => {
     const own = names.flatMap((name) => {
@@ -167,7 +171,12 @@ export function withAdapters(
   return asAdapted(adapted, model, names, names);
 }
 
-function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[], active: Active): Adapted {
+function asAdapted<X, Y>(
+  adapted: Layer<Params, X, Y>,
+  base: Layer<Params, X, Y>,
+  adapterNames: readonly string[],
+  active: Active,
+): Adapted<X, Y> {
   return {
     ...adapted,
     base,
@@ -187,10 +196,15 @@ function asAdapted(adapted: Layer, base: Layer, adapterNames: readonly string[],
 }
 
 /** The adapter of each target of a configuration, with the rank and the alpha that patterns give it. */
-function adaptersByPath(where: string, model: Layer, config: InjectConfig): ReadonlyMap<string, Adapter> {
+function adaptersByPath<X, Y>(
+  where: string,
+  model: Layer<Params, X, Y>,
+  config: InjectConfig,
+): ReadonlyMap<string, Adapter> {
   checkConfig(where, config);
-  const { targetModules, rankPattern = {}, alphaPattern = {}, ...own } = config;
-  const targets = targetPaths(model, targetModules);
+  const { targetModules, excludeModules, layersToTransform, layersPattern, ...rest } = config;
+  const { rankPattern = {}, alphaPattern = {}, ...own } = rest;
+  const targets = targetPaths(model, config);
   const ranks = patternValues("lora.inject: rankPattern", rankPattern, targets, own.r);
   const alphas = patternValues("lora.inject: alphaPattern", alphaPattern, targets, own.alpha);
   const adapters = new Map<string, Adapter>();
@@ -207,7 +221,14 @@ function adaptersByPath(where: string, model: Layer, config: InjectConfig): Read
 }
 
 function checkConfig(where: string, config: InjectConfig): void {
-  checkConfigNames(where, config, ["targetModules", "rankPattern", "alphaPattern"]);
+  checkConfigNames(where, config, [
+    "targetModules",
+    "excludeModules",
+    "layersToTransform",
+    "layersPattern",
+    "rankPattern",
+    "alphaPattern",
+  ]);
 }
 
 const taken = ["", "weight", "bias"];

@@ -1,6 +1,6 @@
 import { ShapeError, ValueError } from "../base/errors.ts";
 import type { Embedding } from "../nn/embedding.ts";
-import type { Context, Layer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Context, Layer, Params } from "../nn/layer.ts";
 import type { Linear } from "../nn/linear.ts";
 import { where } from "../tensor/functions.ts";
 import { inDType, plus } from "../tensor/precision.ts";
@@ -142,7 +142,7 @@ export function loraLayer(base: Adaptable, adapters: LoraLayer["adapters"], acti
   return layer;
 }
 
-export function isLoraLayer(layer: Layer): layer is LoraLayer {
+export function isLoraLayer(layer: AnyLayer): layer is LoraLayer {
   return layer.kind === "lora";
 }
 

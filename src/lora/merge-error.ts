@@ -1,5 +1,5 @@
 import { DTypeError } from "../base/errors.ts";
-import type { Layer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params } from "../nn/layer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { evaluate } from "../tensor/tree.ts";
 import { adapterParams, weightOf } from "./adapter.ts";
@@ -27,7 +27,7 @@ export interface MergeError {
  * const errors = await lora.mergeError(model, model.init(random.key(0))); // { "": { merge: 0.6, unmerge: 0.5 } }
  */
 export async function mergeError(
-  model: Layer,
+  model: AnyLayer,
   params: Params,
 ): Promise<{ readonly [path: string]: MergeError }> {
   const merged = merge(model, params);
@@ -58,7 +58,7 @@ export async function mergeError(
 
 /** Each adapted layer with its parameters, by path. */
 function layersOf(
-  model: Layer,
+  model: AnyLayer,
   params: Params,
 ): ReadonlyMap<string, { readonly layer: LoraLayer; readonly own: Params }> {
   const found = new Map<string, { readonly layer: LoraLayer; readonly own: Params }>();

@@ -1,5 +1,5 @@
 import { ValueError } from "../base/errors.ts";
-import type { Layer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params } from "../nn/layer.ts";
 import { inDType, minus, plus, wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { combine } from "../tensor/tree.ts";
@@ -25,7 +25,7 @@ import { mapAdapted } from "./walk.ts";
  * @example
  * const y = model.apply(lora.merge(adapted, params), x); // as adapted.apply(params, x), with fewer operations
  */
-export function merge(model: Layer, params: Params): Params {
+export function merge(model: AnyLayer, params: Params): Params {
   return mapAdapted(model, params, (layer, all, path) => {
     const names = mergeable(layer);
     const merged = names.reduce(
@@ -55,7 +55,7 @@ export function merge(model: Layer, params: Params): Params {
  * const [adapter] = lora.partition(params);
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
-export function unmerge(model: Layer, merged: Params, adapter: Params): Params {
+export function unmerge(model: AnyLayer, merged: Params, adapter: Params): Params {
   mapAdapted(model, merged, (layer, all, path) => {
     for (const name of mergeable(layer)) checkGone(name, all, path);
     return all;

@@ -16,7 +16,7 @@ import { mapAdapted } from "./walk.ts";
  * const model = lora.injectNamed(nn.linear(8, 4), { english: config, french: config });
  * const english = lora.setAdapter(model, "english");
  */
-export function setAdapter(model: Adapted, names: string | readonly string[]): Adapted {
+export function setAdapter<X, Y>(model: Adapted<X, Y>, names: string | readonly string[]): Adapted<X, Y> {
   return withActive(model, known("lora.setAdapter", model, typeof names === "string" ? [names] : names));
 }
 
@@ -37,11 +37,11 @@ export function setAdapter(model: Adapted, names: string | readonly string[]): A
  * const mixed = lora.perSample(model, tensor([0, 1, -1], { dtype: "int32" }));
  * const y = mixed.apply(model.init(random.key(0)), ones([3, 8]));
  */
-export function perSample(
-  model: Adapted,
+export function perSample<X, Y>(
+  model: Adapted<X, Y>,
   choice: Tensor,
   names: readonly string[] = model.adapterNames,
-): Adapted {
+): Adapted<X, Y> {
   if (choice.dtype !== "int32" || choice.rank !== 1)
     throw new ShapeError(
       `lora.perSample: the choice is ${choice}; expected int32[batch], a position in ${names.join(", ")} for each sample.`,
@@ -59,7 +59,7 @@ export function perSample(
  * const [alone, both] = [lora.inject(nn.linear(8, 4), config), lora.injectNamed(nn.linear(8, 4), { english: config, french: config })];
  * const params = both.init(random.key(1), lora.nameAdapter(alone, alone.init(random.key(0)), "english"));
  */
-export function nameAdapter(model: Adapted, params: Params, name: string): Params {
+export function nameAdapter(model: Adapted<never, unknown>, params: Params, name: string): Params {
   known("lora.nameAdapter", model, [""]);
   checkName("lora.nameAdapter", name);
   return mapAdapted(model, params, (layer, all) => {
@@ -70,12 +70,16 @@ export function nameAdapter(model: Adapted, params: Params, name: string): Param
 }
 
 /** The names, if the model has them all. */
-export function known(operation: string, model: Adapted, names: readonly string[]): readonly string[] {
+export function known(
+  operation: string,
+  { adapterNames }: Pick<Adapted, "adapterNames">,
+  names: readonly string[],
+): readonly string[] {
   if (!Array.isArray(names))
     throw new ValueError(`${operation}: the names are ${show(names)}; they are a list of names of adapters.`);
   for (const [i, name] of names.entries()) {
-    if (!model.adapterNames.includes(name)) {
-      const there = model.adapterNames.map((other) => other || '"" (made by inject)').join(", ");
+    if (!adapterNames.includes(name)) {
+      const there = adapterNames.map((other) => other || '"" (made by inject)').join(", ");
       throw new ValueError(
         `${operation}: the model has no adapter ${JSON.stringify(name)}. Its adapters are: ${there}.`,
       );

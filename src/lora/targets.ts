@@ -1,24 +1,80 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { isFound, matcher } from "../base/pattern.ts";
-import type { Layer } from "../nn/layer.ts";
+import type { AnyLayer } from "../nn/layer.ts";
 import { isLinear } from "../nn/linear.ts";
 import type { Adaptable } from "./adapter.ts";
 import { paths } from "./walk.ts";
 
 /**
  * Which layers get an adapter: names that match a path equal to it or ending in "." + it, regular expressions
- * tested on the path, or "all-linear" for every linear layer (the output layer too, which PEFT leaves out).
- * Names and expressions reach embeddings as well.
+ * tested on the path, or "all-linear" for every linear layer but the one that a model names as its output, as in PEFT.
+ * Names and expressions reach embeddings and the output as well.
  */
 export type Targets = "all-linear" | readonly (string | RegExp)[];
 
 /** Whether adapters can be added to a layer. */
-export function isAdaptable(layer: Layer): layer is Adaptable {
+export function isAdaptable(layer: AnyLayer): layer is Adaptable {
   return isLinear(layer) || layer.kind === "embedding";
 }
 
-/** The paths of the layers that targets name. */
-export function targetPaths(model: Layer, targets: Targets): readonly string[] {
+/** Which layers get an adapter, with PEFT's names and meanings. */
+export interface Chosen {
+  readonly targetModules: Targets;
+  /** Of those, the ones that get none: names and regular expressions, likewise. */
+  readonly excludeModules?: readonly (string | RegExp)[];
+  /** Only in blocks of these numbers: the last number between two dots of a path, with two names before it. */
+  readonly layersToTransform?: number | readonly number[];
+  /** Names of the lists of blocks that the numbers count in, such as "layers" or "h". Default: any list. */
+  readonly layersPattern?: string | readonly string[];
+}
+
+/** The paths of the layers that a configuration chooses. */
+export function targetPaths(model: AnyLayer, config: Chosen): readonly string[] {
+  const { targetModules: targets, excludeModules = [], layersToTransform, layersPattern } = config;
+  if (!Array.isArray(excludeModules))
+    throw new ValueError(
+      `lora.inject: excludeModules is ${show(excludeModules)}; it is a list of names and regular expressions.`,
+    );
+  const named = namedPaths(model, targets).filter(
+    (path) => !excludeModules.some((target: string | RegExp) => matchesTarget(target, path)),
+  );
+  if (named.length === 0)
+    throw new ValueError(
+      `lora.inject: excludeModules leaves none of the targets ${Array.isArray(targets) ? targets.join(", ") : targets}. Exclude fewer.`,
+    );
+  if (layersToTransform === undefined) {
+    if (layersPattern !== undefined)
+      throw new ValueError(
+        "lora.inject: layersPattern says where layersToTransform counts, and that is missing. Give both.",
+      );
+    return named;
+  }
+  const numbers = typeof layersToTransform === "number" ? [layersToTransform] : layersToTransform;
+  if (!Array.isArray(numbers) || !numbers.every((number) => Number.isInteger(number) && number >= 0))
+    throw new ValueError(
+      `lora.inject: layersToTransform is ${show(layersToTransform)}; it is the number of a block, from 0, or a list of them.`,
+    );
+  const lists = layersPattern === undefined ? [] : [layersPattern].flat();
+  const chosen = named.filter((path) => numbers.includes(blockOf(path, lists)));
+  if (chosen.length === 0)
+    throw new ValueError(
+      `lora.inject: layersToTransform ${numbers.join(", ")} matches none of the targets: ${listed(named)}.`,
+    );
+  return chosen;
+}
+
+/** The number of the block that a path is in, or undefined: the last one behind a list, and not at the start. */
+function blockOf(path: string, lists: readonly string[]): number | undefined {
+  const names = path.split(".");
+  for (let at = names.length - 2; at >= 2; at--) {
+    if (!/^\d+$/.test(names[at]!)) continue;
+    if (lists.length === 0 || lists.includes(names[at - 1]!)) return Number(names[at]);
+  }
+  return undefined;
+}
+
+function namedPaths(model: AnyLayer, targets: Targets): readonly string[] {
   if (targets !== "all-linear" && (!Array.isArray(targets) || targets.length === 0)) {
     throw new ValueError(
       `lora.inject: targetModules is ${JSON.stringify(targets)}; it is "all-linear" or a list of names and regular expressions.`,
@@ -27,9 +83,12 @@ export function targetPaths(model: Layer, targets: Targets): readonly string[] {
   const all = paths(model);
   const there = all.filter(([, layer]) => isAdaptable(layer)).map(([path]) => path);
   const linears = all.filter(([, layer]) => isLinear(layer)).map(([path]) => path);
+  const outputs = all.flatMap(([path, { output }]) =>
+    output === undefined ? [] : [path ? `${path}.${output}` : output],
+  );
   const chosen =
     targets === "all-linear"
-      ? linears
+      ? linears.filter((path) => !outputs.includes(path))
       : targets.flatMap((target: string | RegExp) => {
           const found = there.filter((path) => matchesTarget(target, path));
           if (found.length > 0) return found;

@@ -1,11 +1,12 @@
 import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
-import type { Layer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Layer, Params } from "../nn/layer.ts";
+import { withoutTied, withTied } from "../nn/params.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { isLoraLayer, type LoraLayer } from "./layer.ts";
 
 /** Every layer of a model with its path: the names on the way to it, joined by dots. */
-export function paths(layer: Layer, path = ""): [path: string, layer: Layer][] {
+export function paths(layer: AnyLayer, path = ""): [path: string, layer: AnyLayer][] {
   const below = Object.entries(layer.children ?? {}).flatMap(([name, child]) =>
     paths(child, join(path, name)),
   );
@@ -13,9 +14,13 @@ export function paths(layer: Layer, path = ""): [path: string, layer: Layer][] {
 }
 
 /** The model with each layer that has no children replaced. */
-export function rebuild(layer: Layer, replace: (layer: Layer, path: string) => Layer, path = ""): Layer {
+export function rebuild<X, Y>(
+  layer: Layer<Params, X, Y>,
+  replace: (layer: AnyLayer, path: string) => AnyLayer,
+  path = "",
+): Layer<Params, X, Y> {
   const { children, withChildren } = layer;
-  if (!children || !withChildren) return replace(layer, path);
+  if (!children || !withChildren) return replace(layer, path) as Layer<Params, X, Y>; // it takes and gives the same
   return withChildren(
     Object.fromEntries(
       Object.entries(children).map(([name, child]) => [name, rebuild(child, replace, join(path, name))]),
@@ -24,7 +29,7 @@ export function rebuild(layer: Layer, replace: (layer: Layer, path: string) => L
 }
 
 /** Every adapted layer of a model with its path. */
-export function adaptedLayers(model: Layer): [path: string, layer: LoraLayer][] {
+export function adaptedLayers(model: AnyLayer): [path: string, layer: LoraLayer][] {
   return paths(model).flatMap(([path, layer]): [string, LoraLayer][] =>
     isLoraLayer(layer) ? [[path, layer]] : [],
   );
@@ -32,7 +37,7 @@ export function adaptedLayers(model: Layer): [path: string, layer: LoraLayer][] 
 
 /** Replaces the parameters at each adapted layer by what `f` makes of them; others stay. */
 export function mapAdapted(
-  model: Layer,
+  model: AnyLayer,
   params: Params,
   f: (layer: LoraLayer, params: Params, path: string) => Params,
   path = "",
@@ -42,20 +47,21 @@ export function mapAdapted(
       `lora: the parameters${path && ` at ${path}`} are ${show(params)}; they are a tree of tensors, the parameters of this model.`,
     );
   if (isLoraLayer(model)) return f(model, params, path);
+  const all = withTied(model, params);
   const changed = Object.entries(model.children ?? {}).map(([name, child]): [string, Params] => {
-    const inner = params[name];
+    const inner = all[name];
     if (inner instanceof Tensor)
       throw new ValueError(
         `lora: the parameters have a tensor at ${join(path, name)}, where the model has a layer. Pass the parameters of this model.`,
       );
     return [name, mapAdapted(child, inner ?? {}, f, join(path, name))];
   });
-  return { ...params, ...Object.fromEntries(changed) };
+  return withoutTied(model, { ...all, ...Object.fromEntries(changed) });
 }
 
 /** `mapAdapted` for a function that waits for values; one layer after the other, to hold one on the host at a time. */
 export async function mapAdaptedOnHost(
-  model: Layer,
+  model: AnyLayer,
   params: Params,
   f: (layer: LoraLayer, params: Params, path: string) => Promise<Params>,
 ): Promise<Params> {

@@ -1,6 +1,16 @@
-import { type Fields, field, finite, flag, optional, positive, readOptions } from "../base/arguments.ts";
+import {
+  type Fields,
+  field,
+  finite,
+  flag,
+  functionOf,
+  optional,
+  positive,
+  readOptions,
+} from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ShapeError } from "../base/errors.ts";
+import { sameShape } from "../base/shape.ts";
 import { arange, tensor } from "../tensor/creation.ts";
 import { cat, where } from "../tensor/functions.ts";
 import { inDType, wide } from "../tensor/precision.ts";
@@ -14,17 +24,25 @@ export interface AttentionOptions {
   readonly causal?: boolean;
   /** Factor on the scores. Default 1 / sqrt(d). */
   readonly scale?: number;
+  /** Scores become cap * tanh(score / cap) before they are masked, as in Gemma 2. Default none. */
+  readonly softCap?: number;
+  /** What becomes of the weights, `[..., queries, keys]`, before they meet the values, such as dropout. */
+  readonly weights?: (weights: Tensor) => Tensor;
 }
 
 const attention: Fields<AttentionOptions> = {
   mask: optionalTensor,
   causal: flag,
   scale: optional(finite()),
+  softCap: optional(positive()),
+  weights: optional(functionOf("a function of the weights")),
 };
 
 /**
  * softmax(q k^T * scale + mask) v (Vaswani et al. 2017, arXiv:1706.03762). `q` is `[..., queries, d]`, `k`
- * `[..., keys, d]`, `v` `[..., keys, e]`; the result is `[..., queries, e]`.
+ * `[..., keys, d]`, `v` `[..., keys, e]`; the result is `[..., queries, e]`. The axis before, that of heads, may be
+ * shorter in `k` and `v`: then as many heads of `q`, side by side, share one of theirs (Ainslie et al. 2023,
+ * arXiv:2305.13245).
  *
  * Deviation: a query whose keys are all masked by bool gets the mean of the values, where PyTorch gives NaN; the
  * mask is a finite number, since shaders may assume that there are no infinities.
@@ -37,7 +55,11 @@ export function scaledDotProductAttention(
   v: Tensor,
   options: AttentionOptions = {},
 ): Tensor {
-  const { mask, causal, scale } = readOptions("scaledDotProductAttention", attention, options);
+  const { mask, causal, scale, softCap, weights } = readOptions(
+    "scaledDotProductAttention",
+    attention,
+    options,
+  );
   for (const [name, operand] of Object.entries({ q, k, v }))
     checkTensor("scaledDotProductAttention", name, operand);
   const [d, queries, keys] = [q.shape.at(-1), q.shape.at(-2), k.shape.at(-2)];
@@ -52,7 +74,15 @@ export function scaledDotProductAttention(
       `scaledDotProductAttention: q ${q}, k ${k}, v ${v}; expected [..., queries, d], [..., keys, d] and [..., keys, e].`,
     );
   }
-  let scores = q.matmul(k.transpose()).mul(scale ?? 1 / Math.sqrt(d));
+  // Heads that share keys are further queries of theirs: one product with more rows.
+  const together = sharing(q, k);
+  const grouped = (x: Tensor) =>
+    together === undefined ? x : x.reshape([...k.shape.slice(0, -2), together * queries, x.shape.at(-1)!]);
+  const apart = (x: Tensor) =>
+    together === undefined ? x : x.reshape([...q.shape.slice(0, -1), x.shape.at(-1)!]);
+  let scores = apart(grouped(q).matmul(k.transpose())).mul(scale ?? 1 / Math.sqrt(d));
+  if (softCap !== undefined) scores = scores.div(softCap).tanh().mul(softCap);
+  const masked = q.dtype === "float16" ? least16 : least;
   if (mask) {
     if (mask.dtype === "bool")
       scores = where(mask as Tensor<"bool">, scores, masked); // its dtype is bool
@@ -63,17 +93,39 @@ export function scaledDotProductAttention(
       );
   }
   if (causal) scores = where(arange(queries).unsqueeze(1).ge(arange(keys).unsqueeze(0)), scores, masked);
-  return scores.softmax(-1).matmul(v);
+  const shares = scores.softmax(-1);
+  return apart(grouped(weights ? weights(shares) : shares).matmul(v));
+}
+
+/** How many heads of `q` share one of `k`; undefined where each has its own, or there are none. */
+function sharing(q: Tensor, k: Tensor): number | undefined {
+  const [heads, shared] = [q.shape.at(-3), k.shape.at(-3)];
+  if (heads === undefined || shared === undefined || heads === shared || heads % shared !== 0)
+    return undefined;
+  return sameShape(q.shape.slice(0, -3), k.shape.slice(0, -3)) ? heads / shared : undefined;
 }
 
 /** Far below every score: its exponential is exactly 0 beside any other. */
-const masked = -1e30;
+const least = -1e30;
+
+/** The same for float16, which holds no such number. */
+const least16 = -65504;
 
 export interface RopeOptions {
   /** Base of the wavelengths. Default 10000. */
   readonly theta?: number;
-  /** Position of each element along the axis before the last. Default 0, 1, 2, ... */
+  /**
+   * Position of each element: one for each along the axis before the last, or a tensor that broadcasts to all axes but
+   * the last. Default 0, 1, 2, ...
+   */
   readonly positions?: readonly number[] | Tensor<"int32">;
+  /**
+   * Angle that each position adds, for each pair: what `theta` gives, unless they are scaled. With fewer than d/2 of them
+   * only the first elements are turned, twice as many.
+   */
+  readonly frequencies?: readonly number[] | Tensor;
+  /** Factor on what is turned, which lengthens queries and keys. Default 1. */
+  readonly scale?: number;
 }
 
 const ropeFields: Fields<RopeOptions> = {
@@ -84,6 +136,10 @@ const ropeFields: Fields<RopeOptions> = {
       (value) => Array.isArray(value) || value instanceof Tensor,
     ),
   ),
+  frequencies: optional(
+    field("a list of numbers or a vector", (value) => Array.isArray(value) || value instanceof Tensor),
+  ),
+  scale: finite(1),
 };
 
 /**
@@ -93,10 +149,10 @@ const ropeFields: Fields<RopeOptions> = {
  *
  * Deviation: the paper pairs neighbours, 2i and 2i + 1.
  *
- * @throws ShapeError if `d` is odd or the positions are not one for each element.
+ * @throws ShapeError if `d` is odd, the positions are not one for each element, or there are more frequencies than pairs.
  */
 export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
-  const { theta = 10000, positions } = readOptions("rope", ropeFields, options);
+  const { theta = 10000, positions, frequencies: given, scale } = readOptions("rope", ropeFields, options);
   checkTensor("rope", "the input", x);
   const [length, d] = [x.shape.at(-2), x.shape.at(-1)];
   if (length === undefined || d === undefined || d % 2 !== 0)
@@ -108,7 +164,7 @@ export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
       : Array.isArray(positions)
         ? tensor(positions, { dtype: "int32" })
         : (positions as Tensor<"int32">); // not an array
-  if (at.rank !== 1 || at.size !== length)
+  if (at.rank >= x.rank || at.shape.at(-1) !== length)
     throw new ShapeError(
       `rope: the positions are ${at}; expected int32[${length}], one for each element of ${x}.`,
     );
@@ -116,13 +172,30 @@ export function rope(x: Tensor, options: RopeOptions = {}): Tensor {
   const whole = wide(x);
   const dtype = whole.dtype as FloatDType; // checked where it meets the cosines
   // Powers in float64: an error in a frequency is multiplied by the position.
-  const frequencies = tensor(
-    Float64Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / d)),
-    { dtype },
-  );
-  const angles = at.astype(dtype).unsqueeze(1).mul(frequencies);
-  const [cos, sin]: [Tensor, Tensor] = [angles.cos(), angles.sin()];
-  const [a, b] = whole.split(2, -1) as [Tensor, Tensor]; // two equal parts
-  const turned = cat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
-  return inDType(turned, x);
+  const frequencies =
+    given instanceof Tensor
+      ? inDType(given, whole)
+      : tensor(Float64Array.from(given ?? Array.from({ length: half }, (_, i) => theta ** ((-2 * i) / d))), {
+          dtype,
+        });
+  const pairs = frequencies.size;
+  if (frequencies.rank !== 1 || pairs > half || pairs === 0)
+    throw new ShapeError(
+      `rope: the frequencies are ${frequencies}; expected at most [${half}], one for each pair of ${x}.`,
+    );
+  const angles = at.astype(dtype).unsqueeze(-1).mul(frequencies);
+  const factor = (part: Tensor) => (scale === 1 ? part : part.mul(scale as number));
+  const [cos, sin] = [factor(angles.cos()), factor(angles.sin())];
+  const part = (from: number, to: number) =>
+    whole.slice(
+      [...whole.shape.slice(1).map(() => null), from],
+      [...whole.shape.slice(1).map(() => null), to],
+    );
+  const [a, b] =
+    pairs === half
+      ? (whole.split(2, -1) as [Tensor, Tensor]) // two equal parts
+      : [part(0, pairs), part(pairs, 2 * pairs)];
+  const turned = [a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))];
+  const rest = pairs === half ? [] : [part(2 * pairs, d)];
+  return inDType(cat([...turned, ...rest], -1), x);
 }

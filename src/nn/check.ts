@@ -1,4 +1,13 @@
-import { type Field, type Fields, field, flag, integer, optional, show } from "../base/arguments.ts";
+import {
+  type Field,
+  type Fields,
+  field,
+  flag,
+  functionOf,
+  integer,
+  optional,
+  show,
+} from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { checkInt32 } from "../tensor/indices.ts";
@@ -22,6 +31,7 @@ export const probability: Field<number> = field(
 export const contextFields: Fields<Context> = {
   training: optional(flag),
   key: optional(field("a key such as random.key(0)", (key) => key instanceof Key)),
+  watch: optional(functionOf("a function (path, value)")),
 };
 
 /** A key of random numbers. */

@@ -3,7 +3,7 @@ export { dropout } from "./dropout.ts";
 export { type Embedding, type EmbeddingOptions, embedding } from "./embedding.ts";
 export * as functional from "./functional.ts";
 export * as init from "./init.ts";
-export type { Context, Layer, Params, ParamsOf } from "./layer.ts";
+export type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
 export { isLinear, type Linear, type LinearOptions, type LinearParams, linear } from "./linear.ts";
 export {
   bceWithLogits,
@@ -22,5 +22,5 @@ export {
   smoothL1Loss,
 } from "./losses.ts";
 export { type MlpOptions, mlp } from "./mlp.ts";
-export { type Bound, module, sequential } from "./module.ts";
-export { type LayerNormLayerOptions, layerNorm } from "./norm.ts";
+export { type Bound, type ModuleOptions, module, sequential } from "./module.ts";
+export { type LayerNormLayerOptions, layerNorm, type RmsNormLayerOptions, rmsNorm } from "./norm.ts";

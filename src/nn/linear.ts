@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
 import { type Initializer, kaimingUniform } from "./init.ts";
-import type { Layer } from "./layer.ts";
+import type { AnyLayer, Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
 
 export type LinearParams = { readonly weight: Tensor; readonly bias?: Tensor };
@@ -70,6 +70,6 @@ export function linear(inputs: number, outputs: number, options: LinearOptions =
 }
 
 /** Whether a layer is one that `linear` made. */
-export function isLinear(layer: Layer): layer is Linear {
+export function isLinear(layer: AnyLayer): layer is Linear {
   return layer.kind === "linear";
 }

@@ -1,18 +1,42 @@
-import { checkArgument, functionOf, isPlainObject, readOptions, show } from "../base/arguments.ts";
+import {
+  checkArgument,
+  type Fields,
+  field,
+  functionOf,
+  isPlainObject,
+  optional,
+  readOptions,
+  show,
+} from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkTensor, contextFields } from "./check.ts";
-import type { Context, Layer, Params, ParamsOf } from "./layer.ts";
-import { childParams } from "./params.ts";
+import type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
+import { childParams, withoutTied, withTied } from "./params.ts";
+
+type Children = { readonly [name: string]: AnyLayer };
 
 /** The children as functions: each with its parameters, and with a random stream of its own. */
-export type Bound<C> = { readonly [K in keyof C]: (x: Tensor) => Tensor };
+export type Bound<C> = {
+  readonly [K in keyof C]: C[K] extends { apply(params: never, x: infer X, context?: Context): infer Y }
+    ? (x: X) => Y
+    : never;
+};
 
-type Forward<C> = (children: Bound<C>, x: Tensor, context: Context) => Tensor;
+type Forward<C, X, Y> = (children: Bound<C>, x: X, context: Context) => Y;
+
+/** Facts about a module beside its children. */
+export type ModuleOptions = Pick<AnyLayer, "tied" | "output">;
+
+const fields: Fields<ModuleOptions> = {
+  tied: optional(field("an object of paths by path", isPlainObject)),
+  output: optional(field("the path of a child", (value) => typeof value === "string")),
+};
 
 /**
- * A layer made of named others. `forward` gets the children as functions, the input and the context.
+ * A layer made of named others. `forward` gets the children as functions, the input and the context. The input is a
+ * tensor, or an object with what else the layer needs: a mask, positions, a cache.
  *
  * A child's initial values depend on the key and the names on the way to it alone: adding a layer leaves those
  * of the others unchanged. The same goes for dropout, whose stream is of the child's name, and for each further
@@ -22,39 +46,48 @@ type Forward<C> = (children: Bound<C>, x: Tensor, context: Context) => Tensor;
  * @example
  * const block = module(
  *   { fc1: linear(64, 128), fc2: linear(128, 10) },
- *   ({ fc1, fc2 }, x) => fc2(gelu(fc1(x))),
+ *   ({ fc1, fc2 }, x: Tensor) => fc2(gelu(fc1(x))),
  * );
  * const params = block.init(random.key(0)); // { fc1: { weight, bias }, fc2: { weight, bias } }
  */
-export function module<C extends { readonly [name: string]: Layer }>(
+export function module<C extends Children, X = Tensor, Y = Tensor>(
   children: C,
-  forward: Forward<C>,
-): Layer<ParamsOf<C>> {
+  forward: Forward<C, X, Y>,
+  options: ModuleOptions = {},
+): Layer<ParamsOf<C>, X, Y> {
   const names = checkChildren(children);
   checkArgument("module", "forward", forward, functionOf("a function (children, x, context) => tensor"));
+  const facts = readOptions("module", fields, options);
   for (const name of names) {
     if (name === "" || name.includes("."))
       throw new ValueError(
         `module: the child's name ${JSON.stringify(name)} is empty or has a dot in it; dots join names to paths.`,
       );
   }
-  return {
+  const self: Layer<ParamsOf<C>, X, Y> = {
     kind: "module",
     children,
+    ...facts,
     init: (key) => {
       checkArgument("module", "the key", key, aKey);
       const own = mapChildren(children, (child, name) => child.init(key.fold(name)));
-      return own as ParamsOf<C>; // each child's, by its name
+      // Each child's, by its name.
+      return withoutTied(facts, own as Params, true) as ParamsOf<C>;
     },
     apply: (params, x, given = {}) => {
       const context = readOptions("module", contextFields, given);
-      checkTensor("module", "the input", x);
+      if (!isPlainObject(x)) checkTensor("module", "the input", x as Tensor); // or data with tensors in it
+      const all = facts.tied && isPlainObject(params) ? withTied(self, params as Params) : params;
       const bound = mapChildren(children, (child, name) => {
-        const own = childParams("module", params as Params, name);
+        const own = childParams("module", all as Params, name);
         let calls = 0;
-        return (input: Tensor) => child.apply(own, input, streamOf(context, name, calls++));
+        return (input: unknown) => {
+          const y = child.apply(own, input as never, streamOf(context, name, calls++)); // `Bound` has its type
+          context.watch?.(name, y);
+          return y;
+        };
       });
-      return forward(bound, x, context);
+      return forward(bound as Bound<C>, x, context);
     },
     withChildren: (replacements) => {
       for (const name of Object.keys(replacements)) {
@@ -63,10 +96,12 @@ export function module<C extends { readonly [name: string]: Layer }>(
             `module: there is no child ${name} to replace. The children are ${Object.keys(children).join(", ")}.`,
           );
       }
-      const replaced: { readonly [name: string]: Layer } = { ...children, ...replacements };
-      return module(replaced, forward as unknown as Forward<typeof replaced>) as Layer; // of the same names
+      const replaced: Children = { ...children, ...replacements };
+      // Of the same names, and each takes and gives what the one before it did.
+      return module(replaced, forward as unknown as Forward<Children, X, Y>, facts) as Layer<Params, X, Y>;
     },
   };
+  return self;
 }
 
 /**
@@ -76,11 +111,16 @@ export function module<C extends { readonly [name: string]: Layer }>(
  * const net = sequential({ up: linear(8, 32), act: activation("gelu"), down: linear(32, 4) });
  */
 export function sequential<C extends { readonly [name: string]: Layer }>(children: C): Layer<ParamsOf<C>> {
-  return module(children, (layers, x) => Object.values(layers).reduce((y, layer) => layer(y), x));
+  return module(children, (layers, x: Tensor) =>
+    Object.values(layers as { readonly [name: string]: (x: Tensor) => Tensor }).reduce(
+      (y, layer) => layer(y),
+      x,
+    ),
+  );
 }
 
 /** The names of children, if they are layers. */
-function checkChildren(children: { readonly [name: string]: Layer }): string[] {
+function checkChildren(children: Children): string[] {
   if (!isPlainObject(children))
     throw new ValueError(
       `module: the children are ${show(children)}; they are named layers in an object, { up: linear(8, 32), down: linear(32, 4) }.`,
@@ -92,14 +132,18 @@ function checkChildren(children: { readonly [name: string]: Layer }): string[] {
   return Object.keys(children);
 }
 
-function streamOf({ training, key }: Context, name: string, call: number): Context {
+function streamOf({ training, key, watch }: Context, name: string, call: number): Context {
   const own: Key | undefined = call === 0 ? key?.fold(name) : key?.fold(name).fold(call);
-  return { ...(training === undefined ? {} : { training }), ...(own === undefined ? {} : { key: own }) };
+  return {
+    ...(training === undefined ? {} : { training }),
+    ...(own === undefined ? {} : { key: own }),
+    ...(watch && { watch: (path: string, value: unknown) => watch(`${name}.${path}`, value) }),
+  };
 }
 
-function mapChildren<C extends { readonly [name: string]: Layer }, R>(
+function mapChildren<C extends Children, R>(
   children: C,
-  f: (child: Layer, name: string) => R,
+  f: (child: AnyLayer, name: string) => R,
 ): { readonly [K in keyof C]: R } {
   const mapped = Object.entries(children).map(([name, child]) => [name, f(child, name)] as const);
   return Object.fromEntries(mapped) as { readonly [K in keyof C]: R }; // one entry for each key of C
