@@ -1,34 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Expr, Expressions, parts, walk } from "../src/compile/expr.ts";
-
-/** The value of an index expression, straight from its definition. */
-function value(e: Expr, variables: ReadonlyMap<string, number>): number {
-  switch (e.kind) {
-    case "variable":
-      return variables.get(e.name)!;
-    case "sum":
-      return e.terms.reduce(
-        (sum, { coefficient, atom }) => sum + coefficient * value(atom, variables),
-        e.constant,
-      );
-    case "digit": {
-      const quotient = Math.floor(value(e.arg, variables) / e.low);
-      const modulus = e.high / e.low;
-      return modulus === Infinity ? quotient : ((quotient % modulus) + modulus) % modulus;
-    }
-    case "clamp":
-      return Math.min(Math.max(value(e.arg, variables), 0), e.length - 1);
-    case "inRange": {
-      const at = value(e.arg, variables);
-      return at >= 0 && at < e.length ? 1 : 0;
-    }
-    case "constant":
-      return e.value;
-    default:
-      throw new Error(`no index: ${e.kind}`);
-  }
-}
+import { indexValue } from "./index-value.ts";
 
 type Step =
   | { readonly kind: "digit"; readonly low: number; readonly modulus: number | null }
@@ -79,7 +52,7 @@ test("simplified index arithmetic has the value of what it simplifies", () => {
               } else if (s.kind === "affine") expected = expected * s.factor + s.constant;
               else expected += s.factor * j;
             }
-            const at = value(
+            const at = indexValue(
               made,
               new Map([
                 ["x", i],

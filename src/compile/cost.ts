@@ -3,6 +3,7 @@ import { type Expr, parts, walk } from "./expr.ts";
 import { type Axis, type Kernel, writesOf } from "./kernel.ts";
 import type { Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
+import { additionsOf } from "./work.ts";
 
 /** What a kernel must do at least, however it is written. */
 export interface Cost {
@@ -182,5 +183,5 @@ function upTo(axes: readonly Axis[], names: ReadonlySet<string>): readonly Axis[
 
 function flopsOf(e: Extract<Expr, { kind: "apply" }>): number {
   const counts = isFloat(e.dtype) && (e.row.types === "float" || e.row.types === "numeric");
-  return counts ? (e.row.cost ?? 1) : 0;
+  return counts ? additionsOf(e.row) : 0;
 }

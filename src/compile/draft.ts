@@ -4,6 +4,7 @@ import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator } from "./kernel.ts";
 import { deviceDType, type Lowering } from "./lower.ts";
 import type { ValueId } from "./value.ts";
+import { sizeOf } from "./work.ts";
 
 /**
  * A kernel before it is given its loops: expressions of one position in a flat grid, so that kernels of one
@@ -163,10 +164,8 @@ export function withoutStores(draft: Draft, values: ReadonlySet<ValueId>): Draft
 }
 
 /** Distinct expressions of a draft. */
-export function sizeOf(draft: Draft): number {
-  let size = 0;
-  walk([...coreExpressions(draft.core), ...draft.stores.values()], () => size++);
-  return size;
+export function draftSize({ core, stores }: Draft): number {
+  return sizeOf([...coreExpressions(core), ...stores.values()]);
 }
 
 /** The expressions of a draft's core. */

@@ -365,12 +365,3 @@ export function walk(roots: Iterable<Expr>, visit: (e: Expr) => void, seen = new
     visit(e);
   }
 }
-
-/** The work of an expression in additions, as the op table has it; index arithmetic is none. */
-export function costOf(root: Expr): number {
-  let cost = 0;
-  walk([root], (e) => {
-    if (e.kind === "apply") cost += e.row.cost ?? 1;
-  });
-  return cost;
-}

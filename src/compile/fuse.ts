@@ -1,4 +1,4 @@
-import { type Core, type Draft, readsOf, sizeOf, variables } from "./draft.ts";
+import { type Core, type Draft, draftSize, readsOf, variables } from "./draft.ts";
 import { Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import { countInPlace, type Whole } from "./in-place.ts";
@@ -91,7 +91,7 @@ function merge(first: Entry, second: Entry, fusion: Fusion): Entry | undefined {
   if (dependent && !readsOnlyAt(from, into, position)) return undefined;
 
   const draft = join(into, from, unread, e);
-  if (sizeOf(draft) > maxSize) return undefined;
+  if (draftSize(draft) > maxSize) return undefined;
   if (excess > 0 && excess > countInPlace(draft, [first, second], fusion)) return undefined;
   const depth =
     from.core.kind === "none" && into.core.kind !== "none"

@@ -1,9 +1,10 @@
-import { type Core, type Draft, madeBy, readsOf, sizeOf, variables, withoutStores } from "./draft.ts";
+import { type Core, type Draft, draftSize, madeBy, readsOf, variables, withoutStores } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
-import { costOf, type Expr, type Expressions, parts, walk } from "./expr.ts";
+import { type Expr, type Expressions, parts, walk } from "./expr.ts";
 import type { Accumulator, Pass, RowAccumulator, Store } from "./kernel.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
+import { workOf } from "./work.ts";
 
 /** Fewer rows than this leave most threads idle unless the rows are short. */
 const fewRows = 8;
@@ -109,7 +110,8 @@ function merge(
   const unread = madeBy(joined).filter((value) => !entries.isWanted(value, group, candidate));
   const trimmed = withoutStores(joined, new Set(unread));
   const reads = readsOf(trimmed);
-  if (reads.size + madeBy(trimmed).length > target.maxBindings || sizeOf(trimmed) > maxSize) return undefined;
+  if (reads.size + madeBy(trimmed).length > target.maxBindings || draftSize(trimmed) > maxSize)
+    return undefined;
   // The values stay known while the group grows; what nobody reads is dropped in the end.
   return { ...group, draft: joined, reads: readsOf(joined) };
 }
@@ -158,7 +160,7 @@ export function keepShared(
     for (const { expr } of accumulators) {
       for (const part of largestOf(
         expr,
-        (candidate) => shared.has(candidate) && costOf(candidate) > keptCost,
+        (candidate) => shared.has(candidate) && workOf([candidate]) > keptCost,
       )) {
         const place = free.findIndex(({ expr: stored }) => stored.dtype === part.dtype);
         if (place < 0 || kept.has(part)) continue;

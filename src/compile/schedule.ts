@@ -2,6 +2,7 @@ import { bytesPerElement } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { elements, type Node, topological } from "../graph/node.ts";
 import type { Target } from "./target.ts";
+import { additionsOf } from "./work.ts";
 
 /** Why a node is stored rather than computed where it is used. Fusing is not materialising. */
 export type Reason = "output" | "core" | "operand" | "bindings" | "size" | "repeated" | "shared";
@@ -106,7 +107,7 @@ function bytesOf(node: Node): number {
 
 /** The work of one element, in additions. */
 function costOf({ operation }: Node): number {
-  return operation.kind === "scalar" ? (operation.op.row.cost ?? 1) : 0;
+  return operation.kind === "scalar" ? additionsOf(operation.op.row) : 0;
 }
 
 /** Bounds what one kernel binds, and how large its code is. */

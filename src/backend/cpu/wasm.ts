@@ -10,6 +10,7 @@ import { defaultThreads, Pool, type Run } from "./pool.ts";
 import { controlBytes } from "./pool-worker.ts";
 import { Arguments } from "./wasm/arguments.ts";
 import { Module } from "./wasm/assemble.ts";
+import { joining, target, turn } from "./wasm/heuristics.ts";
 import { emitKernel, type WasmKernel } from "./wasm/kernel.ts";
 import { threadScratch } from "./wasm/matmul/geometry.ts";
 
@@ -24,11 +25,6 @@ export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" 
   });
   return WebAssembly.validate(module.encode({ shared: false, maximum: 1 }));
 }
-
-/** Below this time, in nanoseconds, a kernel is done before a worker would have joined. */
-const joining = 20_000;
-/** Work that a thread takes at a time. */
-const turn = 5_000;
 
 /** A part of the memory. */
 class WasmBuffer implements DeviceBuffer {
@@ -71,17 +67,7 @@ export interface WasmBackendOptions {
 /** Kernels as WebAssembly with vectors of 128 bits, over one memory, run by a pool of threads. */
 export class WasmBackend implements Backend {
   readonly name = "cpu";
-  readonly target: Target = {
-    name: "cpu",
-    floats: ["float16", "float32", "float64"],
-    maxBindings: 64,
-    maxBuffer: Infinity,
-    longReduction: Infinity,
-    fewThreads: 0,
-    busyResults: 0,
-    sumsVectorProducts: true,
-    maxRow: 16384,
-  };
+  readonly target: Target = target;
   readonly lost: Promise<string>;
   readonly memory: Memory;
   readonly #pool: Pool | undefined;

@@ -1,9 +1,10 @@
+import { type Load, loadsOf } from "../../compile/access.ts";
 import { Emitter } from "../../compile/emit.ts";
 import type { Axis, LoopKernel } from "../../compile/kernel.ts";
 import { wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product } from "./grid.ts";
-import { accessesOf, isTiny, type Load, loadsOf, motionOf } from "./quads.ts";
+import { accessesOf, isQuadLoad, isTiny, loadAccesses, quadMotion } from "./quads.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 
 // Transposes: elementwise work whose results lie side by side along one axis, and some of what it loads along another.
@@ -23,9 +24,9 @@ function turned({ grid, stores }: LoopKernel, along: Axis): Turned | undefined {
   const exprs = stores.map(({ expr }) => expr);
   for (const across of grid.slice(0, -1)) {
     if (across.extent % 4 !== 0) continue;
-    const loads = loadsOf(exprs, along.name)
-      .filter(({ load, motion }) => motion === "other" && motionOf(load.index, across.name) === "quad")
-      .map(({ load }) => load);
+    const loads = loadsOf(exprs).filter(
+      (load) => quadMotion(load.index, along.name) === "other" && isQuadLoad(load, across.name),
+    );
     if (loads.length > 0) return { across, loads };
   }
   return undefined;
@@ -45,11 +46,10 @@ export function printBlockMap(
   const accesses = accessesOf(stores, along.name);
   if (!found || !accesses) return undefined;
   const { across, loads } = found;
-  const others = loadsOf(exprs, along.name).filter(({ load }) => !loads.includes(load));
   bindings.widen([
     ...stores.map(({ value }) => ({ value, quad: true })),
     ...loads.map(({ value }) => ({ value, quad: true })),
-    ...others.map(({ load, motion }) => ({ value: load.value, quad: motion === "quad" })),
+    ...loadAccesses(exprs, along.name, (load) => !loads.includes(load)),
   ]);
   if (![...stores, ...loads].every(({ value }) => bindings.isWide(value))) {
     bindings.widen([]);

@@ -1,7 +1,6 @@
 import { coerce, type DeviceDType } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
 import type { Dialect, Emitter, Level } from "../../compile/emit.ts";
-import { type Expr, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
 import { type Bindings, valueType } from "./shader.ts";
 
@@ -106,31 +105,4 @@ export function printStores(
   return stores.map(({ value, index, expr }, i) =>
     bindings.store(value, emitter.print(index, 0), values[i]!, expr.dtype),
   );
-}
-
-/** Whether some load moves to the next element when the variable does. */
-export function isContiguous(root: Expr, variable: string): boolean {
-  let found = false;
-  walk([root], (e) => {
-    if (e.kind === "load" && strideOf(e.index, variable) === 1) found = true;
-  });
-  return found;
-}
-
-function strideOf(e: Expr, variable: string): number {
-  switch (e.kind) {
-    case "variable":
-      return e.name === variable ? 1 : 0;
-    case "digit":
-      return e.low === 1 ? strideOf(e.arg, variable) : 0;
-    case "sum":
-      return e.terms.reduce(
-        (stride, { coefficient, atom }) => stride + coefficient * strideOf(atom, variable),
-        0,
-      );
-    case "apply":
-      return e.args.length === 3 ? strideOf(e.args[1]!, variable) : 0; // a guarded index
-    default:
-      return 0;
-  }
 }

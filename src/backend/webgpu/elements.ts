@@ -1,10 +1,11 @@
+import { type Load, type Motion, motionOf } from "../../compile/access.ts";
 import { Emitter, type Level } from "../../compile/emit.ts";
 import { type Expr, parts, walk } from "../../compile/expr.ts";
 import type { Axis, Store } from "../../compile/kernel.ts";
 import type { ValueId } from "../../compile/value.ts";
 import { wgsl } from "./dialect.ts";
 import { digits, product } from "./grid.ts";
-import { isQuadLoad, type Load, motionOf } from "./quads.ts";
+import { isQuadLoad } from "./quads.ts";
 import { type Bindings, storedType, valueType } from "./shader.ts";
 
 // Four elements by one function of an element, called four times. What they share is loaded or computed once.
@@ -136,17 +137,8 @@ function onceOf(
   known: ReadonlyMap<Expr, Expr>,
   four: boolean,
 ): { readonly expr: Expr; readonly wide?: Load }[] {
-  const memo = new Map<Expr, boolean>();
-  const isFixed = (e: Expr): boolean => {
-    let fixed = memo.get(e);
-    if (fixed === undefined) {
-      if (e.kind === "accumulator") fixed = !four;
-      else if (e.kind === "apply" || e.kind === "cast") fixed = parts(e).every(isFixed);
-      else fixed = motionOf(e.kind === "load" ? e.index : e, variable) === "same";
-      memo.set(e, fixed);
-    }
-    return fixed;
-  };
+  const memo = new Map<Expr, Motion>();
+  const isFixed = (e: Expr) => motionOf(e, { variable, run: 4, results: four }, memo).stride === 0;
   const found = new Map<Expr, { readonly expr: Expr; readonly wide?: Load }>();
   const seen = new Set<Expr>();
   const visit = (e: Expr) => {

@@ -1,6 +1,7 @@
+import { isContiguous } from "../../compile/access.ts";
 import { Emitter, type Level } from "../../compile/emit.ts";
 import type { Axis, LoopKernel } from "../../compile/kernel.ts";
-import { isContiguous, printStores, wgsl } from "./dialect.ts";
+import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores, quadGrid } from "./elements.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
 import { printMap } from "./map.ts";

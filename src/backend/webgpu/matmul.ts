@@ -1,14 +1,16 @@
 import { internal } from "../../base/errors.ts";
+import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import { Emitter } from "../../compile/emit.ts";
-import { costOf, type Expr, walk } from "../../compile/expr.ts";
+import { type Expr, walk } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
-import { isContiguous, printStores, wgsl } from "./dialect.ts";
+import { workOf } from "../../compile/work.ts";
+import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, spread } from "./grid.ts";
 import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
 import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
-import { accessesOf, isShort, type Load, loadsOf, motionOf, singleAccesses } from "./quads.ts";
+import { accessesOf, isQuadLoad, isShort, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
@@ -17,13 +19,13 @@ import type { MatmulChoice, MatmulShape, MatmulTile, Precision } from "./tiles.t
 /** Multiply-adds up to which a product is not worth the compilation of a tile. */
 const smallWork = 2 ** 14;
 
-function workOf({ batch, row, column, inner }: MatmulKernel): number {
+function multiplyAdds({ batch, row, column, inner }: MatmulKernel): number {
   return batch.extent * row.extent * column.extent * inner.extent;
 }
 
 /** The precision of a product that depends on the choice of a family; undefined for other kernels. */
 export function tiledPrecision(kernel: Kernel): Precision | undefined {
-  if (kernel.kind !== "matmul" || workOf(kernel) <= smallWork) return undefined;
+  if (kernel.kind !== "matmul" || multiplyAdds(kernel) <= smallWork) return undefined;
   return [kernel.a, kernel.b].every((expr) => loadOf(expr)?.dtype === "float16") ? "float16" : "float32";
 }
 
@@ -64,7 +66,7 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     rows: kernel.row.extent,
     columns: kernel.column.extent,
     inner: inner.extent,
-    work: [costOf(kernel.a), costOf(kernel.b)],
+    work: [workOf([kernel.a]), workOf([kernel.b])],
   };
   const precision = tiledPrecision(kernel);
   const choice = precision && options.matmul[precision];
@@ -167,7 +169,7 @@ function loadOf(expr: Expr): Load | undefined {
 /** Whether four elements from a multiple of four lie side by side along an axis of the operand. */
 function isQuad(side: Side, { name, extent }: Axis): boolean {
   const load = loadOf(side.expr);
-  return load !== undefined && extent % 4 === 0 && motionOf(load.index, name) === "quad";
+  return load !== undefined && extent % 4 === 0 && isQuadLoad(load, name);
 }
 
 function isAlongInner(side: Side, inner: Axis): boolean {
@@ -177,7 +179,7 @@ function isAlongInner(side: Side, inner: Axis): boolean {
 
 function operandAccesses(side: Side, inner: Axis, along: boolean): Access[] {
   const quad = isQuad(side, along ? inner : side.axis);
-  return loadsOf([side.expr], inner.name).map(({ load }) => ({
+  return loadsOf([side.expr]).map((load) => ({
     value: load.value,
     quad: quad && load === loadOf(side.expr),
   }));

@@ -4,21 +4,6 @@ import type { Expr } from "../../../compile/expr.ts";
 import type { Code, Local } from "./assemble.ts";
 import type { Address, Writer } from "./writer.ts";
 
-/** How far apart neighbouring lanes of an index are, or undefined where that is not one number. */
-export function strideOf(w: Writer, index: Expr): number | undefined {
-  const { vector } = w.scope;
-  if (!vector || !w.varies(index)) return 0;
-  if (index.kind === "variable") return 1;
-  if (index.kind !== "sum") return undefined;
-  let stride: number | undefined;
-  for (const { coefficient, atom } of index.terms) {
-    if (!w.varies(atom)) continue;
-    if (atom.kind !== "variable") return undefined;
-    stride = coefficient;
-  }
-  return stride;
-}
-
 /** Addresses of elements, as far as they are computed. */
 export class Addresses {
   readonly #writer: Writer;
@@ -37,7 +22,7 @@ export class Addresses {
     const bytes = bytesPerElement(dtype);
     const terms = index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
     const constant = index.kind === "sum" ? index.constant : 0;
-    const stride = w.scope.vector ? (strideOf(w, index) ?? 0) : 0;
+    const stride = w.stride(index) ?? 0;
     // Small constants go into the instruction: no buffer begins below them, so bases do not fall below 0.
     const constantBytes = (constant + stride * w.offset) * bytes;
     const fits = constantBytes >= 0 && constantBytes < 1024;

@@ -1,6 +1,7 @@
-import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
+import type { Axis } from "../../../compile/kernel.ts";
+import { none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import { sweepColumns } from "./sweep.ts";
+import type { Blocks } from "./heuristics.ts";
 
 /** A part of a kernel that threads share: a function of a range of units, any split of which gives the same. */
 export interface Phase {
@@ -9,16 +10,6 @@ export interface Phase {
   /** Rough time of a unit in nanoseconds. */
   readonly cost: number;
 }
-
-/** A loop kernel, or what of it a function does. */
-export interface Loop {
-  readonly grid: readonly Axis[];
-  readonly inner: readonly Axis[];
-  readonly accumulators: readonly Accumulator[];
-  readonly stores: readonly Store[];
-}
-
-export const none: Axis = { name: "", extent: 1 };
 
 /** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
 export const phaseTypes = ["i32", "i32", "i32", "i32", "i32"] as const;
@@ -33,45 +24,19 @@ export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<str
 }
 
 /** A grid in units: one place on all axes but the last, and a block of that. */
-export interface Cut {
+export interface Cut extends Blocks {
   readonly outer: readonly Axis[];
   readonly last: Axis;
-  readonly block: number;
   readonly blocks: number;
   readonly units: number;
-  /** Neighbouring units are neighbours on the other axes, and not blocks of one place. */
-  readonly down: boolean;
 }
 
-/**
- * Blocks are whole vectors, and enough work to be worth a turn. Where elements are loaded across the rows of a
- * matrix, blocks are short and follow each other down the rows: the cache lines they load are used up.
- */
-export function cutGrid(grid: readonly Axis[], over: number, strided = false): Cut {
+export function cutGrid(grid: readonly Axis[], blocksOf: (last: Axis) => Blocks): Cut {
   const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1] ?? none;
-  if (strided && outer.length > 0) {
-    const blocks = Math.ceil(last.extent / 16);
-    const units = outer.reduce((product, { extent }) => product * extent, blocks);
-    return { outer, last, block: 16, blocks, units, down: true };
-  }
-  const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
-  const few = over >= 512 ? Math.ceil(16384 / over / 16) * 16 : most;
-  const block = last.extent <= 2 * few ? last.extent : few;
+  const { block, down } = blocksOf(last);
   const blocks = Math.ceil(last.extent / block);
-  const units = outer.reduce((product, { extent }) => product * extent, blocks);
-  return { outer, last, block, blocks, units, down: false };
-}
-
-/** Wide blocks, for sums down the columns of a matrix: each row is read over a length that is worth a stream. */
-export function cutColumns(grid: readonly Axis[]): Cut {
-  const outer = grid.slice(0, -1);
-  const last = grid[grid.length - 1] ?? none;
-  const { least, most, wanted } = sweepColumns;
-  const block = Math.min(most, Math.max(least, Math.ceil(last.extent / wanted / least) * least));
-  const blocks = Math.ceil(last.extent / block);
-  const units = outer.reduce((product, { extent }) => product * extent, blocks);
-  return { outer, last, block, blocks, units, down: false };
+  return { outer, last, block, blocks, units: outer.reduce((n, { extent }) => n * extent, blocks), down };
 }
 
 interface Grid {

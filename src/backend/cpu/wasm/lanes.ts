@@ -1,3 +1,4 @@
+import { strideIn } from "../../../compile/access.ts";
 import type { ScanKernel, ScatterKernel, Store } from "../../../compile/kernel.ts";
 import { fitsLanes } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
@@ -6,7 +7,6 @@ import type { Phase } from "./grid.ts";
 import { defineLoop } from "./loop.ts";
 import { valueType } from "./operations.ts";
 import { storeName } from "./stores.ts";
-import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
 
 // Kernels whose lanes (all axes but one) are independent and whose other axis runs in order.

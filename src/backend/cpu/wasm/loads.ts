@@ -1,7 +1,6 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
 import type { Level } from "../../../compile/emit.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import { strideOf } from "./addresses.ts";
 import type { Code } from "./assemble.ts";
 import { fromHalfBits } from "./half.ts";
 import type { Writer } from "./writer.ts";
@@ -20,7 +19,7 @@ export function loadVector(w: Writer, e: Extract<Expr, { kind: "load" }>, code: 
 /** Four elements as they are stored; those of 16 bits in words. */
 function loadLanes(w: Writer, e: Extract<Expr, { kind: "load" }>, code: Code, at: Level): void {
   const bytes = bytesPerElement(e.dtype);
-  const stride = strideOf(w, e.index);
+  const stride = w.stride(e.index);
   if (stride === 1) {
     const { base, offset } = w.address(e.value, e.index, e.dtype, at);
     base(code);

@@ -1,11 +1,18 @@
-import { type Along, chooseLanes, costOf, lanesAxis } from "./along.ts";
+import { type Along, type Loop, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Module } from "./assemble.ts";
-import { cutColumns, cutGrid, type Loop, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import {
+  blocksOf,
+  chooseLanes,
+  columnBlocks,
+  loadsAcrossLines,
+  unitTime,
+  walksDownRows,
+} from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { cutReduction, defineParts } from "./parts.ts";
-import { hasStrides } from "./strides.ts";
-import { Sweep, walksDownRows } from "./sweep.ts";
+import { Sweep } from "./sweep.ts";
 import { Values } from "./values.ts";
 
 export interface DefinedLoop {
@@ -31,9 +38,10 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
   ];
   const along = chooseLanes(loop, last, innermost, roots);
   const over = inner.reduce((product, { extent }) => product * extent, 1);
-  const strided = along === "grid" && accumulators.length === 0 && hasStrides(roots, last.name);
+  const strided =
+    along === "grid" && accumulators.length === 0 && grid.length > 1 && loadsAcrossLines(roots, last);
   const swept = along === "grid" && walksDownRows(loop, last);
-  const cut = swept ? cutColumns(grid) : cutGrid(grid, over, strided);
+  const cut = cutGrid(grid, swept ? columnBlocks : (axis) => blocksOf(axis, over, strided));
   const parts = accumulators.length > 0 ? cutReduction(loop, along, cut) : undefined;
   if (parts) return { along, ...defineParts(module, name, loop, along, parts, given) };
 
@@ -62,6 +70,6 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
       ...(sweep ? { around: sweep.around } : {}),
     });
   });
-  const cost = costOf((last.extent / cut.blocks) * over, roots, along);
+  const cost = unitTime((last.extent / cut.blocks) * over, roots, along);
   return { along, phases: [{ name, units: cut.units, cost }], scratch: 0 };
 }

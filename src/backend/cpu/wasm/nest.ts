@@ -12,9 +12,9 @@ import {
   updateScalar,
   updateVector,
 } from "./accumulators.ts";
-import type { Along } from "./along.ts";
+import { type Along, type Loop, none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import { type Loop, none } from "./grid.ts";
+import { vectorsOf } from "./heuristics.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import type { Sweep } from "./sweep.ts";
 import type { Values } from "./values.ts";
@@ -44,14 +44,6 @@ interface Options {
   readonly sweep?: Sweep | undefined;
   /** A part of the outermost reduced axis: whole vectors where lanes run along it, and what is left in the last one. */
   readonly range?: Range | undefined;
-}
-
-/** How many vectors stand side by side: along the grid they read whole cache lines, along a reduction they hide latency. */
-export function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): number {
-  const count = accumulators.length;
-  const { extent } = (along === "grid" ? grid[grid.length - 1] : inner[inner.length - 1]) ?? none;
-  if (along === "grid") return count === 1 && extent % 16 === 0 ? 4 : count > 0 && extent % 8 === 0 ? 2 : 1;
-  return along === "inner" && extent >= 16 && count <= 2 ? 2 : 1;
 }
 
 export class LoopWriter {

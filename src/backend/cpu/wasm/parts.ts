@@ -1,16 +1,12 @@
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis } from "../../../compile/kernel.ts";
-import { type Along, costOf, lanesAxis } from "./along.ts";
+import { type Along, type Loop, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { type Cut, cutGrid, type Loop, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { LoopWriter, partBytes, vectorsOf } from "./nest.ts";
+import { type Cut, cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { blocksOf, unitTime, vectorsOf, wantedParts } from "./heuristics.ts";
+import { LoopWriter, partBytes } from "./nest.ts";
 import { Values } from "./values.ts";
-
-/** Units that keep all threads busy to the end. */
-const enoughUnits = 8;
-/** Elements of a part, about. */
-const partElements = 16384;
 
 /** A cut through reduced axes: `outer` ones become axes of the grid, and so do the parts of the next one. */
 export interface Parts {
@@ -27,8 +23,8 @@ export interface Parts {
  */
 export function cutReduction(loop: Loop, along: Along, cut: Cut): Parts | undefined {
   const { inner } = loop;
-  const wanted = Math.floor((product(inner) * cut.last.extent) / cut.blocks / partElements);
-  if (cut.units >= enoughUnits || wanted < 4) return undefined;
+  const wanted = wantedParts(cut.units, (product(inner) * cut.last.extent) / cut.blocks);
+  if (wanted === undefined) return undefined;
   let [depth, places] = [0, 1];
   while (depth < inner.length - 1 && places * inner[depth]!.extent < wanted) places *= inner[depth++]!.extent;
   const { extent } = inner[depth]!;
@@ -73,7 +69,7 @@ export function defineParts(
     innermost: Axis,
     write: (unit: Code, element: Code, values: Values, slot: Local, stop: Local) => void,
   ): Phase => {
-    const cut = cutGrid(loop.grid, over);
+    const cut = cutGrid(loop.grid, (axis) => blocksOf(axis, over, false));
     module.define(phaseName, phaseTypes, (code, begin, end, args, shared) => {
       const start = code.piece();
       const values = new Values(code, {
@@ -110,7 +106,7 @@ export function defineParts(
     return {
       name: phaseName,
       units: cut.units,
-      cost: costOf((last.extent / cut.blocks) * over, roots, along),
+      cost: unitTime((last.extent / cut.blocks) * over, roots, along),
     };
   };
 

@@ -1,16 +1,13 @@
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, RowKernel, Store } from "../../../compile/kernel.ts";
-import { type Along, costOf, fitsLanes, laneCost, lanesAxis } from "./along.ts";
+import { type Along, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { cutGrid, levelsOf, none, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { blocksOf, chooseRowLanes, rowsAbreast, unitTime } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { storeLanes, writeStores } from "./stores.ts";
-import { strideIn } from "./strides.ts";
 import { Values } from "./values.ts";
-
-/** Rows that are done abreast where each is short: one waits for its sums while the other works. */
-const shortRows = { abreast: 2, longest: 128 };
 
 /**
  * A row kernel: for each row the passes one after the other, then what is stored once, then what is stored for each
@@ -25,13 +22,10 @@ export function defineRows(
   const { grid, inner, passes, stores, elements } = kernel;
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
-  const along = chooseLanes(kernel, last, innermost);
+  const along = chooseRowLanes(kernel, last, innermost);
   const over = inner.reduce((product, { extent }) => product * extent, 1);
-  const cut = cutGrid(grid, over * (passes.length + 1));
-  const abreast =
-    along === "inner" && over <= shortRows.longest && last.extent % shortRows.abreast === 0
-      ? shortRows.abreast
-      : 1;
+  const cut = cutGrid(grid, (axis) => blocksOf(axis, over * (passes.length + 1), false));
+  const abreast = rowsAbreast(along, over, last);
 
   module.define(name, phaseTypes, (code, begin, end, args) => {
     const start = code.piece();
@@ -116,7 +110,7 @@ export function defineRows(
     ...stores,
     ...elements,
   ].map(({ expr }) => expr);
-  const cost = costOf((last.extent / cut.blocks) * over, exprs, along);
+  const cost = unitTime((last.extent / cut.blocks) * over, exprs, along);
   return { name, units: cut.units, cost, along };
 }
 
@@ -156,14 +150,4 @@ function writeElements(
   result.append(values.piece(2));
   result.i32(innermost.extent).set(end).append(nest);
   return result;
-}
-
-function chooseLanes({ passes, stores, elements }: RowKernel, last: Axis, innermost: Axis): Along {
-  const written = [...passes.flatMap(({ before }) => before), ...stores, ...elements];
-  const sums = passes.flatMap(({ accumulators }) => accumulators.map(({ expr }) => expr));
-  if (!fitsLanes([...sums, ...written.flatMap(({ index, expr }) => [index, expr])])) return "nothing";
-  const side = elements.length === 0 && stores.every(({ index }) => strideIn(index, last.name) === 1);
-  const contiguous = elements.every(({ index }) => strideIn(index, innermost.name) === 1);
-  if (side && last.extent > 1 && laneCost(sums, last) < laneCost(sums, innermost)) return "grid";
-  return contiguous && innermost.extent > 1 ? "inner" : "nothing";
 }

@@ -1,33 +1,5 @@
-import { walk } from "../../../compile/expr.ts";
-import type { Accumulator, Axis } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
-import { strideIn } from "./strides.ts";
-
-/** Columns of a block that is swept: the wider the better for memory, but so that there are as many for threads. */
-export const sweepColumns = { least: 128, most: 512, wanted: 8 };
-/** Rows of a sweep: few enough for the processor to follow as streams. */
-const sweepRows = 16;
-/** Sums side by side: what runs of a block then fits the scratch memory of a thread many times over. */
-const mostSums = 8;
-
-/** Do sums run down long columns of a matrix, row after row far apart in memory? */
-export function walksDownRows(
-  { inner, accumulators }: { readonly inner: readonly Axis[]; readonly accumulators: readonly Accumulator[] },
-  last: Axis,
-): boolean {
-  const [axis] = inner;
-  if (inner.length !== 1 || accumulators.length > mostSums) return false;
-  if (axis!.extent < 4 * sweepRows || last.extent < sweepColumns.least) return false;
-  let found = false;
-  walk(
-    accumulators.map(({ expr }) => expr),
-    (e) => {
-      if (e.kind === "load" && strideIn(e.index, last.name) === 1)
-        found ||= Math.abs(strideIn(e.index, axis!.name) ?? 0) >= sweepColumns.least;
-    },
-  );
-  return found;
-}
+import { sweepRows } from "./heuristics.ts";
 
 /**
  * Takes a block of columns a few rows at a time, and keeps what runs in scratch memory meanwhile. Sums down one

@@ -1,4 +1,5 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import { motionOf } from "../../../compile/access.ts";
 import type { Level } from "../../../compile/emit.ts";
 import { type Expr, parts, walk } from "../../../compile/expr.ts";
 import { Addresses } from "./addresses.ts";
@@ -128,6 +129,13 @@ export class Values implements Writer {
       this.#varying.set(e, varying);
     }
     return varying;
+  }
+
+  stride(index: Expr): number | undefined {
+    const { vector } = this.scope;
+    if (!vector) return 0;
+    const results = [...this.#accumulators.values()].some(({ type }) => type === "v128");
+    return motionOf(index, { variable: vector.name, results }).stride;
   }
 
   /** Pushes one element; what does not change at level `at` is computed further out. */

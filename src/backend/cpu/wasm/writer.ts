@@ -42,6 +42,8 @@ export interface Writer {
   level(e: Expr): Level;
   /** Does the expression differ between lanes? */
   varies(e: Expr): boolean;
+  /** How far apart neighbouring lanes of an index are; undefined where that is not one number. */
+  stride(index: Expr): number | undefined;
   /** Are its lanes in a local? */
   isHeld(e: Expr): boolean;
   /** Pushes one element; what does not change at level `at` is computed further out. */

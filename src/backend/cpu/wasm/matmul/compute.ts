@@ -1,9 +1,10 @@
+import { strideIn } from "../../../../compile/access.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import { countNodes, fitsLanes } from "../along.ts";
+import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Local, Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
-import { strideIn } from "../strides.ts";
+import { instructionsOf } from "../heuristics.ts";
 import { writeEpilogue } from "./epilogue.ts";
 import { blockColumns, blockRows, blocksOf, type Geometry, tileBytes, units } from "./geometry.ts";
 import { stridesOfA, writeAddress } from "./in-place.ts";
@@ -180,6 +181,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     });
   });
   const area = Math.min(rowBlock, row.extent) * Math.min(columnBlock, column.extent);
-  const cost = (area * inner.extent * 2) / (g.bytes === 4 ? 25 : 10) + area * countNodes(roots) * 0.2 + 100;
+  const cost =
+    (area * inner.extent * 2) / (g.bytes === 4 ? 25 : 10) + area * instructionsOf(roots) * 0.2 + 100;
   return { name: "compute", units: batch.extent * rowBlocks * columnBlocks, cost };
 }

@@ -1,9 +1,9 @@
 import { internal } from "../../../../base/errors.ts";
+import { strideIn } from "../../../../compile/access.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
-import { strideIn } from "../strides.ts";
 import { Values } from "../values.ts";
 import { type Geometry, tileRows } from "./geometry.ts";
 

@@ -1,9 +1,9 @@
+import { strideIn } from "../../../../compile/access.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
-import { strideIn } from "../strides.ts";
 import { Values } from "../values.ts";
 import { type Geometry, units } from "./geometry.ts";
 import { panelGroup, writePanels } from "./side-by-side.ts";

@@ -1,6 +1,6 @@
+import { strideIn } from "../../../../compile/access.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
-import { strideIn } from "../strides.ts";
 import { writeAddress } from "./in-place.ts";
 import type { Packing } from "./transpose.ts";
 
