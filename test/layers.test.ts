@@ -15,6 +15,7 @@ const layers = [
   ["tensor"],
   ["nn", "optim"],
   ["lora", "gauge"],
+  ["train"],
   ["laws"],
   ["experiments"],
   ["index.ts"],

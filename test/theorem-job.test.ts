@@ -109,7 +109,13 @@ test("batches are windows of the training part with the bytes that follow, the s
 function trained(losses: number[], a: number[]): Trained {
   const tensors = new Map([["loraA", Float32Array.from(a)]]);
   const validation = { steps: losses.map((_, i) => i), losses };
-  return { trainable: {}, losses: Float32Array.from(losses), validation, snapshots: [{ step: 1, tensors }] };
+  return {
+    params: {},
+    trained: {},
+    losses: Float32Array.from(losses),
+    validation,
+    snapshots: [{ step: 1, tensors }],
+  };
 }
 
 test("a comparison sees a single bit, in losses and in parameters", () => {

@@ -91,7 +91,7 @@ const otherNames: Readonly<Record<string, string>> = {
 };
 
 /** The other fields of a recipe (`gauge`), which may stand beside those of an adapter: its trainer reads them. */
-const recipeNames: readonly string[] = ["adapts", "optimizer", "groups", "trained", "clip"];
+const recipeNames: readonly string[] = ["adapts", "optimizer", "groups", "schedule", "trained", "clip"];
 
 /**
  * Checks that a configuration has no other options than those of an adapter, and `more`; a recipe has some.

@@ -1,14 +1,14 @@
 import type { FloatDType, HostArray } from "../../base/dtype.ts";
-import { type Gauge, optimizerOf, type Recipe, trainable } from "../../gauge/index.ts";
+import type { Gauge, Recipe } from "../../gauge/index.ts";
 import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
-import { applyUpdates, type OptimizerState, type Schedule } from "../../optim/index.ts";
+import type { Schedule } from "../../optim/index.ts";
 import { compile } from "../../tensor/compile.ts";
 import { scalar } from "../../tensor/creation.ts";
-import { valueAndGrad } from "../../tensor/grad.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
+import { train } from "../../train/index.ts";
 
 /**
  * The linear teacher: a frozen layer, and targets of another one that differs from it by a matrix of some rank. So
@@ -67,36 +67,31 @@ export async function fineTune(recipe: Recipe, options: RunOptions): Promise<Run
   const y = noise ? draw("targets", [samples, outputs], 1) : taught;
   await tree.evaluate([x, y]);
 
-  const optimizer = optimizerOf(recipe, schedule ? { schedule } : {});
-  const evaluate = (own: nn.Params, rest: nn.Params, context: nn.Context = {}): readonly [Tensor, Tensor] => {
-    const output = model.apply(tree.combine<nn.Params>(rest, own), x, context);
-    return [losses[loss](output, y), output];
-  };
-  const step = compile((own: nn.Params, state: OptimizerState, rest: nn.Params, t: Tensor<"number">) => {
-    const context = { training: true, key: key.fold("dropout").fold(t) };
-    const [[value], gradients] = valueAndGrad(evaluate)(own, rest, context);
-    const [updates, next] = optimizer.update(gradients, state, own);
-    return { params: applyUpdates(own, updates), state: next, value };
+  const training = train({
+    params,
+    loss: (own: nn.Params, data: { readonly x: Tensor; readonly y: Tensor }, context) =>
+      losses[loss](model.apply(own, data.x, context), data.y),
+    recipe,
+    ...(schedule && { schedule }),
+    batches: () => ({ x, y }),
+    steps,
+    key: key.fold("dropout"),
+    nonFinite: "continue",
   });
-  const look = compile((own: nn.Params, rest: nn.Params) => evaluate(own, rest));
-
-  let [own, rest] = trainable(recipe, params);
-  let state = optimizer.init(own);
-  const values: Tensor[] = [];
-  for (let t = 0; t < steps; t++) {
-    const after = await step(own, state, rest, t);
-    values.push(after.value);
-    ({ params: own, state } = after);
-  }
-  const [last, output] = await look(own, rest);
-  const trained = tree.combine<{ loraA: Tensor; loraB: Tensor }>(rest, own);
+  await training.toEnd();
+  const look = compile((own: nn.Params) => {
+    const output = model.apply(own, x);
+    return { output, loss: losses[loss](output, y) };
+  });
+  const last = await look(training.params);
+  const trained = training.params as { loraA: Tensor; loraB: Tensor }; // of an adapted linear layer
   const run = {
-    losses: await Promise.all([...values, last].map((value) => value.item())),
-    outputs: await output.data(),
+    losses: [...training.losses, await last.loss.item()],
+    outputs: await last.output.data(),
     A: await trained.loraA.data(),
     B: await trained.loraB.data(),
   };
-  tree.dispose([own, rest, state, values, last, output, x, y]);
+  tree.dispose([training.params, training.state, last, x, y]);
   return run;
 }
 

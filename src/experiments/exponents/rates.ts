@@ -1,11 +1,11 @@
 import { ValueError } from "../../base/errors.ts";
-import { applyUpdates, make, type OptimizerState } from "../../optim/index.ts";
+import { make, type Optimizer } from "../../optim/index.ts";
 import { compile } from "../../tensor/compile.ts";
 import { tensor, zeros } from "../../tensor/creation.ts";
-import { grad } from "../../tensor/grad.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
+import { train as training } from "../../train/index.ts";
 import { type Setting, scalingOf } from "./setting.ts";
 import { mean } from "./statistics.ts";
 
@@ -67,26 +67,30 @@ export async function train(
     const each = inner.reshape([samples, count, r]).permute([1, 0, 2]);
     return each.matmul(loraB.transpose()).mul(scalings).sub(y).square().mean([1, 2]);
   };
-  const step = compile(
-    (params: Adapters, state: OptimizerState, data: Data, rates: Adapters) => {
-      const gradients = grad((params: Adapters) => losses(params, data).sum())(params);
-      const [updates, next] = optimizer.update(gradients, state, params);
-      const scaled = { loraA: updates.loraA.mul(rates.loraA), loraB: updates.loraB.mul(rates.loraB) };
-      return { params: applyUpdates(params, scaled), state: next };
-    },
-    { donate: [0, 1] },
-  );
   const look = compile(losses);
-
-  const drawn = await draw(seed, 1 / Math.sqrt(n));
-  let { params } = drawn;
-  let state = optimizer.init(params);
-  const first = await look(params, drawn.data);
-  for (let t = 0; t < steps; t++) ({ params, state } = await step(params, state, drawn.data, rates));
-  const last = await look(params, drawn.data);
+  const { params, data } = await draw(seed, 1 / Math.sqrt(n));
+  const first = await look(params, data);
+  const run = training({
+    params,
+    loss: (params: Adapters, data: Data) => losses(params, data).sum(),
+    optimizer: { ...optimizer, update: ratedBy(optimizer, rates) },
+    batches: () => data,
+    steps,
+    nonFinite: "continue",
+  });
+  await run.toEnd();
+  const last = await look(run.params, data);
   const [before, after] = [await first.data(), await last.data()];
-  tree.dispose([params, state, first, last, drawn.data.x, drawn.data.y]);
+  tree.dispose([run.params, run.state, first, last, data.x, data.y]);
   return [...after].map((loss, i) => loss / before[i]!);
+}
+
+/** Updates times the rates of each parameter. */
+function ratedBy({ update }: Optimizer, rates: unknown): Optimizer["update"] {
+  return (gradients, state, params) => {
+    const [updates, next] = update(gradients, state, params);
+    return [tree.zip([updates, rates as typeof updates], ([change, rate]) => change!.mul(rate!)), next];
+  };
 }
 
 interface Adapters {

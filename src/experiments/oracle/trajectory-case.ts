@@ -3,8 +3,8 @@ import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
 import * as optim from "../../optim/index.ts";
 import { scalar, tensor } from "../../tensor/creation.ts";
-import { valueAndGrad } from "../../tensor/grad.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { gradientsOf, updated } from "../../train/step.ts";
 import { type Build, type Expectation, Unsupported } from "./case.ts";
 import { rateBound, trajectoryBound } from "./compare.ts";
 import type { Engine } from "./engine.ts";
@@ -22,7 +22,7 @@ interface Problem {
 /** A training run, with what it left on the way. */
 interface Run {
   readonly losses: Tensor;
-  /** Of the gradients before they were clipped, where they were. */
+  /** Of the gradients before they were clipped. */
   readonly norms: readonly Tensor[];
   /** Learning rates of each update, by group. */
   readonly rates: readonly (readonly number[])[];
@@ -80,8 +80,12 @@ async function train(fields: Fields, engine: Engine): Promise<Run> {
   const problem = readProblem(fields, engine);
   const schedule = readSchedule(fields);
   const groups = groupsOf(fields);
-  const optimizer = readOptimizer(fields.object("optimizer"), groups, schedule);
   const clip = readClipping(fields);
+  const plain = readOptimizer(fields.object("optimizer"), groups, schedule);
+  const optimizer: optim.Optimizer = {
+    ...plain,
+    update: (gradients, state, params) => plain.update(clip(gradients), state, params),
+  };
 
   let params = readParams(fields, groups, engine);
   let state = optimizer.init(params);
@@ -89,18 +93,11 @@ async function train(fields: Fields, engine: Engine): Promise<Run> {
   const [losses, norms, rates]: [Tensor[], Tensor[], number[][]] = [[], [], []];
   const updates = fields.list("losses").length;
   for (let t = 0; t < updates; t++) {
-    const [loss, raw] = valueAndGrad(problem.loss)(params);
-    const { gradients, norm } = clip(raw);
-    const [changes, next] = optimizer.update(gradients, state, params);
-    const done = await engine.evaluate({
-      params: optim.applyUpdates(params, changes),
-      state: next,
-      loss,
-      norm,
-    });
-    ({ params, state } = done);
-    losses.push(done.loss);
-    if (done.norm) norms.push(done.norm);
+    const { loss, gradients } = gradientsOf(problem.loss, params, {}, {}, {});
+    const after = await engine.evaluate({ loss, ...updated(optimizer, gradients, state, params) });
+    ({ params, state } = after);
+    losses.push(after.loss);
+    norms.push(after.norm);
     const factor = await schedule(scalar(t)).item();
     rates.push(groups.map((group) => group.number("lr") * factor));
     snapshots.set(String(t + 1), params);
@@ -237,18 +234,18 @@ function readSchedule(fields: Fields): optim.Schedule {
   }
 }
 
-type Clip = (gradients: Params) => { readonly gradients: Params; readonly norm?: Tensor };
+type Clip = <G>(gradients: G) => G;
 
 function readClipping(fields: Fields): Clip {
   if (fields.has("clipNorm")) {
     const bound = fields.number("clipNorm");
-    return (gradients) => optim.clipByGlobalNorm(gradients, bound);
+    return (gradients) => optim.clipByGlobalNorm(gradients, bound).gradients;
   }
   if (fields.has("clipValue")) {
     const bound = fields.number("clipValue");
-    return (gradients) => ({ gradients: optim.clipByValue(gradients, bound) });
+    return (gradients) => optim.clipByValue(gradients, bound);
   }
-  return (gradients) => ({ gradients });
+  return (gradients) => gradients;
 }
 
 /** The rates of each group in each update, one after the other. */

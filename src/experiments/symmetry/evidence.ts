@@ -3,13 +3,11 @@ import { ValueError } from "../../base/errors.ts";
 import * as gauge from "../../gauge/index.ts";
 import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
-import { applyUpdates, type OptimizerState } from "../../optim/index.ts";
-import { compile } from "../../tensor/compile.ts";
 import { scalar } from "../../tensor/creation.ts";
-import { valueAndGrad } from "../../tensor/grad.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
+import { train } from "../../train/index.ts";
 import type { Form } from "./forms.ts";
 
 /** A run and its gauge partner, compared over all steps. */
@@ -93,7 +91,7 @@ function withOriginal(partner: gauge.Recipe, recipe: gauge.Recipe, name: string)
 }
 
 interface Trained {
-  readonly losses: HostArray;
+  readonly losses: readonly number[];
   readonly parameters: ReadonlyMap<string, HostArray>;
 }
 
@@ -112,29 +110,23 @@ async function trainer(dtype: FloatDType, seed: number): Promise<Train> {
   return async (recipe, from) => {
     const model = lora.inject(base, { ...recipe, initScale: {}, targetModules: "all-linear" });
     const fresh = tree.map(model.init(key.fold("model")), cast);
-    const [trained, frozen] = gauge.trainable(recipe, from ? gauge.applyParams(from, fresh) : fresh);
-    const optimizer = gauge.optimizerOf(recipe);
-    const step = compile((own: nn.Params, state: OptimizerState, fixed: nn.Params, t: Tensor<"number">) => {
-      const [loss, gradients] = valueAndGrad((p: nn.Params) => {
-        const context = { training: true, key: key.fold("dropout").fold(t) };
-        return nn.mseLoss(model.apply(tree.combine<nn.Params>(fixed, p), x, context), y);
-      })(own);
-      const [updates, next] = optimizer.update(gradients, state, own);
-      return { params: applyUpdates(own, updates), state: next, loss };
+    const run = train({
+      params: from ? gauge.applyParams(from, fresh) : fresh,
+      loss: (params: nn.Params, data: { readonly x: Tensor; readonly y: Tensor }, context) =>
+        nn.mseLoss(model.apply(params, data.x, context), data.y),
+      recipe,
+      batches: () => ({ x, y }),
+      steps,
+      key: key.fold("dropout"),
+      nonFinite: "continue",
     });
-    let params = trained;
-    let state = optimizer.init(trained);
-    const losses: Tensor[] = [];
-    for (let t = 0; t < steps; t++) {
-      const after = await step(params, state, frozen, t);
-      ({ params, state } = after);
-      losses.push(after.loss);
-    }
-    const values = await Promise.all(losses.map((loss) => loss.data()));
+    await run.toEnd();
     const parameters = new Map(
-      await Promise.all(tree.entries(params).map(async ([path, leaf]) => [path, await leaf.data()] as const)),
+      await Promise.all(
+        tree.entries(run.trained).map(async ([path, leaf]) => [path, await leaf.data()] as const),
+      ),
     );
-    return { losses: Float64Array.from(values, (value) => value[0]!), parameters };
+    return { losses: run.losses, parameters };
   };
 }
 

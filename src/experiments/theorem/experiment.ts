@@ -1,7 +1,6 @@
 import { ValueError } from "../../base/errors.ts";
-import { factor, hyperOf, optimizerOf, type Recipe, type RecipeOf, trainable } from "../../gauge/index.ts";
+import { factor, hyperOf, type Recipe, type RecipeOf } from "../../gauge/index.ts";
 import { inject, roleOf } from "../../lora/index.ts";
-import type { Layer, Params } from "../../nn/layer.ts";
 import { adamw, type OptimizerName, schedule } from "../../optim/index.ts";
 import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
@@ -10,7 +9,7 @@ import { Corpus, type Text, vocabularyOf } from "./corpus.ts";
 import { adapted, languageModel, sizes } from "./model.ts";
 import { type PlannedRun, plan } from "./plan.ts";
 import type { Comparison, GroupFacts, Results, RunResult } from "./results.ts";
-import { type Trained, train } from "./train.ts";
+import { type Trained, trainModel } from "./train.ts";
 
 /** Two texts, ready for training. */
 export interface Material {
@@ -81,41 +80,39 @@ export async function prove(
   };
 
   const model = languageModel(vocabulary.length);
-  const trained = await train({
+  const trained = await trainModel({
     model,
     optimizer: adamw({ lr: baseTraining.lr, schedule: schedule.cosine({ tMax: baseSteps }) }),
-    trainable: await tree.evaluate(model.init(root.fold("base"))),
-    frozen: {},
+    params: await tree.evaluate(model.init(root.fold("base"))),
     batches: await base.batches(root.fold("base batches"), baseSteps, sizes.batch),
     validation: base.validationBatch(sizes.validation),
-    validationSteps: [0, baseSteps],
+    every: baseSteps,
     snapshotSteps: [],
     onStep: ticker("base model"),
   });
 
   const batches = await target.batches(root.fold("target batches"), steps, sizes.batch);
   const validation = target.validationBatch(sizes.validation);
-  const stride = Math.ceil(steps / validations);
-  const validationSteps = [...Array.from({ length: Math.ceil(steps / stride) }, (_, i) => i * stride), steps];
   const measured = new Map<string, { readonly number: number; readonly trained: Trained }>();
   const runs: RunResult[] = [];
   let trainableCount = 0;
   for (const next of planned) {
     const number = runs.length + 1;
-    const [adapter, frozen] = await start(next.recipe, model, trained.trainable, seed);
-    trainableCount = tree.count(adapter);
-    const result = await train({
-      model: inject(model, { ...next.recipe, targetModules: adapted }),
-      optimizer: optimizerOf(explicit(next.recipe)),
-      trainable: adapter,
-      frozen,
+    const injected = inject(model, { ...next.recipe, targetModules: adapted });
+    // The same random numbers for every recipe, times its initial scale.
+    const params = await tree.evaluate(injected.init(key(seed).fold("adapters"), trained.params));
+    const result = await trainModel({
+      model: injected,
+      recipe: explicit(next.recipe),
+      params,
       batches,
       validation,
-      validationSteps,
+      every: Math.ceil(steps / validations),
       snapshotSteps: [Math.ceil(steps / 2), steps],
       onStep: ticker(next.name),
     });
-    tree.dispose(result.trainable);
+    trainableCount = tree.count(result.trained);
+    tree.dispose(result.trained);
     runs.push(describeRun(number, next, result, measured));
     measured.set(next.name, { number, trained: result });
   }
@@ -129,24 +126,13 @@ export async function prove(
     model: {
       ...{ context: sizes.context, embedding: sizes.embedding, hidden: sizes.hidden, batch: sizes.batch },
       vocabulary: vocabulary.length,
-      parameters: tree.count(trained.trainable),
+      parameters: tree.count(trained.params),
       trainable: trainableCount,
     },
     pretraining: { steps: baseSteps, validation: trained.validation },
     runs,
     laws: { held, broken: comparisons.length - held },
   };
-}
-
-/** Fresh adapters on the frozen model: the same random numbers for every recipe, times its initial scale. */
-async function start(
-  recipe: Recipe,
-  model: Layer,
-  base: Params,
-  seed: number,
-): Promise<[adapter: Params, frozen: Params]> {
-  const params = inject(model, { ...recipe, targetModules: adapted }).init(key(seed).fold("adapters"), base);
-  return trainable(recipe, await tree.evaluate(params));
 }
 
 /**

@@ -1,0 +1,5 @@
+export type { Batches, GivenBatches } from "./batches.ts";
+export { type Evaluation, type Evaluator, evaluator } from "./evaluate.ts";
+export { DivergedError, type EvaluationEvent, type StepEvent, type TrainEvent } from "./events.ts";
+export { ignored, type Loss, nextToken, type Terms } from "./loss.ts";
+export { type EvaluateOptions, type Training, type TrainOptions, train } from "./train.ts";

@@ -1,0 +1,99 @@
+import type { Optimizer, OptimizerState } from "../optim/index.ts";
+import type { Device } from "../runtime/device.ts";
+import { type CompileOptions, compile } from "../tensor/compile.ts";
+import { scalar } from "../tensor/creation.ts";
+import type { Key } from "../tensor/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import * as tree from "../tensor/tree.ts";
+import type { Loss } from "./loss.ts";
+import { added, gradientsOf, noGradients, together, type Updated, updated } from "./step.ts";
+
+/** What an update reports, as read by the host. */
+export interface Report {
+  /** The mean over all that counted. */
+  readonly loss: number;
+  readonly count: number;
+  readonly norm: number;
+  /** The place of the first parameter whose gradient is not finite; the number of parameters if there is none. */
+  readonly broken: number;
+}
+
+/** One update on some batches, the first of which has a place. */
+export type Update<P, B> = (
+  own: P,
+  state: OptimizerState,
+  frozen: unknown,
+  batches: readonly B[],
+  place: number,
+) => Promise<Updated<P> & { readonly report: Report }>;
+
+/** The compiled update: one program for one batch, two for several. Parameters and state are used up. */
+export function updateOf<P, B>(
+  loss: Loss<P, B>,
+  optimizer: Optimizer,
+  key: Key,
+  device: Device | undefined,
+): Update<P, B> {
+  const on = device ? { device } : {};
+  const gradients = (own: P, frozen: unknown, batch: B, place: Tensor<"number">) =>
+    gradientsOf(loss, own, frozen, batch, { training: true, key: key.fold(place) });
+
+  const whole = compiled(
+    (own: P, state: OptimizerState, frozen: unknown, batch: B, place: Tensor<"number">) => {
+      const seen = gradients(own, frozen, batch, place);
+      const { params, state: next, norm, broken } = updated(optimizer, seen.gradients, state, own);
+      return { params, state: next, report: together([seen.loss, seen.count, norm, broken]) };
+    },
+    { donate: [0, 1], ...on },
+  );
+  const add = compiled(
+    (sum: P, own: P, frozen: unknown, batch: B, place: Tensor<"number">) => {
+      const seen = gradients(own, frozen, batch, place);
+      return { sum: added(sum, seen.gradients, seen.count), report: together([seen.loss, seen.count]) };
+    },
+    { donate: [0], ...on },
+  );
+  const finish = compiled(
+    (own: P, state: OptimizerState, sum: P, count: Tensor<"number">) => {
+      const mean = tree.map(sum, (gradient) => gradient.div(count));
+      const { params, state: next, norm, broken } = updated(optimizer, mean, state, own);
+      return { params, state: next, report: together([norm, broken]) };
+    },
+    { donate: [0, 1, 2], ...on },
+  );
+
+  return async (own, state, frozen, batches, place) => {
+    if (batches.length === 1) {
+      const { report, ...after } = await whole(own, state, frozen, batches[0]!, scalar(place));
+      const [loss = 0, count = 0, norm = 0, broken = 0] = await read(report);
+      return { ...after, report: { loss, count, norm, broken } };
+    }
+    let sum = noGradients(own);
+    let [losses, counted] = [0, 0];
+    for (const [i, batch] of batches.entries()) {
+      const after = await add(sum, own, frozen, batch, scalar(place + i));
+      ({ sum } = after);
+      const [loss = 0, count = 0] = await read(after.report);
+      if (count > 0) losses += loss * count; // the mean over nothing is NaN
+      counted += count;
+    }
+    // Nothing counted: the caller says so, whatever comes out.
+    const { report, ...after } = await finish(own, state, sum, scalar(counted));
+    const [norm = 0, broken = 0] = await read(report);
+    return { ...after, report: { loss: losses / counted, count: counted, norm, broken } };
+  };
+}
+
+/** `compile` for trees of any type: its own types widen numbers in arguments, and cannot look into a type parameter. */
+export function compiled<A extends readonly unknown[], R>(
+  f: (...args: A) => R,
+  options: CompileOptions,
+): (...args: A) => Promise<R> {
+  return compile(f, options) as unknown as (...args: A) => Promise<R>; // the same arguments, not widened
+}
+
+async function read(report: Tensor): Promise<ArrayLike<number> & Iterable<number>> {
+  const values = await report.data();
+  report.dispose();
+  return values;
+}
