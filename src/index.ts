@@ -41,6 +41,7 @@ export {
   zeros,
   zerosLike,
 } from "./tensor/creation.ts";
+export { customVjp } from "./tensor/custom-vjp.ts";
 export {
   cat,
   elu,
@@ -56,7 +57,8 @@ export {
   stack,
   where,
 } from "./tensor/functions.ts";
-export { grad, valueAndGrad, vjp } from "./tensor/grad.ts";
+export { type Gradients, type GradOptions, grad, valueAndGrad, vjp } from "./tensor/grad.ts";
+export { type Derivatives, hessian, hvp, type Jacobian, jacfwd, jacrev, jvp } from "./tensor/jacobian.ts";
 export {
   type BlockFormat,
   isPacked,
@@ -81,3 +83,4 @@ export {
   type VarianceOptions,
 } from "./tensor/tensor.ts";
 export * as tree from "./tensor/tree.ts";
+export { type VmapOptions, vmap } from "./tensor/vmap.ts";

@@ -1,4 +1,5 @@
 import { isFloat } from "../base/dtype.ts";
+import { placeFor } from "./batch.ts";
 import { add } from "./elementwise.ts";
 import { type Node, topological } from "./node.ts";
 import { vjp, zeros } from "./vjp.ts";
@@ -32,6 +33,20 @@ export function backward(outputs: readonly Node[], seeds: readonly Node[], input
     });
   }
   return inputs.map((input) => cotangents.get(input) ?? zeros(input));
+}
+
+/**
+ * Forward mode, graph to graph: the tangents of `outputs` for the tangents of `inputs`. Reverse mode is linear in its
+ * seeds, and its transpose is this (J. Radul et al. 2022, "You only linearize once", from the other side): no second
+ * table of rules.
+ */
+export function forward(
+  outputs: readonly Node[],
+  inputs: readonly Node[],
+  tangents: readonly Node[],
+): Node[] {
+  const places = outputs.map(placeFor);
+  return backward(backward(outputs, places, inputs), tangents, places);
 }
 
 function flows(node: Node): boolean {

@@ -23,7 +23,13 @@ export type Operation =
   // To the node's dtype. A number of the host that meets a tensor names the operation where it does: it may not change.
   | { readonly kind: "cast"; readonly meets?: string }
   // Passes the cotangent on, or stops it. Programs know nothing of it, nor of what its indices should be.
-  | { readonly kind: "identity"; readonly stops: boolean; readonly indices?: IndexRange }
+  // With a gradient of its own, the first input is the value; then come those that get cotangents, then what is kept.
+  | {
+      readonly kind: "identity";
+      readonly stops: boolean;
+      readonly indices?: IndexRange;
+      readonly custom?: CustomGradient;
+    }
   // Movement: an output index maps to an input index.
   | { readonly kind: "reshape" }
   | { readonly kind: "expand" } // to the node's shape; only lengths 1 stretch
@@ -50,6 +56,14 @@ export interface IndexRange {
   readonly length: number;
   /** An integer that stands for none. */
   readonly ignored?: number;
+}
+
+/** The gradient that the user of a function wrote for it. */
+export interface CustomGradient {
+  /** How many inputs get cotangents. */
+  readonly given: number;
+  /** Their cotangents, for the cotangent of the output and what was kept of the way there. */
+  readonly pull: (g: Node, kept: readonly Node[]) => readonly (Node | undefined)[];
 }
 
 /** An immutable vertex of the graph. Only `settle` changes what it is. */

@@ -19,7 +19,10 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   buffer: leaf,
   hostNumber: leaf,
   iota: leaf,
-  identity: (g, _, { stops }) => (stops ? [] : [g]),
+  identity: (g, { inputs }, { stops, custom }) => {
+    if (custom) return [undefined, ...custom.pull(g, inputs.slice(1 + custom.given))];
+    return stops ? [] : [g];
+  },
   scalar: (g, node, { op }) => {
     if (op.row.vjp) return op.row.vjp(g, node, node.inputs);
     return [];

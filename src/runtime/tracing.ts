@@ -1,7 +1,7 @@
 import { ValueError } from "../base/errors.ts";
 import { type Node, topological } from "../graph/node.ts";
 
-/** Whether the function of a `compile` is being called, with tensors that have no values. */
+/** Whether the function of a `compile` or `vmap` is being called, with tensors that have no values. */
 let tracing = false;
 
 /**
@@ -9,11 +9,12 @@ let tracing = false;
  * would otherwise reject is one that nobody waits for.
  */
 export function whileTracing<T>(f: () => T): T {
+  const before = tracing;
   tracing = true;
   try {
     return f();
   } finally {
-    tracing = false; // a compiled function calls no other
+    tracing = before;
   }
 }
 
@@ -22,11 +23,11 @@ export function refuseWhileTracing(what: string): void {
   if (tracing) throw new ValueError(what);
 }
 
-/** @throws ValueError where a compiled function is being traced and the nodes follow from its arguments. */
+/** @throws ValueError where a function is being traced and the nodes follow from its arguments. */
 export function checkReadable(operation: string, nodes: readonly Node[]): void {
   if (!tracing || !dependOnArguments(nodes)) return;
   throw new ValueError(
-    `${operation}: a compiled function is being traced: it only builds a graph, and its tensors have no values yet. ` +
+    `${operation}: a function is being traced (compile, vmap): it only builds a graph, and its tensors have no values yet. ` +
       "Return the tensor and read it outside; inside, where() chooses by values.",
   );
 }

@@ -47,13 +47,14 @@ export class Key {
   }
 
   /**
-   * The key of a purpose, a parameter path or a step below this one. A number may change from step to step
-   * without anything being compiled again.
+   * The key of a purpose, a parameter path, a step or an example below this one. A number may change from step to step
+   * without anything being compiled again; an int32 scalar, such as `vmap` gives one of a vector, gives the key of the
+   * number that it holds.
    *
    * @example
    * random.key(0).fold("dropout").fold("layers.0").fold(step)
    */
-  fold(data: string | number | Tensor<"number">): Key {
+  fold(data: string | number | Tensor<"number"> | Tensor<"int32">): Key {
     if (typeof data !== "string" && typeof data !== "number" && !(data instanceof Tensor))
       throw new ValueError(`fold: takes a name or an integer; given ${show(data)}.`);
     const word = typeof data === "string" ? constant(hash(data), "uint32", true) : whole(data);
@@ -166,10 +167,13 @@ function draw(operation: string, key: Key, shape: Shape): Node {
   return expand(reshape(word, shape), shape);
 }
 
-function whole(data: number | Tensor<"number">): Node {
+function whole(data: number | Tensor<"number"> | Tensor<"int32">): Node {
   if (typeof data !== "number") {
+    if (data.dtype === "int32" && data.rank === 0) return cast(data.node, "uint32");
     if (data.dtype !== "number")
-      throw new DTypeError(`fold: takes a name, an integer or a host number; given ${data}.`);
+      throw new DTypeError(
+        `fold: takes a name, an integer, a host number or an int32 scalar; given ${data}.`,
+      );
     return meet(data.node, "uint32", "fold");
   }
   if (!isIntegerIn(data, ...integerRange.uint32))

@@ -1,0 +1,133 @@
+import type { Shape } from "../base/shape.ts";
+import { expand, flip, pad, permute, reshape, slice } from "./movement.ts";
+import { type Kind, makeNode, type Node, type Operation, topological } from "./node.ts";
+import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
+
+type Of<K extends Kind> = Extract<Operation, { kind: K }>;
+
+/** An input of a node: with the new axis in front, or as it was where it depends on nothing that has one. */
+interface Input {
+  readonly node: Node;
+  readonly batched: boolean;
+}
+
+/** What `node` becomes, with an axis of `size` in front. One input at least has it. */
+type Rule<K extends Kind> = (node: Node, inputs: readonly Input[], operation: Of<K>, size: number) => Node;
+
+/** Leaves have no inputs, so none with a new axis. */
+const leaf = (node: Node) => node;
+
+/** What looks at each element by itself. */
+function elementwise(node: Node, inputs: readonly Input[], operation: Operation, size: number): Node {
+  return makeNode(
+    operation,
+    inputs.map((input) => input.node),
+    [size, ...node.shape],
+    node.dtype,
+  );
+}
+
+const rules: { readonly [K in Kind]: Rule<K> } = {
+  constant: leaf,
+  input: leaf,
+  buffer: leaf,
+  hostNumber: leaf,
+  iota: leaf,
+  scalar: (_, inputs, { op }) => op(...inputs.map(({ node }) => node)),
+  cast: elementwise,
+  identity: (node, inputs, operation, size) => {
+    const { custom } = operation;
+    if (!custom) return elementwise(node, inputs, operation, size);
+    const pull = batchedPull(custom.pull, node, inputs.slice(1 + custom.given), size);
+    return makeNode(
+      { ...operation, custom: { ...custom, pull } },
+      inputs.map((input) => led(input, size)),
+      [size, ...node.shape],
+      node.dtype,
+    );
+  },
+  reshape: ({ shape }, [x], _, size) => reshape(x!.node, [size, ...shape]),
+  expand: ({ shape }, [x], _, size) => expand(x!.node, [size, ...shape]),
+  permute: (_, [x], { axes }) => permute(x!.node, [0, ...axes.map(behind)]),
+  flip: (_, [x], { axes }) => flip(x!.node, axes.map(behind)),
+  slice: ({ shape }, [x], { start, step }, size) =>
+    slice(x!.node, [0, ...start], [size, ...shape], [1, ...step]),
+  pad: ({ shape, inputs: [was] }, [x], { before, value }) => {
+    const after = shape.map((length, axis) => length - was!.shape[axis]! - before[axis]!);
+    return pad(x!.node, [0, ...before], [0, ...after], value);
+  },
+  reduce: (_, [x], { name, axes }) => reduce(name, x!.node, axes.map(behind)),
+  matmul: ({ shape }, [a, b], _, size) => {
+    // One matrix on the right: what is in front is more rows.
+    if (!b!.batched && shape.length === 2) {
+      const [m, n] = shape as [number, number];
+      const inner = b!.node.shape[0]!;
+      return reshape(matmul(reshape(a!.node, [size * m, inner]), b!.node), [size, m, n]);
+    }
+    return matmul(led(a!, size), led(b!, size));
+  },
+  cumsum: (_, [x], { axis }) => cumsum(x!.node, behind(axis)),
+  gather: (_, [x, index], { axis }, size) => gather(led(x!, size), led(index!, size), behind(axis)),
+  scatterAdd: (_, [x, index, source], { axis }, size) =>
+    scatterAdd(led(x!, size), led(index!, size), led(source!, size), behind(axis)),
+};
+
+/**
+ * Vectorises a graph: what `outputs` become when each key of `places` is one of `size` values that stand side by side
+ * along the first axis of the node beside it. Undefined for an output that depends on no place. A pass over the graph
+ * by one rule for each kind of node; gradients in it are graphs like any other.
+ */
+export function batch(
+  outputs: readonly Node[],
+  places: ReadonlyMap<Node, Node>,
+  size: number,
+): (Node | undefined)[] {
+  const batched = new Map(places);
+  for (const node of topological(outputs, (node) => !places.has(node))) {
+    if (places.has(node) || !node.inputs.some((input) => batched.has(input))) continue;
+    const inputs = node.inputs.map((input) => ({
+      node: batched.get(input) ?? input,
+      batched: batched.has(input),
+    }));
+    // The rule of a kind takes operations of that kind; TypeScript does not see that both are the same one.
+    batched.set(node, (rules[node.operation.kind] as Rule<Kind>)(node, inputs, node.operation, size));
+  }
+  return outputs.map((output) => batched.get(output));
+}
+
+/** A leaf that stands for a value of that shape and dtype until `batch` or `transform` replaces it. */
+export function placeFor({ shape, dtype }: { readonly shape: Shape; readonly dtype: Node["dtype"] }): Node {
+  return makeNode({ kind: "input", index: 0 }, [], shape, dtype);
+}
+
+const behind = (axis: number) => axis + 1;
+
+/** With the new axis in front: stretched, where nothing differs along it. */
+function led({ node, batched }: Input, size: number): Node {
+  return batched ? node : expand(node, [size, ...node.shape]);
+}
+
+/** The pull of a custom gradient, of values side by side. */
+function batchedPull(
+  pull: NonNullable<Of<"identity">["custom"]>["pull"],
+  output: Node,
+  residuals: readonly Input[],
+  size: number,
+): typeof pull {
+  const singles = residuals.map(({ node, batched }) =>
+    placeFor({ shape: batched ? node.shape.slice(1) : node.shape, dtype: node.dtype }),
+  );
+  const { shape, dtype } = output;
+  return (g, kept) => {
+    const place = placeFor({ shape, dtype });
+    const pulled = pull(place, singles);
+    const places = new Map([[place, g], ...singles.map((single, i) => [single, kept[i]!] as const)]);
+    const made = batch(
+      pulled.filter((node) => node !== undefined),
+      places,
+      size,
+    );
+    let at = 0;
+    return pulled.map((node) => node && (made[at++] ?? expand(node, [size, ...node.shape])));
+  };
+}
