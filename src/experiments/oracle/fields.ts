@@ -91,6 +91,15 @@ export class Fields {
     );
   }
 
+  /** A list of lists of tensors. */
+  table(name: string): Reference[][] {
+    return this.list(name).map((row, i) => {
+      const place = `${this.place}.${name}[${i}]`;
+      if (!Array.isArray(row)) throw new ValueError(`${place}: expected an array; found ${show(row)}.`);
+      return row.map((value: unknown, j) => decodeTensor(value, `${place}[${j}]`));
+    });
+  }
+
   #fail(name: string, expected: string): never {
     throw new ValueError(`${this.place}.${name}: expected ${expected}; found ${show(this.#values[name])}.`);
   }

@@ -11,11 +11,13 @@ import { buildLoraLayerCase } from "./lora-layer-case.ts";
 import { buildNf4Case } from "./nf4-case.ts";
 import { buildOpCase } from "./op-case.ts";
 import { buildTrajectoryCase } from "./trajectory-case.ts";
+import { buildTransformCase } from "./transform-case.ts";
 
 /** The kinds of cases that can be run. */
 const kinds: Readonly<Record<string, Build>> = {
   op: buildOpCase,
   trajectory: buildTrajectoryCase,
+  transform: buildTransformCase,
   lora_layer: buildLoraLayerCase,
   nf4: buildNf4Case,
 };
