@@ -174,7 +174,7 @@ export function seedsOf(
     const { shape, dtype } = nodes[i]!;
     if (seed.dtype !== dtype && seed.dtype !== "number")
       throw new DTypeError(
-        `${operation}: a ${what} is ${seed}; it is of ${dtype}. Cast with .astype("${dtype}").`,
+        `${operation}: a ${what} is ${seed}, where ${dtype} is expected. Cast with .astype("${dtype}").`,
       );
     return expand(meet(seed.node, dtype, operation), shape, operation);
   });
