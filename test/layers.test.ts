@@ -15,6 +15,7 @@ const layers = [
   ["tensor"],
   ["nn", "optim"],
   ["lora", "gauge"],
+  ["io"],
   ["train"],
   ["laws"],
   ["experiments"],
@@ -52,6 +53,7 @@ const imports: readonly Import[] = [...sources].flatMap(([from, text]) => {
 
 /** The files of src/ that an import leads to; none for a package. */
 function targets(from: string, specifier: string): string[] {
+  if (specifier === "#files") return ["io/files-node.ts", "io/files-web.ts"];
   if (specifier === "#gpu") return ["backend/webgpu/gpu-node.ts", "backend/webgpu/gpu-web.ts"];
   if (!specifier.startsWith(".")) return [];
   return [relative(root, join(root, dirname(from), specifier)).replaceAll("\\", "/")];

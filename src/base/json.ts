@@ -1,20 +1,23 @@
+import { show } from "./arguments.ts";
 import { ValueError } from "./errors.ts";
 
 /** Arrays and objects inside each other: no file of ours has more, and code that follows them is recursive. */
-const mostLevels = 64;
+export const mostLevels = 64;
 
 /**
  * The value of a JSON text from anywhere.
  *
  * @throws ValueError beginning with `where` for what is no JSON; for arrays and objects more than 64 deep, a field
- *   `__proto__`, and numbers that float64 does not have, which JSON allows and nobody expects.
+ *   `__proto__` or twice of one name, and numbers that float64 does not have, which JSON allows and nobody expects.
  */
 export function parseJson(where: string, text: string): unknown {
   const fail = (what: string): never => {
     throw new ValueError(`${where}: ${what}.`);
   };
-  if (levelsOf(text) > mostLevels)
+  const { levels, twice } = scan(text);
+  if (levels > mostLevels)
     fail(`arrays and objects are nested more than ${mostLevels} deep; expected a flat file`);
+  if (twice !== undefined) fail(`an object has the field ${show(twice)} twice; expected it once`);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -40,12 +43,37 @@ export function parseJson(where: string, text: string): unknown {
   return value;
 }
 
-/** How deep arrays and objects are nested, whether or not the text is JSON. */
-function levelsOf(text: string): number {
-  let [levels, most] = [0, 0];
-  for (const [token] of text.matchAll(/"(?:[^"\\]|\\.)*"?|[[\]{}]/gs)) {
-    if (token === "[" || token === "{") most = Math.max(most, ++levels);
-    else if (token === "]" || token === "}") levels--;
+/** How deep arrays and objects are nested, and a field that one object has twice, whether or not the text is JSON. */
+function scan(text: string): { readonly levels: number; readonly twice?: string } {
+  // Names of the objects around the place; those of an array are undefined.
+  const open: (Set<string> | undefined)[] = [];
+  let levels = 0;
+  let last = "";
+  for (let at = 0; at < text.length; at++) {
+    const unit = text[at];
+    if (unit === '"') {
+      const start = at++;
+      while (at < text.length && text[at] !== '"') at += text[at] === "\\" ? 2 : 1;
+      last = text.slice(start, at + 1);
+    } else if (unit === "{" || unit === "[") {
+      open.push(unit === "{" ? new Set() : undefined);
+      levels = Math.max(levels, open.length);
+      if (levels > mostLevels) return { levels };
+    } else if (unit === "}" || unit === "]") open.pop();
+    else if (unit === ":") {
+      const names = open.at(-1);
+      const name = last.includes("\\") ? unescaped(last) : last.slice(1, -1);
+      if (names?.has(name)) return { levels, twice: name };
+      names?.add(name);
+    }
   }
-  return most;
+  return { levels };
+}
+
+function unescaped(text: string): string {
+  try {
+    return String(JSON.parse(text));
+  } catch {
+    return text; // the parser will say what is wrong
+  }
 }

@@ -1,24 +1,17 @@
 import {
   accessSync,
-  chmodSync,
-  chownSync,
   closeSync,
   constants,
-  copyFileSync,
   fstatSync,
-  linkSync,
   openSync,
-  readlinkSync,
-  realpathSync,
-  renameSync,
-  rmSync,
   type Stats,
   statSync,
   writeSync,
 } from "node:fs";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import { LorantzError } from "../base/errors.ts";
 import { makeFolders, reasonOf, removeFolders } from "../base/files.ts";
+import { replacing } from "../base/replace.ts";
 import { UsageError } from "./usage.ts";
 
 // Everything that a command writes goes this way.
@@ -76,9 +69,9 @@ export class Output {
     const sinks: Sink[] = [];
     let failed = true;
     try {
-      for (const [i, path] of this.#paths.entries()) {
+      for (const path of this.#paths) {
         made.push(...makeFolders(dirname(path)));
-        sinks.push(this.#sink(path, i));
+        sinks.push(this.#sink(path));
       }
       for (const [i, sink] of sinks.entries()) sink.prepare(texts[i]!);
       for (const sink of sinks) sink.commit();
@@ -106,21 +99,39 @@ export class Output {
         return;
       }
       if (found) accessSync(path, constants.W_OK);
-      const target = targetOf(path);
-      const probe = beside(target, "probe");
+      const place = replacing(path);
       try {
-        writeNew(probe, "0", 0o600);
+        const file = place.create();
+        try {
+          writeAll(file, "0");
+        } finally {
+          closeSync(file);
+        }
       } finally {
-        rmSync(probe, { force: true });
+        place.end(true);
       }
     } finally {
       removeFolders(made);
     }
   }
 
-  #sink(path: string, index: number): Sink {
+  #sink(path: string): Sink {
     const found = statSync(path, { throwIfNoEntry: false });
-    if (!found || isReplaced(path, found)) return replacing(targetOf(path), found, index);
+    if (!found || isReplaced(path, found)) {
+      const place = replacing(path);
+      return {
+        prepare: (text) => {
+          const file = place.create();
+          try {
+            writeAll(file, text);
+          } finally {
+            closeSync(file);
+          }
+        },
+        commit: () => place.commit(),
+        end: (failed) => place.end(failed),
+      };
+    }
     const own = standardStream(found) ?? this.#opened.get(path);
     const file = own ?? openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
     let ready = "";
@@ -161,74 +172,6 @@ function standardStream(found: Stats): number | undefined {
       return false; // closed
     }
   });
-}
-
-/** Where a path leads, which need not be there. */
-function targetOf(path: string): string {
-  let at = resolve(path);
-  for (let links = 0; links < 40; links++) {
-    const folder = realpathSync(dirname(at));
-    at = join(folder, basename(at));
-    let link: string;
-    try {
-      link = readlinkSync(at);
-    } catch {
-      return at; // no link, or nothing yet
-    }
-    at = resolve(folder, link);
-  }
-  throw new Error("its links lead in a circle");
-}
-
-const beside = (target: string, what: string | number) =>
-  join(dirname(target), `.lorantz-${process.pid}-${what}.tmp`);
-
-/** A text beside its place, then in it. */
-function replacing(target: string, old: Stats | undefined, index: number): Sink {
-  const [fresh, kept] = [beside(target, `${index}-new`), beside(target, `${index}-old`)];
-  let placed = false;
-  return {
-    prepare: (text) => {
-      rmSync(fresh, { force: true });
-      writeNew(fresh, text, old ? 0o600 : 0o666);
-      if (!old) return;
-      const { uid, gid } = statSync(fresh);
-      if (uid !== old.uid || gid !== old.gid) chownSync(fresh, old.uid, old.gid);
-      chmodSync(fresh, old.mode & 0o7777);
-    },
-    commit: () => {
-      if (old) keep(target, kept);
-      renameSync(fresh, target);
-      placed = true;
-    },
-    end: (failed) => {
-      if (failed && placed) {
-        if (old) renameSync(kept, target);
-        else rmSync(target, { force: true });
-      }
-      rmSync(fresh, { force: true });
-      rmSync(kept, { force: true });
-    },
-  };
-}
-
-/** The old file under another name too, or a copy of it where the file system has no such links. */
-function keep(target: string, kept: string): void {
-  rmSync(kept, { force: true });
-  try {
-    linkSync(target, kept);
-  } catch {
-    copyFileSync(target, kept);
-  }
-}
-
-function writeNew(path: string, text: string, mode: number): void {
-  const file = openSync(path, "wx", mode);
-  try {
-    writeAll(file, text);
-  } finally {
-    closeSync(file);
-  }
 }
 
 const never = new Int32Array(new SharedArrayBuffer(4));

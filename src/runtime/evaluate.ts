@@ -1,4 +1,4 @@
-import { bytesPerElement, type HostArray } from "../base/dtype.ts";
+import { bytesPerElement, decode, encode, type HostArray, type StoredArray } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { canonicalise } from "../compile/canonical.ts";
@@ -76,7 +76,7 @@ export function checkNumbers({ program }: Loaded, numbers: readonly number[]): v
  */
 function settleNumber(node: Node): void {
   if (node.dtype !== "number") {
-    const values = toHostArray(Float64Array.of(evaluateHost(node)), node);
+    const values = encode(toHostArray(Float64Array.of(evaluateHost(node)), node), node.dtype);
     settle(node, { kind: "buffer", storage: new TensorStorage(node.dtype, 1, values) });
   } else if (node.operation.kind !== "constant")
     settle(node, { kind: "constant", value: evaluateHost(node), lifted: true });
@@ -95,9 +95,15 @@ function checkUses(order: readonly Node[]): void {
 
 /** The values of a node, computed if need be. */
 export async function readNode(node: Node): Promise<HostArray> {
+  return decode(await readStored(node));
+}
+
+/** The same as a device stores them: the bits of float16, NaN too. */
+export async function readStored(node: Node): Promise<StoredArray> {
   await evaluateNodes([node]);
-  if (node.operation.kind === "constant") return toHostArray(Float64Array.of(node.operation.value), node);
-  return storageOf(node).read();
+  if (node.operation.kind === "constant")
+    return encode(toHostArray(Float64Array.of(node.operation.value), node), node.dtype);
+  return storageOf(node).readStored();
 }
 
 /** The values of a node, if they can be had without computing or waiting for anything. */

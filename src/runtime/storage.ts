@@ -1,5 +1,13 @@
 import type { DeviceBuffer } from "../backend/backend.ts";
-import { bytesPerElement, type DType, decode, encode, type HostArray, storedArray } from "../base/dtype.ts";
+import {
+  bytesPerElement,
+  type DType,
+  decode,
+  encode,
+  type HostArray,
+  type StoredArray,
+  storedArray,
+} from "../base/dtype.ts";
 import { DeviceError, DisposedError, internal } from "../base/errors.ts";
 import type { Shape } from "../base/shape.ts";
 import { makeNode, type Node, nodeCount, type Storage } from "../graph/node.ts";
@@ -12,7 +20,8 @@ import type { Device } from "./device.ts";
 export class TensorStorage implements Storage {
   readonly dtype: DType;
   readonly length: number;
-  #host: HostArray | undefined;
+  /** As a device stores them. */
+  #host: StoredArray | undefined;
   #device: Device | undefined;
   #buffer: DeviceBuffer | undefined;
   /** Why the tensor is gone, and the first node that can only have been made afterwards. */
@@ -21,7 +30,7 @@ export class TensorStorage implements Storage {
   constructor(
     dtype: DType,
     length: number,
-    values: HostArray | { readonly device: Device; readonly buffer: DeviceBuffer },
+    values: StoredArray | { readonly device: Device; readonly buffer: DeviceBuffer },
   ) {
     this.dtype = dtype;
     this.length = length;
@@ -41,7 +50,7 @@ export class TensorStorage implements Storage {
     }
     if (!this.#host) throw this.#isGone();
     const buffer = device.allocate(this.bytes);
-    device.backend.write(buffer, encode(this.#host, this.dtype));
+    device.backend.write(buffer, this.#host);
     this.#hold(device, buffer);
     return buffer;
   }
@@ -53,22 +62,27 @@ export class TensorStorage implements Storage {
 
   /** A copy of the values. */
   async read(): Promise<HostArray> {
+    return decode(await this.readStored());
+  }
+
+  /** A copy of the values, as a device stores them. */
+  async readStored(): Promise<StoredArray> {
     this.check();
     if (this.#host) return this.#host.slice();
     const values = storedArray(this.dtype, this.length);
     if (this.length > 0) await this.#device!.read(this.#buffer!, values);
-    return decode(values);
+    return values;
   }
 
   /** The values, while they are on the host and on no device yet. */
   get onHost(): HostArray | undefined {
-    return this.#host;
+    return this.#host && decode(this.#host);
   }
 
   /** The values, if they can be had without waiting: not those on a GPU. */
   atHand(): HostArray | undefined {
     if (this.#closed) return undefined;
-    if (this.#host) return this.#host;
+    if (this.#host) return decode(this.#host);
     const values = storedArray(this.dtype, this.length);
     if (this.length > 0 && !this.#device!.readNow(this.#buffer!, values)) return undefined;
     return decode(values);
@@ -146,6 +160,11 @@ export function storageOf(node: Node): TensorStorage {
 
 /** A settled node of values that are on the host. */
 export function hostNode(values: HostArray, shape: Shape, dtype: DType): Node {
+  return storedNode(encode(values, dtype), shape, dtype);
+}
+
+/** The same of values as a device stores them, which are not copied. */
+export function storedNode(values: StoredArray, shape: Shape, dtype: DType): Node {
   return makeNode(
     { kind: "buffer", storage: new TensorStorage(dtype, values.length, values) },
     [],

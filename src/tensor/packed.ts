@@ -1,7 +1,7 @@
 import { type Fields, field, isIntegerIn, oneOf, optional, readOptions, show } from "../base/arguments.ts";
 import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
-import { numel } from "../base/shape.ts";
+import { numel, type Shape } from "../base/shape.ts";
 import { toOdd } from "../graph/odd.ts";
 import { type Code, codes, packCodes, unpackCodes } from "./codes.ts";
 import { tensor } from "./creation.ts";
@@ -91,6 +91,11 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
   const words = { like: like(given), [format]: packCodes(own, codes[format].bits) };
   if (second === "float") return { ...words, absmax };
   return { ...words, absmax: packLargest(absmax, second) };
+}
+
+/** A weight in bfloat16 of words that hold its elements, two each. */
+export function packedFloats(words: Tensor<"uint32">, shape: Shape, dtype: FloatDType): PackedFloats {
+  return { like: like({ shape, dtype }), bfloat16: words };
 }
 
 /** The largest magnitudes of blocks in an 8-bit format, less their mean; what is unpacked is positive. */
@@ -187,7 +192,7 @@ function roundToBfloat16(x: Tensor<FloatDType>): Tensor<"uint32"> {
   return where(x.reshape([-1]).isNaN(), 0x7fc0, rounded);
 }
 
-function like({ shape, dtype }: Tensor<FloatDType>): Tensor {
+function like({ shape, dtype }: { readonly shape: Shape; readonly dtype: FloatDType }): Tensor {
   return tensor(new Float32Array(0), { shape: [0, ...shape], dtype });
 }
 

@@ -1,0 +1,93 @@
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  linkSync,
+  openSync,
+  readlinkSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { basename, dirname, join, resolve } from "node:path";
+
+// How every file gets to its place in Node. Only what runs in Node imports this.
+
+/** A file on its way to a path. */
+export interface Replacement {
+  /** Makes the new file beside the path, and opens it for writing. */
+  create(): number;
+  /** Puts the new file in the place of the old one. */
+  commit(): void;
+  /** After all: takes back what `commit` did, if asked to, and removes what is left over. */
+  end(failed: boolean): void;
+}
+
+/** Numbers the files that are on their way. */
+let count = 0;
+
+/**
+ * A file that is written beside its place and then renamed, so that it is never seen half-written and an old one stays
+ * until the new one is whole; links lead where they led, owner and permissions stay.
+ */
+export function replacing(path: string): Replacement {
+  const target = targetOf(path);
+  const old = statSync(target, { throwIfNoEntry: false });
+  if (old && !old.isFile()) throw new Error("it is not a file");
+  const beside = (what: string) => join(dirname(target), `.lorantz-${process.pid}-${number}-${what}.tmp`);
+  const number = count++;
+  const [fresh, kept] = [beside("new"), beside("old")];
+  let placed = false;
+  return {
+    create: () => {
+      rmSync(fresh, { force: true });
+      const file = openSync(fresh, "wx", old ? 0o600 : 0o666);
+      if (!old) return file;
+      const { uid, gid } = statSync(fresh);
+      if (uid !== old.uid || gid !== old.gid) chownSync(fresh, old.uid, old.gid);
+      chmodSync(fresh, old.mode & 0o7777);
+      return file;
+    },
+    commit: () => {
+      if (old) keep(target, kept);
+      renameSync(fresh, target);
+      placed = true;
+    },
+    end: (failed) => {
+      if (failed && placed) {
+        if (old) renameSync(kept, target);
+        else rmSync(target, { force: true });
+      }
+      rmSync(fresh, { force: true });
+      rmSync(kept, { force: true });
+    },
+  };
+}
+
+/** Where a path leads, which need not be there. */
+function targetOf(path: string): string {
+  let at = resolve(path);
+  for (let links = 0; links < 40; links++) {
+    const folder = realpathSync(dirname(at));
+    at = join(folder, basename(at));
+    let link: string;
+    try {
+      link = readlinkSync(at);
+    } catch {
+      return at; // no link, or nothing yet
+    }
+    at = resolve(folder, link);
+  }
+  throw new Error("its links lead in a circle");
+}
+
+/** The old file under another name too, or a copy of it where the file system has no such links. */
+function keep(target: string, kept: string): void {
+  rmSync(kept, { force: true });
+  try {
+    linkSync(target, kept);
+  } catch {
+    copyFileSync(target, kept);
+  }
+}

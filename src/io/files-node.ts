@@ -1,0 +1,118 @@
+// The `#files` module of Node, Deno and Bun: paths are files. Its twin for pages is files-web.ts.
+import { closeSync, fsyncSync, type Stats, writeSync } from "node:fs";
+import { open, readdir, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
+import { LorantzError } from "../base/errors.ts";
+import { makeFolders, reasonOf, removeFolders } from "../base/files.ts";
+import { type Replacement, replacing } from "../base/replace.ts";
+import { checkRange, type Source } from "./source.ts";
+
+/** The path that a text or a URL of a file is, or the URL that it is. */
+export function urlOf(from: string | URL): string | URL {
+  if (typeof from === "string" && !/^(https?|blob|data|file):/i.test(from)) return from;
+  const url = new URL(from);
+  return url.protocol === "file:" ? fileURLToPath(url) : url;
+}
+
+/** Most bytes of one call of the system. */
+const most = 2 ** 30;
+
+/**
+ * A file, opened anew for each range, so that nothing has to be closed.
+ *
+ * @throws LorantzError for what is no file or cannot be read.
+ */
+export async function openPath(path: string): Promise<Source> {
+  const first = await statOf(path);
+  if (!first.isFile()) throw new LorantzError(`${path}: cannot be read (it is not a file).`);
+  const source = { name: path, size: first.size };
+  return {
+    ...source,
+    async read(into, start) {
+      checkRange(source, start, into.length);
+      if (into.length === 0) return;
+      const file = await open(path).catch(refuse(path));
+      try {
+        const now = await file.stat();
+        let at = 0;
+        while (isSame(now, first) && at < into.length) {
+          const { bytesRead } = await file.read(into, at, Math.min(into.length - at, most), start + at);
+          if (bytesRead === 0) break;
+          at += bytesRead;
+        }
+        if (at < into.length)
+          throw new LorantzError(
+            `${path}: it changed while it was read. Read it again when nobody writes it.`,
+          );
+      } catch (error) {
+        if (error instanceof LorantzError) throw error;
+        refuse(path)(error);
+      } finally {
+        await file.close();
+      }
+    },
+  };
+}
+
+const isSame = (a: Stats, b: Stats) => a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs;
+
+const refuse = (path: string) => (error: unknown) => {
+  throw new LorantzError(`${path}: cannot be read (${reasonOf(error)}).`);
+};
+
+const statOf = (path: string): Promise<Stats> => stat(path).catch(refuse(path));
+
+/** The names in a folder, or undefined for what is none. @throws LorantzError where nothing is. */
+export async function listFolder(path: string): Promise<readonly string[] | undefined> {
+  if (!(await statOf(path)).isDirectory()) return undefined;
+  return (await readdir(path).catch(refuse(path))).sort();
+}
+
+/**
+ * Writes files that belong together: all of them, or none. Each is written beside its place and renamed.
+ *
+ * @throws LorantzError if the system refuses, and whatever the parts throw; then the files are as they were.
+ */
+export async function writeFiles(
+  files: ReadonlyMap<string, AsyncIterable<Uint8Array> | Iterable<Uint8Array>>,
+): Promise<void> {
+  const made: string[] = [];
+  const places: Replacement[] = [];
+  let failed = true;
+  try {
+    for (const [path, parts] of files) {
+      let file = -1;
+      try {
+        made.push(...refusing(path, () => makeFolders(dirname(path))));
+        const place = refusing(path, () => replacing(path));
+        places.push(place);
+        file = refusing(path, () => place.create());
+        for await (const part of parts) refusing(path, () => writeAll(file, part));
+        refusing(path, () => fsyncSync(file));
+      } finally {
+        if (file >= 0) closeSync(file);
+      }
+    }
+    const paths = [...files.keys()];
+    for (const [i, place] of places.entries()) refusing(paths[i]!, () => place.commit());
+    failed = false;
+  } finally {
+    for (const place of places) place.end(failed);
+    if (failed) removeFolders(made);
+  }
+}
+
+function refusing<T>(path: string, f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    throw new LorantzError(
+      `${path}: cannot be written (${reasonOf(error)}). Make room or give another path; nothing was changed.`,
+    );
+  }
+}
+
+function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(bytes.length - at, most));
+}

@@ -1,0 +1,5 @@
+export { type Folder, type FolderSource, openFolder, readJson, readText } from "./folder.ts";
+export { type FileSource, openSource } from "./open.ts";
+export * as safetensors from "./safetensors.ts";
+export type { Source } from "./source.ts";
+export { type ReadOptions, type ReadPackedOptions, TensorFile, type TensorInfo } from "./tensor-file.ts";

@@ -1,0 +1,196 @@
+import {
+  type DeviceDType,
+  decode,
+  encode,
+  type HostArray,
+  holds,
+  hostArray,
+  isFloat,
+  type StoredArray,
+} from "../base/dtype.ts";
+import { DTypeError } from "../base/errors.ts";
+import { fromHalfBits } from "../base/half.ts";
+import { numel, type Shape } from "../base/shape.ts";
+
+// Element types of files: how many bits each has, and its way to and from the values of a tensor.
+
+/** Bits of an element of each dtype of safetensors, by its name there. */
+export const bitsOf: Readonly<Record<string, number>> = {
+  BOOL: 8,
+  F4: 4,
+  F6_E2M3: 6,
+  F6_E3M2: 6,
+  F8_E4M3: 8,
+  F8_E4M3FNUZ: 8,
+  F8_E5M2: 8,
+  F8_E5M2FNUZ: 8,
+  F8_E8M0: 8,
+  U8: 8,
+  I8: 8,
+  U16: 16,
+  I16: 16,
+  F16: 16,
+  BF16: 16,
+  U32: 32,
+  I32: 32,
+  F32: 32,
+  U64: 64,
+  I64: 64,
+  F64: 64,
+  C64: 64,
+};
+
+/** Bytes of a tensor; undefined where it has no whole number of them, or more than can be counted. */
+export function bytesOf(dtype: string, shape: Shape): number | undefined {
+  const bytes = (numel(shape) * bitsOf[dtype]!) / 8;
+  return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+interface Kind {
+  /** What it is read as by default. */
+  readonly dtype: DeviceDType;
+  /** The values in memory of their own, aligned bytes, which it may keep. */
+  readonly values: (
+    bytes: Uint8Array<ArrayBuffer>,
+    length: number,
+  ) => HostArray | BigInt64Array | BigUint64Array;
+  /** The bytes of values. */
+  readonly bytes?: (values: HostArray) => ArrayBufferView;
+}
+
+const view = <T>(
+  Kind: new (buffer: ArrayBuffer, at: number, length: number) => T,
+  { buffer, byteOffset }: Uint8Array<ArrayBuffer>,
+  length: number,
+): T => new Kind(buffer, byteOffset, length);
+
+const kinds: Readonly<Record<string, Kind>> = {
+  F64: { dtype: "float64", values: (b, n) => view(Float64Array, b, n), bytes: (v) => Float64Array.from(v) },
+  F32: { dtype: "float32", values: (b, n) => view(Float32Array, b, n), bytes: (v) => Float32Array.from(v) },
+  F16: {
+    dtype: "float32",
+    values: (b, n) => Float32Array.from(view(Uint16Array, b, n), fromHalfBits),
+    bytes: (v) => encode(v, "float16"),
+  },
+  BF16: { dtype: "float32", values: (b, n) => widened(view(Uint16Array, b, n)), bytes: bfloat16Bits },
+  I64: { dtype: "int32", values: (b, n) => view(BigInt64Array, b, n) },
+  I32: { dtype: "int32", values: (b, n) => view(Int32Array, b, n), bytes: (v) => Int32Array.from(v) },
+  I16: { dtype: "int32", values: (b, n) => Int32Array.from(view(Int16Array, b, n)) },
+  I8: { dtype: "int32", values: (b, n) => Int32Array.from(view(Int8Array, b, n)) },
+  U64: { dtype: "uint32", values: (b, n) => view(BigUint64Array, b, n) },
+  U32: { dtype: "uint32", values: (b, n) => view(Uint32Array, b, n), bytes: (v) => Uint32Array.from(v) },
+  U16: { dtype: "uint32", values: (b, n) => Uint32Array.from(view(Uint16Array, b, n)) },
+  U8: { dtype: "uint32", values: (b, n) => Uint32Array.from(b.subarray(0, n)) },
+  BOOL: {
+    dtype: "bool",
+    values: (b, n) => Uint32Array.from(b.subarray(0, n)),
+    bytes: (v) => Uint8Array.from(v),
+  },
+};
+
+/** The dtypes of files that a tensor of each dtype is written as. */
+export const fileDTypes = {
+  float16: "F16",
+  float32: "F32",
+  float64: "F64",
+  number: "F64",
+  int32: "I32",
+  uint32: "U32",
+  bool: "BOOL",
+} as const;
+
+/** Whether a dtype of a file becomes a tensor, and of which dtype. @throws DTypeError where it does not. */
+export function readDType(where: string, dtype: string, asked: DeviceDType | undefined): DeviceDType {
+  const kind = kinds[dtype];
+  if (!kind)
+    throw new DTypeError(
+      `${where}: is ${dtype}, which tensors do not have; they are read of ${Object.keys(kinds).join(", ")}. Take its bytes.`,
+    );
+  if (asked === undefined) return kind.dtype;
+  if (isFloat(asked) !== isFloat(kind.dtype))
+    throw new DTypeError(
+      `${where}: is ${dtype}, and ${asked} is asked for; floats are read as floats, others as integers or bool. Read it as ${kind.dtype} and convert with .astype("${asked}").`,
+    );
+  return asked;
+}
+
+/**
+ * What a device stores of the elements of a file, which may be the bytes themselves.
+ *
+ * @throws DTypeError for an element that the dtype does not hold.
+ */
+export function fromFile(
+  where: string,
+  dtype: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  shape: Shape,
+  as: DeviceDType,
+): StoredArray {
+  const length = numel(shape);
+  if (dtype === "F16" && as === "float16") return view(Uint16Array, bytes, length);
+  const { values: read, dtype: own } = kinds[dtype]!;
+  const values = read(bytes, length);
+  if (
+    values instanceof BigInt64Array ||
+    values instanceof BigUint64Array ||
+    (!isFloat(own) && (as !== own || as === "bool"))
+  ) {
+    const result = hostArray(as, length);
+    for (let i = 0; i < length; i++) {
+      const value = Number(values[i]!);
+      if (!holds(as, value))
+        throw new DTypeError(
+          `${where}: element ${i} is ${values[i]}, which ${as} does not hold. Take its bytes.`,
+        );
+      result[i] = value;
+    }
+    return result;
+  }
+  if (as === own) return values;
+  if (as === "float16") return encode(values, as);
+  return as === "float64" ? Float64Array.from(values) : Float32Array.from(values);
+}
+
+/** The bytes of stored values as a dtype of a file, floats rounded to the nearest; the values themselves where they are it. */
+export function toFile(dtype: string, stored: StoredArray): Uint8Array {
+  const made = nameOf(stored) === dtype ? stored : kinds[dtype]!.bytes!(decode(stored));
+  return new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
+}
+
+function nameOf(stored: StoredArray): string {
+  if (stored instanceof Uint16Array) return "F16";
+  if (stored instanceof Float32Array) return "F32";
+  if (stored instanceof Float64Array) return "F64";
+  return stored instanceof Int32Array ? "I32" : "U32";
+}
+
+/** Whether a tensor of a dtype is written as a dtype of a file. */
+export function canWrite(dtype: string, of: keyof typeof fileDTypes): boolean {
+  return (
+    fileDTypes[of] === dtype ||
+    (isFloat(of) && kinds[dtype]?.bytes !== undefined && isFloat(kinds[dtype].dtype))
+  );
+}
+
+function widened(bits: Uint16Array): Float32Array {
+  const words = new Uint32Array(bits.length);
+  for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
+  return new Float32Array(words.buffer);
+}
+
+const one = new Float32Array(1);
+const word = new Uint32Array(one.buffer);
+
+/**
+ * The upper halves of float32, rounded once to nearest even; any NaN becomes the quiet one. A number between two float32
+ * is first rounded to the odd one of them, which is never halfway (Boldo and Melquiond 2008).
+ */
+function bfloat16Bits(values: HostArray): Uint16Array {
+  return Uint16Array.from(values, (x) => {
+    if (Number.isNaN(x)) return 0x7fc0;
+    one[0] = x;
+    let bits = word[0]!;
+    if (one[0] !== x && bits % 2 === 0) bits += Math.abs(x) > Math.abs(one[0]) ? 1 : -1;
+    return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+  });
+}

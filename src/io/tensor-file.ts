@@ -1,0 +1,150 @@
+import {
+  checkArgument,
+  type Fields,
+  field,
+  isPlainObject,
+  oneOf,
+  optional,
+  readOptions,
+  show,
+} from "../base/arguments.ts";
+import { type DeviceDType, deviceDTypes, type FloatDType, isFloat } from "../base/dtype.ts";
+import { DTypeError, ValueError } from "../base/errors.ts";
+import type { Shape } from "../base/shape.ts";
+import { storedNode } from "../runtime/storage.ts";
+import { type Packed, type PackFormat, type PackOptions, pack, packedFloats } from "../tensor/packed.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { dispose, evaluate } from "../tensor/tree.ts";
+import { readRange, type Source } from "./source.ts";
+import { fromFile, readDType } from "./stored.ts";
+
+/** What a file says of a tensor. */
+export interface TensorInfo {
+  /** As the format names it: "F32", "BF16", "I64", ... */
+  readonly dtype: string;
+  readonly shape: Shape;
+  readonly bytes: number;
+}
+
+/** A tensor of a file, and where its bytes are. */
+export interface Placed extends TensorInfo {
+  readonly source: Source;
+  /** Of the first byte in the source. */
+  readonly start: number;
+}
+
+export interface ReadOptions<D extends DeviceDType = DeviceDType> {
+  /**
+   * What the values become, rounded to the nearest. By default F64 becomes float64, F32, F16 and BF16 float32, integers
+   * int32 or uint32, BOOL bool. "float16" keeps F16 as it is.
+   */
+  readonly dtype?: D;
+}
+
+export interface ReadPackedOptions extends ReadOptions<FloatDType> {
+  /** Storage of the weight, as `pack` takes it. "bfloat16" keeps BF16 as it is; `dtype` is that of the unpacked weight. */
+  readonly pack: PackFormat | PackOptions;
+}
+
+const dtypeField = optional(oneOf(deviceDTypes));
+const readFields: Fields<{ dtype: DeviceDType; pack: PackFormat | PackOptions }> = {
+  dtype: dtypeField,
+  pack: optional(
+    field(
+      'a format such as "nf4", or options of pack',
+      (value) => typeof value === "string" || isPlainObject(value),
+    ),
+  ),
+};
+const aName = field<string>("the name of a tensor", (name) => typeof name === "string");
+
+/** The tensors of one file, or of the shards of a checkpoint. A tensor is read when it is asked for. */
+export class TensorFile<M = unknown> {
+  /** For messages. */
+  readonly name: string;
+  readonly names: readonly string[];
+  /** What the file says beside its tensors. */
+  readonly metadata: M;
+  readonly #placed: ReadonlyMap<string, Placed>;
+
+  /** @internal */
+  constructor(name: string, placed: ReadonlyMap<string, Placed>, metadata: M) {
+    this.name = name;
+    this.names = [...placed.keys()];
+    this.metadata = metadata;
+    this.#placed = placed;
+  }
+
+  has(name: string): boolean {
+    return this.#placed.has(name);
+  }
+
+  /** @throws ValueError for a name that is not there, naming those that are close. */
+  info(name: string): TensorInfo {
+    const { dtype, shape, bytes } = this.placed(name);
+    return { dtype, shape, bytes };
+  }
+
+  /** @internal */
+  placed(name: string): Placed {
+    const placed = this.#placed.get(checkArgument(this.name, "name", name, aName));
+    if (placed) return placed;
+    const last = name.split(".").slice(-2).join(".");
+    const close = this.names.filter((other) => other.endsWith(last) || name.endsWith(other));
+    const list = close.length > 0 ? close : this.names;
+    throw new ValueError(
+      `${this.name}: there is no tensor ${show(name)}; it has ${list.slice(0, 8).join(", ") || "none"}${list.length > 8 ? ", ..." : ""}.`,
+    );
+  }
+
+  /** The bytes of a tensor as the file has them. @throws as `info`, LorantzError where they cannot be read. */
+  async bytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    const { source, start, bytes } = this.placed(name);
+    return readRange(source, start, bytes);
+  }
+
+  /**
+   * A tensor, or a weight in packed storage: packed as it is read, so that no dense copy of it stays. Packing other
+   * than BF16 to "bfloat16" is computed on the default device.
+   *
+   * @throws as `info`; DTypeError for dtypes that tensors do not have, and for integers beyond 32 bits; LorantzError where
+   *   the bytes cannot be read.
+   * @example
+   * const file = await safetensors.open(await safetensors.toBlob({ w: tensor([1, 2]) }));
+   * const w = await file.read("w", { dtype: "float64" }); // float64[2]
+   */
+  read<D extends DeviceDType>(name: string, options: { readonly dtype: D }): Promise<Tensor<D>>;
+  read(name: string, options: ReadPackedOptions): Promise<Packed>;
+  read(name: string, options?: ReadOptions): Promise<Tensor>;
+  read(name: string, options: ReadOptions & { readonly pack?: undefined }): Promise<Tensor>;
+  async read(name: string, options: ReadOptions | ReadPackedOptions = {}): Promise<Tensor | Packed> {
+    const placed = this.placed(name);
+    const where = `${this.name}: ${name}`;
+    const given = readOptions(where, readFields, options);
+    const dtype = readDType(where, placed.dtype, given.dtype);
+    if (given.pack === undefined) return this.#dense(where, placed, dtype);
+    if (!isFloat(dtype)) throw new DTypeError(`${where}: is ${placed.dtype}; only floats are packed.`);
+    const packing = typeof given.pack === "string" ? { format: given.pack } : given.pack;
+    if (placed.dtype === "BF16" && packing.format === "bfloat16") {
+      const bytes = await read(placed, 4);
+      const words = storedNode(new Uint32Array(bytes.buffer), [bytes.length / 4], "uint32");
+      return packedFloats(new Tensor(words), placed.shape, dtype as FloatDType); // just checked
+    }
+    const dense = await this.#dense(where, placed, dtype);
+    const packed = await evaluate(pack(dense, packing));
+    dispose(dense);
+    return packed;
+  }
+
+  async #dense(where: string, placed: Placed, dtype: DeviceDType): Promise<Tensor> {
+    const values = fromFile(where, placed.dtype, await read(placed, 1), placed.shape, dtype);
+    return new Tensor(storedNode(values, placed.shape, dtype));
+  }
+}
+
+/** The bytes of a tensor, filled up with zeros to a multiple of some number. */
+async function read({ source, start, bytes }: Placed, multiple: number): Promise<Uint8Array<ArrayBuffer>> {
+  const whole = new Uint8Array(Math.ceil(bytes / multiple) * multiple);
+  await source.read(whole.subarray(0, bytes), start);
+  return whole;
+}
