@@ -3,7 +3,7 @@ import { type Device, init } from "../src/index.ts";
 import { canonicalGraphs } from "./graphs.ts";
 import { wgslPrinter } from "./printer.ts";
 
-// The generated code of a dozen graphs, as JavaScript and as WGSL for a GPU of fixed limits. When a change alters
+// The generated code of a dozen graphs, as WebAssembly and as WGSL for a GPU of fixed limits. When a change alters
 // kernels on purpose, look at the difference and renew the files with `npx vitest run test/golden.test.ts -u`.
 
 function suite(language: string, extension: string, open: () => Promise<Device>): void {
@@ -22,5 +22,5 @@ function suite(language: string, extension: string, open: () => Promise<Device>)
   });
 }
 
-suite("JavaScript", "js.txt", () => init({ backend: "cpu", cpu: "javascript" }));
+suite("WebAssembly", "wasm.txt", () => init({ backend: "cpu", threads: 1, relaxed: false }));
 suite("WGSL", "wgsl.txt", async () => wgslPrinter());

@@ -2,6 +2,7 @@ import { Memory } from "../../src/backend/cpu/memory.ts";
 import { Pool, type Run } from "../../src/backend/cpu/pool.ts";
 import { control, controlBytes } from "../../src/backend/cpu/pool-worker.ts";
 import { Module } from "../../src/backend/cpu/wasm/assemble.ts";
+import { phaseTypes } from "../../src/backend/cpu/wasm/grid.ts";
 import type { AdapterDescription } from "../../src/backend/webgpu/device.ts";
 import { chooseMatmul } from "../../src/backend/webgpu/tune.ts";
 import type { HostArray } from "../../src/base/dtype.ts";
@@ -120,7 +121,7 @@ async function share({ workers: count }: { workers: number }): Promise<Shared> {
   memory.allocate(2 ** 28); // while they wait
   const module = new Module();
   // Counts, in each thread's own memory, the units that it took.
-  module.define("run", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, _args, _scratch, own) => {
+  module.define("run", phaseTypes, (code, { begin, end, scratch: own }) => {
     code
       .get(own)
       .get(own)

@@ -4,21 +4,21 @@ import type { Kernel } from "../../compile/kernel.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
-import { kernelSource, rows } from "./javascript.ts";
+import { rows } from "./javascript.ts";
 import { Memory } from "./memory.ts";
 import { defaultThreads, Pool, type Run } from "./pool.ts";
 import { controlBytes } from "./pool-worker.ts";
 import { Arguments } from "./wasm/arguments.ts";
 import { Module } from "./wasm/assemble.ts";
 import { joining, target, turn } from "./wasm/heuristics.ts";
-import { emitKernel, type WasmKernel } from "./wasm/kernel.ts";
+import { emitKernel, printKernel, type WasmKernel } from "./wasm/kernel.ts";
 import { threadScratch } from "./wasm/matmul/geometry.ts";
 
 /** Does the platform have vector instructions, and fused multiply-add? */
 export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" = "f32x4.add"): boolean {
   if (typeof WebAssembly === "undefined") return false;
   const module = new Module();
-  module.define("probe", ["v128"], (code, x) => {
+  module.define("probe", { x: "v128" }, (code, { x }) => {
     code.get(x).get(x);
     if (instruction === "f32x4.relaxed_madd") code.get(x);
     code.op(instruction, "drop");
@@ -263,12 +263,7 @@ class WasmExecutable implements Executable {
   }
 
   get sources(): readonly string[] {
-    return this.#program.kernels.map((kernel, i) => {
-      const [head, ...rest] = kernelSource(kernel).source.split("\n");
-      return [head, `// WebAssembly: ${this.#kernels[i]!.loaded.kernel.note}. As JavaScript:`, ...rest].join(
-        "\n",
-      );
-    });
+    return this.#program.kernels.map((kernel, i) => printKernel(kernel, this.#kernels[i]!.loaded.kernel));
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {

@@ -1,6 +1,7 @@
 import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import type { Code, Local } from "./assemble.ts";
+import type { Operator } from "./instructions.ts";
 import { valueType } from "./operations.ts";
 import { narrow, type Push } from "./polynomials.ts";
 
@@ -48,13 +49,13 @@ function joinScalar(code: Code, a: Accumulator, running: Local, x: Push): void {
     code.get(running);
     x(code);
     const names = { sum: "add", prod: "mul", max: "max", min: "min" } as const;
-    code.op(`${running.type}.${names[a.name]}`).set(running);
+    code.op(`${running.type}.${names[a.name]}` as Operator).set(running); // i32 has sums and products only
     return;
   }
   const held = code.local("i32");
   x(code);
   code.tee(held).get(running).get(held).get(running);
-  code.op(`i32.${a.name === "max" ? "gt" : "lt"}${a.dtype === "int32" ? "_s" : "_u"}`, "select").set(running);
+  code.op(`i32.${a.name === "max" ? "gt" : "lt"}_${a.dtype === "int32" ? "s" : "u"}`, "select").set(running);
 }
 
 export function finishScalar(code: Code, a: Accumulator, [register]: Running): Local {
@@ -169,12 +170,17 @@ export function finishAcross(code: Code, a: Accumulator, parts: readonly Running
 }
 
 /** The instruction that joins two vectors of an accumulator. */
-function joinOf({ name, dtype }: Accumulator): string {
+function joinOf({ name, dtype }: Accumulator): Operator {
   if (dtype === "float32") {
     const names = { sum: "f64x2.add", prod: "f64x2.mul", max: "f32x4.max", min: "f32x4.min" } as const;
     return names[name];
   }
-  const suffix = dtype === "int32" ? "_s" : "_u";
-  const names = { sum: "i32x4.add", prod: "i32x4.mul", max: `i32x4.max${suffix}`, min: `i32x4.min${suffix}` };
+  const sign = dtype === "int32" ? "s" : "u";
+  const names = {
+    sum: "i32x4.add",
+    prod: "i32x4.mul",
+    max: `i32x4.max_${sign}`,
+    min: `i32x4.min_${sign}`,
+  } as const;
   return names[name];
 }

@@ -40,7 +40,7 @@ export class Arguments {
     readonly hostNumber: (i: number, dtype: DeviceDType) => Push;
   } {
     const pointers = this.values.map((_, i) => {
-      const local = start.local("i32");
+      const local = start.local("i32", `p${i}`);
       start
         .get(block)
         .memory("i32.load", 4 * i)

@@ -12,7 +12,7 @@ export interface Phase {
 }
 
 /** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
-export const phaseTypes = ["i32", "i32", "i32", "i32", "i32"] as const;
+export const phaseTypes = { begin: "i32", end: "i32", args: "i32", shared: "i32", scratch: "i32" } as const;
 
 /** Levels: the axes of the grid but the last, the last, then each reduced one. */
 export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<string, number> {

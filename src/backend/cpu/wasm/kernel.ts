@@ -9,6 +9,7 @@ import { defineScan, defineScatter } from "./lanes.ts";
 import { defineLoop } from "./loop.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
 import { defineRows } from "./rows.ts";
+import { type NamedFunction, printFunctions } from "./text.ts";
 
 export interface WasmOptions {
   readonly shared: boolean;
@@ -29,6 +30,12 @@ export interface WasmKernel {
   readonly scratch: number;
   /** How it is run, for people. */
   readonly note: string;
+  readonly functions: readonly NamedFunction[];
+}
+
+/** A kernel as text for people. */
+export function printKernel(kernel: Kernel, { note, functions }: WasmKernel): string {
+  return `// ${describeKernel(kernel)}\n// WebAssembly: ${note}\n${printFunctions(functions)}`;
 }
 
 /** Functions take (begin, end, arguments, shared scratch, scratch of the thread). */
@@ -78,6 +85,8 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
     default:
       return kernel satisfies never;
   }
-  if (debugging("kernel")) debug("kernel", () => `\n;; ${describeKernel(kernel)}: ${note}\n${module.text}`);
-  return { bytes: module.encode(options), given, phases, imports: module.imports, scratch, note };
+  const { imports, functions } = module;
+  const emitted = { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
+  if (debugging("kernel")) debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
+  return emitted;
 }

@@ -3,7 +3,7 @@ import type { ScanKernel, ScatterKernel, Store } from "../../../compile/kernel.t
 import { fitsLanes } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import type { Phase } from "./grid.ts";
+import { type Phase, phaseTypes } from "./grid.ts";
 import { defineLoop } from "./loop.ts";
 import { valueType } from "./operations.ts";
 import { storeName } from "./stores.ts";
@@ -28,7 +28,7 @@ function eachLane(code: Code, lane: Local, begin: Local, end: Local, step: numbe
 /** Running sums; of float32 in float64, rounded when stored. */
 export function defineScan(module: Module, kernel: ScanKernel, given: Arguments): Phase {
   const { lane, position, expr, index, value, dtype } = kernel;
-  module.define("scan", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args) => {
+  module.define("scan", phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
     const values = new Values(code, {
       module,
@@ -81,7 +81,7 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
     strideIn(target, lane.name) === 0 &&
     fitsLanes([addend]);
   const step = vector ? 4 : 1;
-  module.define("add", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args) => {
+  module.define("add", phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
     const values = new Values(code, {
       module,
@@ -108,7 +108,7 @@ export function defineScatter(module: Module, kernel: ScatterKernel, given: Argu
     const { base, offset } = values.address(value, index, dtype, 3);
     base(body);
     body.tee(address).get(address).memory(`${type}.load`, offset).get(held);
-    body.op(vector ? "f32x4.add" : `${type}.add`);
+    body.op(type === "v128" ? "f32x4.add" : `${type}.add`);
     body.memory(vector ? "v128.store" : storeName(dtype), offset);
     code.append(start);
     code.append(values.piece(0));

@@ -45,7 +45,7 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
   const parts = accumulators.length > 0 ? cutReduction(loop, along, cut) : undefined;
   if (parts) return { along, ...defineParts(module, name, loop, along, parts, given) };
 
-  module.define(name, phaseTypes, (code, begin, end, args, _, scratch) => {
+  module.define(name, phaseTypes, (code, { begin, end, args, scratch }) => {
     const afterwards = 3 + inner.length;
     const start = code.piece();
     const values = new Values(code, {

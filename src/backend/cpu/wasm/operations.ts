@@ -1,6 +1,7 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import type { ScalarRow } from "../../../graph/node.ts";
-import type { Code, ValueType } from "./assemble.ts";
+import type { Code, Scalar } from "./assemble.ts";
+import type { Operator } from "./instructions.ts";
 import * as polynomials from "./polynomials.ts";
 import { type Lanes, type Push, select } from "./polynomials.ts";
 
@@ -10,7 +11,7 @@ import { type Lanes, type Push, select } from "./polynomials.ts";
 // In scalar code a bool is 0 or 1. In vectors of four lanes it is a mask, all bits 0 or all bits 1.
 
 /** The type of a value in scalar code. float16 is loaded as the float32 of its value, and stored as its bits. */
-export function valueType(dtype: DeviceDType): ValueType {
+export function valueType(dtype: DeviceDType): Scalar {
   return dtype === "float64" ? "f64" : dtype === "float32" || dtype === "float16" ? "f32" : "i32";
 }
 
@@ -19,38 +20,83 @@ export function laneShape(dtype: DeviceDType): "f32x4" | "i32x4" {
   return valueType(dtype) === "f32" ? "f32x4" : "i32x4";
 }
 
-/** Instructions of one name for both shapes: `f32.add`, `f32x4.add`. */
-const arithmetic: Record<string, string> = {
-  add: "add",
-  sub: "sub",
-  mul: "mul",
-  div: "div",
-  maximum: "max",
-  minimum: "min",
-  neg: "neg",
-  abs: "abs",
-  sqrt: "sqrt",
-  floor: "floor",
-  ceil: "ceil",
-  round: "nearest",
+const floats = <T extends "f32" | "f64" | "f32x4">(t: T) =>
+  ({
+    add: `${t}.add`,
+    sub: `${t}.sub`,
+    mul: `${t}.mul`,
+    div: `${t}.div`,
+    maximum: `${t}.max`,
+    minimum: `${t}.min`,
+    neg: `${t}.neg`,
+    abs: `${t}.abs`,
+    sqrt: `${t}.sqrt`,
+    floor: `${t}.floor`,
+    ceil: `${t}.ceil`,
+    round: `${t}.nearest`,
+    eq: `${t}.eq`,
+    ne: `${t}.ne`,
+    lt: `${t}.lt`,
+    le: `${t}.le`,
+    gt: `${t}.gt`,
+    ge: `${t}.ge`,
+  }) as const;
+
+const integers = <T extends "i32" | "i32x4">(t: T, sign: "s" | "u") =>
+  ({
+    add: `${t}.add`,
+    sub: `${t}.sub`,
+    mul: `${t}.mul`,
+    eq: `${t}.eq`,
+    ne: `${t}.ne`,
+    lt: `${t}.lt_${sign}`,
+    le: `${t}.le_${sign}`,
+    gt: `${t}.gt_${sign}`,
+    ge: `${t}.ge_${sign}`,
+  }) as const;
+
+const wholeLanes = (sign: "s" | "u") =>
+  ({
+    ...integers("i32x4", sign),
+    neg: "i32x4.neg",
+    abs: "i32x4.abs",
+    maximum: `i32x4.max_${sign}`,
+    minimum: `i32x4.min_${sign}`,
+    bitwiseAnd: "v128.and",
+    bitwiseOr: "v128.or",
+    bitwiseXor: "v128.xor",
+  }) as const;
+
+const whole = (sign: "s" | "u") =>
+  ({
+    ...integers("i32", sign),
+    bitwiseAnd: "i32.and",
+    bitwiseOr: "i32.or",
+    bitwiseXor: "i32.xor",
+    leftShift: "i32.shl",
+    rightShift: `i32.shr_${sign}`,
+  }) as const;
+
+type Operators = Readonly<Record<string, Operator>>;
+
+/** Operations that are one instruction, by the dtype of their arguments: on one element, and on four lanes. */
+const scalarOperators: Readonly<Record<DeviceDType, Operators>> = {
+  float16: {},
+  float32: { ...floats("f32"), bitcast: "i32.reinterpret_f32" },
+  float64: floats("f64"),
+  int32: whole("s"),
+  uint32: { ...whole("u"), bitcast: "f32.reinterpret_i32" },
+  bool: whole("u"),
 };
 
-const comparisons = new Set(["eq", "ne", "lt", "le", "gt", "ge"]);
-const bits: Record<string, string> = { bitwiseAnd: "and", bitwiseOr: "or", bitwiseXor: "xor" };
-
-function isFloat(dtype: DeviceDType): boolean {
-  return dtype === "float32" || dtype === "float64";
-}
-
-/** The suffix of integer comparisons, extremes and shifts. */
-function sign(dtype: DeviceDType): string {
-  return dtype === "int32" ? "_s" : "_u";
-}
-
-function compare(name: string, type: string, dtype: DeviceDType): string {
-  const ordered = name !== "eq" && name !== "ne";
-  return `${type}.${name}${ordered && !isFloat(dtype) ? sign(dtype) : ""}`;
-}
+const laneOperators: Readonly<Record<DeviceDType, Operators>> = {
+  float16: {},
+  float32: floats("f32x4"),
+  float64: {},
+  int32: wholeLanes("s"),
+  uint32: wholeLanes("u"),
+  bool: wholeLanes("u"),
+};
 
 const functions: Record<string, (l: Lanes, ...args: readonly Push[]) => Push> = {
   exp: polynomials.exp as Unary,
@@ -66,16 +112,13 @@ const functions: Record<string, (l: Lanes, ...args: readonly Push[]) => Push> = 
 };
 type Unary = (l: Lanes, ...args: readonly Push[]) => Push; // rows give as many arguments as their arity says
 
+/** Operations that take a few instructions. */
+const composed = new Set(["where", "isNaN", "isFinite", "sign", "bitcast", "leftShift", "rightShift"]);
+
 /** Does the operation have code for four lanes of `dtype`? */
 export function hasVector(row: ScalarRow, dtype: DeviceDType): boolean {
   if (dtype === "float64") return false;
-  return (
-    row.name in arithmetic ||
-    comparisons.has(row.name) ||
-    row.name in bits ||
-    row.name in functions ||
-    ["where", "isNaN", "isFinite", "sign", "bitcast", "leftShift", "rightShift"].includes(row.name)
-  );
+  return row.name in laneOperators[dtype] || row.name in functions || composed.has(row.name);
 }
 
 /** Is a scalar operation on `dtype` code, rather than a call of the row's evaluation? */
@@ -87,23 +130,16 @@ export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
 /** Four lanes; `args` push vectors and may be pushed more than once. Shifts have a case of their own. */
 export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, args: readonly Push[]): Push {
   const [x, y, z] = args as readonly [Push, Push, Push]; // as many as the row's arity
-  const float = dtype === "float32";
-  const op = (name: string, ...operands: readonly Push[]): Push => {
+  const op = (name: Operator, ...operands: readonly Push[]): Push => {
     return (code) => {
       for (const operand of operands) operand(code);
       code.op(name);
     };
   };
   const { name } = row;
-  const plain = arithmetic[name];
-  if (plain) {
-    if (float) return op(`f32x4.${plain}`, ...args);
-    if (name === "abs" && dtype === "uint32") return x;
-    const suffix = plain === "max" || plain === "min" ? sign(dtype) : "";
-    return op(`i32x4.${plain}${suffix}`, ...args);
-  }
-  if (comparisons.has(name)) return op(compare(name, float ? "f32x4" : "i32x4", dtype), x, y);
-  if (bits[name]) return op(`v128.${bits[name]}`, x, y);
+  if (name === "abs" && dtype === "uint32") return x;
+  const operator = laneOperators[dtype][name];
+  if (operator) return op(operator, ...args);
   if (functions[name]) return functions[name](l, ...args);
   switch (name) {
     case "where":
@@ -144,45 +180,36 @@ export function bounded(l: Lanes, row: ScalarRow, x: Push, bound: number): Push 
 
 /** One element, arguments on the stack in order; only where `hasScalar`, and not for float32's functions. */
 export function scalarOperation(code: Code, row: ScalarRow, dtype: DeviceDType): void {
-  const type = valueType(dtype);
   const { name } = row;
-  const plain = arithmetic[name];
-  if (plain && isFloat(dtype)) code.op(`${type}.${plain}`);
-  else if (plain) integer(code, name, dtype);
-  else if (comparisons.has(name)) code.op(compare(name, type, dtype));
-  else if (bits[name]) code.op(`i32.${bits[name]}`);
-  else if (name === "bitcast") code.op(type === "f32" ? "i32.reinterpret_f32" : "f32.reinterpret_i32");
-  else if (name === "leftShift") code.op("i32.shl");
-  else if (name === "rightShift") code.op(`i32.shr${sign(dtype)}`);
-  else {
-    const x = code.local(type);
-    const constant = (value: number) => (type === "f32" ? code.f32(value) : code.f64(value));
-    switch (name) {
-      case "isNaN":
-        code.tee(x).get(x).op(`${type}.ne`);
-        break;
-      case "isFinite":
-        code.op(`${type}.abs`);
-        constant(Infinity).op(`${type}.lt`);
-        break;
-      case "sign":
-        code.set(x).get(x);
-        constant(0).op(`${type}.gt`).get(x);
-        constant(0).op(`${type}.lt`, "i32.sub", `${type}.convert_i32_s`);
-        break;
-      default:
-        throw new Error(`internal: no scalar code for ${name}`);
-    }
+  const operator = scalarOperators[dtype][name];
+  if (operator) code.op(operator);
+  else if (dtype === "float32" || dtype === "float64") float(code, name, dtype === "float32" ? "f32" : "f64");
+  else integer(code, name, dtype);
+}
+
+function float(code: Code, name: string, type: "f32" | "f64"): void {
+  const x = code.local(type);
+  const constant = (value: number) => (type === "f32" ? code.f32(value) : code.f64(value));
+  switch (name) {
+    case "isNaN":
+      code.tee(x).get(x).op(`${type}.ne`);
+      break;
+    case "isFinite":
+      code.op(`${type}.abs`);
+      constant(Infinity).op(`${type}.lt`);
+      break;
+    case "sign":
+      code.set(x).get(x);
+      constant(0).op(`${type}.gt`).get(x);
+      constant(0).op(`${type}.lt`, "i32.sub", `${type}.convert_i32_s`);
+      break;
+    default:
+      throw new Error(`internal: no scalar code for ${name}`);
   }
 }
 
 function integer(code: Code, name: string, dtype: DeviceDType): void {
   switch (name) {
-    case "add":
-    case "sub":
-    case "mul":
-      code.op(`i32.${name}`);
-      break;
     case "neg":
       code.i32(-1).op("i32.mul");
       break;
@@ -192,11 +219,15 @@ function integer(code: Code, name: string, dtype: DeviceDType): void {
       code.tee(x).i32(31).op("i32.shr_s").tee(mask).get(x).op("i32.xor").get(mask).op("i32.sub");
       break;
     }
-    default: {
+    case "maximum":
+    case "minimum": {
       const [x, y] = [code.local("i32"), code.local("i32")];
       code.set(y).tee(x).get(y).get(x).get(y);
-      code.op(`i32.${name === "maximum" ? "gt" : "lt"}${sign(dtype)}`, "select");
+      code.op(`i32.${name === "maximum" ? "gt" : "lt"}_${dtype === "int32" ? "s" : "u"}`, "select");
+      break;
     }
+    default:
+      throw new Error(`internal: no scalar code for ${name}`);
   }
 }
 

@@ -70,7 +70,7 @@ export function defineParts(
     write: (unit: Code, element: Code, values: Values, slot: Local, stop: Local) => void,
   ): Phase => {
     const cut = cutGrid(loop.grid, (axis) => blocksOf(axis, over, false));
-    module.define(phaseName, phaseTypes, (code, begin, end, args, shared) => {
+    module.define(phaseName, phaseTypes, (code, { begin, end, args, shared }) => {
       const start = code.piece();
       const values = new Values(code, {
         module,

@@ -1,4 +1,5 @@
 import type { Code, Local } from "./assemble.ts";
+import type { Operator } from "./instructions.ts";
 
 // Functions of four float32 at once. All are inlined into the kernels that use them, and scalar code uses them too
 // (one lane of four), so that a value does not depend on where it was computed. Polynomials are those of Cephes
@@ -65,7 +66,7 @@ export class Lanes {
 }
 
 export const unary =
-  (name: string) =>
+  (name: Operator) =>
   (x: Push): Push =>
   (code) => {
     x(code);
@@ -73,7 +74,7 @@ export const unary =
   };
 
 export const binary =
-  (name: string) =>
+  (name: Operator) =>
   (x: Push, y: Push): Push =>
   (code) => {
     x(code);
@@ -99,7 +100,7 @@ const addInt = binary("i32x4.add");
 const subInt = binary("i32x4.sub");
 const toFloat = unary("f32x4.convert_i32x4_s");
 
-export function shift(name: string, x: Push, by: number): Push {
+export function shift(name: Operator, x: Push, by: number): Push {
   return (code) => {
     x(code);
     code.i32(by).op(name);

@@ -27,7 +27,7 @@ export function defineRows(
   const cut = cutGrid(grid, (axis) => blocksOf(axis, over * (passes.length + 1), false));
   const abreast = rowsAbreast(along, over, last);
 
-  module.define(name, phaseTypes, (code, begin, end, args) => {
+  module.define(name, phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
     const variables = new Map([...grid, ...inner, none].map(({ name }) => [name, code.local("i32")]));
     const v = variables.get(last.name)!;

@@ -157,6 +157,6 @@ export function castScalar(code: Code, from: DeviceDType, to: DeviceDType): void
       break;
     default:
       // The only types that are left.
-      if (source !== "i32") code.saturate(source as "f32" | "f64", to as "int32" | "uint32");
+      if (source !== "i32") code.op(`i32.trunc_sat_${source}_${to === "int32" ? "s" : "u"}`);
   }
 }

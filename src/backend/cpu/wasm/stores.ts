@@ -2,6 +2,7 @@ import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
 import type { Store } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
 import { halfBits } from "./half.ts";
+import type { Named } from "./instructions.ts";
 import { valueType } from "./operations.ts";
 import type { Values } from "./values.ts";
 
@@ -43,7 +44,7 @@ export function storeLanes(
     .when(whole, () => {
       const lane = (i: number) => {
         base(code);
-        code.get(held).memory(`v128.store${8 * bytes}_lane`, offset + bytes * i, i);
+        code.get(held).memory(`v128.store${bytes === 2 ? 16 : 32}_lane`, offset + bytes * i, i);
       };
       lane(0);
       for (const i of [1, 2])
@@ -95,6 +96,6 @@ export function writeStores(
   return code;
 }
 
-export function storeName(dtype: DeviceDType): string {
+export function storeName(dtype: DeviceDType): Named<"store"> {
   return dtype === "float16" ? "i32.store16" : `${valueType(dtype)}.store`;
 }

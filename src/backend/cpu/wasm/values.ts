@@ -89,7 +89,7 @@ export class Values implements Writer {
   variable(name: string): Local {
     let local = this.#variables.get(name);
     if (!local) {
-      local = this.#code.local("i32");
+      local = this.#code.local("i32", name);
       this.#variables.set(name, local);
     }
     return local;

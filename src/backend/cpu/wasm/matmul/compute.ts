@@ -3,7 +3,7 @@ import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Local, Module } from "../assemble.ts";
-import type { Phase } from "../grid.ts";
+import { type Phase, phaseTypes } from "../grid.ts";
 import { instructionsOf } from "../heuristics.ts";
 import { writeEpilogue } from "./epilogue.ts";
 import { blockColumns, blockRows, blocksOf, type Geometry, tileBytes, units } from "./geometry.ts";
@@ -35,7 +35,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     fitsLanes(roots) &&
     stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1);
 
-  module.define("compute", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args, packed, scratch) => {
+  module.define("compute", phaseTypes, (code, { begin, end, args, shared: packed, scratch }) => {
     const i32 = () => code.local("i32");
     const [sums, packedA, from, count, tile, panel, panelEnd, tileRow, rowEnd, columnEnd] = [
       i32(),

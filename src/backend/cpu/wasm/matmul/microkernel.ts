@@ -15,8 +15,8 @@ export function defineMicrokernel(
   const shape = g.bytes === 4 ? "f32x4" : "f64x2";
   return module.define(
     name,
-    ["i32", "i32", "i32", "i32", "i32"],
-    (code, a, b, sums, count, from) => {
+    { a: "i32", b: "i32", sums: "i32", count: "i32", from: "i32" },
+    (code, { a, b, sums, count, from }) => {
       const vectors = tileBytes / 16;
       const acc = Array.from({ length: rows }, () =>
         Array.from({ length: vectors }, () => code.local("v128")),

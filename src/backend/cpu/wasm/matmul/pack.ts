@@ -3,7 +3,7 @@ import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
-import type { Phase } from "../grid.ts";
+import { type Phase, phaseTypes } from "../grid.ts";
 import { Values } from "../values.ts";
 import { type Geometry, units } from "./geometry.ts";
 import { panelGroup, writePanels } from "./side-by-side.ts";
@@ -13,7 +13,7 @@ export function definePack(module: Module, kernel: MatmulKernel, given: Argument
   const { batch, inner, column, b } = kernel;
   const groups = Math.ceil(g.panels / panelGroup);
   const panelBytes = inner.extent * g.columns * g.bytes;
-  module.define("pack", ["i32", "i32", "i32", "i32", "i32"], (code, begin, end, args, packed) => {
+  module.define("pack", phaseTypes, (code, { begin, end, args, shared: packed }) => {
     units(code, begin, end, [batch.extent, groups], (body, [i, group]) => {
       const [first, stop, into, zero] = [
         code.local("i32"),
