@@ -21,13 +21,15 @@ import {
   LorantzError,
   type Packed,
   pack,
-  type Tensor,
+  random,
+  scalar,
+  Tensor,
   tensor,
   tree,
   unpack,
   ValueError,
 } from "../src/index.ts";
-import { openFolder, readJson, readText, safetensors } from "../src/io/index.ts";
+import { load, openFolder, readJson, readText, safetensors, save, saveBlob } from "../src/io/index.ts";
 
 // Files of tensors: what is read is what was written, from wherever, and what is no such file is refused.
 
@@ -447,5 +449,107 @@ describe("a URL", () => {
     await expect(file.read("tail")).rejects.toThrow(/it changed while it was read/);
     await expect(safetensors.open(`${base}nowhere.safetensors`)).rejects.toThrow(/there is no such file/);
     await expect(safetensors.open("http://127.0.0.1:1/a.safetensors")).rejects.toThrow(/cannot be read \(/);
+  });
+});
+
+describe("save and load", () => {
+  const words = async (key: random.Key) => [...(await random.bits(key, [4]).data())];
+  /** A tree in which tensors, host numbers and keys are told by what they hold. */
+  const told = async (part: unknown): Promise<unknown> => {
+    if (part instanceof Tensor) return { tensor: [part.dtype, ...part.shape], of: [...(await part.data())] };
+    if (part instanceof random.Key) return { key: await words(part) };
+    if (Array.isArray(part)) return Promise.all(part.map(told));
+    if (typeof part !== "object" || part === null) return part;
+    const entries = Object.entries(part).map(async ([key, child]) => [key, await told(child)] as const);
+    return Object.fromEntries(await Promise.all(entries));
+  };
+
+  test("a state of a training comes back as it was", async () => {
+    const w = tensor([1, -0, 0.1], { dtype: "float64" });
+    const state = {
+      step: 3,
+      params: { "a.b": tensor([1.5]), a: { b: tensor([2.5]) }, list: [w, undefined, null] },
+      packed: pack(tensor([1, 2, 3, 4]), { format: "nf4", block: 2 }),
+      half: tensor([2 ** -24], { dtype: "float16" }),
+      lr: scalar(0.1).mul(3),
+      key: random.key(7).fold("data").fold(4),
+      sum: w.sum(),
+      recipe: { $tensor: "x", $$: [Number.NaN, -0, -Infinity, 2 ** 53], name: "\u0000\ud800", on: false },
+      empty: [{}, [], ""],
+    };
+    const path = join(folder, "state.safetensors");
+    await save(path, state);
+    const expected = await told(state);
+    for (const from of [path, await saveBlob(state)]) {
+      const back = (await load(from)) as typeof state;
+      expect(await told(back)).toEqual(expected);
+      expect(Object.keys(back)).toEqual(Object.keys(state));
+      expect(await unpack(back.packed).data()).toEqual(await unpack(state.packed).data());
+    }
+    expect(await bytesOf(await saveBlob(await load(path)))).toEqual(new Uint8Array(readFileSync(path)));
+  });
+
+  test("any tree", async () => {
+    const leaf = fc.oneof(
+      fc.double(),
+      fc.string(),
+      fc.boolean(),
+      fc.constantFrom(null, undefined),
+      fc.array(fc.double(), { minLength: 1 }).map((list) => tensor(list, { dtype: "float64" })),
+      fc.array(fc.float(), { minLength: 1 }).map((list) => tensor(list)),
+      fc.double({ noNaN: true, noDefaultInfinity: true }).map(scalar),
+      fc.integer({ min: 0, max: 9 }).map(random.key),
+    );
+    const key = fc.oneof(
+      fc.string(),
+      fc.constantFrom("$", "$tensor", "$$key", "a.b", "a", "b", "0", "__metadata__", "constructor"),
+    );
+    const { tree: anyTree } = fc.letrec((tie) => ({
+      tree: fc.oneof(
+        { depthSize: "small" },
+        leaf,
+        fc.array(tie("tree"), { maxLength: 4 }),
+        fc.dictionary(key, tie("tree"), { maxKeys: 4, noNullPrototype: true }),
+      ),
+    }));
+    await fc.assert(
+      fc.asyncProperty(anyTree!, async (given) => {
+        fc.pre(!JSON.stringify(given)?.includes("__proto__"));
+        expect(await told(await load(await saveBlob(given)))).toEqual(await told(given));
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test("what cannot be kept is refused by its place, and what was not saved is told", async () => {
+    const path = join(folder, "a.safetensors");
+    let deep: unknown = 1;
+    for (let i = 0; i < 70; i++) deep = [deep];
+    const refused: readonly (readonly [tree: unknown, message: RegExp])[] = [
+      [{ a: { b: new Date() } }, /a\.safetensors: a\.b is of the class Date/],
+      [{ a: [() => 1] }, /a\.0 is a function/],
+      [{ a: 1n }, /a is a bigint/],
+      [{ a: new Float32Array(2) }, /a is of the class Float32Array/],
+      [JSON.parse('{"__proto__": 1}'), /__proto__ is no name/],
+      [{ [Symbol("x")]: 1 }, /symbol/],
+      [deep, /goes on for more than 62 levels/],
+    ];
+    for (const [tree, message] of refused) await expect(save(path, tree)).rejects.toThrow(message);
+    expect(readdirSync(folder)).toEqual([]);
+    await safetensors.write(path, { a: tensor([1]) });
+    await expect(load(path)).rejects.toThrow(/was not written by save; it has 1 tensors/);
+    for (const lorantz of [
+      '{"$tensor":"b"}',
+      '{"$tensor":1}',
+      '{"$key":[1]}',
+      '{"$scalar":"x"}',
+      '{"$new":1}',
+      "[",
+      '{"a":1}',
+    ])
+      await expect(
+        load(await safetensors.toBlob({ a: tensor([1]) }, { metadata: { lorantz } })),
+        lorantz,
+      ).rejects.toThrow(ValueError);
   });
 });

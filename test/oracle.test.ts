@@ -7,6 +7,8 @@ import { run } from "../src/cli/run.ts";
 import { compare } from "../src/experiments/oracle/compare.ts";
 import { openEngine } from "../src/experiments/oracle/engine.ts";
 import { runOracle } from "../src/experiments/oracle/run.ts";
+import { tensor } from "../src/index.ts";
+import { safetensors } from "../src/io/index.ts";
 import { floatBackends } from "./devices.ts";
 
 // The oracle runner on a small directory of its own; the reference files themselves are the runner's business.
@@ -307,4 +309,35 @@ describe("LoRA cases", () => {
       expect.stringMatching(/^root: entry 0: the standard deviation of gaussian/),
     ]);
   });
+});
+
+test("a file of tensors is compared exactly", async () => {
+  await safetensors.write(join(directory, "a.safetensors"), { w: tensor([1, -0]) }, { metadata: { a: "b" } });
+  const good = {
+    name: "good",
+    file: "a.safetensors",
+    metadata: { a: "b" },
+    tensors: { w: { dtype: "F32", shape: [2], data: [1, -0] } },
+  };
+  const as = (name: string, change: object) => ({ ...good, name, ...change });
+  const w = (change: object) => ({ tensors: { w: { ...good.tensors.w, ...change } } });
+  const cases = [
+    good,
+    as("metadata", { metadata: {} }),
+    as("names", { tensors: {} }),
+    as("dtype", w({ dtype: "F64" })),
+    as("value", w({ data: [2, -0] })),
+    as("missing", { file: "b.safetensors" }),
+  ];
+  // The sign of a zero that JSON.stringify does not write.
+  write("files.json", JSON.stringify({ format: 1, kind: "safetensors", cases }).replaceAll(",0]", ",-0.0]"));
+  const engine = await openEngine("cpu", "float32");
+  const report = await runOracle(directory, engine).finally(() => engine.dispose());
+  expect(report.failures.map(({ name, problems }) => `${name}: ${problems.join()}`)).toEqual([
+    'metadata: metadata is [["a","b"]], expected [].',
+    'names: the names is ["w"], expected [].',
+    'dtype: w is {"dtype":"F32","shape":[2]}, expected {"dtype":"F64","shape":[2]}.',
+    "value: w has 1 as element 0, expected 2.",
+    expect.stringMatching(/^missing: .*there is no such file/),
+  ]);
 });

@@ -15,11 +15,12 @@ export interface Expectation {
 /** The case of that name in the same file. */
 export type Others = (name: string) => Fields;
 
-/** Builds what a case of one kind expects; graphs need not be computed yet. */
+/** Builds what a case of one kind expects; graphs need not be computed yet. Files that it names lie in `directory`. */
 export type Build = (
   fields: Fields,
   engine: Engine,
   others: Others,
+  directory: string,
 ) => readonly Expectation[] | Promise<readonly Expectation[]>;
 
 /** A case of something that Lorantz does not have; the message says what. */

@@ -12,7 +12,7 @@ import { buildLoraInitCase } from "./lora-init-case.ts";
 import { buildMultiAdapterCase } from "./multi-adapter-case.ts";
 
 /** A case of kind `lora_layer`: outputs of an adapted layer, its gradients, its weight change; or initial values. */
-export const buildLoraLayerCase: Build = (fields, engine, others) => {
+export const buildLoraLayerCase: Build = (fields, engine, ...more) => {
   const layer = fields.text("layer");
   switch (layer) {
     case "linear":
@@ -20,9 +20,9 @@ export const buildLoraLayerCase: Build = (fields, engine, others) => {
     case "embedding":
       return buildLayerCase(layer, fields, engine.dtype);
     case "multi_adapter":
-      return buildMultiAdapterCase(fields, engine, others);
+      return buildMultiAdapterCase(fields, engine, ...more);
     case "init":
-      return buildLoraInitCase(fields, engine, others);
+      return buildLoraInitCase(fields, engine, ...more);
     default:
       throw new Unsupported(`the LoRA layer ${layer} is not known`);
   }

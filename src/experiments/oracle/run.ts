@@ -10,6 +10,7 @@ import { Fields } from "./fields.ts";
 import { buildLoraLayerCase } from "./lora-layer-case.ts";
 import { buildNf4Case } from "./nf4-case.ts";
 import { buildOpCase } from "./op-case.ts";
+import { buildSafetensorsCase } from "./safetensors-case.ts";
 import { buildTrajectoryCase } from "./trajectory-case.ts";
 import { buildTransformCase } from "./transform-case.ts";
 
@@ -20,6 +21,7 @@ const kinds: Readonly<Record<string, Build>> = {
   transform: buildTransformCase,
   lora_layer: buildLoraLayerCase,
   nf4: buildNf4Case,
+  safetensors: buildSafetensorsCase,
 };
 
 /** Cases whose graphs are computed together, so that small ones do not each wait for the device. */
@@ -103,7 +105,7 @@ export async function runOracle(
         progress(file, start, cases.length);
         const batch = cases.slice(start, start + batchSize);
         const verdicts = build
-          ? await runBatch(batch, build, engine, others)
+          ? await runBatch(batch, (...given) => build(...given, directory), engine, others)
           : batch.map(() => unknownKind(kind));
         verdicts.forEach(({ problems, error, unsupported }, i) => {
           const name = nameOf(batch[i]!);
@@ -137,10 +139,13 @@ function unknownKind(kind: string): Verdict {
   return { problems: [], error: 0, unsupported: `the kind ${kind} is not known` };
 }
 
+/** `Build` in the directory that is run. */
+type BuildHere = (fields: Fields, engine: Engine, others: Others) => ReturnType<Build>;
+
 /** Builds the graphs of some cases and computes them together; if that fails, one by one to find the culprit. */
 async function runBatch(
   cases: readonly Fields[],
-  build: Build,
+  build: BuildHere,
   engine: Engine,
   others: Others,
 ): Promise<Verdict[]> {
@@ -177,7 +182,7 @@ async function runBatch(
 
 async function settleBuild(
   fields: Fields,
-  build: Build,
+  build: BuildHere,
   engine: Engine,
   others: Others,
 ): Promise<Verdict | { readonly expectations: readonly Expectation[] }> {
