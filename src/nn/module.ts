@@ -18,11 +18,13 @@ import { childParams, withoutTied, withTied } from "./params.ts";
 type Children = { readonly [name: string]: AnyLayer };
 
 /** The children as functions: each with its parameters, and with a random stream of its own. */
-export type Bound<C> = {
-  readonly [K in keyof C]: C[K] extends { apply(params: never, x: infer X, context?: Context): infer Y }
-    ? (x: X) => Y
+export type Bound<C> = { readonly [K in keyof C]: BoundOne<C[K]> };
+
+type BoundOne<L> = L extends { apply(params: never, x: infer X, context?: Context): infer Y }
+  ? (x: X) => Y
+  : L extends undefined
+    ? undefined
     : never;
-};
 
 type Forward<C, X, Y> = (children: Bound<C>, x: X, context: Context) => Y;
 

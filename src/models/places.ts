@@ -1,0 +1,32 @@
+import type { Tensor } from "../tensor/tensor.ts";
+
+// Where tokens stand, and what they see. One rule covers causal attention, windows, packed sequences, padding and caches:
+// a query sees a key of its own segment whose position is not behind its own, and not too far before it.
+
+/** Positions of tokens, and the sequence that each belongs to. */
+export interface Stand {
+  /** int32 `[length]` or `[batch, length]`. */
+  readonly positions: Tensor<"int32">;
+  /** int32 `[batch, length]`; missing where a row is one sequence. */
+  readonly segments?: Tensor<"int32"> | undefined;
+}
+
+/** Those of the tokens of a call, and of the keys that they may see. */
+export interface Places extends Stand {
+  readonly keys: Stand;
+  /** int32 `[]`: the slot of a cache that the first token is written to. */
+  readonly slot?: Tensor<"int32">;
+}
+
+/** The segment of slots of a cache that hold nothing, and of padding. */
+export const nowhere = -1;
+
+/** Which keys each query sees: bool `[queries, keys]`, or `[batch, 1, queries, keys]`. */
+export function sight({ positions, segments, keys }: Places, window: number | undefined): Tensor<"bool"> {
+  const [query, key] = [positions.unsqueeze(-1), keys.positions.unsqueeze(-2)];
+  let seen = key.le(query);
+  if (window !== undefined) seen = seen.bitwiseAnd(query.sub(key).lt(window));
+  if (segments && keys.segments)
+    seen = seen.bitwiseAnd(segments.unsqueeze(-1).eq(keys.segments.unsqueeze(-2)));
+  return seen.rank === 3 ? seen.unsqueeze(1) : seen;
+}

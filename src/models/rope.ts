@@ -1,0 +1,113 @@
+import type { Rope } from "./architecture.ts";
+import type { Config } from "./config.ts";
+
+// How a configuration says which frequencies queries and keys are turned by, and how they are scaled to contexts longer
+// than those of training. Formulas as in the field `rope_type` of Hugging Face's configurations.
+
+export interface RopeSetting {
+  readonly config: Config;
+  /** The object with `rope_type` and its numbers; undefined for frequencies as they are. */
+  readonly scaling: Config | undefined;
+  readonly theta: number;
+  /** The length of a head. */
+  readonly size: number;
+  /** `max_position_embeddings`. */
+  readonly context: number;
+}
+
+/** The rotary embedding of a configuration. @throws ValueError for a scaling that is not implemented. */
+export function ropeOf({ config, scaling, theta, size, context }: RopeSetting): Rope {
+  const share = scaling?.maybe("partial_rotary_factor") ?? config.number("partial_rotary_factor", 1);
+  const turned = Math.trunc(size * share);
+  const frequencies = Array.from({ length: turned / 2 }, (_, i) => theta ** ((-2 * i) / turned));
+  const kind = scaling ? kindOf(config, scaling) : "default";
+  if (!scaling || kind === "default") return { frequencies, factor: 1 };
+  const original = () =>
+    scaling.maybe("original_max_position_embeddings") ??
+    config.maybe("original_max_position_embeddings") ??
+    context;
+  switch (kind) {
+    case "linear": {
+      const factor = scaling.number("factor");
+      return { frequencies: frequencies.map((f) => f / factor), factor: 1 };
+    }
+    case "llama3":
+      return { frequencies: llama3(frequencies, scaling, original()), factor: 1 };
+    case "yarn":
+      return yarn(frequencies, scaling, { theta, turned, original: original() });
+    case "longrope":
+      return longRope(frequencies, scaling, original(), context);
+    default:
+      return scaling.refuse(
+        scaling.has("rope_type") ? "rope_type" : "type",
+        "a scaling of that kind is unknown here",
+      );
+  }
+}
+
+/** Names that changed: Phi-3 called its own scaling "su" and "yarn" before it was "longrope". */
+function kindOf(config: Config, scaling: Config): string {
+  const kind = scaling.has("rope_type") ? scaling.text("rope_type") : scaling.text("type");
+  scaling.has("type");
+  const ofPhi = config.text("model_type", "") === "phi3" && (kind === "su" || kind === "yarn");
+  return ofPhi ? "longrope" : kind;
+}
+
+/** Low frequencies are divided by the factor, high ones stay, and between them it fades in (Llama 3.1). */
+function llama3(frequencies: readonly number[], scaling: Config, original: number): number[] {
+  const factor = scaling.number("factor");
+  const [low, high] = [scaling.number("low_freq_factor"), scaling.number("high_freq_factor")];
+  return frequencies.map((f) => {
+    const turns = (original * f) / (2 * Math.PI);
+    if (turns < low) return f / factor;
+    if (turns > high) return f;
+    const smooth = (turns - low) / (high - low);
+    return ((1 - smooth) * f) / factor + smooth * f;
+  });
+}
+
+/** The same by ramps over the index of the pair, and longer queries and keys (Peng et al. 2023, arXiv:2309.00071). */
+function yarn(
+  frequencies: readonly number[],
+  scaling: Config,
+  { theta, turned, original }: { readonly theta: number; readonly turned: number; readonly original: number },
+): Rope {
+  const factor = scaling.number("factor");
+  const pairWith = (turns: number) =>
+    (turned * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const whole = scaling.flag("truncate", true);
+  const [fast, slow] = [pairWith(scaling.number("beta_fast", 32)), pairWith(scaling.number("beta_slow", 1))];
+  const from = Math.max(whole ? Math.floor(fast) : fast, 0);
+  const to = Math.min(whole ? Math.ceil(slow) : slow, turned - 1);
+  const length = from === to ? 0.001 : to - from;
+  const mixed = frequencies.map((f, i) => {
+    const scaled = Math.min(Math.max((i - from) / length, 0), 1);
+    return (f / factor) * scaled + f * (1 - scaled);
+  });
+  return { frequencies: mixed, factor: scaling.maybe("attention_factor") ?? yarnFactor(scaling, factor) };
+}
+
+function yarnFactor(scaling: Config, factor: number): number {
+  const of = (m: number) => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
+  const [m, all] = [scaling.maybe("mscale"), scaling.maybe("mscale_all_dim")];
+  return m && all ? of(m) / of(all) : of(1);
+}
+
+/** A factor for each pair, others for long contexts than for short ones (Ding et al. 2024, arXiv:2402.13753). */
+function longRope(frequencies: readonly number[], scaling: Config, original: number, context: number): Rope {
+  const [short, long] = ["short_factor", "long_factor"].map((name) => {
+    const factors = scaling.numbers(name);
+    if (factors.length !== frequencies.length)
+      scaling.refuse(name, `it is a list of ${frequencies.length} numbers, one for each pair of a head`);
+    return frequencies.map((f, i) => f / factors[i]!);
+  }) as [number[], number[]]; // one for each name
+  const factor = context === original ? scaling.number("factor", 1) : context / original;
+  scaling.has("factor");
+  return {
+    frequencies: short,
+    factor:
+      scaling.maybe("attention_factor") ??
+      (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original))),
+    long: { from: original, frequencies: long },
+  };
+}
