@@ -1,6 +1,7 @@
 import { coerce, convert, type DType, isFloat } from "../../src/base/dtype.ts";
 import { evaluate, type Leaves, type Values } from "../../src/graph/evaluate.ts";
 import { makeNode, type Node, type Operation, type ScalarRow, topological } from "../../src/graph/node.ts";
+import { type Chain, chainOf, moved, roundings } from "./chains.ts";
 
 // What a device may give: the values of the reference evaluator, each with the largest error that the accuracies
 // stated by the op table, the rounding of every dtype and sums in any order allow. Errors are worked out node by
@@ -11,10 +12,14 @@ export interface Bounded {
   readonly values: Values;
   /** Absolute; Infinity where the value is unknown. */
   readonly errors: Values;
+  /** Set where products or sums are taken in any order. */
+  readonly chain?: Chain | undefined;
 }
 
 /** What a backend does with floats. */
 export interface Arithmetic {
+  /** Chains of products, and of sums, are taken in any order. */
+  readonly reorders: boolean;
   /** Subnormal numbers may become 0. */
   readonly flushes: boolean;
   /** Infinity and NaN are computed with as in IEEE 754. */
@@ -53,11 +58,32 @@ export function bound(roots: readonly Node[], leaves: Leaves, arithmetic: Arithm
   const known = new Map<Node, Bounded>();
   order.forEach((node, i) => {
     const inputs = node.inputs.map((input) => known.get(input)!);
-    const errors = errorsOf(node, values[i]!, inputs, arithmetic);
+    const chain = arithmetic.reorders ? chainThrough(node, inputs) : undefined;
+    const errors = errorsOf(node, values[i]!, inputs, arithmetic, chain);
     store(node.dtype, values[i]!, errors, arithmetic);
-    known.set(node, { values: values[i]!, errors });
+    known.set(node, { values: values[i]!, errors, chain });
   });
   return roots.map((root) => known.get(root)!);
+}
+
+/** The chain that a node continues, also through views of it. */
+function chainThrough(node: Node, inputs: readonly Bounded[]): Chain | undefined {
+  const { operation } = node;
+  switch (operation.kind) {
+    case "scalar":
+      return isFloat(node.dtype) ? chainOf(operation.op.row.name, inputs) : undefined;
+    case "identity":
+    case "reshape":
+      return inputs[0]!.chain;
+    case "expand":
+    case "permute":
+    case "flip":
+    case "slice":
+    case "pad":
+      return moved(inputs[0]!.chain, (values) => again(node, operation, [values]));
+    default:
+      return undefined;
+  }
 }
 
 /** What it adds to an error that a value is held in its dtype; and what that cannot hold is unknown. */
@@ -101,7 +127,13 @@ function addsExactly(dtype: DType, x: Values, total: Values): boolean {
   return total.every((sum) => sum < digits) && x.every((value) => Number.isInteger(value * 1024));
 }
 
-function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithmetic: Arithmetic): Values {
+function errorsOf(
+  node: Node,
+  values: Values,
+  inputs: readonly Bounded[],
+  arithmetic: Arithmetic,
+  chain: Chain | undefined,
+): Values {
   const { operation, dtype } = node;
   const [x, y, z] = inputs;
   const size = values.length;
@@ -125,7 +157,7 @@ function errorsOf(node: Node, values: Values, inputs: readonly Bounded[], arithm
     case "pad":
       return again(node, { ...operation, value: 0 }, [x!.errors]);
     case "scalar":
-      return elementwise(node, operation.op.row, values, inputs, arithmetic);
+      return elementwise(node, operation.op.row, values, inputs, arithmetic, chain);
     case "cast":
       return castErrors(node, values, x!);
     case "gather": {
@@ -244,6 +276,7 @@ function elementwise(
   values: Values,
   inputs: readonly Bounded[],
   arithmetic: Arithmetic,
+  chain: Chain | undefined,
 ): Values {
   const { flushes, specials } = arithmetic;
   const { dtype } = node;
@@ -336,8 +369,11 @@ function elementwise(
       continue;
     }
     if (!Number.isFinite(value)) continue;
+    const exact = deviation === 0;
+    const anyOrder = chain && chain.count > 2 ? roundings(chain, i, value, { unit, exact }) : 0;
     if (
-      deviation === 0 &&
+      exact &&
+      anyOrder === 0 &&
       row.ulp === 0 &&
       (argument === "float64" || argument === "number" || Math.fround(value) === value)
     ) {
@@ -346,7 +382,8 @@ function elementwise(
     }
     // Steps of an approximation may be subnormal where its result is not.
     const steps = row.ulp > 0 ? 64 : 1;
-    errors[i] = deviation + 2 * unit * (row.ulp + 0.5) * Math.abs(value) + tiny * steps;
+    const own = 2 * unit * (row.ulp + 0.5) * Math.abs(value);
+    errors[i] = deviation + Math.max(own, anyOrder + 2 * unit * row.ulp * Math.abs(value)) + tiny * steps;
   }
   return errors;
 }

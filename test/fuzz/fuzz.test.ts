@@ -1,5 +1,7 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { deviceDTypes } from "../../src/base/dtype.ts";
+import { type Storage, topological } from "../../src/graph/node.ts";
 import { scalarOps } from "../../src/graph/scalar.ts";
 import { tensor } from "../../src/index.ts";
 import { backends } from "../devices.ts";
@@ -27,7 +29,7 @@ test("operations are found by their declarations", () => {
 });
 
 describe("bounds", () => {
-  const ieee = { flushes: false, specials: true };
+  const ieee = { reorders: false, flushes: false, specials: true };
   const leaves = { buffer: () => Float32Array.of(0.1, 1e-7, 3), input: () => [] };
   const of = (f: (x: ReturnType<typeof tensor>) => ReturnType<typeof tensor>) =>
     bound([f(tensor([0.1, 1e-7, 3])).node], leaves, ieee)[0]!;
@@ -54,6 +56,38 @@ describe("bounds", () => {
   test("a jump within the error is unknown, one beyond it is not", () => {
     expect([...of((x) => x.exp().log().le(0.1)).errors]).toEqual([Infinity, 0, 0]);
     expect([...of((x) => x.exp().log().astype("int32")).errors]).toEqual([0, 0, Infinity]);
+  });
+
+  test("chains of products and of sums are within the bound in any order, and need not be exact", () => {
+    const numbers = fc.oneof(
+      fc.float({ min: Math.fround(-9), max: 9, noNaN: true, noDefaultInfinity: true }),
+      fc.constantFrom(0, 1, -0.5, 3, 1e6, Math.fround(0.30225), Math.fround(-0.0045)),
+    );
+    const terms = fc.array(fc.tuple(numbers, fc.nat(5)), { minLength: 3, maxLength: 5 });
+    fc.assert(
+      fc.property(terms, fc.boolean(), (drawn, isProduct) => {
+        const step = (x: number, y: number) => Math.fround(isProduct ? x * y : x + y);
+        const tensors = drawn.map(([x]) => tensor(Float32Array.of(x)));
+        const root = tensors.reduce((x, y) => (isProduct ? x.mul(y) : x.add(y)));
+        const given = new Map(tensors.map((x, i) => [x.node, drawn[i]![0]]));
+        const values = topological([root.node]).flatMap(({ operation }, i, all) =>
+          operation.kind === "buffer" ? [[operation.storage, given.get(all[i]!)!] as const] : [],
+        );
+        const own = { buffer: (storage: Storage) => [new Map(values).get(storage)!], input: () => [] };
+        const expected = bound([root.node], own, { reorders: true, flushes: false, specials: true })[0]!;
+        // Another order, and another tree of the same: each number joins one of those before it.
+        const work = drawn.map(([x]) => x);
+        for (const [, at] of drawn) {
+          if (work.length < 2) break;
+          const [x] = work.splice(at % work.length, 1);
+          const partner = at % work.length;
+          work[partner] = step(work[partner]!, x!);
+        }
+        while (work.length > 1) work.push(step(work.shift()!, work.shift()!));
+        expect(compare(work, expected).at).toBeUndefined();
+      }),
+      { numRuns: 2000 },
+    );
   });
 
   test("values outside are found", () => {

@@ -8,8 +8,8 @@ import { Device } from "../../src/runtime/device.ts";
 import type { Target } from "./judge.ts";
 
 const bytes = 2 ** 30;
-const ieee = { flushes: false, specials: true };
-const shader = { flushes: true, specials: false };
+const ieee = { reorders: false, flushes: false, specials: true };
+const shader = { reorders: true, flushes: true, specials: false };
 
 /** The executors of a backend. */
 export async function openTargets(backend: string, bindings?: number): Promise<Target[]> {
