@@ -1,8 +1,9 @@
+import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import * as gauge from "../src/gauge/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
-import { unchecked } from "./random-recipes.ts";
+import { randomRecipes, unchecked } from "./random-recipes.ts";
 import { convertedToLibrary } from "./recipe-runs.ts";
 import { apart, losses } from "./tiny.ts";
 
@@ -32,6 +33,31 @@ const fields = ({ deviations }: gauge.Conversion) => deviations.map(({ field }) 
 /** What a library runs with the settings that a conversion printed. */
 const run = (library: gauge.LibraryName, { settings }: gauge.Conversion) =>
   gauge.recipeOfSettings(library, JSON.parse(JSON.stringify(settings))).recipe;
+
+test("a deviation of a role's numbers is one of its invariants", () => {
+  fc.assert(
+    fc.property(randomRecipes(), fc.constantFrom(...names), (x, library) => {
+      const { deviations, recipe, exact } = gauge.convert(x, to(library));
+      if (exact) return;
+      const { fixed, invariants } = gauge.explain(x, recipe);
+      const unequal = [...fixed, ...invariants.filter(({ equal }) => !equal)].map(({ name }) => name);
+      for (const { role, field } of deviations) {
+        if (!role || field === "initScale" || field === "start" || unequal.includes("optimizer")) continue;
+        expect(
+          unequal.filter((name) => name.endsWith(role)),
+          field,
+        ).not.toEqual([]);
+      }
+    }),
+    { numRuns: 100 },
+  );
+});
+
+test("a start of what stays zero for ever is no deviation", () => {
+  const frozen = { groups: { A: { lr: 0 } }, adapts: ["linear", "embedding"] as const };
+  const x = { ...adamw(16, 2e-4), ...frozen, initScale: { B: 0.5 } };
+  expect(fields(gauge.convert(x, to("peft")))).toEqual([]);
+});
 
 describe("each library", () => {
   test.each(names)("%s: its example is a recipe, and becomes itself", (name) => {
@@ -234,6 +260,12 @@ describe("conversions that were always there", () => {
       { field: "weightDecay", role: "B", used: 0.01 },
     ]);
     expect(y.deviations[0]!.error).toContain("less than 1% where it is above 3e-6");
+    // A decay beside the rate is the trainer's times the rate, which is the same shrinking: no deviation.
+    const optimizer = { name: "adamw", lr: 0.01, decayTimesLr: false, weightDecay: 2 ** -8 } as const;
+    const beside = { r: 1, alpha: 1, optimizer, groups: { A: { lr: 0.04 } } };
+    expect(gauge.convert(beside, to("peft-trainer")).deviations).toMatchObject([
+      { field: "eps", role: "B", needed: 2.5e-9, used: 1e-8 },
+    ]);
     const bare = { ...x, groups: { B: { lr: 8e-4, eps: 1e-8 / 4, weightDecay: 0.0025 } } };
     expect(gauge.convert(bare, to("peft-trainer"))).toMatchObject({ exact: true, bitwise: true });
     expect(gauge.convert(adamw(16, 0), to("peft-trainer")).exact).toBe(true);

@@ -19,8 +19,14 @@ const base = nn.sequential({
   down: nn.linear(6, 3),
 });
 
-/** The losses before each of the updates, and after the last. */
-export async function losses(recipe: gauge.Recipe, updates = 8): Promise<readonly number[]> {
+/**
+ * The losses before each of the updates, and after the last. A small `strength`, a factor on the loss, makes gradients small:
+ * constants beside them count then.
+ */
+export async function losses(
+  recipe: gauge.Recipe,
+  { updates = 8, strength = 1 }: { readonly updates?: number; readonly strength?: number } = {},
+): Promise<readonly number[]> {
   const kinds = recipe.adapts ?? ["linear"];
   const targetModules = [
     ...(kinds.includes("embedding") ? ["words"] : []),
@@ -46,7 +52,7 @@ export async function losses(recipe: gauge.Recipe, updates = 8): Promise<readonl
     ) => {
       const [loss, gradients] = valueAndGrad((own: nn.Params) => {
         const context = { training: true, key: random.key(4).fold(t) };
-        return nn.mseLoss(model.apply(tree.combine<nn.Params>(fixed, own), x, context), y);
+        return nn.mseLoss(model.apply(tree.combine<nn.Params>(fixed, own), x, context), y).mul(strength);
       })(own);
       const [change, next] = optimizer.update(gradients, state, own);
       return { own: applyUpdates(own, change), state: next, loss };

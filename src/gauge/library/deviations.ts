@@ -1,9 +1,11 @@
 import type { Role } from "../../lora/roles.ts";
 import { scaling } from "../../lora/scaling.ts";
+import type { Essence } from "../../optim/rule.ts";
 import type { Deviation } from "../approximate.ts";
 import { close } from "../compare.ts";
-import { clipActs, essenceOf, liveRoles, scheduleOf } from "../live.ts";
+import { clipActs, essenceOf, liveOf, liveRoles, scheduleOf } from "../live.ts";
 import { adapts, hyperOf, type Recipe } from "../recipe.ts";
+import { starts } from "../start.ts";
 import { ruleFor } from "../units.ts";
 import { rounded, show, times } from "../words.ts";
 
@@ -33,22 +35,7 @@ export function deviationsOf(needed: Recipe, used: Recipe): Deviation[] {
     used.dropout ?? 0,
     "other inputs are dropped: the library has no dropout of the adapter's input",
   );
-  push(
-    "init",
-    needed.init ?? "standard",
-    used.init ?? "standard",
-    "the library has no setting for this start; overwrite A and B yourself after they are made, and this is exact",
-  );
-  for (const role of ["A", "B"] as const) {
-    const [x, y] = [needed.initScale?.[role] ?? 1, used.initScale?.[role] ?? 1];
-    push(
-      "initScale",
-      x,
-      y,
-      `the library has no setting for it; multiply ${role} by ${show(x / y)} yourself after it is made, and this is exact`,
-      role,
-    );
-  }
+  result.push(...start(needed, used));
   push("dora", needed.dora ?? false, used.dora ?? false, "the layer computes another function");
   push(
     "branchBias",
@@ -74,6 +61,28 @@ export function deviationsOf(needed: Recipe, used: Recipe): Deviation[] {
   return result;
 }
 
+/** How A and B start, in layers where it has an effect. */
+function start(needed: Recipe, used: Recipe): Deviation[] {
+  const acting = liveOf(needed).filter(({ inert }) => !inert);
+  const [of, by] = [needed.init ?? "standard", used.init ?? "standard"];
+  if (of !== by && acting.length > 0)
+    return [
+      {
+        field: "init",
+        needed: of,
+        used: by,
+        error:
+          "the library has no setting for this start; overwriting A and B yourself after they are made mends it",
+      },
+    ];
+  return (["A", "B"] as const).flatMap((role): Deviation[] => {
+    const [x, y] = [needed.initScale?.[role] ?? 1, used.initScale?.[role] ?? 1];
+    if (alike(x, y) || acting.every(({ kind }) => starts(needed, kind)[role] === 0)) return [];
+    const error = `the library has no setting for it; multiplying ${role} by ${show(x / y)} yourself after it is made mends it`;
+    return [{ field: "initScale", role, needed: x, used: y, error }];
+  });
+}
+
 function ofRole(needed: Recipe, used: Recipe, role: Role): Deviation[] {
   const [x, y] = [essenceOf(needed, role), essenceOf(used, role)];
   if (x.rule !== y.rule)
@@ -86,7 +95,9 @@ function ofRole(needed: Recipe, used: Recipe, role: Role): Deviation[] {
         error: "the library runs another update rule",
       },
     ];
-  const [of, by] = [numbers(needed, role), numbers(used, role)];
+  // The decay by the number that users know, where the rate multiplies it in both; else what an update shrinks by.
+  const byRate = x.hyper.decayTimesLr !== false && y.hyper.decayTimesLr !== false;
+  const [of, by] = [numbers(x, byRate), numbers(y, byRate)];
   const result: Deviation[] = [];
   for (const field of new Set([...Object.keys(of), ...Object.keys(by)])) {
     if (alike(of[field], by[field])) continue;
@@ -107,13 +118,14 @@ function off(other: unknown): unknown {
 }
 
 /** The numbers that count, with what several do jointly under one name. */
-function numbers(recipe: Recipe, role: Role): { readonly [field: string]: unknown } {
-  const { hyper, joint = {}, rounding = [] } = essenceOf(recipe, role);
+function numbers(
+  { hyper, joint = {}, rounding = [] }: Essence,
+  byRate: boolean,
+): { readonly [field: string]: unknown } {
   const merged = new Set([...rounding, ...Object.values(joint).flatMap(({ of }) => of)]);
   const own = Object.fromEntries(Object.entries(hyper).filter(([field]) => !merged.has(field)));
-  // A decoupled decay by the number that users know, where the rate multiplies it.
   const named = Object.entries(joint).map(([name, { value }]): [string, unknown] =>
-    name === "decay" && hyper.decayTimesLr !== false ? ["weightDecay", hyper.weightDecay] : [name, value],
+    name === "decay" && byRate ? ["weightDecay", hyper.weightDecay] : [name, value],
   );
   const coupled = own.weightDecay !== undefined && { coupledDecay: own.weightDecay, weightDecay: undefined };
   const all = { ...own, ...coupled, ...Object.fromEntries(named) };
@@ -156,7 +168,7 @@ function effect(recipe: Recipe, role: Role, field: string, needed: unknown, used
   if (field === "coupledDecay") return "the library's decay is another one, or none";
   if (typeof needed !== "number" || typeof used !== "number") return "the update rule is another one";
   if (field.startsWith("eps")) return effectOfEps(recipe, role, field, needed, used);
-  if (field === "weightDecay")
+  if (field === "weightDecay" || field === "decay")
     return `${role} shrinks ${used < needed ? "less" : "more"} than it has to, ${show(used)} instead of ${show(needed)} as the decay`;
   if (needed === 0 || used === 0) return "the update rule is another one";
   if (field.startsWith("lr")) return `every update of ${role} is ${times(used / needed)} than it has to be`;
