@@ -217,6 +217,8 @@ const mistakes: readonly [what: string, make: () => unknown][] = [
   ["x.matmul(2)", () => x.matmul(2)],
   ["x.matmul([[1]])", () => x.matmul([[1]])],
   ["x.pow('2')", () => x.pow("2")],
+  ["x.pow(2) of integers", () => tensor([1, 2], { dtype: "int32" }).pow(2)],
+  ["x.pow(3) of integers", () => tensor([1, 2], { dtype: "int32" }).pow(3)],
   ["x.clamp()", () => x.clamp()],
   ["x.clamp({min:0})", () => x.clamp({ min: 0 })],
   ["x.clamp(0,1,2)", () => x.clamp(0, 1, 2)],

@@ -97,6 +97,7 @@ test("a filter chooses, JSON goes to a file, and a later run is compared with it
 
 test.each([
   [["--filter", "["], "no regular expression"],
+  [["--filter", "(a)\\1"], "no regular expression that it takes"],
   [["--filter", "nothing like it"], "finds no benchmark. Benchmarks are matmul 256"],
   [["--backend", "cuda"], '--backend is "cuda"; it is cpu or webgpu'],
   [["--time", "soon"], '--time is "soon"; it is a whole number from 1'],

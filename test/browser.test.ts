@@ -56,18 +56,10 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       expect(broken).toEqual([]);
     });
 
-    // Which worker takes how much is the system's choice, and on a busy machine one may come too late for all.
-    const again = { retry: 4 };
-    test(
-      "every worker takes part, in memory that grew meanwhile, sleeps, and ends with the pool",
-      again,
-      async () => {
-        const { asked, taken, slept, left } = await browser.visit<Shared>("share", { workers: 2 }, isolated);
-        expect(taken.reduce((sum, count) => sum + count)).toBe(asked);
-        expect(Math.min(...taken)).toBeGreaterThan(0);
-        expect({ slept, left }).toEqual({ slept: true, left: true });
-      },
-    );
+    test("every worker takes part, in memory that grew meanwhile, sleeps, and ends with the pool", async () => {
+      const shared = await browser.visit<Shared>("share", { workers: 2 }, isolated);
+      expect(shared).toEqual({ taken: [1, 1, 1], slept: true, left: true });
+    });
 
     test("a pool that ends while its workers start leaves none", async () => {
       expect(await browser.visit("hasty", {}, isolated)).toEqual({ started: 2, ended: 2 });

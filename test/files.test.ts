@@ -2,6 +2,7 @@ import { execFileSync, spawn, spawnSync } from "node:child_process";
 import {
   chmodSync,
   closeSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -80,6 +81,20 @@ describe("output", () => {
     expect(readFileSync(at("target"), "utf8")).toBe("one");
     expect(statSync(at("target")).mode & 0o777).toBe(0o640);
     expect(readFileSync(at("fresh"), "utf8")).toBe("two");
+  });
+
+  test("a file of several names keeps them, also where another one of the set cannot be written", () => {
+    writeFileSync(at("one"), "old");
+    linkSync(at("one"), at("other"));
+    new Output("--out", [at("one")]).write(["new, and longer"]);
+    expect(readFileSync(at("other"), "utf8")).toBe("new, and longer");
+    expect(statSync(at("one"))).toMatchObject({ nlink: 2, ino: statSync(at("other")).ino });
+    const output = new Output("--out", [at("one"), at("blocked")]);
+    mkdirSync(at("blocked"));
+    expect(() => output.write(["lost", "lost"])).toThrow("cannot write the results");
+    expect(readFileSync(at("other"), "utf8")).toBe("new, and longer");
+    expect(statSync(at("one")).nlink).toBe(2);
+    expect(readdirSync(folder).filter((name) => name.includes(".tmp"))).toEqual([]);
   });
 
   test("devices and pipes are written into", async () => {

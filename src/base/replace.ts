@@ -29,7 +29,8 @@ let count = 0;
 
 /**
  * A file that is written beside its place and then renamed, so that it is never seen half-written and an old one stays
- * until the new one is whole; links lead where they led, owner and permissions stay.
+ * until the new one is whole; links lead where they led, owner and permissions stay. A file of several names (hard links)
+ * is copied over instead, so that it keeps them.
  */
 export function replacing(path: string): Replacement {
   const target = targetOf(path);
@@ -38,6 +39,8 @@ export function replacing(path: string): Replacement {
   const beside = (what: string) => join(dirname(target), `.lorantz-${process.pid}-${number}-${what}.tmp`);
   const number = count++;
   const [fresh, kept] = [beside("new"), beside("old")];
+  const shared = old !== undefined && old.nlink > 1;
+  const put = (from: string) => (shared ? copyFileSync(from, target) : renameSync(from, target));
   let placed = false;
   return {
     create: () => {
@@ -50,13 +53,13 @@ export function replacing(path: string): Replacement {
       return file;
     },
     commit: () => {
-      if (old) keep(target, kept);
-      renameSync(fresh, target);
+      if (old) keep(target, kept, shared);
       placed = true;
+      put(fresh);
     },
     end: (failed) => {
       if (failed && placed) {
-        if (old) renameSync(kept, target);
+        if (old) put(kept);
         else rmSync(target, { force: true });
       }
       rmSync(fresh, { force: true });
@@ -82,11 +85,12 @@ function targetOf(path: string): string {
   throw new Error("its links lead in a circle");
 }
 
-/** The old file under another name too, or a copy of it where the file system has no such links. */
-function keep(target: string, kept: string): void {
+/** The old file under another name too, or a copy of it where it is written over or cannot have another name. */
+function keep(target: string, kept: string, shared: boolean): void {
   rmSync(kept, { force: true });
   try {
-    linkSync(target, kept);
+    if (shared) copyFileSync(target, kept);
+    else linkSync(target, kept);
   } catch {
     copyFileSync(target, kept);
   }

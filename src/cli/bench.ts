@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { availableParallelism, cpus } from "node:os";
 import { DeviceError, ValueError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
+import { matcher } from "../base/pattern.ts";
 import { benchCases } from "../experiments/bench/cases.ts";
 import type { BackendResults, BenchResults, EarlierResults } from "../experiments/bench/results.ts";
 import { printResults, readEarlier } from "../experiments/bench/results.ts";
@@ -60,8 +61,8 @@ export async function bench(args: readonly string[]): Promise<number> {
   }
   if (values.small && values.large) throw new UsageError("--small and --large exclude each other.");
   const cases = benchCases(values.small ? "small" : values.large ? "large" : "usual");
-  const filter = regularExpression(values.filter);
-  const chosen = cases.filter(({ name }) => filter.test(name));
+  const found = regularExpression(values.filter);
+  const chosen = cases.filter(({ name }) => found(name));
   if (chosen.length === 0) {
     const names = cases.map(({ name }) => name).join(", ");
     throw new UsageError(`--filter "${values.filter}" finds no benchmark. Benchmarks are ${names}.`);
@@ -111,11 +112,13 @@ function withJsonValue(args: readonly string[]): string[] {
   });
 }
 
-function regularExpression(text = ""): RegExp {
+function regularExpression(text = ""): (name: string) => boolean {
   try {
-    return new RegExp(text);
+    return matcher(text);
   } catch (error) {
-    throw new UsageError(`--filter "${text}" is no regular expression: ${(error as Error).message}.`);
+    throw new UsageError(
+      `--filter "${text}" is no regular expression that it takes: ${(error as Error).message}`,
+    );
   }
 }
 

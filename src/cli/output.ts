@@ -29,8 +29,8 @@ interface Sink {
 /**
  * Files that belong together, tried before the work begins and written at its end: all of them, or none. A file is
  * written beside its place and renamed, so that it is never seen half-written and an old one stays until the new one is
- * whole; links lead where they led, and permissions stay. What is no file, such as a device or a pipe, is written into.
- * Missing folders are made when the files are written.
+ * whole; links lead where they led, and permissions stay. A file of several names (hard links) is copied over instead, so
+ * that it keeps them. What is no file, such as a device or a pipe, is written into. Missing folders are made when the files are written.
  *
  * @example
  * const output = new Output("--json", ["results.json"]);

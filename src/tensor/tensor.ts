@@ -241,7 +241,7 @@ export class Tensor<D extends DType = DType> {
 
   /** x to the power y; floats only. The gradient is 0 where the exponent is 0. */
   pow(y: Operand<D>): Tensor<D> {
-    if (y === 2) return this.square();
+    if (y === 2 && isFloat(this.dtype)) return this.square();
     return wrap(ops.pow(this.node, nodeOf("pow", y)));
   }
 

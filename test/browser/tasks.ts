@@ -104,24 +104,27 @@ const until = async (condition: () => boolean): Promise<boolean> => {
 };
 
 export interface Shared {
-  /** Units of work, and how many of them the calling thread and each worker took. */
-  readonly asked: number;
+  /** How many units the calling thread and each worker took. */
   readonly taken: readonly number[];
   /** Did every worker go to sleep when there was nothing to do, and leave when the pool was disposed of? */
   readonly slept: boolean;
   readonly left: boolean;
 }
 
-/** Jobs on a pool until every worker has taken part; its memory has grown since it started. */
+/**
+ * A job of as many units as there are threads, none of which ends before each has begun one: so every thread takes one,
+ * however the system schedules them. The pool's memory has grown since it started.
+ */
 async function share({ workers: count }: { workers: number }): Promise<Shared> {
   const memory = new Memory(controlBytes);
   const own = Array.from({ length: count }, () => memory.allocate(64));
   const pool = new Pool(memory.memory, own);
   await pool.start();
   memory.allocate(2 ** 28); // while they wait
+  const together = memory.allocate(64);
   const module = new Module();
-  // Counts, in each thread's own memory, the units that it took.
-  module.define("run", phaseTypes, (code, { begin, end, scratch: own }) => {
+  // Counts, in each thread's own memory, the units that it took; then waits until all are together.
+  module.define("run", phaseTypes, (code, { begin, end, args, scratch: own }) => {
     code
       .get(own)
       .get(own)
@@ -129,34 +132,33 @@ async function share({ workers: count }: { workers: number }): Promise<Shared> {
       .get(end)
       .get(begin)
       .op("i32.sub", "i32.add")
-      .memory("i32.store");
+      .memory("i32.store")
+      .loop((again) => {
+        code.get(args).memory("i32.load").op("i32.eqz");
+        again("if");
+      });
   });
   const bytes = module.encode(memory);
   const at = memory.allocate(bytes.length);
   memory.views.uint8.set(bytes, at);
   const { int32 } = memory.views;
   const taken = () => own.map((address) => Atomics.load(int32, address / 4));
-  const units = 1000;
-  const job = { module: 0, bytes: at, length: bytes.length, phase: 0, args: 0, scratch: 0, units, grain: 1 };
+  const units = count + 1;
   let mine = 0;
   const run: Run = (begin, end) => {
-    // Leaves time to those who are late.
-    const late = performance.now() + 1;
-    while (taken().includes(0) && performance.now() < late);
     mine += end - begin;
+    const late = performance.now() + 30_000;
+    while (taken().includes(0) && performance.now() < late);
+    Atomics.store(int32, together / 4, 1);
   };
-  let jobs = 0;
-  const start = performance.now();
-  while (taken().includes(0) && performance.now() < start + 10_000) {
-    pool.run(job, run, 0);
-    jobs++;
-  }
+  const place = { module: 0, bytes: at, length: bytes.length };
+  pool.run({ ...place, phase: 0, args: together, scratch: 0, units, grain: 1 }, run, 0);
   const words = new Int32Array(memory.memory.buffer, 0, controlBytes / 4);
   const sleepers = () => Atomics.notify(words, control.generation);
   const slept = await until(() => sleepers() === count);
   pool.dispose();
   const left = await until(() => sleepers() === 0);
-  return { asked: jobs * units, taken: [mine, ...taken()], slept, left };
+  return { taken: [mine, ...taken()], slept, left };
 }
 
 /** A pool that ends before its workers are there. */
