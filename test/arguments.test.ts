@@ -386,7 +386,7 @@ const mistakes: readonly [what: string, make: () => unknown][] = [
   ["grad()", () => grad()],
   ["grad(x)", () => grad(x)],
   ["grad(f,1)", () => grad((x: Loose) => x.sum(), 1)],
-  ["grad(f,{argnums})", () => grad((x: Loose) => x.sum(), { argnums: 1 })],
+  ["grad(f,{argnum})", () => grad((x: Loose) => x.sum(), { argnum: 1 })],
   ["grad(f)(1)", () => grad((x: Loose) => x)(1)],
   ["grad(f)([1,2])", () => grad((_x: Loose) => zeros([]))([1, 2])],
   ["grad(vector)", () => grad((x: Loose) => x)(x)],
