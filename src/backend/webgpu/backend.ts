@@ -6,7 +6,7 @@ import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { createBuffer, GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice, type WantedAdapter } from "./device.ts";
 import { WebGpuExecutable } from "./executable.ts";
-import { workgroupSize } from "./grid.ts";
+import { optionsOf, targetOf } from "./heuristics.ts";
 import { tiledPrecision } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
 import { printKernel } from "./print.ts";
@@ -14,9 +14,6 @@ import { type ShaderOptions, storedType } from "./shader.ts";
 import { Staging } from "./staging.ts";
 import type { Precision } from "./tiles.ts";
 import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
-
-/** Invocations that keep the cores of a processor busy, each with eight lanes or so. */
-const busyOnSoftware = 64;
 
 /** Opens the adapter of this machine, or says why there is none that is wanted. */
 export async function openWebGpu(
@@ -45,34 +42,18 @@ export class WebGpuBackend implements Backend {
   #disposed = false;
 
   constructor({ device, adapter, wait }: OpenDevice, tuning: TuneOptions = tuneOptions()) {
-    const { limits, software } = adapter;
+    const { software } = adapter;
     this.#device = device;
     this.#wait = wait;
     this.adapter = adapter;
     const { description, device: model, vendor, architecture } = adapter; // browsers keep the first two to themselves
     const name = description || model || [vendor, architecture].filter(Boolean).join(" ");
     this.description = `${name}${software ? ", a software driver: the CPU backend is faster" : ""}`;
-    this.target = {
-      name: "webgpu",
-      floats: adapter.features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
-      maxBindings: limits.maxStorageBuffersPerShaderStage,
-      maxBuffer: Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
-      longReduction: 4096,
-      fewThreads: software ? busyOnSoftware : 256,
-      busyResults: software ? 0 : 32768,
-      sumsVectorProducts: false,
-      maxRow: 16384,
-    };
-    this.#options = {
-      maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
-      busy: software ? busyOnSoftware : 65536,
-      leastWorkgroup: software ? 8 : workgroupSize,
-      lanes: software ? undefined : rowLanes(adapter),
-      matmul: {
-        float16: matmulChoices(adapter, "float16", tuning.matmul)[0]!,
-        float32: matmulChoices(adapter, "float32", tuning.matmul)[0]!,
-      },
-    };
+    this.target = targetOf(adapter);
+    this.#options = optionsOf(adapter, {
+      float16: matmulChoices(adapter, "float16", tuning.matmul)[0]!,
+      float32: matmulChoices(adapter, "float32", tuning.matmul)[0]!,
+    });
     this.#tuning = tuning;
     this.#pipelines = new Pipelines(device);
     this.#staging = new Staging(device, wait);
@@ -247,13 +228,6 @@ export class WebGpuBackend implements Backend {
   #fail(failure: DeviceError): void {
     this.#failure ??= failure;
   }
-}
-
-/** Subgroups that divide the workgroups of kernels evenly. */
-function rowLanes({ features, subgroupSize }: AdapterDescription): number | undefined {
-  const fits =
-    features.includes("subgroups") && subgroupSize !== undefined && workgroupSize % subgroupSize === 0;
-  return fits ? subgroupSize : undefined;
 }
 
 function outOfMemory(detail: string): DeviceError {

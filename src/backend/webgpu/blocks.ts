@@ -1,10 +1,9 @@
-import { type Load, loadsOf } from "../../compile/access.ts";
 import { Emitter } from "../../compile/emit.ts";
-import type { Axis, LoopKernel } from "../../compile/kernel.ts";
+import type { LoopKernel } from "../../compile/kernel.ts";
 import { wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product } from "./grid.ts";
-import { accessesOf, isQuadLoad, isTiny, loadAccesses, quadMotion } from "./quads.ts";
+import { turned } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 
 // Transposes: elementwise work whose results lie side by side along one axis, and some of what it loads along another.
@@ -14,47 +13,11 @@ import type { Bindings, ShaderOptions } from "./shader.ts";
 /** Blocks that lie side by side in the results, one after the other: they fill a line of the cache. */
 const near = 4;
 
-interface Turned {
-  readonly across: Axis;
-  readonly loads: readonly Load[];
-}
-
-/** The axis along which some loads are quads that are none along the last one. */
-function turned({ grid, stores }: LoopKernel, along: Axis): Turned | undefined {
-  const exprs = stores.map(({ expr }) => expr);
-  for (const across of grid.slice(0, -1)) {
-    if (across.extent % 4 !== 0) continue;
-    const loads = loadsOf(exprs).filter(
-      (load) => quadMotion(load.index, along.name) === "other" && isQuadLoad(load, across.name),
-    );
-    if (loads.length > 0) return { across, loads };
-  }
-  return undefined;
-}
-
-/** Blocks for each invocation, where something is turned; there must be blocks enough to keep the device busy. */
-export function printBlockMap(
-  kernel: LoopKernel,
-  bindings: Bindings,
-  options: ShaderOptions,
-): Body | undefined {
+/** A block for each invocation. */
+export function printBlockMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { grid, stores } = kernel;
-  const along = grid[grid.length - 1];
-  if (!along || along.extent % 4 !== 0 || product(grid) / 16 < options.busy) return undefined;
-  const exprs = stores.map(({ expr }) => expr);
-  const found = isTiny(exprs) ? turned(kernel, along) : undefined;
-  const accesses = accessesOf(stores, along.name);
-  if (!found || !accesses) return undefined;
-  const { across, loads } = found;
-  bindings.widen([
-    ...stores.map(({ value }) => ({ value, quad: true })),
-    ...loads.map(({ value }) => ({ value, quad: true })),
-    ...loadAccesses(exprs, along.name, (load) => !loads.includes(load)),
-  ]);
-  if (![...stores, ...loads].every(({ value }) => bindings.isWide(value))) {
-    bindings.widen([]);
-    return undefined;
-  }
+  const along = grid[grid.length - 1]!;
+  const { across, loads } = turned(kernel, along)!; // the schedule found it
 
   const emitter = new Emitter(
     wgsl(bindings),

@@ -1,10 +1,9 @@
 import { type Load, type Motion, motionOf } from "../../compile/access.ts";
 import { Emitter, type Level } from "../../compile/emit.ts";
 import { type Expr, parts, walk } from "../../compile/expr.ts";
-import type { Axis, Store } from "../../compile/kernel.ts";
+import type { Store } from "../../compile/kernel.ts";
 import type { ValueId } from "../../compile/value.ts";
 import { wgsl } from "./dialect.ts";
-import { digits, product } from "./grid.ts";
 import { isQuadLoad } from "./quads.ts";
 import { type Bindings, storedType, valueType } from "./shader.ts";
 
@@ -171,33 +170,5 @@ export function printQuadStores(
     declarations: quad.declarations,
     outer: nested ? quad.statements(0) : [],
     body: [...quad.statements(nested ? 1 : 0), ...writes],
-  };
-}
-
-/** A grid in quads along its last axis. */
-export interface QuadGrid {
-  readonly variable: string;
-  readonly others: readonly string[];
-  readonly points: number;
-  /** Declares the indices at the start of the quad that is the point. */
-  readonly unpack: readonly string[];
-}
-
-/** Rows must be whole quads; the end of the only one may lie in the padding of buffers. */
-export function quadGrid(grid: readonly Axis[]): QuadGrid | undefined {
-  const outer = grid.slice(0, -1);
-  const last = grid[grid.length - 1];
-  if (!last || (outer.length > 0 && last.extent % 4 !== 0)) return undefined;
-  const quads = { name: "quad", extent: Math.ceil(last.extent / 4) };
-  const axes = [...outer, quads];
-  const start = quads.extent > 1 ? "quad * 4" : "0";
-  return {
-    variable: last.name,
-    others: outer.map(({ name }) => name),
-    points: product(axes),
-    unpack:
-      outer.length === 0
-        ? [`let ${last.name} = point * 4;`]
-        : [...digits(axes, "point"), `let ${last.name} = ${start};`],
   };
 }

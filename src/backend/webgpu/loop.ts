@@ -1,61 +1,45 @@
-import { isContiguous } from "../../compile/access.ts";
 import { Emitter, type Level } from "../../compile/emit.ts";
 import type { Axis, LoopKernel } from "../../compile/kernel.ts";
+import { axisAs, type Step } from "../../compile/steps.ts";
 import { printStores, wgsl } from "./dialect.ts";
-import { printQuadStores, quadGrid } from "./elements.ts";
-import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
+import { printQuadStores } from "./elements.ts";
+import { type Body, digits, perPoint, product, quadGrid, spread, workgroupSize } from "./grid.ts";
+import { scheduleLoop } from "./heuristics.ts";
 import { printMap } from "./map.ts";
-import { accessesOf, isShort, isTiny, loadAccesses, manyElements, singleAccesses } from "./quads.ts";
-import type { Access, Bindings, ShaderOptions } from "./shader.ts";
+import type { Bindings, ShaderOptions } from "./shader.ts";
 import { blockedLoop, combinePartials, declarePartials } from "./sums.ts";
 import { flatLoop, printSums, printTerms, type Terms } from "./terms.ts";
 
-/** Reductions longer than this are worth a workgroup's barriers. */
-const sharedLength = 256;
-
 export function printLoop(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { grid, inner, accumulators } = kernel;
-  const results = product(grid);
-  if (accumulators.length === 0) return printMap(kernel, bindings, options);
-  const along = inner.findLast(({ extent }) => extent > 1);
-  const contiguous = along !== undefined && accumulators.some(({ expr }) => isContiguous(expr, along.name));
-  const shared =
-    product(inner) >= sharedLength && results < (contiguous ? options.busy : options.busy / workgroupSize);
-  if (shared) return printSharedReduction(kernel, bindings, options);
-  return printColumns(kernel, bindings, options) ?? printReduction(kernel, bindings, options);
+  const { steps, accesses } = scheduleLoop(kernel, bindings, options);
+  bindings.widen(accesses);
+  if (kernel.accumulators.length === 0) return printMap(kernel, steps, bindings, options);
+  if (axisAs(steps, "workgroup")) return printSharedReduction(kernel, steps, bindings, options);
+  const lanes = axisAs(steps, "lanes");
+  if (lanes && kernel.grid.some(({ name }) => name === lanes.axis))
+    return printColumns(kernel, steps, bindings, options);
+  return printReduction(kernel, steps, bindings, options);
 }
 
-/** The innermost axis, if elements are loaded in quads along it: then buffers are wide. */
-function elementQuads({ grid, inner, accumulators, stores }: LoopKernel, bindings: Bindings) {
-  const along = inner[inner.length - 1];
-  if (!along || along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return {};
-  if (!widen(accumulators, along.name, singleAccesses(stores), bindings)) return {};
-  const others = [...grid, ...inner.slice(0, -1)].map(({ name }) => name);
-  return { quads: { of: "elements", variable: along.name, others } } as const;
-}
-
-/** Makes buffers wide, if some of what is reduced is loaded in quads. */
-function widen(
-  accumulators: LoopKernel["accumulators"],
-  variable: string,
-  others: readonly Access[],
-  bindings: Bindings,
-): boolean {
-  const exprs = accumulators.map(({ expr }) => expr);
-  if (exprs.some(({ dtype }) => dtype === "bool") || !isShort(exprs)) return false;
-  const loads = loadAccesses(exprs, variable);
-  bindings.widen([...loads, ...others]);
-  if (loads.some(({ value, quad }) => quad && bindings.isWide(value))) return true;
-  bindings.widen([]);
-  return false;
+/** What printing of terms must know of quads along the innermost axis. */
+function elementQuads({ grid, inner }: LoopKernel, steps: readonly Step[]) {
+  const lanes = axisAs(steps, "lanes");
+  if (!lanes) return {};
+  const others = [...grid, ...inner].flatMap(({ name }) => (name === lanes.axis ? [] : [name]));
+  return { quads: { of: "elements", variable: lanes.axis, others } } as const;
 }
 
 /** One invocation for each result. */
-function printReduction(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
+function printReduction(
+  kernel: LoopKernel,
+  steps: readonly Step[],
+  bindings: Bindings,
+  options: ShaderOptions,
+): Body {
   const { grid, inner, accumulators, stores } = kernel;
   const terms = printTerms(
     accumulators,
-    { levels: levelsOf(inner), ...elementQuads(kernel, bindings) },
+    { levels: levelsOf(inner), ...elementQuads(kernel, steps) },
     bindings,
   );
   const names = accumulators.map((_, i) => `r${i}`);
@@ -77,17 +61,15 @@ function printReduction(kernel: LoopKernel, bindings: Bindings, options: ShaderO
   };
 }
 
-/** One invocation for four results that lie side by side, if their elements do and there are results enough. */
-function printColumns(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body | undefined {
+/** One invocation for four results that lie side by side. */
+function printColumns(
+  kernel: LoopKernel,
+  steps: readonly Step[],
+  bindings: Bindings,
+  options: ShaderOptions,
+): Body {
   const { grid, inner, accumulators, stores } = kernel;
-  const quads = quadGrid(grid);
-  if (!quads || quads.points < options.busy || product([...grid, ...inner]) < manyElements) return undefined;
-  const accesses = isShort(stores.map(({ expr }) => expr)) && accessesOf(stores, quads.variable);
-  if (!accesses || !widen(accumulators, quads.variable, accesses, bindings)) return undefined;
-  if (!stores.every(({ value }) => bindings.isWide(value))) {
-    bindings.widen([]);
-    return undefined;
-  }
+  const quads = quadGrid(grid)!; // lanes run along it
   const { variable, others } = quads;
   const terms = printTerms(
     accumulators,
@@ -100,12 +82,11 @@ function printColumns(kernel: LoopKernel, bindings: Bindings, options: ShaderOpt
   const names = accumulators.map((_, i) => `r${i}`);
   const core = { name: (index: number) => names[index]!, four: true };
   const results = printQuadStores(stores, { variable, others, core }, bindings);
-  const unrolled = isTiny(accumulators.map(({ expr }) => expr));
   return {
     declarations: [...terms.declarations, ...results.declarations],
     ...perPoint(quads.points, options, [
       ...quads.unpack,
-      ...printSums(accumulators, names, terms, (sums) => nestedLoops(kernel, sums, terms, unrolled)),
+      ...printSums(accumulators, names, terms, (sums) => nestedLoops(kernel, sums, terms, steps)),
       ...results.body,
     ]),
   };
@@ -119,15 +100,27 @@ function nestedLoops(
   { inner, accumulators }: LoopKernel,
   names: readonly string[],
   terms: Terms,
-  unrolled = false,
+  steps: readonly Step[] = [],
 ): string[] {
   const loops = (level: number, sums: readonly string[]): string[] => {
     const axis = inner[level - 1];
     if (axis === undefined) return [...terms.updates(sums)];
     const partial = level < inner.length;
     const step = terms.quads === "elements" && !partial ? 4 : 1;
+    const together = steps.find(
+      (other) => "split" in other && other.split === axis.name && other.as === "copies",
+    );
     return blockedLoop(
-      { axis, start: "0", step, accumulators, sums, wide: terms.quads !== undefined, partial, unrolled },
+      {
+        axis,
+        start: "0",
+        step,
+        accumulators,
+        sums,
+        wide: terms.quads !== undefined,
+        partial,
+        together: together && "by" in together ? together.by : 1,
+      },
       (inside) => [...terms.statements(level), ...loops(level + 1, inside)],
     );
   };
@@ -135,10 +128,15 @@ function nestedLoops(
 }
 
 /** One workgroup for each result: strided partial results, then a tree in workgroup memory; the order is fixed. */
-function printSharedReduction(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
+function printSharedReduction(
+  kernel: LoopKernel,
+  steps: readonly Step[],
+  bindings: Bindings,
+  options: ShaderOptions,
+): Body {
   const { grid, inner, accumulators, stores } = kernel;
   const levels = new Map(inner.map(({ name }): [string, Level] => [name, 1]));
-  const terms = printTerms(accumulators, { levels, ...elementQuads(kernel, bindings) }, bindings);
+  const terms = printTerms(accumulators, { levels, ...elementQuads(kernel, steps) }, bindings);
   const emitter = new Emitter(
     wgsl(bindings),
     stores.flatMap(({ index, expr }) => [index, expr]),

@@ -7,25 +7,19 @@ import { workOf } from "../../compile/work.ts";
 import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, spread } from "./grid.ts";
+import { isShort, isSmallProduct } from "./heuristics.ts";
 import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
 import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
-import { accessesOf, isQuadLoad, isShort, singleAccesses } from "./quads.ts";
+import { accessesOf, isQuadLoad, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
 import type { MatmulChoice, MatmulShape, MatmulTile, Precision } from "./tiles.ts";
 
-/** Multiply-adds up to which a product is not worth the compilation of a tile. */
-const smallWork = 2 ** 14;
-
-function multiplyAdds({ batch, row, column, inner }: MatmulKernel): number {
-  return batch.extent * row.extent * column.extent * inner.extent;
-}
-
 /** The precision of a product that depends on the choice of a family; undefined for other kernels. */
 export function tiledPrecision(kernel: Kernel): Precision | undefined {
-  if (kernel.kind !== "matmul" || multiplyAdds(kernel) <= smallWork) return undefined;
+  if (kernel.kind !== "matmul" || isSmallProduct(kernel)) return undefined;
   return [kernel.a, kernel.b].every((expr) => loadOf(expr)?.dtype === "float16") ? "float16" : "float32";
 }
 

@@ -1,7 +1,6 @@
 import { type Load, loadsOf, motionOf, startsRun } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
-import { sizeOf, workOf } from "../../compile/work.ts";
 import type { Access } from "./shader.ts";
 
 // Four neighbours at once. Drivers load a vector of four in one go, software drivers at the price of one or two
@@ -55,24 +54,4 @@ export function loadAccesses(
 /** How stores, and what they load, access buffers one element at a time. */
 export function singleAccesses(stores: readonly Store[]): Access[] {
   return [...stores, ...loadsOf(stores.map(({ expr }) => expr))].map(({ value }) => ({ value, quad: false }));
-}
-
-/** Elements below which quads save less than compiling four times the code takes. */
-export const manyElements = 1024;
-
-/** Vertices of an expression that is computed four times in a kernel: more would take long to compile. */
-const maxVertices = 120;
-
-/** Whether the code of expressions is short enough to stand four times in a kernel. */
-export function isShort(exprs: readonly Expr[], most = maxVertices): boolean {
-  return sizeOf(exprs) <= most;
-}
-
-/** Vertices, and additions' worth of work, of expressions that are computed sixteen times in a kernel. */
-const fewVertices = 24;
-const littleWork = 8;
-
-/** Whether the code of expressions is short enough to stand sixteen times in a kernel. */
-export function isTiny(exprs: readonly Expr[]): boolean {
-  return isShort(exprs, fewVertices) && workOf(exprs) <= littleWork;
 }

@@ -1,31 +1,22 @@
 import { Emitter, type Level } from "../../compile/emit.ts";
 import type { Pass, RowAccumulator, RowKernel, Store } from "../../compile/kernel.ts";
+import { axisAs, type Step } from "../../compile/steps.ts";
 import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
-import { accessesOf, isShort, loadAccesses, manyElements, singleAccesses } from "./quads.ts";
+import { scheduleRow } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { combinePartials, declarePartials, flatAxis, type Lanes, update } from "./sums.ts";
 import { flatLoop, printSums, printTerms } from "./terms.ts";
 
-/** Rows shorter than this are not worth sharing. */
-const sharedRow = 128;
-/** Elements for each of its lanes up to which a subgroup is enough for a row. */
-const elementsPerLane = 64;
-
-/**
- * Rows. On a device that many invocations are needed to keep busy a row is shared, which makes its loads contiguous: by a
- * subgroup, which needs no barriers, or where rows are long and few by a workgroup. Elsewhere, and for short rows, each
- * invocation has a row of its own.
- */
+/** Rows, each by one invocation, or shared by a subgroup or a workgroup. */
 export function printRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { busy, lanes } = options;
-  const [rows, length] = [product(kernel.grid), product(kernel.inner)];
-  if (length < sharedRow) return printOwnRow(kernel, bindings, options);
-  if (lanes && (rows * lanes >= busy || length <= elementsPerLane * lanes))
-    return printSharedRow(kernel, bindings, options, subgroupSharing(lanes));
-  if (rows >= busy) return printOwnRow(kernel, bindings, options);
-  return printSharedRow(kernel, bindings, options, workgroupSharing);
+  const { steps, accesses } = scheduleRow(kernel, bindings, options);
+  bindings.widen(accesses);
+  const subgroup = axisAs(steps, "subgroup");
+  if (subgroup) return printSharedRow(kernel, steps, bindings, options, subgroupSharing(subgroup.by));
+  if (axisAs(steps, "workgroup")) return printSharedRow(kernel, steps, bindings, options, workgroupSharing);
+  return printOwnRow(kernel, steps, bindings, options);
 }
 
 /** Prints the parts of a row kernel for the lanes of a row, in quads where all elements are stored in quads. */
@@ -38,14 +29,14 @@ class RowPrinter {
   /** What moves in a quad, if rows are in quads, and what else is in scope. */
   readonly #quads: { readonly variable: string; readonly others: readonly string[] } | undefined;
 
-  constructor(kernel: RowKernel, bindings: Bindings, lanes: Lanes) {
+  constructor(kernel: RowKernel, steps: readonly Step[], bindings: Bindings, lanes: Lanes) {
     this.#kernel = kernel;
     this.#bindings = bindings;
     this.#lanes = lanes;
     this.#levels = new Map(kernel.inner.map(({ name }): [string, Level] => [name, 1]));
+    const variable = axisAs(steps, "lanes")?.axis;
     const axes = [...kernel.grid, ...kernel.inner].map(({ name }) => name);
-    const variable = axes[axes.length - 1]!;
-    if (widenRow(kernel, variable, bindings)) this.#quads = { variable, others: axes.slice(0, -1) };
+    if (variable) this.#quads = { variable, others: axes.filter((name) => name !== variable) };
   }
 
   /** The partial results of a pass, in variables a0, a1, ..., and what it stores before. */
@@ -105,31 +96,14 @@ class RowPrinter {
   }
 }
 
-/** Makes buffers wide, if everything that is stored for each element is, or something is loaded in quads. */
-function widenRow(
-  { grid, inner, passes, stores, elements }: RowKernel,
-  variable: string,
+function printOwnRow(
+  kernel: RowKernel,
+  steps: readonly Step[],
   bindings: Bindings,
-) {
-  if (inner[inner.length - 1]!.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return false;
-  const accumulators = passes.flatMap((pass) => pass.accumulators);
-  const each = [...passes.flatMap(({ before }) => before), ...elements];
-  const exprs = accumulators.map(({ expr }) => expr);
-  if (exprs.some(({ dtype }) => dtype === "bool")) return false;
-  if (!isShort([...exprs, ...each.map(({ expr }) => expr)])) return false;
-  const accesses = accessesOf(each, variable);
-  if (!accesses) return false;
-  const loads = loadAccesses(exprs, variable);
-  bindings.widen([...accesses, ...loads, ...singleAccesses(stores)]);
-  const wide = [...accesses, ...loads].some(({ value, quad }) => quad && bindings.isWide(value));
-  if (wide && each.every(({ value }) => bindings.isWide(value))) return true;
-  bindings.widen([]);
-  return false;
-}
-
-function printOwnRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
+  options: ShaderOptions,
+): Body {
   const { grid, passes, elements } = kernel;
-  const print = new RowPrinter(kernel, bindings, { lane: "0", lanes: 1 });
+  const print = new RowPrinter(kernel, steps, bindings, { lane: "0", lanes: 1 });
   const body = [
     ...digits(grid, "point"),
     ...passes.flatMap((pass, i) => [
@@ -187,6 +161,7 @@ const subgroupSharing = (lanes: number): Sharing => ({
 
 function printSharedRow(
   kernel: RowKernel,
+  steps: readonly Step[],
   bindings: Bindings,
   options: ShaderOptions,
   sharing: Sharing,
@@ -196,7 +171,7 @@ function printSharedRow(
   const { workgroups, width } = spread(Math.ceil(rows / sharing.rows), options);
   const group = workgroups[1] === 1 ? "workgroup.x" : `(workgroup.x + workgroup.y * ${width}u)`;
   const flat = sharing.rows === 1 ? group : `${group} * ${sharing.rows}u + ${sharing.row}`;
-  const print = new RowPrinter(kernel, bindings, { lane: "lane_", lanes: sharing.lanes });
+  const print = new RowPrinter(kernel, steps, bindings, { lane: "lane_", lanes: sharing.lanes });
   const body = [
     ...digits(grid, "point"),
     "let lane_ = i32(local);",

@@ -124,11 +124,15 @@ export class Bindings {
     return dtype === "bool" ? `${text} != 0u` : text;
   }
 
-  /** Makes arrays of vectors of the buffers that are accessed in quads only, given all accesses of the kernel. */
+  /** Whether all accesses to a value's buffer are quads, given all accesses of the kernel: it may then be wide. */
+  isWideIn(accesses: readonly Access[], value: ValueId): boolean {
+    return accesses.every((access) => access.quad || this.#of.get(access.value) !== this.#of.get(value));
+  }
+
+  /** Makes arrays of vectors of the buffers that are accessed in quads only: once, when it is decided how the kernel runs. */
   widen(accesses: readonly Access[]): void {
-    const narrow = new Set(accesses.flatMap(({ value, quad }) => (quad ? [] : [this.#of.get(value)!])));
     this.#wide = new Set(
-      accesses.map(({ value }) => this.#of.get(value)!).filter((binding) => !narrow.has(binding)),
+      accesses.flatMap(({ value }) => (this.isWideIn(accesses, value) ? [this.#of.get(value)!] : [])),
     );
   }
 

@@ -1,5 +1,6 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import type { Accumulator, Axis, RowAccumulator } from "../../compile/kernel.ts";
+import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
 import { printConstant } from "./dialect.ts";
 import { digits, product, workgroupSize } from "./grid.ts";
@@ -9,9 +10,6 @@ import { valueType } from "./shader.ts";
 
 /** Float sums are added up in blocks of this many, blocks of blocks, ...: errors grow like the logarithm of the length. */
 export const block = 32;
-
-/** Steps of a loop that are written out, where that may be: loads that lie far apart are then on their way together. */
-const together = 4;
 
 /** Workgroup memory for the partial results of each invocation. */
 export function declarePartials(accumulators: readonly RowAccumulator[]): string[] {
@@ -45,8 +43,8 @@ interface BlockedLoop {
   readonly wide?: boolean;
   /** Whether the body of one step is a sum of its own. */
   readonly partial?: boolean;
-  /** Whether steps may be written out; they start at 0. */
-  readonly unrolled?: boolean;
+  /** Steps that are written out together, if more than one; the loop starts at 0 and has a multiple of as many. */
+  readonly together?: number;
 }
 
 /** A loop over an axis; float sums go through partial sums of blocks, so that no long sum swallows small terms. */
@@ -59,7 +57,7 @@ export function blockedLoop(
     sums,
     wide = false,
     partial = false,
-    unrolled = false,
+    together = 1,
   }: BlockedLoop,
   body: (sums: readonly string[]) => readonly string[],
 ): string[] {
@@ -71,7 +69,7 @@ export function blockedLoop(
     const size = sizes[level]!;
     const last = level === sizes.length - 1;
     const variable = last ? name : `${name}_${sizes.length - 1 - level}`;
-    if (last && unrolled && extent % (together * size) === 0) {
+    if (last && together > 1) {
       return [
         `for (var ${name}_ = ${from}; ${name}_ < ${to}; ${name}_ += ${together * size}) {`,
         `for (var step = 0; step < ${together}; step++) {`,
@@ -122,49 +120,36 @@ export function declareSum({ name, dtype }: Accumulator, variable: string, wide 
   return `var ${variable}: ${type} = ${wide ? `${type}(${start})` : start};`;
 }
 
-export function update({ name, dtype }: Accumulator, sum: string, x: string): string {
-  switch (name) {
-    case "sum":
-      return `${sum} += ${x};`;
-    case "prod":
-      return `${sum} *= ${x};`;
-    case "max":
-    case "min":
-      return `${sum} = ${extreme(name, dtype, sum, x)};`;
-    default:
-      return name satisfies never;
-  }
+/** How two partial results become one: by an operator or a function. */
+const joins: Readonly<Record<ReduceName, "+" | "*" | ((dtype: DeviceDType) => string)>> = {
+  sum: "+",
+  prod: "*",
+  max: (dtype) => (dtype === "float32" ? "lorantz_maximum" : "max"),
+  min: (dtype) => (dtype === "float32" ? "lorantz_minimum" : "min"),
+};
+
+function joined({ name, dtype }: Accumulator, x: string, y: string): string {
+  const by = joins[name];
+  return typeof by === "string" ? `(${x} ${by} ${y})` : `${by(dtype)}(${x}, ${y})`;
 }
 
-function extreme(name: "max" | "min", dtype: DeviceDType, x: string, y: string): string {
-  const float = name === "max" ? "lorantz_maximum" : "lorantz_minimum";
-  return `${dtype === "float32" ? float : name}(${x}, ${y})`;
+export function update(a: Accumulator, sum: string, x: string): string {
+  const by = joins[a.name];
+  return typeof by === "string" ? `${sum} ${by}= ${x};` : `${sum} = ${joined(a, sum, x)};`;
 }
 
 /** As `update`, of four results by four elements. */
 export function updateFour(a: Accumulator, sum: string, elements: readonly string[]): string {
   const type = `vec4<${valueType(a.dtype)}>`;
-  if ((a.name === "max" || a.name === "min") && a.dtype === "float32") {
-    const each = elements.map((x, i) => extreme(a.name as "max" | "min", a.dtype, `${sum}.${"xyzw"[i]}`, x));
+  // Extremes of floats, which know NaN, are functions of numbers.
+  if (typeof joins[a.name] === "function" && a.dtype === "float32") {
+    const each = elements.map((x, i) => joined(a, `${sum}.${"xyzw"[i]}`, x));
     return `${sum} = ${type}(${each.join(", ")});`;
   }
   return update(a, sum, `${type}(${elements.join(", ")})`);
 }
 
 /** One result of four, in pairs. */
-export function fold({ name, dtype }: Accumulator, sum: string): string {
-  const join = (x: string, y: string) => {
-    switch (name) {
-      case "sum":
-        return `(${x} + ${y})`;
-      case "prod":
-        return `(${x} * ${y})`;
-      case "max":
-      case "min":
-        return extreme(name, dtype, x, y);
-      default:
-        return name satisfies never;
-    }
-  };
-  return join(join(`${sum}.x`, `${sum}.y`), join(`${sum}.z`, `${sum}.w`));
+export function fold(a: Accumulator, sum: string): string {
+  return joined(a, joined(a, `${sum}.x`, `${sum}.y`), joined(a, `${sum}.z`, `${sum}.w`));
 }

@@ -1,0 +1,228 @@
+import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
+import type { Expr } from "../../compile/expr.ts";
+import type { Axis, LoopKernel, MatmulKernel, RowKernel } from "../../compile/kernel.ts";
+import type { Step } from "../../compile/steps.ts";
+import type { Target } from "../../compile/target.ts";
+import { sizeOf, workOf } from "../../compile/work.ts";
+import type { AdapterDescription } from "./device.ts";
+import { product, quadGrid, workgroupSize } from "./grid.ts";
+import { accessesOf, isQuadLoad, loadAccesses, quadMotion, singleAccesses } from "./quads.ts";
+import type { Access, Bindings, ShaderOptions } from "./shader.ts";
+
+// How generated kernels run on WebGPU: which loops are quads, shared or written out, and every number that decides it
+// (tiles of products are in matmul-*.ts, what is measured at run time in tune.ts). Each number says by what it was chosen:
+// on lavapipe with two cores, as in docs/performance.md. No GPU was at hand: what only a GPU would show is not measured.
+
+/** Invocations that keep a device busy: 64 of a processor, each with eight lanes or so (64 rows of softmax; a sum of 65536x64 down its columns took half as long). */
+const busyOn = { software: 64, gpu: 65536 };
+
+/** What the schedule knows of an adapter. */
+export function targetOf({ limits, features, software }: AdapterDescription): Target {
+  return {
+    name: "webgpu",
+    floats: features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
+    maxBindings: limits.maxStorageBuffersPerShaderStage,
+    maxBuffer: Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
+    longReduction: 4096, // sums over everything of 2048x2048 and their two stages; the length itself is not recorded
+    fewThreads: software ? busyOn.software : 256, // not measured on a GPU
+    busyResults: software ? 0 : 32768, // not measured on a GPU
+    sumsVectorProducts: false, // a row by a matrix as sums was no faster than as tiles
+    maxRow: 16384, // 64 rows of as many elements ran 2 to 3 times as fast as one kernel; longer ones are not recorded
+  };
+}
+
+/** What printing knows of an adapter. */
+export function optionsOf(adapter: AdapterDescription, matmul: ShaderOptions["matmul"]): ShaderOptions {
+  const { limits, software } = adapter;
+  return {
+    maxWorkgroups: limits.maxComputeWorkgroupsPerDimension,
+    busy: software ? busyOn.software : busyOn.gpu,
+    // Such a driver runs each workgroup on one core: 64 rows were one core's.
+    leastWorkgroup: software ? 8 : workgroupSize,
+    lanes: software ? undefined : rowLanes(adapter), // rows shared by subgroups 2.3, others 2.1 GB/s: within the noise
+    matmul,
+  };
+}
+
+/** Subgroups that divide the workgroups of kernels evenly. */
+function rowLanes({ features, subgroupSize }: AdapterDescription): number | undefined {
+  const fits =
+    features.includes("subgroups") && subgroupSize !== undefined && workgroupSize % subgroupSize === 0;
+  return fits ? subgroupSize : undefined;
+}
+
+/** Multiply-adds up to which a product is not worth the compilation of a tile: 0.05 s and more. */
+export function isSmallProduct({ batch, row, column, inner }: MatmulKernel): boolean {
+  return batch.extent * row.extent * column.extent * inner.extent <= 2 ** 14;
+}
+
+/** Elements from which quads save more than compiling four times the code takes: twice the time, eight such kernels 1.1 s in place of 0.55. The number itself is not recorded. */
+const manyElements = 1024;
+
+/** Whether the code of expressions is short enough to stand four times in a kernel; the number is not recorded. */
+export function isShort(exprs: readonly Expr[]): boolean {
+  return sizeOf(exprs) <= 120;
+}
+
+/** Whether it is short enough to stand sixteen times in a kernel, in size and in additions; the numbers are not recorded. */
+function isTiny(exprs: readonly Expr[]): boolean {
+  return sizeOf(exprs) <= 24 && workOf(exprs) <= 8;
+}
+
+/** Steps of a loop that are written out, where that may be: loads that lie far apart are then on their way together. Not recorded. */
+const together = 4;
+
+/** Reductions from this length are worth a workgroup's barriers; not measured on a GPU. */
+const sharedLength = 256;
+/** Rows from this length are worth sharing; not measured on a GPU. */
+const sharedRow = 128;
+/** Elements for each of its lanes up to which a subgroup is enough for a row; not measured on a GPU. */
+const elementsPerLane = 64;
+
+/** How a kernel runs, and how it then accesses the buffers that are arrays of vectors. */
+export interface Schedule {
+  readonly steps: readonly Step[];
+  readonly accesses: readonly Access[];
+}
+
+const plain: Schedule = { steps: [], accesses: [] };
+
+const lanesAlong = ({ name }: Axis): Step => ({ split: name, by: 4, as: "lanes" });
+const exprsOf = (list: readonly { readonly expr: Expr }[]) => list.map(({ expr }) => expr);
+const areWide = (bindings: Bindings, accesses: readonly Access[], list: readonly Pick<Access, "value">[]) =>
+  list.every(({ value }) => bindings.isWideIn(accesses, value));
+
+/** Elementwise work: blocks that are turned, quads, or one element after the other. */
+function scheduleMap(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOptions): Schedule {
+  const { grid, stores } = kernel;
+  const exprs = exprsOf(stores);
+  const last = grid[grid.length - 1];
+  const accesses = last && accessesOf(stores, last.name);
+  if (!accesses) return plain;
+  if (last.extent % 4 === 0 && product(grid) / 16 >= busy && isTiny(exprs)) {
+    const found = turned(kernel, last);
+    if (found) {
+      const { across, loads } = found;
+      const rest = loadAccesses(exprs, last.name, (load) => !loads.includes(load));
+      const all = [...stores, ...loads].map(({ value }) => ({ value, quad: true }));
+      if (areWide(bindings, [...all, ...rest], all)) {
+        const copies: Step = { split: across.name, by: 4, as: "copies" };
+        return {
+          steps: [lanesAlong(last), copies, { swap: [last.name, across.name] }],
+          accesses: [...all, ...rest],
+        };
+      }
+    }
+  }
+  if (!quadGrid(grid) || product(grid) < manyElements || !isShort(exprs)) return plain;
+  return areWide(bindings, accesses, stores) ? { steps: [lanesAlong(last)], accesses } : plain;
+}
+
+/** The axis along which some loads are quads that are none along the last one. */
+export function turned(
+  { grid, stores }: LoopKernel,
+  along: Axis,
+): { readonly across: Axis; readonly loads: readonly Load[] } | undefined {
+  for (const across of grid.slice(0, -1)) {
+    if (across.extent % 4 !== 0) continue;
+    const loads = loadsOf(exprsOf(stores)).filter(
+      (load) => quadMotion(load.index, along.name) === "other" && isQuadLoad(load, across.name),
+    );
+    if (loads.length > 0) return { across, loads };
+  }
+  return undefined;
+}
+
+/** Elementwise work, or a reduction: shared by a workgroup, four results side by side, or one invocation for each. */
+export function scheduleLoop(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Schedule {
+  const { grid, inner, accumulators } = kernel;
+  const results = product(grid);
+  if (accumulators.length === 0) return scheduleMap(kernel, bindings, options);
+  const along = inner.findLast(({ extent }) => extent > 1);
+  const contiguous = along !== undefined && accumulators.some(({ expr }) => isContiguous(expr, along.name));
+  const enough = contiguous ? options.busy : options.busy / workgroupSize;
+  if (product(inner) >= sharedLength && results < enough) {
+    const elements = elementQuads(kernel, bindings);
+    const shared: Step = { split: flatName(inner), by: workgroupSize, as: "workgroup" };
+    return { ...elements, steps: [shared, ...elements.steps] };
+  }
+  return columns(kernel, bindings, options) ?? elementQuads(kernel, bindings);
+}
+
+/** The name of inner axes as one. */
+export const flatName = (inner: readonly Axis[]) => {
+  const long = inner.filter(({ extent }) => extent > 1);
+  return long.length === 1 ? long[0]!.name : "k";
+};
+
+/** Whether some of what is reduced is loaded in quads, and may be. */
+function reducesQuads(
+  { accumulators }: LoopKernel,
+  variable: string,
+  accesses: readonly Access[],
+  bindings: Bindings,
+) {
+  const exprs = exprsOf(accumulators);
+  if (exprs.some(({ dtype }) => dtype === "bool") || !isShort(exprs)) return false;
+  return loadAccesses(exprs, variable).some(({ value, quad }) => quad && bindings.isWideIn(accesses, value));
+}
+
+/** Four elements of a result side by side, if elements are loaded in quads along the innermost axis. */
+function elementQuads(kernel: LoopKernel, bindings: Bindings): Schedule {
+  const { grid, inner, accumulators, stores } = kernel;
+  const along = inner[inner.length - 1];
+  if (!along || along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return plain;
+  const accesses = [...loadAccesses(exprsOf(accumulators), along.name), ...singleAccesses(stores)];
+  return reducesQuads(kernel, along.name, accesses, bindings)
+    ? { steps: [lanesAlong(along)], accesses }
+    : plain;
+}
+
+/** Four results that lie side by side, if their elements do and there are results enough. */
+function columns(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOptions): Schedule | undefined {
+  const { grid, inner, accumulators, stores } = kernel;
+  const last = grid[grid.length - 1];
+  const quads = quadGrid(grid);
+  if (!last || !quads || quads.points < busy || product([...grid, ...inner]) < manyElements) return undefined;
+  const stored = isShort(exprsOf(stores)) && accessesOf(stores, last.name);
+  if (!stored) return undefined;
+  const exprs = exprsOf(accumulators);
+  const accesses = [...loadAccesses(exprs, last.name), ...stored];
+  if (!reducesQuads(kernel, last.name, accesses, bindings) || !areWide(bindings, accesses, stores))
+    return undefined;
+  const written = isTiny(exprs) ? inner.filter(({ extent }) => extent % together === 0) : [];
+  const copies = written.map(({ name }): Step => ({ split: name, by: together, as: "copies" }));
+  return { steps: [lanesAlong(last), ...copies], accesses };
+}
+
+/**
+ * Rows. On a device that many invocations are needed to keep busy a row is shared, which makes its loads contiguous: by a
+ * subgroup, which needs no barriers, or where rows are long and few by a workgroup. Elsewhere, and for short rows, each
+ * invocation has a row of its own.
+ */
+export function scheduleRow(kernel: RowKernel, bindings: Bindings, { busy, lanes }: ShaderOptions): Schedule {
+  const [rows, length] = [product(kernel.grid), product(kernel.inner)];
+  const quads = rowQuads(kernel, bindings);
+  const shared = (as: "subgroup" | "workgroup", by: number): Schedule => ({
+    ...quads,
+    steps: [{ split: flatName(kernel.inner), by, as }, ...quads.steps],
+  });
+  if (length < sharedRow) return quads;
+  if (lanes && (rows * lanes >= busy || length <= elementsPerLane * lanes)) return shared("subgroup", lanes);
+  return rows >= busy ? quads : shared("workgroup", workgroupSize);
+}
+
+/** Quads along a row, if everything that is stored for each element is one, or something is loaded in quads. */
+function rowQuads({ grid, inner, passes, stores, elements }: RowKernel, bindings: Bindings): Schedule {
+  const along = inner[inner.length - 1]!; // a row has two elements or more
+  if (along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return plain;
+  const each = [...passes.flatMap(({ before }) => before), ...elements];
+  const exprs = exprsOf(passes.flatMap((pass) => pass.accumulators));
+  if (exprs.some(({ dtype }) => dtype === "bool") || !isShort([...exprs, ...exprsOf(each)])) return plain;
+  const stored = accessesOf(each, along.name);
+  if (!stored) return plain;
+  const ofRow = [...stored, ...loadAccesses(exprs, along.name)];
+  const accesses = [...ofRow, ...singleAccesses(stores)];
+  const some = ofRow.some(({ value, quad }) => quad && bindings.isWideIn(accesses, value));
+  return some && areWide(bindings, accesses, each) ? { steps: [lanesAlong(along)], accesses } : plain;
+}
