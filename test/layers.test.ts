@@ -16,6 +16,7 @@ const layers = [
   ["nn", "optim"],
   ["lora", "gauge"],
   ["io"],
+  ["text"],
   ["models"],
   ["train"],
   ["laws"],

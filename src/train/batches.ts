@@ -10,7 +10,7 @@ export interface Batches<B> {
   /** What tells this data from other: a resumed run compares it. */
   readonly fingerprint?: string;
   /** What is in a batch, for messages: "examples 3, 17 and 4 of train.jsonl". */
-  describe?(index: number): string;
+  describe?(index: number): string | Promise<string>;
 }
 
 /** Batches as callers give them: a function of the place, or a list of them. */

@@ -245,7 +245,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     );
     [this.#own, this.#state] = [params, state];
     this.#done++;
-    if (this.#stops) this.#check(report, place);
+    if (this.#stops) await this.#check(report, place);
     const { loss, count, norm } = report;
     this.#losses.push(loss);
     this.#hash.add(Float64Array.of(loss, norm));
@@ -253,16 +253,14 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
   }
 
   /** @throws DivergedError for a loss or gradient that is not finite; ValueError where nothing counts. */
-  #check({ loss, count, broken }: Report, place: number): void {
+  async #check({ loss, count, broken }: Report, place: number): Promise<void> {
     const parameter = this.#names[broken];
     if (Number.isFinite(loss) && parameter === undefined) return;
     const last = place + this.#accumulate - 1;
-    const describe = (index: number) => {
-      const said = this.#batches.describe?.(index);
-      return said === undefined ? "" : ` (${said})`;
-    };
-    const where =
-      place === last ? `batch ${place}${describe(place)}` : `batches ${place} to ${last}${describe(place)}`;
+    const said: string[] = [];
+    if (this.#batches.describe)
+      for (let i = place; i <= last; i++) said.push(await this.#batches.describe(i));
+    const where = `${place === last ? `batch ${place}` : `batches ${place} to ${last}`}${said.length > 0 ? ` (${said.join("; ")})` : ""}`;
     if (count === 0)
       throw new ValueError(
         `train: in ${where}, of step ${this.#done}, no target counts, so there is no loss. Is everything masked or cut off?`,
