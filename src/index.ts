@@ -21,6 +21,7 @@ export {
   profileTable,
   type TraceEvent,
 } from "./runtime/profile.ts";
+export type { At, AtIndex, Window } from "./tensor/at.ts";
 export {
   type Argument,
   type Compiled,
@@ -76,6 +77,7 @@ export {
   type Axes,
   type Extremes,
   type FloatTensor,
+  type Index,
   type KeepDim,
   type Operand,
   type Same,

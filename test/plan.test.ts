@@ -5,10 +5,8 @@ import { openWebGpu } from "../src/backend/webgpu/backend.ts";
 import { Bindings } from "../src/backend/webgpu/shader.ts";
 import { canonicalise } from "../src/compile/canonical.ts";
 import { compileGraph } from "../src/compile/compile.ts";
-import { writesOf } from "../src/compile/kernel.ts";
-import { reads } from "../src/compile/plan.ts";
+import { reads, writesOf } from "../src/compile/kernel.ts";
 import type { Program } from "../src/compile/program.ts";
-import type { Target } from "../src/compile/target.ts";
 import { bytesOf, type ValueId } from "../src/compile/value.ts";
 import { makeNode } from "../src/graph/node.ts";
 import { cat, stack } from "../src/tensor/functions.ts";
@@ -17,20 +15,11 @@ import { backends } from "./devices.ts";
 import { canonicalGraphs } from "./graphs.ts";
 import { experiment, models, perceptronOf, stepOf } from "./models.ts";
 import { wgslPrinter } from "./printer.ts";
+import { target as targetOf } from "./target.ts";
 
 const webgpu = (await backends()).includes("webgpu");
 
-const target: Target = {
-  name: "test",
-  floats: ["float32", "float64"],
-  maxBindings: 8,
-  maxBuffer: Infinity,
-  longReduction: 4096,
-  fewThreads: 256,
-  busyResults: 0,
-  sumsVectorProducts: false,
-  maxRow: 16384,
-};
+const target = targetOf(8);
 
 /** A random program on square matrices: enough matmuls and reductions that many intermediates are stored. */
 const program = fc

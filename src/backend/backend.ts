@@ -21,7 +21,7 @@ export interface KernelTimes {
 export interface Executable {
   /**
    * Runs the program as one submit. `inputs` and `outputs` follow the program's; an output may be the buffer of
-   * an input that the plan lets it replace. `scalars` are the host numbers, in the program's order.
+   * an input that the plan lets it replace; where it is another one, it begins as a copy of that input. `scalars` are the host numbers, in the program's order.
    */
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void;
   /**

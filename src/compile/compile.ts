@@ -1,12 +1,13 @@
 import { debug } from "../base/debug.ts";
 import type { DeviceDType } from "../base/dtype.ts";
 import { elements, makeNode, type Node, topological } from "../graph/node.ts";
-import { draft } from "./draft.ts";
+import { draftsOf } from "./assemble.ts";
 import { Expressions } from "./expr.ts";
 import { fuse } from "./fuse.ts";
 import { computeHalfInFloat } from "./half.ts";
 import { finish } from "./loops.ts";
 import { deviceDType, Lowering } from "./lower.ts";
+import { settleParts } from "./overwrite.ts";
 import { planMemory } from "./plan.ts";
 import { printProgram } from "./print.ts";
 import type { Program, Scalar } from "./program.ts";
@@ -56,9 +57,16 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     return known >= 0 ? known : scalars.push({ source, dtype }) - 1;
   };
   const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf);
+  const assembly = {
+    lowering,
+    e: expressions,
+    maxBindings: target.maxBindings,
+    stored: (node: Node) => stored.get(node),
+    another: (node: Node) => newValue(deviceDType(node), elements(node)),
+  };
   const drafts = order
     .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
-    .map((node) => draft(node, stored.get(node)!, lowering, expressions));
+    .flatMap((node) => draftsOf(node, stored.get(node)!, assembly));
   const results = outputs.map((root) => stored.get(root)!);
   const ins = inputs.map((_, index) => inputValue.get(index)!);
   const whole = {
@@ -68,10 +76,10 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   };
   const kernels = fuse(drafts, whole, target, expressions).map((d) => finish(d, expressions));
 
-  const unplaced = { kernels, values, inputs: ins, outputs: results };
-  const plan = planMemory({ ...unplaced, donated }, target.maxBuffer);
-  const program: Program = { ...unplaced, ...plan, scalars };
-  verify(program, target);
+  const settled = settleParts({ kernels, values, inputs: ins, outputs: results, donated }, expressions);
+  const { donated: _, over, ...unplaced } = settled;
+  const program: Program = { ...unplaced, ...planMemory(settled, target.maxBuffer), scalars };
+  verify(program, over, target);
   debug("schedule", () => printProgram(program));
   return program;
 }

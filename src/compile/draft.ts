@@ -1,8 +1,8 @@
 import type { Node } from "../graph/node.ts";
 import { elements } from "../graph/node.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
-import type { Accumulator } from "./kernel.ts";
-import { deviceDType, type Lowering } from "./lower.ts";
+import type { Accumulator, Part } from "./kernel.ts";
+import { deviceDType, type Index, type Lowering } from "./lower.ts";
 import type { ValueId } from "./value.ts";
 import { sizeOf } from "./work.ts";
 
@@ -51,6 +51,13 @@ export interface Draft {
   readonly core: Core;
   /** What is stored at the position of the grid, by value. */
   readonly stores: ReadonlyMap<ValueId, Expr>;
+  /** Of stores that fill a part of their value: where. */
+  readonly placed?: ReadonlyMap<ValueId, Placed>;
+}
+
+/** A part of a value: its index there, in terms of the position, and whose the rest is. */
+export interface Placed extends Part {
+  readonly index: Expr;
 }
 
 /** Names of the flat loop variables that drafts are written in. */
@@ -136,6 +143,24 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
   }
 }
 
+/** The kernel that computes `part`, and stores it at an index of a larger value. */
+export function draftPart(
+  part: Node,
+  value: ValueId,
+  placed: (index: Index) => Placed,
+  lowering: Lowering,
+  e: Expressions,
+): Draft {
+  const size = elements(part);
+  const index = lowering.unflatten(e.variable(variables.position, size), part.shape);
+  return {
+    size,
+    core: { kind: "none" },
+    stores: new Map([[value, lowering.element(part, index)]]),
+    placed: new Map([[value, placed(index)]]),
+  };
+}
+
 /** The index of each axis in terms of a lane (all other axes) and the place along `axis`. */
 function laneIndex(shape: readonly number[], axis: number, e: Expressions, lowering: Lowering): Expr[] {
   const others = shape.filter((_, i) => i !== axis);
@@ -160,12 +185,23 @@ export function withoutStores(draft: Draft, values: ReadonlySet<ValueId>): Draft
     ...draft,
     core: core.kind === "rows" ? { ...core, elements: rest(core.elements) } : core,
     stores: rest(draft.stores),
+    placed: new Map([...(draft.placed ?? [])].filter(([value]) => !values.has(value))),
   };
 }
 
 /** Distinct expressions of a draft. */
-export function draftSize({ core, stores }: Draft): number {
-  return sizeOf([...coreExpressions(core), ...stores.values()]);
+export function draftSize(draft: Draft): number {
+  return sizeOf(expressionsOf(draft));
+}
+
+/** All expressions of a draft. */
+export function expressionsOf(draft: Draft): Expr[] {
+  return [...coreExpressions(draft.core), ...draft.stores.values(), ...placesOf(draft)];
+}
+
+/** Where it stores what fills parts of values. */
+export function placesOf({ placed }: Draft): Expr[] {
+  return [...(placed?.values() ?? [])].map(({ index }) => index);
 }
 
 /** The expressions of a draft's core. */
@@ -188,11 +224,12 @@ export function coreExpressions(core: Core): Expr[] {
   }
 }
 
-/** The values a draft loads. */
+/** The values a draft needs: those it loads, and those of which it replaces a part. */
 export function readsOf(draft: Draft): Set<ValueId> {
   const reads = new Set<ValueId>();
-  walk([...coreExpressions(draft.core), ...draft.stores.values()], (e) => {
+  walk(expressionsOf(draft), (e) => {
     if (e.kind === "load") reads.add(e.value);
   });
+  for (const { over } of draft.placed?.values() ?? []) if (over !== undefined) reads.add(over);
   return reads;
 }

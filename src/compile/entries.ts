@@ -149,14 +149,23 @@ export class Entries {
     }
   }
 
-  /** Makers before readers; otherwise in the order of their places. */
+  /**
+   * Makers before readers, and readers of a value before what replaces a part of it, if that can be; otherwise in the
+   * order of their places.
+   */
   inOrder(): Entry[] {
     const done = new Set<Entry>();
+    const open = new Set<Entry>();
     const result: Entry[] = [];
     const stack = this.all.reverse();
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
       if (done.has(entry)) continue;
       const first = [...this.makersFor(entry)].filter((maker) => !done.has(maker));
+      if (!open.has(entry))
+        for (const { over } of entry.draft.placed?.values() ?? [])
+          for (const reader of over === undefined ? [] : this.readersOf(over))
+            if (reader !== entry && !done.has(reader) && !open.has(reader)) first.push(reader);
+      open.add(entry);
       if (first.length > 0) {
         stack.push(entry, ...first.reverse());
         continue;

@@ -1,7 +1,7 @@
-import { type Core, type Draft, draftSize, readsOf, variables } from "./draft.ts";
+import { type Core, coreExpressions, type Draft, draftSize, placesOf, readsOf, variables } from "./draft.ts";
 import { Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
-import { countInPlace, type Whole } from "./in-place.ts";
+import { countInPlace, readElsewhere, type Whole } from "./in-place.ts";
 import { joinRows } from "./rows.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
@@ -89,9 +89,13 @@ function merge(first: Entry, second: Entry, fusion: Fusion): Entry | undefined {
   if (entries.reaches(second, first)) return undefined;
   const position = e.variable(variables.position, from.size);
   if (dependent && !readsOnlyAt(from, into, position)) return undefined;
+  // What fills a part of a value does not know the rest, and what keeps the rest of one needs it stored.
+  if ([...(into.placed?.keys() ?? [])].some((value) => second.reads.has(value))) return undefined;
+  if ([...(from.placed?.values() ?? [])].some(({ over }) => over !== undefined && into.stores.has(over)))
+    return undefined;
 
   const draft = join(into, from, unread, e);
-  if (draftSize(draft) > maxSize) return undefined;
+  if (draftSize(draft) > maxSize || readsWhatItReplaces(draft)) return undefined;
   if (excess > 0 && excess > countInPlace(draft, [first, second], fusion)) return undefined;
   const depth =
     from.core.kind === "none" && into.core.kind !== "none"
@@ -117,7 +121,18 @@ function join(into: Draft, from: Draft, unread: ReadonlySet<ValueId>, e: Express
     );
   const stores = new Map([...into.stores].filter(([value]) => !unread.has(value)));
   for (const [value, expr] of from.stores) stores.set(value, replace(expr));
-  return { size: into.size, core: joinedCore(into.core, from.core, replace), stores };
+  const placed = new Map(into.placed);
+  for (const [value, { index, over }] of from.placed ?? [])
+    placed.set(value, { index: replace(index), over });
+  return { size: into.size, core: joinedCore(into.core, from.core, replace), stores, placed };
+}
+
+/** Whether a kernel reads other elements of what it replaces a part of than the one in whose place it stores. */
+function readsWhatItReplaces({ core, stores, placed }: Draft): boolean {
+  return [...(placed ?? [])].some(
+    ([, { index, over }]) =>
+      over !== undefined && readElsewhere(coreExpressions(core), stores.values(), index).has(over),
+  );
 }
 
 function joinedCore(into: Core, from: Core, replace: (expr: Expr) => Expr): Core {
@@ -148,7 +163,7 @@ function coresJoin(into: Draft, from: Draft, dependent: boolean): boolean {
 /** Every load of what `into` makes is at the position of the grid. */
 function readsOnlyAt(from: Draft, into: Draft, position: Expr): boolean {
   let only = true;
-  walk(from.stores.values(), (part) => {
+  walk([...from.stores.values(), ...placesOf(from)], (part) => {
     if (part.kind === "load" && into.stores.has(part.value) && part.index !== position) only = false;
   });
   return only;

@@ -72,6 +72,12 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
         if (numbers.has(inputs[0]!))
           return number(node, makeNode(operation, inputs.map(widen), shape, "float32"));
         return rounded.has(inputs[0]!) ? compute(inputs.map(widen)) : node;
+      // Each part is rounded for itself, so that what is stored already stays where it lies.
+      case "cat":
+      case "update":
+        if (inputs.some((input) => rounded.has(input)))
+          rounded.set(node, makeNode(operation, inputs.map(widen), shape, "float32"));
+        return node;
       case "input":
       case "buffer":
       case "iota":

@@ -37,7 +37,7 @@ export function readElsewhere(core: Iterable<Expr>, results: Iterable<Expr>, ind
  * inputs that it reads in place, when all others that read them must come before it.
  */
 export function countInPlace(
-  { core, stores, size }: Draft,
+  { core, stores, placed, size }: Draft,
   joined: readonly Entry[],
   { values, outputs, donated, entries, e }: Whole & { readonly entries: Entries; readonly e: Expressions },
 ): number {
@@ -53,7 +53,7 @@ export function countInPlace(
   }
   let count = 0;
   for (const value of stores.keys()) {
-    if (!outputs.has(value)) continue;
+    if (!outputs.has(value) || placed?.has(value)) continue;
     const taken = [...free].find((input) => alike(values[input]!, values[value]!));
     if (taken === undefined) continue;
     free.delete(taken);

@@ -1,6 +1,6 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import type { ReduceName } from "../graph/node.ts";
-import type { Expr } from "./expr.ts";
+import { type Expr, walk } from "./expr.ts";
 import type { ValueId } from "./value.ts";
 
 /** One result of a kernel: `value[index] = expr` for each point of the grid. */
@@ -8,6 +8,16 @@ export interface Store {
   readonly value: ValueId;
   readonly index: Expr;
   readonly expr: Expr;
+  /** Given where the store fills a part of its value only. */
+  readonly part?: Part;
+}
+
+/**
+ * Whose the rest of a value is that a kernel fills in part: that of another value, whose place it takes over; where that
+ * is undefined, the part is the first of several that make a value together.
+ */
+export interface Part {
+  readonly over: ValueId | undefined;
 }
 
 /** A loop variable; an extent of 1 has none. */
@@ -122,6 +132,22 @@ export function expressionsOf(kernel: Kernel): Expr[] {
     default:
       return kernel satisfies never;
   }
+}
+
+/** Stores that fill parts of values. */
+export function partsOf(kernel: Kernel): Store[] {
+  if (kernel.kind === "scan" || kernel.kind === "scatter") return [];
+  return kernel.stores.filter(({ part }) => part);
+}
+
+/** The values a finished kernel needs: those it loads and does not make itself. */
+export function reads(kernel: Kernel): Set<ValueId> {
+  const found = new Set<ValueId>();
+  walk(expressionsOf(kernel), (e) => {
+    if (e.kind === "load") found.add(e.value);
+  });
+  for (const value of writesOf(kernel)) found.delete(value);
+  return found;
 }
 
 /** The values a kernel writes. */

@@ -1,9 +1,8 @@
 import { numel } from "../base/shape.ts";
-import { coreExpressions, type Draft, variables } from "./draft.ts";
+import { coreExpressions, type Draft, expressionsOf, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
 import { keepShared, passesOf } from "./rows.ts";
-import type { ValueId } from "./value.ts";
 
 /**
  * Gives a draft its loops. A flat position that is only ever divided along a chain of lengths becomes one loop
@@ -15,13 +14,7 @@ export function finish(draft: Draft, e: Expressions): Kernel {
     case "none":
     case "reduce": {
       const accumulators = core.kind === "reduce" ? core.accumulators : [];
-      const grid = split(
-        variables.position,
-        size,
-        [...coreExpressions(core), ...draft.stores.values()],
-        "i",
-        e,
-      );
+      const grid = split(variables.position, size, expressionsOf(draft), "i", e);
       const inner =
         core.kind === "reduce" ? split(variables.inner, core.inner, coreExpressions(core), "k", e) : noSplit;
       const replace = substitution([grid, inner], e);
@@ -34,7 +27,7 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       };
     }
     case "rows": {
-      const exprs = [...coreExpressions(core), ...draft.stores.values()];
+      const exprs = expressionsOf(draft);
       const grid = split(variables.position, size, exprs, "i", e);
       const inner = split(variables.inner, core.inner, exprs, "k", e);
       const replace = substitution([grid, inner], e);
@@ -116,9 +109,12 @@ function coreDType(core: Extract<Draft["core"], { kind: "scan" | "scatter" }>) {
 
 function stores(draft: Draft, replace: (expr: Expr) => Expr, e: Expressions): Store[] {
   const index = replace(e.variable(variables.position, draft.size));
-  return [...draft.stores].map(
-    ([value, expr]): Store => ({ value: value as ValueId, index, expr: replace(expr) }),
-  );
+  return [...draft.stores].map(([value, expr]): Store => {
+    const placed = draft.placed?.get(value);
+    return placed
+      ? { value, index: replace(placed.index), expr: replace(expr), part: { over: placed.over } }
+      : { value, index, expr: replace(expr) };
+  });
 }
 
 interface Split {

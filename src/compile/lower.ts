@@ -70,6 +70,35 @@ export class Lowering {
     return this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
   }
 
+  /** Where the part of an update begins along each axis. */
+  starts({ operation, inputs, shape }: Node, guard?: Expr): Index {
+    if (operation.kind !== "update") return internal(`${operation.kind} has no starts`);
+    const [, part, ...moving] = inputs as [Node, Node, ...Node[]];
+    return operation.start.map((start, axis) => {
+      const place = operation.moving.indexOf(axis);
+      if (place < 0) return this.#expressions.index(start);
+      const room = shape[axis]! - part.shape[axis]! + 1;
+      return this.#expressions.clamp(this.element(moving[place]!, [], guard), room);
+    });
+  }
+
+  /** The element of one of `parts`, by halves: it passes through as many choices as a tree of them is deep. */
+  #choose(parts: readonly Node[], axis: number, index: Index, guard: Expr | undefined): Expr {
+    if (parts.length === 1) return this.element(parts[0]!, index, guard);
+    const e = this.#expressions;
+    const middle = parts.length >> 1;
+    const [left, right] = [parts.slice(0, middle), parts.slice(middle)];
+    const length = (of: readonly Node[]) => of.reduce((sum, part) => sum + part.shape[axis]!, 0);
+    const beyond = index.map((at, i) => (i === axis ? e.combine([[1, at]], -length(left)) : at));
+    const [first, second] = [e.inRange(index[axis]!, length(left)), e.inRange(beyond[axis]!, length(right))];
+    const within = (inside: Expr) => (guard ? e.and(guard, inside) : inside);
+    return e.select(
+      first,
+      this.#choose(left, axis, index, within(first)),
+      this.#choose(right, axis, beyond, within(second)),
+    );
+  }
+
   #load(value: ValueId, node: Node, index: Index, guard: Expr | undefined): Expr {
     const position = this.flatten(index, node.shape);
     const safe = guard ? this.#expressions.select(guard, position, this.#expressions.index(0)) : position;
@@ -165,6 +194,29 @@ export class Lowering {
           index.map((i, axis) => (axis === operation.axis ? at : i)),
           guard,
         );
+      }
+      case "cat":
+        return this.#choose(inputs, operation.axis, index, guard);
+      case "update": {
+        const [base, part] = inputs as [Node, Node];
+        const starts = this.starts(node, guard);
+        let inside = e.constant(1, "bool");
+        const from = index.map((at, axis) => {
+          const [step, length] = [operation.step[axis]!, part.shape[axis]!];
+          const beyond = e.combine([
+            [1, at],
+            [-1, starts[axis]!],
+          ]);
+          inside = e.and(inside, e.inRange(beyond, (length - 1) * step + 1));
+          if (step === 1) return beyond;
+          // Counted from a multiple of the step at or before 0: digits are of what is not negative.
+          const before = Math.ceil(operation.start[axis]! / step);
+          const shifted = e.combine([[1, beyond]], before * step);
+          inside = e.and(inside, e.inRange(e.remainder(shifted, step), 1));
+          return e.combine([[1, e.divide(shifted, step)]], -before);
+        });
+        const within = guard ? e.and(guard, inside) : inside;
+        return e.select(inside, this.element(part, from, within), this.element(base, index, guard));
       }
       case "input":
       case "buffer":

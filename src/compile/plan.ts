@@ -1,20 +1,18 @@
-import { walk } from "./expr.ts";
-import { alike, readElsewhere } from "./in-place.ts";
-import { expressionsOf, type Kernel, writesOf } from "./kernel.ts";
+import { alike } from "./in-place.ts";
+import { reads, writesOf } from "./kernel.ts";
+import { readsInPlace, type Settled } from "./overwrite.ts";
 import type { Place, Program } from "./program.ts";
 import { assignSlots } from "./slots.ts";
 import { bytesOf, type ValueId } from "./value.ts";
 
-/** A program before its values have places. */
-export interface Unplaced extends Pick<Program, "kernels" | "values" | "inputs" | "outputs"> {
-  /** Positions of inputs whose buffers outputs may take over. */
-  readonly donated: ReadonlySet<number>;
-}
-
-/** Where kernels write and last read each value. */
-interface Uses {
-  readonly written: ReadonlyMap<ValueId, number>;
-  readonly lastRead: ReadonlyMap<ValueId, number>;
+/** The values of one place, in the order in which they are there; all but the first take over that of another one. */
+interface Tenants {
+  readonly values: readonly ValueId[];
+  /** Kernels that write the first and read the last of them. */
+  readonly from: number;
+  readonly to: number;
+  /** What the kernels that write them read. */
+  readonly beside: ReadonlySet<ValueId>;
 }
 
 /**
@@ -23,10 +21,10 @@ interface Uses {
  * @param maxBuffer Bytes up to which intermediates may share a buffer.
  */
 export function planMemory(
-  program: Unplaced,
+  program: Settled,
   maxBuffer: number,
 ): Pick<Program, "places" | "slots" | "replaces"> {
-  const { values, kernels, inputs, outputs } = program;
+  const { values, kernels, inputs, outputs, over } = program;
   const lastRead = new Map<ValueId, number>();
   const written = new Map<ValueId, number>();
   const readBy = kernels.map(reads);
@@ -34,6 +32,25 @@ export function planMemory(
     for (const value of readBy[at]!) lastRead.set(value, at);
     for (const value of writesOf(kernel)) written.set(value, at);
   });
+  // Those that take over an input's place are the input's tenants.
+  const first = (value: ValueId): ValueId => (over.has(value) ? first(over.get(value)!) : value);
+  const tenants = new Map<ValueId, ValueId[]>();
+  for (const value of [...inputs, ...written.keys()]) {
+    const leader = first(value);
+    const list = tenants.get(leader);
+    if (list) list.push(value);
+    else tenants.set(leader, [value]);
+  }
+  const tenantsOf = (value: ValueId): Tenants => {
+    const list = tenants.get(first(value))!;
+    const times = list.map((each) => written.get(each) ?? -1);
+    return {
+      values: list,
+      from: Math.min(...times),
+      to: Math.max(...times, ...list.map((each) => lastRead.get(each) ?? -1)),
+      beside: new Set(times.flatMap((at) => (at < 0 ? [] : [...readBy[at]!]))),
+    };
+  };
 
   // Values that fusing made unnecessary get no place.
   const places = new Array<Place | undefined>(values.length);
@@ -41,69 +58,66 @@ export function planMemory(
     places[value] = { kind: "input", index };
   });
   outputs.forEach((value, index) => {
-    places[value] ??= { kind: "output", index }; // it may be an input handed through, or an earlier output
+    // It may be an input handed through, or an earlier output.
+    if (places[value]) return;
+    for (const each of written.has(value) ? tenantsOf(value).values : [value])
+      places[each] ??= { kind: "output", index };
   });
-  const intermediates = [...written].filter(([value]) => !places[value]);
+  const intermediates = [...tenants.keys()].filter((leader) => !places[leader]).map(tenantsOf);
   const assigned = assignSlots(
-    intermediates.map(([value, from]) => ({
-      value,
-      bytes: bytesOf(values[value]!),
+    intermediates.map(({ values: [value], from, to, beside }) => ({
+      value: value!,
+      bytes: bytesOf(values[value!]!),
       from,
-      to: lastRead.get(value) ?? from,
-      beside: readBy[from]!,
+      to,
+      beside,
     })),
     maxBuffer,
   );
-  for (const [value, place] of assigned.places) places[value] = place;
-  return { places, slots: assigned.slots, replaces: replacements(program, { written, lastRead }) };
+  for (const { values: list } of intermediates)
+    for (const value of list) places[value] = assigned.places.get(list[0]!);
+  return { places, slots: assigned.slots, replaces: replacements(program, { lastRead, written, tenantsOf }) };
+}
+
+interface Uses {
+  readonly lastRead: ReadonlyMap<ValueId, number>;
+  readonly written: ReadonlyMap<ValueId, number>;
+  readonly tenantsOf: (value: ValueId) => Tenants;
 }
 
 /**
- * For each output the donated input whose buffer it takes over: one that its own kernel reads in place and nobody
- * later (fusion counts on these, see in-place.ts); else the one of its bytes that was read last before.
+ * For each output the donated input whose buffer it takes over: that of which it replaces a part; else one that its own
+ * kernel reads in place and nobody later (fusion counts on these, see in-place.ts); else the one of its bytes that was read
+ * last before.
  */
 function replacements(
-  { values, kernels, inputs, outputs, donated }: Unplaced,
-  { written, lastRead }: Uses,
+  { values, kernels, inputs, outputs, donated }: Settled,
+  { lastRead, written, tenantsOf }: Uses,
 ): (number | undefined)[] {
   const free = new Set([...donated].filter((input) => !outputs.includes(inputs[input]!)));
   const replaces = new Array<number | undefined>(outputs.length).fill(undefined);
-  const choose = (fits: (old: ValueId, value: ValueId, by: number) => boolean) => {
+  const choose = (fits: (old: ValueId, value: ValueId, among: Tenants) => boolean) => {
     outputs.forEach((value, index) => {
-      const by = written.get(value);
-      if (by === undefined || replaces[index] !== undefined || outputs.indexOf(value) < index) return;
-      const fitting = [...free].filter((input) => fits(inputs[input]!, value, by));
+      if (!written.has(value) || replaces[index] !== undefined || outputs.indexOf(value) < index) return;
+      const among = tenantsOf(value);
+      const fitting = [...free].filter((input) => fits(inputs[input]!, value, among));
       if (fitting.length === 0) return;
       replaces[index] = fitting.reduce((best, input) => (readAt(input) > readAt(best) ? input : best));
       free.delete(replaces[index]!);
     });
   };
   const readAt = (input: number) => lastRead.get(inputs[input]!) ?? -1;
+  choose((old, _, among) => among.values[0] === old);
+  choose((old, value, { values: among, from }) => {
+    if (among.length > 1 || lastRead.get(old) !== from || !alike(values[old]!, values[value]!)) return false;
+    const kernel = kernels[from]!;
+    if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
+    const { index, part } = kernel.stores.find((store) => store.value === value)!;
+    return !part && readsInPlace(kernel, old, index);
+  });
   choose(
-    (old, value, by) =>
-      lastRead.get(old) === by && alike(values[old]!, values[value]!) && isOverwritable(kernels[by]!, old),
-  );
-  choose(
-    (old, value, by) => (lastRead.get(old) ?? -1) < by && bytesOf(values[old]!) === bytesOf(values[value]!),
+    (old, value, { from }) =>
+      (lastRead.get(old) ?? -1) < from && bytesOf(values[old]!) === bytesOf(values[value]!),
   );
   return replaces;
-}
-
-/** Whether a kernel may write a result over what it reads: each element just before it is overwritten. */
-function isOverwritable(kernel: Kernel, old: ValueId): boolean {
-  if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
-  const core = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
-  const { index } = kernel.stores[0]!; // that of all its results
-  const results = kernel.stores.map(({ expr }) => expr);
-  return !readElsewhere(core, results, index).has(old);
-}
-
-/** The values a finished kernel needs: those it loads and does not make itself. */
-export function reads(kernel: Kernel): Set<ValueId> {
-  const found = new Set<ValueId>();
-  walk(expressionsOf(kernel), (e) => {
-    if (e.kind === "load") found.add(e.value);
-  });
-  for (const value of writesOf(kernel)) found.delete(value);
-  return found;
 }

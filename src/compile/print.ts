@@ -1,5 +1,4 @@
-import { type Kernel, writesOf } from "./kernel.ts";
-import { reads } from "./plan.ts";
+import { type Kernel, reads, writesOf } from "./kernel.ts";
 import type { Place, Program } from "./program.ts";
 
 /** A program as text: values with their places, and what each kernel reads and writes. */

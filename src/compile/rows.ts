@@ -20,7 +20,7 @@ type Rows = Extract<Core, { kind: "rows" }>;
 export function joinRows(entries: Entries, target: Target, e: Expressions): void {
   for (const seed of entries.all) {
     const { core, size } = seed.draft;
-    if (core.kind !== "reduce" || !entries.has(seed)) continue;
+    if (core.kind !== "reduce" || !entries.has(seed) || seed.draft.placed?.size) continue;
     if (core.inner > target.maxRow || core.inner < 2 || (size < fewRows && core.inner > shortRow)) continue;
     let group: Entry = {
       ...seed,
@@ -60,7 +60,7 @@ function merge(
   const made = new Map([...group.draft.stores, ...rows.elements]);
   const perElement = own.kind === "none" && ownSize === size * rows.inner;
   const perRow = own.kind === "reduce" && ownSize === size && own.inner === rows.inner;
-  if (!perElement && !perRow) return undefined;
+  if ((!perElement && !perRow) || candidate.draft.placed?.size) return undefined;
   if (entries.reaches(candidate, group)) return undefined;
 
   const row = e.variable(variables.position, size);

@@ -5,7 +5,7 @@ import type { Target } from "./target.ts";
 import { additionsOf } from "./work.ts";
 
 /** Why a node is stored rather than computed where it is used. Fusing is not materialising. */
-export type Reason = "output" | "core" | "operand" | "bindings" | "size" | "repeated" | "shared";
+export type Reason = "output" | "core" | "parts" | "operand" | "bindings" | "size" | "repeated" | "shared";
 
 /** Distinct vertices one kernel's expression may hold: bounds code size and recursion. */
 const maxSize = 400;
@@ -18,6 +18,9 @@ const operandShare = 0.6;
 /** Work up to which an element of a matmul's operand may be computed where it is loaded. */
 const operandCost = 48;
 
+/** Parts of a cat among which an element is chosen where it is used. */
+const maxChoices = 4;
+
 const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "pad"]);
 
 export function isLeaf(node: Node): boolean {
@@ -29,6 +32,11 @@ export function isLeaf(node: Node): boolean {
 export function isCore(node: Node): boolean {
   const { kind } = node.operation;
   return kind === "reduce" || kind === "matmul" || kind === "cumsum" || kind === "scatterAdd";
+}
+
+/** Made of parts: where it is stored, several kernels may write it, each its own part. */
+export function isOfParts({ operation }: Node): boolean {
+  return operation.kind === "cat" || operation.kind === "update";
 }
 
 /** What lies below movements and casts from float16: the node whose elements are read as they are. */
@@ -59,6 +67,10 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
   // Outputs are read by the caller; cores cannot be inlined.
   for (const root of roots) mark(root, "output");
   for (const node of order) if (isCore(node)) mark(node, "core");
+  // Each element would be chosen from all of many parts.
+  for (const { operation, inputs } of order)
+    for (const input of operation.kind === "cat" ? [] : inputs)
+      if (input.operation.kind === "cat" && input.inputs.length > maxChoices) mark(input, "parts");
   // Operands of a matmul are read many times: below views, elements are stored. But what is made with little work
   // from half its bytes, like a packed weight, is made where it is loaded: a copy would be larger than its source.
   const loaded = new Set<Node>();
@@ -76,6 +88,10 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
     if (loaded.has(node) || (reason === "shared" && madeFromLess(node, reasons))) return;
     mark(node, reason);
   });
+  // What is written over another value is written once, however many updates follow each other.
+  for (const node of [...order].reverse())
+    if (node.operation.kind === "update" && reasons.has(node) && isUpdateOfStored(node.inputs[0]!, reasons))
+      mark(node.inputs[0]!, "parts");
   // What is stored is read by others: they may bind too much now, also where this itself stores something.
   for (let before = 0; before < reasons.size; ) {
     before = reasons.size;
@@ -110,6 +126,14 @@ function costOf({ operation }: Node): number {
   return operation.kind === "scalar" ? additionsOf(operation.op.row) : 0;
 }
 
+/** Whether a node is updates, one after the other, of a value that is stored. */
+function isUpdateOfStored(node: Node, reasons: ReadonlyMap<Node, Reason>): boolean {
+  if (node.operation.kind !== "update") return false;
+  let base = node;
+  while (base.operation.kind === "update") base = base.inputs[0]!;
+  return base.operation.kind === "input" || reasons.has(base);
+}
+
 /** Bounds what one kernel binds, and how large its code is. */
 function limitKernels(
   order: readonly Node[],
@@ -128,6 +152,17 @@ function limitKernels(
   };
   const sizeOf = (node: Node) => (reasons.has(node) ? 1 : sizes.get(node)!);
   for (const node of order) {
+    if (isOfParts(node)) {
+      const [base, ...rest] = node.inputs as [Node, ...Node[]];
+      const together = (of: readonly Node[]) => new Set(of.flatMap((input) => [...seen(input)])).size;
+      if (together(node.inputs) > most || 1 + sum(node.inputs.map(sizeOf)) > maxSize) mark(node, "bindings");
+      if (reasons.has(node)) {
+        // Kernels of their own make its parts: those of a cat, and that of an update of what is stored.
+        if (node.operation.kind === "update" && together([base, ...rest]) > most) mark(base, "bindings");
+        sizes.set(node, 1);
+        continue;
+      }
+    }
     for (;;) {
       const union = new Set(node.inputs.flatMap((input) => [...seen(input)]));
       if (union.size <= most) {
@@ -137,7 +172,7 @@ function limitKernels(
       const widest = largest(node.inputs, (input) => seen(input).size);
       mark(shownBy(widest), "bindings");
     }
-    let size = 1 + node.inputs.reduce((sum, input) => sum + sizeOf(input), 0);
+    let size = 1 + sum(node.inputs.map(sizeOf));
     if (size > maxSize) size = countBelow(node, reasons);
     if (size > maxSize) {
       for (const input of node.inputs) if (sizeOf(input) > maxSize / 4) mark(input, "size");
@@ -145,6 +180,10 @@ function limitKernels(
     }
     sizes.set(node, size);
   }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 function largest(nodes: readonly Node[], measure: (node: Node) => number): Node {

@@ -2,6 +2,7 @@ import type { Shape } from "../base/shape.ts";
 import { expand, flip, pad, permute, reshape, slice } from "./movement.ts";
 import { type Kind, makeNode, type Node, type Operation, topological } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
+import { cat, update, updateEach } from "./update.ts";
 
 type Of<K extends Kind> = Extract<Operation, { kind: K }>;
 
@@ -65,6 +66,19 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
       return reshape(matmul(reshape(a!.node, [size * m, inner]), b!.node), [size, m, n]);
     }
     return matmul(led(a!, size), led(b!, size));
+  },
+  cat: (_, inputs, { axis }, size) =>
+    cat(
+      inputs.map((input) => led(input, size)),
+      behind(axis),
+    ),
+  update: (_, [base, part, ...starts], { start, step, moving }, size) => {
+    const where = { start: [0, ...start], step: [1, ...step], moving: moving.map(behind) };
+    const [x, y] = [led(base!, size), led(part!, size)];
+    const firsts = starts.map((first) => led(first, size));
+    return starts.some(({ batched }) => batched)
+      ? updateEach(x, y, { ...where, starts: firsts })
+      : update(x, y, { ...where, starts: starts.map(({ node }) => node) });
   },
   cumsum: (_, [x], { axis }) => cumsum(x!.node, behind(axis)),
   gather: (_, [x, index], { axis }, size) => gather(led(x!, size), led(index!, size), behind(axis)),

@@ -2,6 +2,7 @@ import { coerce, convert, type HostArray, hostArray, isFloat, isInteger } from "
 import { internal } from "../base/errors.ts";
 import { numel, strides } from "../base/shape.ts";
 import { checkHeld } from "./cast.ts";
+import { checkIndices } from "./indices.ts";
 import { type Node, type Storage, topological } from "./node.ts";
 import { neutral } from "./reduce.ts";
 
@@ -108,6 +109,8 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       return out;
     }
     case "identity":
+      if (operation.indices && dtype === "number") checkIndices(operation.indices, x!);
+      return x!;
     case "reshape":
       return x!;
     case "expand":
@@ -130,6 +133,30 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         xShape,
         coerce(operation.value, passed),
       );
+    case "cat": {
+      let from = 0;
+      node.inputs.forEach((part, i) => {
+        eachIndex(part.shape, (index, at) => {
+          const to = index.map((j, axis) => (axis === operation.axis ? j + from : j));
+          out[flatIndex(to, strides(shape))] = inputs[i]![at]!;
+        });
+        from += part.shape[operation.axis]!;
+      });
+      return out;
+    }
+    case "update": {
+      out.set(x!);
+      const part = node.inputs[1]!.shape;
+      const start = [...operation.start];
+      operation.moving.forEach((axis, i) => {
+        start[axis] = Math.min(Math.max(inputs[2 + i]![0]!, 0), shape[axis]! - part[axis]!);
+      });
+      eachIndex(part, (index, i) => {
+        const to = index.map((at, axis) => start[axis]! + at * operation.step[axis]!);
+        out[flatIndex(to, strides(shape))] = y![i]!;
+      });
+      return out;
+    }
     case "gather":
       return pull((index) => {
         const at = y![flatIndex(index, strides(shape))]!;

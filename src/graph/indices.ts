@@ -22,7 +22,8 @@ export interface MarkedIndices {
 /** All marked indices that the roots depend on. */
 export function markedIndices(roots: readonly Node[]): MarkedIndices[] {
   return topological(roots).flatMap(({ operation, inputs: [index] }) =>
-    operation.kind === "identity" && operation.indices && numel(index!.shape) > 0
+    // Numbers of the host are looked at where they are computed.
+    operation.kind === "identity" && operation.indices && index!.dtype !== "number" && numel(index!.shape) > 0
       ? [{ range: operation.indices, index: index! }]
       : [],
   );
@@ -47,10 +48,17 @@ export function withoutViews(node: Node): Node {
 }
 
 /** @throws ValueError naming the function, the index and the length of the axis. */
-export function checkIndices({ what, from, length, ignored }: IndexRange, values: Iterable<number>): void {
+export function checkIndices(
+  { what, from, length, taken = 1, ignored }: IndexRange,
+  values: Iterable<number>,
+): void {
+  const most = length - taken;
   for (const value of values) {
-    if ((value >= from && value < length) || value === ignored) continue;
-    const range = length === 0 ? "there is none" : `they are ${from} to ${length - 1}`;
-    throw new ValueError(`${what} ${value} is out of range: the axis has length ${length}, so ${range}.`);
+    if ((value >= from && value <= most) || value === ignored) continue;
+    const range = most < 0 ? "there is none" : `they are ${from} to ${most}`;
+    const with_ = taken === 1 ? "" : ` and ${taken} elements are taken`;
+    throw new ValueError(
+      `${what} ${value} is out of range: the axis has length ${length}${with_}, so ${range}.`,
+    );
   }
 }

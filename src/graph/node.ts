@@ -37,6 +37,16 @@ export type Operation =
   | { readonly kind: "flip"; readonly axes: readonly number[] }
   | { readonly kind: "slice"; readonly start: readonly number[]; readonly step: readonly number[] }
   | { readonly kind: "pad"; readonly before: readonly number[]; readonly value: number }
+  // One value of several, which may be written by several kernels.
+  | { readonly kind: "cat"; readonly axis: number } // inputs one after the other along the axis
+  // Inputs base, part, starts: base with `part` from `start` on. The starts of the axes `moving` are int32 scalars, known
+  // when a program runs, and taken so that the part fits.
+  | {
+      readonly kind: "update";
+      readonly start: readonly number[];
+      readonly step: readonly number[];
+      readonly moving: readonly number[];
+    }
   // One element from many.
   | { readonly kind: "reduce"; readonly name: ReduceName; readonly axes: readonly number[] } // drops the axes
   | { readonly kind: "matmul" } // [...batch, m, k] x [...batch, k, n]
@@ -54,6 +64,8 @@ export interface IndexRange {
   readonly what: string;
   readonly from: number;
   readonly length: number;
+  /** Elements from each index on that must fit, if these are more than one. */
+  readonly taken?: number;
   /** An integer that stands for none. */
   readonly ignored?: number;
 }

@@ -5,6 +5,7 @@ import { bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./ele
 import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
 import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
+import { region, update } from "./update.ts";
 
 type Of<K extends Kind> = Extract<Operation, { kind: K }>;
 
@@ -42,6 +43,18 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   flip: (g, _, { axes }) => [flip(g, axes)],
   slice: (g, { inputs: [x] }, { start, step }) => [unslice(g, start, step, x!.shape)],
   pad: (g, { inputs: [x] }, { before }) => [slice(g, before, x!.shape)],
+  cat: (g, { inputs }, { axis }) => {
+    let from = 0;
+    return inputs.map(({ shape }) => {
+      const start = shape.map((_, i) => (i === axis ? from : 0));
+      from += shape[axis]!;
+      return slice(g, start, shape);
+    });
+  },
+  update: (g, { inputs: [, part, ...starts] }, { start, step, moving }) => {
+    const where = { start, step, moving, starts };
+    return [update(g, zeros(part!), where), region(g, part!.shape, where)];
+  },
   reduce: (g, node, { name, axes }) => [reduceRule(g, node, name, axes)],
   // C = A B: dA = dC B^T, dB = A^T dC.
   matmul: (g, { inputs: [a, b] }) => [matmul(g, swapped(b!)), matmul(swapped(a!), g)],

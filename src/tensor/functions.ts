@@ -3,8 +3,8 @@ import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, normalizeAxis } from "../base/shape.ts";
 import * as ops from "../graph/elementwise.ts";
-import { pad } from "../graph/movement.ts";
-import { iota, type Node } from "../graph/node.ts";
+import { iota } from "../graph/node.ts";
+import * as update from "../graph/update.ts";
 import { checkInt32, counted } from "./indices.ts";
 import { nodeOf, type Operand, Tensor, tensorNode } from "./tensor.ts";
 
@@ -37,25 +37,11 @@ export function cat<D extends DType>(tensors: readonly Tensor<D>[], axis = 0): T
     }
   }
   return new Tensor(
-    join(
+    update.cat(
       tensors.map((x) => x.node),
       at,
     ),
   );
-}
-
-/** By halves: an element then passes through as many choices as a tree is deep, and so does its gradient. */
-function join(nodes: readonly Node[], axis: number): Node {
-  if (nodes.length === 1) return nodes[0]!;
-  const middle = nodes.length >> 1;
-  const [left, right] = [join(nodes.slice(0, middle), axis), join(nodes.slice(middle), axis)];
-  const [before, after] = [left.shape[axis]!, right.shape[axis]!];
-  const room = (length: number) => left.shape.map((_, i) => (i === axis ? length : 0));
-  const place = iota(
-    left.shape.map((length, i) => (i === axis ? before + after : length)),
-    axis,
-  );
-  return ops.where(ops.lt(place, before), pad(left, room(0), room(after)), pad(right, room(before), room(0)));
 }
 
 /** Joins tensors of one shape along a new axis. */

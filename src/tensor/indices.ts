@@ -16,9 +16,9 @@ export function counted(index: Node, range: IndexRange): Node {
   return indices(index, range);
 }
 
-/** Indices of an axis, negative ones counted from its end. */
-export function fromEither(what: string, index: Node, length: number): Node {
-  const marked = counted(index, { what, from: -length, length });
+/** Indices of an axis, negative ones counted from its end, of each of which so many elements are taken. */
+export function fromEither(what: string, index: Node, length: number, taken = 1): Node {
+  const marked = counted(index, { what, from: -length, length, ...(taken === 1 ? {} : { taken }) });
   return where(lt(marked, 0), add(marked, length), marked);
 }
 

@@ -38,6 +38,7 @@ import { iota, literal, makeNode, type Node } from "../graph/node.ts";
 import * as reductions from "../graph/reduce.ts";
 import { disposeNode, readNode, valuesAtHand } from "../runtime/evaluate.ts";
 import { checkReadable } from "../runtime/tracing.ts";
+import { At, type AtIndex } from "./at.ts";
 import { checkInt32, fromEither } from "./indices.ts";
 import { printValues } from "./print.ts";
 
@@ -61,6 +62,9 @@ export interface VarianceOptions extends KeepDim {
   /** Subtracted from the count: 1 (default) for the unbiased estimate, 0 for the biased one. */
   readonly correction?: number;
 }
+
+/** What picks elements along an axis, see `Tensor.at`. */
+export type Index = AtIndex<Tensor<"int32"> | Tensor<"number">>;
 
 /** Values at the extremes and where they first occur. */
 export interface Extremes<D extends DType> {
@@ -677,6 +681,26 @@ export class Tensor<D extends DType = DType> {
     return wrap(movement.slice(this.node, from, shape, by));
   }
 
+  /**
+   * Picks elements by NumPy's basic rules, to be read or replaced: `x.at(0, [1, 3]).get()`, `x.at(-1).set(y)`; also `add`,
+   * `mul`, `min` and `max`. x itself stays as it is. Each argument is for one axis: an integer (which drops the axis),
+   * `[start, stop, step]` of which each may be left out or null, "..." for the axes that are not named, null for a new
+   * axis. A scalar tensor as an integer, or as the start of a window `{ start, length }`, is passed when a program runs,
+   * so that none is compiled for each place; a number of the host is then checked, an int32 of a device is moved to where
+   * the elements fit.
+   *
+   * Only the picked elements are written, in the place of x, where nobody needs x any more: it was donated, or is a value
+   * that a program makes and uses nowhere later. Else x is copied first.
+   *
+   * @throws ValueError for an index out of range; ShapeError for too many of them.
+   * @example
+   * const write = compile((cache: Tensor, row: Tensor, at: Tensor<"number">) => cache.at(at).set(row), { donate: [0] });
+   * cache = await write(cache, row, 7); // one row is written
+   */
+  at(...index: readonly Index[]): At<Tensor<D>, Operand<D>> {
+    return new At<Tensor<D>, Operand<D>>(this.node, index, { wrap, nodeOf });
+  }
+
   /** Adds `[before, after]` elements of `value` to each axis. */
   pad(padding: readonly (readonly [number, number])[], value = 0): Tensor<D> {
     const isPair = (pair: unknown) =>
@@ -915,6 +939,7 @@ refuseFurther(Tensor.prototype, {
   slice: 3,
   pad: 2,
   split: 2,
+  at: Infinity,
 });
 
 /** The slices of `x` at `index`, a vector, along `axis`, for the public function of that name. */

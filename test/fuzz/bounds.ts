@@ -160,6 +160,17 @@ function errorsOf(
       return elementwise(node, operation.op.row, values, inputs, arithmetic, chain);
     case "cast":
       return castErrors(node, values, x!);
+    case "cat":
+      return again(
+        node,
+        operation,
+        inputs.map(({ errors }) => errors),
+      );
+    case "update": {
+      const [, , ...starts] = inputs;
+      if (!starts.every(({ errors }) => isExact(errors))) return none(size).fill(Infinity);
+      return again(node, operation, [x!.errors, y!.errors, ...starts.map((start) => start.values)]);
+    }
     case "gather": {
       const errors = again(node, operation, [x!.errors, y!.values]);
       y!.errors.forEach((error, i) => {

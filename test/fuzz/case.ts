@@ -125,6 +125,11 @@ export function show(arg: unknown): string {
 }
 
 function showStep({ operation, receiver, args }: Step): string {
+  if (operation.picks) {
+    const [index, ...rest] = args;
+    const picked = `${receiver!.id}.${operation.picks}(...${show(index)})`;
+    return `${picked}.${operation.name.split(".").pop()}(${rest.map(show).join(", ")})`;
+  }
   const name = operation.method ? `${receiver!.id}.${operation.name.split(".").pop()}` : operation.name;
   return `${name}(${args.map(show).join(", ")})`;
 }

@@ -214,3 +214,17 @@ for (const dtype of ["float16", "float32", "float64"] as const)
     [{ id: "x5", dtype, shape: [5], values: [2, 1, 0.5, -1, -2] }],
     (x5: Tensor<"float32">) => [x5.pow(-Infinity), x5.pow(Infinity)],
   );
+
+check(
+  "an update of the whole of a product",
+  { gradient: 0, run: "together", donate: false },
+  [
+    { id: "x4", dtype: "float32", shape: [1, 1], values: [1] },
+    { id: "x7", dtype: "number", shape: [], values: [0] },
+  ],
+  (x4: Tensor<"float32">, x7: Tensor<"number">) => {
+    const s2 = x4.matmul(x4);
+    const s3 = s2.at(...[]).max(x7);
+    return [s3];
+  },
+);

@@ -10,6 +10,8 @@ export interface Operation {
   readonly method: boolean;
   readonly call: (receiver: unknown, args: readonly unknown[]) => unknown;
   readonly signatures: readonly Signature[];
+  /** Of a method of what another method picks: that method, which takes the first argument. */
+  readonly picks?: string;
 }
 
 /** Namespaces that only rearrange what they are given. */
@@ -55,6 +57,35 @@ function methodsOf(owner: { readonly prototype: object }, name: string, file: st
   });
 }
 
+/** `x.at(...index).set(value)` and the like, as one operation of x. */
+function pickedOf(): Operation[] {
+  const [at] = signaturesOf(source("tensor/tensor.ts"), "at", "Tensor");
+  const name = (type: string, ...args: Type[]): Type => ({
+    kind: "name",
+    name: type,
+    args,
+    file: source("tensor/tensor.ts"),
+  });
+  const starts = (["int32", "number"] as const).map((value) => name("Tensor", { kind: "literal", value }));
+  const bounds = new Map<string, Type>([
+    ["O", name("Operand", name("D"))],
+    ["S", { kind: "union", of: starts }],
+  ]);
+  const call =
+    (method: string) =>
+    (receiver: unknown, [index, ...args]: readonly unknown[]) => {
+      const picked = (receiver as lorantz.Tensor).at(...(index as lorantz.Index[]));
+      return (picked as unknown as Record<string, (...args: readonly unknown[]) => unknown>)[method]!(
+        ...args,
+      );
+    };
+  return ["get", "set", "add", "mul", "min", "max"].map((method) => {
+    const [own] = signaturesOf(source("tensor/at.ts"), method, "At");
+    const signature = { params: [...at!.params, ...own!.params], result: name("Tensor"), bounds };
+    return { name: `x.at.${method}`, method: true, picks: "at", signatures: [signature], call: call(method) };
+  });
+}
+
 function functionsOf(module: object, prefix: string, file: string): Operation[] {
   const declared = exportsOf(file);
   return Object.entries(module).flatMap(([name, value]: [string, unknown]) => {
@@ -74,6 +105,7 @@ function functionsOf(module: object, prefix: string, file: string): Operation[] 
 export function operations(): Operation[] {
   return [
     ...methodsOf(lorantz.Tensor, "Tensor", source("tensor/tensor.ts")),
+    ...pickedOf(),
     ...methodsOf(
       lorantz.random.key(0).constructor as typeof lorantz.Tensor,
       "Key",

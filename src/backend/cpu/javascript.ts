@@ -3,9 +3,7 @@ import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts"
 import { DeviceError, internal } from "../../base/errors.ts";
 import * as half from "../../base/half.ts";
 import { Recent } from "../../base/recent.ts";
-import type { Kernel } from "../../compile/kernel.ts";
-import { writesOf } from "../../compile/kernel.ts";
-import { reads } from "../../compile/plan.ts";
+import { type Kernel, reads, writesOf } from "../../compile/kernel.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
@@ -148,6 +146,12 @@ class JavaScriptExecutable implements Executable {
   ): Generator<void> {
     const { places, values } = this.#program;
     const rounded = this.#program.scalars.map(({ source, dtype }) => coerce(scalars[source]!, dtype));
+    this.#program.replaces.forEach((input, output) => {
+      if (input === undefined || inputs[input] === outputs[output]) return;
+      // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
+      const [from, to] = [cpuBuffer(inputs[input]!), cpuBuffer(outputs[output]!)];
+      to.views.uint32.set(from.views.uint32.subarray(0, to.views.uint32.length));
+    });
     for (const kernel of this.#kernels) {
       const views = kernel.values.map((value) => {
         const place = places[value]!;

@@ -267,8 +267,7 @@ class WasmExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
-    if (this.#disposed) throw new DisposedError("cpu: the program was disposed and cannot run.");
-    this.#place(inputs, outputs, scalars);
+    this.#prepare(inputs, outputs, scalars);
     for (const { loaded, args } of this.#kernels) this.#backend.run(loaded, args);
   }
 
@@ -277,7 +276,7 @@ class WasmExecutable implements Executable {
     outputs: readonly DeviceBuffer[],
     scalars: readonly number[],
   ): Promise<KernelTimes> {
-    this.#place(inputs, outputs, scalars);
+    this.#prepare(inputs, outputs, scalars);
     const spans = this.#kernels.map(({ loaded, args }) => {
       const start = performance.now();
       this.#backend.run(loaded, args);
@@ -286,13 +285,19 @@ class WasmExecutable implements Executable {
     return { clock: "host", spans };
   }
 
-  /** Writes the arguments of all kernels. */
-  #place(
+  /** Writes the arguments of all kernels. An output that does not lie where the plan lets it begins as a copy. */
+  #prepare(
     inputs: readonly DeviceBuffer[],
     outputs: readonly DeviceBuffer[],
     scalars: readonly number[],
   ): void {
+    if (this.#disposed) throw new DisposedError("cpu: the program was disposed and cannot run.");
     const { views } = this.#backend.memory;
+    this.#program.replaces.forEach((input, output) => {
+      if (input === undefined || inputs[input] === outputs[output]) return;
+      const [from, to] = [wasmBuffer(inputs[input]!), wasmBuffer(outputs[output]!)];
+      views.uint8.copyWithin(to.at, from.at, from.at + Math.min(from.bytes, to.bytes));
+    });
     const address = (place: Place) =>
       place.kind === "slot"
         ? this.#slots[place.index]! + place.offset

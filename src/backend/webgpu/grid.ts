@@ -1,4 +1,4 @@
-import type { Axis } from "../../compile/kernel.ts";
+import type { Axis, Store } from "../../compile/kernel.ts";
 import type { ShaderOptions } from "./shader.ts";
 
 // Which invocation computes what. Every kernel relies on workgroups of at most 64 invocations, which every WebGPU device
@@ -70,11 +70,12 @@ export interface QuadGrid {
   readonly unpack: readonly string[];
 }
 
-/** Rows must be whole quads; the end of the only one may lie in the padding of buffers. */
-export function quadGrid(grid: readonly Axis[]): QuadGrid | undefined {
+/** Rows must be whole quads; the end of the only one may lie in the padding of buffers, if `stores` fill whole values. */
+export function quadGrid(grid: readonly Axis[], stores: readonly Store[] = []): QuadGrid | undefined {
   const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1];
-  if (!last || (outer.length > 0 && last.extent % 4 !== 0)) return undefined;
+  if (!last) return undefined;
+  if (last.extent % 4 !== 0 && (outer.length > 0 || stores.some(({ part }) => part))) return undefined;
   const quads = { name: "quad", extent: Math.ceil(last.extent / 4) };
   const axes = [...outer, quads];
   const start = quads.extent > 1 ? "quad * 4" : "0";

@@ -114,7 +114,7 @@ function scheduleMap(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOpt
       }
     }
   }
-  if (!quadGrid(grid) || product(grid) < manyElements || !isShort(exprs)) return plain;
+  if (!quadGrid(grid, stores) || product(grid) < manyElements || !isShort(exprs)) return plain;
   return areWide(bindings, accesses, stores) ? { steps: [lanesAlong(last)], accesses } : plain;
 }
 
@@ -182,7 +182,7 @@ function elementQuads(kernel: LoopKernel, bindings: Bindings): Schedule {
 function columns(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOptions): Schedule | undefined {
   const { grid, inner, accumulators, stores } = kernel;
   const last = grid[grid.length - 1];
-  const quads = quadGrid(grid);
+  const quads = quadGrid(grid, stores);
   if (!last || !quads || quads.points < busy || product([...grid, ...inner]) < manyElements) return undefined;
   const stored = isShort(exprsOf(stores)) && accessesOf(stores, last.name);
   if (!stored) return undefined;

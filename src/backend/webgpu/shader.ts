@@ -1,7 +1,6 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { DTypeError } from "../../base/errors.ts";
-import { type Kernel, writesOf } from "../../compile/kernel.ts";
-import { reads } from "../../compile/plan.ts";
+import { type Kernel, reads, writesOf } from "../../compile/kernel.ts";
 import { bindingOf, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
 import { wholeQuads } from "./buffer.ts";

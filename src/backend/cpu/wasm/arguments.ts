@@ -1,7 +1,6 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import { walk } from "../../../compile/expr.ts";
-import { expressionsOf, type Kernel, writesOf } from "../../../compile/kernel.ts";
-import { reads } from "../../../compile/plan.ts";
+import { expressionsOf, type Kernel, reads, writesOf } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
 import { valueType } from "./operations.ts";
 import type { Push } from "./polynomials.ts";

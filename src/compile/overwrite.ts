@@ -1,0 +1,95 @@
+import type { Expressions } from "./expr.ts";
+import { readElsewhere } from "./in-place.ts";
+import { type Kernel, partsOf, reads, type Store } from "./kernel.ts";
+import type { Program } from "./program.ts";
+import type { Value, ValueId } from "./value.ts";
+
+/** A program before its values have places. */
+export interface Unplaced extends Pick<Program, "kernels" | "values" | "inputs" | "outputs"> {
+  /** Positions of inputs whose buffers outputs may take over. */
+  readonly donated: ReadonlySet<number>;
+}
+
+/** A program in which what fills a part of a value may do so in the place of the rest. */
+export interface Settled extends Unplaced {
+  /** For each value that takes over the place of another one: which. */
+  readonly over: ReadonlyMap<ValueId, ValueId>;
+}
+
+/**
+ * Decides for each store of a part whether it may overwrite the value whose rest it keeps. It may when nobody wants that
+ * value as it was: no output, no kernel that comes later, nor this one at another place than that which it replaces; an
+ * input must be donated, and what becomes of it be an output. Otherwise a kernel before copies the value. This is the one
+ * place that decides; schedule and fusion only make a copy unlikely.
+ */
+export function settleParts(program: Unplaced, e: Expressions): Settled {
+  const { kernels, inputs, outputs, donated } = program;
+  const values: Value[] = [...program.values];
+  const lastUse = new Map<ValueId, number>();
+  kernels.forEach((kernel, at) => {
+    for (const value of reads(kernel)) lastUse.set(value, at);
+    for (const { part } of partsOf(kernel)) {
+      if (part?.over !== undefined) lastUse.set(part.over, at);
+    }
+  });
+  const over = new Map<ValueId, ValueId>();
+  const user = new Map<ValueId, ValueId>();
+  /** The last of the values that lie in one place. */
+  const lastOf = (value: ValueId): ValueId => {
+    const next = user.get(value);
+    return next === undefined ? value : lastOf(next);
+  };
+  const mayOverwrite = (old: ValueId, { value, index }: Store, kernel: Kernel, at: number): boolean => {
+    if (outputs.includes(old) || lastUse.get(old) !== at || !readsInPlace(kernel, old, index)) return false;
+    if (partsOf(kernel).some(({ part, value: other }) => part?.over === old && other !== value)) return false;
+    const input = inputs.indexOf(old);
+    return input < 0 || (donated.has(input) && outputs.includes(lastOf(value)));
+  };
+  // From the last one, so that it is known what becomes of each.
+  const settled: Kernel[] = [];
+  for (let at = kernels.length - 1; at >= 0; at--) {
+    const kernel = kernels[at]!;
+    const copies: Kernel[] = [];
+    const copied = new Map<ValueId, ValueId>();
+    for (const store of partsOf(kernel)) {
+      const old = store.part?.over;
+      if (old === undefined) continue;
+      let base = old;
+      if (!mayOverwrite(old, store, kernel, at)) {
+        base = values.push({ ...values[old]!, id: values.length }) - 1;
+        copies.push(copyOf(values[old]!, base, e));
+        copied.set(store.value, base);
+      }
+      over.set(store.value, base);
+      user.set(base, store.value);
+    }
+    settled.push(withBases(kernel, copied), ...copies);
+  }
+  return { ...program, kernels: settled.reverse(), values, over };
+}
+
+/** Whether a kernel reads of a value only the element in whose place it stores. */
+export function readsInPlace(kernel: Kernel, value: ValueId, index: Store["index"]): boolean {
+  if (!reads(kernel).has(value)) return true;
+  if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
+  const core = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
+  const results = kernel.stores.flatMap((store) => [store.expr, store.index]);
+  return !readElsewhere(core, results, index).has(value);
+}
+
+/** The kernel with the values that its stores keep the rest of replaced by copies. */
+function withBases(kernel: Kernel, copied: ReadonlyMap<ValueId, ValueId>): Kernel {
+  if (copied.size === 0 || kernel.kind === "scan" || kernel.kind === "scatter") return kernel;
+  const stores = kernel.stores.map((store) => {
+    const over = copied.get(store.value);
+    return over === undefined ? store : { ...store, part: { over } };
+  });
+  return { ...kernel, stores };
+}
+
+function copyOf(from: Value, to: ValueId, e: Expressions): Kernel {
+  const axis = { name: "i0", extent: from.size };
+  const index = e.variable(axis.name, axis.extent);
+  const store = { value: to, index, expr: e.load(from.id, index, from.dtype) };
+  return { kind: "loop", grid: [axis], inner: [], accumulators: [], stores: [store] };
+}
