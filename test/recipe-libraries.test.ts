@@ -53,6 +53,37 @@ test("a deviation of a role's numbers is one of its invariants", () => {
   );
 });
 
+test("states of 8 bits are a run of their own, and kept where a library has them", () => {
+  const given = { learning_rate: 2e-4, max_steps: 60, max_grad_norm: 0 };
+  const { recipe } = gauge.recipeOfSettings("unsloth", given);
+  expect(recipe.eightBitStates).toBe(true);
+  const { eightBitStates: _, ...full } = recipe;
+  expect(gauge.explain(recipe, full as gauge.Recipe)).toMatchObject({
+    exact: false,
+    fixed: [{ name: "eightBitStates", x: true, y: undefined }],
+  });
+  expect(gauge.explain(recipe, recipe)).toMatchObject({ exact: true, bitwise: true });
+  // A gauge by powers of two: the same run, but whoever rounds to 8 bits is not vouched for.
+  expect(gauge.explain(recipe, gauge.apply(gauge.onlyB(4), recipe))).toMatchObject({
+    exact: true,
+    bitwise: false,
+  });
+  const kept = gauge.convert(recipe, to("peft-trainer"));
+  expect(kept).toMatchObject({ exact: true, settings: { optim: "adamw_8bit" } });
+  expect(fields(gauge.convert(recipe, to("mlx-lm")))).toContain("eightBitStates");
+  // Nothing is rounded where nothing is kept.
+  const plain = { r: 8, alpha: 16, optimizer: { name: "sgd", lr: 0.1 } } as const;
+  expect(gauge.equivalent({ ...plain, eightBitStates: true }, plain)).toBe(true);
+  expect(() => gauge.optimizerOf(recipe)).toThrow(/^gauge.optimizerOf: eightBitStates is true;/);
+});
+
+test("kohya's SGDNesterov has a momentum of 0.9 where none is given", () => {
+  const given = { network_dim: 4, learning_rate: 0.1, optimizer_type: "SGDNesterov" };
+  const { recipe } = gauge.recipeOfSettings("kohya", given);
+  expect(recipe.optimizer).toMatchObject({ name: "sgd", momentum: 0.9, nesterov: true });
+  expect(gauge.convert(recipe, to("kohya"))).toMatchObject({ exact: true, bitwise: true });
+});
+
 test("a start of what stays zero for ever is no deviation", () => {
   const frozen = { groups: { A: { lr: 0 } }, adapts: ["linear", "embedding"] as const };
   const x = { ...adamw(16, 2e-4), ...frozen, initScale: { B: 0.5 } };

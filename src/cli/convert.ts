@@ -4,17 +4,11 @@ import {
   type Conversion,
   convert as convertRecipe,
   libraries,
+  type Recipe,
   type Target,
 } from "../gauge/index.ts";
 import { print } from "./print.ts";
-import {
-  type GivenRecipe,
-  givenRecipe,
-  recipeHelp,
-  recipeOfFields,
-  recipeOptions,
-  scalarOf,
-} from "./recipe-text.ts";
+import { givenRecipe, recipeHelp, recipeOfFields, recipeOptions, scalarOf } from "./recipe-text.ts";
 import { asUsage } from "./settings-text.ts";
 import { type Options, oneOf, optionsHelp, parseArguments, UsageError, type Values } from "./usage.ts";
 
@@ -91,23 +85,17 @@ export async function convert(args: readonly string[]): Promise<number> {
   }
   if (values.rewrite && values.anyway)
     throw new UsageError("convert: --rewrite and --anyway exclude each other.");
-  const { recipe, notes } = given(values as Values<Options>, positionals);
+  const recipe = given(values as Values<Options>, positionals);
   const target = targetOf(values);
   const inexact = values.anyway ? "anyway" : values.rewrite ? "rewrite" : "refuse";
-  const converted = asUsage(() => convertRecipe(recipe, target, { inexact }));
-  const beside = notes.map((note) => `The recipe given: ${note}`);
-  const result = {
-    ...converted,
-    bitwise: converted.bitwise && beside.length === 0,
-    notes: [...converted.notes, ...beside],
-  };
+  const result = asUsage(() => convertRecipe(recipe, target, { inexact }));
   print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }
 
 type Given = { readonly [N in keyof typeof options]: string | boolean | undefined };
 
-function given(values: Values<Options>, positionals: readonly string[]): GivenRecipe {
+function given(values: Values<Options>, positionals: readonly string[]): Recipe {
   const fields = recipeOptions.flatMap(({ option, key }): [string, unknown][] => {
     const value = values[option];
     return typeof value === "string" ? [[key, scalarOf("convert", `--${option}`, value)]] : [];
@@ -119,7 +107,7 @@ function given(values: Values<Options>, positionals: readonly string[]): GivenRe
   const [argument] = positionals;
   if (argument === undefined) {
     if (fields.length === 0) throw new UsageError("convert: no recipe is given. See lorantz convert --help.");
-    return { recipe: recipeOfFields("convert", fields), notes: [] };
+    return recipeOfFields("convert", fields);
   }
   if (fields.length > 0)
     throw new UsageError(

@@ -45,16 +45,7 @@ export async function explain(args: readonly string[]): Promise<number> {
   if (tolerance !== undefined && !Number.isFinite(tolerance))
     throw new UsageError(`--tolerance is "${values.tolerance}"; it is a number from 0 to 0.1.`);
   const [ofX, ofY] = [givenRecipe("explain: X", x), givenRecipe("explain: Y", y)];
-  const compared = asUsage(() =>
-    explainRecipes(ofX.recipe, ofY.recipe, tolerance === undefined ? {} : { tolerance }),
-  );
-  // What a tool does beside its recipe is said, and leaves no bits to promise.
-  const beside = [...ofX.notes.map((note) => `X: ${note}`), ...ofY.notes.map((note) => `Y: ${note}`)];
-  const result = {
-    ...compared,
-    bitwise: compared.bitwise && beside.length === 0,
-    words: [...compared.words, ...beside],
-  };
+  const result = asUsage(() => explainRecipes(ofX, ofY, tolerance === undefined ? {} : { tolerance }));
   print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }

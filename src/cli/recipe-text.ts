@@ -40,26 +40,20 @@ type Fields = { readonly [name: string]: unknown };
 /** Fields of a recipe that are not hyperparameters of its optimizer. */
 const own = new Set(flatFields.filter(({ perRole }) => !perRole).map(({ key }) => key.split(".")[0]!));
 
-/** A recipe that an argument gives, and what a tool does beside it, which no recipe says. */
-export interface GivenRecipe {
-  readonly recipe: Recipe;
-  readonly notes: readonly string[];
-}
-
 /**
  * The recipe that an argument gives: a file's name, JSON, key=value, or the name of a tool with or without settings.
  *
  * @throws UsageError for anything else, and for a recipe that is none.
  */
-export function givenRecipe(what: string, argument: string): GivenRecipe {
+export function givenRecipe(what: string, argument: string): Recipe {
   const tool = names.find((name) => argument === name || argument.startsWith(`${name}:`));
   if (tool !== undefined) {
-    if (argument === tool) return named(tool);
+    if (argument === tool) return named(tool).recipe;
     const settings = settingsOf(what, contentOf(what, argument.slice(tool.length + 1).trim(), true));
-    return asUsage(() => recipeOfSettings(tool, settings, what));
+    return asUsage(() => recipeOfSettings(tool, settings, what).recipe);
   }
   const text = contentOf(what, argument);
-  const recipe = asUsage(() => {
+  return asUsage(() => {
     if (!/^\s*[{[]/.test(text)) return checkRecipe(assemble(what, entriesOf(what, text)), what);
     const value = parseJson(what, text);
     if (!isPlainObject(value)) return checkRecipe(value, what);
@@ -72,7 +66,6 @@ export function givenRecipe(what: string, argument: string): GivenRecipe {
       what,
     );
   });
-  return { recipe, notes: [] };
 }
 
 /** The recipe of separate fields, as options of a command give them. */

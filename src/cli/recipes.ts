@@ -94,7 +94,7 @@ function hyper(recipe: Recipe, field: string): string {
   return value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value);
 }
 
-function detail({ name, title, version, settings, notes }: NamedRecipe): string {
+function detail({ name, title, version, settings }: NamedRecipe): string {
   const library: Library = libraries[name];
   const rows = Object.entries(library.settings);
   const text = [
@@ -114,7 +114,7 @@ function detail({ name, title, version, settings, notes }: NamedRecipe): string 
       { title: "is", cells: rows.map(([, { says }]) => says) },
     ]),
     `Optimizers: ${Object.keys(library.optimizers).join(", ")}.`,
-    [...library.notes, ...notes].map((note) => `- ${note}`).join("\n"),
+    library.notes.map((note) => `- ${note}`).join("\n"),
     `Read in: ${library.source.join("; ")}.${library.unchecked === undefined ? "" : ` Not checked there: ${library.unchecked}.`}`,
   ];
   return `${text.join("\n\n")}\n`;

@@ -5,7 +5,17 @@ import type { OptimizerName } from "../optim/make.ts";
 import { checkRecipe } from "./check.ts";
 import { weightsOf } from "./explicit.ts";
 import { factor, type Gauge } from "./gauge.ts";
-import { clipActs, essenceOf, type Live, liveOf, liveRoles, type Pins, pinsOf, scheduleOf } from "./live.ts";
+import {
+  clipActs,
+  essenceOf,
+  type Live,
+  liveOf,
+  liveRoles,
+  type Pins,
+  pinsOf,
+  roundsStates,
+  scheduleOf,
+} from "./live.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { ruleOf } from "./rules.ts";
 import { starts } from "./start.ts";
@@ -78,6 +88,7 @@ export function canonical(recipe: Recipe): Canonical {
     const { kind = "constant", ...rest } = scheduleOf(recipe) ?? {};
     fixed.schedule = kind;
     for (const [name, value] of Object.entries(rest)) fixed[`schedule.${name}`] = value;
+    if (roundsStates(recipe)) fixed.eightBitStates = true;
     fixed.clip = clipActs(recipe) ? recipe.clip?.kind : "none";
     if (clipActs(recipe)) invariants.push(...clipInvariants(operation, recipe, all));
   }

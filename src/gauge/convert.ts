@@ -12,9 +12,10 @@ import { bitwise, type Gauge } from "./gauge.ts";
 import { deviationsOf } from "./library/deviations.ts";
 import { type Library, readWith } from "./library/library.ts";
 import type { Settings } from "./library/places.ts";
-import { type Read, readSettings } from "./library/read.ts";
+import { readSettings } from "./library/read.ts";
 import { type LibraryName, libraries, libraryOf } from "./library/tools.ts";
 import { writeSettings } from "./library/write.ts";
+import { statesFollow } from "./live.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { startsExactly } from "./start.ts";
 import { alphaOf, gaugeToTarget, type Target } from "./target.ts";
@@ -86,14 +87,16 @@ export function convert(
   const partner = moved(g, inexact === "rewrite" ? explicit(form) : form, library ? "anyway" : inexact);
   const snapped = snap(partner.recipe, target, library);
   const settings = library && writeSettings(library, snapped);
-  const read = library && runOf(library, settings, form);
-  const result = read?.recipe ?? snapped;
   // A library runs what its settings say, read with its own defaults.
-  const seen = read && explain(recipe, result);
+  const run = library && runOf(library, settings, form);
+  const result = run ?? snapped;
+  const seen = run && explain(recipe, run);
   const exact = seen ? seen.exact : partner.deviations.length === 0;
-  const deviations = exact ? [] : [...partner.deviations, ...(read ? deviationsOf(snapped, result) : [])];
+  const deviations = exact ? [] : [...partner.deviations, ...(run ? deviationsOf(snapped, run) : [])];
   const sameForm = form === recipe || scaling(form).value === scaling(recipe).value;
-  const bits = seen ? seen.bitwise : exact && bitwise(g) && startsExactly(form, g) && sameForm;
+  const bits = seen
+    ? seen.bitwise
+    : exact && bitwise(g) && startsExactly(form, g) && statesFollow(form, g) && sameForm;
   return {
     optimizer: result.optimizer.name,
     r: result.r,
@@ -113,7 +116,6 @@ export function convert(
       ...deviations.map(sentence),
       // What makes another run is said, if not field by field.
       ...(seen && !exact && deviations.length === 0 ? seen.words : []),
-      ...(read?.notes ?? []),
       ...(library ? [...library.notes, readWith(library)] : []),
     ],
     ...(settings && { settings }),
@@ -126,10 +128,10 @@ function libraryAt(name: LibraryName): Library | undefined {
 }
 
 /** What a library runs with these settings, on the layers of the recipe as far as it adapts them. */
-function runOf(library: Library, settings: Settings | undefined, { adapts }: Recipe): Read {
-  const { recipe, notes } = readSettings(library, settings, `gauge.convert: ${library.title}`);
+function runOf(library: Library, settings: Settings | undefined, { adapts }: Recipe): Recipe {
+  const recipe = readSettings(library, settings, `gauge.convert: ${library.title}`);
   const kept = adapts?.filter((kind) => library.adapts.includes(kind)) ?? [];
-  return { recipe: kept.length > 0 && adapts ? { ...recipe, adapts: kept } : recipe, notes };
+  return kept.length > 0 && adapts ? { ...recipe, adapts: kept } : recipe;
 }
 
 /** The recipe with the scaling mode that a library has. */
@@ -175,8 +177,9 @@ function describeResult(
     lines.push(
       bits
         ? "The same run bit for bit, as long as no number leaves the normal range: all factors are powers of two."
-        : "The same run up to rounding: not all factors are powers of two.",
+        : "The same run up to rounding: not all factors are powers of two, or the state is rounded.",
     );
+  if (result.eightBitStates) lines.push("The optimizer keeps its state in 8 bits, which rounds.");
   const { A = 1, B = 1 } = result.initScale ?? {};
   for (const [role, scale] of [
     ["A", A],

@@ -9,7 +9,7 @@ import { close, compare } from "./compare.ts";
 import type { Comparison, Explanation, LoraPlusForm } from "./explanation.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
-import { clipActs, essenceOf, liveOf, liveRoles, scaled, scheduleOf } from "./live.ts";
+import { clipActs, essenceOf, liveOf, liveRoles, scaled, scheduleOf, statesFollow } from "./live.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { starts, startsExactly } from "./start.ts";
 import { gaugeBetween } from "./units.ts";
@@ -74,6 +74,7 @@ export function explain(
       exact &&
       g !== null &&
       bitwiseGauge(g) &&
+      statesFollow(x, g) &&
       startsExactly(x, g) &&
       partner !== null &&
       sameNumbers(partner, y),

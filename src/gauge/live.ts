@@ -1,6 +1,7 @@
 import type { Role } from "../lora/roles.ts";
 import { type OptimizerName, rules } from "../optim/make.ts";
 import type { Essence, Rule } from "../optim/rule.ts";
+import type { Gauge } from "./gauge.ts";
 import { type Adapted, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { scheduleFields } from "./schema.ts";
 import { starts } from "./start.ts";
@@ -57,6 +58,22 @@ export function clipActs(recipe: Recipe): boolean {
     recipe.clip !== undefined &&
     liveOf(recipe).some(({ roles }) => roles.some((role) => essenceOf(recipe, role).reads === "gradients"))
   );
+}
+
+/** Whether a state of the optimizer is rounded to 8 bits. */
+export function roundsStates(recipe: Recipe): boolean {
+  return (
+    recipe.eightBitStates === true &&
+    liveRoles(recipe).some((role) => {
+      const { rule, hyper } = essenceOf(recipe, role);
+      return !(rule === "none" || rule === "decay" || (/sgd/i.test(rule) && !hyper.momentum));
+    })
+  );
+}
+
+/** Whether what is kept of a run follows a gauge to the bit: how others round to 8 bits is not vouched for. */
+export function statesFollow(recipe: Recipe, { a, b, k }: Gauge): boolean {
+  return !roundsStates(recipe) || (a === 1 && b === 1 && k === 1);
 }
 
 /** Whether the scaling has an effect: in a branch that is not zero for ever, or in gradients that a norm counts. */

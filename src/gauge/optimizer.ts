@@ -47,6 +47,10 @@ export function optimizerOf(recipe: Recipe, options: OptimizerOfOptions = {}): O
  */
 export function optimizerOfLayers(layered: LayeredRecipe, options: OptimizerOfOptions = {}): Optimizer {
   const { recipe, layers } = layered;
+  if (recipe.eightBitStates)
+    throw new ValueError(
+      "gauge.optimizerOf: eightBitStates is true; states are kept in full here. Leave it out to train so, which is another run.",
+    );
   const schedule = scheduleOf(recipe, options);
   const roles = trainedRoles(recipe);
   const groupsOf = ({ groups }: Recipe, of: readonly Role[], matchOf: (role: Role) => Match) =>

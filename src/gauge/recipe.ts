@@ -59,6 +59,11 @@ export interface RecipeOf<N extends OptimizerName> extends AdapterConfig {
   /** Which parameters are trained. Default those of the adapter: A and B, a branch bias, the magnitudes of DoRA. */
   readonly trained?: readonly Role[];
   readonly clip?: Clip;
+  /**
+   * The optimizer keeps its state in 8 bits, rounded block by block, as bitsandbytes does. A run of its own: such recipes are
+   * compared and converted, not trained here. Default false.
+   */
+  readonly eightBitStates?: boolean;
 }
 
 /** The roles that a recipe trains. */

@@ -59,7 +59,7 @@ function listOf<T extends string>(words: readonly T[]): Field<readonly T[]> {
 
 /** The fields of the adapter, and which layers and parameters are concerned. */
 export const adapterFields: RecipeFields<
-  Omit<AdapterConfig, "initScale"> & Pick<Recipe, "adapts" | "trained">
+  Omit<AdapterConfig, "initScale"> & Pick<Recipe, "adapts" | "trained" | "eightBitStates">
 > = {
   r: said("The rank", integer(1)),
   alpha: said("The multiplier is alpha / r", positive()),
@@ -85,6 +85,7 @@ export const adapterFields: RecipeFields<
     otherwise: ["linear"],
   }),
   trained: said("Which parameters are trained; by default those of the adapter", optional(listOf(roles))),
+  eightBitStates: said("The optimizer's state is rounded to 8 bits; not trained here", flag),
 };
 
 /** Factors on initial values. */

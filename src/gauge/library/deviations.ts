@@ -3,7 +3,7 @@ import { scaling } from "../../lora/scaling.ts";
 import type { Essence } from "../../optim/rule.ts";
 import type { Deviation } from "../approximate.ts";
 import { close } from "../compare.ts";
-import { clipActs, essenceOf, liveOf, liveRoles, scheduleOf } from "../live.ts";
+import { clipActs, essenceOf, liveOf, liveRoles, roundsStates, scheduleOf } from "../live.ts";
 import { adapts, hyperOf, type Recipe } from "../recipe.ts";
 import { starts } from "../start.ts";
 import { ruleFor } from "../units.ts";
@@ -42,6 +42,12 @@ export function deviationsOf(needed: Recipe, used: Recipe): Deviation[] {
     needed.branchBias ?? false,
     used.branchBias ?? false,
     "the library has no bias inside the scaled branch",
+  );
+  push(
+    "eightBitStates",
+    roundsStates(needed),
+    roundsStates(used),
+    "the state is rounded in one of them: moments differ by up to some percent",
   );
   const [of, by] = [liveRoles(needed), liveRoles(used)].map((roles) => [...roles].sort());
   push(

@@ -57,8 +57,8 @@ export interface TheirOptimizer {
   readonly places: { readonly [hyper: string]: string };
   /** Values at places that have none in `settings`, such as pairs, when they are left out. */
   readonly defaults?: { readonly [place: string]: unknown };
-  /** What it is beside its rule, for readers: states of eight bits. */
-  readonly note?: string;
+  /** Whether it keeps its state in 8 bits. */
+  readonly eightBitStates?: boolean;
 }
 
 /** A library, or a tool, as far as recipes are concerned. */

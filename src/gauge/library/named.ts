@@ -1,15 +1,17 @@
 import { ValueError } from "../../base/errors.ts";
+import type { Recipe } from "../recipe.ts";
 import { nest, type Settings } from "./places.ts";
-import { type Read, readSettings } from "./read.ts";
+import { readSettings } from "./read.ts";
 import { type LibraryName, libraries, libraryOf } from "./tools.ts";
 
 /** What a library runs by its defaults, and the example that fills in what has none. */
-export interface NamedRecipe extends Read {
+export interface NamedRecipe {
   readonly name: LibraryName;
   readonly title: string;
   readonly version: string;
   /** The settings beside the defaults: those of the library's documentation. */
   readonly settings: { readonly [name: string]: unknown };
+  readonly recipe: Recipe;
 }
 
 /**
@@ -25,12 +27,12 @@ export function recipeOfSettings(
   library: LibraryName,
   settings: unknown,
   operation = "gauge.recipeOfSettings",
-): Read {
+): { readonly recipe: Recipe } {
   if (!Object.hasOwn(libraries, library))
     throw new ValueError(
       `${operation}: library is ${JSON.stringify(library)}; it is one of ${Object.keys(libraries).join(", ")}.`,
     );
-  return readSettings(libraryOf(library), settings, operation);
+  return { recipe: readSettings(libraryOf(library), settings, operation) };
 }
 
 /**
@@ -41,9 +43,9 @@ export function recipeOfSettings(
  * named("tinker").recipe.alpha; // 32
  */
 export function named(name: LibraryName): NamedRecipe {
-  const { recipe, notes } = recipeOfSettings(name, exampleOf(name), "gauge.named");
+  const { recipe } = recipeOfSettings(name, exampleOf(name), "gauge.named");
   const { title, version } = libraryOf(name);
-  return { name, title, version, settings: exampleOf(name), recipe, notes };
+  return { name, title, version, settings: exampleOf(name), recipe };
 }
 
 function exampleOf(name: LibraryName): Settings {

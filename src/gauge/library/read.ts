@@ -6,12 +6,6 @@ import type { Recipe } from "../recipe.ts";
 import type { Library, Meaning, Setting, TheirOptimizer } from "./library.ts";
 import { flatten } from "./places.ts";
 
-/** What a library runs, and what is to be known of it. */
-export interface Read {
-  readonly recipe: Recipe;
-  readonly notes: readonly string[];
-}
-
 /** The names of roles in settings of groups. */
 export const groupNames: { readonly [R in Role]?: string } = {
   A: "lora_A",
@@ -26,7 +20,7 @@ export const groupNames: { readonly [R in Role]?: string } = {
  * @throws ValueError naming the setting, its value and what to do: for unknown settings, those of other versions,
  *   values that it does not take, those that no recipe can say, and what has no default.
  */
-export function readSettings(library: Library, given: unknown, operation: string): Read {
+export function readSettings(library: Library, given: unknown, operation: string): Recipe {
   if (!isPlainObject(given))
     throw new ValueError(
       `${operation}: the settings of ${library.title} are ${show(given)}; they are an object.`,
@@ -105,12 +99,10 @@ export function readSettings(library: Library, given: unknown, operation: string
     groups: Object.keys(groups).length > 0 ? groups : undefined,
     schedule: scheduleOf(of("schedule") ?? library.schedule, warmup(), of("total")),
     clip: clipOf(of("maxNorm")),
+    eightBitStates: theirs.eightBitStates,
   };
   const there = Object.fromEntries(Object.entries(recipe).filter(([, value]) => value !== undefined));
-  return {
-    recipe: checkRecipe(there, operation),
-    notes: theirs.note ? [theirs.note] : [],
-  };
+  return checkRecipe(there, operation);
 }
 
 /** Refuses what is unknown, or of another version. */

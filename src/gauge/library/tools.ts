@@ -10,8 +10,8 @@ import {
 } from "../../base/arguments.ts";
 import type { Library, Setting, TheirOptimizer } from "./library.ts";
 
-// The libraries. Their defaults were read in the sources named beside them, but for those named as unchecked; a version
-// is that of the source as it was read, and of `torch.optim` the defaults are those that PyTorch documents.
+// The libraries. Their defaults were read in the sources named beside them, at the commit where one is given; a version is
+// that of the source as it was read, and of `torch.optim` the defaults are those that PyTorch documents.
 
 const either = (otherwise: boolean) =>
   field<unknown>("true or false", (value) => typeof value === "boolean", otherwise);
@@ -192,10 +192,7 @@ function trainerOptimizers(at: (name: string) => string = (name) => name): {
   const common = { lr: at("learning_rate"), weightDecay: at("weight_decay") };
   const betas = { "betas.0": at("adam_beta1"), "betas.1": at("adam_beta2") };
   const adamw: TheirOptimizer = { is: "adamw", places: { ...common, ...betas, eps: at("adam_epsilon") } };
-  const short = {
-    ...adamw,
-    note: "The optimizer keeps its state in 8 bits, which rounds; otherwise it is AdamW.",
-  };
+  const short = { ...adamw, eightBitStates: true };
   const lion: TheirOptimizer = { is: "lion", places: { ...common, ...betas } };
   const pairs = (names: { readonly [hyper: string]: string }) =>
     Object.fromEntries(Object.entries(names).map(([own, theirs]) => [own, `optim_args:${theirs}`]));
@@ -209,10 +206,7 @@ function trainerOptimizers(at: (name: string) => string = (name) => name): {
     paged_adamw_8bit: short,
     lion_32bit: lion,
     paged_lion_32bit: lion,
-    lion_8bit: {
-      ...lion,
-      note: "The optimizer keeps its state in 8 bits, which rounds; otherwise it is Lion.",
-    },
+    lion_8bit: { ...lion, eightBitStates: true },
     sgd: {
       is: "sgd",
       places: {
@@ -458,9 +452,9 @@ export const libraries = {
     version: "2025.8",
     source: [
       ...peftSource,
-      "github.com/unslothai/unsloth, unsloth/models/rl.py (defaults of its trainers) and llama.py",
+      "github.com/unslothai/unsloth, unsloth/models/rl.py (what it replaces in TRL's defaults) and llama.py (get_peft_model)",
     ],
-    unchecked: "those outside of excerpts of these files",
+    unchecked: "rank and alpha of get_peft_model",
     settings: {
       ...peftConfig,
       r: rank(16),
@@ -553,8 +547,9 @@ export const libraries = {
   litgpt: {
     title: "LitGPT's finetune_lora",
     version: "0.5",
-    source: ["github.com/Lightning-AI/litgpt, litgpt/finetune/lora.py, litgpt/lora.py and litgpt/args.py"],
-    unchecked: "the length of the warm-up",
+    source: [
+      "github.com/Lightning-AI/litgpt, litgpt/finetune/lora.py at c16c72c04ce0, litgpt/args.py at 02f2fca417cf, litgpt/lora.py",
+    ],
     groups: "none",
     settings: {
       lora_r: rank(8),
@@ -634,9 +629,8 @@ export const libraries = {
     version: "0.31",
     source: [
       "github.com/ml-explore/mlx-lm, mlx_lm/lora.py and mlx_lm/tuner/lora.py",
-      "github.com/ml-explore/mlx, python/mlx/optimizers/optimizers.py",
+      "github.com/ml-explore/mlx, python/mlx/optimizers/optimizers.py at 022eabb734ec",
     ],
-    unchecked: "those of AdamW and SGD",
     groups: "none",
     settings: {
       "lora_parameters.rank": rank(8),
@@ -734,8 +728,7 @@ export const libraries = {
   kohya: {
     title: "kohya's sd-scripts, networks.lora",
     version: "0.9",
-    source: ["github.com/kohya-ss/sd-scripts, networks/lora.py and library/train_util.py"],
-    unchecked: "most of those of the trainer (train_util.py): rate, optimizer, schedule, clipping",
+    source: ["github.com/kohya-ss/sd-scripts, networks/lora.py and library/train_util.py at 0005867ba509"],
     groups: "ratio",
     settings: {
       network_dim: rank(4),
@@ -777,7 +770,18 @@ export const libraries = {
           eps: "optimizer_args:eps",
           weightDecay: "optimizer_args:weight_decay",
         },
-        note: "The optimizer keeps its state in 8 bits, which rounds; otherwise it is AdamW.",
+        eightBitStates: true,
+      },
+      SGDNesterov: {
+        is: "sgd",
+        fixed: { nesterov: true },
+        places: {
+          lr: "learning_rate",
+          momentum: "optimizer_args:momentum",
+          dampening: "optimizer_args:dampening",
+          weightDecay: "optimizer_args:weight_decay",
+        },
+        defaults: { "optimizer_args:momentum": 0.9 },
       },
     },
     fixed: { init: "standard" },
@@ -828,6 +832,7 @@ export const libraries = {
     example: { network_dim: 32, network_alpha: 16, learning_rate: 1e-4 },
     notes: [
       "kohya: network_alpha is 1 by default, so that the multiplier is 1 / dim.",
+      "kohya: it refuses lr_warmup_steps beside the schedule constant; constant_with_warmup takes them.",
       "kohya: network_dropout zeroes entries between A and B, not of the input.",
     ],
   },
@@ -836,9 +841,8 @@ export const libraries = {
     version: "0.30",
     source: [
       "tinker-docs.thinkingmachines.ai, tinker.types.AdamParams",
-      "github.com/thinking-machines-lab/tinker-cookbook, tinker_cookbook/hyperparam_utils.py and supervised/train.py",
+      "github.com/thinking-machines-lab/tinker-cookbook, tinker_cookbook/hyperparam_utils.py, supervised/train.py at 027aaba59df8 and utils/lr_scheduling.py at 148adcf19dc8",
     ],
-    unchecked: "the schedule of the cookbook",
     groups: "none",
     settings: {
       rank: rank(32),
@@ -889,16 +893,18 @@ export const libraries = {
       lora_alpha: "Tinker's alpha is 32 for every rank, and is not set.",
     },
     example: {},
-    notes: ["Tinker: alpha is 32 for every rank; the multiplier is 32 / rank."],
+    notes: [
+      "Tinker: alpha is 32 for every rank; the multiplier is 32 / rank.",
+      "Tinker: AdamParams has eps 1e-12; the cookbook's supervised training passes 1e-8 (adam_eps) unless it is told otherwise.",
+    ],
   },
   burn: {
     title: "Burn",
     version: "0.22",
     source: [
       "docs.rs/burn-core 0.22, src/module/lora.rs",
-      "docs.rs/burn-optim 0.22, AdamConfig and AdamWConfig",
+      "docs.rs/burn-optim 0.22, AdamConfig and AdamWConfig (github.com/tracel-ai/burn, crates/burn-optim/src/optim/adamw.rs at 01832cc2d6a9)",
     ],
-    unchecked: "the decay of AdamW",
     groups: "none",
     settings: {
       rank: rank(),

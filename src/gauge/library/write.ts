@@ -103,7 +103,10 @@ function chosen(
           (hyper) => (hyper[field] ?? false) === value || places[field] !== undefined,
         ),
       );
-    const found = entries.find(([, each]) => each.is === is && holds(each));
+    const fits = entries.filter(([, each]) => each.is === is && holds(each));
+    const asShort = ([, { eightBitStates = false }]: (typeof entries)[number]) =>
+      eightBitStates === (recipe.eightBitStates ?? false);
+    const found = fits.find(asShort) ?? fits[0];
     if (found) return { name: found[0], theirs: found[1], hypers };
   }
   const [first] = entries;
