@@ -177,7 +177,7 @@ function describeResult(
     lines.push(
       bits
         ? "The same run bit for bit, as long as no number leaves the normal range: all factors are powers of two."
-        : "The same run up to rounding: not all factors are powers of two, or the state is rounded.",
+        : `The same run up to rounding${result.eightBitStates ? "" : ": not all factors are powers of two"}.`,
     );
   if (result.eightBitStates) lines.push("The optimizer keeps its state in 8 bits, which rounds.");
   const { A = 1, B = 1 } = result.initScale ?? {};
