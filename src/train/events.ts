@@ -23,7 +23,18 @@ export interface EvaluationEvent extends Evaluation {
   readonly best: boolean;
 }
 
-export type TrainEvent = StepEvent | EvaluationEvent;
+/** Which of a run's checkpoints: the latest, or that of the smallest evaluated loss. */
+export type CheckpointName = "last" | "best";
+
+/** After a checkpoint was saved. */
+export interface CheckpointEvent {
+  readonly kind: "checkpoint";
+  /** Updates done. */
+  readonly step: number;
+  readonly name: CheckpointName;
+}
+
+export type TrainEvent = StepEvent | EvaluationEvent | CheckpointEvent;
 
 /** A loss or gradient that is not finite ended a run. */
 export class DivergedError extends LorantzError {

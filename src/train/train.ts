@@ -19,8 +19,15 @@ import { Key, key as rootKey } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Batches, batchesOf, type GivenBatches } from "./batches.ts";
+import { type Checkpoint, checkSetup, type Save, type Setup, setupOf } from "./checkpoint.ts";
 import { type Evaluator, evaluator } from "./evaluate.ts";
-import { DivergedError, type EvaluationEvent, type StepEvent, type TrainEvent } from "./events.ts";
+import {
+  type CheckpointName,
+  DivergedError,
+  type EvaluationEvent,
+  type StepEvent,
+  type TrainEvent,
+} from "./events.ts";
 import type { Loss } from "./loss.ts";
 import { type Report, type Update, updateOf } from "./program.ts";
 
@@ -32,6 +39,14 @@ export interface EvaluateOptions<B> {
   readonly every: number;
   /** Stop after so many evaluations in a row that are no better than the best. Default: never. */
   readonly patience?: number;
+}
+
+/** When and how a run is saved. */
+export interface CheckpointOptions {
+  /** Updates from one checkpoint to the next; there is one after the last update, too. Default: only that one. */
+  readonly every?: number;
+  /** Puts a checkpoint away: `inFolder("run")`, or a function of one's own. */
+  readonly save: Save;
 }
 
 /** What a run is made of. */
@@ -57,6 +72,12 @@ export interface TrainOptions<P, B> {
   /** Random numbers of dropout: batch i draws from `key.fold(i)`. Default `random.key(0)`. */
   readonly key?: Key;
   readonly evaluate?: EvaluateOptions<B>;
+  /** Saves the run as "last", and as "best" after an evaluation with a smaller loss than all before. */
+  readonly checkpoint?: CheckpointOptions;
+  /** Go on from there, to the same end, bit for bit. Whatever else is given is what it was given at first. */
+  readonly resume?: Checkpoint;
+  /** Plain data that a checkpoint is only resumed with, such as the name of the model. */
+  readonly about?: Setup;
   /** What a loss or gradient that is not finite does. Default "stop". */
   readonly nonFinite?: "stop" | "continue";
   /** Default: the device of the latest `init`. */
@@ -80,6 +101,9 @@ const fields = {
   accumulate: integer(1, Infinity, 1),
   key: optional(field("a key of random.key", (value) => value instanceof Key)),
   evaluate: optional(field("{ batches, every }", isPlainObject)),
+  checkpoint: optional(field("{ save, every }", isPlainObject)),
+  resume: optional(field("a checkpoint, as loadCheckpoint gives it", isPlainObject)),
+  about: optional(field("an object of plain data", isPlainObject)),
   nonFinite: oneOf(["stop", "continue"], "stop"),
   device: optional(field("a device that init opened", (value) => value instanceof Device)),
 } as Fields<Read>; // functions and trees are of the caller's types
@@ -89,6 +113,11 @@ const evaluateFields = {
   patience: optional(integer(1)),
   batches: field("a list of batches, or an object with at(index) and count", (value) => value !== undefined),
 } as Fields<EvaluateOptions<never>>; // batches are of the caller's type
+
+const checkpointFields = {
+  every: optional(integer(1)),
+  save: functionOf("a function (name, checkpoint) => promise, such as inFolder(path)"),
+} as Fields<CheckpointOptions>; // what the function takes is its own affair
 
 /**
  * Trains some of a model's parameters, as an async iterator of what happens: each update, each evaluation. What is not
@@ -121,20 +150,28 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     | undefined;
   readonly #frozen: unknown;
   readonly #names: readonly string[];
+  readonly #checkpoint: { readonly every: number; readonly save: Save } | undefined;
+  readonly #resume: Checkpoint | undefined;
+  readonly #describe: () => Promise<Setup>;
+  #setup: Setup | undefined;
+  #broken: DivergedError | undefined;
   #own: P;
   #state: OptimizerState;
   #done = 0;
-  readonly #losses: number[] = [];
-  readonly #evaluations: EvaluationEvent[] = [];
+  #losses: number[] = [];
+  #evaluations: EvaluationEvent[] = [];
   #hash = new Hash();
 
   /** @internal */
   constructor(options: TrainOptions<P, B>) {
     const { params, batches, ...others } = options;
-    const { loss, steps, accumulate, key, evaluate, nonFinite, device, recipe, trainable } =
-      readOptions<Read>("train", fields, others) as unknown as Required<
-        Omit<TrainOptions<P, B>, "recipe">
-      > & { readonly recipe?: Recipe }; // as it checked
+    const read = readOptions<Read>("train", fields, others) as unknown as Omit<
+      TrainOptions<P, B>,
+      "params" | "batches"
+    > & {
+      readonly accumulate: number;
+    }; // as it checked
+    const { loss, steps, accumulate, key = rootKey(0), evaluate, device, recipe, trainable } = read;
     const optimizer = optimizerFor(options);
     [this.#own, this.#frozen] = split(params, recipe, trainable);
     this.#names = tree.entries(this.#own).map(([path]) => path);
@@ -145,9 +182,10 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     this.steps = steps;
     this.#batches = batchesOf("train", batches);
     this.#accumulate = accumulate;
-    this.#stops = nonFinite === "stop";
-    this.#update = updateOf(loss, optimizer, key ?? rootKey(0), device);
+    this.#stops = read.nonFinite === "stop";
+    this.#update = updateOf(loss, optimizer, key, device);
     this.#state = optimizer.init(this.#own);
+    let evaluation: { readonly [name: string]: unknown } | undefined;
     if (evaluate) {
       const {
         every,
@@ -158,9 +196,20 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
         evaluateFields as unknown as Fields<EvaluateOptions<B>>, // the same names
         evaluate,
       );
-      const by = evaluator(loss, batchesOf("train: evaluate", own), device ? { device } : {});
+      const heldOut = batchesOf("train: evaluate", own);
+      const by = evaluator(loss, heldOut, device ? { device } : {});
       this.#evaluation = { by, every, patience: patience ?? Infinity };
+      evaluation = { every, patience, data: heldOut.fingerprint };
     }
+    if (read.checkpoint) {
+      const { every = Infinity, save } = readOptions("train: checkpoint", checkpointFields, read.checkpoint);
+      this.#checkpoint = { every, save };
+    }
+    this.#resume = read.resume;
+    const [trained, frozen, data] = [this.#own, this.#frozen, this.#batches.fingerprint];
+    const { about } = read;
+    this.#describe = () =>
+      setupOf({ steps, accumulate, recipe, optimizer, key, data, evaluation, about, trained, frozen });
   }
 
   /** All parameters as they are now. Those that are trained are used up by the next update. */
@@ -212,18 +261,63 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     return this.#evaluation !== undefined && since >= this.#evaluation.patience;
   }
 
+  /** Where the run stands now, to be saved. Its tensors are used up by the next update. */
+  async checkpoint(): Promise<Checkpoint> {
+    return {
+      kind: "lorantz checkpoint 1",
+      setup: await this.#ready(),
+      done: this.#done,
+      hash: this.hash,
+      losses: [...this.#losses],
+      evaluations: [...this.#evaluations],
+      trained: this.#own,
+      state: this.#state,
+    };
+  }
+
   /** Goes on from where the run stands. */
   async *[Symbol.asyncIterator](): AsyncGenerator<TrainEvent, void, undefined> {
+    await this.#ready();
     if (this.#done === 0 && this.#evaluations.length === 0 && this.#evaluation) yield await this.#look();
     while (!this.ended) {
-      const step = await this.#advance();
-      // Before anything is said of the update, so that whoever breaks off there leaves a whole one.
-      const looks =
-        this.#evaluation && (this.#done % this.#evaluation.every === 0 || this.#done === this.steps);
-      const seen = looks ? await this.#look() : undefined;
-      yield step;
-      if (seen) yield seen;
+      const events: TrainEvent[] = [await this.#advance()];
+      // All of it before anything is said of the update, so that whoever breaks off there leaves a whole one.
+      const due = (every: number) => this.#done % every === 0 || this.#done === this.steps;
+      if (this.#evaluation && due(this.#evaluation.every)) {
+        const seen = await this.#look();
+        events.push(seen);
+        if (seen.best) events.push(...(await this.#save("best")));
+      }
+      if (this.#checkpoint && (due(this.#checkpoint.every) || this.ended))
+        events.push(...(await this.#save("last")));
+      yield* events;
     }
+  }
+
+  /**
+   * Looks at what is resumed, the first time.
+   *
+   * @throws ValueError for a checkpoint of another run; what ended the run, if something did.
+   */
+  async #ready(): Promise<Setup> {
+    if (this.#broken) throw this.#broken;
+    if (this.#setup) return this.#setup;
+    const setup = await this.#describe();
+    if (this.#resume) {
+      const { setup: there, done, hash, losses, evaluations, trained, state } = this.#resume;
+      checkSetup(there, setup);
+      [this.#own, this.#state] = [trained as P, state]; // of the parameters that the setup lists
+      [this.#done, this.#losses, this.#evaluations] = [done, [...losses], [...evaluations]];
+      this.#hash = Hash.from(hash);
+    }
+    this.#setup = setup;
+    return setup;
+  }
+
+  async #save(name: CheckpointName): Promise<readonly TrainEvent[]> {
+    if (!this.#checkpoint) return [];
+    await this.#checkpoint.save(name, await this.checkpoint());
+    return [{ kind: "checkpoint", step: this.#done, name }];
   }
 
   /** Runs to the end, and is then the run. */
@@ -269,11 +363,12 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
       parameter === undefined
         ? `the loss is ${show(loss)}, and all gradients are finite`
         : `the loss is ${show(loss)}, and the first parameter whose gradient is not finite is ${parameter}`;
-    throw new DivergedError(
+    this.#broken = new DivergedError(
       `train: step ${this.#done}, ${where}: ${what}. Lower the learning rate, clip gradients, or look at that batch; what was saved before is as it was.`,
       this.#done,
       parameter,
     );
+    throw this.#broken;
   }
 
   async #look(): Promise<EvaluationEvent> {
