@@ -6,7 +6,7 @@ import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } f
 
 /** Work of every kind that is large enough to be shared, as bits. */
 async function bits(threads: number): Promise<Uint32Array[]> {
-  const device = await init({ backend: "cpu", cpu: "wasm", threads });
+  const device = await init({ backend: "cpu", threads });
   expect(device.description).toMatch(threads === 1 ? /one thread/ : new RegExp(`${threads} threads`));
   const n = (shape: number[], seed: number) => random.normal(random.key(seed), shape);
   const step = compile((w: Tensor, x: Tensor) => {
@@ -43,12 +43,9 @@ describe("threads", () => {
     }
   });
 
-  test("threads and cpu are checked", async () => {
+  test("threads are checked", async () => {
     await expect(init({ backend: "cpu", threads: 0 })).rejects.toThrow(
       /threads is 0; it is an integer from 1 to 64/,
-    );
-    await expect(init({ backend: "cpu", cpu: "fast" as never })).rejects.toThrow(
-      /cpu is "fast"; it is "wasm" or/,
     );
   });
 });
@@ -129,7 +126,7 @@ describe("memory", () => {
   });
 
   test("spare buffers make room for others", async () => {
-    const device = await init({ backend: "cpu", cpu: "wasm", threads: 1 });
+    const device = await init({ backend: "cpu", threads: 1 });
     const spare = [device.allocate(2 ** 29), device.allocate(2 ** 29)];
     for (const buffer of spare) device.free(buffer);
     const large = device.allocate(3.5 * 2 ** 30);

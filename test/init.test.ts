@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { openDevice } from "../src/backend/webgpu/device.ts";
 import { compile, init, type Tensor, tensor, tree } from "../src/index.ts";
 import { backends } from "./devices.ts";
@@ -18,6 +18,15 @@ test.runIf(webgpu)("a software driver of WebGPU is taken where it is asked for, 
   expect(await taken({ software: true })).toBe("webgpu");
   expect(await taken({ backend: "webgpu" })).toBe("webgpu");
   expect(await taken({ backend: "cpu", software: true })).toBe("cpu");
+});
+
+test("without SIMD in WebAssembly the CPU backend says what it takes", async () => {
+  const validate = vi.spyOn(WebAssembly, "validate").mockReturnValue(false);
+  try {
+    await expect(init({ backend: "cpu" })).rejects.toThrow(/takes WebAssembly with SIMD.*--jitless.*WebGPU/s);
+  } finally {
+    validate.mockRestore();
+  }
 });
 
 test("init again: tensors stay where they are, and meeting another device's is an error that says so", async () => {

@@ -354,8 +354,7 @@ test("slots do not outgrow the largest buffer of the target", async () => {
 
 describe("values side by side in one buffer", () => {
   const opened = [
-    { name: "wasm", open: async () => openCpu({ cpu: "wasm", threads: 2 }), skip: false },
-    { name: "javascript", open: async () => openCpu({ cpu: "javascript" }), skip: false },
+    { name: "cpu", open: async () => openCpu({ threads: 2 }), skip: false },
     {
       name: "webgpu",
       open: async () => {

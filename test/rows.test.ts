@@ -78,7 +78,7 @@ async function reference(result: unknown): Promise<Float64Array[]> {
 describeBackends("rows", (backend) => {
   let device: Device;
   beforeAll(async () => {
-    device = await init({ backend, cpu: "javascript" });
+    device = await init({ backend });
   });
 
   test.each(cases)("$name", async ({ f, rows, kernels }) => {

@@ -204,6 +204,5 @@ describe("which products are split", () => {
 
   test("never on the CPU and on software drivers", () => {
     expect(openCpu({ threads: 1 }).target.busyResults).toBe(0);
-    expect(openCpu({ cpu: "javascript" }).target.busyResults).toBe(0);
   });
 });

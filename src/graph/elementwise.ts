@@ -12,10 +12,6 @@ const infix =
   (symbol: string) =>
   ([x, y]: readonly string[]) =>
     `${x} ${symbol} ${y}`;
-const compareJs =
-  (symbol: string) =>
-  ([x, y]: readonly string[]) =>
-    `${x} ${symbol} ${y} ? 1 : 0`;
 const isWhole = (dtype: DType) => dtype === "int32" || dtype === "uint32";
 
 // Arithmetic.
@@ -26,7 +22,6 @@ export const add: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x, y) => x + y,
-  js: infix("+"),
   wgsl: infix("+"),
   vjp: (g) => [g, g],
 });
@@ -37,7 +32,6 @@ export const sub: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x, y) => x - y,
-  js: infix("-"),
   wgsl: infix("-"),
   vjp: (g) => [g, neg(g)],
 });
@@ -48,7 +42,6 @@ export const mul: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x, y, _, dtype) => (isWhole(dtype) ? Math.imul(x, y) : x * y),
-  js: ([x, y], dtype) => (isWhole(dtype) ? `Math.imul(${x}, ${y})` : `${x} * ${y}`),
   wgsl: infix("*"),
   vjp: (g, _, [x, y]) => [mul(g, y!), mul(g, x!)],
 });
@@ -61,7 +54,6 @@ export const div: ScalarOp = scalarOp({
   ulp: 2.5,
   cost: 4,
   evaluate: (x, y) => x / y,
-  js: infix("/"),
   wgsl: infix("/"),
   vjp: (g, q, [, y]) => [div(g, y!), neg(mul(g, div(q, y!)))],
 });
@@ -72,7 +64,6 @@ export const neg: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x) => -x,
-  js: ([x]) => `-${x}`,
   wgsl: ([x], dtype) => (dtype === "uint32" ? `(~${x} + 1u)` : `-${x}`),
   vjp: (g) => [neg(g)],
 });
@@ -106,7 +97,6 @@ export const maximum: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x, y) => Math.max(x, y),
-  js: ([x, y]) => `Math.max(${x}, ${y})`,
   wgsl: ([x, y], dtype) => (dtype === "float32" ? `lorantz_maximum(${x}, ${y})` : `max(${x}, ${y})`),
   vjp: (g, _, [x, y]) => [
     where(eq(x!, y!), mul(g, 0.5), where(lt(x!, y!), 0, g)),
@@ -120,7 +110,6 @@ export const minimum: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x, y) => Math.min(x, y),
-  js: ([x, y]) => `Math.min(${x}, ${y})`,
   wgsl: ([x, y], dtype) => (dtype === "float32" ? `lorantz_minimum(${x}, ${y})` : `min(${x}, ${y})`),
   vjp: (g, _, [x, y]) => [
     where(eq(x!, y!), mul(g, 0.5), where(gt(x!, y!), 0, g)),
@@ -142,7 +131,6 @@ function comparison(
     types: "compare",
     ulp: 0,
     evaluate: (x, y) => (evaluate(x, y) ? 1 : 0),
-    js: compareJs(symbol),
     wgsl,
   });
 }
@@ -166,7 +154,6 @@ export const isnan: ScalarOp = scalarOp({
   types: "test",
   ulp: 0,
   evaluate: (x) => (Number.isNaN(x) ? 1 : 0),
-  js: ([x]) => `${x} !== ${x} ? 1 : 0`,
   wgsl: ([x]) => `lorantz_isNaN(${x})`, // from the bits: WGSL may assume that x != x is false
 });
 
@@ -176,7 +163,6 @@ export const isfinite: ScalarOp = scalarOp({
   types: "test",
   ulp: 0,
   evaluate: (x) => (Number.isFinite(x) ? 1 : 0),
-  js: ([x]) => `${x} - ${x} === 0 ? 1 : 0`,
   wgsl: ([x]) => `lorantz_isFinite(${x})`,
 });
 
@@ -187,7 +173,6 @@ export const where: ScalarOp = scalarOp({
   types: "select",
   ulp: 0,
   evaluate: (condition, x, y) => (condition ? x : y),
-  js: ([condition, x, y]) => `${condition} ? ${x} : ${y}`,
   wgsl: ([condition, x, y]) => `select(${y}, ${x}, ${condition})`,
   vjp: (g, _, [condition]) => [undefined, where(condition!, g, 0), where(condition!, 0, g)],
 });
@@ -200,7 +185,6 @@ export const bitwiseAnd: ScalarOp = scalarOp({
   types: "bits",
   ulp: 0,
   evaluate: (x, y) => x & y,
-  js: infix("&"),
   wgsl: infix("&"),
 });
 
@@ -210,7 +194,6 @@ export const bitwiseOr: ScalarOp = scalarOp({
   types: "bits",
   ulp: 0,
   evaluate: (x, y) => x | y,
-  js: infix("|"),
   wgsl: infix("|"),
 });
 
@@ -220,7 +203,6 @@ export const bitwiseXor: ScalarOp = scalarOp({
   types: "bits",
   ulp: 0,
   evaluate: (x, y) => x ^ y,
-  js: infix("^"),
   wgsl: ([x, y], dtype) => (dtype === "bool" ? `${x} != ${y}` : `${x} ^ ${y}`),
 });
 
@@ -231,7 +213,6 @@ export const leftShift: ScalarOp = scalarOp({
   types: "integer",
   ulp: 0,
   evaluate: (x, y) => x << y,
-  js: infix("<<"),
   wgsl: ([x, y]) => `${x} << (u32(${y}) & 31u)`,
 });
 
@@ -242,7 +223,6 @@ export const rightShift: ScalarOp = scalarOp({
   types: "integer",
   ulp: 0,
   evaluate: (x, y, _, dtype) => (dtype === "uint32" ? x >>> y : x >> y),
-  js: ([x, y], dtype) => `${x} ${dtype === "uint32" ? ">>>" : ">>"} ${y}`,
   wgsl: ([x, y]) => `${x} >> (u32(${y}) & 31u)`,
 });
 
@@ -253,7 +233,6 @@ export const bitcast: ScalarOp = scalarOp({
   types: "bitcast",
   ulp: 0,
   evaluate: (x, _y, _z, dtype) => (dtype === "uint32" ? floatOfBits(x) : bitsOfFloat(x)),
-  js: ([x], dtype) => `special.${dtype === "uint32" ? "floatOfBits" : "bitsOfFloat"}(${x})`,
   wgsl: ([x], dtype) => `bitcast<${dtype === "uint32" ? "f32" : "u32"}>(${x})`,
 });
 
@@ -266,7 +245,6 @@ export const exp: ScalarOp = scalarOp({
   ulp: 4,
   cost: 12,
   evaluate: Math.exp,
-  js: ([x]) => `Math.exp(${x})`,
   wgsl: ([x]) => `lorantz_exp(${x})`,
   vjp: (g, y) => [mul(g, y)],
 });
@@ -278,7 +256,6 @@ export const expm1: ScalarOp = scalarOp({
   ulp: 4,
   cost: 14,
   evaluate: Math.expm1,
-  js: ([x]) => `Math.expm1(${x})`,
   wgsl: ([x]) => `lorantz_expm1(${x})`,
   vjp: (g, y) => [mul(g, add(y, 1))],
 });
@@ -290,7 +267,6 @@ export const log: ScalarOp = scalarOp({
   ulp: 4,
   cost: 12,
   evaluate: Math.log,
-  js: ([x]) => `Math.log(${x})`,
   wgsl: ([x]) => `lorantz_log(${x})`,
   vjp: (g, _, [x]) => [div(g, x!)],
 });
@@ -302,7 +278,6 @@ export const log1p: ScalarOp = scalarOp({
   ulp: 4,
   cost: 14,
   evaluate: Math.log1p,
-  js: ([x]) => `Math.log1p(${x})`,
   wgsl: ([x]) => `lorantz_log1p(${x})`,
   vjp: (g, _, [x]) => [div(g, add(x!, 1))],
 });
@@ -314,7 +289,6 @@ export const sqrt: ScalarOp = scalarOp({
   ulp: 2.5,
   cost: 4,
   evaluate: Math.sqrt,
-  js: ([x]) => `Math.sqrt(${x})`,
   wgsl: ([x]) => `sqrt(${x})`,
   vjp: (g, y) => [div(g, mul(y, 2))],
 });
@@ -326,7 +300,6 @@ export const sin: ScalarOp = scalarOp({
   ulp: 4,
   cost: 16,
   evaluate: Math.sin,
-  js: ([x]) => `Math.sin(${x})`,
   wgsl: ([x]) => `lorantz_sin(${x})`,
   vjp: (g, _, [x]) => [mul(g, cos(x!))],
 });
@@ -338,7 +311,6 @@ export const cos: ScalarOp = scalarOp({
   ulp: 4,
   cost: 16,
   evaluate: Math.cos,
-  js: ([x]) => `Math.cos(${x})`,
   wgsl: ([x]) => `lorantz_cos(${x})`,
   vjp: (g, _, [x]) => [neg(mul(g, sin(x!)))],
 });
@@ -350,7 +322,6 @@ export const tanh: ScalarOp = scalarOp({
   ulp: 4,
   cost: 16,
   evaluate: Math.tanh,
-  js: ([x]) => `Math.tanh(${x})`,
   wgsl: ([x]) => `lorantz_tanh(${x})`,
   vjp: (g, y) => [mul(g, sub(1, mul(y, y)))],
 });
@@ -363,7 +334,6 @@ export const sigmoid: ScalarOp = scalarOp({
   ulp: 4,
   cost: 16,
   evaluate: (x) => (x < 0 ? Math.exp(x) : 1) / (1 + Math.exp(-Math.abs(x))),
-  js: ([x]) => `(${x} < 0 ? Math.exp(${x}) : 1) / (1 + Math.exp(-Math.abs(${x})))`,
   wgsl: ([x]) => `select(1.0, lorantz_exp(${x}), ${x} < 0.0) / (1.0 + lorantz_exp(-abs(${x})))`,
   vjp: (g, y) => [mul(g, mul(y, sub(1, y)))],
 });
@@ -376,7 +346,6 @@ export const erf: ScalarOp = scalarOp({
   ulp: 8,
   cost: 20,
   evaluate: (x, _y, _z, dtype) => (dtype === "float32" ? erf32(x) : erf64(x)),
-  js: ([x], dtype) => (dtype === "float32" ? `special.erf32(${x})` : `special.erf(${x})`),
   wgsl: ([x]) => `lorantz_erf(${x})`,
   vjp: (g, _, [x]) => [mul(g, mul(2 / Math.sqrt(Math.PI), exp(neg(mul(x!, x!)))))],
 });
@@ -387,7 +356,6 @@ export const abs: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: Math.abs,
-  js: ([x]) => `Math.abs(${x})`,
   wgsl: ([x]) => `abs(${x})`,
   vjp: (g, _, [x]) => [mul(g, sign(x!))],
 });
@@ -399,7 +367,6 @@ export const sign: ScalarOp = scalarOp({
   types: "float",
   ulp: 0,
   evaluate: (x) => (x > 0 ? 1 : x < 0 ? -1 : 0),
-  js: ([x]) => `${x} > 0 ? 1 : ${x} < 0 ? -1 : 0`,
   wgsl: ([x]) => `select(select(0.0, -1.0, ${x} < 0.0), 1.0, ${x} > 0.0)`,
   vjp: none,
 });
@@ -410,7 +377,6 @@ export const floor: ScalarOp = scalarOp({
   types: "float",
   ulp: 0,
   evaluate: Math.floor,
-  js: ([x]) => `Math.floor(${x})`,
   wgsl: ([x]) => `floor(${x})`,
   vjp: none,
 });
@@ -421,7 +387,6 @@ export const ceil: ScalarOp = scalarOp({
   types: "float",
   ulp: 0,
   evaluate: Math.ceil,
-  js: ([x]) => `Math.ceil(${x})`,
   wgsl: ([x]) => `ceil(${x})`,
   vjp: none,
 });
@@ -433,7 +398,6 @@ export const round: ScalarOp = scalarOp({
   types: "float",
   ulp: 0,
   evaluate: roundHalfEven,
-  js: ([x]) => `special.roundHalfEven(${x})`,
   wgsl: ([x]) => `round(${x})`,
   vjp: none,
 });

@@ -115,8 +115,8 @@ export type TypeRule =
   | "select"; // bool, x, x to the dtype of x
 
 /**
- * A row of the table of elementwise operations: all that Lorantz knows of one. The code of a dialect may be
- * left out: in JavaScript `evaluate` is called, in WGSL the function of the operation's own name.
+ * A row of the table of elementwise operations: all that Lorantz knows of one. WGSL may be left out: then it is the
+ * function of the operation's own name. WebAssembly that has no code for a row calls `evaluate`.
  */
 export interface ScalarRow {
   readonly name: string;
@@ -124,8 +124,6 @@ export interface ScalarRow {
   readonly types: TypeRule;
   /** Float64 arithmetic; the result is rounded to the dtype by the caller. Booleans are 0 and 1. */
   readonly evaluate: (x: number, y: number, z: number, dtype: DType) => number;
-  /** JavaScript for rounded arguments; rounding of the result is added. */
-  readonly js?: (args: readonly string[], dtype: DType) => string;
   readonly wgsl?: (args: readonly string[], dtype: DType) => string;
   /**
    * Largest error of the float32 implementations in units in the last place, on the range where the tests

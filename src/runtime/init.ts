@@ -43,7 +43,6 @@ const fields: Fields<Filled> = {
   software: flag,
   maxBytes: field("a number of bytes > 0", (bytes) => typeof bytes === "number" && bytes > 0, 4 * 2 ** 30),
   checkIndices: flag,
-  cpu: optional(oneOf(["wasm", "javascript"])),
   threads: optional(integer(1, 64)),
   relaxed: optional(flag),
 };

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { deviceDTypes } from "../../src/base/dtype.ts";
 import { type Storage, topological } from "../../src/graph/node.ts";
 import { scalarOps } from "../../src/graph/scalar.ts";
@@ -117,17 +117,17 @@ describe.each(await backends())("on %s", (name) => {
 });
 
 test("a wrong operation is found and made small", async () => {
-  const row = scalarOps.get("abs")!.row as { js: unknown };
-  const { js } = row;
-  row.js = ([x]: readonly string[]) => `${x} > 2 ? 2 : Math.abs(${x})`;
-  const targets = await openTargets("javascript");
+  // What the evaluator expects is wrong, which is the same to the one who compares.
+  const evaluate = vi.spyOn(scalarOps.get("abs")!.row, "evaluate");
+  evaluate.mockImplementation((x) => (x > 2 ? 2 : Math.abs(x)));
+  const targets = await openTargets("cpu");
   try {
     const { faults } = await fuzz(targets, { seed: 5, graphs: 40, only: "abs" });
     const found = faults.filter(({ key }) => key === "x.abs 0 together false values");
     expect(found).toHaveLength(1);
     expect(found[0]!.test).toMatch(/const s\d+ = \w+\.abs\(\);\n {4}return \[s\d+\];/);
   } finally {
-    row.js = js;
+    evaluate.mockRestore();
     for (const { device } of targets) device.dispose();
   }
 });

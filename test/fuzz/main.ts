@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { fuzz, type Report } from "./fuzz.ts";
 import { openTargets } from "./targets.ts";
 
-const usage = `npm run fuzz -- [--minutes N] [--graphs N] [--backend cpu|javascript|webgpu|all] [--bindings 8] [--seed S] [--from I] [--only NAME] [--json FILE]`;
+const usage = `npm run fuzz -- [--minutes N] [--graphs N] [--backend cpu|webgpu|all] [--bindings 8] [--seed S] [--from I] [--only NAME] [--json FILE]`;
 
 const { values } = parseArgs({
   options: {

@@ -1,5 +1,4 @@
 import type { Backend } from "../../src/backend/backend.ts";
-import { JavaScriptBackend } from "../../src/backend/cpu/javascript.ts";
 import { WasmBackend } from "../../src/backend/cpu/wasm.ts";
 import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { openDevice } from "../../src/backend/webgpu/device.ts";
@@ -14,15 +13,13 @@ const shader = { reorders: true, flushes: true, specials: false };
 /** The executors of a backend. */
 export async function openTargets(backend: string, bindings?: number): Promise<Target[]> {
   if (backend === "webgpu") return [await openWebGpuTarget(bindings)];
-  if (backend === "javascript") return [cpu("javascript", new JavaScriptBackend())];
   if (backend === "cpu")
     return [
       cpu("wasm, one thread", new WasmBackend({ threads: 1 })),
       // Small kernels are shared too.
       cpu("wasm, three threads", new WasmBackend({ threads: 3, worthSharing: 0 })),
-      ...(await openTargets("javascript")),
     ];
-  throw new Error(`the backend ${backend} is unknown: it is cpu, javascript, webgpu or all`);
+  throw new Error(`the backend ${backend} is unknown: it is cpu, webgpu or all`);
 }
 
 const cpu = (name: string, backend: Backend): Target => ({

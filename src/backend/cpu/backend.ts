@@ -1,12 +1,8 @@
-import { environment } from "../../base/debug.ts";
-import { DeviceError, ValueError } from "../../base/errors.ts";
+import { DeviceError } from "../../base/errors.ts";
 import type { Backend } from "../backend.ts";
-import { JavaScriptBackend } from "./javascript.ts";
 import { supportsVectors, WasmBackend } from "./wasm.ts";
 
 export interface CpuOptions {
-  /** How kernels are made; by default WebAssembly where it has vectors, else JavaScript. */
-  readonly cpu?: "wasm" | "javascript" | undefined;
   /** Threads that run kernels. Default: one for each processor, at most 8; 1 starts no workers. */
   readonly threads?: number | undefined;
   /**
@@ -16,18 +12,16 @@ export interface CpuOptions {
   readonly relaxed?: boolean | undefined;
 }
 
-/** The CPU backend. `LORANTZ_CPU=javascript` in the environment chooses as the option does. */
-export function openCpu({ cpu = fromEnvironment(), threads, relaxed }: CpuOptions = {}): Backend {
-  if (cpu !== undefined && cpu !== "wasm" && cpu !== "javascript")
-    throw new ValueError(`init: cpu is ${String(cpu)}; it is "wasm", "javascript" or left out.`);
-  if (relaxed && (cpu === "javascript" || !supportsVectors("f32x4.relaxed_madd")))
+/** The CPU backend. */
+export function openCpu({ threads, relaxed }: CpuOptions = {}): Backend {
+  if (!supportsVectors())
+    throw new DeviceError(
+      "init: the CPU backend takes WebAssembly with SIMD, and there is none here. Every browser and runtime has had it since " +
+        "2023: take a newer one, start this one without options that switch it off (Node's --jitless does), or use WebGPU.",
+    );
+  if (relaxed && !supportsVectors("f32x4.relaxed_madd"))
     throw new DeviceError(
       "init: relaxed is true, and there is no relaxed SIMD here: it takes WebAssembly in Node 22 or a current browser (in Node 20, the option --experimental-wasm-relaxed-simd). Leave relaxed out.",
     );
-  if (cpu === "javascript" || (cpu === undefined && !supportsVectors())) return new JavaScriptBackend();
   return new WasmBackend({ threads, relaxed });
-}
-
-function fromEnvironment(): CpuOptions["cpu"] {
-  return environment("LORANTZ_CPU") as CpuOptions["cpu"]; // checked by the caller
 }

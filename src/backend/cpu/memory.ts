@@ -171,5 +171,7 @@ function open(): { memory: WebAssembly.Memory; maximum: number; shared: boolean 
       }
     }
   }
-  throw new DeviceError('cpu: the platform gives no WebAssembly memory. Use init({ cpu: "javascript" }).');
+  throw new DeviceError(
+    "cpu: the platform gives no WebAssembly memory with room for 256 MiB. Raise its limit of address space (ulimit -v), or use WebGPU.",
+  );
 }

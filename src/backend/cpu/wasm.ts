@@ -4,13 +4,13 @@ import type { Kernel } from "../../compile/kernel.ts";
 import type { Place, Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
-import { rows } from "./javascript.ts";
 import { Memory } from "./memory.ts";
 import { defaultThreads, Pool, type Run } from "./pool.ts";
 import { controlBytes } from "./pool-worker.ts";
 import { Arguments } from "./wasm/arguments.ts";
 import { Module } from "./wasm/assemble.ts";
 import { joining, target, turn } from "./wasm/heuristics.ts";
+import { rows } from "./wasm/imports.ts";
 import { emitKernel, printKernel, type WasmKernel } from "./wasm/kernel.ts";
 import { threadScratch } from "./wasm/matmul/geometry.ts";
 
