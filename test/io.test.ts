@@ -29,7 +29,7 @@ import {
   unpack,
   ValueError,
 } from "../src/index.ts";
-import { load, openFolder, readJson, readText, safetensors, save, saveBlob } from "../src/io/index.ts";
+import { gguf, load, openFolder, readJson, readText, safetensors, save, saveBlob } from "../src/io/index.ts";
 
 // Files of tensors: what is read is what was written, from wherever, and what is no such file is refused.
 
@@ -551,5 +551,73 @@ describe("save and load", () => {
         load(await safetensors.toBlob({ a: tensor([1]) }, { metadata: { lorantz } })),
         lorantz,
       ).rejects.toThrow(ValueError);
+  });
+});
+
+describe("gguf", () => {
+  const fields = {
+    "general.type": { type: "string", value: "adapter" },
+    "adapter.lora.alpha": { type: "float32", value: 8 },
+    "a.u64": { type: "uint64", value: 2n ** 63n },
+    "a.i64": { type: "int64", value: -5n },
+    "a.flag": { type: "bool", value: true },
+    "a.list": { type: "array", of: "string", value: ["x", "yy"] },
+    "a.ids": { type: "array", of: "uint32", value: Array.from({ length: 30000 }, (_, i) => i) },
+    "a.small": { type: "int8", value: -7 },
+  } as const;
+  const tensors = {
+    "blk.0.w": tensor([
+      [1, 2, 3],
+      [4, 5, -0],
+    ]),
+    half: tensor([0.5], { dtype: "float16" }),
+    empty: tensor(new Float32Array(0), { shape: [0, 2] }),
+    last: tensor([1, 2, 3], { dtype: "int32" }),
+  };
+
+  test("fields and tensors come back as they were written, in order", async () => {
+    const path = join(folder, "a.gguf");
+    await gguf.write(path, tensors, fields);
+    const file = await gguf.open(path);
+    expect(file.metadata).toEqual(fields);
+    expect(file.names).toEqual(Object.keys(tensors));
+    for (const [name, written] of Object.entries(tensors)) {
+      const read = await file.read(name, { dtype: written.dtype as "float32" });
+      expect([read.shape, await read.data()]).toEqual([written.shape, await written.data()]);
+    }
+    const again = Object.fromEntries(
+      await Promise.all(
+        file.names.map(async (name) => [name, { ...file.info(name), data: () => file.bytes(name) }] as const),
+      ),
+    );
+    expect(await bytesOf(await gguf.toBlob(again, file.metadata))).toEqual(
+      new Uint8Array(readFileSync(path)),
+    );
+  });
+
+  test("a file that is cut off or changed is refused, or read within its bounds", async () => {
+    const { "a.ids": _, ...few } = fields;
+    const whole = await bytesOf(await gguf.toBlob(tensors, few));
+    for (let end = 0; end < whole.length - 20; end++)
+      await expect(gguf.open(whole.slice(0, end)), `at ${end}`).rejects.toThrow(ValueError);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(whole.length - 1), fc.constantFrom(0, 1, 7, 64, 127, 128, 255)), {
+          minLength: 1,
+          maxLength: 4,
+        }),
+        async (edits) => {
+          const bytes = whole.slice();
+          for (const [at, byte] of edits) bytes[at] = byte;
+          const file = await gguf.open(bytes).catch((error: unknown) => {
+            expect(error).toBeInstanceOf(ValueError);
+            return undefined;
+          });
+          for (const name of file?.names ?? [])
+            expect((await file!.bytes(name)).length).toBeLessThanOrEqual(bytes.length);
+        },
+      ),
+      { numRuns: 500 },
+    );
   });
 });

@@ -1,23 +1,12 @@
 import { listFolder, urlOf, writeFiles } from "#files";
-import {
-  type Fields,
-  field,
-  isIntegerIn,
-  isPlainObject,
-  optional,
-  readOptions,
-  show,
-} from "../base/arguments.ts";
-import { DTypeError, ValueError } from "../base/errors.ts";
+import { type Fields, field, isPlainObject, optional, readOptions, show } from "../base/arguments.ts";
+import { ValueError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
-import { numel, type Shape } from "../base/shape.ts";
-import { readStored } from "../runtime/evaluate.ts";
-import { isPacked, type Packed } from "../tensor/packed.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import { bytesOfEntry, type Entry, entryOf } from "./entry.ts";
 import { type Folder, findFile, isFolder, openFolder, othersOf, readJson } from "./folder.ts";
 import { type FileSource, openSource } from "./open.ts";
 import { decodeText, readRange, type Source } from "./source.ts";
-import { bitsOf, bytesOf, canWrite, fileDTypes, toFile } from "./stored.ts";
+import { bitsOf, bytesOf, isLengths } from "./stored.ts";
 import { type Placed, TensorFile } from "./tensor-file.ts";
 
 // safetensors: eight bytes with the length of a header, the header in JSON, and the bytes of the tensors without holes.
@@ -158,21 +147,6 @@ async function readHeader(
   return { placed: new Map(placed), metadata: about as Metadata }; // texts, as checked above
 }
 
-function isLengths(value: unknown): value is readonly number[] {
-  return Array.isArray(value) && value.length <= 64 && value.every((each) => isIntegerIn(each, 0));
-}
-
-/** What is written: a tensor as its dtype, a weight packed to bfloat16 as BF16, or what is made when its turn comes. */
-export type Entry = Tensor | Packed | LazyEntry;
-
-/** A tensor that is made, or bytes that are read, when it is written. */
-export interface LazyEntry {
-  /** Of the file, "BF16" for instance; a tensor of floats is rounded to it. */
-  readonly dtype: string;
-  readonly shape: Shape;
-  readonly data: () => Promise<Tensor | Uint8Array>;
-}
-
 export interface WriteOptions {
   /** Texts for the header. */
   readonly metadata?: Metadata;
@@ -222,7 +196,7 @@ export async function* parts(
   const { metadata } = readOptions(where, writeFields, options);
   const list = Object.entries(entries).map(([name, entry]) => ({
     name,
-    ...lazy(`${where}: ${name}`, entry),
+    ...entryOf(`${where}: ${name}`, entry),
   }));
   list.sort((a, b) => bitsOf[b.dtype]! - bitsOf[a.dtype]! || (a.name < b.name ? -1 : 1));
   const header: [string, unknown][] = [];
@@ -242,60 +216,5 @@ export async function* parts(
   new DataView(head.buffer).setBigUint64(0, BigInt(length), true);
   head.set(text, 8);
   yield head;
-  for (const { name, dtype, shape, bytes, data } of list) {
-    const made = await data();
-    const written =
-      made instanceof Tensor ? await bytesOfTensor(`${where}: ${name}`, made, dtype, shape) : made;
-    if (written.length !== bytes)
-      throw new ValueError(
-        `${where}: ${name} has ${written.length} bytes; ${dtype}[${shape.join(",")}] takes ${bytes}.`,
-      );
-    if (bytes > 0) yield written;
-  }
-}
-
-function lazy(where: string, entry: Entry): LazyEntry & { readonly bytes: number } {
-  const made = entryOf(where, entry);
-  const bytes = Object.hasOwn(bitsOf, made.dtype) ? bytesOf(made.dtype, made.shape) : undefined;
-  if (bytes === undefined)
-    throw new ValueError(`${where}: ${made.dtype}[${made.shape.join(",")}] is not of the format.`);
-  return { ...made, bytes };
-}
-
-function entryOf(where: string, entry: Entry): LazyEntry {
-  if (entry instanceof Tensor)
-    return { dtype: fileDTypes[entry.dtype], shape: entry.shape, data: async () => entry };
-  if (isPacked(entry)) {
-    if (!("bfloat16" in entry))
-      throw new ValueError(
-        `${where}: the format has no packed weights but bfloat16. Write its parts, or unpack it.`,
-      );
-    const shape = entry.like.shape.slice(1);
-    const { bfloat16: words } = entry;
-    return {
-      dtype: "BF16",
-      shape,
-      data: async () => toFile("U32", await readStored(words.node)).subarray(0, 2 * numel(shape)),
-    };
-  }
-  const { dtype, shape, data } = entry;
-  if (typeof dtype !== "string" || !isLengths(shape) || typeof data !== "function")
-    throw new ValueError(
-      `${where}: is ${show(entry)}; give a tensor, a packed weight, or { dtype, shape, data }.`,
-    );
-  return { dtype, shape, data };
-}
-
-/** The bytes of a tensor as a dtype of a file. */
-async function bytesOfTensor(
-  where: string,
-  tensor: Tensor,
-  dtype: string,
-  shape: Shape,
-): Promise<Uint8Array> {
-  if (!canWrite(dtype, tensor.dtype))
-    throw new DTypeError(`${where}: is ${show(tensor)}, which is not written as ${dtype}.`);
-  if (tensor.shape.join() !== shape.join())
-    throw new ValueError(`${where}: is ${show(tensor)}, and the shape [${shape.join(",")}] was said.`);
-  return toFile(dtype, await readStored(tensor.node));
+  for (const entry of list) if (entry.bytes > 0) yield await bytesOfEntry(`${where}: ${entry.name}`, entry);
 }

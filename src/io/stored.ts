@@ -1,3 +1,4 @@
+import { isIntegerIn } from "../base/arguments.ts";
 import {
   type DeviceDType,
   decode,
@@ -44,6 +45,11 @@ export const bitsOf: Readonly<Record<string, number>> = {
 export function bytesOf(dtype: string, shape: Shape): number | undefined {
   const bytes = (numel(shape) * bitsOf[dtype]!) / 8;
   return Number.isSafeInteger(bytes) ? bytes : undefined;
+}
+
+/** Whether a value from a file is a list of lengths. */
+export function isLengths(value: unknown): value is readonly number[] {
+  return Array.isArray(value) && value.length <= 64 && value.every((each) => isIntegerIn(each, 0));
 }
 
 interface Kind {
