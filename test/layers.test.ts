@@ -18,6 +18,7 @@ const layers = [
   ["io"],
   ["text"],
   ["models"],
+  ["adapters"],
   ["train"],
   ["laws"],
   ["experiments"],

@@ -200,7 +200,8 @@ export async function* parts(
   }));
   list.sort((a, b) => bitsOf[b.dtype]! - bitsOf[a.dtype]! || (a.name < b.name ? -1 : 1));
   const header: [string, unknown][] = [];
-  if (metadata) header.push(["__metadata__", Object.fromEntries(Object.entries(metadata).sort())]);
+  if (metadata && Object.keys(metadata).length > 0)
+    header.push(["__metadata__", Object.fromEntries(Object.entries(metadata).sort())]);
   let at = 0;
   for (const { name, dtype, shape, bytes } of list) {
     if (name === "__metadata__" || name === "__proto__")

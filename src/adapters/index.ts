@@ -1,0 +1,6 @@
+export type { AdapterFile, AdapterModule, FormatName, WholeParameter } from "./file.ts";
+export { multiplierOf } from "./file.ts";
+export type { FormatOptions } from "./format.ts";
+export { convert, formatNames, open, readBase, toBlobs, write } from "./formats.ts";
+export { type ExtractOptions, extract, inject } from "./inject.ts";
+export { withCommonAlpha as bake } from "./rescale.ts";

@@ -1,0 +1,185 @@
+import { show } from "../base/arguments.ts";
+import { isFloat } from "../base/dtype.ts";
+import { ShapeError, ValueError } from "../base/errors.ts";
+import { sizesOf } from "../lora/adapter.ts";
+import { type Adapted, inject as injectAdapters } from "../lora/inject.ts";
+import { ownParams } from "../lora/layer.ts";
+import { isAdaptable } from "../lora/targets.ts";
+import { adaptedLayers, paths } from "../lora/walk.ts";
+import type { Layer, Params } from "../nn/layer.ts";
+import { isPacked } from "../tensor/packed.ts";
+import { Tensor } from "../tensor/tensor.ts";
+import { type AdapterFile, type AdapterModule, multiplierOf } from "./file.ts";
+import { mostCommon } from "./rescale.ts";
+
+/**
+ * The model with an adapter from a file, and its parameters: those of the base model with the factors beside the weights
+ * they change, and with the parameters that the file holds whole in the place of the model's.
+ *
+ * @throws ValueError or ShapeError for an adapter of another model, with the names and shapes that do not fit.
+ * @example
+ * const adapter = await adapters.open("adapter");
+ * const { model: adapted, params } = adapters.inject(model, base, adapter);
+ */
+export function inject<X, Y>(
+  model: Layer<Params, X, Y>,
+  base: Params,
+  adapter: AdapterFile,
+): { readonly model: Adapted<X, Y>; readonly params: Params } {
+  const modules = [...adapter.modules];
+  checkModel(model, adapter);
+  const usual = (of: (module: AdapterModule) => number) =>
+    mostCommon(modules.map(([, module]) => of(module)));
+  const [r, alpha] = [usual((module) => module.r), usual((module) => module.alpha)];
+  const others = (of: (module: AdapterModule) => number, usual: number) =>
+    Object.fromEntries(
+      modules
+        .filter(([, module]) => of(module) !== usual)
+        .map(([path, module]) => [`^${path.replace(/[^\w]/g, "\\$&")}`, of(module)]),
+    );
+  const adapted = injectAdapters(model, {
+    r,
+    alpha,
+    rankPattern: others((module) => module.r, r),
+    alphaPattern: others((module) => module.alpha, alpha),
+    rsLora: adapter.rsLora,
+    dropout: adapter.dropout,
+    dora: modules.some(([, { loraMagnitude }]) => loraMagnitude),
+    branchBias: modules.some(([, { loraBias }]) => loraBias),
+    targetModules: [...adapter.modules.keys()],
+  });
+  let params = base;
+  for (const [path, { loraA, loraB, loraBias, loraMagnitude }] of modules)
+    params = changed(params, path.split("."), (own) => ({
+      ...(own as Params), // checkModel found the layer
+      loraA,
+      loraB,
+      ...(loraBias && { loraBias }),
+      ...(loraMagnitude && { loraMagnitude }),
+    }));
+  for (const [path, { values }] of adapter.whole)
+    params = changed(params, path.split("."), (old) => replaced(adapter, path, old, values));
+  return { model: adapted, params };
+}
+
+/** @throws naming all modules that the model does not have or has in other shapes. */
+function checkModel(model: Layer<Params, never, unknown>, adapter: AdapterFile): void {
+  const there = new Map(paths(model));
+  const problems: string[] = [];
+  for (const [path, { loraA, loraB, kind }] of adapter.modules) {
+    const layer = there.get(path);
+    if (!layer || !isAdaptable(layer)) {
+      problems.push(`${path} ${layer ? `is a ${layer.kind} layer` : "is not there"}`);
+      continue;
+    }
+    const [inputs, outputs] = sizesOf(layer);
+    if (layer.kind !== kind)
+      problems.push(`${path} is a ${layer.kind} layer, and its factors are for a ${kind} one`);
+    else if (loraA.shape[1] !== inputs || loraB.shape[0] !== outputs)
+      problems.push(
+        `${path} takes ${inputs} and gives ${outputs} values, and its factors ${loraA.shape[1]} and ${loraB.shape[0]}`,
+      );
+  }
+  if (problems.length === 0) return;
+  const names = [...there].filter(([, layer]) => isAdaptable(layer)).map(([path]) => path);
+  throw new ShapeError(
+    `${adapter.name}: the adapter is of another model. Of its ${adapter.modules.size} modules, ${problems.length} do not fit: ${problems.slice(0, 6).join("; ")}${problems.length > 6 ? "; ..." : ""}. The model has ${names.slice(0, 6).join(", ")}${names.length > 6 ? ", ..." : ""}.`,
+  );
+}
+
+type Part = Params[string] | Params;
+
+/** Parameters with a part replaced; parts on the way are made where they are missing. */
+function changed(
+  params: Part | undefined,
+  path: readonly string[],
+  f: (old: Part | undefined) => Part,
+): Params {
+  const [name, ...rest] = path;
+  if (name === undefined) return f(params) as Params; // the root is an object
+  const own = (params instanceof Tensor || params === undefined || params === null ? {} : params) as Params;
+  const old = Object.hasOwn(own, name) ? own[name] : undefined;
+  return { ...own, [name]: rest.length === 0 ? f(old) : changed(old, rest, f) } as Params;
+}
+
+function replaced(adapter: AdapterFile, path: string, old: Part | undefined, values: Tensor): Tensor {
+  const shape = isPacked(old) ? old.like.shape.slice(1) : old instanceof Tensor ? old.shape : undefined;
+  if (shape?.join() !== values.shape.join())
+    throw new ValueError(
+      `${adapter.name}: it holds ${path} as ${show(values)}, and the model has ${shape ? `[${shape.join(",")}]` : "none"} there.`,
+    );
+  return old instanceof Tensor && isFloat(old.dtype) && old.dtype !== "number"
+    ? values.astype(old.dtype)
+    : values;
+}
+
+export interface ExtractOptions {
+  /** Fields of PEFT's configuration, such as `base_model_name_or_path` and `task_type`. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Parameters that are stored whole, by path: biases that were trained too. */
+  readonly whole?: Readonly<Record<string, Tensor>>;
+}
+
+/**
+ * The adapter of a model that `lora.inject` made, to be written to files.
+ *
+ * @throws ValueError for a model without adapters, or with several.
+ * @example
+ * await adapters.write("adapter", adapters.extract(model, params), "peft");
+ */
+export function extract(
+  model: Adapted<never, unknown>,
+  params: Params,
+  { config = {}, whole = {} }: ExtractOptions = {},
+): AdapterFile {
+  const layers = adaptedLayers(model);
+  if (layers.length === 0 || model.adapterNames.join() !== "")
+    throw new ValueError(
+      `adapters.extract: the model has the adapters ${model.adapterNames.map((name) => show(name)).join(", ") || "none"}; a file holds one, made by lora.inject. Combine several with lora.combineAdapters.`,
+    );
+  const modules = layers.map(([path, layer]): [string, AdapterModule] => {
+    const { config: own } = layer.adapters[""]!;
+    const at = path
+      .split(".")
+      .reduce<Part | undefined>((part, name) => (part as Params | undefined)?.[name], params);
+    const { loraA, loraB, loraBias, loraMagnitude } = ownParams((at ?? {}) as Params, "");
+    if (!(loraA instanceof Tensor) || !(loraB instanceof Tensor))
+      throw new ValueError(
+        `adapters.extract: the parameters have no loraA and loraB at ${path}. Pass those of this model.`,
+      );
+    return [
+      path,
+      {
+        kind: layer.base.kind,
+        r: own.r,
+        alpha: own.alpha,
+        loraA,
+        loraB,
+        ...(loraBias instanceof Tensor && { loraBias }),
+        ...(loraMagnitude instanceof Tensor && { loraMagnitude }),
+        dtype: dtypes[loraA.dtype as keyof typeof dtypes] ?? "F32",
+      },
+    ];
+  });
+  const { rsLora = false, dropout = 0 } = layers[0]![1].adapters[""]!.config;
+  const adapter: AdapterFile = {
+    name: "the adapter",
+    format: "lorantz",
+    rsLora,
+    dropout,
+    modules: new Map(modules),
+    whole: new Map(
+      Object.entries(whole).map(([path, values]) => [
+        path,
+        { values, dtype: dtypes[values.dtype as keyof typeof dtypes] ?? "F32" },
+      ]),
+    ),
+    config,
+    metadata: {},
+    notes: [],
+  };
+  for (const [, module] of modules) multiplierOf(adapter, module);
+  return adapter;
+}
+
+const dtypes = { float16: "F16", float32: "F32", float64: "F64" } as const;

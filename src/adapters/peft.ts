@@ -1,0 +1,303 @@
+import { isPlainObject, show } from "../base/arguments.ts";
+import { ValueError } from "../base/errors.ts";
+import { matcher } from "../base/pattern.ts";
+import type { Entry } from "../io/entry.ts";
+import { type Folder, findFile, readJson } from "../io/folder.ts";
+import * as safetensors from "../io/safetensors.ts";
+import {
+  type AdapterFile,
+  type AdapterModule,
+  moduleOf,
+  type Parts,
+  readPart,
+  type WholeParameter,
+} from "./file.ts";
+import type { FolderFormat, Written } from "./format.ts";
+import { mostCommon } from "./rescale.ts";
+
+// PEFT (huggingface/peft 0.20): tuners/lora/config.py for the fields, tuners/lora/layer.py for what they mean,
+// utils/save_and_load.py for names.
+
+const weights = "adapter_model.safetensors";
+const prefix = "base_model.model.";
+
+type Config = Readonly<Record<string, unknown>>;
+
+/** The fields that say which function the file holds, with their defaults. */
+const read = {
+  r: 8,
+  lora_alpha: 8,
+  lora_dropout: 0,
+  use_rslora: false,
+  use_dora: false,
+  lora_bias: false,
+  fan_in_fan_out: false,
+  bias: "none",
+  rank_pattern: {},
+  alpha_pattern: {},
+  modules_to_save: null,
+  target_modules: null,
+} as const;
+
+/** Fields that do not change what a trained adapter computes: kept as they are. */
+const kept: readonly string[] = [
+  "auto_mapping",
+  "base_model_name_or_path",
+  "corda_config",
+  "eva_config",
+  "exclude_modules",
+  "inference_mode",
+  "layers_pattern",
+  "layers_to_transform",
+  "lora_ga_config",
+  "loftq_config",
+  "megatron_config",
+  "megatron_core",
+  "peft_type",
+  "peft_version",
+  "qalora_group_size",
+  "revision",
+  "runtime_config",
+  "task_type",
+];
+
+/** Starts that leave another base model behind, which the adapter needs. */
+const otherBase = /^(pissa|olora|loftq|corda|lora_ga)/;
+
+const isNothing = (value: unknown) =>
+  value === null ||
+  value === false ||
+  (Array.isArray(value) && value.length === 0) ||
+  (isPlainObject(value) && Object.keys(value).length === 0);
+
+/**
+ * @throws ValueError for a field that changes the function and is not implemented, or that is not known and says something.
+ */
+function checkFields(where: string, config: Config): void {
+  if (config.peft_type !== undefined && config.peft_type !== "LORA")
+    throw new ValueError(`${where}: peft_type is ${show(config.peft_type)}; LORA is implemented.`);
+  const { init_lora_weights: init } = config;
+  if (typeof init === "string" && otherBase.test(init))
+    throw new ValueError(
+      `${where}: init_lora_weights is ${show(init)}, which changed the weights of the base model: the adapter belongs to the changed ones. Let PEFT save it as an ordinary one, model.save_pretrained(..., path_initial_model_for_weight_conversion=...).`,
+    );
+  for (const [name, value] of Object.entries(config)) {
+    if (name in read || kept.includes(name) || name === "init_lora_weights" || isNothing(value)) continue;
+    throw new ValueError(
+      `${where}: the field ${name} is ${isPlainObject(value) ? JSON.stringify(value).slice(0, 80) : show(value)}; it is not implemented, and may change what the adapter computes. Without it the adapter would be another one.`,
+    );
+  }
+}
+
+interface Fields {
+  readonly r: number;
+  readonly alpha: number;
+  readonly ranks: Readonly<Record<string, number>>;
+  readonly alphas: Readonly<Record<string, number>>;
+}
+
+function fieldsOf(where: string, config: Config): Fields {
+  const given = (name: keyof typeof read) => config[name] ?? read[name];
+  const number = (name: keyof typeof read): number => {
+    const value = given(name);
+    if (typeof value === "number" && Number.isFinite(value)) return value;
+    throw new ValueError(`${where}: ${name} is ${show(value)}; it is a number.`);
+  };
+  const pattern = (name: keyof typeof read): Readonly<Record<string, number>> => {
+    const value = given(name);
+    if (isPlainObject(value) && Object.values(value).every(Number.isFinite))
+      return value as Record<string, number>;
+    throw new ValueError(`${where}: ${name} is ${show(value)}; it is an object of numbers.`);
+  };
+  return {
+    r: number("r"),
+    alpha: number("lora_alpha"),
+    ranks: pattern("rank_pattern"),
+    alphas: pattern("alpha_pattern"),
+  };
+}
+
+/** The value of the first pattern that matches a path, as PEFT's get_pattern_key has it. */
+function valueFor(
+  where: string,
+  pattern: Readonly<Record<string, number>>,
+  path: string,
+  otherwise: number,
+): number {
+  const key = Object.keys(pattern).find((key) => {
+    try {
+      return matcher(`^(.*\\.)?(${key})$`)(path);
+    } catch (error) {
+      throw new ValueError(
+        `${where}: the pattern ${show(key)} is not a regular expression (${(error as Error).message}).`,
+      );
+    }
+  });
+  return key === undefined ? otherwise : pattern[key]!;
+}
+
+async function open(folder: Folder): Promise<AdapterFile> {
+  const where = `${folder.name}: adapter_config.json`;
+  const config = (await readJson(folder, "adapter_config.json")) as Config; // format.ts saw an object
+  checkFields(where, config);
+  const fields = fieldsOf(where, config);
+  if (!(await folder.find(weights)) && (await folder.find("adapter_model.bin")))
+    throw new ValueError(
+      `${folder.name}: the weights are a pickle, adapter_model.bin, which may run code. Let PEFT save them as ${weights}.`,
+    );
+  const file = await safetensors.open(await findFile(folder, weights));
+  const found = new Map<string, Parts>();
+  const whole = new Map<string, WholeParameter>();
+  for (const name of file.names) {
+    const plain = name.startsWith(prefix) ? name.slice(prefix.length) : name;
+    const [, path, part] =
+      /^(.+)\.(lora_(?:embedding_)?[AB](?:\.weight|\.bias)?|lora_magnitude_vector(?:\.weight)?)$/.exec(
+        plain,
+      ) ?? [];
+    if (path === undefined || part === undefined) {
+      if (plain.includes("lora_"))
+        throw new ValueError(`${folder.name}: the tensor ${show(name)} is not known.`);
+      whole.set(plain.replace(".modules_to_save.", "."), await readPart(file, name));
+      continue;
+    }
+    const parts = found.get(path) ?? { kind: "linear" };
+    const place = part.endsWith(".bias")
+      ? "loraBias"
+      : part.includes("magnitude")
+        ? "loraMagnitude"
+        : part.includes("A")
+          ? "loraA"
+          : "loraB";
+    parts[place] = await readPart(file, name);
+    if (part.includes("embedding")) parts.kind = "embedding";
+    found.set(path, parts);
+  }
+  const modules = new Map<string, AdapterModule>();
+  for (const [path, parts] of found) {
+    const module = moduleOf(folder.name, path, parts, () =>
+      valueFor(where, fields.alphas, path, fields.alpha),
+    );
+    const r = valueFor(where, fields.ranks, path, fields.r);
+    if (module.r !== r)
+      throw new ValueError(
+        `${where}: ${path} is to have the rank ${r}, and its tensors have ${module.r}. The files do not belong together.`,
+      );
+    if ((module.loraMagnitude !== undefined) !== (config.use_dora === true))
+      throw new ValueError(
+        `${where}: use_dora is ${show(config.use_dora ?? false)}, and ${path} has ${module.loraMagnitude ? "a" : "no"} magnitude.`,
+      );
+    modules.set(path, module);
+  }
+  return {
+    name: folder.name,
+    format: "peft",
+    rsLora: config.use_rslora === true,
+    dropout: typeof config.lora_dropout === "number" ? config.lora_dropout : 0,
+    modules,
+    whole,
+    config,
+    metadata: file.metadata,
+    notes: [],
+  };
+}
+
+/** Whether a configuration of PEFT still says what the modules are. */
+function describes(config: Config, adapter: AdapterFile): boolean {
+  const { r, alpha, ranks, alphas } = fieldsOf(adapter.name, config);
+  return (
+    (config.use_rslora === true) === adapter.rsLora &&
+    [...adapter.modules].every(
+      ([path, module]) =>
+        valueFor(adapter.name, ranks, path, r) === module.r &&
+        valueFor(adapter.name, alphas, path, alpha) === module.alpha,
+    )
+  );
+}
+
+/** The fields that say what the modules are. */
+function described(adapter: AdapterFile): Config {
+  const modules = [...adapter.modules];
+  const [r, alpha] = [mostCommon(modules.map(([, m]) => m.r)), mostCommon(modules.map(([, m]) => m.alpha))];
+  const pattern = (of: (module: AdapterModule) => number, usual: number) =>
+    Object.fromEntries(
+      modules.filter(([, m]) => of(m) !== usual).map(([path, m]) => [path.replaceAll(".", "\\."), of(m)]),
+    );
+  return {
+    r,
+    lora_alpha: alpha,
+    rank_pattern: pattern((m) => m.r, r),
+    alpha_pattern: pattern((m) => m.alpha, alpha),
+    use_rslora: adapter.rsLora,
+  };
+}
+
+/** A configuration for an adapter that PEFT has not written: its defaults, and what the adapter is. */
+function configOf(adapter: AdapterFile): Config {
+  const modules = [...adapter.modules];
+  const some = (part: "loraMagnitude" | "loraBias") => modules.some(([, module]) => module[part]);
+  const whole = [...adapter.whole.keys()];
+  const biases = whole.some((name) => name.endsWith(".bias") && adapter.modules.has(name.slice(0, -5)));
+  return {
+    alpha_pattern: {},
+    auto_mapping: null,
+    base_model_name_or_path: null,
+    bias: biases ? "lora_only" : "none",
+    exclude_modules: null,
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    lora_bias: some("loraBias"),
+    lora_dropout: adapter.dropout,
+    modules_to_save: [
+      ...new Set(
+        whole.map((name) => name.replace(/\.[^.]+$/, "")).filter((path) => !adapter.modules.has(path)),
+      ),
+    ],
+    peft_type: "LORA",
+    revision: null,
+    target_modules: [...adapter.modules.keys()],
+    task_type: null,
+    use_dora: some("loraMagnitude"),
+    ...described(adapter),
+    ...(adapter.format === "lorantz" && adapter.config),
+  };
+}
+
+function write(adapter: AdapterFile): Written {
+  const config =
+    adapter.format !== "peft"
+      ? configOf(adapter)
+      : describes(adapter.config, adapter)
+        ? adapter.config
+        : { ...adapter.config, ...described(adapter) };
+  const entries: Record<string, Entry> = {};
+  for (const [path, { kind, loraA, loraB, loraBias, loraMagnitude, dtype }] of adapter.modules) {
+    const put = (part: string, values: typeof loraA | undefined) => {
+      if (values)
+        entries[`${prefix}${path}.${part}`] = { dtype, shape: values.shape, data: async () => values };
+    };
+    const [a, b] =
+      kind === "linear" ? ["lora_A.weight", "lora_B.weight"] : ["lora_embedding_A", "lora_embedding_B"];
+    put(a!, loraA);
+    put(b!, loraB);
+    put("lora_B.bias", loraBias);
+    put("lora_magnitude_vector", loraMagnitude);
+  }
+  for (const [name, { values, dtype }] of adapter.whole)
+    entries[`${prefix}${name}`] = { dtype, shape: values.shape, data: async () => values };
+  const metadata = adapter.format === "peft" ? adapter.metadata : { format: "pt" };
+  return {
+    "adapter_config.json": `${JSON.stringify(config, null, 2)}\n`,
+    [weights]: safetensors.parts(weights, entries, { metadata }),
+  };
+}
+
+export const peft: FolderFormat = {
+  tool: "PEFT",
+  isConfig: ({ peft_type, lora_alpha }) => peft_type !== undefined || lora_alpha !== undefined,
+  open,
+  fit: async (adapter) => adapter,
+  write,
+};
