@@ -2,7 +2,9 @@ import { describe, expect, test } from "vitest";
 import { Memory } from "../src/backend/cpu/memory.ts";
 import { type Job, Pool } from "../src/backend/cpu/pool.ts";
 import { control, controlBytes } from "../src/backend/cpu/pool-worker.ts";
+import { WasmBackend } from "../src/backend/cpu/wasm.ts";
 import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
+import { Device } from "../src/runtime/device.ts";
 
 /** Work of every kind that is large enough to be shared, as bits. */
 async function bits(threads: number): Promise<Uint32Array[]> {
@@ -123,6 +125,24 @@ describe("memory", () => {
       expect(held[i]!.at).toBeGreaterThanOrEqual(held[i - 1]!.at + held[i - 1]!.bytes);
     for (const { at } of held) memory.free(at);
     expect(memory.live).toBe(0);
+  });
+
+  test("spare buffers are kept of a bounded number of sizes", () => {
+    const backend = new WasmBackend({ threads: 1 });
+    using device = new Device(backend, 2 ** 30);
+    const before = backend.memory.live;
+    for (let size = 1; size <= 1000; size++) device.free(device.allocate(64 * size));
+    expect(backend.memory.live - before).toBeLessThanOrEqual(128 * 64_000);
+    // Those that are asked for again stay.
+    const [first, ...others] = Array.from({ length: 200 }, (_, i) => 64 * (2000 + i));
+    const kept = device.allocate(first!);
+    device.free(kept);
+    for (const size of others) {
+      device.free(device.allocate(size));
+      const again = device.allocate(first!);
+      expect(again).toBe(kept);
+      device.free(again);
+    }
   });
 
   test("spare buffers make room for others", async () => {

@@ -20,6 +20,9 @@ export interface Observer {
   run(loaded: Loaded, ...args: RunArguments): void;
 }
 
+/** Spare buffers are kept of so many sizes. */
+const mostSizes = 128;
+
 /**
  * A backend with the bookkeeping around it: which buffers are alive, spare buffers for reuse, loaded programs,
  * and the bounds that keep lazy evaluation from running away. Made by `init`.
@@ -79,7 +82,9 @@ export class Device {
           "Split it, use a smaller batch, or raise init({ maxBytes }).",
       );
     }
-    const spare = this.#spare.get(size)?.pop();
+    const spares = this.#spare.get(size);
+    const spare = spares?.pop();
+    if (spares?.length === 0) this.#spare.delete(size);
     this.#liveBytes += size;
     this.#liveBuffers++;
     if (spare) {
@@ -121,9 +126,17 @@ export class Device {
       return;
     }
     this.#spareBytes += buffer.bytes;
-    const list = this.#spare.get(buffer.bytes);
-    if (list) list.push(buffer);
-    else this.#spare.set(buffer.bytes, [buffer]);
+    const list = this.#spare.get(buffer.bytes) ?? [];
+    list.push(buffer);
+    // The sizes in the order of their last use, of which those that nobody asks for any more go.
+    this.#spare.delete(buffer.bytes);
+    this.#spare.set(buffer.bytes, list);
+    if (this.#spare.size <= mostSizes) return;
+    const [first] = this.#spare;
+    const [oldest, unused] = first!; // there are more than none
+    this.#spare.delete(oldest);
+    for (const each of unused) this.backend.free(each);
+    this.#spareBytes -= oldest * unused.length;
   }
 
   /** Frees the buffer when `storage` is collected, unless it is forgotten before. */
