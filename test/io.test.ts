@@ -5,6 +5,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { createServer, type Server } from "node:http";
@@ -402,6 +403,11 @@ describe("folders and shards", () => {
       new File(['{"a":1}'], "config.json"),
     ]);
     expect((await safetensors.open(files)).names).toEqual(["a"]);
+    mkdirSync(join(folder, "below"));
+    writeFileSync(join(folder, "real"), "x");
+    symlinkSync("real", join(folder, "link"));
+    symlinkSync("nowhere", join(folder, "broken"));
+    expect((await openFolder(folder)).names).toEqual(["link", "real"]);
     expect(await readJson(files, "config.json")).toEqual({ a: 1 });
     await expect(readText(files, "tokenizer.json")).rejects.toThrow(
       /there is no file tokenizer.json; it has model.safetensors/,

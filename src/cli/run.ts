@@ -46,6 +46,14 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Find what a sweep of recipes tries twice",
     load: async () => (await import("./sweep-plan.ts")).sweepPlan,
   },
+  adapter: {
+    summary: "Look at an adapter of PEFT, MLX-LM, kohya or llama.cpp, and give it another form",
+    load: async () => (await import("./adapter.ts")).adapter,
+  },
+  merge: {
+    summary: "Merge an adapter into a checkpoint",
+    load: async () => (await import("./merge.ts")).merge,
+  },
   oracle: {
     summary: "Compare this engine with stored reference values",
     load: async () => (await import("./oracle.ts")).oracle,

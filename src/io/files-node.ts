@@ -1,7 +1,7 @@
 // The `#files` module of Node, Deno and Bun: paths are files. Its twin for pages is files-web.ts.
 import { closeSync, fsyncSync, type Stats, writeSync } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LorantzError } from "../base/errors.ts";
 import { makeFolders, reasonOf, removeFolders } from "../base/files.ts";
@@ -57,16 +57,25 @@ export async function openPath(path: string): Promise<Source> {
 
 const isSame = (a: Stats, b: Stats) => a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs;
 
-const refuse = (path: string) => (error: unknown) => {
-  throw new LorantzError(`${path}: cannot be read (${reasonOf(error)}).`);
-};
+const refuse =
+  (path: string) =>
+  (error: unknown): never => {
+    throw new LorantzError(`${path}: cannot be read (${reasonOf(error)}).`);
+  };
 
 const statOf = (path: string): Promise<Stats> => stat(path).catch(refuse(path));
 
-/** The names in a folder, or undefined for what is none. @throws LorantzError where nothing is. */
+/** The names of the files in a folder, or undefined for what is none. @throws LorantzError where nothing is. */
 export async function listFolder(path: string): Promise<readonly string[] | undefined> {
   if (!(await statOf(path)).isDirectory()) return undefined;
-  return (await readdir(path).catch(refuse(path))).sort();
+  const entries = await readdir(path, { withFileTypes: true }).catch(refuse(path));
+  const names: string[] = [];
+  for (const entry of entries) {
+    const isLink = entry.isSymbolicLink();
+    const found = isLink ? await stat(join(path, entry.name)).catch(() => undefined) : entry;
+    if (found?.isFile()) names.push(entry.name);
+  }
+  return names.sort();
 }
 
 /**

@@ -11,7 +11,7 @@ export async function openPath(path: string): Promise<Source> {
   throw noPaths(path);
 }
 
-/** The names in a folder, or undefined for what is none: here always. */
+/** The names of the files in a folder, or undefined for what is none: here always. */
 export async function listFolder(_path: string): Promise<readonly string[] | undefined> {
   return undefined;
 }

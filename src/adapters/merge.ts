@@ -1,0 +1,196 @@
+import { writeFiles } from "#files";
+import { show } from "../base/arguments.ts";
+import { decode } from "../base/dtype.ts";
+import { ShapeError, ValueError } from "../base/errors.ts";
+import type { Entry } from "../io/entry.ts";
+import type { Folder } from "../io/folder.ts";
+import { open as openTensors, parts } from "../io/safetensors.ts";
+import { readRange } from "../io/source.ts";
+import { fromFile, toFile } from "../io/stored.ts";
+import type { TensorFile } from "../io/tensor-file.ts";
+import { type AdapterFile, type AdapterModule, multiplierOf, type WholeParameter } from "./file.ts";
+import { readBase } from "./formats.ts";
+
+/** What became of a weight. */
+export interface MergedWeight {
+  readonly name: string;
+  readonly dtype: string;
+  /** The Frobenius norm of the change that the adapter makes. */
+  readonly change: number;
+  /** That of what rounding to the dtype of the model added to it, divided by the change: what merging has lost. */
+  readonly error: number;
+  /** The share of the elements that rounding left as they were. */
+  readonly unchanged: number;
+}
+
+export interface MergeReport {
+  readonly weights: readonly MergedWeight[];
+  /** Parameters that the adapter holds whole. */
+  readonly replaced: readonly string[];
+  readonly notes: readonly string[];
+  /** All that was written. */
+  readonly files: readonly string[];
+}
+
+/** Files of a checkpoint that hold weights, or say where they are: those are not copied. */
+const weightFiles = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx)$|\.index\.json$|^\./;
+
+/**
+ * Writes a checkpoint with an adapter merged into it: `W + s B A` in float64, rounded once to the dtype that the model has
+ * the weight in. It goes tensor by tensor, needs no code of the model, and copies the other files of the folder. All is
+ * written, or nothing.
+ *
+ * @param out Another folder than the model's.
+ * @throws ValueError or ShapeError for an adapter of another model, with the names and shapes that do not fit; LorantzError
+ *   for what cannot be read or written.
+ * @example
+ * const { weights } = await adapters.merge(await openFolder("model"), await adapters.open("adapter"), "merged");
+ */
+export async function merge(model: Folder, given: AdapterFile, out: string): Promise<MergeReport> {
+  // GPT-2's layers lie across, whether or not the files of the adapter say so.
+  const isGpt2 = (await model.find("config.json")) && (await readBase(model)).model_type === "gpt2";
+  const adapter = isGpt2 ? { ...given, config: { ...given.config, fan_in_fan_out: true } } : given;
+  const at = out.replace(/[/\\]$/, "");
+  if (at === model.name.replace(/[/\\]$/, ""))
+    throw new ValueError(`${out}: is the folder of the model itself. Give another one.`);
+  const file = await openTensors(model);
+  const targets = targetsOf(file, adapter);
+  const weights: MergedWeight[] = [];
+  const replaced: string[] = [];
+  const entries: Record<string, Entry> = {};
+  for (const name of file.names) {
+    const { dtype, shape } = file.info(name);
+    const target = targets.get(name);
+    entries[name] = {
+      dtype,
+      shape,
+      data: async () => {
+        const bytes = await file.bytes(name);
+        if (!target) return bytes;
+        if ("values" in target) {
+          replaced.push(name);
+          return toFile(dtype, Float64Array.from(await target.values.data()));
+        }
+        const merged = await mergedWeight(`${file.name}: ${name}`, dtype, bytes, shape, adapter, target);
+        weights.push({ name, dtype, ...merged.report });
+        return merged.bytes;
+      },
+    };
+  }
+  const files = new Map<string, AsyncIterable<Uint8Array> | Iterable<Uint8Array>>();
+  for (const name of model.names ?? ["config.json"]) {
+    const source = weightFiles.test(name) ? undefined : await model.find(name);
+    if (source) files.set(`${at}/${name}`, [await readRange(source, 0, source.size)]);
+  }
+  files.set(`${at}/model.safetensors`, parts(out, entries, { metadata: { format: "pt", ...file.metadata } }));
+  await writeFiles(files);
+  const order = new Map(file.names.map((name, i) => [name, i]));
+  const names = [...adapter.modules.keys()];
+  return {
+    weights: weights.sort((a, b) => order.get(a.name)! - order.get(b.name)!),
+    replaced,
+    notes:
+      names.some((path) => adapter.modules.get(path)!.kind === "embedding") && !file.has("lm_head.weight")
+        ? ["an embedding is merged, and there is no lm_head.weight: an output that is tied to it changes too"]
+        : [],
+    files: [...files.keys()],
+  };
+}
+
+type Target = AdapterModule | WholeParameter;
+
+/** The tensor of the checkpoint that each part of the adapter changes. */
+function targetsOf(file: TensorFile, adapter: AdapterFile): ReadonlyMap<string, Target> {
+  const targets = new Map<string, Target>();
+  const problems: string[] = [];
+  // Some checkpoints leave the name of the model itself out: "h.0.attn" for "transformer.h.0.attn".
+  const find = (name: string) => [name, name.replace(/^[^.]+\./, "")].find((each) => file.has(each));
+  for (const [path, module] of adapter.modules) {
+    const name = find(`${path}.weight`);
+    const shape = [module.loraB.shape[0]!, module.loraA.shape[1]!];
+    if (name === undefined) problems.push(`${path}.weight is not there`);
+    else if (![shape.join(), shape.toReversed().join()].includes(file.info(name).shape.join()))
+      problems.push(`${name} is [${file.info(name).shape.join(",")}], and the change [${shape.join(",")}]`);
+    else if (!/^(F64|F32|F16|BF16)$/.test(file.info(name).dtype))
+      problems.push(`${name} is ${file.info(name).dtype}, which nothing is added to`);
+    else targets.set(name, module);
+  }
+  for (const [path, whole] of adapter.whole) {
+    const name = find(path);
+    if (name === undefined) problems.push(`${path} is not there`);
+    else if (file.info(name).shape.join() !== whole.values.shape.join())
+      problems.push(
+        `${name} is [${file.info(name).shape.join(",")}], and ${show(whole.values)} is to replace it`,
+      );
+    else targets.set(name, whole);
+  }
+  for (const [path, { loraBias }] of adapter.modules)
+    if (loraBias) problems.push(`${path} has a bias in its branch`);
+  if (problems.length === 0) return targets;
+  throw new ShapeError(
+    `${adapter.name}: cannot be merged into ${file.name}: ${problems.slice(0, 6).join("; ")}${problems.length > 6 ? `; and ${problems.length - 6} more` : ""}.`,
+  );
+}
+
+/** Whether the weight lies across: `[in, out]`, as an embedding's, or those of layers that PEFT calls fan_in_fan_out. */
+function liesAcross(
+  shape: readonly number[],
+  { config }: AdapterFile,
+  { kind, loraA, loraB }: AdapterModule,
+): boolean {
+  const straight = shape[0] === loraB.shape[0] && shape[1] === loraA.shape[1];
+  const across = shape[0] === loraA.shape[1] && shape[1] === loraB.shape[0];
+  return across && (!straight || kind === "embedding" || config.fan_in_fan_out === true);
+}
+
+async function mergedWeight(
+  where: string,
+  dtype: string,
+  bytes: Uint8Array<ArrayBuffer>,
+  shape: readonly number[],
+  adapter: AdapterFile,
+  module: AdapterModule,
+): Promise<{ readonly bytes: Uint8Array; readonly report: Omit<MergedWeight, "name" | "dtype"> }> {
+  const old = decode(fromFile(where, dtype, bytes, shape, "float64"));
+  const [a, b, magnitude] = await Promise.all([
+    module.loraA.data(),
+    module.loraB.data(),
+    module.loraMagnitude?.data(),
+  ]);
+  const [outputs, inputs] = [module.loraB.shape[0]!, module.loraA.shape[1]!];
+  const multiplier = multiplierOf(adapter, module);
+  const across = liesAcross(shape, adapter, module);
+  const place = (i: number, j: number) => (across ? j * outputs + i : i * inputs + j);
+  const exact = Float64Array.from(old);
+  const row = new Float64Array(inputs);
+  for (let i = 0; i < outputs; i++) {
+    row.fill(0);
+    for (let k = 0; k < module.r; k++) {
+      const factor = b[i * module.r + k]!;
+      for (let j = 0; j < inputs; j++) row[j]! += factor * a[k * inputs + j]!;
+    }
+    let square = 0;
+    for (let j = 0; j < inputs; j++) {
+      row[j] = old[place(i, j)]! + multiplier * row[j]!;
+      square += row[j]! ** 2;
+    }
+    const length = magnitude ? magnitude[i]! / Math.sqrt(square) : 1;
+    for (let j = 0; j < inputs; j++) exact[place(i, j)] = magnitude ? length * row[j]! : row[j]!;
+  }
+  const rounded = toFile(dtype, exact);
+  const now = decode(fromFile(where, dtype, Uint8Array.from(rounded), shape, "float64"));
+  let [change, error, unchanged] = [0, 0, 0];
+  for (let i = 0; i < exact.length; i++) {
+    change += (exact[i]! - old[i]!) ** 2;
+    error += (now[i]! - exact[i]!) ** 2;
+    if (now[i] === old[i]) unchanged++;
+  }
+  return {
+    bytes: rounded,
+    report: {
+      change: Math.sqrt(change),
+      error: change === 0 ? 0 : Math.sqrt(error / change),
+      unchanged: exact.length === 0 ? 1 : unchanged / exact.length,
+    },
+  };
+}
