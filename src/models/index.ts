@@ -2,3 +2,4 @@ export type { Architecture, BlockKind, Names, Norm, Role, Rope } from "./archite
 export { type BlockCache, type Cache, type CacheSizes, emptyCache } from "./cache.ts";
 export { type Decoder, type DecoderInput, type DecoderOutput, decoder } from "./decoder.ts";
 export { architecture } from "./families.ts";
+export { isTransposed, type Loaded, type LoadOptions, load } from "./load.ts";
