@@ -139,6 +139,7 @@ function body(architecture: Architecture): Layer<Params, Reading, Read> {
     (
       { embedding, positions, embeddingDrop, blocks, last },
       { tokens, at, cache, ...given }: Reading,
+      context,
     ): Read => {
       const length = tokens.shape[1]!;
       const own: Stand = { positions: arange(length), ...given };
@@ -147,6 +148,7 @@ function body(architecture: Architecture): Layer<Params, Reading, Read> {
       let x = embedding(tokens);
       if (embeddingScale !== undefined) x = x.mul(embeddingScale);
       if (positions) x = x.add(positions(places.positions));
+      context.watch?.("embedded", x);
       if (embeddingDrop) x = embeddingDrop(x);
       const passed = blocks({ x, places, ...(cache && { caches: cache.blocks }) });
       return {

@@ -2,14 +2,21 @@ import { type Fields, field, integer, oneOf, optional, readOptions } from "../ba
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
-import { type Folder, type FolderSource, openFolder, readJson, safetensors, type TensorFile } from "../io/index.ts";
+import {
+  type Folder,
+  type FolderSource,
+  openFolder,
+  readJson,
+  safetensors,
+  type TensorFile,
+} from "../io/index.ts";
 import type { Params } from "../nn/layer.ts";
 import { Device } from "../runtime/device.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { storageOf } from "../runtime/storage.ts";
 import { type Packed, type PackFormat, type PackOptions, pack } from "../tensor/packed.ts";
 import { Key, key as keyOf } from "../tensor/random.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Architecture, roles } from "./architecture.ts";
 import { type Decoder, decoder } from "./decoder.ts";
@@ -45,7 +52,12 @@ export interface Loaded {
 
 const fields: Fields<LoadOptions> = {
   dtype: oneOf(["float16", "float32", "float64"], "float32"),
-  pack: optional(field('a format such as "nf4", or options of pack', (value) => typeof value === "string" || typeof value === "object")),
+  pack: optional(
+    field(
+      'a format such as "nf4", or options of pack',
+      (value) => typeof value === "string" || typeof value === "object",
+    ),
+  ),
   labels: optional(integer(1)),
   key: optional(field("a key such as random.key(0)", (key) => key instanceof Key)),
   config: optional(field("an object", (config) => typeof config === "object")),
@@ -63,7 +75,14 @@ const fields: Fields<LoadOptions> = {
  * const { model, params } = await models.load("SmolLM2-135M", { pack: "nf4" });
  */
 export async function load(from: FolderSource, options: LoadOptions = {}): Promise<Loaded> {
-  const { dtype = "float32", pack: packing, labels, key = keyOf(0), device, ...given } = readOptions("models.load", fields, options);
+  const {
+    dtype = "float32",
+    pack: packing,
+    labels,
+    key = keyOf(0),
+    device,
+    ...given
+  } = readOptions("models.load", fields, options);
   const folder = await openFolder(from);
   const config = given.config ?? ((await readJson(folder, "config.json")) as object); // `architecture` looks at it
   const found = classifier(architecture(config), config, labels);
@@ -98,9 +117,12 @@ function classifier(found: Architecture, config: object, labels: number | undefi
     readonly num_labels?: unknown;
     readonly id2label?: unknown;
   };
-  const isOne = Array.isArray(architectures) && architectures.some((name) => /SequenceClassification$/.test(name));
+  const isOne =
+    Array.isArray(architectures) && architectures.some((name) => /SequenceClassification$/.test(name));
   const own =
-    typeof num_labels === "number" ? num_labels : Object.keys(typeof id2label === "object" ? (id2label ?? {}) : {}).length || 2;
+    typeof num_labels === "number"
+      ? num_labels
+      : Object.keys(typeof id2label === "object" ? (id2label ?? {}) : {}).length || 2;
   const count = labels ?? (isOne ? own : undefined);
   return count === undefined ? found : { ...found, labels: count, names: { ...found.names, head: "score" } };
 }
@@ -141,10 +163,12 @@ function placesOf(
     const transposed = leaf.rank === 2 && isTransposed(found, path);
     const shape = transposed ? [...leaf.shape].reverse() : leaf.shape;
     const there = file.info(name).shape;
-    if (!sameShape(there, shape)) problems.push(`${name} is [${there.join(",")}], expected [${shape.join(",")}]`);
+    if (!sameShape(there, shape))
+      problems.push(`${name} is [${there.join(",")}], expected [${shape.join(",")}]`);
     return [{ path, name, transposed, matrix: leaf.rank === 2 }];
   });
-  for (const name of file.names) if (!used.has(name) && !isIdle(found, name)) problems.push(`${name} is unknown`);
+  for (const name of file.names)
+    if (!used.has(name) && !isIdle(found, name)) problems.push(`${name} is unknown`);
   if (problems.length > 0) {
     const listed = problems.slice(0, 12).join("; ");
     const more = problems.length > 12 ? `; and ${problems.length - 12} more` : "";
@@ -158,7 +182,10 @@ function placesOf(
 /** Tensors of files that no model has: masks, tables of frequencies, what is tied, the output that a classifier replaces. */
 function isIdle({ tied, labels, names }: Architecture, name: string): boolean {
   const output = name === `${names.head}.weight` || name === `${roles.head}.weight`;
-  return /(^|\.)attn\.(masked_)?bias$|(^|\.)rotary_emb\.inv_freq$/.test(name) || (output && (tied || labels !== undefined));
+  return (
+    /(^|\.)attn\.(masked_)?bias$|(^|\.)rotary_emb\.inv_freq$/.test(name) ||
+    (output && (tied || labels !== undefined))
+  );
 }
 
 /** Whether a weight is packed: those of linear layers in blocks, and of bfloat16 all. */
@@ -175,7 +202,11 @@ interface ReadOne {
 }
 
 /** One parameter, on its device. */
-async function readOne(file: TensorFile, name: string, { dtype, transposed, packed, on }: ReadOne): Promise<Tensor | Packed> {
+async function readOne(
+  file: TensorFile,
+  name: string,
+  { dtype, transposed, packed, on }: ReadOne,
+): Promise<Tensor | Packed> {
   if (packed !== undefined && !transposed) {
     const weight = await file.read(name, { dtype, pack: packed });
     for (const leaf of tree.leaves(weight)) storageOf(leaf.node).on(on);

@@ -73,5 +73,18 @@ export function trajectoryBound(dtype: OracleDType): Bound {
   return dtype === "float64" ? float64Bound : { relative: 2e-5, floor: 1e-3 };
 }
 
+/** The bound of whole models, their gradients and trainings. */
+export function modelBound(dtype: OracleDType): Bound {
+  return dtype === "float64" ? float64Bound : { relative: 5e-5, floor: 1e-3 };
+}
+
+/** The bound of trainings of adapters on a checkpoint. */
+export function trainingBound(dtype: OracleDType): Bound {
+  return dtype === "float64" ? float64Bound : { relative: 1e-4, floor: 1e-3 };
+}
+
+/** The bound of references that were rounded to float32, or computed in it by others. */
+export const roundedBound: Bound = { relative: 1e-5, floor: 1e-3 };
+
 /** The bound of learning rates, which the host computes in float64 whatever the dtype of the run. */
 export const rateBound: Bound = { relative: 1e-12, floor: 1e-6 };

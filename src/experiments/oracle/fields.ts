@@ -39,6 +39,11 @@ export class Fields {
     return Object.keys(this.#values);
   }
 
+  /** The object as it is. */
+  get values(): Readonly<Record<string, unknown>> {
+    return this.#values;
+  }
+
   /** Whether the field is there and not null. */
   has(name: string): boolean {
     return this.#values[name] !== undefined && this.#values[name] !== null;
@@ -98,6 +103,11 @@ export class Fields {
       if (!Array.isArray(row)) throw new ValueError(`${place}: expected an array; found ${show(row)}.`);
       return row.map((value: unknown, j) => decodeTensor(value, `${place}[${j}]`));
     });
+  }
+
+  /** The same object as a case of that name. */
+  named(name: string): Fields {
+    return new Fields({ ...this.#values, name }, `${this.place}: ${name}`);
   }
 
   #fail(name: string, expected: string): never {

@@ -1,13 +1,18 @@
 import { readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { ValueError } from "../../base/errors.ts";
 import { readBytes, reasonOf } from "../../base/files.ts";
 import { parseJson } from "../../base/json.ts";
-import { type Build, type Expectation, type Others, Unsupported } from "./case.ts";
+import { load } from "../../models/index.ts";
+import { adapterCases, buildAdapterCase } from "./adapter-case.ts";
+import { type Build, type Expectation, type Kind, type Others, Unsupported } from "./case.ts";
 import { compare } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { Fields } from "./fields.ts";
+import { buildGoldenCase, buildIntermediates, goldenCases } from "./golden-case.ts";
 import { buildLoraLayerCase } from "./lora-layer-case.ts";
+import { buildLoraTrainingCase } from "./lora-training-case.ts";
+import { buildModelCase } from "./model-case.ts";
 import { buildNf4Case } from "./nf4-case.ts";
 import { buildOpCase } from "./op-case.ts";
 import { buildSafetensorsCase } from "./safetensors-case.ts";
@@ -15,13 +20,22 @@ import { buildTrajectoryCase } from "./trajectory-case.ts";
 import { buildTransformCase } from "./transform-case.ts";
 
 /** The kinds of cases that can be run. */
-const kinds: Readonly<Record<string, Build>> = {
-  op: buildOpCase,
-  trajectory: buildTrajectoryCase,
-  transform: buildTransformCase,
-  lora_layer: buildLoraLayerCase,
-  nf4: buildNf4Case,
-  safetensors: buildSafetensorsCase,
+const kinds: Readonly<Record<string, Kind>> = {
+  op: { build: buildOpCase },
+  trajectory: { build: buildTrajectoryCase },
+  transform: { build: buildTransformCase },
+  lora_layer: { build: buildLoraLayerCase },
+  nf4: { build: buildNf4Case },
+  safetensors: { build: buildSafetensorsCase },
+  model: { build: buildModelCase },
+};
+
+/** Those of one checkpoint, which is given beside them. */
+const modelKinds: Readonly<Record<string, Kind>> = {
+  llama_golden: { build: buildGoldenCase, cases: goldenCases },
+  gpt2_forward: { build: buildIntermediates, cases: (content) => [content.named("forward")] },
+  llama_lora_training: { build: buildLoraTrainingCase },
+  adapter_logits: { build: buildAdapterCase, cases: adapterCases },
 };
 
 /** Cases whose graphs are computed together, so that small ones do not each wait for the device. */
@@ -69,33 +83,37 @@ interface Verdict {
 
 /**
  * Runs every case of a directory of reference files whose kind is known. Files that are malformed count as
- * failures; `index.json`, if there is one, must name files that exist with the number of cases they hold.
+ * failures; `index.json`, if there is one, must name files that exist with the number of cases they hold. With a
+ * checkpoint, the files are references of it, and other JSON files beside and below them are left alone.
  *
- * @throws ValueError if the directory does not exist or holds no reference file.
+ * @throws ValueError if the directory does not exist or holds no reference file; what `models.load` throws.
  */
 export async function runOracle(
   directory: string,
   engine: Engine,
   progress: Progress = () => {},
+  checkpoint?: string,
 ): Promise<OracleReport> {
+  const model = checkpoint === undefined ? undefined : await load(checkpoint, { dtype: engine.dtype });
   const files: FileSummary[] = [];
   const failures: Failure[] = [];
   const skips = new Map<string, string[]>();
   const index = readIndex(directory);
   const skip = (reason: string, label: string) => skips.set(reason, [...(skips.get(reason) ?? []), label]);
-  for (const file of listFiles(directory, index)) {
+  for (const file of model ? listReferences(directory) : listFiles(directory, index)) {
     let [passed, failed, skipped, worstError] = [0, 0, 0, 0];
     const fail = (name: string, problems: readonly string[]) => {
       failed++;
       failures.push({ file, name, problems });
     };
     try {
-      const { kind, cases } = readReferenceFile(directory, file);
+      const { kind, cases, content } = readReferenceFile(directory, file);
       const declared = index?.get(file);
       if (declared !== undefined && declared !== cases.length) {
         fail("", [`holds ${cases.length} cases, but index.json says ${declared}`]);
       }
-      const build = kinds[kind];
+      const build = known(kind)?.build;
+      const around = { directory: dirname(join(directory, file)), content, model };
       const others: Others = (name) => {
         const other = cases.find((fields) => nameOf(fields) === name);
         if (!other) throw new ValueError(`${file}: there is no case ${name}, which another one names.`);
@@ -105,7 +123,7 @@ export async function runOracle(
         progress(file, start, cases.length);
         const batch = cases.slice(start, start + batchSize);
         const verdicts = build
-          ? await runBatch(batch, (...given) => build(...given, directory), engine, others)
+          ? await runBatch(batch, (...given) => build(...given, around), engine, others)
           : batch.map(() => unknownKind(kind));
         verdicts.forEach(({ problems, error, unsupported }, i) => {
           const name = nameOf(batch[i]!);
@@ -135,11 +153,19 @@ export async function runOracle(
   };
 }
 
+function known(kind: string): Kind | undefined {
+  return Object.hasOwn(kinds, kind)
+    ? kinds[kind]
+    : Object.hasOwn(modelKinds, kind)
+      ? modelKinds[kind]
+      : undefined;
+}
+
 function unknownKind(kind: string): Verdict {
   return { problems: [], error: 0, unsupported: `the kind ${kind} is not known` };
 }
 
-/** `Build` in the directory that is run. */
+/** `Build` in the surroundings of a file. */
 type BuildHere = (fields: Fields, engine: Engine, others: Others) => ReturnType<Build>;
 
 /** Builds the graphs of some cases and computes them together; if that fails, one by one to find the culprit. */
@@ -219,6 +245,22 @@ function listFiles(directory: string, index: ReadonlyMap<string, number> | undef
   return files;
 }
 
+/** The reference files of a checkpoint, beside and below which others lie. */
+function listReferences(directory: string): string[] {
+  const files = readdirSync(directory, { recursive: true, encoding: "utf8" })
+    .map((file) => file.replaceAll("\\", "/"))
+    .filter((file) => file.endsWith(".json"))
+    .filter((file) => {
+      const content = parse(directory, file) as { readonly format?: unknown; readonly kind?: unknown } | null;
+      return content?.format === 1 && typeof content.kind === "string";
+    });
+  if (files.length === 0)
+    throw new ValueError(
+      `oracle: ${directory} holds no reference files of a model (JSON with format 1 and a kind). Give a directory that does.`,
+    );
+  return files.sort();
+}
+
 /** The number of cases by file, if the directory has an index. */
 function readIndex(directory: string): Map<string, number> | undefined {
   let names: string[];
@@ -236,20 +278,24 @@ function readIndex(directory: string): Map<string, number> | undefined {
   return new Map(index.names.map((file) => [file, index.number(file)]));
 }
 
-function readReferenceFile(directory: string, file: string): { kind: string; cases: Fields[] } {
+function readReferenceFile(
+  directory: string,
+  file: string,
+): { kind: string; cases: readonly Fields[]; content: Fields } {
   const content = new Fields(parse(directory, file), file);
   if (content.number("format") !== 1) {
     throw new ValueError(`${file}.format: expected 1; found ${content.number("format")}.`);
   }
   const seen = new Set<string>();
-  const cases = content.objects("cases");
+  const kind = content.text("kind");
+  const cases = known(kind)?.cases?.(content) ?? content.objects("cases");
   for (const fields of cases) {
     const name = fields.text("name");
     if (seen.has(name))
       throw new ValueError(`${file}: two cases are named ${name}; names are unique in a file.`);
     seen.add(name);
   }
-  return { kind: content.text("kind"), cases };
+  return { kind, cases, content };
 }
 
 function parse(directory: string, file: string): unknown {

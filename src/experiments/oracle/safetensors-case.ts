@@ -5,7 +5,7 @@ import type { Build } from "./case.ts";
 import { Fields } from "./fields.ts";
 
 /** A case of kind `safetensors`: what a file says and holds, exactly, whatever computes the other cases. */
-export const buildSafetensorsCase: Build = async (fields, _engine, _others, directory) => {
+export const buildSafetensorsCase: Build = async (fields, _engine, _others, { directory }) => {
   const file = await safetensors.open(join(directory, fields.text("file")));
   const wanted = fields.object("tensors");
   const same = (what: string, found: unknown, expected: unknown) => {
