@@ -1,5 +1,6 @@
 import type { Loaded } from "../../models/index.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import type { Tokenizer } from "../../text/index.ts";
 import type { Bound } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import type { Fields, Reference } from "./fields.ts";
@@ -24,6 +25,8 @@ export interface Surroundings {
   readonly content: Fields;
   /** The checkpoint that references of a model are of. */
   readonly model?: Loaded | undefined;
+  /** Its tokenizer, which is read when it is asked for. */
+  readonly tokenizer?: (() => Promise<Tokenizer>) | undefined;
 }
 
 /** Builds what a case of one kind expects; graphs need not be computed yet. */

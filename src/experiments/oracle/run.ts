@@ -4,6 +4,7 @@ import { ValueError } from "../../base/errors.ts";
 import { readBytes, reasonOf } from "../../base/files.ts";
 import { parseJson } from "../../base/json.ts";
 import { load } from "../../models/index.ts";
+import { load as loadTokenizer, type Tokenizer } from "../../text/index.ts";
 import { adapterCases, buildAdapterCase } from "./adapter-case.ts";
 import { type Build, type Expectation, type Kind, type Others, Unsupported } from "./case.ts";
 import { compare } from "./compare.ts";
@@ -16,6 +17,7 @@ import { buildModelCase } from "./model-case.ts";
 import { buildNf4Case } from "./nf4-case.ts";
 import { buildOpCase } from "./op-case.ts";
 import { buildSafetensorsCase } from "./safetensors-case.ts";
+import { buildTokenizerCase, tokenizerCases } from "./tokenizer-case.ts";
 import { buildTrajectoryCase } from "./trajectory-case.ts";
 import { buildTransformCase } from "./transform-case.ts";
 
@@ -36,6 +38,7 @@ const modelKinds: Readonly<Record<string, Kind>> = {
   gpt2_forward: { build: buildIntermediates, cases: (content) => [content.named("forward")] },
   llama_lora_training: { build: buildLoraTrainingCase },
   adapter_logits: { build: buildAdapterCase, cases: adapterCases },
+  tokenizer: { build: buildTokenizerCase, cases: tokenizerCases },
 };
 
 /** Cases whose graphs are computed together, so that small ones do not each wait for the device. */
@@ -95,6 +98,8 @@ export async function runOracle(
   checkpoint?: string,
 ): Promise<OracleReport> {
   const model = checkpoint === undefined ? undefined : await load(checkpoint, { dtype: engine.dtype });
+  let reading: Promise<Tokenizer> | undefined;
+  const tokenizer = checkpoint === undefined ? undefined : () => (reading ??= loadTokenizer(checkpoint));
   const files: FileSummary[] = [];
   const failures: Failure[] = [];
   const skips = new Map<string, string[]>();
@@ -113,7 +118,7 @@ export async function runOracle(
         fail("", [`holds ${cases.length} cases, but index.json says ${declared}`]);
       }
       const build = known(kind)?.build;
-      const around = { directory: dirname(join(directory, file)), content, model };
+      const around = { directory: dirname(join(directory, file)), content, model, tokenizer };
       const others: Others = (name) => {
         const other = cases.find((fields) => nameOf(fields) === name);
         if (!other) throw new ValueError(`${file}: there is no case ${name}, which another one names.`);
