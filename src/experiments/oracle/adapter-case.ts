@@ -1,19 +1,26 @@
 import { join } from "node:path";
+import { ValueError } from "../../base/errors.ts";
 import type { Params } from "../../nn/index.ts";
 import * as tree from "../../tensor/tree.ts";
-import { type Build, type Expectation, modelOf, Unsupported } from "./case.ts";
+import { withAdapter } from "./adapter.ts";
+import { type Build, type Expectation, modelOf } from "./case.ts";
 import { modelBound } from "./compare.ts";
-import type { Fields } from "./fields.ts";
-import { readPeft } from "./peft.ts";
+import { Fields } from "./fields.ts";
 import { idTensor, integers, listed, shiftedLoss, single } from "./tokens.ts";
 
 /** The cases of a file of kind `adapter_logits`: the checkpoint alone, and with each adapter. */
 export function adapterCases(content: Fields): readonly Fields[] {
+  const adapters = content.objects("adapters");
   return [
     content.object("base").named("base"),
-    ...content
-      .objects("adapters")
-      .map((adapter) => adapter.named(`${adapter.text("format")} ${adapter.text("name")}`)),
+    ...adapters.map((adapter) => {
+      const name = `${adapter.text("format")} ${adapter.text("name")}`;
+      if (!adapter.has("sameLogitsAs")) return adapter.named(name);
+      const path = adapter.text("sameLogitsAs");
+      const other = adapters.find((each) => each.text("path") === path);
+      if (!other) throw new ValueError(`${adapter.place}.sameLogitsAs: there is no adapter at ${path}.`);
+      return new Fields({ ...other.values, ...adapter.values, name }, adapter.place);
+    }),
   ];
 }
 
@@ -24,10 +31,9 @@ export const buildAdapterCase: Build = async (fields, engine, _others, around) =
   const tokens = idTensor([ids]);
   let logits = model.apply(params, { tokens }).logits;
   if (fields.has("path")) {
-    if (fields.text("format") !== "peft")
-      throw new Unsupported(`adapters in ${fields.text("format")} form are not read`);
-    const { adapted, own } = await readPeft(join(around.directory, fields.text("path")), model, engine.dtype);
-    logits = adapted.apply(tree.combine<Params>(params, own), { tokens }).logits;
+    const path = join(around.directory, fields.text("path"));
+    const adapter = await withAdapter(path, modelOf(around), engine.dtype);
+    logits = adapter.model.apply(tree.combine<Params>(adapter.frozen, adapter.own), { tokens }).logits;
   }
   const vocabulary = logits.shape[2]!;
   const at = (position: number) => logits.slice([0, position], [1, position + 1]).reshape([vocabulary]);

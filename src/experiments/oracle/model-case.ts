@@ -7,10 +7,10 @@ import type { Params } from "../../nn/index.ts";
 import { valueAndGrad } from "../../tensor/grad.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
+import { withAdapter } from "./adapter.ts";
 import type { Build, Expectation } from "./case.ts";
 import { modelBound } from "./compare.ts";
 import { type Fields, type Reference, toTensor } from "./fields.ts";
-import { pathOf, readPeft } from "./peft.ts";
 import { column, listed, shiftedLoss, single } from "./tokens.ts";
 import { optimizerOf, ratesOf, tune } from "./tuning.ts";
 
@@ -18,10 +18,11 @@ import { optimizerOf, ratesOf, tune } from "./tuning.ts";
 export const buildModelCase: Build = async (fields, engine, _others, { directory }) => {
   const { dtype } = engine;
   const file = join(directory, fields.text("checkpoint"));
-  const { model, params } = await load(
+  const loaded = await load(
     { name: file, find: async (name) => (name === "model.safetensors" ? openSource(file) : undefined) },
     { dtype, config: fields.object("config").values },
   );
+  const { model, params } = loaded;
   const [inputIds, labels] = [fields.tensor("inputIds"), fields.tensor("labels")];
   const tokens = toTensor(inputIds, dtype);
   const bound = modelBound(dtype);
@@ -48,8 +49,12 @@ export const buildModelCase: Build = async (fields, engine, _others, { directory
 
   for (const adapter of fields.objects("adapters")) {
     const name = adapter.text("name");
-    const { adapted, own } = await readPeft(join(directory, adapter.text("path")), model, dtype);
-    const whole = (trained: Params) => tree.combine<Params>(params, trained);
+    const {
+      model: adapted,
+      own,
+      frozen,
+    } = await withAdapter(join(directory, adapter.text("path")), loaded, dtype);
+    const whole = (trained: Params) => tree.combine<Params>(frozen, trained);
     const logits = (trained: Params) => adapted.apply(whole(trained), { tokens }).logits;
     const adaptedLoss = (trained: Params) => shiftedLoss(logits(trained), toTensor(labels, dtype));
     checkModules(adapter.object("modules"), adapted);
@@ -110,4 +115,12 @@ function checkModules(wanted: Fields, adapted: Parameters<typeof lora.adaptedLay
         `modules: ${path} has r ${config.r} and scaling ${scaling.value}, expected ${module.number("r")} and ${module.number("scaling")}.`,
       );
   }
+}
+
+/** The path of a parameter that PEFT calls `base_model.model.h.0.q.lora_A.weight`: `h.0.q.loraA`. */
+function pathOf(name: string): string {
+  return name
+    .replace(/^base_model\.model\./, "")
+    .replace(/\.weight$/, "")
+    .replace(/lora_(embedding_)?([AB])$/, "lora$2");
 }

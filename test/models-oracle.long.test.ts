@@ -1,0 +1,42 @@
+import { cpSync, existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { openEngine } from "../src/experiments/oracle/engine.ts";
+import { runOracle } from "../src/experiments/oracle/run.ts";
+import { floatBackends } from "./devices.ts";
+
+// Every reference of a model: the oracle's small ones with gradients and adapters, and the trained stories260K with golden
+// texts, trainings of adapters in float64 and adapters of three tools.
+
+const shared = new URL("../../shared/", import.meta.url).pathname;
+const there = existsSync(shared);
+if (!there) console.warn("references of models: skipped, there is no ../shared");
+
+const small = mkdtempSync(join(tmpdir(), "lorantz-oracle-"));
+afterAll(() => rmSync(small, { recursive: true }));
+
+describe.skipIf(!there).each(await floatBackends())(
+  "references in $dtype on $backend",
+  ({ backend, dtype }) => {
+    test("of small models, their gradients and adapters", { timeout: 600_000 }, async () => {
+      for (const name of ["models.json", "gpt2_tiny", "llama_tiny"])
+        cpSync(join(shared, "oracle", name), join(small, name), { recursive: true });
+      const engine = await openEngine(backend, dtype);
+      const report = await runOracle(small, engine);
+      expect(report.failures).toEqual([]);
+      expect(report.passed).toBe(2);
+      engine.dispose();
+    });
+
+    test("of a trained one", { timeout: 1_200_000 }, async () => {
+      const engine = await openEngine(backend, dtype);
+      const folder = join(shared, "models/stories260K");
+      const report = await runOracle(folder, engine, () => {}, folder);
+      expect(report.failures).toEqual([]);
+      expect(report.passed).toBe(5 + 9 + 7 + 243);
+      expect(report.skipped).toBe(0);
+      engine.dispose();
+    });
+  },
+);
