@@ -17,9 +17,11 @@ export function workOf(roots: readonly Expr[], beside: (e: Expr) => number = () 
   return work;
 }
 
-/** Distinct expressions: the size of the code, and the time that it takes to compile. */
-export function sizeOf(roots: Iterable<Expr>): number {
+/** Distinct expressions, or those that count: the size of the code, and the time that it takes to compile. */
+export function sizeOf(roots: Iterable<Expr>, counts: (e: Expr) => boolean = () => true): number {
   let size = 0;
-  walk(roots, () => size++);
+  walk(roots, (e) => {
+    if (counts(e)) size++;
+  });
   return size;
 }

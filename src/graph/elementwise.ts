@@ -1,5 +1,5 @@
 import type { DType } from "../base/dtype.ts";
-import type { ScalarOp } from "./node.ts";
+import type { Code, ScalarOp } from "./node.ts";
 import { scalarOp } from "./scalar.ts";
 import { bitsOfFloat, erf32, erf as erf64, floatOfBits, roundHalfEven } from "./special.ts";
 
@@ -8,10 +8,11 @@ import { bitsOfFloat, erf32, erf as erf64, floatOfBits, roundHalfEven } from "./
 // The type annotation on each row lets its gradient refer to other rows, and to itself.
 
 const none = () => [];
+const compound = (text: string): Code => ({ compound: text });
 const infix =
   (symbol: string) =>
-  ([x, y]: readonly string[]) =>
-    `${x} ${symbol} ${y}`;
+  ([x, y]: readonly string[]): Code =>
+    compound(`${x} ${symbol} ${y}`);
 const isWhole = (dtype: DType) => dtype === "int32" || dtype === "uint32";
 
 // Arithmetic.
@@ -64,7 +65,7 @@ export const neg: ScalarOp = scalarOp({
   types: "numeric",
   ulp: 0,
   evaluate: (x) => -x,
-  wgsl: ([x], dtype) => (dtype === "uint32" ? `(~${x} + 1u)` : `-${x}`),
+  wgsl: ([x], dtype) => compound(dtype === "uint32" ? `~${x} + 1u` : `-${x}`),
   vjp: (g) => [neg(g)],
 });
 
@@ -203,7 +204,7 @@ export const bitwiseXor: ScalarOp = scalarOp({
   types: "bits",
   ulp: 0,
   evaluate: (x, y) => x ^ y,
-  wgsl: ([x, y], dtype) => (dtype === "bool" ? `${x} != ${y}` : `${x} ^ ${y}`),
+  wgsl: (args, dtype) => infix(dtype === "bool" ? "!=" : "^")(args),
 });
 
 /** Shifts by the lowest five bits of y. */
@@ -213,7 +214,7 @@ export const leftShift: ScalarOp = scalarOp({
   types: "integer",
   ulp: 0,
   evaluate: (x, y) => x << y,
-  wgsl: ([x, y]) => `${x} << (u32(${y}) & 31u)`,
+  wgsl: ([x, y]) => compound(`${x} << (u32(${y}) & 31u)`),
 });
 
 /** Shifts by the lowest five bits of y; keeps the sign of int32. */
@@ -223,7 +224,7 @@ export const rightShift: ScalarOp = scalarOp({
   types: "integer",
   ulp: 0,
   evaluate: (x, y, _, dtype) => (dtype === "uint32" ? x >>> y : x >> y),
-  wgsl: ([x, y]) => `${x} >> (u32(${y}) & 31u)`,
+  wgsl: ([x, y]) => compound(`${x} >> (u32(${y}) & 31u)`),
 });
 
 /** A uint32 as the float32 of the same bits, and a float32 as its bits. */
@@ -334,7 +335,7 @@ export const sigmoid: ScalarOp = scalarOp({
   ulp: 4,
   cost: 16,
   evaluate: (x) => (x < 0 ? Math.exp(x) : 1) / (1 + Math.exp(-Math.abs(x))),
-  wgsl: ([x]) => `select(1.0, lorantz_exp(${x}), ${x} < 0.0) / (1.0 + lorantz_exp(-abs(${x})))`,
+  wgsl: ([x]) => compound(`select(1.0, lorantz_exp(${x}), ${x} < 0.0) / (1.0 + lorantz_exp(-abs(${x})))`),
   vjp: (g, y) => [mul(g, mul(y, sub(1, y)))],
 });
 

@@ -114,6 +114,9 @@ export type TypeRule =
   | "bitcast" // float32 to uint32 and back
   | "select"; // bool, x, x to the dtype of x
 
+/** Text that is an operand as it stands, such as a name or a call, or one that needs parentheses as an operand. */
+export type Code = string | { readonly compound: string };
+
 /**
  * A row of the table of elementwise operations: all that Lorantz knows of one. WGSL may be left out: then it is the
  * function of the operation's own name. WebAssembly that has no code for a row calls `evaluate`.
@@ -124,7 +127,8 @@ export interface ScalarRow {
   readonly types: TypeRule;
   /** Float64 arithmetic; the result is rounded to the dtype by the caller. Booleans are 0 and 1. */
   readonly evaluate: (x: number, y: number, z: number, dtype: DType) => number;
-  readonly wgsl?: (args: readonly string[], dtype: DType) => string;
+  /** WGSL for arguments that are operands as they stand. */
+  readonly wgsl?: (args: readonly string[], dtype: DType) => Code;
   /**
    * Largest error of the float32 implementations in units in the last place, on the range where the tests
    * draw their arguments (src/experiments/selftest.ts); 0 means correctly rounded everywhere. Measured on Mesa's

@@ -1,10 +1,9 @@
-import { Emitter } from "../../compile/emit.ts";
 import type { LoopKernel } from "../../compile/kernel.ts";
-import { wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product } from "./grid.ts";
 import { turned } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
+import { write } from "./text.ts";
 
 // Transposes: elementwise work whose results lie side by side along one axis, and some of what it loads along another.
 // An invocation has a block of four by four: it loads quads along the one axis, turns them in registers, and stores
@@ -19,12 +18,11 @@ export function printBlockMap(kernel: LoopKernel, bindings: Bindings, options: S
   const along = grid[grid.length - 1]!;
   const { across, loads } = turned(kernel, along)!; // the schedule found it
 
-  const emitter = new Emitter(
-    wgsl(bindings),
-    loads.map(({ index }) => index),
-    new Map(),
+  const indices = write(
+    loads.map(({ index }) => ({ expr: index, at: 0 })),
+    bindings,
   );
-  const quads = loads.map(({ value, index }) => bindings.quad(value, emitter.print(index, 0)));
+  const quads = loads.map(({ value, index }) => bindings.quad(value, indices.operand(index)));
   const { declarations, outer, body } = printQuadStores(
     stores,
     {
@@ -58,7 +56,7 @@ export function printBlockMap(kernel: LoopKernel, bindings: Bindings, options: S
       "for (var column = 0; column < 4; column++) {",
       `let ${along.name} = left + column;`,
       `let ${across.name} = top;`,
-      ...emitter.statements(0),
+      ...indices.statements(0),
       ...quads.map((quad, n) => `lines${n}[column] = ${quad};`),
       "}",
       ...loads.map(({ value }, n) => {

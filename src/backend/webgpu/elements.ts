@@ -1,11 +1,11 @@
 import { type Load, type Motion, motionOf } from "../../compile/access.ts";
-import { Emitter, type Level } from "../../compile/emit.ts";
 import { type Expr, parts, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
+import { type Level, place, type Use } from "../../compile/place.ts";
 import type { ValueId } from "../../compile/value.ts";
-import { wgsl } from "./dialect.ts";
 import { isQuadLoad } from "./quads.ts";
 import { type Bindings, storedType, valueType } from "./shader.ts";
+import { Text, whole, write } from "./text.ts";
 
 // Four elements by one function of an element, called four times. What they share is loaded or computed once.
 
@@ -57,57 +57,62 @@ export function printQuad(
   places: readonly Expr[] = [],
 ): Quad {
   const depth = Math.max(0, ...levels.values());
-  const plain = wgsl(bindings);
-  const nameOf = core?.name ?? plain.accumulator;
-  const dialect = { ...plain, accumulator: nameOf };
-  const element = new Emitter(dialect, exprs, new Map(), 0);
   const isWide = (e: Expr) => loaded.has(e) || (isQuadLoad(e, variable) && bindings.isWide(e.value));
   const once = onceOf(exprs, variable, isWide, known, core?.four ?? false);
-  const quads = new Emitter(
-    dialect,
-    [...once.flatMap(({ expr, wide }) => (!wide ? expr : loaded.has(expr) ? [] : wide.index)), ...places],
-    levels,
-    0,
+  const result = core && { result: core.name };
+  const quads = write(
+    [
+      ...once.flatMap(({ expr, wide }): Use[] => {
+        if (!wide) return [{ expr, at: depth, named: true }];
+        return loaded.has(expr) ? [] : [{ expr: wide.index, at: depth }];
+      }),
+      ...places.map((expr) => ({ expr, at: depth })),
+    ],
+    bindings,
+    { levels, ...result },
   );
   // What is loaded or computed once for the quad becomes an argument of the element.
   const lets: string[] = [];
   const parameters: string[] = [];
   const passed: ((component: string, i: number) => string)[] = [];
+  const given = new Map<Expr, string>();
   once.forEach(({ expr, wide }, n) => {
-    let argument = `q${n}`;
-    if (wide) {
-      const text = loaded.get(expr) ?? bindings.quad(wide.value, quads.print(wide.index, depth));
-      lets.push(`let ${argument} = ${text};`);
-    } else argument = quads.name(expr, depth);
-    const parameter = wide ? argument : `s${n}`;
-    element.bind(expr, parameter);
+    const parameter = wide ? `q${n}` : `s${n}`;
+    if (wide)
+      lets.push(
+        `let ${parameter} = ${loaded.get(expr) ?? bindings.quad(wide.value, quads.operand(wide.index))};`,
+      );
+    given.set(expr, parameter);
     parameters.push(`${parameter}: ${valueType(expr.dtype)}`);
     passed.push((component) =>
-      wide ? bindings.element(wide.value, `${argument}.${component}`, wide.dtype) : argument,
+      wide ? whole(bindings.element(wide.value, `${parameter}.${component}`, wide.dtype)) : quads.text(expr),
     );
   });
-  for (const [load, expr] of known) element.bind(load, element.name(expr, 0));
+  const placement = place(
+    exprs.map((expr) => ({ expr, at: 0 })),
+    { given, same: known },
+  );
+  const element = new Text(placement, bindings, core?.name);
   const results = exprs.map((expr) => {
-    const text = element.print(expr, 0);
+    const text = element.text(expr);
     return expr.dtype === "bool" ? `select(0u, 1u, ${text})` : text;
   });
-  const code = [...element.statements(0), ...results].join("\n");
-  const uses = (used: string) => new RegExp(`\\b${used}\\b`).test(code);
+  // Of what is outside, the function is given what it uses.
   walk(exprs, (e) => {
-    if (e.kind !== "accumulator") return;
-    const given = nameOf(e.index, e.dtype);
-    if (!uses(given)) return;
-    parameters.unshift(`${given}: ${valueType(e.dtype)}`);
-    passed.unshift((component) => (core?.four ? `${given}.${component}` : given));
+    if (e.kind !== "accumulator" || !placement.free.has(e)) return;
+    const name = element.text(e);
+    parameters.unshift(`${name}: ${valueType(e.dtype)}`);
+    passed.unshift((component) => (core?.four ? `${name}.${component}` : name));
   });
-  for (const index of [variable, ...others].filter(uses)) {
+  const used = new Set([...placement.free].flatMap((e) => (e.kind === "variable" ? [e.name] : [])));
+  for (const index of [variable, ...others].filter((name) => used.has(name))) {
     parameters.unshift(`${index}: i32`);
     passed.unshift((_, i) => (index === variable && i > 0 ? `${index} + ${i}` : index));
   }
   const types = exprs.map(({ dtype }) => storedType(dtype));
   const single = exprs.length === 1;
   const struct = name[0]!.toUpperCase() + name.slice(1);
-  const placed = places.map((place) => quads.print(place, depth));
+  const placed = places.map((index) => quads.operand(index));
   const calls = four.map(
     (component, i) => `let e${i} = ${name}(${passed.map((pass) => pass(component, i)).join(", ")});`,
   );

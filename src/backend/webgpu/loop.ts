@@ -1,7 +1,6 @@
-import { Emitter, type Level } from "../../compile/emit.ts";
 import type { Axis, LoopKernel } from "../../compile/kernel.ts";
+import type { Level } from "../../compile/place.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
-import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product, quadGrid, spread, workgroupSize } from "./grid.ts";
 import { scheduleLoop } from "./heuristics.ts";
@@ -9,6 +8,7 @@ import { printMap } from "./map.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { blockedLoop, combinePartials, declarePartials } from "./sums.ts";
 import { flatLoop, printSums, printTerms, type Terms } from "./terms.ts";
+import { writeStores } from "./text.ts";
 
 export function printLoop(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { steps, accesses } = scheduleLoop(kernel, bindings, options);
@@ -43,20 +43,14 @@ function printReduction(
     bindings,
   );
   const names = accumulators.map((_, i) => `r${i}`);
-  const results = new Emitter(
-    wgsl(bindings),
-    stores.flatMap(({ index, expr }) => [index, expr]),
-    new Map(),
-    0,
-  );
-  const writes = printStores(stores, results, 0, bindings);
+  const results = writeStores(stores, bindings);
   return {
     declarations: terms.declarations,
     ...perPoint(product(grid), options, [
       ...digits(grid, "point"),
       ...printSums(accumulators, names, terms, (sums) => nestedLoops(kernel, sums, terms)),
       ...results.statements(0),
-      ...writes,
+      ...results.writes,
     ]),
   };
 }
@@ -137,13 +131,7 @@ function printSharedReduction(
   const { grid, inner, accumulators, stores } = kernel;
   const levels = new Map(inner.map(({ name }): [string, Level] => [name, 1]));
   const terms = printTerms(accumulators, { levels, ...elementQuads(kernel, steps) }, bindings);
-  const emitter = new Emitter(
-    wgsl(bindings),
-    stores.flatMap(({ index, expr }) => [index, expr]),
-    new Map(),
-    0,
-  );
-  const writes = printStores(stores, emitter, 0, bindings);
+  const written = writeStores(stores, bindings);
   const results = product(grid);
   const { workgroups, width } = spread(results, options);
   const flat = workgroups[1] === 1 ? "workgroup.x" : `workgroup.x + workgroup.y * ${width}u`;
@@ -167,8 +155,8 @@ function printSharedReduction(
       ...combinePartials(numbered),
       "if (lane_ == 0) {",
       ...numbered.map(({ index }) => `let r${index} = partial${index}[0];`),
-      ...emitter.statements(0),
-      ...writes,
+      ...written.statements(0),
+      ...written.writes,
       "}",
       "}",
     ],

@@ -1,11 +1,10 @@
-import { Emitter } from "../../compile/emit.ts";
-import { expressionsOf, type LoopKernel } from "../../compile/kernel.ts";
+import type { LoopKernel } from "../../compile/kernel.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printBlockMap } from "./blocks.ts";
-import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product, quadGrid } from "./grid.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
+import { writeStores } from "./text.ts";
 
 /** Elementwise work: one invocation for each block, each quad or each point. */
 export function printMap(
@@ -21,7 +20,6 @@ export function printMap(
     const { declarations, body } = printQuadStores(stores, quads, bindings);
     return { declarations, ...perPoint(quads.points, options, [...quads.unpack, ...body]) };
   }
-  const emitter = new Emitter(wgsl(bindings), expressionsOf(kernel), new Map());
-  const writes = printStores(stores, emitter, 0, bindings);
-  return perPoint(product(grid), options, [...digits(grid, "point"), ...emitter.statements(0), ...writes]);
+  const { statements, writes } = writeStores(stores, bindings);
+  return perPoint(product(grid), options, [...digits(grid, "point"), ...statements(0), ...writes]);
 }

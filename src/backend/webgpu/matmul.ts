@@ -1,10 +1,8 @@
 import { internal } from "../../base/errors.ts";
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
-import { Emitter } from "../../compile/emit.ts";
 import { type Expr, walk } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { workOf } from "../../compile/work.ts";
-import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, spread } from "./grid.ts";
 import { isShort, isSmallProduct } from "./heuristics.ts";
@@ -15,6 +13,7 @@ import { accessesOf, isQuadLoad, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
+import { write, writeStores } from "./text.ts";
 import type { MatmulChoice, MatmulShape, MatmulTile, Precision } from "./tiles.ts";
 
 /** The precision of a product that depends on the choice of a family; undefined for other kernels. */
@@ -129,15 +128,8 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     declarations = quads.declarations;
     template.body("store", quads.body, parameters);
   } else {
-    // The accumulator is a parameter: there is nothing to wait for.
-    const emitter = new Emitter(
-      { ...wgsl(bindings), accumulator: () => "sum" },
-      kernel.stores.flatMap(({ index, expr }) => [index, expr]),
-      new Map(),
-      0,
-    );
-    const writes = printStores(kernel.stores, emitter, 0, bindings);
-    template.body("store_element", [...emitter.statements(0), ...writes], parameters);
+    const { statements, writes } = writeStores(kernel.stores, bindings, { result: () => "sum" });
+    template.body("store_element", [...statements(0), ...writes], parameters);
   }
   return {
     enable: extensions[tile.template] ?? [],
@@ -197,26 +189,26 @@ function fillOperand(
   const { expr, axis, name } = side;
   const load = loadOf(side.expr);
   if (!(load && isQuad(side, along ? inner : axis) && bindings.isWide(load.value))) {
-    const emitter = new Emitter(wgsl(bindings), [expr], new Map());
-    const text = emitter.print(expr, 0);
-    template.body(`load_${name}`, [...emitter.statements(0), `return ${text};`], parameters);
+    const text = write([{ expr, at: 0 }], bindings);
+    template.body(`load_${name}`, [...text.statements(0), `return ${text.text(expr)};`], parameters);
     return;
   }
-  const emitter = new Emitter(wgsl(bindings), [load.index], new Map());
+  const given = new Map<Expr, string>();
   const lines: string[] = [];
   // Beyond the edge of a tile, the last element or quad again; where there is no edge, as it is.
   const limit = ({ name: variable, extent }: Axis, multiple: number, quad: boolean) => {
     if (extent % multiple === 0) return;
     walk([load.index], (e) => {
-      if (e.kind === "variable" && e.name === variable) emitter.bind(e, `${variable}_`);
+      if (e.kind === "variable" && e.name === variable) given.set(e, `${variable}_`);
     });
     lines.push(`let ${variable}_ = min(${variable}, ${extent - (quad ? 4 : 1)});`);
   };
   limit(axis, tileLength, !along);
   limit(inner, tile.stage, along);
-  const stored = bindings.quad(load.value, emitter.print(load.index, 0));
+  const text = write([{ expr: load.index, at: 0 }], bindings, { given });
+  const stored = bindings.quad(load.value, text.operand(load.index));
   const quad = load.dtype === "float16" ? `vec4<f32>(${stored})` : stored;
   const guarded = inner.extent % tile.stage !== 0;
   const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name} < ${inner.extent})` : quad;
-  template.body(`${name}_quad`, [...lines, ...emitter.statements(0), `return ${result};`], parameters);
+  template.body(`${name}_quad`, [...lines, ...text.statements(0), `return ${result};`], parameters);
 }

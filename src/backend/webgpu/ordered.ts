@@ -1,19 +1,18 @@
 import { internal } from "../../base/errors.ts";
-import { Emitter } from "../../compile/emit.ts";
 import type { Expr } from "../../compile/expr.ts";
-import { type Axis, expressionsOf, type ScanKernel, type ScatterKernel } from "../../compile/kernel.ts";
-import { printConstant, wgsl } from "./dialect.ts";
+import type { ScanKernel, ScatterKernel } from "../../compile/kernel.ts";
 import { type Body, digits, perPoint } from "./grid.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { block } from "./sums.ts";
+import { printConstant, whole, write } from "./text.ts";
 
 // Kernels whose order is fixed: one invocation works through each lane, so that results never vary.
 
 export function printScan(kernel: ScanKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { lane, position, dtype } = kernel;
-  const emitter = new Emitter(wgsl(bindings), expressionsOf(kernel), new Map([[position.name, 1]]));
-  const x = emitter.print(kernel.expr, 1);
-  const index = emitter.print(kernel.index, 1);
+  const uses = [kernel.expr, kernel.index].map((expr) => ({ expr, at: 1 }));
+  const text = write(uses, bindings, { levels: new Map([[position.name, 1]]) });
+  const [x, index] = [text.text(kernel.expr), text.text(kernel.index)];
   const zero = printConstant(0, dtype);
   // Floats: the sum within this block, that of the whole blocks before it in this block of blocks, and so on.
   const levels =
@@ -30,10 +29,10 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
   const close = sums.slice(1).map(() => "}");
   return perPoint(lane.extent, options, [
     ...digits([lane], "point"),
-    ...emitter.statements(0),
+    ...text.statements(0),
     ...sums.map((sum) => `var ${sum} = ${zero};`),
     `for (var ${position.name} = 0; ${position.name} < ${position.extent}; ${position.name}++) {`,
-    ...emitter.statements(1),
+    ...text.statements(1),
     `${sums[0]} += ${x};`,
     bindings.store(
       kernel.value,
@@ -52,15 +51,17 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
 export function printScatter(kernel: ScatterKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { lane, position, source, dtype } = kernel;
   if (dtype === "bool") internal("a scatter of booleans");
-  const part = (exprs: readonly Expr[], axis: Axis) => {
-    const emitter = new Emitter(wgsl(bindings), exprs, new Map([[axis.name, 0]]));
-    const texts = exprs.map((e) => emitter.print(e, 0));
-    return { texts, statements: emitter.statements(0) };
+  const part = (...exprs: readonly Expr[]) => {
+    const text = write(
+      exprs.map((expr) => ({ expr, at: 0 })),
+      bindings,
+    );
+    return { texts: exprs.map((expr) => text.text(expr)), statements: text.statements(0) };
   };
-  const copy = part([kernel.index, kernel.initial], position);
-  const add = part([kernel.target, kernel.addend], source);
+  const copy = part(kernel.index, kernel.initial);
+  const add = part(kernel.target, kernel.addend);
   // The index of the result, with its position replaced by the target.
-  const at = part([kernel.index], position);
+  const at = part(kernel.index);
   return perPoint(lane.extent, options, [
     ...digits([lane], "point"),
     `for (var ${position.name} = 0; ${position.name} < ${position.extent}; ${position.name}++) {`,
@@ -75,7 +76,7 @@ export function printScatter(kernel: ScatterKernel, bindings: Bindings, options:
     "{",
     ...at.statements,
     `let at = ${at.texts[0]};`,
-    bindings.store(kernel.value, "at", `${bindings.load(kernel.value, "at", dtype)} + addend`, dtype),
+    bindings.store(kernel.value, "at", `${whole(bindings.load(kernel.value, "at", dtype))} + addend`, dtype),
     "}",
     "}",
     "}",

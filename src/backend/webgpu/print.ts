@@ -1,7 +1,8 @@
 import { indent } from "../../compile/indent.ts";
-import type { Kernel } from "../../compile/kernel.ts";
+import { expressionsOf, type Kernel } from "../../compile/kernel.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
+import { sizeOf } from "../../compile/work.ts";
 import type { Body } from "./grid.ts";
 import { helpersOf } from "./helpers.ts";
 import { printLoop } from "./loop.ts";
@@ -16,7 +17,8 @@ export function printKernel(kernel: Kernel, program: Program, options: ShaderOpt
   const { enable = [], declarations = [], body, workgroups } = printBody(kernel, bindings, options);
   const code = indent([...bindings.declarations(), ...declarations, "", ...body]);
   const helpers = helpersOf(code);
-  const extensions = [...enable, ...(/\bf16\b/.test(code) ? ["f16"] : [])];
+  const halves = sizeOf(expressionsOf(kernel), ({ dtype }) => dtype === "float16") > 0;
+  const extensions = [...enable, ...(halves ? ["f16"] : [])];
   const directive = extensions.length > 0 ? `enable ${extensions.join(", ")};\n\n` : "";
   const source = `// ${describeKernel(kernel)}\n\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;
   return { source, bindings: bindings.list, scalars: bindings.scalars, workgroups };

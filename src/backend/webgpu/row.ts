@@ -1,13 +1,13 @@
-import { Emitter, type Level } from "../../compile/emit.ts";
 import type { Pass, RowAccumulator, RowKernel, Store } from "../../compile/kernel.ts";
+import type { Level } from "../../compile/place.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
-import { printStores, wgsl } from "./dialect.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
 import { scheduleRow } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { combinePartials, declarePartials, flatAxis, type Lanes, update } from "./sums.ts";
 import { flatLoop, printSums, printTerms } from "./terms.ts";
+import { writeStores } from "./text.ts";
 
 /** Rows, each by one invocation, or shared by a subgroup or a workgroup. */
 export function printRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
@@ -86,13 +86,8 @@ class RowPrinter {
   }
 
   #stores(list: readonly Store[], level: Level) {
-    const exprs = list.flatMap(({ index, expr }) => [index, expr]);
-    const emitter = new Emitter(wgsl(this.#bindings), exprs, this.#levels, 0);
-    const writes = printStores(list, emitter, level, this.#bindings);
-    return {
-      outer: emitter.statements(0),
-      body: [...(level > 0 ? emitter.statements(level) : []), ...writes],
-    };
+    const { statements, writes } = writeStores(list, this.#bindings, { at: level, levels: this.#levels });
+    return { outer: statements(0), body: [...(level > 0 ? statements(level) : []), ...writes] };
   }
 }
 

@@ -3,6 +3,7 @@ import { DTypeError } from "../../base/errors.ts";
 import { type Kernel, reads, writesOf } from "../../compile/kernel.ts";
 import { bindingOf, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
+import type { Code } from "../../graph/node.ts";
 import { wholeQuads } from "./buffer.ts";
 import type { MatmulChoice, Precision } from "./tiles.ts";
 
@@ -112,15 +113,15 @@ export class Bindings {
   }
 
   /** The element of a value, as the code's type. */
-  load(value: ValueId, index: string, dtype: DeviceDType): string {
+  load(value: ValueId, index: string, dtype: DeviceDType): Code {
     return this.element(value, `${this.#of.get(value)!.name}[${index}]`, dtype);
   }
 
   /** What is stored of an element, as the code's type. */
-  element(value: ValueId, stored: string, dtype: DeviceDType): string {
+  element(value: ValueId, stored: string, dtype: DeviceDType): Code {
     const type = storedType(dtype);
     const text = type === this.#of.get(value)!.type ? stored : `bitcast<${type}>(${stored})`;
-    return dtype === "bool" ? `${text} != 0u` : text;
+    return dtype === "bool" ? { compound: `${text} != 0u` } : text;
   }
 
   /** Whether all accesses to a value's buffer are quads, given all accesses of the kernel: it may then be wide. */
@@ -139,9 +140,9 @@ export class Bindings {
     return this.#wide.has(this.#of.get(value)!);
   }
 
-  /** The four elements of a wide buffer from an index that is a multiple of four. */
+  /** The four elements of a wide buffer from an index that is a multiple of four, given as an operand. */
   quad(value: ValueId, index: string): string {
-    return `${this.#of.get(value)!.name}[${/^\w+$/.test(index) ? index : `(${index})`} / 4]`;
+    return `${this.#of.get(value)!.name}[${index} / 4]`;
   }
 
   /** The type of four elements of a wide buffer. */
@@ -154,12 +155,12 @@ export class Bindings {
   }
 
   /** A host number: they are 32-bit words, four to a vector, as uniform buffers want them. */
-  scalar(index: number, dtype: DeviceDType): string {
+  scalar(index: number, dtype: DeviceDType): Code {
     // Numbered by the kernel, so that kernels which differ only in whose numbers they read are one pipeline.
     const known = this.scalars.indexOf(index);
     const at = known >= 0 ? known : this.scalars.push(index) - 1;
     const word = `scalars[${at >> 2}].${"xyzw"[at & 3]}`;
-    if (dtype === "bool") return `${word} != 0u`;
+    if (dtype === "bool") return { compound: `${word} != 0u` };
     const type = storedType(dtype);
     return type === "u32" ? word : `bitcast<${type}>(${word})`;
   }

@@ -2,9 +2,9 @@ import type { DeviceDType } from "../../base/dtype.ts";
 import type { Accumulator, Axis, RowAccumulator } from "../../compile/kernel.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
-import { printConstant } from "./dialect.ts";
 import { digits, product, workgroupSize } from "./grid.ts";
 import { valueType } from "./shader.ts";
+import { printConstant } from "./text.ts";
 
 // How results of reductions add up, one element at a time or four: in which order is fixed by the kernel.
 

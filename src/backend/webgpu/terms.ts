@@ -1,10 +1,10 @@
-import { Emitter, type Level } from "../../compile/emit.ts";
 import { type Expr, walk } from "../../compile/expr.ts";
 import type { Accumulator, Axis, Store } from "../../compile/kernel.ts";
-import { wgsl } from "./dialect.ts";
+import type { Level } from "../../compile/place.ts";
 import { printQuad } from "./elements.ts";
 import type { Bindings } from "./shader.ts";
 import { blockedLoop, declareSum, flatAxis, fold, type Lanes, update, updateFour } from "./sums.ts";
+import { write } from "./text.ts";
 
 // What reductions take in, one element at a time or four.
 
@@ -59,13 +59,16 @@ export function printTerms(
       updates: (sums) => [...kept, ...accumulators.map((a, i) => updateFour(a, sums[i]!, quad.values(i)))],
     };
   }
-  const emitter = new Emitter(wgsl(bindings), exprs, levels, 0);
-  const texts = exprs.map((expr) => emitter.print(expr, depth));
+  const text = write(
+    exprs.map((expr) => ({ expr, at: depth })),
+    bindings,
+    { levels },
+  );
   return {
     declarations: [],
     quads: undefined,
-    statements: (level) => emitter.statements(level),
-    updates: (sums) => accumulators.map((a, i) => update(a, sums[i]!, texts[i]!)),
+    statements: (level) => text.statements(level),
+    updates: (sums) => accumulators.map((a, i) => update(a, sums[i]!, text.text(a.expr))),
   };
 }
 

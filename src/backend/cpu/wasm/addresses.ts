@@ -1,6 +1,6 @@
 import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
-import type { Level } from "../../../compile/emit.ts";
-import type { Expr } from "../../../compile/expr.ts";
+import type { Expr, Term } from "../../../compile/expr.ts";
+import type { Level } from "../../../compile/place.ts";
 import type { Code, Local } from "./assemble.ts";
 import type { Address, Writer } from "./writer.ts";
 
@@ -27,15 +27,14 @@ export class Addresses {
     const constantBytes = (constant + stride * w.offset) * bytes;
     const fits = constantBytes >= 0 && constantBytes < 1024;
     const [offset, rest] = fits ? [constantBytes, 0] : [0, constantBytes];
-    const levels = [...new Set(terms.map(({ atom }) => w.level(atom)))].sort((a, b) => a - b);
-    if (levels[0] !== 0 && rest !== 0) levels.unshift(0);
+    const groups = w.places.termsByLevel(terms);
+    if (groups[0]?.level !== 0 && rest !== 0) groups.unshift({ level: 0, terms: [] });
     let base = w.scope.pointer(value);
     let key = `${value},${bytes},${rest}`;
-    const write = (into: Code, level: Level) => {
+    const write = (into: Code, level: Level, added: readonly Term[]) => {
       into.get(base);
       if (level === 0 && rest !== 0) into.i32(rest).op("i32.add");
-      for (const { coefficient, atom } of terms) {
-        if (w.level(atom) !== level) continue;
+      for (const { coefficient, atom } of added) {
         w.scalar(atom, into, level);
         const factor = coefficient * bytes;
         if (factor > 0 && isPowerOfTwo(factor)) into.i32(Math.log2(factor)).op("i32.shl");
@@ -43,17 +42,14 @@ export class Addresses {
         into.op("i32.add");
       }
     };
-    for (const level of levels) {
-      if (level >= at) return { base: (into) => write(into, level), offset };
-      key += `;${level}:${terms
-        .filter(({ atom }) => w.level(atom) === level)
-        .map(({ coefficient, atom }) => `${coefficient}*${atom.id}`)
-        .join()}`;
+    for (const { level, terms: added } of groups) {
+      if (level >= at) return { base: (into) => write(into, level, added), offset };
+      key += `;${level}:${added.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join()}`;
       let local = this.#known.get(key);
       if (!local) {
         local = w.local("i32");
         const piece = w.piece(level);
-        write(piece, level);
+        write(piece, level, added);
         piece.set(local);
         this.#known.set(key, local);
       }

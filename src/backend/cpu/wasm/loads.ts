@@ -1,6 +1,6 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
-import type { Level } from "../../../compile/emit.ts";
 import type { Expr } from "../../../compile/expr.ts";
+import type { Level } from "../../../compile/place.ts";
 import type { Code } from "./assemble.ts";
 import { fromHalfBits } from "./half.ts";
 import type { Writer } from "./writer.ts";

@@ -1,7 +1,7 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
 import { motionOf } from "../../../compile/access.ts";
-import type { Level } from "../../../compile/emit.ts";
-import { type Expr, parts, walk } from "../../../compile/expr.ts";
+import { type Expr, parts } from "../../../compile/expr.ts";
+import { type Level, Places } from "../../../compile/place.ts";
 import { Addresses } from "./addresses.ts";
 import type { Code, Local, ValueType } from "./assemble.ts";
 import { laneShape, valueType } from "./operations.ts";
@@ -10,17 +10,13 @@ import { writeScalar } from "./scalar.ts";
 import { writeVector } from "./vector.ts";
 import type { Address, Scope, Writer } from "./writer.ts";
 
-/**
- * Writes expressions into the levels of a loop nest, as Emitter does for text: each level is a piece of code, and
- * what is used more than once, or can be computed further out than it is used, gets a local there.
- */
+/** Writes expressions into the levels of a loop nest: each level is a piece of code, and what is placed there gets a local. */
 export class Values implements Writer {
   readonly scope: Scope;
+  readonly places: Places;
   /** Code at the start of each level, to be placed there when all is written. */
   readonly #pieces = new Map<Level, Code>();
   readonly #code: Code;
-  readonly #uses = new Map<Expr, number>();
-  readonly #levels = new Map<Expr, Level>();
   readonly #varying = new Map<Expr, boolean>();
   #scalars = new Map<Expr, Local>();
   /** Vectors that are the same in all lanes, and others by offset. */
@@ -36,10 +32,7 @@ export class Values implements Writer {
     this.#code = code;
     this.scope = scope;
     this.#variables = scope.variables ?? new Map();
-    for (const root of scope.roots) this.#uses.set(root, (this.#uses.get(root) ?? 0) + 1);
-    walk(scope.roots, (e) => {
-      for (const part of parts(e)) this.#uses.set(part, (this.#uses.get(part) ?? 0) + 1);
-    });
+    this.places = new Places(scope.roots, scope);
   }
 
   /** The code of a level. */
@@ -55,7 +48,8 @@ export class Values implements Writer {
   /** Starts a level anew: for another vector of the same loop, or its remainder. */
   restart(level: Level, offset = 0): Code {
     this.#offset = offset;
-    const kept = (map: ReadonlyMap<Expr, Local>) => new Map([...map].filter(([e]) => this.level(e) < level));
+    const kept = (map: ReadonlyMap<Expr, Local>) =>
+      new Map([...map].filter(([e]) => this.places.level(e) < level));
     this.#scalars = kept(this.#scalars);
     this.#splats = kept(this.#splats);
     for (const [at, map] of this.#vectors) this.#vectors.set(at, kept(map));
@@ -107,17 +101,6 @@ export class Values implements Writer {
     return new Lanes(code, this.piece(0), this.#constants);
   }
 
-  level(e: Expr): Level {
-    let level = this.#levels.get(e);
-    if (level === undefined) {
-      if (e.kind === "variable") level = this.scope.levels.get(e.name) ?? 0;
-      else if (e.kind === "accumulator") level = this.scope.afterwards ?? 0;
-      else level = parts(e).reduce((most, part) => Math.max(most, this.level(part)), 0);
-      this.#levels.set(e, level);
-    }
-    return level;
-  }
-
   /** Does the expression differ between lanes? */
   varies(e: Expr): boolean {
     if (!this.scope.vector) return false;
@@ -145,9 +128,8 @@ export class Values implements Writer {
       code.get(known);
       return;
     }
-    const own = this.level(e);
-    const simple = e.kind === "constant" || e.kind === "variable" || e.kind === "accumulator";
-    if (simple || (own >= at && this.#uses.get(e) === 1)) {
+    const own = this.places.level(e);
+    if (this.places.isInline(e, at)) {
       writeScalar(this, e, code, at);
       return;
     }
@@ -172,7 +154,7 @@ export class Values implements Writer {
       return;
     }
     const uniform = !this.varies(e);
-    const own = this.level(e);
+    const own = this.places.level(e);
     if (e.kind === "constant") {
       this.#constant(e.value, e.dtype, code)(code);
       return;
@@ -183,7 +165,7 @@ export class Values implements Writer {
     }
     const write = (into: Code, level: Level) =>
       uniform ? this.#splat(e, into, level) : writeVector(this, e, into, level);
-    if (own >= at && this.#uses.get(e) === 1 && !uniform) {
+    if (this.places.isUsedInPlace(e, at) && !uniform) {
       write(code, at);
       return;
     }

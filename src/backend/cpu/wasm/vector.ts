@@ -1,6 +1,6 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
-import type { Level } from "../../../compile/emit.ts";
 import type { Expr } from "../../../compile/expr.ts";
+import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code } from "./assemble.ts";
 import { roundToHalf } from "./half.ts";

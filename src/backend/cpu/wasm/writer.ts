@@ -1,6 +1,6 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
-import type { Level } from "../../../compile/emit.ts";
 import type { Expr } from "../../../compile/expr.ts";
+import type { Level, Scope as PlaceScope, Places } from "../../../compile/place.ts";
 import type { Code, Local, Module, ValueType } from "./assemble.ts";
 import type { Lanes, Push } from "./polynomials.ts";
 
@@ -12,13 +12,10 @@ export interface VectorAxis {
   readonly exact: boolean;
 }
 
-export interface Scope {
+export interface Scope extends PlaceScope {
   readonly module: Module;
   /** Roots of all expressions of the function. */
   readonly roots: readonly Expr[];
-  readonly levels: ReadonlyMap<string, Level>;
-  /** Level of the accumulators. */
-  readonly afterwards?: Level;
   readonly vector?: VectorAxis | undefined;
   /** Address of a value's first element. */
   readonly pointer: (value: number) => Local;
@@ -31,6 +28,8 @@ export interface Scope {
 /** What the files that write one kind of code each (scalar.ts, vector.ts, loads.ts) know of the values of a function. */
 export interface Writer {
   readonly scope: Scope;
+  /** Where expressions are computed. */
+  readonly places: Places;
   /** Added to the vector variable: which of several vectors in a row is written. */
   readonly offset: number;
   local(type: ValueType): Local;
@@ -39,7 +38,6 @@ export interface Writer {
   variable(name: string): Local;
   accumulator(index: number): Local;
   lanes(code: Code): Lanes;
-  level(e: Expr): Level;
   /** Does the expression differ between lanes? */
   varies(e: Expr): boolean;
   /** How far apart neighbouring lanes of an index are; undefined where that is not one number. */
