@@ -72,6 +72,7 @@ export {
   unpack,
 } from "./tensor/packed.ts";
 export * as random from "./tensor/random.ts";
+export { remat } from "./tensor/remat.ts";
 export {
   type AnyTensor,
   type Axes,

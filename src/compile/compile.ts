@@ -1,7 +1,9 @@
 import { debug } from "../base/debug.ts";
 import type { DeviceDType } from "../base/dtype.ts";
-import { elements, makeNode, type Node, topological } from "../graph/node.ts";
+import { elements, makeNode, type Node } from "../graph/node.ts";
+import { storedBefore, untie, withoutOrder } from "./after.ts";
 import { draftsOf } from "./assemble.ts";
+import { withOrder } from "./draft.ts";
 import { Expressions } from "./expr.ts";
 import { fuse } from "./fuse.ts";
 import { computeHalfInFloat } from "./half.ts";
@@ -30,7 +32,9 @@ export interface CompileOptions {
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
-  const outputs = rewrite(computeHalfInFloat(roots), target).map(ofItsOwn);
+  const { outputs, order, tokens } = untie(
+    rewrite(computeHalfInFloat(roots), target).map(withoutOrder).map(ofItsOwn),
+  );
   const reasons = materialise(outputs, target);
 
   const values: Value[] = [];
@@ -41,7 +45,6 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   inputs.forEach((leaf, index) => {
     inputValue.set(index, newValue(deviceDType(leaf), elements(leaf)));
   });
-  const order = topological(outputs);
   for (const node of order) {
     if (node.operation.kind === "input") stored.set(node, inputValue.get(node.operation.index)!);
     else if (reasons.has(node)) stored.set(node, newValue(deviceDType(node), elements(node)));
@@ -66,7 +69,10 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   };
   const drafts = order
     .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
-    .flatMap((node) => draftsOf(node, stored.get(node)!, assembly));
+    .flatMap((node) => {
+      const before = storedBefore(node, tokens, assembly.stored);
+      return draftsOf(node, stored.get(node)!, assembly).map((draft) => withOrder(draft, before));
+    });
   const results = outputs.map((root) => stored.get(root)!);
   const ins = inputs.map((_, index) => inputValue.get(index)!);
   const whole = {

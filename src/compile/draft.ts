@@ -53,6 +53,25 @@ export interface Draft {
   readonly stores: ReadonlyMap<ValueId, Expr>;
   /** Of stores that fill a part of their value: where. */
   readonly placed?: ReadonlyMap<ValueId, Placed>;
+  readonly order?: Order;
+}
+
+/** What must be there before a kernel runs, read or not; and all that it made before others joined it, stored or not. */
+export interface Order {
+  readonly after: ReadonlySet<ValueId>;
+  readonly made: ReadonlySet<ValueId>;
+}
+
+/** The draft, which runs after what makes those values. */
+export function withOrder(draft: Draft, after: ReadonlySet<ValueId>): Draft {
+  return after.size === 0 ? draft : { ...draft, order: { after, made: new Set(madeBy(draft)) } };
+}
+
+/** The order of two kernels that are joined: what one makes for the other is there in time. */
+export function joinedOrder(a: Draft, b: Draft): Order {
+  const made = new Set([a, b].flatMap((draft) => [...everMadeBy(draft)]));
+  const after = [a, b].flatMap((draft) => [...(draft.order?.after ?? [])]);
+  return { made, after: new Set(after.filter((value) => !made.has(value))) };
 }
 
 /** A part of a value: its index there, in terms of the position, and whose the rest is. */
@@ -176,6 +195,11 @@ export function madeBy({ core, stores }: Draft): ValueId[] {
   return core.kind === "rows" ? [...stores.keys(), ...core.elements.keys()] : [...stores.keys()];
 }
 
+/** All that a draft has made, stored or not. */
+export function everMadeBy(draft: Draft): Set<ValueId> {
+  return new Set([...(draft.order?.made ?? []), ...madeBy(draft)]);
+}
+
 /** The draft without some of its stores. */
 export function withoutStores(draft: Draft, values: ReadonlySet<ValueId>): Draft {
   const rest = (stores: ReadonlyMap<ValueId, Expr>) =>
@@ -185,6 +209,7 @@ export function withoutStores(draft: Draft, values: ReadonlySet<ValueId>): Draft
     ...draft,
     core: core.kind === "rows" ? { ...core, elements: rest(core.elements) } : core,
     stores: rest(draft.stores),
+    order: { after: draft.order?.after ?? new Set(), made: everMadeBy(draft) },
     placed: new Map([...(draft.placed ?? [])].filter(([value]) => !values.has(value))),
   };
 }

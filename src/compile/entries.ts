@@ -1,4 +1,4 @@
-import { type Draft, madeBy, readsOf, withoutStores } from "./draft.ts";
+import { type Draft, everMadeBy, madeBy, readsOf, withoutStores } from "./draft.ts";
 import type { ValueId } from "./value.ts";
 
 /** Distinct expressions that one kernel may hold after joining. */
@@ -13,6 +13,12 @@ export interface Entry {
   readonly at: number;
   /** How many kernels must run before it, one after the other; of its core, if others joined it. */
   readonly depth: number;
+}
+
+/** The values that must be there before a kernel runs. */
+function neededBy({ draft, reads }: Pick<Entry, "draft" | "reads">): Iterable<ValueId> {
+  const { order } = draft;
+  return order && order.after.size > 0 ? [...reads, ...order.after] : reads;
 }
 
 /** The kernels of a program while they are joined, with who makes and who reads each value. */
@@ -31,7 +37,8 @@ export class Entries {
     drafts.forEach((draft, at) => {
       const reads = readsOf(draft);
       let depth = 0;
-      for (const value of reads) depth = Math.max(depth, 1 + (this.#maker.get(value)?.depth ?? -1));
+      for (const value of neededBy({ draft, reads }))
+        depth = Math.max(depth, 1 + (this.#maker.get(value)?.depth ?? -1));
       this.add({ draft, reads, at, depth });
     });
   }
@@ -47,7 +54,7 @@ export class Entries {
 
   add(entry: Entry): void {
     this.#all.add(entry);
-    for (const value of madeBy(entry.draft)) this.#maker.set(value, entry);
+    for (const value of everMadeBy(entry.draft)) this.#maker.set(value, entry);
     for (const value of entry.reads) {
       const readers = this.#readers.get(value);
       if (readers) readers.add(entry);
@@ -57,7 +64,7 @@ export class Entries {
 
   remove(entry: Entry): void {
     this.#all.delete(entry);
-    for (const value of madeBy(entry.draft)) this.#maker.delete(value);
+    for (const value of everMadeBy(entry.draft)) this.#maker.delete(value);
     for (const value of entry.reads) this.#readers.get(value)!.delete(entry);
   }
 
@@ -68,7 +75,11 @@ export class Entries {
 
   /** The kernels that `entry` reads from. */
   makersFor(entry: Entry): Set<Entry> {
-    const makers = [...entry.reads].flatMap((value) => this.#maker.get(value) ?? []);
+    return this.#makers(entry, entry.reads);
+  }
+
+  #makers(entry: Entry, values: Iterable<ValueId>): Set<Entry> {
+    const makers = [...values].flatMap((value) => this.#maker.get(value) ?? []);
     return new Set(makers.filter((maker) => maker !== entry));
   }
 
@@ -83,14 +94,14 @@ export class Entries {
     return this.#readers.get(value) ?? new Set();
   }
 
-  /** The kernels that run before one of these in any order, as it reads what comes of them. */
+  /** The kernels that run before one of these in any order. */
   before(these: readonly Entry[]): Set<Entry> {
     const found = new Set<Entry>();
     const stack = [...these];
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
-      for (const value of entry.reads) {
+      for (const value of neededBy(entry)) {
         const maker = this.#maker.get(value);
-        if (!maker || found.has(maker)) continue;
+        if (!maker || maker === entry || found.has(maker)) continue;
         found.add(maker);
         stack.push(maker);
       }
@@ -111,7 +122,7 @@ export class Entries {
     return [...this.#readers.get(value)!].some((reader) => reader !== besides && reader.depth >= depth);
   }
 
-  /** Does `second` read, through other kernels, what `first` makes — or `first` what `second` makes? */
+  /** Must `second` come, through other kernels, after `first` — or `first` after `second`? */
   reaches(second: Entry, first: Entry): boolean {
     return this.#depends(second, first, false) || this.#depends(first, second, true);
   }
@@ -121,9 +132,9 @@ export class Entries {
     const seen = new Set<Entry>();
     const stack = [from];
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
-      for (const value of entry.reads) {
+      for (const value of neededBy(entry)) {
         const source = this.#maker.get(value);
-        if (!source || seen.has(source)) continue;
+        if (!source || source === entry || seen.has(source)) continue;
         if (source === on) {
           if (entry !== from || direct) return true;
           continue;
@@ -160,7 +171,7 @@ export class Entries {
     const stack = this.all.reverse();
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
       if (done.has(entry)) continue;
-      const first = [...this.makersFor(entry)].filter((maker) => !done.has(maker));
+      const first = [...this.#makers(entry, neededBy(entry))].filter((maker) => !done.has(maker));
       if (!open.has(entry))
         for (const { over } of entry.draft.placed?.values() ?? [])
           for (const reader of over === undefined ? [] : this.readersOf(over))

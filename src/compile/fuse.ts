@@ -1,4 +1,13 @@
-import { type Core, coreExpressions, type Draft, draftSize, placesOf, readsOf, variables } from "./draft.ts";
+import {
+  type Core,
+  coreExpressions,
+  type Draft,
+  draftSize,
+  joinedOrder,
+  placesOf,
+  readsOf,
+  variables,
+} from "./draft.ts";
 import { Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import { countInPlace, readElsewhere, type Whole } from "./in-place.ts";
@@ -124,7 +133,8 @@ function join(into: Draft, from: Draft, unread: ReadonlySet<ValueId>, e: Express
   const placed = new Map(into.placed);
   for (const [value, { index, over }] of from.placed ?? [])
     placed.set(value, { index: replace(index), over });
-  return { size: into.size, core: joinedCore(into.core, from.core, replace), stores, placed };
+  const order = joinedOrder(into, from);
+  return { size: into.size, core: joinedCore(into.core, from.core, replace), stores, placed, order };
 }
 
 /** Whether a kernel reads other elements of what it replaces a part of than the one in whose place it stores. */

@@ -68,6 +68,7 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       case "flip":
       case "slice":
       case "pad":
+      case "after":
       case "gather":
         if (numbers.has(inputs[0]!))
           return number(node, makeNode(operation, inputs.map(widen), shape, "float32"));

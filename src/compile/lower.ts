@@ -146,6 +146,7 @@ export class Lowering {
         }
         return e.cast(this.element(x!, index, guard), deviceDType(node));
       case "identity":
+      case "after":
         return this.element(x!, index, guard);
       case "reshape":
         return this.element(x!, this.unflatten(this.flatten(index, node.shape), x!.shape), guard);

@@ -1,4 +1,13 @@
-import { type Core, type Draft, draftSize, madeBy, readsOf, variables, withoutStores } from "./draft.ts";
+import {
+  type Core,
+  type Draft,
+  draftSize,
+  joinedOrder,
+  madeBy,
+  readsOf,
+  variables,
+  withoutStores,
+} from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, parts, walk } from "./expr.ts";
 import type { Accumulator, Pass, RowAccumulator, Store } from "./kernel.ts";
@@ -106,6 +115,7 @@ function merge(
   } else {
     joined = { ...group.draft, core: { ...rows, elements: new Map([...rows.elements, ...map(ownStores)]) } };
   }
+  joined = { ...joined, order: joinedOrder(group.draft, candidate.draft) };
   if (!inside) return undefined;
   const unread = madeBy(joined).filter((value) => !entries.isWanted(value, group, candidate));
   const trimmed = withoutStores(joined, new Set(unread));

@@ -1,7 +1,8 @@
 import type { Shape } from "../base/shape.ts";
 import { expand, flip, pad, permute, reshape, slice } from "./movement.ts";
-import { type Kind, makeNode, type Node, type Operation, topological } from "./node.ts";
+import { inScope, type Kind, makeNode, type Node, type Operation, topological } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
+import { after } from "./remat.ts";
 import { cat, update, updateEach } from "./update.ts";
 
 type Of<K extends Kind> = Extract<Operation, { kind: K }>;
@@ -47,6 +48,11 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
       node.dtype,
     );
   },
+  after: (_, [x, ...tokens], __, size) =>
+    after(
+      led(x!, size),
+      tokens.map(({ node }) => node),
+    ),
   reshape: ({ shape }, [x], _, size) => reshape(x!.node, [size, ...shape]),
   expand: ({ shape }, [x], _, size) => expand(x!.node, [size, ...shape]),
   permute: (_, [x], { axes }) => permute(x!.node, [0, ...axes.map(behind)]),
@@ -104,7 +110,11 @@ export function batch(
       batched: batched.has(input),
     }));
     // The rule of a kind takes operations of that kind; TypeScript does not see that both are the same one.
-    batched.set(node, (rules[node.operation.kind] as Rule<Kind>)(node, inputs, node.operation, size));
+    const rule = rules[node.operation.kind] as Rule<Kind>;
+    batched.set(
+      node,
+      inScope(node.scope, () => rule(node, inputs, node.operation, size)),
+    );
   }
   return outputs.map((output) => batched.get(output));
 }

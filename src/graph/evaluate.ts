@@ -111,6 +111,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     case "identity":
       if (operation.indices && dtype === "number") checkIndices(operation.indices, x!);
       return x!;
+    case "after":
     case "reshape":
       return x!;
     case "expand":

@@ -1,7 +1,8 @@
 import { isFloat } from "../base/dtype.ts";
 import { placeFor } from "./batch.ts";
 import { add } from "./elementwise.ts";
-import { type Node, topological } from "./node.ts";
+import { firstOf, type Node, topological } from "./node.ts";
+import { Recomputation } from "./remat.ts";
 import { vjp, zeros } from "./vjp.ts";
 
 /**
@@ -11,10 +12,13 @@ import { vjp, zeros } from "./vjp.ts";
  */
 export function backward(outputs: readonly Node[], seeds: readonly Node[], inputs: readonly Node[]): Node[] {
   const wanted = new Set(inputs);
-  const order = topological(outputs);
+  // What is computed again is the node that was computed first: so that remat changes no sum here.
+  const firsts = (node: Node) => node.inputs.map(firstOf);
+  const order = topological(outputs.map(firstOf), undefined, firsts);
   const onPath = new Set<Node>();
   for (const node of order) {
-    if (wanted.has(node) || (flows(node) && node.inputs.some((input) => onPath.has(input)))) onPath.add(node);
+    if (wanted.has(node) || (flows(node) && firsts(node).some((input) => onPath.has(input))))
+      onPath.add(node);
   }
   const cotangents = new Map<Node, Node>();
   const accumulate = (node: Node, g: Node) => {
@@ -22,13 +26,15 @@ export function backward(outputs: readonly Node[], seeds: readonly Node[], input
     cotangents.set(node, sum ? add(sum, g) : g);
   };
   outputs.forEach((output, i) => {
-    accumulate(output, seeds[i]!);
+    accumulate(firstOf(output), seeds[i]!);
   });
+  const again = new Recomputation();
   for (const node of order.reverse()) {
-    const g = cotangents.get(node);
-    if (!g || !onPath.has(node)) continue;
-    vjp(g, node).forEach((contribution, i) => {
-      const input = node.inputs[i]!;
+    const sum = cotangents.get(node);
+    if (!sum || !onPath.has(node)) continue;
+    const g = node.inputs.length > 0 ? again.released(node, sum, cotangents) : sum;
+    vjp(g, again.node(node, g)).forEach((contribution, i) => {
+      const input = firstOf(node.inputs[i]!);
       if (contribution && onPath.has(input)) accumulate(input, contribution);
     });
   }

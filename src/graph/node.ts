@@ -30,6 +30,8 @@ export type Operation =
       readonly indices?: IndexRange;
       readonly custom?: CustomGradient;
     }
+  // The first input, for nobody before the others are there.
+  | { readonly kind: "after" }
   // Movement: an output index maps to an input index.
   | { readonly kind: "reshape" }
   | { readonly kind: "expand" } // to the node's shape; only lengths 1 stretch
@@ -86,6 +88,15 @@ export interface Node {
   readonly shape: Shape;
   readonly dtype: DType;
   readonly uses: Uses;
+  /** Where it was made: what it was made of is recomputed there for the backward pass (remat.ts). */
+  readonly scope: Scope | undefined;
+  /** What it computes again: a node of the same value. */
+  readonly again: Node | undefined;
+}
+
+/** Where what is made is not kept for the backward pass. */
+export interface Scope {
+  readonly within: Scope | undefined;
 }
 
 /** Who needs a node, as far as the graph tells: what lazy evaluation keeps and donation spares depends on it. */
@@ -150,6 +161,7 @@ export interface ScalarOp {
 
 let nextId = 0;
 let period = 0;
+let scope: Scope | undefined;
 
 export function makeNode(operation: Operation, inputs: readonly Node[], shape: Shape, dtype: DType): Node {
   for (const { uses } of inputs) {
@@ -157,7 +169,34 @@ export function makeNode(operation: Operation, inputs: readonly Node[], shape: S
     uses.last = period;
   }
   const uses = { open: 0, made: period, last: period, computed: false };
-  return { id: nextId++, operation, inputs, shape, dtype, uses };
+  return { id: nextId++, operation, inputs, shape, dtype, uses, scope, again: undefined };
+}
+
+/** Makes of a new node that it computes another one again. */
+export function makeAgain(node: Node, of: Node): Node {
+  (node as { again: Node | undefined }).again = of;
+  return node;
+}
+
+/** The node that was computed first of those that compute one value again. */
+export function firstOf(node: Node): Node {
+  return node.again ? firstOf(node.again) : node;
+}
+
+/** Makes nodes in that scope. */
+export function inScope<T>(of: Scope | undefined, make: () => T): T {
+  const outer = scope;
+  scope = of;
+  try {
+    return make();
+  } finally {
+    scope = outer;
+  }
+}
+
+/** A new scope within that in which nodes are made now. */
+export function newScope(): Scope {
+  return { within: scope };
 }
 
 /** Ends the period of what was made so far. */
@@ -172,10 +211,11 @@ export function nodeCount(): number {
 
 /** The node becomes a leaf that holds its values, and forgets how they were made. */
 export function settle(node: Node, leaf: Extract<Operation, { kind: "buffer" | "constant" }>): void {
-  const settled = node as { operation: Operation; inputs: readonly Node[] };
+  const settled = node as { operation: Operation; inputs: readonly Node[]; again: Node | undefined };
   for (const { uses } of node.inputs) uses.open--;
   settled.operation = leaf;
   settled.inputs = [];
+  settled.again = undefined;
 }
 
 export function constant(value: number, dtype: DType, lifted = false): Node {
@@ -203,6 +243,7 @@ export function isHost(node: Node): boolean {
 
 const views: ReadonlySet<Kind> = new Set([
   "identity",
+  "after",
   "reshape",
   "expand",
   "permute",
@@ -221,7 +262,11 @@ export function elements(node: Node): number {
 }
 
 /** Every node that the roots depend on, inputs before users. Iterative: graphs may be deep. */
-export function topological(roots: readonly Node[], descend: (node: Node) => boolean = () => true): Node[] {
+export function topological(
+  roots: readonly Node[],
+  descend: (node: Node) => boolean = () => true,
+  inputsOf: (node: Node) => readonly Node[] = ({ inputs }) => inputs,
+): Node[] {
   const order: Node[] = [];
   const state = new Map<Node, "open" | "done">();
   const stack: Node[] = [];
@@ -231,7 +276,7 @@ export function topological(roots: readonly Node[], descend: (node: Node) => boo
       const node = stack[stack.length - 1]!;
       if (state.get(node) === undefined) {
         state.set(node, "open");
-        if (descend(node)) for (const input of node.inputs) if (!state.has(input)) stack.push(input);
+        if (descend(node)) for (const input of inputsOf(node)) if (!state.has(input)) stack.push(input);
         continue;
       }
       stack.pop();
@@ -253,7 +298,11 @@ export function transform(roots: readonly Node[], change: (node: Node, original:
   for (const node of topological(roots)) {
     const inputs = node.inputs.map((input) => changed.get(input)!);
     const same = inputs.every((input, i) => input === node.inputs[i]);
-    changed.set(node, change(same ? node : makeNode(node.operation, inputs, node.shape, node.dtype), node));
+    const { operation, shape, dtype } = node;
+    const made = same ? node : inScope(node.scope, () => makeNode(operation, inputs, shape, dtype));
+    const first = node.again && changed.get(node.again);
+    if (!same && first) makeAgain(made, first);
+    changed.set(node, change(made, node));
   }
   return roots.map((root) => changed.get(root)!);
 }

@@ -24,6 +24,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
     if (custom) return [undefined, ...custom.pull(g, inputs.slice(1 + custom.given))];
     return stops ? [] : [g];
   },
+  after: (g) => [g],
   scalar: (g, node, { op }) => {
     if (op.row.vjp) return op.row.vjp(g, node, node.inputs);
     return [];

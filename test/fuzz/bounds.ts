@@ -73,6 +73,7 @@ function chainThrough(node: Node, inputs: readonly Bounded[]): Chain | undefined
     case "scalar":
       return isFloat(node.dtype) ? chainOf(operation.op.row.name, inputs) : undefined;
     case "identity":
+    case "after":
     case "reshape":
       return inputs[0]!.chain;
     case "expand":
@@ -147,6 +148,7 @@ function errorsOf(
     case "iota":
       return none(size);
     case "identity":
+    case "after":
     case "reshape":
       return x!.errors.slice();
     case "expand":

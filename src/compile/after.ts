@@ -1,0 +1,68 @@
+import { makeNode, type Node, topological } from "../graph/node.ts";
+import type { ValueId } from "./value.ts";
+
+/** A graph without its `after` nodes, and what they said: nodes that are for later. */
+export interface Untied {
+  readonly outputs: readonly Node[];
+  /** All nodes, inputs and what must come earlier before the rest. */
+  readonly order: readonly Node[];
+  /** What must be there before a node is computed, beside its inputs. */
+  readonly tokens: ReadonlyMap<Node, ReadonlySet<Node>>;
+}
+
+/** The value, whenever it is to be there. */
+export function withoutOrder(node: Node): Node {
+  return node.operation.kind === "after" ? withoutOrder(node.inputs[0]!) : node;
+}
+
+/** Takes order out of the graph: what is scheduled and lowered knows values only. */
+export function untie(roots: readonly Node[]): Untied {
+  const made = new Map<Node, Node>();
+  const tokens = new Map<Node, ReadonlySet<Node>>();
+  const order: Node[] = [];
+  for (const node of topological(roots)) {
+    if (node.operation.kind === "after") {
+      made.set(node, made.get(node.inputs[0]!)!);
+      continue;
+    }
+    const { operation, shape, dtype } = node;
+    const later = node.inputs.flatMap(tokensOf);
+    const inputs = node.inputs.map((input) => made.get(input)!);
+    const same = inputs.every((input, i) => input === node.inputs[i]);
+    // A copy of its own, as equal nodes with and without order are two.
+    const own = same ? node : makeNode(operation, inputs, shape, dtype);
+    if (later.length > 0) tokens.set(own, new Set(later.map((token) => made.get(token)!)));
+    made.set(node, own);
+    order.push(own);
+  }
+  return { outputs: roots.map((root) => made.get(root)!), order, tokens };
+}
+
+/** What an input is for after, however often it says so. */
+function tokensOf(input: Node): Node[] {
+  const found: Node[] = [];
+  for (let at = input; at.operation.kind === "after"; at = at.inputs[0]!) found.push(...at.inputs.slice(1));
+  return found;
+}
+
+/**
+ * The values that must be there before the kernel of a stored node runs. A token that is stored nowhere is there when what
+ * it is made of is.
+ */
+export function storedBefore(
+  node: Node,
+  tokens: Untied["tokens"],
+  stored: (node: Node) => ValueId | undefined,
+): Set<ValueId> {
+  const found = new Set<ValueId>();
+  if (tokens.size === 0) return found;
+  const isStored = (part: Node) => stored(part) !== undefined;
+  for (const part of topological([node], (part) => part === node || !isStored(part))) {
+    if (part !== node && isStored(part)) continue;
+    const own = tokens.get(part);
+    if (!own) continue;
+    for (const source of topological([...own], (token) => !isStored(token)))
+      if (isStored(source)) found.add(stored(source)!);
+  }
+  return found;
+}
