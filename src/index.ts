@@ -23,6 +23,35 @@ export {
 } from "./runtime/profile.ts";
 export type { At, AtIndex, Window } from "./tensor/at.ts";
 export {
+  all,
+  any,
+  floorDivide,
+  fmod,
+  hypot,
+  type IsCloseOptions,
+  isClose,
+  lerp,
+  logicalAnd,
+  logicalOr,
+  logicalXor,
+  type NanToNumOptions,
+  nanToNum,
+  remainder,
+} from "./tensor/arithmetic.ts";
+export {
+  type DiagonalOptions,
+  type DiffOptions,
+  diag,
+  diagonal,
+  diff,
+  flatten,
+  linspace,
+  type MeshgridOptions,
+  meshgrid,
+  roll,
+  tile,
+} from "./tensor/arrange.ts";
+export {
   type Argument,
   type Compiled,
   type CompileOptions,
@@ -43,6 +72,7 @@ export {
   zerosLike,
 } from "./tensor/creation.ts";
 export { customVjp } from "./tensor/custom-vjp.ts";
+export { einsum, tensordot } from "./tensor/einsum.ts";
 export {
   cat,
   elu,
@@ -59,7 +89,9 @@ export {
   where,
 } from "./tensor/functions.ts";
 export { type Gradients, type GradOptions, grad, valueAndGrad, vjp } from "./tensor/grad.ts";
+export { acosh, asinh, atanh, cosh, exp2, log10, sinh, tan } from "./tensor/hyperbolic.ts";
 export { type Derivatives, hessian, hvp, type Jacobian, jacfwd, jacrev, jvp } from "./tensor/jacobian.ts";
+export { type MatrixOrder, matrixNorm, type NormOptions, norm } from "./tensor/norms.ts";
 export {
   type BlockFormat,
   isPacked,
@@ -73,6 +105,15 @@ export {
 } from "./tensor/packed.ts";
 export * as random from "./tensor/random.ts";
 export { remat } from "./tensor/remat.ts";
+export {
+  type BincountOptions,
+  bincount,
+  cummax,
+  cummin,
+  cumprod,
+  logcumsumexp,
+  searchsorted,
+} from "./tensor/scans.ts";
 export {
   type AnyTensor,
   type Axes,

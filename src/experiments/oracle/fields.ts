@@ -54,6 +54,21 @@ export class Fields {
     return decodeNumber(this.#values[name], `${this.place}.${name}`);
   }
 
+  /** As it stands in the file. */
+  value(name: string): unknown {
+    return this.#values[name];
+  }
+
+  isList(name: string): boolean {
+    return Array.isArray(this.#values[name]);
+  }
+
+  numberLists(name: string): number[][] {
+    return this.list(name).map((_, i) =>
+      new Fields({ list: this.list(name)[i] }, `${this.place}.${name}[${i}]`).numbers("list"),
+    );
+  }
+
   numbers(name: string): number[] {
     return this.list(name).map((value, i) => decodeNumber(value, `${this.place}.${name}[${i}]`));
   }

@@ -31,6 +31,7 @@ export const buildOpCase: Build = (fields, engine) => {
     const result = operation(
       inputs.map((x, i) => fresh[i] ?? x),
       attrs,
+      engine.dtype,
     );
     return Array.isArray(result) ? (result as Tensor[]) : [result as Tensor]; // isArray does not narrow readonly
   }, varied);

@@ -1,12 +1,24 @@
 import type { DType } from "../../base/dtype.ts";
 import { ValueError } from "../../base/errors.ts";
 import * as nn from "../../nn/index.ts";
+import * as arithmetic from "../../tensor/arithmetic.ts";
+import * as arrange from "../../tensor/arrange.ts";
+import { einsum, tensordot } from "../../tensor/einsum.ts";
 import * as F from "../../tensor/functions.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
+import * as hyperbolic from "../../tensor/hyperbolic.ts";
+import { type MatrixOrder, matrixNorm, norm } from "../../tensor/norms.ts";
+import * as scans from "../../tensor/scans.ts";
+import type { Extremes, Tensor } from "../../tensor/tensor.ts";
+import { Unsupported } from "./case.ts";
+import type { OracleDType } from "./engine.ts";
 import type { Fields } from "./fields.ts";
 
 /** An operation of the reference files by way of the public functions. */
-export type Operation = (inputs: readonly Tensor[], attrs: Fields) => Tensor | readonly Tensor[];
+export type Operation = (
+  inputs: readonly Tensor[],
+  attrs: Fields,
+  dtype: OracleDType,
+) => Tensor | readonly Tensor[];
 
 const unary =
   (f: (x: Tensor) => Tensor): Operation =>
@@ -50,7 +62,13 @@ function kept<D extends DType>(x: Tensor<D>, attrs: Fields, at = axis(attrs)): T
   return x.unsqueeze(at < 0 ? at + x.rank + 1 : at);
 }
 
+/** A number, or a list of them. */
+const oneOrMore = (attrs: Fields, name: string): number | readonly number[] =>
+  attrs.isList(name) ? attrs.numbers(name) : attrs.number(name);
+
 const swapped = (x: Tensor, swap: boolean) => (swap ? x.transpose(-2, -1) : x);
+
+const extremes = ({ values, indices }: Extremes<DType>) => [values, indices];
 
 const binaryMethods = [
   "add",
@@ -101,6 +119,38 @@ export const operations: Readonly<Record<string, Operation>> = {
   where: ([c, x, y]) => F.where(condition(c), x!, y!),
   masked_fill: ([x, mask], attrs) => x!.maskedFill(condition(mask), attrs.number("value")),
 
+  exp2: unary(hyperbolic.exp2),
+  log10: unary(hyperbolic.log10),
+  tan: unary(hyperbolic.tan),
+  sinh: unary(hyperbolic.sinh),
+  cosh: unary(hyperbolic.cosh),
+  asinh: unary(hyperbolic.asinh),
+  acosh: unary(hyperbolic.acosh),
+  atanh: unary(hyperbolic.atanh),
+  fmod: binary(arithmetic.fmod),
+  remainder: binary(arithmetic.remainder),
+  floor_divide: binary(arithmetic.floorDivide),
+  hypot: binary(arithmetic.hypot),
+  lerp: ([x, y, weight]) => arithmetic.lerp(x!, y!, weight!),
+  nan_to_num: ([x], attrs) =>
+    arithmetic.nanToNum(x!, {
+      nan: attrs.number("nan"),
+      posinf: attrs.number("posinf"),
+      neginf: attrs.number("neginf"),
+    }),
+  isclose: ([x, y], attrs) =>
+    arithmetic.isClose(x!, y!, {
+      rtol: attrs.number("rtol"),
+      atol: attrs.number("atol"),
+      equalNan: attrs.boolean("equalNan"),
+    }),
+  any: ([x], attrs) => arithmetic.any(x!, axes(attrs), keepdim(attrs)),
+  all: ([x], attrs) => arithmetic.all(x!, axes(attrs), keepdim(attrs)),
+  logical_and: binary(arithmetic.logicalAnd),
+  logical_or: binary(arithmetic.logicalOr),
+  logical_xor: binary(arithmetic.logicalXor),
+  logical_not: unary((x) => x.logicalNot()),
+
   relu: unary(F.relu),
   sigmoid: unary(F.sigmoid),
   silu: unary(F.silu),
@@ -110,6 +160,21 @@ export const operations: Readonly<Record<string, Operation>> = {
   log_sigmoid: unary(F.logSigmoid),
   elu: unary((x) => F.elu(x)),
   leaky_relu: ([x], attrs) => F.leakyRelu(x!, attrs.number("negative_slope")),
+
+  tensordot: ([x, y], attrs) =>
+    tensordot(
+      x!,
+      y!,
+      attrs.isList("axes") ? (attrs.numberLists("axes") as [number[], number[]]) : attrs.number("axes"),
+    ),
+  einsum: (inputs, attrs) => einsum(attrs.text("formula"), ...inputs),
+  norm: ([x], attrs) => norm(x!, { ord: attrs.number("ord"), axis: axes(attrs), ...keepdim(attrs) }),
+  matrix_norm: ([x], attrs) => {
+    const ord = attrs.value("ord");
+    if (ord === "nuc" || ord === 2 || ord === -2)
+      throw new Unsupported(`the matrix norm ${ord} needs singular values`);
+    return matrixNorm(x!, (ord === "fro" ? ord : attrs.number("ord")) as MatrixOrder);
+  },
 
   matmul: binary((x, y) => x.matmul(y)),
   matmul_t: ([x, y], attrs) =>
@@ -134,6 +199,18 @@ export const operations: Readonly<Record<string, Operation>> = {
   },
   argmax: ([x], attrs) => kept(x!.argmax(axis(attrs)), attrs),
   argmin: ([x], attrs) => kept(x!.argmin(axis(attrs)), attrs),
+  cumprod: ([x], attrs) => scans.cumprod(x!, attrs.number("axis")),
+  cummax: ([x], attrs) => extremes(scans.cummax(x!, attrs.number("axis"))),
+  cummin: ([x], attrs) => extremes(scans.cummin(x!, attrs.number("axis"))),
+  logcumsumexp: ([x], attrs) => scans.logcumsumexp(x!, attrs.number("axis")),
+  searchsorted: ([sorted, values], attrs) =>
+    scans.searchsorted(sorted!, values!, { side: attrs.text("side") as "left" | "right" }),
+  bincount: ([index, weights], attrs) => {
+    const length = Math.max(attrs.number("minlength"), scans.lengthOf(indices(index)));
+    return weights
+      ? scans.bincount(indices(index), { weights, length })
+      : scans.bincount(indices(index), { length });
+  },
   cumsum: ([x], attrs) => x!.cumsum(attrs.number("axis")),
   softmax: ([x], attrs) => x!.softmax(attrs.number("axis")),
   log_softmax: ([x], attrs) => x!.logSoftmax(attrs.number("axis")),
@@ -152,6 +229,20 @@ export const operations: Readonly<Record<string, Operation>> = {
   transpose: ([x], attrs) => x!.transpose(attrs.number("axis0"), attrs.number("axis1")),
   reshape: ([x], attrs) => x!.reshape(attrs.numbers("shape")),
   reshape_of_transpose: unary((x) => x.transpose(0, 1).reshape([-1])),
+  roll: ([x], attrs) =>
+    arrange.roll(x!, oneOrMore(attrs, "shifts"), attrs.has("axis") ? oneOrMore(attrs, "axis") : null),
+  tile: ([x], attrs) => arrange.tile(x!, attrs.numbers("repeats")),
+  diff: ([x], attrs) => arrange.diff(x!, { n: attrs.number("n"), axis: attrs.number("axis") }),
+  linspace: (_, attrs, dtype) =>
+    arrange.linspace(attrs.number("start"), attrs.number("stop"), attrs.number("num"), { dtype }),
+  diag: ([x], attrs) => arrange.diag(x!, attrs.number("diagonal")),
+  diagonal: ([x], attrs) =>
+    arrange.diagonal(x!, {
+      offset: attrs.number("diagonal"),
+      axis0: attrs.number("axis0"),
+      axis1: attrs.number("axis1"),
+    }),
+  meshgrid: (inputs, attrs) => arrange.meshgrid(inputs, { indexing: attrs.text("indexing") as "ij" | "xy" }),
   expand: ([x], attrs) => x!.expand(attrs.numbers("shape")),
   flip: ([x], attrs) => x!.flip(attrs.numbers("axes")),
   tril: ([x], attrs) => x!.tril(attrs.number("diagonal")),

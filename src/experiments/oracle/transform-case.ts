@@ -3,6 +3,7 @@ import { crossEntropy } from "../../nn/losses.ts";
 import { gelu, where } from "../../tensor/functions.ts";
 import { grad, vjp } from "../../tensor/grad.ts";
 import { hessian, hvp, jacfwd, jacrev, jvp } from "../../tensor/jacobian.ts";
+import { cumprod } from "../../tensor/scans.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { vmap } from "../../tensor/vmap.ts";
 import { type Build, type Expectation, Unsupported } from "./case.ts";
@@ -22,6 +23,7 @@ const functions: Readonly<Record<string, Function>> = {
   "softmax(x, 0)": (x) => x.softmax(0),
   "logsumexp(x, 0) + sum(x * matmul(K, x)) / 2; constants K": (x, k) =>
     x.logsumexp(0).add(x.mul(k!.matmul(x)).sum().div(2)),
+  "cumprod(1 + x / 4, 0)": (x) => cumprod(x.div(4).add(1), 0),
   "x / sqrt(sum(x^2) + 1)": (x) => x.div(x.square().sum().add(1).sqrt()),
   "outer(sin(x), cos(x))": (x) => x.sin().outer(x.cos()),
   "matmul(V, gelu(matmul(W, x))); constants W, V; the exact gelu": (x, w, v) => v!.matmul(gelu(w!.matmul(x))),

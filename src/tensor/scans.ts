@@ -1,0 +1,188 @@
+import { checkCount, type Fields, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
+import { type DType, integerRange } from "../base/dtype.ts";
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { normalizeAxis, sameShape } from "../base/shape.ts";
+import { valuesAtHand } from "../runtime/evaluate.ts";
+import { checkFloat } from "./arithmetic.ts";
+import { arange, ones, zeros } from "./creation.ts";
+import { where } from "./functions.ts";
+import { checkInt32 } from "./indices.ts";
+import { type Extremes, Tensor, tensorNode } from "./tensor.ts";
+
+// Running results along an axis, and counting. Each scan takes log2(n) steps over all elements (W. D. Hillis and G. L.
+// Steele 1986, "Data parallel algorithms"), so that it is one form for any associative rule.
+
+/** Joins each element with all before it: after the step of d, an element holds what the 2 d up to it come to. */
+function scan<T extends readonly Tensor[]>(
+  start: T,
+  axis: number,
+  fill: readonly number[],
+  join: (before: T, here: T) => T,
+): T {
+  const [{ shape }] = start as unknown as readonly [Tensor];
+  let state = start;
+  for (let d = 1; d < shape[axis]!; d *= 2) {
+    const before = state.map((x, i) => {
+      const kept = x.slice(
+        [],
+        shape.map((length, at) => (at === axis ? length - d : null)),
+      );
+      return kept.pad(
+        shape.map((_, at) => [at === axis ? d : 0, 0] as const),
+        fill[i],
+      );
+    });
+    state = join(before as unknown as T, state); // as many, of the same dtypes
+  }
+  return state;
+}
+
+/** Running products along an axis; gradients are right at zeros too. */
+export function cumprod<D extends DType>(x: Tensor<D>, axis: number): Tensor<D> {
+  checkCount("cumprod", arguments, 2);
+  tensorNode("cumprod", "x", x);
+  if (x.dtype === "bool")
+    throw new DTypeError(`cumprod: takes numbers; given ${x}. Cast with .astype("int32").`);
+  const at = normalizeAxis("cumprod", axis, x.rank);
+  return scan([x] as const, at, [1], ([before], [here]) => [before.mul(here)] as const)[0];
+}
+
+/** Running maxima along an axis and where they are: the last of those that tie, NaN from the first one on. Floats. */
+export function cummax<D extends DType>(x: Tensor<D>, axis: number): Extremes<D> {
+  checkCount("cummax", arguments, 2);
+  return running("cummax", x, axis, (here, before) => here.ge(before));
+}
+
+/** Running minima along an axis and where they are: the last of those that tie, NaN from the first one on. Floats. */
+export function cummin<D extends DType>(x: Tensor<D>, axis: number): Extremes<D> {
+  checkCount("cummin", arguments, 2);
+  return running("cummin", x, axis, (here, before) => here.le(before));
+}
+
+function running<D extends DType>(
+  operation: string,
+  x: Tensor<D>,
+  axis: number,
+  replaces: (here: Tensor<D>, before: Tensor<D>) => Tensor<"bool">,
+): Extremes<D> {
+  checkFloat(operation, x);
+  const at = normalizeAxis(operation, axis, x.rank);
+  const length = x.shape[at]!;
+  const places = arange(length, { dtype: "int32" })
+    .reshape(x.shape.map((_, i) => (i === at ? length : 1)))
+    .expand(x.shape);
+  // Where there is nothing before, the place is negative.
+  const [, indices] = scan([x.detach(), places] as const, at, [0, -1], ([was, from], [here, to]) => {
+    const nan = was.isNaN();
+    const newer = from
+      .lt(0)
+      .bitwiseOr(here.isNaN())
+      .bitwiseOr(replaces(here, was).bitwiseAnd(nan.logicalNot()));
+    return [where(newer, here, was), where(newer, to, from)] as const;
+  });
+  return { values: x.gather(at, indices), indices };
+}
+
+/** log of running sums of exp(x) along an axis, without overflow. Floats. */
+export function logcumsumexp<D extends DType>(x: Tensor<D>, axis: number): Tensor<D> {
+  checkCount("logcumsumexp", arguments, 2);
+  checkFloat("logcumsumexp", x);
+  const at = normalizeAxis("logcumsumexp", axis, x.rank);
+  return scan([x] as const, at, [-Infinity], ([a], [b]) => {
+    const large = a.maximum(b).detach();
+    const finite = large.isFinite();
+    const sized = (z: Tensor<D>) => where(finite, z.sub(where(finite, large, 0)), 0).exp();
+    return [where(finite, sized(a).add(sized(b)).log().add(large), large)] as const;
+  })[0];
+}
+
+/**
+ * Where values would be put into sorted vectors so that these stay sorted: before elements that are equal ("left",
+ * default) or behind them. A search by halves, log2(n) gathers. The vectors are the last axis of `sorted`; leading axes
+ * are those of `values`, unless it is one vector for all. NaN goes behind everything.
+ *
+ * @example
+ * searchsorted(tensor([1, 3, 5]), tensor([3, 4])); // [1, 2]
+ */
+export function searchsorted<D extends DType>(
+  sorted: Tensor<D>,
+  values: Tensor<D>,
+  options: { readonly side?: "left" | "right" } = {},
+): Tensor<"int32"> {
+  checkCount("searchsorted", arguments, 3);
+  checkFloat("searchsorted", sorted);
+  checkFloat("searchsorted", values);
+  const { side } = readOptions("searchsorted", { side: oneOf(["left", "right"] as const, "left") }, options);
+  const batch = sorted.shape.slice(0, -1);
+  if (sorted.rank === 0 || (sorted.rank > 1 && !sameShape(batch, values.shape.slice(0, -1))))
+    throw new ShapeError(
+      `searchsorted: sorted ${sorted} is one vector, or has the leading axes of values ${values}.`,
+    );
+  const length = sorted.shape.at(-1)!;
+  const flat = sorted.rank === 1 && values.rank !== 1 ? values.reshape([-1]) : values;
+  let place = flat.ne(flat).astype("int32").mul(0);
+  if (length === 0) return place.reshape(values.shape);
+  const sought = flat.detach();
+  for (let step = 2 ** Math.floor(Math.log2(length)); step >= 1; step /= 2) {
+    const next = place.add(step);
+    const inside = next.le(length);
+    const element = sorted.detach().gather(-1, next.clamp(1, length).sub(1));
+    const below = side === "left" ? element.lt(sought) : element.le(sought);
+    place = where(inside.bitwiseAnd(below.bitwiseOr(sought.isNaN())), next, place);
+  }
+  return place.reshape(values.shape);
+}
+
+export interface BincountOptions<D extends DType> {
+  /** Added in place of 1, one for each index. */
+  readonly weights?: Tensor<D>;
+  /** The length of the result: indices beyond are not counted. Default 1 more than the largest, which the host must know. */
+  readonly length?: number;
+}
+
+/**
+ * How often each index occurs in a vector of int32, or the sums of their weights. Indices are at least 0.
+ *
+ * @throws ValueError without a length, where the indices are computed and not read yet.
+ */
+export function bincount(indices: Tensor<"int32">, options?: { readonly length?: number }): Tensor<"int32">;
+export function bincount<D extends DType>(
+  indices: Tensor<"int32">,
+  options: BincountOptions<D> & { readonly weights: Tensor<D> },
+): Tensor<D>;
+export function bincount<D extends DType>(
+  indices: Tensor<"int32">,
+  options: BincountOptions<D> = {},
+): Tensor<D | "int32"> {
+  checkCount("bincount", arguments, 2);
+  checkInt32("bincount", "the indices", indices);
+  if (indices.rank !== 1) throw new ShapeError(`bincount: takes a vector of indices; given ${indices}.`);
+  const { weights, length } = readOptions("bincount", bincountFields as Fields<BincountOptions<D>>, options);
+  const known = length ?? lengthOf(indices);
+  const source = weights ?? ones(indices.shape, { dtype: "int32" });
+  const inside = indices.lt(known).bitwiseAnd(indices.ge(0));
+  // One place more, for what is not counted.
+  const places = where(inside, indices, known);
+  const sums = zeros([known + 1], { dtype: source.dtype as "float32" }).scatterAdd(
+    0,
+    places,
+    source as never,
+  );
+  return sums.slice([0], [known]) as unknown as Tensor<D | "int32">; // of the dtype of the source
+}
+
+const aVector = optional({
+  valid: (value: unknown): value is Tensor => value instanceof Tensor && value.rank === 1,
+  expected: "a vector with a weight for each index",
+});
+const bincountFields = { weights: aVector, length: optional(integer(0, integerRange.int32[1] - 1)) };
+
+/** One more than the largest index. @throws ValueError where the host has no values. */
+export function lengthOf(indices: Tensor<"int32">): number {
+  const values = valuesAtHand(indices.node);
+  if (!values)
+    throw new ValueError(
+      "bincount: the indices are not on the host, so the largest is not known: say { length } of the result.",
+    );
+  return Array.from(values).reduce((most, index) => Math.max(most, index), -1) + 1;
+}
