@@ -206,7 +206,11 @@ describe("on the CPU", () => {
         if (!("thrown" in found)) ids.push(found.id);
       }
       const outputs = [...draft.values].flatMap(([id, value]) =>
-        value instanceof Tensor && ids.some((own) => id === own || id.startsWith(`${own}.`)) ? [id] : [],
+        value instanceof Tensor &&
+        value.dtype !== "number" &&
+        ids.some((own) => id === own || id.startsWith(`${own}.`))
+          ? [id]
+          : [],
       );
       const graph = prune({
         leaves: draft.leaves,

@@ -9,9 +9,10 @@ import {
 } from "../base/arguments.ts";
 import { type DType, isFloat } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
-import { normalizeAxes } from "../base/shape.ts";
+import { broadcastShapes, normalizeAxes } from "../base/shape.ts";
 import { cast, meet } from "../graph/cast.ts";
 import { reduce } from "../graph/reduce.ts";
+import { customVjp } from "./custom-vjp.ts";
 import { where } from "./functions.ts";
 import { type Axes, type KeepDim, nodeOf, type Operand, Tensor, tensorNode } from "./tensor.ts";
 
@@ -35,20 +36,52 @@ const isInfinite = (x: Tensor) => x.isFinite().bitwiseOr(x.isNaN()).logicalNot()
 const truncated = <D extends DType>(x: Tensor<D>) => where(x.lt(0), x.ceil(), x.floor());
 
 /**
- * What is left of x after division by y, with the sign of x, as C's fmod. Floats; exact where x / y is below 2^24 and the
- * product of y and the whole quotient is exact, within a unit in the last place of x elsewhere.
+ * What is left of x after division by y, with the sign of x, as C's fmod: exact where the quotient is below 2^24 (2^53 in
+ * float64), within a unit in the last place of x elsewhere. Floats.
  */
 export function fmod<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("fmod", arguments, 2);
   const divisor = operand("fmod", x, y);
-  const beyond = isInfinite(divisor).bitwiseAnd(x.isFinite()); // nothing is taken off
-  const left = x.sub(truncated(x.div(divisor)).mul(where(beyond, 1, divisor)));
-  // A quotient that was rounded to the next integer: one divisor too many was taken off, or one too few.
-  const size = divisor.detach().abs();
-  const signed = where(x.lt(0), size.neg(), size);
-  const many = left.ne(0).bitwiseAnd(left.lt(0).ne(x.lt(0)));
-  const few = left.abs().ge(size);
-  return where(beyond, x, where(many, left.add(signed), where(few, left.sub(signed), left)));
+  if (x.dtype === "float16") {
+    const wide = x.astype("float32");
+    return fmod(wide, divisor.astype("float32")).astype("float16") as Tensor<DType> as Tensor<D>; // D is float16
+  }
+  const shape = broadcastShapes("fmod", x.shape, divisor.shape);
+  return division(x.expand(shape), divisor.expand(shape)) as Tensor<D>; // of the dtype of its arguments
+}
+
+/** What is left; d/dx = 1, d/dy = -quotient. */
+const division = customVjp(
+  (x: Tensor, y: Tensor) => {
+    const infinite = isInfinite(y).bitwiseAnd(x.isFinite()); // x is left
+    const divisor = where(infinite, 1, y);
+    const quotient = where(infinite, 0, truncated(x.div(divisor)));
+    const left = x.sub(quotient.mul(divisor)).sub(lost(quotient, divisor));
+    // The quotient was rounded, perhaps to the next integer: one too many, or one too few.
+    const many = left.ne(0).bitwiseAnd(left.lt(0).ne(x.lt(0)));
+    const few = left.abs().ge(y.abs());
+    const away = x.sign().mul(divisor.sign());
+    const step = where(many, away.neg(), where(few, away, 0));
+    return [left.sub(step.mul(divisor)), quotient.add(step)];
+  },
+  (quotient: Tensor, g: Tensor) => [g, g.mul(quotient).neg()],
+);
+
+/** What a product of x and y loses when it is rounded (T. J. Dekker 1971): every product of halves is exact. */
+function lost(x: Tensor, y: Tensor): Tensor {
+  const [[a, b], [c, d]] = [halves(x), halves(y)];
+  return a.mul(c).sub(x.mul(y)).add(a.mul(d)).add(b.mul(c)).add(b.mul(d));
+}
+
+/** x as the sum of two numbers of half its digits. */
+function halves(x: Tensor): readonly [high: Tensor, low: Tensor] {
+  if (x.dtype === "float32") {
+    const high: Tensor = (x as Tensor<"float32">).bitcast().bitwiseAnd(0xfffff000).bitcast();
+    return [high, x.sub(high)];
+  }
+  const scaled = x.mul(2 ** 27 + 1);
+  const high = scaled.sub(scaled.sub(x));
+  return [high, x.sub(high)];
 }
 
 /**
@@ -66,7 +99,8 @@ export function remainder<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<
 /** The largest integer that is not above x / y, as NumPy's floor_divide. Floats; gradient 0. */
 export function floorDivide<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("floorDivide", arguments, 2);
-  const [top, bottom] = [x.detach(), operand("floorDivide", x, y).detach()];
+  const bottom = operand("floorDivide", x, y).detach();
+  const top = x.detach();
   // Of a whole multiple, so that rounding of the quotient does not cross an integer.
   const whole = top.sub(remainder(top, bottom)).div(bottom).round();
   return where(bottom.eq(0), top.div(bottom), whole);

@@ -1,8 +1,7 @@
-import { checkCount, type Fields, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
+import { checkCount, type Fields, field, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
 import { type DType, integerRange } from "../base/dtype.ts";
-import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
+import { DTypeError, ShapeError } from "../base/errors.ts";
 import { normalizeAxis, sameShape } from "../base/shape.ts";
-import { valuesAtHand } from "../runtime/evaluate.ts";
 import { checkFloat } from "./arithmetic.ts";
 import { arange, ones, zeros } from "./creation.ts";
 import { where } from "./functions.ts";
@@ -134,55 +133,38 @@ export function searchsorted<D extends DType>(
 }
 
 export interface BincountOptions<D extends DType> {
+  /** Of the result: indices beyond are not counted, as negative ones. */
+  readonly length: number;
   /** Added in place of 1, one for each index. */
   readonly weights?: Tensor<D>;
-  /** The length of the result: indices beyond are not counted. Default 1 more than the largest, which the host must know. */
-  readonly length?: number;
 }
 
-/**
- * How often each index occurs in a vector of int32, or the sums of their weights. Indices are at least 0.
- *
- * @throws ValueError without a length, where the indices are computed and not read yet.
- */
-export function bincount(indices: Tensor<"int32">, options?: { readonly length?: number }): Tensor<"int32">;
+const bincountFields: Fields<BincountOptions<DType>> = {
+  length: integer(0, integerRange.int32[1] - 1),
+  weights: optional(
+    field<Tensor>(
+      "a vector with a weight for each index",
+      (value) => value instanceof Tensor && value.rank === 1,
+    ),
+  ),
+};
+
+/** How often each number below `length` occurs in a vector of int32, or the sums of weights. */
+export function bincount(indices: Tensor<"int32">, options: { readonly length: number }): Tensor<"int32">;
 export function bincount<D extends DType>(
   indices: Tensor<"int32">,
   options: BincountOptions<D> & { readonly weights: Tensor<D> },
 ): Tensor<D>;
-export function bincount<D extends DType>(
-  indices: Tensor<"int32">,
-  options: BincountOptions<D> = {},
-): Tensor<D | "int32"> {
+export function bincount(indices: Tensor<"int32">, options: BincountOptions<DType>): Tensor {
   checkCount("bincount", arguments, 2);
   checkInt32("bincount", "the indices", indices);
   if (indices.rank !== 1) throw new ShapeError(`bincount: takes a vector of indices; given ${indices}.`);
-  const { weights, length } = readOptions("bincount", bincountFields as Fields<BincountOptions<D>>, options);
-  const known = length ?? lengthOf(indices);
-  const source = weights ?? ones(indices.shape, { dtype: "int32" });
-  const inside = indices.lt(known).bitwiseAnd(indices.ge(0));
+  const { length, weights } = readOptions("bincount", bincountFields, options);
+  const source: Tensor = weights ?? ones(indices.shape, { dtype: "int32" });
+  if (source.dtype === "number" || source.dtype === "bool")
+    throw new DTypeError(`bincount: weights are numbers on a device; given ${source}.`);
   // One place more, for what is not counted.
-  const places = where(inside, indices, known);
-  const sums = zeros([known + 1], { dtype: source.dtype as "float32" }).scatterAdd(
-    0,
-    places,
-    source as never,
-  );
-  return sums.slice([0], [known]) as unknown as Tensor<D | "int32">; // of the dtype of the source
-}
-
-const aVector = optional({
-  valid: (value: unknown): value is Tensor => value instanceof Tensor && value.rank === 1,
-  expected: "a vector with a weight for each index",
-});
-const bincountFields = { weights: aVector, length: optional(integer(0, integerRange.int32[1] - 1)) };
-
-/** One more than the largest index. @throws ValueError where the host has no values. */
-export function lengthOf(indices: Tensor<"int32">): number {
-  const values = valuesAtHand(indices.node);
-  if (!values)
-    throw new ValueError(
-      "bincount: the indices are not on the host, so the largest is not known: say { length } of the result.",
-    );
-  return Array.from(values).reduce((most, index) => Math.max(most, index), -1) + 1;
+  const inside = indices.lt(length).bitwiseAnd(indices.ge(0));
+  const none = zeros([length + 1], { dtype: source.dtype }) as Tensor;
+  return none.scatterAdd(0, where(inside, indices, length), source).slice([0], [length]);
 }

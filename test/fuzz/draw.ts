@@ -20,6 +20,9 @@ import { resolve, type Type } from "./types.ts";
 // a choice at a place (operation, argument, question), and choices of calls that succeed are made more often. Some
 // draws stay blind, so that wrong arguments are met too.
 
+/** Texts that say what becomes of axes. */
+const formulas = ["i", "ij->ji", "...i", "...ij->...j", "ij,jk", "i,j->ij", "...,...->..."];
+
 /** Choices that led to success. */
 export class Learned {
   readonly #weights = new Map<string, number[]>();
@@ -196,9 +199,10 @@ export class Draft {
         )
       : undefined;
     const args: unknown[] = [];
-    for (const { name, type, optional } of signature.params) {
+    for (const { name, type, optional, rest } of signature.params) {
       if (optional && arguing.choose(`${name} is there`, [true, false]) === false) break;
-      args.push(arguing.draw(type, name));
+      const drawn = arguing.draw(type, name);
+      args.push(...(rest && Array.isArray(drawn) ? drawn : [drawn]));
     }
     const step: Step = {
       id: `s${this.steps.length}`,
@@ -302,7 +306,7 @@ class Arguing {
       if (own === "Key") return this.#key();
       if (own === "Packed") return this.#packed();
       if (name === "number") return this.#number(place);
-      if (name === "string") return random.pick(["a", "dropout", "", "0", "layers.0"]);
+      if (name === "string") return this.choose(`${place} is`, ["a", "", "0", "layers.0", ...formulas]);
       if (name === "boolean") return random.chance(0.5);
       if (own === "HostArray") return new Float32Array([1, 2, 3, 4].slice(0, random.below(5)));
       if (own === "Nested")

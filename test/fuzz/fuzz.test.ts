@@ -106,7 +106,7 @@ describe.each(await backends())("on %s", (name) => {
     async (bindings) => {
       const targets = await openTargets(name, bindings);
       const { faults, judged, elements } = await fuzz(targets, {
-        seed: 3,
+        seed: 5,
         graphs: name === "cpu" ? 150 : 25,
       });
       for (const { device } of targets) device.dispose();

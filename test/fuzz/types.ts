@@ -18,6 +18,8 @@ export interface Field {
   readonly name: string;
   readonly type: Type;
   readonly optional: boolean;
+  /** Takes all arguments that are left. */
+  readonly rest?: boolean;
 }
 
 export interface Signature {
@@ -101,7 +103,7 @@ class Reader {
   }
 
   parameter(): Field {
-    this.take("...");
+    const rest = this.take("...");
     let name = this.peek();
     if (name === "{" || name === "[") {
       this.next();
@@ -116,7 +118,7 @@ class Reader {
       const value = this.skip(",", ")");
       type ??= { kind: "name", name: value.startsWith('"') ? "string" : "number", args: [], file: "" };
     }
-    return { name, type: type ?? { kind: "other", text: name }, optional };
+    return { name, type: type ?? { kind: "other", text: name }, optional, rest };
   }
 
   type(): Type {

@@ -1,6 +1,7 @@
 import type { DType } from "../../base/dtype.ts";
 import { ValueError } from "../../base/errors.ts";
 import * as nn from "../../nn/index.ts";
+import { valuesAtHand } from "../../runtime/evaluate.ts";
 import * as arithmetic from "../../tensor/arithmetic.ts";
 import * as arrange from "../../tensor/arrange.ts";
 import { einsum, tensordot } from "../../tensor/einsum.ts";
@@ -206,7 +207,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   searchsorted: ([sorted, values], attrs) =>
     scans.searchsorted(sorted!, values!, { side: attrs.text("side") as "left" | "right" }),
   bincount: ([index, weights], attrs) => {
-    const length = Math.max(attrs.number("minlength"), scans.lengthOf(indices(index)));
+    const known = Array.from(valuesAtHand(index!.node) ?? []);
+    const length = Math.max(attrs.number("minlength"), ...known.map((i) => i + 1));
     return weights
       ? scans.bincount(indices(index), { weights, length })
       : scans.bincount(indices(index), { length });
