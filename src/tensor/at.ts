@@ -1,4 +1,11 @@
-import { checkArgument, integer, isIntegerIn, isPlainObject, show } from "../base/arguments.ts";
+import {
+  checkArgument,
+  integer,
+  isIntegerIn,
+  isPlainObject,
+  refuseFurther,
+  show,
+} from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { describe, type Shape } from "../base/shape.ts";
 import { meet, onDevice } from "../graph/cast.ts";
@@ -98,6 +105,8 @@ export class At<T, O> {
     return this.#maker.wrap(update(this.#base, flip(reshape(node, lengths), flipped), where));
   }
 }
+
+refuseFurther(At.prototype, {});
 
 /** A tensor, as far as an index needs it. */
 interface HasNode {

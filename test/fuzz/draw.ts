@@ -202,7 +202,7 @@ export class Draft {
     for (const { name, type, optional, rest } of signature.params) {
       if (optional && arguing.choose(`${name} is there`, [true, false]) === false) break;
       const drawn = arguing.draw(type, name);
-      args.push(...(rest && Array.isArray(drawn) ? drawn : [drawn]));
+      args.push(...(rest && !operation.method && Array.isArray(drawn) ? drawn : [drawn]));
     }
     const step: Step = {
       id: `s${this.steps.length}`,

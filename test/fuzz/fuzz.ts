@@ -185,7 +185,7 @@ const wrong: readonly unknown[] = [
 function misuse(draft: Draft, operation: Operation, report: Report): Omit<Fault, "count">[] {
   const { random } = draft;
   const [{ params, bounds }, ...overloads] = operation.signatures as [Signature, ...Signature[]]; // it has one
-  if (overloads.length > 0 || params.some(({ rest }) => rest)) return [];
+  if (overloads.length > 0 || (!operation.method && params.some(({ rest }) => rest))) return [];
   for (let tries = 0; tries < 6; tries++) {
     const found = draft.call(operation);
     report.calls++;
