@@ -21,7 +21,6 @@ export {
   profileTable,
   type TraceEvent,
 } from "./runtime/profile.ts";
-export type { At, AtIndex, Window } from "./tensor/at.ts";
 export {
   all,
   any,
@@ -51,6 +50,7 @@ export {
   roll,
   tile,
 } from "./tensor/arrange.ts";
+export type { At, AtIndex, Window } from "./tensor/at.ts";
 export {
   type Argument,
   type Compiled,
