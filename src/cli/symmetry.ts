@@ -1,4 +1,5 @@
 import { table } from "../base/table.ts";
+import { balance } from "../experiments/symmetry/balance.ts";
 import { type Evidence, evidence, type Refused } from "../experiments/symmetry/evidence.ts";
 import { type Form, forms } from "../experiments/symmetry/forms.ts";
 import { type LieForm, lieForms, measure } from "../experiments/symmetry/lie.ts";
@@ -25,6 +26,7 @@ const options = {
   },
   seed: { type: "string", value: "N", help: "Seed of the training runs; default 0" },
   lie: { type: "boolean", help: "Measure the Lie algebra of update rules of A and B instead" },
+  balance: { type: "boolean", help: "Measure what SGD does to A A^T / lr_A - B^T B / lr_B instead" },
   rank: { type: "string", value: "R", help: "With --lie: the rank of the layer; default 3" },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of tables" },
   help: { type: "boolean", short: "h", help: "This text" },
@@ -40,11 +42,15 @@ With --lie, for rules of both factors of a layer: how many matrices X there are 
 is not noticed, at fixed hyperparameters and where they may change too, beside theory; the singular values on both sides
 of the rank that was taken; and which they are.
 
+With --balance, for D = A A^T / lr_A - B^T B / lr_B under SGD in float64: the largest error in any step of its change,
+lr_A G_A G_A^T - lr_B G_B^T G_B; how far rate times D moves in the same time with ever smaller steps; and whether a
+gauge partner has the same bits of D.
+
 Options:
 ${optionsHelp(options)}
 
-Exit codes: 0 every declared rule was found and held bit for bit, with --lie all dimensions are those of theory; 1 one
-did not; 2 wrong usage, 130 interrupted.
+Exit codes: 0 every declared rule was found and held bit for bit, with --lie all dimensions are those of theory, with
+--balance D changes as said to 1e-11; 1 one did not; 2 wrong usage, 130 interrupted.
 `;
 
 interface Row {
@@ -65,6 +71,11 @@ export async function symmetry(args: readonly string[]): Promise<number> {
   if (given.rank !== undefined && !given.lie)
     throw new UsageError("symmetry: --rank is for --lie. Give both, or leave it out.");
   const r = wholeNumber("rank", given.rank, { min: 1, max: 8, otherwise: 3 });
+  if (given.balance) {
+    if (given.lie || given.only !== undefined)
+      throw new UsageError("symmetry: --balance excludes --lie and --only. Leave them out.");
+    return balanced(seed, given.json ?? false);
+  }
   const matches = ({ name }: { readonly name: string }) => name.toLowerCase().includes(only);
   const all: readonly { readonly name: string }[] = given.lie ? lieForms : forms;
   if (!all.some(matches))
@@ -90,6 +101,42 @@ export async function symmetry(args: readonly string[]): Promise<number> {
     const results = rows.map(({ form, found, measured }) => ({ form: form.name, found, measured }));
     print(given.json ? `${JSON.stringify(results, undefined, 2)}\n` : text(rows));
     return rows.every(agrees) ? 0 : 1;
+  });
+}
+
+async function balanced(seed: number, json: boolean): Promise<number> {
+  return interruptible(async (onProgress, progress) => {
+    using _device = await init({ backend: "cpu" });
+    const rows: { rate: number; steps: number; error: number; moved: number; bitwise: boolean }[] = [];
+    for (const [i, parts] of [1, 2, 4].entries()) {
+      const rate = 1 / parts;
+      await onProgress(i, 3, `rates times ${rate}`);
+      const options = { rate, steps: 50 * parts, seed };
+      const [{ error, moved, D }, partner] = [
+        await balance(options),
+        await balance({ ...options, a: 4, b: 1 / 8 }),
+      ];
+      rows.push({
+        rate,
+        steps: options.steps,
+        error,
+        moved: moved * rate,
+        bitwise: String(partner.D) === String(D),
+      });
+    }
+    progress.end();
+    const column = (title: string, cell: (row: (typeof rows)[number]) => string) => {
+      return { title, cells: rows.map(cell), align: "right" } as const;
+    };
+    const columns = [
+      column("rates times", ({ rate }) => String(rate)),
+      column("steps", ({ steps }) => String(steps)),
+      column("error of a step", ({ error }) => error.toExponential(1)),
+      column("rate x D moved", ({ moved }) => moved.toPrecision(3)),
+      column("bits of a gauge partner", ({ bitwise }) => (bitwise ? "the same" : "OTHERS")),
+    ];
+    print(json ? `${JSON.stringify(rows, undefined, 2)}\n` : `${table(columns)}\n`);
+    return rows.every(({ error, bitwise }) => error < 1e-11 && bitwise) ? 0 : 1;
   });
 }
 
