@@ -197,6 +197,19 @@ describe("safetensors", () => {
     await expect(file.read("w", { pack: "nf5" as "nf4" })).rejects.toThrow(ValueError);
   });
 
+  test("tensors read for a device at the same time do not mix", async () => {
+    const value = (i: number) => tensor(Float32Array.from({ length: 1000 + i }, (_, j) => i + j / 7));
+    const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`t${i}`, value(i)]));
+    const bits = { dtype: "BF16", shape: [3], data: async () => tensor([1, 2, 3]) };
+    const file = await safetensors.open(await safetensors.toBlob({ ...many, bits }));
+    const all = await Promise.all(Object.keys(many).map((name) => file.read(name, { device })));
+    const packed = await file.read("bits", { pack: "bfloat16", device });
+    for (const [i, found] of all.entries()) expect(await found.data()).toEqual(await value(i).data());
+    expect([...(await unpack(packed).data())]).toEqual([1, 2, 3]);
+    const half = await file.read("t0", { device, dtype: "float16" });
+    expect(await half.data()).toEqual(await value(0).astype("float16").data());
+  });
+
   test("floats are rounded once to a narrower dtype of the file", async () => {
     const between = 1 + 2 ** -8 + 2 ** -40; // halfway between two bfloat16 and a bit, which float32 loses
     const w = tensor([between, 65519.99, 1e300, Number.NaN, -0], { dtype: "float64" });

@@ -1,6 +1,6 @@
 // The `#files` module of Node, Deno and Bun: paths are files. Its twin for pages is files-web.ts.
-import { closeSync, fsyncSync, type Stats, writeSync } from "node:fs";
-import { open, readdir, stat } from "node:fs/promises";
+import { closeSync, fstatSync, fsyncSync, openSync, read, type Stats, writeSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LorantzError } from "../base/errors.ts";
@@ -32,14 +32,15 @@ export async function openPath(path: string): Promise<Source> {
     async read(into, start) {
       checkRange(source, start, into.length);
       if (into.length === 0) return;
-      const file = await open(path).catch(refuse(path));
+      let file: number | undefined;
       try {
-        const now = await file.stat();
+        file = openSync(path, "r");
+        const now = fstatSync(file);
         let at = 0;
         while (isSame(now, first) && at < into.length) {
-          const { bytesRead } = await file.read(into, at, Math.min(into.length - at, most), start + at);
-          if (bytesRead === 0) break;
-          at += bytesRead;
+          const count = await readAt(file, into, at, Math.min(into.length - at, most), start + at);
+          if (count === 0) break;
+          at += count;
         }
         if (at < into.length)
           throw new LorantzError(
@@ -49,11 +50,16 @@ export async function openPath(path: string): Promise<Source> {
         if (error instanceof LorantzError) throw error;
         refuse(path)(error);
       } finally {
-        await file.close();
+        if (file !== undefined) closeSync(file);
       }
     },
   };
 }
+
+const readAt = (file: number, into: Uint8Array, at: number, length: number, position: number) =>
+  new Promise<number>((resolve, reject) => {
+    read(file, into, at, length, position, (error, count) => (error ? reject(error) : resolve(count)));
+  });
 
 const isSame = (a: Stats, b: Stats) => a.ino === b.ino && a.size === b.size && a.mtimeMs === b.mtimeMs;
 

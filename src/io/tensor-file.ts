@@ -11,7 +11,9 @@ import {
 import { type DeviceDType, deviceDTypes, type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import type { Shape } from "../base/shape.ts";
-import { storedNode } from "../runtime/storage.ts";
+import type { Node } from "../graph/node.ts";
+import { Device } from "../runtime/device.ts";
+import { storageOf, storedNode } from "../runtime/storage.ts";
 import { type Packed, type PackFormat, type PackOptions, pack, packedFloats } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { dispose, evaluate } from "../tensor/tree.ts";
@@ -34,6 +36,8 @@ export interface Placed extends TensorInfo {
 }
 
 export interface ReadOptions<D extends DeviceDType = DeviceDType> {
+  /** Puts the values on a device at once, by way of memory that is used again: faster for many tensors. */
+  readonly device?: Device;
   /**
    * What the values become, rounded to the nearest. By default F64 becomes float64, F32, F16 and BF16 float32, integers
    * int32 or uint32, BOOL bool. "float16" keeps F16 as it is.
@@ -47,8 +51,9 @@ export interface ReadPackedOptions extends ReadOptions<FloatDType> {
 }
 
 const dtypeField = optional(oneOf(deviceDTypes));
-const readFields: Fields<{ dtype: DeviceDType; pack: PackFormat | PackOptions }> = {
+const readFields: Fields<{ dtype: DeviceDType; pack: PackFormat | PackOptions; device: Device }> = {
   dtype: dtypeField,
+  device: optional(field("a device that init opened", (device) => device instanceof Device)),
   pack: optional(
     field(
       'a format such as "nf4", or options of pack',
@@ -66,6 +71,7 @@ export class TensorFile<M = unknown> {
   /** What the file says beside its tensors. */
   readonly metadata: M;
   readonly #placed: ReadonlyMap<string, Placed>;
+  #passing: Uint8Array<ArrayBuffer> | undefined;
 
   /** @internal */
   constructor(name: string, placed: ReadonlyMap<string, Placed>, metadata: M) {
@@ -113,7 +119,10 @@ export class TensorFile<M = unknown> {
    * const file = await safetensors.open(await safetensors.toBlob({ w: tensor([1, 2]) }));
    * const w = await file.read("w", { dtype: "float64" }); // float64[2]
    */
-  read<D extends DeviceDType>(name: string, options: { readonly dtype: D }): Promise<Tensor<D>>;
+  read<D extends DeviceDType>(
+    name: string,
+    options: { readonly dtype: D; readonly device?: Device },
+  ): Promise<Tensor<D>>;
   read(name: string, options: ReadPackedOptions): Promise<Packed>;
   read(name: string, options?: ReadOptions): Promise<Tensor>;
   read(name: string, options: ReadOptions & { readonly pack?: undefined }): Promise<Tensor>;
@@ -122,29 +131,49 @@ export class TensorFile<M = unknown> {
     const where = `${this.name}: ${name}`;
     const given = readOptions(where, readFields, options);
     const dtype = readDType(where, placed.dtype, given.dtype);
-    if (given.pack === undefined) return this.#dense(where, placed, dtype);
+    const { device } = given;
+    const dense = () =>
+      this.#make(placed, 1, device, (bytes) =>
+        storedNode(fromFile(where, placed.dtype, bytes, placed.shape, dtype), placed.shape, dtype),
+      );
+    if (given.pack === undefined) return dense();
     if (!isFloat(dtype)) throw new DTypeError(`${where}: is ${placed.dtype}; only floats are packed.`);
     const packing = typeof given.pack === "string" ? { format: given.pack } : given.pack;
     if (placed.dtype === "BF16" && packing.format === "bfloat16") {
-      const bytes = await read(placed, 4);
-      const words = storedNode(new Uint32Array(bytes.buffer), [bytes.length / 4], "uint32");
-      return packedFloats(new Tensor(words), placed.shape, dtype as FloatDType); // just checked
+      const words = await this.#make(placed, 4, device, ({ buffer, byteOffset, length }) =>
+        storedNode(new Uint32Array(buffer, byteOffset, length / 4), [length / 4], "uint32"),
+      );
+      return packedFloats(words as Tensor<"uint32">, placed.shape, dtype as FloatDType); // just checked
     }
-    const dense = await this.#dense(where, placed, dtype);
-    const packed = await evaluate(pack(dense, packing));
-    dispose(dense);
+    const whole = await dense();
+    const packed = await evaluate(pack(whole, packing), device);
+    dispose(whole);
     return packed;
   }
 
-  async #dense(where: string, placed: Placed, dtype: DeviceDType): Promise<Tensor> {
-    const values = fromFile(where, placed.dtype, await read(placed, 1), placed.shape, dtype);
-    return new Tensor(storedNode(values, placed.shape, dtype));
+  /**
+   * A tensor of the bytes, filled up with zeros to a multiple. For a device they come by way of memory that is used again:
+   * new memory costs more than to read.
+   */
+  async #make(
+    { source, start, bytes }: Placed,
+    multiple: number,
+    device: Device | undefined,
+    node: (bytes: Uint8Array<ArrayBuffer>) => Node,
+  ): Promise<Tensor> {
+    const length = Math.ceil(bytes / multiple) * multiple;
+    const passing = device !== undefined && length <= mostPassing;
+    const memory = (passing && this.#passing) || new Uint8Array(passing ? mostPassing : length);
+    if (passing) this.#passing = undefined; // another read at the same time takes its own
+    const whole = memory.subarray(0, length);
+    whole.fill(0, bytes);
+    await source.read(whole.subarray(0, bytes), start);
+    const made = node(whole);
+    if (device) storageOf(made).on(device);
+    if (passing) this.#passing = memory;
+    return new Tensor(made);
   }
 }
 
-/** The bytes of a tensor, filled up with zeros to a multiple of some number. */
-async function read({ source, start, bytes }: Placed, multiple: number): Promise<Uint8Array<ArrayBuffer>> {
-  const whole = new Uint8Array(Math.ceil(bytes / multiple) * multiple);
-  await source.read(whole.subarray(0, bytes), start);
-  return whole;
-}
+/** The largest tensor that goes by way of memory that is kept. */
+const mostPassing = 2 ** 24;
