@@ -57,6 +57,7 @@ export {
   type CompileOptions,
   compile,
   type Inspection,
+  type MemoryPlan,
 } from "./tensor/compile.ts";
 export {
   arange,

@@ -32,6 +32,17 @@ describeBackends("compile", (backend) => {
     expect(f.traces).toBe(2);
   });
 
+  test("plans what a call takes, without running it", async () => {
+    const f = compile((x: Tensor, w: Tensor) => ({ w: w.add(1), y: x.matmul(x).exp().matmul(x).sum() }), {
+      donate: [1],
+    });
+    const [x, w] = [random.normal(random.key(0), [16, 16]), random.normal(random.key(1), [16, 16])];
+    const { inputs, intermediates, results } = await f.plan(x, w);
+    await f(x, w);
+    expect(intermediates).toBe(f.inspect().bytes);
+    expect([inputs, results, f.traces]).toEqual([2 * 16 * 16 * 4, 4, 1]);
+  });
+
   test("numbers that follow from numbers stay on the host, in float64", async () => {
     const f = compile((state: { step: Tensor<"number">; w: Tensor }) => ({
       step: state.step.add(1),

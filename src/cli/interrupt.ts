@@ -21,10 +21,13 @@ class Interrupted extends Error {
 
 /**
  * Runs a job that shows its progress on stderr. It may be interrupted, and it ends when nobody reads any more what it
- * says; the exit code tells. Nothing is written before its end, so nothing is left behind.
+ * says; the exit code tells.
+ *
+ * @param left Says what an interrupted job leaves behind. Default: nothing.
  */
 export async function interruptible(
   job: (onProgress: OnProgress, progress: Progress) => Promise<number>,
+  left: () => string = () => "nothing was written",
 ): Promise<number> {
   const progress = new Progress(terminal);
   let asked: number | undefined;
@@ -50,7 +53,7 @@ export async function interruptible(
   } catch (error) {
     progress.end();
     if (!(error instanceof Interrupted)) throw error;
-    say("Interrupted; nothing was written.\n");
+    say(`Interrupted; ${left()}.\n`);
     return error.code;
   } finally {
     for (const [signal, listener] of listeners) process.removeListener(signal, listener);

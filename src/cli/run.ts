@@ -18,6 +18,14 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Prove the scaling theorem of LoRA by fine-tuning on real text",
     load: async () => (await import("./theorem.ts")).theorem,
   },
+  tune: {
+    summary: "Fine-tune a language model with LoRA on examples",
+    load: async () => (await import("./tune.ts")).tune,
+  },
+  evaluate: {
+    summary: "Measure the loss of a language model, adapted or not, on examples",
+    load: async () => (await import("./evaluate.ts")).evaluate,
+  },
   symmetry: {
     summary: "Find each optimizer's symmetry by experiment, and check it in training",
     load: async () => (await import("./symmetry.ts")).symmetry,

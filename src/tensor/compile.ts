@@ -1,6 +1,7 @@
 import { type Fields, field, isIntegerIn, optional, readOptions, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { printProgram } from "../compile/print.ts";
+import { bytesOf } from "../compile/value.ts";
 import { Device, type Loaded } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
 import { defaultDevice } from "../runtime/init.ts";
@@ -48,8 +49,20 @@ export interface Compiled<A extends readonly unknown[], R> {
    * await step.warmup(params, state, zeros([32, 16]), zeros([32, 4]));
    */
   warmup(...args: { [K in keyof A]: Argument<A[K]> }): Promise<void>;
+  /** What a call with such arguments would take, found without running or loading anything. Only shapes matter, as for `warmup`. */
+  plan(...args: { [K in keyof A]: Argument<A[K]> }): Promise<MemoryPlan>;
   /** What the latest call or warm-up ran: kernels as text, generated code, bytes of intermediates. */
   inspect(): Inspection;
+}
+
+/** Bytes that a call holds while it runs. */
+export interface MemoryPlan {
+  /** The arguments, and what the function captured. */
+  readonly inputs: number;
+  /** Intermediate values, which share memory one after the other. */
+  readonly intermediates: number;
+  /** Results that do not take over a donated argument. */
+  readonly results: number;
 }
 
 export interface Inspection {
@@ -134,6 +147,19 @@ export function compile<A extends readonly unknown[], R>(
         const loaded = await load(call);
         latest = loaded;
         await rehearse(call, loaded);
+      });
+    },
+    plan(...args: readonly unknown[]): Promise<MemoryPlan> {
+      refuseWhileTracing(nested);
+      return prepare(args).then(({ trace }) => {
+        const { values, inputs, outputs, replaces, slots } = trace.plan();
+        const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
+        const bytesIn = (of: readonly number[]) => sum(of.map((id) => bytesOf(values[id]!)));
+        return {
+          inputs: bytesIn(inputs),
+          intermediates: sum(slots),
+          results: bytesIn(outputs.filter((_, i) => replaces[i] === undefined)),
+        };
       });
     },
     inspect(): Inspection {

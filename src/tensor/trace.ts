@@ -42,6 +42,8 @@ export interface Trace {
   /** Names the program, which is made again where the device dropped it. */
   readonly key: string;
   readonly build: () => Program;
+  /** The same, kept until it is built. */
+  readonly plan: () => Program;
   /** For each input of the program: the position of the leaf in the arguments, or a captured buffer. */
   readonly inputs: readonly (number | Node)[];
   readonly captured: ReadonlySet<Node>;
@@ -136,10 +138,20 @@ export async function trace(
       typeof input === "number" && leaves[input]!.donated && !kept.has(input) ? [i] : [],
     ),
   );
+  let planned: Program | undefined;
+  const make = () =>
+    compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated });
   return {
     key: `${canonical.key}\ndonated ${[...donated].join()}`,
-    build: () =>
-      compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated }),
+    build: () => {
+      const program = planned ?? make();
+      planned = undefined;
+      return program;
+    },
+    plan: () => {
+      planned ??= make();
+      return planned;
+    },
     inputs,
     captured: new Set(inputs.filter((input) => typeof input !== "number")),
     scalars: canonical.scalars,

@@ -63,6 +63,8 @@ export interface TextBatches {
   readonly count?: number;
   /** How many take each example once, or a little more where that does not come out even. */
   readonly epoch: number;
+  /** The lengths that rows may have, rising. */
+  readonly lengths: readonly number[];
   readonly fingerprint: string;
   describe(index: number): Promise<string>;
 }
@@ -127,6 +129,7 @@ export async function batches(data: Dataset, options: BatchOptions): Promise<Tex
   return {
     ...(count !== undefined && { count }),
     epoch: Math.ceil(rows.length / size),
+    lengths,
     fingerprint: made.join(", "),
     at: async (index) => batchOf(data, await rowsOf(index), { size, lengths, pack }),
     describe: async (index) => {

@@ -14,7 +14,7 @@ export {
   type StepEvent,
   type TrainEvent,
 } from "./events.ts";
-export { ignored, type Loss, nextToken, type Terms } from "./loss.ts";
+export { ignored, type Loss, languageLoss, nextToken, type Terms } from "./loss.ts";
 export {
   type CheckpointOptions,
   type EvaluateOptions,

@@ -1,9 +1,12 @@
 import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
+import type { DecoderInput, DecoderOutput } from "../models/index.ts";
 import { type Context, crossEntropy } from "../nn/index.ts";
+import type { Layer, Params } from "../nn/layer.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { isTensor } from "../tensor/tree.ts";
+import type { Batch } from "../text/index.ts";
 
 /** What a loss is the mean over: the sum of the losses of what counts, and how many count. */
 export interface Terms {
@@ -55,6 +58,17 @@ export function nextToken(logits: Tensor, targets: Tensor): Terms {
     count: counts.astype("float32").sum() as Tensor,
     correct: logits.argmax(-1).eq(targets).astype("float32").sum() as Tensor,
   };
+}
+
+/**
+ * The loss of a decoder, adapted or not, on batches of `lorantz/text`.
+ *
+ * @example
+ * train({ params, loss: languageLoss(model), batches: await text.batches(data, { size: 8, seed: 0 }), recipe, steps: 100 });
+ */
+export function languageLoss(model: Layer<Params, DecoderInput, DecoderOutput>): Loss<Params, Batch> {
+  return (params, { targets, ...input }, context) =>
+    nextToken(model.apply(params, input, context).logits, targets);
 }
 
 /** The target that does not count. */

@@ -1,6 +1,7 @@
+import { bytesPerElement } from "../base/dtype.ts";
 import type { Optimizer, OptimizerState } from "../optim/index.ts";
 import type { Device } from "../runtime/device.ts";
-import { type CompileOptions, compile } from "../tensor/compile.ts";
+import { type CompileOptions, compile, type MemoryPlan } from "../tensor/compile.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -18,20 +19,26 @@ export interface Report {
   readonly broken: number;
 }
 
-/** One update on some batches, the first of which has a place. */
-export type Update<P, B> = (
-  own: P,
-  state: OptimizerState,
-  frozen: unknown,
-  batches: readonly B[],
-  place: number,
-) => Promise<Updated<P> & { readonly report: Report }>;
+/** The compiled update of a run. */
+export interface Update<P, B> {
+  /** One update on some batches, the first of which has a place. Parameters and state are used up. */
+  run(
+    own: P,
+    state: OptimizerState,
+    frozen: unknown,
+    batches: readonly B[],
+    place: number,
+  ): Promise<Updated<P> & { readonly report: Report }>;
+  /** What an update on batches like this one would take. */
+  plan(own: P, state: OptimizerState, frozen: unknown, batch: B): Promise<MemoryPlan>;
+}
 
-/** The compiled update: one program for one batch, two for several. Parameters and state are used up. */
+/** The update: one program for one batch, two for several. */
 export function updateOf<P, B>(
   loss: Loss<P, B>,
   optimizer: Optimizer,
   key: Key,
+  accumulate: number,
   device: Device | undefined,
 ): Update<P, B> {
   const on = device ? { device } : {};
@@ -62,34 +69,53 @@ export function updateOf<P, B>(
     { donate: [0, 1, 2], ...on },
   );
 
-  return async (own, state, frozen, batches, place) => {
-    if (batches.length === 1) {
-      const { report, ...after } = await whole(own, state, frozen, batches[0]!, scalar(place));
-      const [loss = 0, count = 0, norm = 0, broken = 0] = await read(report);
-      return { ...after, report: { loss, count, norm, broken } };
-    }
-    let sum = noGradients(own);
-    let [losses, counted] = [0, 0];
-    for (const [i, batch] of batches.entries()) {
-      const after = await add(sum, own, frozen, batch, scalar(place + i));
-      ({ sum } = after);
-      const [loss = 0, count = 0] = await read(after.report);
-      if (count > 0) losses += loss * count; // the mean over nothing is NaN
-      counted += count;
-    }
-    // Nothing counted: the caller says so, whatever comes out.
-    const { report, ...after } = await finish(own, state, sum, scalar(counted));
-    const [norm = 0, broken = 0] = await read(report);
-    return { ...after, report: { loss: losses / counted, count: counted, norm, broken } };
+  return {
+    run: async (own, state, frozen, batches, place) => {
+      if (accumulate === 1) {
+        const { report, ...after } = await whole(own, state, frozen, batches[0]!, scalar(place));
+        const [loss = 0, count = 0, norm = 0, broken = 0] = await read(report);
+        return { ...after, report: { loss, count, norm, broken } };
+      }
+      let sum = noGradients(own);
+      let [losses, counted] = [0, 0];
+      for (const [i, batch] of batches.entries()) {
+        const after = await add(sum, own, frozen, batch, scalar(place + i));
+        ({ sum } = after);
+        const [loss = 0, count = 0] = await read(after.report);
+        if (count > 0) losses += loss * count; // the mean over nothing is NaN
+        counted += count;
+      }
+      // Where nothing counted the caller says so, whatever comes out.
+      const { report, ...after } = await finish(own, state, sum, scalar(counted));
+      const [norm = 0, broken = 0] = await read(report);
+      return { ...after, report: { loss: losses / counted, count: counted, norm, broken } };
+    },
+    plan: async (own, state, frozen, batch) => {
+      if (accumulate === 1) return whole.plan(own, state, frozen, batch, scalar(0));
+      const { inputs, ...rest } = await add.plan(noGradients(own), own, frozen, batch, scalar(0));
+      const kept = tree
+        .leaves(state)
+        .reduce(
+          (sum, leaf) => sum + (leaf.dtype === "number" ? 0 : leaf.size * bytesPerElement(leaf.dtype)),
+          0,
+        );
+      return { inputs: inputs + kept, ...rest };
+    },
   };
+}
+
+/** A compiled function of trees of any type. */
+interface OfTrees<A extends readonly unknown[], R> {
+  (...args: A): Promise<R>;
+  plan(...args: A): Promise<MemoryPlan>;
 }
 
 /** `compile` for trees of any type: its own types widen numbers in arguments, and cannot look into a type parameter. */
 export function compiled<A extends readonly unknown[], R>(
   f: (...args: A) => R,
   options: CompileOptions,
-): (...args: A) => Promise<R> {
-  return compile(f, options) as unknown as (...args: A) => Promise<R>; // the same arguments, not widened
+): OfTrees<A, R> {
+  return compile(f, options) as unknown as OfTrees<A, R>; // the same arguments, not widened
 }
 
 async function read(report: Tensor): Promise<ArrayLike<number> & Iterable<number>> {

@@ -15,6 +15,7 @@ import { Hash } from "../base/hash.ts";
 import { optimizerOf, type Recipe, trainable as trainableBy } from "../gauge/index.ts";
 import { checkOptimizer, type Optimizer, type OptimizerState, type Schedule } from "../optim/optimizer.ts";
 import { Device } from "../runtime/device.ts";
+import type { MemoryPlan } from "../tensor/compile.ts";
 import { Key, key as rootKey } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
@@ -183,7 +184,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     this.#batches = batchesOf("train", batches);
     this.#accumulate = accumulate;
     this.#stops = read.nonFinite === "stop";
-    this.#update = updateOf(loss, optimizer, key, device);
+    this.#update = updateOf(loss, optimizer, key, accumulate, device);
     this.#state = optimizer.init(this.#own);
     let evaluation: { readonly [name: string]: unknown } | undefined;
     if (evaluate) {
@@ -261,6 +262,17 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     return this.#evaluation !== undefined && since >= this.#evaluation.patience;
   }
 
+  /** The memory that an update on batches like this one takes, found without running anything. */
+  plan(batch: B): Promise<MemoryPlan> {
+    return this.#update.plan(this.#own, this.#state, this.#frozen, batch);
+  }
+
+  /** Takes up what is resumed; iterating does so too. @throws ValueError for a checkpoint of another run. */
+  async ready(): Promise<this> {
+    await this.#ready();
+    return this;
+  }
+
   /** Where the run stands now, to be saved. Its tensors are used up by the next update. */
   async checkpoint(): Promise<Checkpoint> {
     return {
@@ -330,7 +342,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     const place = this.#done * this.#accumulate;
     const batches: B[] = [];
     for (let i = place; i < place + this.#accumulate; i++) batches.push(await this.#batches.at(i));
-    const { params, state, report } = await this.#update(
+    const { params, state, report } = await this.#update.run(
       this.#own,
       this.#state,
       this.#frozen,

@@ -1,0 +1,71 @@
+import { table } from "../base/table.ts";
+import * as text from "../text/index.ts";
+import { evaluator, languageLoss } from "../train/index.ts";
+import { interruptible } from "./interrupt.ts";
+import { batchOptions, dataOptions, modelOptions, openLanguage, readData, usable } from "./language.ts";
+import { print, say } from "./print.ts";
+import { optionsHelp, parseOptions, UsageError } from "./usage.ts";
+import { version } from "./version.ts";
+
+const options = {
+  ...modelOptions,
+  ...dataOptions,
+  json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz evaluate --model DIR --data FILE [--adapter DIR] [OPTIONS]
+
+Measures the loss of a language model on examples: the mean over all tokens that count, its exponential, and the share of
+those tokens that were the most likely one.
+
+Options:
+${optionsHelp(options)}
+
+Exit codes: 0 done, 1 the work broke off, 2 wrong usage or unusable input, 130 interrupted.
+`;
+
+/** The command `evaluate`; see its help. */
+export async function evaluate(args: readonly string[]): Promise<number> {
+  const given = parseOptions("evaluate", args, options);
+  if (given.help) {
+    print(help);
+    return 0;
+  }
+  const { data: file } = given;
+  if (file === undefined) throw new UsageError("evaluate: --data FILE is missing. It has the examples.");
+  const language = await openLanguage("evaluate", given);
+  using _ = language.device;
+  for (const note of language.notes) say(`${note}\n`);
+  const data = await readData(file, given, language, (line) => say(`${line}\n`));
+  const batches = await usable(() => text.batches(data, batchOptions(given)));
+  return await interruptible(async (onStep, progress) => {
+    const counted = {
+      ...batches,
+      at: async (i: number) => {
+        await onStep(i, batches.count!, "evaluating"); // batches without a seed have an end
+        return batches.at(i);
+      },
+    };
+    const seen = await evaluator(languageLoss(language.model), counted)(language.params);
+    progress.end();
+    const { loss, perplexity, accuracy = 0, count } = seen;
+    if (given.json) {
+      const facts = { format: 1, lorantz: version(), model: given.model, adapter: given.adapter, data: file };
+      print(
+        `${JSON.stringify({ ...facts, examples: data.length, truncated: data.truncated, ...seen }, undefined, 2)}\n`,
+      );
+      return 0;
+    }
+    const row = (title: string, cell: string) => ({ title, cells: [cell], align: "right" as const });
+    print(
+      `${table([
+        row("loss", loss.toFixed(4)),
+        row("perplexity", perplexity.toPrecision(5)),
+        row("accuracy", `${(100 * accuracy).toFixed(2)} %`),
+        row("tokens", String(count)),
+      ])}\n`,
+    );
+    return 0;
+  });
+}

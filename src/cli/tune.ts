@@ -1,0 +1,335 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import * as adapters from "../adapters/index.ts";
+import { LorantzError } from "../base/errors.ts";
+import { table } from "../base/table.ts";
+import type { Recipe } from "../gauge/index.ts";
+import { type Adapted, inject } from "../lora/index.ts";
+import type * as models from "../models/index.ts";
+import type { Params } from "../nn/layer.ts";
+import { zeros } from "../tensor/creation.ts";
+import { key } from "../tensor/random.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import * as tree from "../tensor/tree.ts";
+import * as text from "../text/index.ts";
+import { inFolder, languageLoss, loadCheckpoint, type Save, type Training, train } from "../train/index.ts";
+import { interruptible } from "./interrupt.ts";
+import {
+  batchOptions,
+  dataOptions,
+  fingerprintOf,
+  type Language,
+  modelOptions,
+  openLanguage,
+  readData,
+  usable,
+} from "./language.ts";
+import { bytesText, checkMemory, memoryLeft, totalOf } from "./memory.ts";
+import { Output } from "./output.ts";
+import { print, say } from "./print.ts";
+import { givenRecipe, recipeHelp } from "./recipe-text.ts";
+import { curveTable, reportOf, type TuneResults } from "./tune-report.ts";
+import { oneOf, optionsHelp, parseOptions, UsageError, type Values, wholeNumber } from "./usage.ts";
+import { version } from "./version.ts";
+
+const { adapter: _, ...base } = modelOptions;
+
+const options = {
+  ...base,
+  ...dataOptions,
+  out: {
+    type: "string",
+    value: "DIR",
+    help: "Folder for the adapter, results.json, report.html and checkpoints",
+  },
+  recipe: {
+    type: "string",
+    value: "RECIPE",
+    help: "A recipe, as below; default r 8, alpha 16, AdamW with lr 2e-4",
+  },
+  "target-modules": {
+    type: "string",
+    value: "NAMES",
+    help: "Layers that get an adapter, as q_proj,v_proj; default all-linear",
+  },
+  evaluate: {
+    type: "string",
+    value: "FILE",
+    help: "Examples to evaluate on, in the form of those of --data",
+  },
+  "held-out": { type: "string", value: "SHARE", help: "Or: the share of --data to evaluate on, as 0.1" },
+  every: {
+    type: "string",
+    value: "N",
+    help: "Updates from one evaluation and checkpoint to the next; default a tenth",
+  },
+  patience: {
+    type: "string",
+    value: "N",
+    help: "Stop after so many evaluations in a row that are no better",
+  },
+  epochs: { type: "string", value: "N", help: "How often all examples are seen; default 1" },
+  steps: { type: "string", value: "N", help: "Or: the number of updates" },
+  accumulate: { type: "string", value: "N", help: "Batches of an update; default 1" },
+  seed: { type: "string", value: "N", help: "Seed of initial values, order and dropout; default 0" },
+  format: {
+    type: "string",
+    value: "NAME",
+    help: "How the adapter is written: peft, mlx, kohya or gguf; default peft",
+  },
+  resume: {
+    type: "boolean",
+    help: "Go on with the run whose checkpoint is in --out, given the same options",
+  },
+  json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
+  help: { type: "boolean", short: "h", help: "This text" },
+} as const;
+
+const help = `Usage: lorantz tune --model DIR --data FILE --out DIR [OPTIONS]
+
+Fine-tunes a language model with LoRA on examples, and writes the adapter. Ctrl-C leaves a checkpoint, from which
+--resume goes on to the same bits. With examples to evaluate on, the adapter is that of the best evaluation.
+
+Options:
+${optionsHelp(options)}
+
+Examples are objects on lines of their own, or rows of a table, with the fields { text }, { prompt, completion },
+{ messages } (with a tokenizer that has a chat template), { instruction, input, output } or
+{ premise, hypothesis, label }; a .txt file is one text. A prompt and its completion are joined as they stand.
+
+${recipeHelp}
+
+Exit codes: 0 done, 1 the work broke off, 2 wrong usage or unusable input, 130 interrupted.
+`;
+
+/** The command `tune`; see its help. */
+export async function tune(args: readonly string[]): Promise<number> {
+  const given = parseOptions("tune", args, options);
+  if (given.help) {
+    print(help);
+    return 0;
+  }
+  const { data: file, out } = given;
+  if (file === undefined) throw new UsageError("tune: --data FILE is missing. It has the examples.");
+  if (out === undefined) throw new UsageError("tune: --out DIR is missing. The adapter is written there.");
+  const recipe = given.recipe === undefined ? undefined : givenRecipe("--recipe", given.recipe);
+  const output = new Output("--out", [join(out, "results.json"), join(out, "report.html")]);
+  const checkpoint = join(out, "training", "last.safetensors");
+  const isThere = existsSync(checkpoint);
+  if (given.resume && !isThere) throw new UsageError(`--resume: there is no ${checkpoint} to go on from.`);
+  if (!given.resume && isThere)
+    throw new UsageError(
+      `--out ${out}: a run is there already (${checkpoint}). Add --resume to go on with it, or give another folder.`,
+    );
+
+  const language = await openLanguage("tune", given);
+  using device = language.device;
+  for (const note of language.notes) say(`${note}\n`);
+  const run = await prepare(given, { file, out, recipe }, language);
+  let left = "nothing was written";
+  return await interruptible(
+    async (onStep, progress) => {
+      const { training } = run;
+      const { steps } = training;
+      const before = training.done;
+      const started = performance.now();
+      const seconds = () => (performance.now() - started) / 1000;
+      const speed = () => ((training.done - before) * run.tokensAnUpdate) / seconds();
+      say(
+        `Training on ${device.name}: ${device.description}; ${steps - before} updates, about ${bytesText(run.memory)} of memory.\n`,
+      );
+      try {
+        for await (const event of training)
+          if (event.kind === "step")
+            await onStep(
+              event.step - before,
+              steps - before,
+              `step ${event.step}: loss ${event.loss.toFixed(4)}, ${Math.round(speed())} tokens/s`,
+            );
+      } catch (error) {
+        // Interrupted; what is wrong with the run itself leaves the checkpoint before it.
+        if (!(error instanceof LorantzError) && training.done > 0) {
+          await run.save("last", await training.checkpoint());
+          left = `${checkpoint} has the run after ${training.done} updates, and --resume goes on from there`;
+        }
+        throw error;
+      }
+      const written = await writeAdapter(given, out, language, run);
+      const results: TuneResults = {
+        format: 1,
+        lorantz: version(),
+        device: { backend: device.name, description: device.description },
+        ...run.facts,
+        ended: training.done < steps ? "patience" : "steps",
+        losses: training.losses,
+        evaluations: training.evaluations.map(({ kind: _, ...each }) => each),
+        written: written.step,
+        speed: speed(),
+        seconds: seconds(),
+        trajectory: training.hash,
+      };
+      progress.end();
+      const json = `${JSON.stringify(results, undefined, 2)}\n`;
+      const files = [
+        ...written.files.map((name) => join(out, name)),
+        ...output.write([json, reportOf(results)]),
+      ];
+      print(given.json ? json : `${table(curveTable(results))}\n`);
+      say(`Wrote ${files.join(", ")} after ${Math.round(results.seconds)} s.\n`);
+      return 0;
+    },
+    () => left,
+  );
+}
+
+type Given = Values<typeof options>;
+
+/** A run that is ready to begin. */
+interface Run {
+  readonly training: Training<Params, text.Batch>;
+  readonly model: Adapted<models.DecoderInput, models.DecoderOutput>;
+  readonly save: Save;
+  /** Bytes of a step, as planned. */
+  readonly memory: number;
+  /** On average, without padding. */
+  readonly tokensAnUpdate: number;
+  readonly facts: Pick<
+    TuneResults,
+    "model" | "data" | "heldOut" | "recipe" | "targetModules" | "batch" | "seed" | "steps" | "memory"
+  >;
+}
+
+/** @throws UsageError for what cannot be trained on, and where memory is too small. */
+async function prepare(
+  given: Given,
+  {
+    file,
+    out,
+    recipe: own,
+  }: { readonly file: string; readonly out: string; readonly recipe: Recipe | undefined },
+  language: Language,
+): Promise<Run> {
+  const { device, architecture, params: frozen, config } = language;
+  const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
+  const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
+  const { data, heldOut } = await examples(given, file, language);
+  const { size, pack } = batchOptions(given);
+  const batches = await usable(() => text.batches(data, { size, pack, seed }));
+  const an = Math.ceil(batches.epoch / accumulate);
+  const epochs = wholeNumber("epochs", given.epochs, { min: 1, max: 1e6, otherwise: 1 });
+  const steps = wholeNumber("steps", given.steps, { min: 1, max: 1e9, otherwise: epochs * an });
+  const every = wholeNumber("every", given.every, { min: 1, max: 1e9, otherwise: Math.ceil(steps / 10) });
+  const patience = wholeNumber("patience", given.patience, { min: 1, max: 1e9, otherwise: 0 });
+  const recipe: Recipe = own ?? {
+    r: 8,
+    alpha: 16,
+    optimizer: { name: "adamw", lr: 2e-4 },
+    schedule: { kind: "warmupLinear", warmup: Math.floor(steps / 20), total: "end" },
+  };
+  const targetModules = given["target-modules"]?.split(",") ?? "all-linear";
+  return usable(async () => {
+    const model = inject(language.model, { ...recipe, targetModules });
+    const params = model.init(key(seed).fold("adapters"), frozen);
+    const save = inFolder(join(out, "training"));
+    const training = train({
+      params,
+      loss: languageLoss(model),
+      recipe,
+      batches,
+      steps,
+      accumulate,
+      key: key(seed).fold("dropout"),
+      about: { model: await fingerprintOf(config, frozen) },
+      checkpoint: { every, save },
+      ...(heldOut && {
+        evaluate: {
+          batches: await text.batches(heldOut, { size, pack }),
+          every,
+          ...(patience > 0 && { patience }),
+        },
+      }),
+      ...(given.resume && { resume: await loadCheckpoint(join(out, "training", "last.safetensors")) }),
+    });
+    await training.ready();
+    const length = batches.lengths.at(-1)!;
+    const memory = totalOf(await training.plan(batchLike(size, length, pack)));
+    checkMemory(
+      memory,
+      memoryLeft(device, tree.count(frozen) * 4),
+      `Smaller are --batch ${Math.max(1, size >> 1)} with --accumulate ${2 * accumulate}, --max-length ${length >> 1}, or --weights nf4.`,
+    );
+    const { tokens } = data.count;
+    return {
+      training,
+      model,
+      save,
+      memory,
+      tokensAnUpdate: (tokens / batches.epoch) * accumulate,
+      facts: {
+        model: {
+          folder: given.model!,
+          family: architecture.family,
+          parameters: tree.count(frozen),
+          trained: tree.count(training.trained),
+        },
+        data: { name: data.name, examples: data.length, tokens, truncated: data.truncated },
+        heldOut: heldOut && { name: heldOut.name, examples: heldOut.length },
+        recipe,
+        targetModules,
+        batch: { size, accumulate, longest: length, packed: pack },
+        seed,
+        steps,
+        memory,
+      },
+    };
+  });
+}
+
+/** The examples to learn from, and those to evaluate on. */
+async function examples(
+  given: Given,
+  file: string,
+  language: Language,
+): Promise<{ readonly data: text.Dataset; readonly heldOut?: text.Dataset }> {
+  const report = (line: string) => say(`${line}\n`);
+  const share = given["held-out"];
+  if (share !== undefined && given.evaluate !== undefined)
+    throw new UsageError("tune: both --evaluate and --held-out are given. Give one.");
+  if (given.patience !== undefined && share === undefined && given.evaluate === undefined)
+    throw new UsageError("tune: --patience waits for evaluations. Give --evaluate FILE or --held-out SHARE.");
+  const data = await readData(file, given, language, report);
+  if (given.evaluate !== undefined)
+    return { data, heldOut: await readData(given.evaluate, given, language, report) };
+  if (share === undefined) return { data };
+  const value = Number(share);
+  if (!(value > 0 && value < 1)) throw new UsageError(`--held-out is "${share}"; it is a share, as 0.1.`);
+  return usable(async () => {
+    const [learned, heldOut] = data.split(value);
+    return { data: learned, heldOut };
+  });
+}
+
+/** A batch of that shape. */
+function batchLike(size: number, length: number, pack: boolean): text.Batch {
+  const some = () => zeros([size, length], { dtype: "int32" }) as Tensor<"int32">;
+  return { tokens: some(), targets: some(), ...(pack && { positions: some(), segments: some() }) };
+}
+
+/** Writes the adapter of the best evaluation, or of the end. */
+async function writeAdapter(
+  given: Given,
+  out: string,
+  { config }: Language,
+  { training, model }: Run,
+): Promise<{ readonly files: readonly string[]; readonly step: number }> {
+  const format = oneOf("format", given.format, adapters.formatNames) ?? "peft";
+  const { best } = training;
+  const isBest = best !== undefined && best.step > 0 && best.step < training.done;
+  const kept = isBest ? await loadCheckpoint(join(out, "training", "best.safetensors")) : undefined;
+  const params = kept ? tree.combine<Params>(training.params, kept.trained) : training.params;
+  const adapter = adapters.extract(model, params, {
+    config: { base_model_name_or_path: given.model, task_type: "CAUSAL_LM" },
+  });
+  const files = await adapters.write(out, adapter, format, { base: config as Record<string, unknown> }); // of config.json
+  return { files, step: kept?.done ?? training.done };
+}
