@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { openEngine } from "../src/experiments/oracle/engine.ts";
 import { runOracle } from "../src/experiments/oracle/run.ts";
+import { init } from "../src/runtime/init.ts";
 import { floatBackends } from "./devices.ts";
+import { expectGolden } from "./golden-texts.ts";
 
 // Every reference of a model: the oracle's small ones with gradients and adapters, and the trained stories260K with golden
 // texts, trainings of adapters in float64 and adapters of three tools.
@@ -28,6 +30,16 @@ describe.skipIf(!there).each(await floatBackends())(
       expect(report.passed).toBe(2);
       engine.dispose();
     });
+
+    test.skipIf(dtype === "float64")(
+      "of greedy texts, made token by token",
+      { timeout: 600_000 },
+      async () => {
+        const device = await init({ backend });
+        await expectGolden(join(shared, "models/stories260K"));
+        device.dispose();
+      },
+    );
 
     test("of a trained one", { timeout: 1_200_000 }, async () => {
       const engine = await openEngine(backend, dtype);

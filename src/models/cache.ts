@@ -1,7 +1,6 @@
 import type { DType, FloatDType } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
-import { arange, full, zeros } from "../tensor/creation.ts";
-import { where } from "../tensor/functions.ts";
+import { arange, full, scalar, zeros } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Architecture } from "./architecture.ts";
 import { nowhere, type Places, type Stand } from "./places.ts";
@@ -22,8 +21,8 @@ export interface Cache {
   /** int32 `[batch, slots]`: position and segment of the key in each slot; segment -1 where there is none. */
   readonly positions: Tensor<"int32">;
   readonly segments: Tensor<"int32">;
-  /** int32 `[]`: slots that are filled. */
-  readonly length: Tensor<"int32">;
+  /** How many slots are filled, a number of the host. */
+  readonly length: Tensor<"number">;
 }
 
 export interface CacheSizes {
@@ -44,7 +43,7 @@ export function emptyCache(
     blocks: Object.fromEntries(blocks.map((_, i) => [String(i), { k: block(), v: block() }])),
     positions: zeros([batch, slots], { dtype: "int32" }),
     segments: full([batch, slots], nowhere, { dtype: "int32" }),
-    length: zeros([], { dtype: "int32" }),
+    length: scalar(0),
   };
 }
 
@@ -56,7 +55,7 @@ export function advance(
 ): { readonly places: Places; readonly cache: Cache } {
   const shape = [cache.positions.shape[0]!, length];
   const own = {
-    positions: positions ?? arange(length).add(cache.length).expand(shape),
+    positions: positions ?? arange(length).add(cache.length.astype("int32")).expand(shape),
     segments: segments ?? zeros(shape, { dtype: "int32" }),
   };
   const keys = {
@@ -69,11 +68,11 @@ export function advance(
   };
 }
 
-/** `x` with `news` in its place from the slot on, along an axis. */
+/** `x` with `news` in its place from the slot on, along an axis; where x was donated, only they are written. */
 export function written<D extends DType>(
   x: Tensor<D>,
   news: Tensor<D>,
-  slot: Tensor<"int32">,
+  slot: Tensor<"number">,
   axis: number,
 ): Tensor<D> {
   const [slots, count] = [x.shape[axis]!, news.shape[axis]!];
@@ -81,9 +80,5 @@ export function written<D extends DType>(
     throw new ShapeError(
       `decoder: ${count} tokens do not fit into the ${slots} slots of the cache. Make it with more slots.`,
     );
-  const along = x.shape.map((length, i) => (i === axis ? length : 1));
-  const place = arange(slots).sub(slot);
-  const fresh = place.ge(0).bitwiseAnd(place.lt(count)).reshape(along);
-  const spread = count === 1 ? news : news.indexSelect(axis, place.clamp(0, count - 1));
-  return where(fresh, spread.expand(x.shape), x);
+  return x.at(...Array.from({ length: axis }, () => []), { start: slot, length: count }).set(news);
 }

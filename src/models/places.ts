@@ -14,8 +14,8 @@ export interface Stand {
 /** Those of the tokens of a call, and of the keys that they may see. */
 export interface Places extends Stand {
   readonly keys: Stand;
-  /** int32 `[]`: the slot of a cache that the first token is written to. */
-  readonly slot?: Tensor<"int32">;
+  /** The slot of a cache that the first token is written to. */
+  readonly slot?: Tensor<"number">;
 }
 
 /** The segment of slots of a cache that hold nothing, and of padding. */

@@ -39,7 +39,7 @@ export async function tune(
   for (let t = 0; t < steps; t++) {
     const [value, gradients] = valueAndGrad(loss)(trained);
     // A bound that is never reached changes nothing, and gives the norm.
-    const { gradients: clipped, norm } = optim.clipByGlobalNorm(gradients, clipNorm ?? Number.MAX_VALUE);
+    const { gradients: clipped, norm } = optim.clipByGlobalNorm(gradients, clipNorm ?? 2 ** 100);
     const [updates, next] = optimizer.update(clipNorm === undefined ? gradients : clipped, state, trained);
     const done = await engine.evaluate({
       trained: optim.applyUpdates(trained, updates),
