@@ -127,5 +127,6 @@ export {
   Tensor,
   type VarianceOptions,
 } from "./tensor/tensor.ts";
+export { topk } from "./tensor/topk.ts";
 export * as tree from "./tensor/tree.ts";
 export { type VmapOptions, vmap } from "./tensor/vmap.ts";

@@ -4,7 +4,7 @@ import { threefry } from "../src/graph/threefry.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { scalar, tensor } from "../src/tensor/creation.ts";
-import { bernoulli, bits, key, normal, uniform } from "../src/tensor/random.ts";
+import { bernoulli, bits, gumbel, key, normal, uniform } from "../src/tensor/random.ts";
 import { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
 import { backends } from "./devices.ts";
@@ -52,6 +52,7 @@ describe.each(available)("on %s", (name) => {
     uniform: () => uniform(root, shape),
     "uniform on a range": () => uniform(root, shape, { min: -0.25, max: 0.25 }),
     normal: () => normal(root, shape),
+    gumbel: () => gumbel(root, shape),
     bernoulli: () => bernoulli(root, 0.25, shape),
     "bits of a numbered step": () => bits(root.fold(scalar(7)), shape),
   };
@@ -88,6 +89,17 @@ describe.each(available)("on %s", (name) => {
   test("an element depends on its place alone, not on the shape", async () => {
     const [short, long] = await tree.evaluate([normal(root, [10]), normal(root, [5, 20])]);
     expect([...(await short!.data())]).toEqual([...(await long!.data())].slice(0, 10));
+  });
+
+  test("gumbel numbers are within their bound of -log(-log u)", async () => {
+    const [drawn, words] = await tree.evaluate([gumbel(root, [4000]), bits(root, [4000])]);
+    const [values, random] = [await drawn!.data(), await words!.data()];
+    values.forEach((g, i) => {
+      // The lower 31 bits are the tail probability, the highest says which tail.
+      const p = ((random[i]! % 2 ** 31) + 0.5) / 2 ** 32;
+      const u = random[i]! < 2 ** 31 ? 1 - p : p;
+      expect(Math.abs(g - -Math.log(-Math.log(u)))).toBeLessThan(1e-5 + 2e-6 * Math.abs(g));
+    });
   });
 
   test("bits are balanced, and streams of neighbouring keys are independent", async () => {
