@@ -1,7 +1,9 @@
 import { bytesPerElement, isFloat } from "../base/dtype.ts";
 import { type Expr, parts, walk } from "./expr.ts";
-import { type Axis, type Kernel, writesOf } from "./kernel.ts";
+import { type Axis, type Kernel, type Store, writesOf } from "./kernel.ts";
+import { product } from "./nest.ts";
 import type { Program } from "./program.ts";
+import { templateOf } from "./template.ts";
 import type { Value, ValueId } from "./value.ts";
 import { additionsOf } from "./work.ts";
 
@@ -21,78 +23,29 @@ export interface Cost {
 /** The cost of one kernel, from its expressions. */
 export function kernelCost(kernel: Kernel, values: readonly Value[]): Cost {
   const counter = new Counter(values, new Set(writesOf(kernel)));
-  switch (kernel.kind) {
-    case "loop": {
-      const { grid, inner, accumulators, stores } = kernel;
-      counter.evaluate(
-        accumulators.map(({ expr }) => expr),
-        [...grid, ...inner],
-      );
-      const points = extent(grid) * extent(inner);
-      for (const { dtype } of accumulators) if (isFloat(dtype)) counter.flops += points;
-      counter.evaluate(
-        stores.map(({ expr }) => expr),
-        grid,
-      );
-      for (const { value } of stores) counter.write(value, extent(grid));
-      break;
+  const evaluate = (list: readonly { readonly expr: Expr }[], axes: readonly Axis[]) =>
+    counter.evaluate(
+      list.map(({ expr }) => expr),
+      axes,
+    );
+  const store = (list: readonly Store[], axes: readonly Axis[]) => {
+    evaluate(list, axes);
+    for (const { value } of list) counter.write(value, product(axes));
+  };
+  if (kernel.kind === "nest") {
+    const { grid, inner, passes, stores, elements } = kernel;
+    const axes = [...grid, ...inner];
+    for (const { before, accumulators } of passes) {
+      evaluate([...before, ...accumulators], axes);
+      for (const { dtype } of accumulators) if (isFloat(dtype)) counter.flops += product(axes);
     }
-    case "row": {
-      const { grid, inner, passes, stores, elements } = kernel;
-      const axes = [...grid, ...inner];
-      for (const { before, accumulators } of passes) {
-        counter.evaluate(
-          [...before, ...accumulators].map(({ expr }) => expr),
-          axes,
-        );
-        for (const { dtype } of accumulators) if (isFloat(dtype)) counter.flops += extent(axes);
-      }
-      counter.evaluate(
-        stores.map(({ expr }) => expr),
-        grid,
-      );
-      counter.evaluate(
-        elements.map(({ expr }) => expr),
-        axes,
-      );
-      for (const { value } of stores) counter.write(value, extent(grid));
-      for (const { value } of elements) counter.write(value, extent(axes));
-      break;
-    }
-    case "matmul": {
-      const { batch, row, column, inner, stores } = kernel;
-      const grid = [batch, row, column];
-      counter.flops += 2 * extent(grid) * inner.extent;
-      // Operands are computed once while they are packed.
-      counter.evaluate([kernel.a], [batch, row, inner]);
-      counter.evaluate([kernel.b], [batch, inner, column]);
-      counter.evaluate(
-        stores.map(({ expr }) => expr),
-        grid,
-      );
-      for (const { value } of stores) counter.write(value, extent(grid));
-      break;
-    }
-    case "scan": {
-      const axes = [kernel.lane, kernel.position];
-      counter.evaluate([kernel.expr], axes);
-      if (isFloat(kernel.dtype)) counter.flops += extent(axes);
-      counter.write(kernel.value, extent(axes));
-      break;
-    }
-    case "scatter": {
-      const [target, source] = [
-        [kernel.lane, kernel.position],
-        [kernel.lane, kernel.source],
-      ];
-      counter.evaluate([kernel.initial], target);
-      counter.evaluate([kernel.target, kernel.addend], source);
-      if (isFloat(kernel.dtype)) counter.flops += extent(source);
-      counter.write(kernel.value, extent(target));
-      break;
-    }
-    default:
-      return kernel satisfies never;
+    store(stores, grid);
+    store(elements, axes);
+  } else {
+    const template = templateOf(kernel);
+    counter.flops += template.flops(kernel);
+    for (const { expr, over } of template.holes(kernel)) counter.evaluate([expr], over);
+    store(kernel.stores, template.grid(kernel));
   }
   return counter.cost();
 }
@@ -112,10 +65,6 @@ export function programCost({ kernels, values }: Program): Cost {
 /** Floating-point operations for each byte moved. */
 export function intensity({ flops, bytesRead, bytesWritten }: Cost): number {
   return flops / Math.max(bytesRead + bytesWritten, 1);
-}
-
-function extent(axes: readonly Axis[]): number {
-  return axes.reduce((product, axis) => product * axis.extent, 1);
 }
 
 class Counter {
@@ -142,9 +91,9 @@ class Counter {
       (e) => {
         const names = this.#variablesOf(e, axes);
         this.#variables.set(e, names);
-        if (e.kind === "apply") this.flops += flopsOf(e) * extent(upTo(axes, names));
+        if (e.kind === "apply") this.flops += flopsOf(e) * product(upTo(axes, names));
         else if (e.kind === "load" && !this.#made.has(e.value)) {
-          const points = extent(axes.filter(({ name }) => names.has(name)));
+          const points = product(axes.filter(({ name }) => names.has(name)));
           this.#loaded.set(e.value, (this.#loaded.get(e.value) ?? 0) + points);
         }
       },

@@ -2,6 +2,7 @@ import { numel } from "../base/shape.ts";
 import { coreExpressions, type Draft, expressionsOf, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
+import { nestOf } from "./nest.ts";
 import { keepShared, passesOf } from "./rows.ts";
 
 /**
@@ -18,13 +19,12 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       const inner =
         core.kind === "reduce" ? split(variables.inner, core.inner, coreExpressions(core), "k", e) : noSplit;
       const replace = substitution([grid, inner], e);
-      return {
-        kind: "loop",
+      return nestOf({
         grid: grid.axes,
         inner: inner.axes,
         accumulators: accumulators.map((a) => ({ ...a, expr: replace(a.expr) })),
         stores: stores(draft, replace, e),
-      };
+      });
     }
     case "rows": {
       const exprs = expressionsOf(draft);
@@ -41,7 +41,7 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         e,
       );
       return {
-        kind: "row",
+        kind: "nest",
         grid: grid.axes,
         inner: inner.axes,
         ...kept,
@@ -80,13 +80,14 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         [1, e.remainder(lane, below)],
         [below, e.variable(variables.position, length)],
       ]);
+      const dtype = coreDType(core);
+      const value = [...draft.stores.keys()][0]!;
       const common = {
-        dtype: coreDType(core),
+        dtype,
         lane: { name: variables.lane, extent: lanes },
         position: { name: variables.position, extent: length },
-        value: [...draft.stores.keys()][0]!,
-        index,
-      };
+        stores: [{ value, index, expr: e.accumulator(0, dtype) }],
+      } as const;
       if (core.kind === "scan") return { kind: "scan", ...common, expr: core.expr };
       const { initial, target, addend, sources } = core;
       return {

@@ -1,6 +1,7 @@
-import type { Expressions } from "./expr.ts";
+import type { Expr, Expressions } from "./expr.ts";
 import { readElsewhere } from "./in-place.ts";
 import { type Kernel, partsOf, reads, type Store } from "./kernel.ts";
+import { asLoop, nestOf } from "./nest.ts";
 import type { Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
 
@@ -71,15 +72,21 @@ export function settleParts(program: Unplaced, e: Expressions): Settled {
 /** Whether a kernel reads of a value only the element in whose place it stores. */
 export function readsInPlace(kernel: Kernel, value: ValueId, index: Store["index"]): boolean {
   if (!reads(kernel).has(value)) return true;
-  if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
-  const core = kernel.kind === "loop" ? kernel.accumulators.map(({ expr }) => expr) : [kernel.a, kernel.b];
+  const core = coreOf(kernel);
+  if (!core) return false;
   const results = kernel.stores.flatMap((store) => [store.expr, store.index]);
   return !readElsewhere(core, results, index).has(value);
 }
 
+/** What a kernel reads before it stores the result at a place; undefined where it reads and stores again and again. */
+export function coreOf(kernel: Kernel): readonly Expr[] | undefined {
+  if (kernel.kind === "matmul") return [kernel.a, kernel.b];
+  return kernel.kind === "nest" ? asLoop(kernel)?.accumulators.map(({ expr }) => expr) : undefined;
+}
+
 /** The kernel with the values that its stores keep the rest of replaced by copies. */
 function withBases(kernel: Kernel, copied: ReadonlyMap<ValueId, ValueId>): Kernel {
-  if (copied.size === 0 || kernel.kind === "scan" || kernel.kind === "scatter") return kernel;
+  if (copied.size === 0 || kernel.kind === "scan" || kernel.kind === "scatter") return kernel; // they fill no parts
   const stores = kernel.stores.map((store) => {
     const over = copied.get(store.value);
     return over === undefined ? store : { ...store, part: { over } };
@@ -91,5 +98,5 @@ function copyOf(from: Value, to: ValueId, e: Expressions): Kernel {
   const axis = { name: "i0", extent: from.size };
   const index = e.variable(axis.name, axis.extent);
   const store = { value: to, index, expr: e.load(from.id, index, from.dtype) };
-  return { kind: "loop", grid: [axis], inner: [], accumulators: [], stores: [store] };
+  return nestOf({ grid: [axis], inner: [], accumulators: [], stores: [store] });
 }

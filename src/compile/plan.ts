@@ -1,6 +1,6 @@
 import { alike } from "./in-place.ts";
 import { reads, writesOf } from "./kernel.ts";
-import { readsInPlace, type Settled } from "./overwrite.ts";
+import { coreOf, readsInPlace, type Settled } from "./overwrite.ts";
 import type { Place, Program } from "./program.ts";
 import { assignSlots } from "./slots.ts";
 import { bytesOf, type ValueId } from "./value.ts";
@@ -111,7 +111,7 @@ function replacements(
   choose((old, value, { values: among, from }) => {
     if (among.length > 1 || lastRead.get(old) !== from || !alike(values[old]!, values[value]!)) return false;
     const kernel = kernels[from]!;
-    if (kernel.kind !== "loop" && kernel.kind !== "matmul") return false;
+    if (!coreOf(kernel)) return false;
     const { index, part } = kernel.stores.find((store) => store.value === value)!;
     return !part && readsInPlace(kernel, old, index);
   });

@@ -1,5 +1,7 @@
 import { type Kernel, reads, writesOf } from "./kernel.ts";
+import { asLoop } from "./nest.ts";
 import type { Place, Program } from "./program.ts";
+import { templateOf } from "./template.ts";
 
 /** A program as text: values with their places, and what each kernel reads and writes. */
 export function printProgram(program: Program): string {
@@ -21,27 +23,17 @@ export function printProgram(program: Program): string {
 export function describeKernel(kernel: Kernel): string {
   const lengths = (axes: readonly { readonly extent: number }[]) =>
     axes.map(({ extent }) => extent).join(" x ") || "1";
-  switch (kernel.kind) {
-    case "loop": {
-      const stores = kernel.stores.length > 1 ? `, ${kernel.stores.length} results` : "";
-      if (kernel.accumulators.length === 0) return `map ${lengths(kernel.grid)}${stores}`;
-      return `reduce ${kernel.accumulators.map(({ name }) => name).join(", ")} over ${lengths(kernel.inner)} for ${lengths(kernel.grid)}${stores}`;
-    }
-    case "row": {
-      const names = kernel.passes
-        .map(({ accumulators }) => accumulators.map(({ name }) => name).join(", "))
-        .join(", then ");
-      const stores = kernel.stores.length > 0 ? `, ${kernel.stores.length} results a row` : "";
-      const elements = kernel.elements.length > 0 ? `, ${kernel.elements.length} an element` : "";
-      return `rows ${lengths(kernel.grid)} of ${lengths(kernel.inner)}: ${names}${stores}${elements}`;
-    }
-    case "matmul":
-      return `matmul ${kernel.batch.extent > 1 ? `${kernel.batch.extent} of ` : ""}${kernel.row.extent} x ${kernel.column.extent} over ${kernel.inner.extent}`;
-    case "scan":
-      return `scan ${kernel.position.extent} in ${kernel.lane.extent} lanes`;
-    case "scatter":
-      return `scatter ${kernel.source.extent} into ${kernel.position.extent} in ${kernel.lane.extent} lanes`;
-    default:
-      return kernel satisfies never;
+  if (kernel.kind !== "nest") return templateOf(kernel).describe(kernel);
+  const { grid, inner, passes, stores, elements } = kernel;
+  const names = passes
+    .map(({ accumulators }) => accumulators.map(({ name }) => name).join(", "))
+    .join(", then ");
+  if (asLoop(kernel)) {
+    const results = stores.length > 1 ? `, ${stores.length} results` : "";
+    if (passes.length === 0) return `map ${lengths(grid)}${results}`;
+    return `reduce ${names} over ${lengths(inner)} for ${lengths(grid)}${results}`;
   }
+  const ofRow = stores.length > 0 ? `, ${stores.length} results a row` : "";
+  const ofElement = elements.length > 0 ? `, ${elements.length} an element` : "";
+  return `rows ${lengths(grid)} of ${lengths(inner)}: ${names}${ofRow}${ofElement}`;
 }

@@ -10,7 +10,7 @@ import {
 } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, parts, walk } from "./expr.ts";
-import type { Accumulator, Pass, RowAccumulator, Store } from "./kernel.ts";
+import type { Accumulator, NumberedAccumulator, Pass, Store } from "./kernel.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
 import { workOf } from "./work.ts";
@@ -127,8 +127,8 @@ function merge(
 }
 
 /** The passes over a row: reductions that do not use each other's results run side by side. */
-export function passesOf(accumulators: readonly Accumulator[]): RowAccumulator[][] {
-  const passes: RowAccumulator[][] = [];
+export function passesOf(accumulators: readonly Accumulator[]): NumberedAccumulator[][] {
+  const passes: NumberedAccumulator[][] = [];
   const passOf: number[] = [];
   accumulators.forEach((accumulator, index) => {
     let at = 0;
@@ -150,7 +150,7 @@ const keptCost = 8;
  * kernel will store a result anyway: they are computed once, and the result is then made of them.
  */
 export function keepShared(
-  passes: readonly (readonly RowAccumulator[])[],
+  passes: readonly (readonly NumberedAccumulator[])[],
   elements: readonly Store[],
   e: Expressions,
 ): { passes: Pass[]; elements: Store[] } {

@@ -1,9 +1,13 @@
+import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
-import { reads, writesOf } from "./kernel.ts";
+import { bitwiseAnd, where } from "../graph/elementwise.ts";
+import { type Expr, Expressions, walk } from "./expr.ts";
+import { type Axis, type Kernel, reads, type Store, writesOf } from "./kernel.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
 import type { Target } from "./target.ts";
-import type { ValueId } from "./value.ts";
+import { templateOf } from "./template.ts";
+import type { Value, ValueId } from "./value.ts";
 
 /**
  * What must hold of every program, after all passes: no kernel binds more than the target allows, and what keeps the rest
@@ -26,4 +30,100 @@ export function verify(
       );
     }
   }
+}
+
+/**
+ * What must hold of every kernel, whoever made or changed it: loops have names of their own; an expression uses the
+ * variables of the loops around it, with their extents, and results of reductions that come before it, which are numbered
+ * in the order of their passes; what is loaded and stored has the dtype of its value and lies within it. It looks at each
+ * expression, so tests call it and compiling does not.
+ */
+export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
+  const fail = (what: string) => internal(`${what} in ${describeKernel(kernel)}. Please report this.`);
+  const e = new Expressions();
+  const valueAt = (id: ValueId): Value => values[id] ?? fail(`value ${id} does not exist`);
+
+  const isWithin = (index: Expr, size: number): boolean => {
+    const { min, max } = e.bounds(index);
+    // A guard keeps an index from leaving the value; it is 0 where the guard does not hold.
+    return (min >= 0 && max < size) || (index.kind === "apply" && index.row === where.row && isGuard(index));
+  };
+  const access = (id: ValueId, index: Expr, dtype: DeviceDType, how: string) => {
+    const { size, dtype: own } = valueAt(id);
+    if (dtype !== own) fail(`${how} of value ${id} is ${dtype} where the value is ${own}`);
+    if (!isWithin(index, size)) fail(`${how} of value ${id} may leave its ${size} elements`);
+  };
+  const check = (
+    roots: readonly Expr[],
+    axes: readonly Axis[],
+    results: ReadonlyMap<number, DeviceDType>,
+  ) => {
+    // Of loops that never run nothing is computed.
+    if (axes.some(({ extent }) => extent === 0)) return;
+    walk(roots, (part) => {
+      if (part.kind === "variable") {
+        const axis = axes.find(({ name }) => name === part.name);
+        if (axis?.extent !== part.extent)
+          fail(`${part.name} of ${part.extent} has no loop of that extent around it`);
+      } else if (part.kind === "accumulator" && results.get(part.index) !== part.dtype)
+        fail(`result ${part.index} as ${part.dtype} is not there`);
+      else if (part.kind === "load") access(part.value, part.index, part.dtype, "a load");
+    });
+  };
+  const store = (
+    list: readonly Store[],
+    axes: readonly Axis[],
+    results: ReadonlyMap<number, DeviceDType>,
+  ) => {
+    check(
+      list.flatMap(({ index, expr }) => [index, expr]),
+      axes,
+      results,
+    );
+    if (axes.some(({ extent }) => extent === 0)) return;
+    for (const { value, index, expr } of list) access(value, index, expr.dtype, "a store");
+  };
+  const loops = (axes: readonly Axis[]) => {
+    const names = axes.map(({ name }) => name);
+    if (new Set(names).size < names.length) fail(`two loops have one name (${names.join(", ")})`);
+  };
+
+  if (kernel.kind !== "nest") {
+    const template = templateOf(kernel);
+    const grid = template.grid(kernel);
+    loops(grid);
+    for (const { expr, over } of template.holes(kernel)) check([expr], over, new Map());
+    store(kernel.stores, grid, new Map([[0, kernel.dtype]]));
+    return;
+  }
+  const { grid, inner, passes, stores, elements } = kernel;
+  const all = [...grid, ...inner];
+  loops(all);
+  const results = new Map<number, DeviceDType>();
+  for (const { before, accumulators } of passes) {
+    store(before, all, results);
+    for (const { value } of before)
+      if (!elements.some((other) => other.value === value))
+        fail(`value ${value} is kept where nothing is stored later`);
+    check(
+      accumulators.map(({ expr }) => expr),
+      all,
+      results,
+    );
+    for (const { index, dtype, expr } of accumulators) {
+      if (results.has(index)) fail(`there are two results ${index}`);
+      if (dtype !== expr.dtype && expr.dtype !== "bool") fail(`result ${index} is ${dtype} of ${expr.dtype}`);
+      results.set(index, dtype);
+    }
+  }
+  store(stores, grid, results);
+  store(elements, all, results);
+}
+
+/** Whether the condition of a guarded index looks at where the index lies. */
+function isGuard({ args }: Extract<Expr, { kind: "apply" }>): boolean {
+  const [guard, , outside] = args as [Expr, Expr, Expr];
+  const looks = (e: Expr): boolean =>
+    e.kind === "inRange" || (e.kind === "apply" && e.row === bitwiseAnd.row && e.args.some(looks));
+  return looks(guard) && outside.kind === "sum" && outside.terms.length === 0 && outside.constant === 0;
 }

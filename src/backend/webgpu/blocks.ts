@@ -1,4 +1,4 @@
-import type { LoopKernel } from "../../compile/kernel.ts";
+import type { Loop } from "../../compile/kernel.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint, product } from "./grid.ts";
 import { turned } from "./heuristics.ts";
@@ -13,7 +13,7 @@ import { write } from "./text.ts";
 const near = 4;
 
 /** A block for each invocation. */
-export function printBlockMap(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
+export function printBlockMap(kernel: Loop, bindings: Bindings, options: ShaderOptions): Body {
   const { grid, stores } = kernel;
   const along = grid[grid.length - 1]!;
   const { across, loads } = turned(kernel, along)!; // the schedule found it

@@ -1,6 +1,6 @@
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
-import type { Axis, LoopKernel, MatmulKernel, RowKernel } from "../../compile/kernel.ts";
+import type { Axis, Loop, MatmulKernel, Nest } from "../../compile/kernel.ts";
 import type { Step } from "../../compile/steps.ts";
 import type { Target } from "../../compile/target.ts";
 import { sizeOf, workOf } from "../../compile/work.ts";
@@ -93,7 +93,7 @@ const areWide = (bindings: Bindings, accesses: readonly Access[], list: readonly
   list.every(({ value }) => bindings.isWideIn(accesses, value));
 
 /** Elementwise work: blocks that are turned, quads, or one element after the other. */
-function scheduleMap(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOptions): Schedule {
+function scheduleMap(kernel: Loop, bindings: Bindings, { busy }: ShaderOptions): Schedule {
   const { grid, stores } = kernel;
   const exprs = exprsOf(stores);
   const last = grid[grid.length - 1];
@@ -120,7 +120,7 @@ function scheduleMap(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOpt
 
 /** The axis along which some loads are quads that are none along the last one. */
 export function turned(
-  { grid, stores }: LoopKernel,
+  { grid, stores }: Loop,
   along: Axis,
 ): { readonly across: Axis; readonly loads: readonly Load[] } | undefined {
   for (const across of grid.slice(0, -1)) {
@@ -134,7 +134,7 @@ export function turned(
 }
 
 /** Elementwise work, or a reduction: shared by a workgroup, four results side by side, or one invocation for each. */
-export function scheduleLoop(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Schedule {
+export function scheduleLoop(kernel: Loop, bindings: Bindings, options: ShaderOptions): Schedule {
   const { grid, inner, accumulators } = kernel;
   const results = product(grid);
   if (accumulators.length === 0) return scheduleMap(kernel, bindings, options);
@@ -157,7 +157,7 @@ export const flatName = (inner: readonly Axis[]) => {
 
 /** Whether some of what is reduced is loaded in quads, and may be. */
 function reducesQuads(
-  { accumulators }: LoopKernel,
+  { accumulators }: Loop,
   variable: string,
   accesses: readonly Access[],
   bindings: Bindings,
@@ -168,7 +168,7 @@ function reducesQuads(
 }
 
 /** Four elements of a result side by side, if elements are loaded in quads along the innermost axis. */
-function elementQuads(kernel: LoopKernel, bindings: Bindings): Schedule {
+function elementQuads(kernel: Loop, bindings: Bindings): Schedule {
   const { grid, inner, accumulators, stores } = kernel;
   const along = inner[inner.length - 1];
   if (!along || along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return plain;
@@ -179,7 +179,7 @@ function elementQuads(kernel: LoopKernel, bindings: Bindings): Schedule {
 }
 
 /** Four results that lie side by side, if their elements do and there are results enough. */
-function columns(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOptions): Schedule | undefined {
+function columns(kernel: Loop, bindings: Bindings, { busy }: ShaderOptions): Schedule | undefined {
   const { grid, inner, accumulators, stores } = kernel;
   const last = grid[grid.length - 1];
   const quads = quadGrid(grid, stores);
@@ -200,7 +200,7 @@ function columns(kernel: LoopKernel, bindings: Bindings, { busy }: ShaderOptions
  * subgroup, which needs no barriers, or where rows are long and few by a workgroup. Elsewhere, and for short rows, each
  * invocation has a row of its own.
  */
-export function scheduleRow(kernel: RowKernel, bindings: Bindings, { busy, lanes }: ShaderOptions): Schedule {
+export function scheduleRow(kernel: Nest, bindings: Bindings, { busy, lanes }: ShaderOptions): Schedule {
   const [rows, length] = [product(kernel.grid), product(kernel.inner)];
   const quads = rowQuads(kernel, bindings);
   const shared = (as: "subgroup" | "workgroup", by: number): Schedule => ({
@@ -213,7 +213,7 @@ export function scheduleRow(kernel: RowKernel, bindings: Bindings, { busy, lanes
 }
 
 /** Quads along a row, if everything that is stored for each element is one, or something is loaded in quads. */
-function rowQuads({ grid, inner, passes, stores, elements }: RowKernel, bindings: Bindings): Schedule {
+function rowQuads({ grid, inner, passes, stores, elements }: Nest, bindings: Bindings): Schedule {
   const along = inner[inner.length - 1]!; // a row has two elements or more
   if (along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return plain;
   const each = [...passes.flatMap(({ before }) => before), ...elements];

@@ -1,4 +1,4 @@
-import type { Axis, LoopKernel } from "../../compile/kernel.ts";
+import type { Axis, Loop } from "../../compile/kernel.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printQuadStores } from "./elements.ts";
@@ -10,7 +10,7 @@ import { blockedLoop, combinePartials, declarePartials } from "./sums.ts";
 import { flatLoop, printSums, printTerms, type Terms } from "./terms.ts";
 import { writeStores } from "./text.ts";
 
-export function printLoop(kernel: LoopKernel, bindings: Bindings, options: ShaderOptions): Body {
+export function printLoop(kernel: Loop, bindings: Bindings, options: ShaderOptions): Body {
   const { steps, accesses } = scheduleLoop(kernel, bindings, options);
   bindings.widen(accesses);
   if (kernel.accumulators.length === 0) return printMap(kernel, steps, bindings, options);
@@ -22,7 +22,7 @@ export function printLoop(kernel: LoopKernel, bindings: Bindings, options: Shade
 }
 
 /** What printing of terms must know of quads along the innermost axis. */
-function elementQuads({ grid, inner }: LoopKernel, steps: readonly Step[]) {
+function elementQuads({ grid, inner }: Loop, steps: readonly Step[]) {
   const lanes = axisAs(steps, "lanes");
   if (!lanes) return {};
   const others = [...grid, ...inner].flatMap(({ name }) => (name === lanes.axis ? [] : [name]));
@@ -31,7 +31,7 @@ function elementQuads({ grid, inner }: LoopKernel, steps: readonly Step[]) {
 
 /** One invocation for each result. */
 function printReduction(
-  kernel: LoopKernel,
+  kernel: Loop,
   steps: readonly Step[],
   bindings: Bindings,
   options: ShaderOptions,
@@ -57,7 +57,7 @@ function printReduction(
 
 /** One invocation for four results that lie side by side. */
 function printColumns(
-  kernel: LoopKernel,
+  kernel: Loop,
   steps: readonly Step[],
   bindings: Bindings,
   options: ShaderOptions,
@@ -91,7 +91,7 @@ const levelsOf = (inner: readonly Axis[]) =>
 
 /** A loop for each inner axis; the sums of inner ones are added to those of outer ones. */
 function nestedLoops(
-  { inner, accumulators }: LoopKernel,
+  { inner, accumulators }: Loop,
   names: readonly string[],
   terms: Terms,
   steps: readonly Step[] = [],
@@ -123,7 +123,7 @@ function nestedLoops(
 
 /** One workgroup for each result: strided partial results, then a tree in workgroup memory; the order is fixed. */
 function printSharedReduction(
-  kernel: LoopKernel,
+  kernel: Loop,
   steps: readonly Step[],
   bindings: Bindings,
   options: ShaderOptions,

@@ -1,4 +1,4 @@
-import type { LoopKernel } from "../../compile/kernel.ts";
+import type { Loop } from "../../compile/kernel.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printBlockMap } from "./blocks.ts";
 import { printQuadStores } from "./elements.ts";
@@ -8,7 +8,7 @@ import { writeStores } from "./text.ts";
 
 /** Elementwise work: one invocation for each block, each quad or each point. */
 export function printMap(
-  kernel: LoopKernel,
+  kernel: Loop,
   steps: readonly Step[],
   bindings: Bindings,
   options: ShaderOptions,

@@ -10,9 +10,10 @@ import { printConstant, whole, write } from "./text.ts";
 
 export function printScan(kernel: ScanKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { lane, position, dtype } = kernel;
-  const uses = [kernel.expr, kernel.index].map((expr) => ({ expr, at: 1 }));
+  const [{ value, index: place }] = kernel.stores;
+  const uses = [kernel.expr, place].map((expr) => ({ expr, at: 1 }));
   const text = write(uses, bindings, { levels: new Map([[position.name, 1]]) });
-  const [x, index] = [text.text(kernel.expr), text.text(kernel.index)];
+  const [x, index] = [text.text(kernel.expr), text.text(place)];
   const zero = printConstant(0, dtype);
   // Floats: the sum within this block, that of the whole blocks before it in this block of blocks, and so on.
   const levels =
@@ -35,7 +36,7 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
     ...text.statements(1),
     `${sums[0]} += ${x};`,
     bindings.store(
-      kernel.value,
+      value,
       index,
       sums
         .slice(1)
@@ -50,6 +51,7 @@ export function printScan(kernel: ScanKernel, bindings: Bindings, options: Shade
 
 export function printScatter(kernel: ScatterKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { lane, position, source, dtype } = kernel;
+  const [{ value, index }] = kernel.stores;
   if (dtype === "bool") internal("a scatter of booleans");
   const part = (...exprs: readonly Expr[]) => {
     const text = write(
@@ -58,15 +60,15 @@ export function printScatter(kernel: ScatterKernel, bindings: Bindings, options:
     );
     return { texts: exprs.map((expr) => text.text(expr)), statements: text.statements(0) };
   };
-  const copy = part(kernel.index, kernel.initial);
+  const copy = part(index, kernel.initial);
   const add = part(kernel.target, kernel.addend);
   // The index of the result, with its position replaced by the target.
-  const at = part(kernel.index);
+  const at = part(index);
   return perPoint(lane.extent, options, [
     ...digits([lane], "point"),
     `for (var ${position.name} = 0; ${position.name} < ${position.extent}; ${position.name}++) {`,
     ...copy.statements,
-    bindings.store(kernel.value, copy.texts[0]!, copy.texts[1]!, dtype),
+    bindings.store(value, copy.texts[0]!, copy.texts[1]!, dtype),
     "}",
     `for (var ${source.name} = 0; ${source.name} < ${source.extent}; ${source.name}++) {`,
     ...add.statements,
@@ -76,7 +78,7 @@ export function printScatter(kernel: ScatterKernel, bindings: Bindings, options:
     "{",
     ...at.statements,
     `let at = ${at.texts[0]};`,
-    bindings.store(kernel.value, "at", `${whole(bindings.load(kernel.value, "at", dtype))} + addend`, dtype),
+    bindings.store(value, "at", `${whole(bindings.load(value, "at", dtype))} + addend`, dtype),
     "}",
     "}",
     "}",

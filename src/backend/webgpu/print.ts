@@ -1,5 +1,6 @@
 import { indent } from "../../compile/indent.ts";
-import { expressionsOf, type Kernel } from "../../compile/kernel.ts";
+import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/kernel.ts";
+import { asLoop } from "../../compile/nest.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
 import { sizeOf } from "../../compile/work.ts";
@@ -25,18 +26,20 @@ export function printKernel(kernel: Kernel, program: Program, options: ShaderOpt
 }
 
 function printBody(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Body {
-  switch (kernel.kind) {
-    case "loop":
-      return printLoop(kernel, bindings, options);
-    case "row":
-      return printRow(kernel, bindings, options);
-    case "scan":
-      return printScan(kernel, bindings, options);
-    case "scatter":
-      return printScatter(kernel, bindings, options);
-    case "matmul":
-      return printMatmul(kernel, bindings, options);
-    default:
-      return kernel satisfies never;
-  }
+  if (kernel.kind !== "nest") return printTemplate(kernel, bindings, options);
+  const loop = asLoop(kernel);
+  return loop ? printLoop(loop, bindings, options) : printRow(kernel, bindings, options);
+}
+
+type Printer<K> = (kernel: K, bindings: Bindings, options: ShaderOptions) => Body;
+
+const templates: { readonly [K in TemplateKernel as K["kind"]]: Printer<K> } = {
+  matmul: printMatmul,
+  scan: printScan,
+  scatter: printScatter,
+};
+
+function printTemplate<K extends TemplateKernel>(kernel: K, bindings: Bindings, options: ShaderOptions) {
+  const print = templates[kernel.kind] as unknown as Printer<K>; // by its kind, which TypeScript does not relate
+  return print(kernel, bindings, options);
 }

@@ -1,4 +1,4 @@
-import type { Pass, RowAccumulator, RowKernel, Store } from "../../compile/kernel.ts";
+import type { Nest, NumberedAccumulator, Pass, Store } from "../../compile/kernel.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printQuadStores } from "./elements.ts";
@@ -10,7 +10,7 @@ import { flatLoop, printSums, printTerms } from "./terms.ts";
 import { writeStores } from "./text.ts";
 
 /** Rows, each by one invocation, or shared by a subgroup or a workgroup. */
-export function printRow(kernel: RowKernel, bindings: Bindings, options: ShaderOptions): Body {
+export function printRow(kernel: Nest, bindings: Bindings, options: ShaderOptions): Body {
   const { steps, accesses } = scheduleRow(kernel, bindings, options);
   bindings.widen(accesses);
   const subgroup = axisAs(steps, "subgroup");
@@ -22,14 +22,14 @@ export function printRow(kernel: RowKernel, bindings: Bindings, options: ShaderO
 /** Prints the parts of a row kernel for the lanes of a row, in quads where all elements are stored in quads. */
 class RowPrinter {
   readonly declarations: string[] = [];
-  readonly #kernel: RowKernel;
+  readonly #kernel: Nest;
   readonly #bindings: Bindings;
   readonly #lanes: Lanes;
   readonly #levels: ReadonlyMap<string, Level>;
   /** What moves in a quad, if rows are in quads, and what else is in scope. */
   readonly #quads: { readonly variable: string; readonly others: readonly string[] } | undefined;
 
-  constructor(kernel: RowKernel, steps: readonly Step[], bindings: Bindings, lanes: Lanes) {
+  constructor(kernel: Nest, steps: readonly Step[], bindings: Bindings, lanes: Lanes) {
     this.#kernel = kernel;
     this.#bindings = bindings;
     this.#lanes = lanes;
@@ -91,12 +91,7 @@ class RowPrinter {
   }
 }
 
-function printOwnRow(
-  kernel: RowKernel,
-  steps: readonly Step[],
-  bindings: Bindings,
-  options: ShaderOptions,
-): Body {
+function printOwnRow(kernel: Nest, steps: readonly Step[], bindings: Bindings, options: ShaderOptions): Body {
   const { grid, passes, elements } = kernel;
   const print = new RowPrinter(kernel, steps, bindings, { lane: "0", lanes: 1 });
   const body = [
@@ -120,9 +115,9 @@ interface Sharing {
   readonly builtins: string;
   /** Which of the workgroup's rows. */
   readonly row: string;
-  declare(accumulators: readonly RowAccumulator[]): readonly string[];
+  declare(accumulators: readonly NumberedAccumulator[]): readonly string[];
   /** From a0, a1, ... to r0, r1, ...: a tree, in a fixed order. */
-  combine(pass: readonly RowAccumulator[]): readonly string[];
+  combine(pass: readonly NumberedAccumulator[]): readonly string[];
 }
 
 const workgroupSharing: Sharing = {
@@ -155,7 +150,7 @@ const subgroupSharing = (lanes: number): Sharing => ({
 });
 
 function printSharedRow(
-  kernel: RowKernel,
+  kernel: Nest,
   steps: readonly Step[],
   bindings: Bindings,
   options: ShaderOptions,

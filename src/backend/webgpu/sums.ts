@@ -1,5 +1,5 @@
 import type { DeviceDType } from "../../base/dtype.ts";
-import type { Accumulator, Axis, RowAccumulator } from "../../compile/kernel.ts";
+import type { Accumulator, Axis, NumberedAccumulator } from "../../compile/kernel.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
 import { digits, product, workgroupSize } from "./grid.ts";
@@ -12,14 +12,14 @@ import { printConstant } from "./text.ts";
 export const block = 32;
 
 /** Workgroup memory for the partial results of each invocation. */
-export function declarePartials(accumulators: readonly RowAccumulator[]): string[] {
+export function declarePartials(accumulators: readonly NumberedAccumulator[]): string[] {
   return accumulators.map(
     ({ dtype, index }) => `var<workgroup> partial${index}: array<${valueType(dtype)}, ${workgroupSize}>;`,
   );
 }
 
 /** From the invocations' a0, a1, ... to partial0[0], partial1[0], ...: a tree, in a fixed order. */
-export function combinePartials(accumulators: readonly RowAccumulator[]): string[] {
+export function combinePartials(accumulators: readonly NumberedAccumulator[]): string[] {
   return [
     ...accumulators.map(({ index }) => `partial${index}[lane_] = a${index};`),
     "workgroupBarrier();",

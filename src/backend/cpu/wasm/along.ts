@@ -1,14 +1,6 @@
 import { type Expr, walk } from "../../../compile/expr.ts";
-import type { Accumulator, Axis, Store } from "../../../compile/kernel.ts";
+import type { Axis } from "../../../compile/kernel.ts";
 import { hasVector } from "./operations.ts";
-
-/** A loop kernel, or what of it a function does. */
-export interface Loop {
-  readonly grid: readonly Axis[];
-  readonly inner: readonly Axis[];
-  readonly accumulators: readonly Accumulator[];
-  readonly stores: readonly Store[];
-}
 
 export const none: Axis = { name: "", extent: 1 };
 

@@ -1,9 +1,9 @@
 import { loadsOf, strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import type { Axis, RowKernel } from "../../../compile/kernel.ts";
+import type { Axis, Loop, Nest } from "../../../compile/kernel.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
-import { type Along, fitsLanes, type Loop, none } from "./along.ts";
+import { type Along, fitsLanes, none } from "./along.ts";
 
 // How generated kernels run on the CPU: which loops are lanes, copies or shared, and every number that decides it (those
 // of matmul are in matmul/geometry.ts). Each number says by what it was chosen: on a Zen 4 or Zen 5 server with two
@@ -72,7 +72,7 @@ export function chooseLanes(
 }
 
 /** The same for rows: along the row, or along the rows where those lie side by side. */
-export function chooseRowLanes({ passes, stores, elements }: RowKernel, last: Axis, innermost: Axis): Along {
+export function chooseRowLanes({ passes, stores, elements }: Nest, last: Axis, innermost: Axis): Along {
   const written = [...passes.flatMap(({ before }) => before), ...stores, ...elements];
   const sums = passes.flatMap(({ accumulators }) => accumulators.map(({ expr }) => expr));
   if (!fitsLanes([...sums, ...written.flatMap(({ index, expr }) => [index, expr])])) return "nothing";

@@ -1,5 +1,6 @@
 import { debug, debugging } from "../../../base/debug.ts";
-import { expressionsOf, type Kernel } from "../../../compile/kernel.ts";
+import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
+import { asLoop } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
@@ -43,50 +44,59 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
   const module = new Module();
   importRows(module, expressionsOf(kernel));
   const given = new Arguments(kernel);
-  let phases: readonly Phase[];
-  let scratch = 0;
-  let note = "one element at a time";
-  switch (kernel.kind) {
-    case "loop": {
-      const loop = defineLoop(module, "run", kernel, given);
-      ({ phases, scratch } = loop);
-      const axes = loop.along === "grid" ? kernel.grid : kernel.inner;
-      if (loop.along !== "nothing") note = `four lanes along ${axes[axes.length - 1]!.name}`;
-      break;
-    }
-    case "matmul": {
-      if (kernel.inner.extent === 0) {
-        // Sums of nothing.
-        const { batch, row, column, inner, a, dtype, stores } = kernel;
-        const accumulators = [{ name: "sum" as const, dtype, expr: a }];
-        const grid = [batch, row, column];
-        ({ phases } = defineLoop(module, "run", { grid, inner: [inner], accumulators, stores }, given));
-        break;
-      }
-      const matmul = defineMatmul(module, kernel, given, options);
-      phases = matmul.phases;
-      scratch = matmul.packed;
-      note = matmul.note;
-      break;
-    }
-    case "row": {
-      const rows = defineRows(module, "run", kernel, given);
-      phases = [rows];
-      const axes = rows.along === "grid" ? kernel.grid : kernel.inner;
-      if (rows.along !== "nothing") note = `four lanes along ${axes[axes.length - 1]!.name}`;
-      break;
-    }
-    case "scan":
-      phases = [defineScan(module, kernel, given)];
-      break;
-    case "scatter":
-      phases = defineScatter(module, kernel, given);
-      break;
-    default:
-      return kernel satisfies never;
-  }
+  const { phases, scratch = 0, note = "one element at a time" } = define(module, kernel, given, options);
   const { imports, functions } = module;
   const emitted = { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
   if (debugging("kernel")) debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
   return emitted;
+}
+
+/** What the functions of a kernel are, and how they run. */
+interface Defined {
+  readonly phases: readonly Phase[];
+  readonly scratch?: number;
+  readonly note?: string;
+}
+
+function define(module: Module, kernel: Kernel, given: Arguments, options: WasmOptions): Defined {
+  if (kernel.kind !== "nest") return defineTemplate(module, kernel, given, options);
+  const loop = asLoop(kernel);
+  const defined = loop ? defineLoop(module, "run", loop, given) : defineRows(module, "run", kernel, given);
+  const axes = defined.along === "grid" ? kernel.grid : kernel.inner;
+  return defined.along === "nothing"
+    ? defined
+    : { ...defined, note: `four lanes along ${axes[axes.length - 1]!.name}` };
+}
+
+type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOptions) => Defined;
+
+const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
+  matmul: (module, kernel, given, options) => {
+    if (kernel.inner.extent > 0) {
+      const { packed: scratch, ...matmul } = defineMatmul(module, kernel, given, options);
+      return { ...matmul, scratch };
+    }
+    // Sums of nothing.
+    const { batch, row, column, inner, a, dtype, stores } = kernel;
+    const accumulators = [{ name: "sum" as const, dtype, expr: a }];
+    const { phases } = defineLoop(
+      module,
+      "run",
+      { grid: [batch, row, column], inner: [inner], accumulators, stores },
+      given,
+    );
+    return { phases };
+  },
+  scan: (module, kernel, given) => ({ phases: [defineScan(module, kernel, given)] }),
+  scatter: (module, kernel, given) => ({ phases: defineScatter(module, kernel, given) }),
+};
+
+function defineTemplate<K extends TemplateKernel>(
+  module: Module,
+  kernel: K,
+  given: Arguments,
+  options: WasmOptions,
+): Defined {
+  const definer = templates[kernel.kind] as unknown as Definer<K>; // by its kind, which TypeScript does not relate
+  return definer(module, kernel, given, options);
 }

@@ -27,7 +27,8 @@ function eachLane(code: Code, lane: Local, begin: Local, end: Local, step: numbe
 
 /** Running sums; of float32 in float64, rounded when stored. */
 export function defineScan(module: Module, kernel: ScanKernel, given: Arguments): Phase {
-  const { lane, position, expr, index, value, dtype } = kernel;
+  const { lane, position, expr, dtype } = kernel;
+  const [{ value, index }] = kernel.stores;
   module.define("scan", phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
     const values = new Values(code, {
@@ -67,7 +68,8 @@ export function defineScan(module: Module, kernel: ScanKernel, given: Arguments)
 
 /** First the copy of the initial values, then the sources one after the other, four lanes at once where they lie side by side. */
 export function defineScatter(module: Module, kernel: ScatterKernel, given: Arguments): Phase[] {
-  const { lane, position, source, initial, index, value, target, addend, dtype } = kernel;
+  const { lane, position, source, initial, target, addend, dtype } = kernel;
+  const [{ value, index }] = kernel.stores;
   const store: Store = { value, index, expr: initial };
   // The axis that is contiguous in the result goes inside.
   const inside = strideIn(index, lane.name) === 1 ? [position, lane] : [lane, position];

@@ -1,4 +1,5 @@
-import { type Along, type Loop, lanesAxis, none } from "./along.ts";
+import type { Loop } from "../../../compile/kernel.ts";
+import { type Along, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Module } from "./assemble.ts";
 import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";

@@ -1,4 +1,4 @@
-import type { Accumulator, Axis } from "../../../compile/kernel.ts";
+import type { Accumulator, Axis, Loop } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import {
   beginScalar,
@@ -12,7 +12,7 @@ import {
   updateScalar,
   updateVector,
 } from "./accumulators.ts";
-import { type Along, type Loop, none } from "./along.ts";
+import { type Along, none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
 import { vectorsOf } from "./heuristics.ts";
 import { storeLanes, writeStores } from "./stores.ts";

@@ -1,6 +1,6 @@
 import type { Expr } from "../../../compile/expr.ts";
-import type { Axis } from "../../../compile/kernel.ts";
-import { type Along, type Loop, lanesAxis, none } from "./along.ts";
+import type { Axis, Loop } from "../../../compile/kernel.ts";
+import { type Along, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { type Cut, cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";

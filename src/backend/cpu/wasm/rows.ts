@@ -1,5 +1,5 @@
 import type { Expr } from "../../../compile/expr.ts";
-import type { Axis, RowKernel, Store } from "../../../compile/kernel.ts";
+import type { Axis, Nest, Store } from "../../../compile/kernel.ts";
 import { type Along, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
@@ -16,9 +16,9 @@ import { Values } from "./values.ts";
 export function defineRows(
   module: Module,
   name: string,
-  kernel: RowKernel,
+  kernel: Nest,
   given: Arguments,
-): Phase & { readonly along: Along } {
+): { readonly along: Along; readonly phases: readonly Phase[] } {
   const { grid, inner, passes, stores, elements } = kernel;
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
@@ -111,7 +111,7 @@ export function defineRows(
     ...elements,
   ].map(({ expr }) => expr);
   const cost = unitTime((last.extent / cut.blocks) * over, exprs, along);
-  return { name, units: cut.units, cost, along };
+  return { along, phases: [{ name, units: cut.units, cost }] };
 }
 
 /** The loops over the row that store its elements. */

@@ -1,0 +1,103 @@
+import { type DeviceDType, isFloat } from "../base/dtype.ts";
+import type { Expr } from "./expr.ts";
+import { type Axis, product, type Store } from "./nest.ts";
+
+// Kernels whose loops are written by hand, with holes for expressions. A further one is a type here, a row of the table
+// below, and a printer in the table of each backend (webgpu/print.ts, wasm/kernel.ts): see docs/adding-a-kernel.md.
+
+/** Accumulator 0 is the sum of a * b over `inner`; a knows (batch, row, inner), b (batch, inner, column). */
+export interface MatmulKernel {
+  readonly kind: "matmul";
+  readonly dtype: "float32" | "float64";
+  readonly batch: Axis;
+  readonly row: Axis;
+  readonly column: Axis;
+  readonly inner: Axis;
+  readonly a: Expr;
+  readonly b: Expr;
+  readonly stores: readonly Store[];
+}
+
+/** In each lane one after the other, running sums of `expr`: accumulator 0. */
+export interface ScanKernel {
+  readonly kind: "scan";
+  readonly dtype: DeviceDType;
+  readonly lane: Axis;
+  readonly position: Axis;
+  readonly expr: Expr;
+  /** The one result, by lane and position. */
+  readonly stores: readonly [Store];
+}
+
+/** In each lane copies `initial`, then adds the sources one after the other at `target`: accumulator 0. */
+export interface ScatterKernel {
+  readonly kind: "scatter";
+  readonly dtype: DeviceDType;
+  readonly lane: Axis;
+  /** Positions of the result, and of `initial`. */
+  readonly position: Axis;
+  readonly initial: Expr;
+  /** Positions of the source. */
+  readonly source: Axis;
+  readonly target: Expr;
+  readonly addend: Expr;
+  /** The one result, by lane and position. */
+  readonly stores: readonly [Store];
+}
+
+export type TemplateKernel = MatmulKernel | ScanKernel | ScatterKernel;
+
+/** An expression of a template, and the loops in which it is computed. */
+export interface Hole {
+  readonly expr: Expr;
+  readonly over: readonly Axis[];
+}
+
+/** What everybody but its printers must know of a template. */
+export interface TemplateRow<K> {
+  holes(kernel: K): readonly Hole[];
+  /** The loops at each point of which results are stored. */
+  grid(kernel: K): readonly Axis[];
+  /** Operations on floats that its own loops do. */
+  flops(kernel: K): number;
+  /** For people. */
+  describe(kernel: K): string;
+}
+
+type Table = { readonly [K in TemplateKernel as K["kind"]]: TemplateRow<K> };
+
+const table: Table = {
+  matmul: {
+    // Operands are computed once while they are packed.
+    holes: ({ a, b, batch, row, column, inner }) => [
+      { expr: a, over: [batch, row, inner] },
+      { expr: b, over: [batch, inner, column] },
+    ],
+    grid: ({ batch, row, column }) => [batch, row, column],
+    flops: ({ batch, row, column, inner }) => 2 * product([batch, row, column, inner]),
+    describe: ({ batch, row, column, inner }) =>
+      `matmul ${batch.extent > 1 ? `${batch.extent} of ` : ""}${row.extent} x ${column.extent} over ${inner.extent}`,
+  },
+  scan: {
+    holes: ({ expr, lane, position }) => [{ expr, over: [lane, position] }],
+    grid: ({ lane, position }) => [lane, position],
+    flops: ({ dtype, lane, position }) => (isFloat(dtype) ? product([lane, position]) : 0),
+    describe: ({ position, lane }) => `scan ${position.extent} in ${lane.extent} lanes`,
+  },
+  scatter: {
+    holes: ({ initial, target, addend, lane, position, source }) => [
+      { expr: initial, over: [lane, position] },
+      { expr: target, over: [lane, source] },
+      { expr: addend, over: [lane, source] },
+    ],
+    grid: ({ lane, position }) => [lane, position],
+    flops: ({ dtype, lane, source }) => (isFloat(dtype) ? product([lane, source]) : 0),
+    describe: ({ source, position, lane }) =>
+      `scatter ${source.extent} into ${position.extent} in ${lane.extent} lanes`,
+  },
+};
+
+/** The row of a kernel's template. */
+export function templateOf<K extends TemplateKernel>(kernel: K): TemplateRow<K> {
+  return table[kernel.kind] as unknown as TemplateRow<K>; // by its kind, which TypeScript does not relate
+}
