@@ -130,3 +130,4 @@ export {
 export { topk } from "./tensor/topk.ts";
 export * as tree from "./tensor/tree.ts";
 export { type VmapOptions, vmap } from "./tensor/vmap.ts";
+export { type WindowsOptions, windows } from "./tensor/windows.ts";

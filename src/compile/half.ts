@@ -66,6 +66,7 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       case "expand":
       case "permute":
       case "flip":
+      case "windows":
       case "slice":
       case "pad":
       case "after":

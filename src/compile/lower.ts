@@ -176,6 +176,14 @@ export class Lowering {
           index.map((at, axis) => e.combine([[operation.step[axis]!, at]], operation.start[axis]!)),
           guard,
         );
+      case "windows": {
+        const { axis, step, dilation } = operation;
+        const at = e.combine([
+          [step, index[axis]!],
+          [dilation, index[axis + 1]!],
+        ]);
+        return this.element(x!, [...index.slice(0, axis), at, ...index.slice(axis + 2)], guard);
+      }
       case "pad": {
         const from = index.map((at, axis) => e.combine([[1, at]], -operation.before[axis]!));
         const inside = from.reduce(

@@ -21,7 +21,7 @@ const operandCost = 48;
 /** Parts of a cat among which an element is chosen where it is used. */
 const maxChoices = 4;
 
-const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "pad"]);
+const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "windows", "pad"]);
 
 export function isLeaf(node: Node): boolean {
   const { kind } = node.operation;

@@ -59,6 +59,8 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   flip: (_, [x], { axes }) => flip(x!.node, axes.map(behind)),
   slice: ({ shape }, [x], { start, step }, size) =>
     slice(x!.node, [0, ...start], [size, ...shape], [1, ...step]),
+  windows: ({ shape }, [x], { axis, ...operation }, size) =>
+    makeNode({ ...operation, axis: behind(axis) }, [x!.node], [size, ...shape], x!.node.dtype),
   pad: ({ shape, inputs: [was] }, [x], { before, value }) => {
     const after = shape.map((length, axis) => length - was!.shape[axis]! - before[axis]!);
     return pad(x!.node, [0, ...before], [0, ...after], value);

@@ -124,6 +124,14 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       );
     case "slice":
       return pull((index) => index.map((at, axis) => operation.start[axis]! + at * operation.step[axis]!));
+    case "windows": {
+      const { axis, step, dilation } = operation;
+      return pull((index) => [
+        ...index.slice(0, axis),
+        index[axis]! * step + index[axis + 1]! * dilation,
+        ...index.slice(axis + 2),
+      ]);
+    }
     case "pad":
       return pull(
         (index) => {

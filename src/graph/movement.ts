@@ -63,6 +63,16 @@ export function slice(
   return makeNode({ kind: "slice", start, step }, [x], shape, x.dtype);
 }
 
+/**
+ * Windows of `size` places that are `dilation` apart, as many as fit, each starting `step` behind the last: the axis
+ * becomes two, [count, size]. Windows may overlap; nothing is copied.
+ */
+export function windows(x: Node, axis: number, size: number, step: number, dilation: number): Node {
+  const count = Math.floor((x.shape[axis]! - dilation * (size - 1) - 1) / step) + 1;
+  const shape = [...x.shape.slice(0, axis), count, size, ...x.shape.slice(axis + 1)];
+  return makeNode({ kind: "windows", axis, step, dilation }, [x], shape, x.dtype);
+}
+
 export function pad(x: Node, before: readonly number[], after: readonly number[], value = 0): Node {
   if (before.every((n) => n === 0) && after.every((n) => n === 0)) return x;
   const shape = x.shape.map((length, axis) => length + before[axis]! + after[axis]!);

@@ -38,6 +38,8 @@ export type Operation =
   | { readonly kind: "permute"; readonly axes: readonly number[] }
   | { readonly kind: "flip"; readonly axes: readonly number[] }
   | { readonly kind: "slice"; readonly start: readonly number[]; readonly step: readonly number[] }
+  // In place of an axis two: how many windows there are, and the places in one.
+  | { readonly kind: "windows"; readonly axis: number; readonly step: number; readonly dilation: number }
   | { readonly kind: "pad"; readonly before: readonly number[]; readonly value: number }
   // One value of several, which may be written by several kernels.
   | { readonly kind: "cat"; readonly axis: number } // inputs one after the other along the axis
@@ -249,6 +251,7 @@ const views: ReadonlySet<Kind> = new Set([
   "permute",
   "flip",
   "slice",
+  "windows",
   "pad",
 ] satisfies Kind[]);
 

@@ -1,7 +1,7 @@
 import { internal } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { cast } from "./cast.ts";
-import { bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./elementwise.ts";
+import { add, bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./elementwise.ts";
 import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
 import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
@@ -43,6 +43,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   ],
   flip: (g, _, { axes }) => [flip(g, axes)],
   slice: (g, { inputs: [x] }, { start, step }) => [unslice(g, start, step, x!.shape)],
+  windows: (g, { inputs: [x] }, { axis, step, dilation }) => [fold(g, x!.shape, axis, step, dilation)],
   pad: (g, { inputs: [x] }, { before }) => [slice(g, before, x!.shape)],
   cat: (g, { inputs }, { axis }) => {
     let from = 0;
@@ -154,6 +155,22 @@ function productOfOthers(x: Node, axes: readonly number[]): Node {
     ),
     back,
   );
+}
+
+/** The sum of what lies in windows, at each place of the axis that they were taken of. */
+function fold(g: Node, shape: Shape, axis: number, step: number, dilation: number): Node {
+  const along = (value: number, otherwise: number) => shape.map((_, i) => (i === axis ? value : otherwise));
+  const count = g.shape[axis]!;
+  const parts = Array.from({ length: g.shape[axis + 1]! }, (_, k) => {
+    const one = slice(
+      g,
+      g.shape.map((_, i) => (i === axis + 1 ? k : 0)),
+      g.shape.map((length, i) => (i === axis + 1 ? 1 : length)),
+    );
+    const flat = reshape(one, [...shape.slice(0, axis), count, ...shape.slice(axis + 1)]);
+    return unslice(flat, along(k * dilation, 0), along(step, 1), shape);
+  });
+  return parts.reduce((sum, part) => add(sum, part));
 }
 
 /** Puts the elements of `g` back at `start + i * step` of a tensor of zeros. */

@@ -8,6 +8,28 @@ import { asIndices, checkTensor, contextFields, optionalTensor, probability } fr
 import type { Context } from "./layer.ts";
 
 export { type AttentionOptions, type RopeOptions, rope, scaledDotProductAttention } from "./attention.ts";
+export {
+  type AvgPoolOptions,
+  avgPool1d,
+  avgPool2d,
+  avgPool3d,
+  type ConvOptions,
+  type ConvTransposeOptions,
+  conv1d,
+  conv2d,
+  conv3d,
+  convTranspose1d,
+  convTranspose2d,
+  convTranspose3d,
+  type MaxPoolOptions,
+  maxPool1d,
+  maxPool2d,
+  maxPool3d,
+  type PerAxis,
+  type PoolOptions,
+  type UnfoldOptions,
+  unfold,
+} from "./conv.ts";
 
 // What layers compute, as functions of their parameters.
 

@@ -79,6 +79,7 @@ function chainThrough(node: Node, inputs: readonly Bounded[]): Chain | undefined
     case "expand":
     case "permute":
     case "flip":
+    case "windows":
     case "slice":
     case "pad":
       return moved(inputs[0]!.chain, (values) => again(node, operation, [values]));
@@ -154,6 +155,7 @@ function errorsOf(
     case "expand":
     case "permute":
     case "flip":
+    case "windows":
     case "slice":
       return again(node, operation, [x!.errors]);
     case "pad":

@@ -67,6 +67,13 @@ function kept<D extends DType>(x: Tensor<D>, attrs: Fields, at = axis(attrs)): T
 const oneOrMore = (attrs: Fields, name: string): number | readonly number[] =>
   attrs.isList(name) ? attrs.numbers(name) : attrs.number(name);
 
+const conv = (attrs: Fields): nn.functional.ConvOptions => ({
+  stride: attrs.numbers("stride"),
+  padding: attrs.numbers("padding"),
+  dilation: attrs.numbers("dilation"),
+  groups: attrs.number("groups"),
+});
+
 const swapped = (x: Tensor, swap: boolean) => (swap ? x.transpose(-2, -1) : x);
 
 const extremes = ({ values, indices }: Extremes<DType>) => [values, indices];
@@ -267,6 +274,45 @@ export const operations: Readonly<Record<string, Operation>> = {
     }),
   rope: ([x], attrs) =>
     nn.functional.rope(x!, { theta: attrs.number("theta"), positions: attrs.numbers("positions") }),
+
+  ...Object.fromEntries(
+    ([1, 2, 3] as const).flatMap((n): [string, Operation][] => [
+      [`conv${n}d`, ([x, weight, bias], attrs) => nn.functional[`conv${n}d`](x!, weight!, bias, conv(attrs))],
+      [
+        `conv_transpose${n}d`,
+        ([x, weight, bias], attrs) =>
+          nn.functional[`convTranspose${n}d`](x!, weight!, bias, {
+            ...conv(attrs),
+            outputPadding: attrs.numbers("outputPadding"),
+          }),
+      ],
+      [
+        `max_pool${n}d`,
+        ([x], attrs) =>
+          nn.functional[`maxPool${n}d`](x!, attrs.numbers("kernel"), {
+            stride: attrs.numbers("stride"),
+            padding: attrs.numbers("padding"),
+            dilation: attrs.numbers("dilation"),
+            ceilMode: attrs.boolean("ceilMode"),
+          }),
+      ],
+      [
+        `avg_pool${n}d`,
+        ([x], attrs) =>
+          nn.functional[`avgPool${n}d`](x!, attrs.numbers("kernel"), {
+            stride: attrs.numbers("stride"),
+            padding: attrs.numbers("padding"),
+            countIncludePad: attrs.boolean("countIncludePad"),
+          }),
+      ],
+    ]),
+  ),
+  unfold: ([x], attrs) =>
+    nn.functional.unfold(x!, attrs.numbers("kernel"), {
+      stride: attrs.numbers("stride"),
+      padding: attrs.numbers("padding"),
+      dilation: attrs.numbers("dilation"),
+    }),
 
   cross_entropy: ([logits, classes], attrs) =>
     nn.crossEntropy(logits!, indices(classes), {

@@ -1,0 +1,447 @@
+import {
+  checkArgument,
+  type Fields,
+  field,
+  flag,
+  integer,
+  isIntegerIn,
+  optional,
+  readOptions,
+} from "../base/arguments.ts";
+import { integerRange } from "../base/dtype.ts";
+import { ShapeError, ValueError } from "../base/errors.ts";
+import { numel, type Shape, sameShape } from "../base/shape.ts";
+import { tensor } from "../tensor/creation.ts";
+import type { Tensor } from "../tensor/tensor.ts";
+import { windows } from "../tensor/windows.ts";
+import { checkTensor, optionalTensor } from "./check.ts";
+
+// Convolution and pooling over the last one, two or three axes. Inputs are [batch, channels, ...lengths].
+
+/** A number for all axes, or one for each. */
+export type PerAxis = number | readonly number[];
+
+export interface ConvOptions {
+  /** How far apart windows start. Default 1. */
+  readonly stride?: PerAxis;
+  /** Zeros on both sides. Default 0. */
+  readonly padding?: PerAxis;
+  /** How far apart the places of a window are. Default 1. */
+  readonly dilation?: PerAxis;
+  /** Channels in so many groups, each with its own weights. Default 1. */
+  readonly groups?: number;
+}
+
+export interface ConvTransposeOptions extends ConvOptions {
+  /** Added to the length of the result at the end of each axis. Default 0. */
+  readonly outputPadding?: PerAxis;
+}
+
+const most = integerRange.int32[1];
+const perAxis = (least: number, otherwise: number) =>
+  field<PerAxis>(
+    `an integer >= ${least}, or a list with one for each axis`,
+    (value) =>
+      isIntegerIn(value, least, most) ||
+      (Array.isArray(value) && value.every((n) => isIntegerIn(n, least, most))),
+    otherwise,
+  );
+const convFields: Fields<Required<ConvOptions>> = {
+  stride: perAxis(1, 1),
+  padding: perAxis(0, 0),
+  dilation: perAxis(1, 1),
+  groups: integer(1, most, 1),
+};
+const transposeFields: Fields<Required<ConvTransposeOptions>> = {
+  ...convFields,
+  outputPadding: perAxis(0, 0),
+};
+
+/** As many numbers as there are axes. */
+function each(operation: string, name: string, value: PerAxis, axes: number): readonly number[] {
+  const list = typeof value === "number" ? new Array<number>(axes).fill(value) : value;
+  if (list.length !== axes)
+    throw new ValueError(
+      `${operation}: ${name} has ${list.length} numbers for ${axes} axes; give one for each.`,
+    );
+  return list;
+}
+
+/** Checks a tensor of `axes` axes behind those of batch and channels. */
+function checkRank(operation: string, what: string, x: Tensor, axes: number, form: string): void {
+  if (checkTensor(operation, what, x).rank !== axes + 2)
+    throw new ShapeError(
+      `${operation}: ${what} is ${x}; expected ${form} with ${axes} axes behind the first two.`,
+    );
+}
+
+/** x with `value` added at the start and end of the last axes; less than nothing is cut off. */
+function padded(x: Tensor, before: readonly number[], after: readonly number[], value = 0): Tensor {
+  const cut = (list: readonly number[]) => [0, 0, ...list.map((n) => Math.max(-n, 0))];
+  const start = cut(before);
+  const end = cut(after).map((n, axis) => x.shape[axis]! - n);
+  const room = (list: readonly number[], i: number) => Math.max(list[i - 2] ?? 0, 0);
+  return x.slice(start, end).pad(
+    x.shape.map((_, i) => [room(before, i), room(after, i)] as const),
+    value,
+  );
+}
+
+interface Window {
+  readonly size: Shape;
+  readonly stride: readonly number[];
+  readonly dilation: readonly number[];
+}
+
+/** [..., ...lengths] as [..., count, size, count, size, ...], a view. */
+function windowsOf(operation: string, x: Tensor, { size, stride, dilation }: Window): Tensor {
+  const from = x.rank - size.length;
+  return size.reduceRight((y, places, i) => {
+    const span = dilation[i]! * (places - 1) + 1;
+    if (y.shape[from + i]! < span)
+      throw new ShapeError(
+        `${operation}: a window spans ${span} places of axis ${i}, and the input has ${y.shape[from + i]} with its padding.`,
+      );
+    return windows(y, from + i, places, { step: stride[i]!, dilation: dilation[i]! });
+  }, x);
+}
+
+/** Axes of counts and of places of `windowsOf`, behind the first `from`. */
+const counts = (from: number, axes: number) => Array.from({ length: axes }, (_, i) => from + 2 * i);
+const places = (from: number, axes: number) => Array.from({ length: axes }, (_, i) => from + 2 * i + 1);
+
+function conv(
+  operation: string,
+  axes: number,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  options: ConvOptions,
+): Tensor {
+  const given = readOptions(operation, convFields, options);
+  checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
+  checkRank(operation, "the weight", weight, axes, "[out, in / groups, ...]");
+  const [stride, padding, dilation] = (["stride", "padding", "dilation"] as const).map((name) =>
+    each(operation, name, given[name], axes),
+  ) as [readonly number[], readonly number[], readonly number[]];
+  return correlate(operation, padded(x, padding, padding), weight, bias, {
+    stride,
+    dilation,
+    groups: given.groups,
+  });
+}
+
+/** Cross-correlation: a product of matrices whose right side is a view of the input, so that no windows are copied. */
+function correlate(
+  operation: string,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  { stride, dilation, groups }: Omit<Window, "size"> & { readonly groups: number },
+): Tensor {
+  const [batch, channels] = x.shape as [number, number];
+  const [out, own, ...size] = weight.shape as [number, number, ...number[]];
+  if (channels !== own * groups || out % groups !== 0)
+    throw new ShapeError(
+      `${operation}: the input ${x} has ${channels} channels and the weight ${weight} takes ${own} in each of ${groups} groups, with ${out} outputs. Channels are ${own} x groups, and outputs a multiple of groups.`,
+    );
+  checkBias(operation, bias, out);
+  const axes = size.length;
+  const all = windowsOf(operation, x.reshape([batch * groups, own, ...x.shape.slice(2)]), {
+    size,
+    stride,
+    dilation,
+  });
+  const lengths = counts(2, axes).map((axis) => all.shape[axis]!);
+  const inner = own * numel(size);
+  const unfolded = all
+    .permute([0, 1, ...places(2, axes), ...counts(2, axes)])
+    .reshape([batch, groups, inner, numel(lengths)]);
+  const kernel = weight
+    .reshape([1, groups, out / groups, inner])
+    .expand([batch, groups, out / groups, inner]);
+  // One output for each group is too little for a product of matrices.
+  const product =
+    out === groups
+      ? kernel.transpose().mul(unfolded).sum(-2, { keepdim: true })
+      : groups === 1
+        ? kernel.squeeze(1).matmul(unfolded.squeeze(1))
+        : kernel.matmul(unfolded);
+  const y = product.reshape([batch, out, ...lengths]);
+  return bias ? y.add(bias.reshape([out, ...lengths.map(() => 1)])) : y;
+}
+
+function checkBias(operation: string, bias: Tensor | undefined, out: number): void {
+  checkArgument(operation, "the bias", bias ?? undefined, optionalTensor);
+  if (bias && !sameShape(bias.shape, [out]))
+    throw new ShapeError(`${operation}: the bias is ${bias}; expected [${out}], one for each output.`);
+}
+
+function convTranspose(
+  operation: string,
+  axes: number,
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor | undefined,
+  options: ConvTransposeOptions,
+): Tensor {
+  const given = readOptions(operation, transposeFields, options);
+  checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
+  checkRank(operation, "the weight", weight, axes, "[in, out / groups, ...]");
+  const [stride, padding, dilation, extra] = (
+    ["stride", "padding", "dilation", "outputPadding"] as const
+  ).map((name) => each(operation, name, given[name], axes)) as [
+    readonly number[],
+    readonly number[],
+    readonly number[],
+    readonly number[],
+  ];
+  const [channels, own, ...size] = weight.shape as [number, number, ...number[]];
+  const { groups } = given;
+  if (x.shape[1] !== channels || channels % groups !== 0)
+    throw new ShapeError(
+      `${operation}: the input ${x} has ${x.shape[1]} channels, the weight ${weight} takes ${channels} in ${groups} groups.`,
+    );
+  extra.forEach((n, i) => {
+    if (n >= Math.max(stride[i]!, dilation[i]!))
+      throw new ValueError(
+        `${operation}: outputPadding ${n} is not below the stride ${stride[i]} or dilation.`,
+      );
+  });
+  // The adjoint: the input with its elements a stride apart, under the weights the other way round.
+  const spread = stride.reduce((y, step, i) => apart(y, i + 2, step), x);
+  const reach = size.map((length, i) => dilation[i]! * (length - 1) - padding[i]!);
+  const around = padded(
+    spread,
+    reach,
+    reach.map((n, i) => n + extra[i]!),
+  );
+  const turned = weight
+    .reshape([groups, channels / groups, own, ...size])
+    .transpose(1, 2)
+    .flip(size.map((_, i) => i + 3))
+    .reshape([groups * own, channels / groups, ...size]);
+  return correlate(operation, around, turned, bias, { stride: size.map(() => 1), dilation, groups });
+}
+
+/** Zeros between the elements of an axis. */
+function apart(x: Tensor, axis: number, step: number): Tensor {
+  const length = x.shape[axis]!;
+  if (step === 1 || length === 0) return x;
+  const wide = [...x.shape.slice(0, axis), length * step, ...x.shape.slice(axis + 1)];
+  return x
+    .unsqueeze(axis + 1)
+    .pad(Array.from({ length: x.rank + 1 }, (_, i) => [0, i === axis + 1 ? step - 1 : 0] as const))
+    .reshape(wide)
+    .slice(
+      [],
+      wide.map((n, i) => (i === axis ? n - step + 1 : null)),
+    );
+}
+
+/** Cross-correlation along one axis: x `[batch, in, length]`, weight `[out, in / groups, size]`, bias `[out]`. */
+export function conv1d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
+  return conv("conv1d", 1, x, weight, bias, options);
+}
+
+/**
+ * Cross-correlation in two dimensions, as PyTorch's: x `[batch, in, height, width]`, weight `[out, in / groups, ...size]`,
+ * bias `[out]`; the result is `[batch, out, ...counts]`. A product of matrices that reads its windows where they lie.
+ *
+ * @throws ShapeError if channels and groups do not fit, or a window is larger than the input.
+ * @example
+ * nn.functional.conv2d(images, weight, bias, { stride: 2, padding: 1 });
+ */
+export function conv2d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
+  return conv("conv2d", 2, x, weight, bias, options);
+}
+
+/** Cross-correlation in three dimensions: x `[batch, in, ...lengths]`, weight `[out, in / groups, ...size]`, bias `[out]`. */
+export function conv3d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOptions = {}): Tensor {
+  return conv("conv3d", 3, x, weight, bias, options);
+}
+
+/** The adjoint of `conv1d`: x `[batch, in, length]`, weight `[in, out / groups, size]`, bias `[out]`. */
+export function convTranspose1d(
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  return convTranspose("convTranspose1d", 1, x, weight, bias, options);
+}
+
+/** The adjoint of `conv2d`: weight `[in, out / groups, ...size]`. */
+export function convTranspose2d(
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  return convTranspose("convTranspose2d", 2, x, weight, bias, options);
+}
+
+/** The adjoint of `conv3d`: weight `[in, out / groups, ...size]`. */
+export function convTranspose3d(
+  x: Tensor,
+  weight: Tensor,
+  bias?: Tensor,
+  options: ConvTransposeOptions = {},
+): Tensor {
+  return convTranspose("convTranspose3d", 3, x, weight, bias, options);
+}
+
+export interface UnfoldOptions {
+  readonly stride?: PerAxis;
+  readonly padding?: PerAxis;
+  readonly dilation?: PerAxis;
+}
+
+const unfoldFields: Fields<Required<UnfoldOptions>> = {
+  stride: convFields.stride,
+  padding: convFields.padding,
+  dilation: convFields.dilation,
+};
+
+/**
+ * The windows of images as columns: x `[batch, channels, height, width]` becomes `[batch, channels x size, windows]`, as
+ * PyTorch's unfold (im2col).
+ */
+export function unfold(x: Tensor, size: PerAxis, options: UnfoldOptions = {}): Tensor {
+  const given = readOptions("unfold", unfoldFields, options);
+  checkRank("unfold", "the input", x, 2, "[batch, channels, height, width]");
+  checkArgument("unfold", "size", size, perAxis(1, 1));
+  const [lengths, stride, padding, dilation] = [size, given.stride, given.padding, given.dilation].map(
+    (value, i) => each("unfold", ["size", "stride", "padding", "dilation"][i]!, value, 2),
+  ) as [readonly number[], readonly number[], readonly number[], readonly number[]];
+  const all = windowsOf("unfold", padded(x, padding, padding), { size: lengths, stride, dilation });
+  const columns = numel(counts(2, 2).map((axis) => all.shape[axis]!));
+  return all
+    .permute([0, 1, ...places(2, 2), ...counts(2, 2)])
+    .reshape([x.shape[0]!, x.shape[1]! * numel(lengths), columns]);
+}
+
+export interface PoolOptions {
+  /** How far apart windows start. Default their size. */
+  readonly stride?: PerAxis;
+  /** Places on both sides that are in no input; at most half of the size. Default 0. */
+  readonly padding?: PerAxis;
+}
+
+export interface MaxPoolOptions extends PoolOptions {
+  readonly dilation?: PerAxis;
+  /** A last window that is not whole counts too, if it starts in the input or the padding before it. Default false. */
+  readonly ceilMode?: boolean;
+}
+
+export interface AvgPoolOptions extends PoolOptions {
+  /** Divide by the size of the window, padding included (default), or by the elements of the input in it. */
+  readonly countIncludePad?: boolean;
+}
+
+/** The stride is the size where none is given. */
+type WithDefaults<P extends PoolOptions> = Required<Omit<P, "stride">> & Pick<P, "stride">;
+
+const poolFields = { stride: optional(perAxis(1, 1)), padding: perAxis(0, 0) };
+const maxFields: Fields<WithDefaults<MaxPoolOptions>> = {
+  ...poolFields,
+  dilation: perAxis(1, 1),
+  ceilMode: flag,
+};
+const avgFields: Fields<WithDefaults<AvgPoolOptions>> = {
+  ...poolFields,
+  countIncludePad: field("true or false", (value) => typeof value === "boolean", true),
+};
+
+/** The windows of a pooling: how they lie, and what the input needs before and after. */
+function poolOf(
+  operation: string,
+  axes: number,
+  x: Tensor,
+  kernel: PerAxis,
+  options: { readonly stride?: PerAxis; readonly padding: PerAxis; readonly dilation: PerAxis },
+  ceil: boolean,
+) {
+  checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
+  checkArgument(operation, "the size", kernel, perAxis(1, 1));
+  const size = each(operation, "the size", kernel, axes);
+  const stride = each(operation, "stride", options.stride ?? size, axes);
+  const padding = each(operation, "padding", options.padding, axes);
+  const dilation = each(operation, "dilation", options.dilation, axes);
+  padding.forEach((n, i) => {
+    if (2 * n > size[i]!)
+      throw new ValueError(`${operation}: padding ${n} is more than half of the size ${size[i]}.`);
+  });
+  const after = padding.map((n, i) => {
+    if (!ceil) return n;
+    const length = x.shape[i + 2]!;
+    const room = length + 2 * n - dilation[i]! * (size[i]! - 1) - 1;
+    const whole = Math.ceil(room / stride[i]!) + 1;
+    const count = (whole - 1) * stride[i]! >= length + n ? whole - 1 : whole;
+    return n + Math.max(0, (count - 1) * stride[i]! - room);
+  });
+  return { size, stride, padding, dilation, after };
+}
+
+function maxPool(operation: string, axes: number, x: Tensor, size: PerAxis, options: MaxPoolOptions): Tensor {
+  const { ceilMode, ...given } = readOptions(operation, maxFields, options);
+  const pool = poolOf(operation, axes, x, size, given, ceilMode);
+  const all = windowsOf(operation, padded(x, pool.padding, pool.after, -Infinity), pool);
+  const lengths = counts(2, axes).map((axis) => all.shape[axis]!);
+  return all
+    .permute([0, 1, ...counts(2, axes), ...places(2, axes)])
+    .reshape([...x.shape.slice(0, 2), ...lengths, numel(pool.size)])
+    .max(-1).values;
+}
+
+function avgPool(operation: string, axes: number, x: Tensor, size: PerAxis, options: AvgPoolOptions): Tensor {
+  const { countIncludePad, ...given } = readOptions(operation, avgFields, options);
+  const pool = poolOf(operation, axes, x, size, { ...given, dilation: 1 }, false);
+  const all = windowsOf(operation, padded(x, pool.padding, pool.after), pool);
+  const sums = all.sum(places(2, axes));
+  if (countIncludePad || pool.padding.every((n) => n === 0)) return sums.div(numel(pool.size));
+  // How many places of each window lie in the input, axis by axis.
+  return pool.size.reduce((y, places, i) => {
+    const [length, step, before] = [x.shape[i + 2]!, pool.stride[i]!, pool.padding[i]!];
+    const inside = Array.from({ length: sums.shape[i + 2]! }, (_, at) => {
+      const start = at * step - before;
+      return Math.min(start + places, length) - Math.max(start, 0);
+    });
+    const shape = y.shape.map((_, axis) => (axis === i + 2 ? inside.length : 1));
+    return y.div(
+      tensor(Float64Array.from(inside), { dtype: "float32" })
+        .astype(y.dtype as "float32")
+        .reshape(shape),
+    );
+  }, sums);
+}
+
+/** The largest element of each window along one axis; the gradient goes to the first of those that tie. */
+export function maxPool1d(x: Tensor, size: PerAxis, options: MaxPoolOptions = {}): Tensor {
+  return maxPool("maxPool1d", 1, x, size, options);
+}
+
+/** The largest element of each window of images `[batch, channels, height, width]`; the gradient goes to the first of ties. */
+export function maxPool2d(x: Tensor, size: PerAxis, options: MaxPoolOptions = {}): Tensor {
+  return maxPool("maxPool2d", 2, x, size, options);
+}
+
+/** The largest element of each window in three dimensions; the gradient goes to the first of those that tie. */
+export function maxPool3d(x: Tensor, size: PerAxis, options: MaxPoolOptions = {}): Tensor {
+  return maxPool("maxPool3d", 3, x, size, options);
+}
+
+/** The mean of each window along one axis. */
+export function avgPool1d(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}): Tensor {
+  return avgPool("avgPool1d", 1, x, size, options);
+}
+
+/** The mean of each window of images `[batch, channels, height, width]`. */
+export function avgPool2d(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}): Tensor {
+  return avgPool("avgPool2d", 2, x, size, options);
+}
+
+/** The mean of each window in three dimensions. */
+export function avgPool3d(x: Tensor, size: PerAxis, options: AvgPoolOptions = {}): Tensor {
+  return avgPool("avgPool3d", 3, x, size, options);
+}
