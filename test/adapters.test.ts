@@ -15,6 +15,7 @@ import * as adapters from "../src/adapters/index.ts";
 import { init, ones, random, ShapeError, type Tensor, tensor, tree, ValueError } from "../src/index.ts";
 import { gguf, openFolder, safetensors } from "../src/io/index.ts";
 import * as lora from "../src/lora/index.ts";
+import * as models from "../src/models/index.ts";
 import * as nn from "../src/nn/index.ts";
 
 // Adapters of other tools: what is written is read back with its bits, and computes the same.
@@ -457,6 +458,53 @@ describe.skipIf(!existsSync(shared))("adapters made elsewhere", () => {
     }
     const rs = await from("peft_qv_rslora");
     expect(adapters.multiplierOf(rs, rs.modules.get("model.layers.0.self_attn.q_proj")!)).toBe(4);
+  });
+
+  interface Logits {
+    readonly path: string;
+    readonly firstLogits?: readonly number[];
+    readonly lastLogits?: readonly number[];
+    readonly sameLogitsAs?: string;
+  }
+
+  test("they compute what is expected of them, and so do conversions and the merged model", async () => {
+    const expected = JSON.parse(readFileSync(join(shared, "expected.json"), "utf8")) as {
+      readonly inputIds: readonly number[];
+      readonly adapters: readonly Logits[];
+    };
+    const tokens = tensor([[...expected.inputIds]], { dtype: "int32" });
+    const stories = join(shared, "..");
+    const { model, params } = await models.load(stories, { dtype: "float64" });
+    const logitsOf = async (
+      decoder: nn.Layer<nn.Params, models.DecoderInput, models.DecoderOutput>,
+      all: nn.Params,
+    ) => {
+      const values = await decoder.apply(all, { tokens }).logits.data();
+      return [values.subarray(0, 512), values.subarray(values.length - 512)];
+    };
+    const furthest = (found: readonly ArrayLike<number>[], wanted: readonly (readonly number[])[]) =>
+      Math.max(...wanted.flatMap((list, i) => list.map((x, j) => Math.abs(found[i]![j]! - x))));
+    for (const { path, firstLogits, lastLogits, sameLogitsAs } of expected.adapters) {
+      const like = firstLogits
+        ? { firstLogits, lastLogits }
+        : expected.adapters.find((each) => each.path.includes("peft_all"))!;
+      expect(sameLogitsAs ?? like.firstLogits).toBeDefined();
+      const wanted = [like.firstLogits!, like.lastLogits!];
+      const adapter = await from(path);
+      const act = (given: adapters.AdapterFile) => {
+        const injected = adapters.inject(model, params, given);
+        return logitsOf(injected.model, injected.params);
+      };
+      expect(furthest(await act(adapter), wanted), path).toBeLessThan(1e-9);
+      if (!path.startsWith("peft")) continue;
+      const converted = await adapters.convert(adapter, "gguf", { base: heads });
+      expect(furthest(await act(converted), wanted), path).toBeLessThan(1e-9);
+      const out = join(folder, path);
+      await adapters.merge(await openFolder(stories), adapter, out);
+      const merged = await models.load(out, { dtype: "float64" });
+      // The model's dtype is float32, to which the sums are rounded.
+      expect(furthest(await logitsOf(merged.model, merged.params), wanted), path).toBeLessThan(2e-5);
+    }
   });
 });
 if (!existsSync(shared)) console.warn("adapters made elsewhere: skipped, there is no ../shared");

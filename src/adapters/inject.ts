@@ -9,12 +9,13 @@ import { adaptedLayers, paths } from "../lora/walk.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { isPacked } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { map } from "../tensor/tree.ts";
 import { type AdapterFile, type AdapterModule, multiplierOf } from "./file.ts";
 import { mostCommon } from "./rescale.ts";
 
 /**
  * The model with an adapter from a file, and its parameters: those of the base model with the factors beside the weights
- * they change, and with the parameters that the file holds whole in the place of the model's.
+ * they change, and with the parameters that the file holds whole in the place of the model's. Factors get the dtype that `lora.inject` gives them.
  *
  * @throws ValueError or ShapeError for an adapter of another model, with the names and shapes that do not fit.
  * @example
@@ -50,16 +51,20 @@ export function inject<X, Y>(
   });
   let params = base;
   for (const [path, { loraA, loraB, loraBias, loraMagnitude }] of modules)
-    params = changed(params, path.split("."), (own) => ({
-      ...(own as Params), // checkModel found the layer
-      loraA,
-      loraB,
-      ...(loraBias && { loraBias }),
-      ...(loraMagnitude && { loraMagnitude }),
-    }));
+    params = changed(params, path.split("."), (part) => {
+      const own = (part ?? {}) as Params; // checkModel found the layer
+      const values = { loraA, loraB, ...(loraBias && { loraBias }), ...(loraMagnitude && { loraMagnitude }) };
+      return { ...own, ...map(values, (leaf) => leaf.astype(dtypeFor(own))) };
+    });
   for (const [path, { values }] of adapter.whole)
     params = changed(params, path.split("."), (old) => replaced(adapter, path, old, values));
   return { model: adapted, params };
+}
+
+/** Of the adapter's parameters, as `lora` has it: that of the weight, and float32 beside one of 16 bits. */
+function dtypeFor({ weight }: Params): "float32" | "float64" {
+  const like = isPacked(weight) ? weight.like : weight;
+  return like instanceof Tensor && like.dtype === "float64" ? "float64" : "float32";
 }
 
 /** @throws naming all modules that the model does not have or has in other shapes. */
