@@ -138,6 +138,19 @@ describe("convert", () => {
     expect([report.format, report.modules.map(({ multiplier }) => multiplier)]).toEqual([to, [4, 4]]);
   });
 
+  test("the base model knows the paths that kohya's names have lost", async () => {
+    const name = "lora_te_model_layers_0_self_attn_q_proj";
+    await safetensors.write(at("x.safetensors"), {
+      [`${name}.lora_down.weight`]: loraA,
+      [`${name}.lora_up.weight`]: loraB,
+    });
+    const base = await model(weights);
+    const guessed = await json<AdapterReport>("adapter", "lint", at("x.safetensors"));
+    const known = await json<AdapterReport>("adapter", "lint", at("x.safetensors"), "--base", base);
+    expect(guessed.notes).toEqual([expect.stringMatching(/the paths of 1 modules are guessed/)]);
+    expect([known.notes, known.modules[0]!.path]).toEqual([[], "model.layers.0.self_attn.q_proj"]);
+  });
+
   test("says what went into B", async () => {
     const path = await peft({ alpha_pattern: { up_proj: 16 } });
     const { stdout } = await lorantz("adapter", "convert", path, "--to", "mlx", "--out", at("mlx"));

@@ -131,6 +131,47 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       ]);
   });
 
+  test("pages save and load trees, and read weights and adapters of Blobs, URLs and files", async () => {
+    const task = async (
+      { adapters, init, io, lora, nn, random, tensor }: typeof import("../src/browser.ts"),
+      options: object,
+    ) => {
+      const device = await init(options);
+      const blob = await io.saveBlob({ step: 3, w: tensor([1, -0, 0.5]), key: random.key(1) });
+      const url = URL.createObjectURL(blob);
+      const found = (await io.load(url)) as { step: number; w: ReturnType<typeof tensor> };
+      const file = await io.safetensors.open(blob);
+      const base = nn.sequential({ up: nn.linear(2, 3), down: nn.linear(3, 2) });
+      const frozen = base.init(random.key(0));
+      const model = lora.inject(base, { r: 1, alpha: 2, init: "random", targetModules: "all-linear" });
+      const params = model.init(random.key(1), frozen);
+      const blobs = await adapters.toBlobs(adapters.extract(model, params), "mlx");
+      const files = Object.entries(blobs).map(([name, blob]) => new File([blob], name));
+      const again = adapters.inject(base, frozen, await adapters.open(await io.openFolder(files)));
+      const x = tensor([[1, 10]]);
+      const same = await Promise.all([
+        model.apply(params, x).data(),
+        again.model.apply(again.params, x).data(),
+      ]);
+      const failed = await io.save("a", {}).catch((error: Error) => error.message);
+      return {
+        step: found.step,
+        w: [...(await found.w.data())],
+        read: [...(await (await file.read("w", { device })).data())],
+        same: same[0].join() === same[1].join(),
+        failed,
+      };
+    };
+    for (const backend of ["cpu", "webgpu"])
+      expect(await browser.visit(String(task), { backend }, { page: "import map" })).toEqual({
+        step: 3,
+        w: [1, 0, 0.5],
+        read: [1, 0, 0.5],
+        same: true,
+        failed: expect.stringMatching(/a page has no files/),
+      });
+  });
+
   describe.for(["cpu", "webgpu"] as const)("on %s", (backend) => {
     test("every operation is as accurate as it promises", async () => {
       const { count, failed } = await browser.visit<Awaited<ReturnType<typeof tasks.operations>>>(

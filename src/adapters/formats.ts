@@ -122,9 +122,12 @@ async function* pieces(content: Written[string]): AsyncGenerator<Uint8Array> {
   else yield* content;
 }
 
-/** `config.json` of a base model. @throws ValueError for what is no object. */
-export async function readBase(folder: Folder): Promise<Readonly<Record<string, unknown>>> {
-  const config = await readJson(folder, "config.json");
-  if (isPlainObject(config)) return config;
-  throw new ValueError(`${folder.name}: config.json is ${show(config)}; it is an object.`);
+/** What files of adapters leave to their base model: its `config.json`, and the paths of its modules where they are at hand. */
+export async function readBase(folder: Folder): Promise<FormatOptions> {
+  const base = await readJson(folder, "config.json");
+  if (!isPlainObject(base))
+    throw new ValueError(`${folder.name}: config.json is ${show(base)}; it is an object.`);
+  if (!folder.names?.some((name) => name.endsWith(".safetensors"))) return { base };
+  const { names } = await safetensors.open(folder);
+  return { base, paths: names.flatMap((name) => (name.endsWith(".weight") ? [name.slice(0, -7)] : [])) };
 }

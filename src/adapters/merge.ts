@@ -48,7 +48,7 @@ const weightFiles = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx)$|\.index\.j
  */
 export async function merge(model: Folder, given: AdapterFile, out: string): Promise<MergeReport> {
   // GPT-2's layers lie across, whether or not the files of the adapter say so.
-  const isGpt2 = (await model.find("config.json")) && (await readBase(model)).model_type === "gpt2";
+  const isGpt2 = (await model.find("config.json")) && (await readBase(model)).base?.model_type === "gpt2";
   const adapter = isGpt2 ? { ...given, config: { ...given.config, fan_in_fan_out: true } } : given;
   const at = out.replace(/[/\\]$/, "");
   if (at === model.name.replace(/[/\\]$/, ""))

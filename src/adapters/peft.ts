@@ -157,7 +157,7 @@ async function open(folder: Folder): Promise<AdapterFile> {
     if (path === undefined || part === undefined) {
       if (plain.includes("lora_"))
         throw new ValueError(`${folder.name}: the tensor ${show(name)} is not known.`);
-      whole.set(plain.replace(".modules_to_save.", "."), await readPart(file, name));
+      whole.set(plain.replace(/\.(modules_to_save|base_layer)\./, "."), await readPart(file, name));
       continue;
     }
     const parts = found.get(path) ?? { kind: "linear" };
@@ -182,10 +182,14 @@ async function open(folder: Folder): Promise<AdapterFile> {
       throw new ValueError(
         `${where}: ${path} is to have the rank ${r}, and its tensors have ${module.r}. The files do not belong together.`,
       );
-    if ((module.loraMagnitude !== undefined) !== (config.use_dora === true))
-      throw new ValueError(
-        `${where}: use_dora is ${show(config.use_dora ?? false)}, and ${path} has ${module.loraMagnitude ? "a" : "no"} magnitude.`,
-      );
+    for (const [field, part, what] of [
+      ["use_dora", module.loraMagnitude, "magnitude"],
+      ["lora_bias", module.loraBias, "bias in its branch"],
+    ] as const)
+      if ((part !== undefined) !== (config[field] === true))
+        throw new ValueError(
+          `${where}: ${field} is ${show(config[field] ?? false)}, and ${path} has ${part ? "a" : "no"} ${what}. The files do not belong together.`,
+        );
     modules.set(path, module);
   }
   return {
@@ -285,8 +289,12 @@ function write(adapter: AdapterFile): Written {
     put("lora_B.bias", loraBias);
     put("lora_magnitude_vector", loraMagnitude);
   }
-  for (const [name, { values, dtype }] of adapter.whole)
-    entries[`${prefix}${name}`] = { dtype, shape: values.shape, data: async () => values };
+  for (const [name, { values, dtype }] of adapter.whole) {
+    // PEFT keeps what an adapted module had before in a module of its own.
+    const [, path = "", own] = /^(.*)\.([^.]+)$/.exec(name) ?? [];
+    const place = adapter.modules.has(path) ? `${path}.base_layer.${own}` : name;
+    entries[`${prefix}${place}`] = { dtype, shape: values.shape, data: async () => values };
+  }
   const metadata = adapter.format === "peft" ? adapter.metadata : { format: "pt" };
   return {
     "adapter_config.json": `${JSON.stringify(config, null, 2)}\n`,

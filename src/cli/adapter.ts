@@ -1,4 +1,4 @@
-import type { AdapterFile, AdapterReport, FormatName, FormatOptions } from "../adapters/index.ts";
+import type { AdapterFile, AdapterReport, FormatName } from "../adapters/index.ts";
 import * as adapters from "../adapters/index.ts";
 import { LorantzError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
@@ -20,7 +20,7 @@ const options = {
   base: {
     type: "string",
     value: "DIR",
-    help: "The folder of the base model (its config.json), which GGUF needs for the order of rows",
+    help: "The folder of the base model: GGUF needs its config.json, and kohya's names the paths of its modules",
   },
   json: { type: "boolean", help: "Print the result as JSON" },
   help: { type: "boolean", short: "h", help: "This text" },
@@ -73,8 +73,7 @@ export async function adapter(args: readonly string[]): Promise<number> {
     throw new UsageError(
       `adapter ${action}: ${action === "lint" ? "writes nothing; leave --out out" : "--out is missing; it is the folder to write into"}.`,
     );
-  const given: FormatOptions =
-    values.base === undefined ? {} : { base: await adapters.readBase(await openFolder(values.base)) };
+  const given = values.base === undefined ? {} : await adapters.readBase(await openFolder(values.base));
   const read = await adapters.open(path, given);
   if (action === "lint") {
     const report = await adapters.lint(read);

@@ -38,8 +38,8 @@ export async function merge(args: readonly string[]): Promise<number> {
   if (values.out === undefined)
     throw new UsageError("merge: --out is missing; it is the folder to write into.");
   const folder = await openFolder(model);
-  const base = (await folder.find("config.json")) ? await adapters.readBase(folder) : undefined;
-  const read = await adapters.open(adapter, base ? { base } : {});
+  const base = (await folder.find("config.json")) ? await adapters.readBase(folder) : {};
+  const read = await adapters.open(adapter, base);
   const report = await adapters.merge(folder, read, values.out);
   print(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
   return 0;
