@@ -1,4 +1,5 @@
 import { expectTypeOf, test } from "vitest";
+import type { ScalarRow } from "../src/graph/node.ts";
 import { type Tensor, tensor, where, zeros } from "../src/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as random from "../src/tensor/random.ts";
@@ -45,4 +46,12 @@ test("parameters are typed by the layers, and an interface is a tree of paramete
   }
   const mine = params as Mine;
   net.apply(mine, zeros([1, 2]));
+});
+
+test("a row that no backend has code for says what it is made of", () => {
+  const known = { arity: 1, types: "float", evaluate: Math.abs, ulp: 0 } as const;
+  void ({ name: "abs", ...known } satisfies ScalarRow);
+  void ({ name: "atan", ...known, expand: (x) => x! } satisfies ScalarRow);
+  // @ts-expect-error neither a primitive nor made of others
+  void ({ name: "atan", ...known } satisfies ScalarRow);
 });

@@ -506,6 +506,30 @@ test("a tree of choices by the bits of a code is the table that it says", async 
   }
 });
 
+test.each([...scalarOps.keys()])("%s is computed four elements at once, and by no call", async (name) => {
+  using device = await init({ backend: "cpu", threads: 1 });
+  const op = scalarOps.get(name)!;
+  const dtype = op.row.types === "bits" || op.row.types === "integer" ? "uint32" : "float32";
+  const args = Array.from({ length: op.row.arity }, (_, i) =>
+    make([7, 64], i, op.row.types === "select" && i === 0 ? "bool" : dtype),
+  );
+  const f = compile((...x: Tensor[]) => new Tensor(op(...x.map(({ node }) => node))), { device });
+  await f(...args);
+  const { sources } = f.inspect();
+  expect(sources).toHaveLength(1);
+  expect(sources[0]).toMatch(/^\/\/ WebAssembly: four lanes along/m);
+  expect(sources[0]).not.toMatch(new RegExp(`(?<![.\\w])${name}\\(`));
+  if (dtype !== "float32" || op.row.types !== "float") return;
+  // As the epilogue of a product, and in the elements that are no four.
+  const fused = compile((x: Tensor, y: Tensor) => new Tensor(op(...args.map(() => x.matmul(y).node))), {
+    device,
+  });
+  await fused(make([9, 5], 1), make([5, 12], 2));
+  expect(fused.inspect().sources).toHaveLength(1);
+  expect(fused.inspect().sources[0]).toMatch(/v128\.store\(.*\n(?:[^{}\n]*\n)*? *column = column \+ 4\n/);
+  expect(fused.inspect().sources[0]).not.toMatch(new RegExp(`(?<![.\\w])${name}\\(`));
+});
+
 describe("functions of float32", () => {
   const special = [
     0,
@@ -539,22 +563,25 @@ describe("functions of float32", () => {
     return Math.abs(actual - exact) / 2 ** (Math.floor(Math.log2(size)) - 23);
   }
 
-  test.each(["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf"])("%s", async (name) => {
-    await init({ backend: "cpu", threads: 1 });
-    const { row } = scalarOps.get(name)!;
-    const x = tensor(all);
-    const actual = await new Tensor(scalarOps.get(name)!(x.node)).data();
-    let worst = 0;
-    all.forEach((value, i) => {
-      const error = distance(actual[i]!, row.evaluate(value, 0, 0, "float64"));
-      if (error > worst) worst = error;
-      if (error > row.ulp)
-        expect.fail(
-          `${name}(${value}) = ${actual[i]}, ${error} ulp from ${row.evaluate(value, 0, 0, "float64")}`,
-        );
-    });
-    if (process.env.LORANTZ_ULP) console.log(name, worst);
-  });
+  test.each(["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "erfinv"])(
+    "%s",
+    async (name) => {
+      await init({ backend: "cpu", threads: 1 });
+      const { row } = scalarOps.get(name)!;
+      const x = tensor(all);
+      const actual = await new Tensor(scalarOps.get(name)!(x.node)).data();
+      let worst = 0;
+      all.forEach((value, i) => {
+        const error = distance(actual[i]!, row.evaluate(value, 0, 0, "float64"));
+        if (error > worst) worst = error;
+        if (error > row.ulp)
+          expect.fail(
+            `${name}(${value}) = ${actual[i]}, ${error} ulp from ${row.evaluate(value, 0, 0, "float64")}`,
+          );
+      });
+      if (process.env.LORANTZ_ULP) console.log(name, worst);
+    },
+  );
 
   test("pow", async () => {
     await init({ backend: "cpu", threads: 1 });

@@ -45,6 +45,7 @@ const ranges: Readonly<Record<string, readonly Range[]>> = {
   sigmoid: [{ min: -87, max: 100 }],
   tanh: [{ min: -20, max: 20 }],
   erf: [{ min: -6, max: 6 }],
+  erfinv: [{ min: -0.9999, max: 0.9999 }],
 };
 
 export function rangesOf(op: ScalarOp): readonly Range[] {

@@ -127,21 +127,20 @@ export type TypeRule =
   | "bitcast" // float32 to uint32 and back
   | "select"; // bool, x, x to the dtype of x
 
-/** Text that is an operand as it stands, such as a name or a call, or one that needs parentheses as an operand. */
-export type Code = string | { readonly compound: string };
+/** Elementwise operations for which every target has code of its own; the others are made of these. */
+export type Primitive =
+  | ("add" | "sub" | "mul" | "div" | "neg" | "abs" | "sign" | "sqrt" | "floor" | "ceil" | "round")
+  | ("maximum" | "minimum" | "eq" | "ne" | "lt" | "le" | "gt" | "ge" | "where" | "isNaN" | "isFinite")
+  | ("bitwiseAnd" | "bitwiseOr" | "bitwiseXor" | "leftShift" | "rightShift" | "bitcast" | "ldexp")
+  // Targets differ too much in what they do well: one has float64, another integers of 32 bits.
+  | ("sin" | "cos" | "pow");
 
-/**
- * A row of the table of elementwise operations: all that Lorantz knows of one. WGSL may be left out: then it is the
- * function of the operation's own name. WebAssembly that has no code for a row calls `evaluate`.
- */
-export interface ScalarRow {
+interface AnyRow {
   readonly name: string;
   readonly arity: number;
   readonly types: TypeRule;
   /** Float64 arithmetic; the result is rounded to the dtype by the caller. Booleans are 0 and 1. */
   readonly evaluate: (x: number, y: number, z: number, dtype: DType) => number;
-  /** WGSL for arguments that are operands as they stand. */
-  readonly wgsl?: (args: readonly string[], dtype: DType) => Code;
   /**
    * Largest error of the float32 implementations in units in the last place, on the range where the tests
    * draw their arguments (src/experiments/selftest.ts); 0 means correctly rounded everywhere. Measured on Mesa's
@@ -154,6 +153,24 @@ export interface ScalarRow {
   /** Vector-Jacobian product: one cotangent for each argument, undefined where there is none. */
   readonly vjp?: (g: Node, y: Node, args: readonly Node[]) => readonly (Node | undefined)[];
 }
+
+/** A row whose code each target knows. */
+export interface PrimitiveRow extends AnyRow {
+  readonly name: Primitive;
+  readonly expand?: undefined;
+}
+
+/** A row that is made of others. */
+export interface ExpandedRow extends AnyRow {
+  /**
+   * The operation on float32 in terms of others. NaN comes out where it goes in, by itself or as targets see to it; a
+   * compiler of WGSL may fuse a product and a sum, but numbers are not split by adding and subtracting.
+   */
+  readonly expand: (...args: readonly Node[]) => Node;
+}
+
+/** A row of the table of elementwise operations: all that Lorantz knows of one. */
+export type ScalarRow = PrimitiveRow | ExpandedRow;
 
 /** A row that is also the function that builds the node: broadcasts, takes literals, checks dtypes. */
 export interface ScalarOp {

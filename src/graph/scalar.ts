@@ -19,8 +19,14 @@ import {
 export const scalarOps = new Map<string, ScalarOp>();
 
 export function scalarOp(row: ScalarRow): ScalarOp {
-  const op: ScalarOp = Object.assign((...args: readonly Operand[]) => apply(op, args), { row });
+  const op = rowOnly(row);
   scalarOps.set(row.name, op);
+  return op;
+}
+
+/** An operation that is no row of the table: of expansions only, so it has no gradient. */
+export function rowOnly(row: ScalarRow): ScalarOp {
+  const op: ScalarOp = Object.assign((...args: readonly Operand[]) => apply(op, args), { row });
   return op;
 }
 

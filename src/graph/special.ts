@@ -14,23 +14,28 @@ export function erf(x: number): number {
   return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
 }
 
-/** The error function to float32 accuracy: a rational approximation on [-4, 4] (the coefficients of Eigen). */
-export function erf32(x: number): number {
-  const c = x > 4 ? 4 : x < -4 ? -4 : x;
-  const z = c * c;
-  let p = -2.72614225801306e-10;
-  p = p * z + 2.77068142495902e-8;
-  p = p * z - 2.10102402082508e-6;
-  p = p * z - 5.69250639462346e-5;
-  p = p * z - 7.34990630326855e-4;
-  p = p * z - 2.95459980854025e-3;
-  p = p * z - 1.60960333262415e-2;
-  let q = -1.45660718464996e-5;
-  q = q * z - 2.13374055278905e-4;
-  q = q * z - 1.68282697438203e-3;
-  q = q * z - 7.37332916720468e-3;
-  q = q * z - 1.42647390514189e-2;
-  return (c * p) / q;
+/** 1 - erf(x) for x > 0, without cancellation: a continued fraction from 2 on (Abramowitz and Stegun 7.1.14). */
+function erfc(x: number): number {
+  if (x < 2) return 1 - erf(x);
+  let rest = x;
+  for (let n = 60; n > 0; n--) rest = x + n / 2 / rest;
+  return Math.exp(-x * x) / (Math.sqrt(Math.PI) * rest);
+}
+
+/** The inverse of erf: S. Winitzki's approximation (2008), made exact by Halley's method. */
+export function erfinv(y: number): number {
+  const a = Math.abs(y);
+  if (!(a < 1)) return a === 1 ? y * Infinity : Number.NaN;
+  const l = Math.log1p(-a * a);
+  const t = 2 / (Math.PI * 0.147) + l / 2;
+  let x = a < 1e-3 ? (a * Math.sqrt(Math.PI)) / 2 : Math.sqrt(Math.sqrt(t * t - l / 0.147) - t);
+  if (x === 0) return y;
+  for (let step = 0; step < 3; step++) {
+    const error = a < 0.5 ? erf(x) - a : 1 - a - erfc(x);
+    const u = error / ((2 / Math.sqrt(Math.PI)) * Math.exp(-x * x));
+    x -= u / (1 + x * u);
+  }
+  return y < 0 ? -x : x;
 }
 
 /** Rounds to the nearest integer, halves to the even one. */

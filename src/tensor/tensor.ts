@@ -401,6 +401,11 @@ export class Tensor<D extends DType = DType> {
     return wrap(ops.erf(this.node));
   }
 
+  /** The number whose error function is x, for x from -1 to 1; infinite at both ends, NaN beyond. */
+  erfinv(): Tensor<D> {
+    return wrap(ops.erfinv(this.node));
+  }
+
   /** Gradient 0 at 0. */
   abs(): Tensor<D> {
     return wrap(ops.abs(this.node));

@@ -92,7 +92,7 @@ export function printQuad(
     exprs.map((expr) => ({ expr, at: 0 })),
     { given, same: known },
   );
-  const element = new Text(placement, bindings, core?.name);
+  const element = new Text(placement, bindings, core ? { result: core.name } : {});
   const results = exprs.map((expr) => {
     const text = element.text(expr);
     return expr.dtype === "bool" ? `select(0u, 1u, ${text})` : text;

@@ -3,8 +3,8 @@ import { DTypeError } from "../../base/errors.ts";
 import { type Kernel, reads, writesOf } from "../../compile/kernel.ts";
 import { bindingOf, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
-import type { Code } from "../../graph/node.ts";
 import { wholeQuads } from "./buffer.ts";
+import type { Code } from "./primitives.ts";
 import type { MatmulChoice, Precision } from "./tiles.ts";
 
 /** A kernel as WGSL, and how to dispatch it. */

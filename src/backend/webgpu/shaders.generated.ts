@@ -501,7 +501,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 }
 `,
   scalar: `// Functions of one number that WGSL lacks, or whose builtin is inexact or undefined for some arguments. A kernel
-// contains those it uses. Accuracies are those of test/wgsl.test.ts.
+// contains those it uses. Accuracies are those of test/wgsl.test.ts. Functions that are not here are made of primitive
+// operations (src/graph/functions.ts).
 //
 // WGSL lets a compiler assume that there are no NaNs and infinities, and reorder sums: questions about them are
 // asked of the bits, and numbers are split by masking bits, never by adding and subtracting.
@@ -589,41 +590,6 @@ fn lorantz_expTail(r: f32) -> f32 {
   return r * r * p + r;
 }
 
-// x - n log(2), n integer of at most 8 bits: the first product is exact.
-fn lorantz_expReduce(x: f32, n: f32) -> f32 {
-  return (x - n * 0.693359375) - n * -2.12194440e-4;
-}
-
-fn lorantz_exp(x: f32) -> f32 {
-  if (lorantz_isNaN(x)) {
-    return x;
-  }
-  if (x > 88.72284) {
-    return lorantz_float(0x7f800000u);
-  }
-  if (x < -104.0) {
-    return 0.0;
-  }
-  let n = floor(x * 1.44269504088896341 + 0.5);
-  return lorantz_scale(1.0 + lorantz_expTail(lorantz_expReduce(x, n)), i32(n));
-}
-
-fn lorantz_expm1(x: f32) -> f32 {
-  if (lorantz_isNaN(x) || abs(x) < 1e-8) {
-    return x;
-  }
-  if (x > 24.0) {
-    return lorantz_exp(x);
-  }
-  if (x < -18.0) {
-    return -1.0;
-  }
-  // 2^n (1 + t) - 1 = 2^n t + (2^n - 1), where the bracket is exact.
-  let n = floor(x * 1.44269504088896341 + 0.5);
-  let power = bitcast<f32>((i32(n) + 127) << 23u);
-  return power * lorantz_expTail(lorantz_expReduce(x, n)) + (power - 1.0);
-}
-
 // log(1 + z) - z + z^2/2 for 1 + z from sqrt(1/2) to sqrt(2) (coefficients of Cephes logf).
 fn lorantz_logTail(z: f32) -> f32 {
   let p = ((((((((7.0376836292e-2 * z - 1.1514610310e-1) * z + 1.1676998740e-1) * z - 1.2420140846e-1) * z + 1.4249322787e-1) * z - 1.6668057665e-1) * z + 2.0000714765e-1) * z - 2.4999993993e-1) * z + 3.3333331174e-1);
@@ -643,33 +609,6 @@ fn lorantz_mantissa(x: f32) -> vec2<f32> {
   let above = bits - 0x3f3504f3;
   e += above >> 23u;
   return vec2<f32>(bitcast<f32>((above & 0x007fffff) + 0x3f3504f3), f32(e));
-}
-
-fn lorantz_log(x: f32) -> f32 {
-  let bits = bitcast<u32>(x);
-  if ((bits & 0x7fffffffu) == 0u) {
-    return lorantz_float(0xff800000u);
-  }
-  if (lorantz_isNaN(x) || bits == 0x7f800000u) {
-    return x;
-  }
-  if (bits >= 0x80000000u) {
-    return lorantz_float(0x7fc00000u);
-  }
-  let parts = lorantz_mantissa(x);
-  let z = parts.x - 1.0;
-  let e = parts.y;
-  return e * 0.693359375 + (z + (lorantz_logTail(z) + e * -2.12194440e-4 - 0.5 * z * z));
-}
-
-fn lorantz_log1p(x: f32) -> f32 {
-  if (x > -0.2928 && x < 0.4142) {
-    if (abs(x) < 1e-8) {
-      return x;
-    }
-    return x - (0.5 * x * x - lorantz_logTail(x));
-  }
-  return lorantz_log(1.0 + x);
 }
 
 // a b as 64 bits: the high word, the low word.
@@ -804,33 +743,6 @@ fn lorantz_cos(x: f32) -> f32 {
     y = lorantz_sinTail(angle.x);
   }
   return select(y, -y, quadrant == 1 || quadrant == 2);
-}
-
-// Cephes tanhf.
-fn lorantz_tanh(x: f32) -> f32 {
-  if (lorantz_isNaN(x) || abs(x) < 2e-4) {
-    return x;
-  }
-  let size = abs(x);
-  if (size < 0.625) {
-    let z = x * x;
-    let p = (((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1;
-    return p * z * x + x;
-  }
-  let y = select(1.0 - 2.0 / (lorantz_exp(2.0 * min(size, 10.0)) + 1.0), 1.0, size > 9.1);
-  return select(y, -y, x < 0.0);
-}
-
-// A rational approximation on [-4, 4], where erf is 1 to float32 (the coefficients of Eigen).
-fn lorantz_erf(x: f32) -> f32 {
-  if (lorantz_isNaN(x)) {
-    return x;
-  }
-  let c = clamp(x, -4.0, 4.0);
-  let z = c * c;
-  let p = (((((-2.72614225801306e-10 * z + 2.77068142495902e-8) * z - 2.10102402082508e-6) * z - 5.69250639462346e-5) * z - 7.34990630326855e-4) * z - 2.95459980854025e-3) * z - 1.60960333262415e-2;
-  let q = (((-1.45660718464996e-5 * z - 2.13374055278905e-4) * z - 1.68282697438203e-3) * z - 7.37332916720468e-3) * z - 1.42647390514189e-2;
-  return c * (p / q);
 }
 
 // The upper half of the digits: products of two such numbers are exact.

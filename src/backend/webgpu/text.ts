@@ -10,22 +10,33 @@ import {
   place,
   type Use,
 } from "../../compile/place.ts";
-import type { Code } from "../../graph/node.ts";
+import { type Code, primitives } from "./primitives.ts";
 import { type Bindings, valueType } from "./shader.ts";
 
 // Expressions as WGSL, where a placement has put them.
 
+/** Where loads and host numbers come from. */
+type Source = Pick<Bindings, "load" | "scalar">;
+
+interface TextOptions {
+  /** Names of the results of the core. */
+  readonly result?: (index: number) => string;
+  /** There is no NaN, and extremes are WGSL's own. */
+  readonly numbers?: boolean;
+}
+
 /** The code of placed expressions. */
 export class Text {
   readonly #placement: Placement;
-  readonly #bindings: Bindings;
+  readonly #bindings: Source;
   readonly #result: (index: number) => string;
+  readonly #numbers: boolean;
 
-  /** @param result Names of the results of the core. */
-  constructor(placement: Placement, bindings: Bindings, result = resultName) {
+  constructor(placement: Placement, bindings: Source, { result = resultName, numbers = false }: TextOptions) {
     this.#placement = placement;
     this.#bindings = bindings;
     this.#result = result;
+    this.#numbers = numbers;
     for (const e of placement.free) if (e.kind === "hostNumber") bindings.scalar(e.index, e.dtype);
   }
 
@@ -118,9 +129,10 @@ export class Text {
     const operands = args.map((arg) =>
       ordered ? `u32(${this.operand(arg)})` : hides ? hidden(arg) : this.operand(arg),
     );
-    return row.wgsl
-      ? row.wgsl(operands, ordered ? "uint32" : dtype)
-      : `lorantz_${row.name}(${operands.join(", ")})`;
+    if (row.expand) return `lorantz_${row.name}(${operands.join(", ")})`;
+    if (this.#numbers && row.name === "maximum") return `max(${operands.join(", ")})`;
+    if (this.#numbers && row.name === "minimum") return `min(${operands.join(", ")})`;
+    return primitives[row.name](operands, ordered ? "uint32" : dtype);
   }
 
   #cast({ arg, dtype: to }: Extract<Expr, { kind: "cast" }>): Code {
@@ -140,18 +152,11 @@ const resultName = (index: number) => `r${index}`;
 
 export const whole = (code: Code): string => (typeof code === "string" ? code : code.compound);
 
-export interface WriteOptions extends PlaceOptions {
-  /** Names of the results of the core. */
-  readonly result?: (index: number) => string;
-}
+export interface WriteOptions extends PlaceOptions, TextOptions {}
 
 /** Places expressions and gives their code. */
-export function write(
-  uses: readonly Use[],
-  bindings: Bindings,
-  { result, ...options }: WriteOptions = {},
-): Text {
-  return new Text(place(uses, options), bindings, result);
+export function write(uses: readonly Use[], bindings: Source, options: WriteOptions = {}): Text {
+  return new Text(place(uses, options), bindings, options);
 }
 
 type Constant = Extract<Expr, { kind: "constant" }>;

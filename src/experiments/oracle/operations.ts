@@ -108,6 +108,7 @@ const unaryMethods = [
   "cos",
   "tanh",
   "erf",
+  "erfinv",
   "abs",
   "sign",
   "floor",

@@ -1,6 +1,5 @@
 import { type Expr, walk } from "../../../compile/expr.ts";
 import type { Axis } from "../../../compile/kernel.ts";
-import { hasVector } from "./operations.ts";
 
 export const none: Axis = { name: "", extent: 1 };
 
@@ -18,7 +17,6 @@ export function fitsLanes(roots: readonly Expr[]): boolean {
   let fits = true;
   walk(roots, (e) => {
     if (e.dtype === "float64") fits = false;
-    if (e.kind === "apply" && !hasVector(e.row, e.args[e.args.length - 1]!.dtype)) fits = false;
   });
   return fits;
 }

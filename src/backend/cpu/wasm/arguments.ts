@@ -3,7 +3,7 @@ import { walk } from "../../../compile/expr.ts";
 import { expressionsOf, type Kernel, reads, writesOf } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
 import { valueType } from "./operations.ts";
-import type { Push } from "./polynomials.ts";
+import type { Push } from "./v128.ts";
 
 /** What a kernel is given when it runs: addresses of its values, then its host numbers, in one block of memory. */
 export class Arguments {

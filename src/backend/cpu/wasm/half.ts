@@ -1,4 +1,4 @@
-import { binary, type Lanes, type Push, shift, unary } from "./polynomials.ts";
+import { binary, type Lanes, type Push, shift, unary } from "./v128.ts";
 
 // float16 in vectors: kernels compute with four float32, and convert where they load and store. A cast to float16
 // rounds and stays a float32. WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below

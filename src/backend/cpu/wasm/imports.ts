@@ -12,11 +12,11 @@ export function importRow(module: Module, name: string): number {
   return module.import(name, { params: ["f64", "f64", "f64"], results: ["f64"] });
 }
 
-/** Rows that expressions call in JavaScript, to be imported before functions are defined. */
+/** Rows of float64 that expressions call in JavaScript, to be imported before functions are defined. */
 export function importRows(module: Module, roots: readonly Expr[]): void {
   walk(roots, (e) => {
     if (e.kind !== "apply") return;
     const dtype = e.args[e.args.length - 1]!.dtype;
-    if (!hasScalar(e.row, dtype)) importRow(module, e.row.name);
+    if (dtype === "float64" && !hasScalar(e.row, dtype)) importRow(module, e.row.name);
   });
 }

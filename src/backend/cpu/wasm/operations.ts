@@ -1,12 +1,14 @@
-import type { DeviceDType } from "../../../base/dtype.ts";
-import type { ScalarRow } from "../../../graph/node.ts";
+import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import { expansionOf, usesOf } from "../../../compile/expand.ts";
+import type { Expr } from "../../../compile/expr.ts";
+import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
 import type { Code, Scalar } from "./assemble.ts";
+import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
-import * as polynomials from "./polynomials.ts";
-import { type Lanes, type Push, select } from "./polynomials.ts";
+import { type Lanes, type Push, select, shift } from "./v128.ts";
 
-// The table of elementwise operations in WebAssembly, beside the rows of src/graph/elementwise.ts. A row that is
-// not here is called in JavaScript, element by element (float64), so a new row works before it is fast.
+// Elementwise operations in WebAssembly: the primitives, and what is made of them. Of float64 there are only those that
+// are instructions; the host evaluates the others, element by element.
 //
 // In scalar code a bool is 0 or 1. In vectors of four lanes it is a mask, all bits 0 or all bits 1.
 
@@ -77,7 +79,7 @@ const whole = (sign: "s" | "u") =>
     rightShift: `i32.shr_${sign}`,
   }) as const;
 
-type Operators = Readonly<Record<string, Operator>>;
+type Operators = Readonly<{ [name in string]?: Operator }>;
 
 /** Operations that are one instruction, by the dtype of their arguments: on one element, and on four lanes. */
 const scalarOperators: Readonly<Record<DeviceDType, Operators>> = {
@@ -98,66 +100,161 @@ const laneOperators: Readonly<Record<DeviceDType, Operators>> = {
   bool: wholeLanes("u"),
 };
 
-const functions: Record<string, (l: Lanes, ...args: readonly Push[]) => Push> = {
-  exp: polynomials.exp as Unary,
-  expm1: polynomials.expm1 as Unary,
-  log: polynomials.log as Unary,
-  log1p: polynomials.log1p as Unary,
-  sin: polynomials.sin as Unary,
-  cos: polynomials.cos as Unary,
-  tanh: polynomials.tanh as Unary,
-  sigmoid: polynomials.sigmoid as Unary,
-  erf: polynomials.erf as Unary,
-  pow: polynomials.pow as Unary, // of two arguments
-};
-type Unary = (l: Lanes, ...args: readonly Push[]) => Push; // rows give as many arguments as their arity says
+/** Four lanes of an operation's results; `args` push vectors, and may be pushed more than once. */
+type Lanewise = (l: Lanes, args: readonly Push[], dtype: DeviceDType) => Push;
 
-/** Operations that take a few instructions. */
-const composed = new Set(["where", "isNaN", "isFinite", "sign", "bitcast", "leftShift", "rightShift"]);
-
-/** Does the operation have code for four lanes of `dtype`? */
-export function hasVector(row: ScalarRow, dtype: DeviceDType): boolean {
-  if (dtype === "float64") return false;
-  return row.name in laneOperators[dtype] || row.name in functions || composed.has(row.name);
-}
-
-/** Is a scalar operation on `dtype` code, rather than a call of the row's evaluation? */
-export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
-  if (dtype !== "float64") return hasVector(row, dtype);
-  return hasVector(row, "float32") && !(row.name in functions);
-}
-
-/** Four lanes; `args` push vectors and may be pushed more than once. Shifts have a case of their own. */
-export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, args: readonly Push[]): Push {
-  const [x, y, z] = args as readonly [Push, Push, Push]; // as many as the row's arity
-  const op = (name: Operator, ...operands: readonly Push[]): Push => {
-    return (code) => {
-      for (const operand of operands) operand(code);
-      code.op(name);
-    };
+function op(name: Operator, ...operands: readonly Push[]): Push {
+  return (code) => {
+    for (const operand of operands) operand(code);
+    code.op(name);
   };
-  const { name } = row;
-  if (name === "abs" && dtype === "uint32") return x;
-  const operator = laneOperators[dtype][name];
-  if (operator) return op(operator, ...args);
-  if (functions[name]) return functions[name](l, ...args);
-  switch (name) {
-    case "where":
-      return select(x, y, z);
-    case "bitcast":
-      return x;
-    case "isNaN":
-      return op("f32x4.ne", x, x);
-    case "isFinite":
-      return op("f32x4.lt", op("f32x4.abs", x), l.f32(Infinity));
-    case "sign": {
-      const one = l.f32(1);
-      const positive = op("v128.and", op("f32x4.gt", x, l.f32(0)), one);
-      return op("f32x4.sub", positive, op("v128.and", op("f32x4.lt", x, l.f32(0)), one));
+}
+
+/** Those of one instruction, which depends on the dtype. */
+const instruction =
+  (name: Primitive): Lanewise =>
+  (_, args, dtype) =>
+    op(laneOperators[dtype][name]!, ...args);
+
+/** Bits of all lanes are moved by the first lane of `by`. */
+const shifted =
+  (name: (dtype: DeviceDType) => Operator): Lanewise =>
+  (_, [x, by], dtype) =>
+  (code) => {
+    x!(code);
+    by!(code);
+    code.lane("i32x4.extract_lane", 0).op(name(dtype));
+  };
+
+const lanewise: Readonly<Record<Primitive, Lanewise>> = {
+  add: instruction("add"),
+  sub: instruction("sub"),
+  mul: instruction("mul"),
+  div: instruction("div"),
+  neg: instruction("neg"),
+  abs: (l, [x], dtype) => (dtype === "uint32" ? x! : instruction("abs")(l, [x!], dtype)),
+  sqrt: instruction("sqrt"),
+  floor: instruction("floor"),
+  ceil: instruction("ceil"),
+  round: instruction("round"),
+  maximum: instruction("maximum"),
+  minimum: instruction("minimum"),
+  eq: instruction("eq"),
+  ne: instruction("ne"),
+  lt: instruction("lt"),
+  le: instruction("le"),
+  gt: instruction("gt"),
+  ge: instruction("ge"),
+  bitwiseAnd: instruction("bitwiseAnd"),
+  bitwiseOr: instruction("bitwiseOr"),
+  bitwiseXor: instruction("bitwiseXor"),
+  leftShift: shifted(() => "i32x4.shl"),
+  rightShift: shifted((dtype) => (dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s")),
+  bitcast: (_, [x]) => x!,
+  where: (_, [condition, x, y]) => select(condition!, x!, y!),
+  isNaN: (_, [x]) => op("f32x4.ne", x!, x!),
+  isFinite: (l, [x]) => op("f32x4.lt", op("f32x4.abs", x!), l.f32(Infinity)),
+  sign: (l, [x]) => {
+    const one = l.f32(1);
+    const positive = op("v128.and", op("f32x4.gt", x!, l.f32(0)), one);
+    return op("f32x4.sub", positive, op("v128.and", op("f32x4.lt", x!, l.f32(0)), one));
+  },
+  ldexp: (l, [x, power]) => functions.ldexp(l, x!, functions.wholeBits(l, power!)),
+  sin: (l, [x]) => functions.sin(l, x!),
+  cos: (l, [x]) => functions.cos(l, x!),
+  pow: (l, [x, y]) => functions.pow(l, x!, y!),
+};
+
+/** Four lanes; `args` push vectors and may be pushed more than once. */
+export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, args: readonly Push[]): Push {
+  return row.expand ? expanded(l, row, args) : lanewise[row.name](l, args, dtype);
+}
+
+/** Four lanes of an operation that is made of others. What is used twice is held. */
+function expanded(l: Lanes, row: ExpandedRow, args: readonly Push[]): Push {
+  const root = expansionOf(row);
+  const uses = usesOf(root);
+  const known = new Map<Expr, Push>();
+  // Where a power of two and the rounded exponent are both wanted, they are made of the same bits.
+  const bits = new Map<Expr, Push>();
+  const powers = new Set(
+    [...uses.keys()].flatMap((e) => (e.kind === "apply" && e.row.name === "ldexp" ? e.args.slice(1) : [])),
+  );
+  const bitsOf = (power: Expr): Push => {
+    const push = bits.get(power) ?? functions.wholeBits(l, of(power));
+    bits.set(power, push);
+    return push;
+  };
+  const of = (e: Expr): Push => {
+    const before = known.get(e);
+    if (before) return before;
+    const written = write(e);
+    const cheap = constantOf(e) !== undefined || e.kind === "accumulator";
+    const push = cheap || uses.get(e) === 1 ? written : l.hold(written);
+    known.set(e, push);
+    return push;
+  };
+  const write = (e: Expr): Push => {
+    const constant = constantOf(e);
+    if (constant !== undefined) return e.dtype === "float32" ? l.f32(constant) : l.i32(constant);
+    switch (e.kind) {
+      case "accumulator":
+        return args[e.index]!;
+      case "cast":
+        return castLanes(l, e.arg.dtype, e.dtype, of(e.arg));
+      case "apply": {
+        const dtype = e.args[e.args.length - 1]!.dtype;
+        if (e.row.name === "ldexp") return functions.ldexp(l, of(e.args[0]!), bitsOf(e.args[1]!));
+        if (e.row.name === "round" && powers.has(e.args[0]!)) return functions.wholeOf(l, bitsOf(e.args[0]!));
+        const by = e.args[1] && constantOf(e.args[1]);
+        if (by !== undefined) {
+          const own = withConstant(l, e.row, dtype, of(e.args[0]!), by);
+          if (own) return own;
+        }
+        const parts = e.args.map(of);
+        return vectorOperation(l, e.row, dtype, pushesOnce(e.row) ? parts : parts.map(l.hold));
+      }
+      default:
+        throw new Error(`internal: ${e.kind} in an expansion`);
     }
-    default:
-      throw new Error(`internal: no vector code for ${name}`);
-  }
+  };
+  return of(root);
+}
+
+/** The number that an expression always is. Indices have theirs as sums. */
+function constantOf(e: Expr): number | undefined {
+  if (e.kind === "sum" && e.terms.length === 0) return e.constant;
+  return e.kind === "constant" ? coerce(e.value, e.dtype) : undefined;
+}
+
+/** An operation on a number and a constant, where there are better instructions for that. */
+function withConstant(l: Lanes, row: ScalarRow, dtype: DeviceDType, x: Push, by: number): Push | undefined {
+  if (row.name === "leftShift") return shift("i32x4.shl", x, by);
+  if (row.name === "rightShift") return shift(dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s", x, by);
+  return dtype === "float32" ? bounded(l, row, x, by) : undefined;
+}
+
+const once: ReadonlySet<string> = new Set(
+  (
+    "add sub mul div maximum minimum neg abs sqrt floor ceil round where eq ne lt le gt ge bitwiseAnd bitwiseOr " +
+    "bitwiseXor bitcast isFinite"
+  ).split(" "),
+);
+
+/** Does the operation push each of its arguments once? */
+export function pushesOnce(row: ScalarRow): boolean {
+  return once.has(row.name);
+}
+
+/** Four lanes of another dtype of 32 bits; bools are masks. */
+export function castLanes(l: Lanes, from: DeviceDType, to: DeviceDType, x: Push): Push {
+  if (to === "bool") return op(from === "float32" ? "f32x4.ne" : "i32x4.ne", x, l.i32(0));
+  if (from === "bool") return op("v128.and", x, to === "float32" ? l.f32(1) : l.i32(1));
+  if (from === "float32" && to === "int32") return op("i32x4.trunc_sat_f32x4_s", x);
+  if (from === "float32" && to === "uint32") return op("i32x4.trunc_sat_f32x4_u", x);
+  if (to === "float32" && from === "int32") return op("f32x4.convert_i32x4_s", x);
+  if (to === "float32" && from === "uint32") return op("f32x4.convert_i32x4_u", x);
+  return x;
 }
 
 /**
@@ -178,7 +275,18 @@ export function bounded(l: Lanes, row: ScalarRow, x: Push, bound: number): Push 
   };
 }
 
-/** One element, arguments on the stack in order; only where `hasScalar`, and not for float32's functions. */
+/**
+ * One element, arguments on the stack in order. What has no code of its own is not here: of 32 bits it is a lane of four,
+ * of float64 it is evaluated by the host.
+ */
+export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
+  const { name } = row;
+  if (name in scalarOperators[dtype]) return true;
+  if (dtype === "float32" || dtype === "float64")
+    return ["where", "isNaN", "isFinite", "sign"].includes(name);
+  return ["where", "neg", "abs", "maximum", "minimum"].includes(name);
+}
+
 export function scalarOperation(code: Code, row: ScalarRow, dtype: DeviceDType): void {
   const { name } = row;
   const operator = scalarOperators[dtype][name];
@@ -229,9 +337,4 @@ function integer(code: Code, name: string, dtype: DeviceDType): void {
     default:
       throw new Error(`internal: no scalar code for ${name}`);
   }
-}
-
-/** Whether the function is a polynomial in float32, for scalar code too. */
-export function isPolynomial(row: ScalarRow, dtype: DeviceDType): boolean {
-  return dtype === "float32" && row.name in functions;
 }

@@ -4,8 +4,8 @@ import type { Level } from "../../../compile/place.ts";
 import type { Code } from "./assemble.ts";
 import { fromHalfBits, roundToHalf } from "./half.ts";
 import { importRow } from "./imports.ts";
-import { hasScalar, isPolynomial, scalarOperation, valueType, vectorOperation } from "./operations.ts";
-import type { Lanes, Push } from "./polynomials.ts";
+import { hasScalar, scalarOperation, valueType, vectorOperation } from "./operations.ts";
+import type { Lanes, Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
 
 /** Pushes one element, from its parts. */
@@ -84,8 +84,8 @@ function firstLane(w: Writer, code: Code, f: (lanes: Lanes, x: Push) => Push): v
 function applyScalar(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
   const { row, args } = e;
   const dtype = args[args.length - 1]!.dtype;
-  if (isPolynomial(row, dtype)) {
-    // One lane of the vector function, so that values are the same everywhere.
+  if (dtype !== "float64" && !hasScalar(row, dtype)) {
+    // One lane of four, so that values are the same everywhere.
     const lanes = w.lanes(code);
     const held = args.map((arg) =>
       lanes.hold((into) => {

@@ -1,5 +1,5 @@
 import type { Expr } from "../../../compile/expr.ts";
-import type { Lanes, Push } from "./polynomials.ts";
+import type { Lanes, Push } from "./v128.ts";
 
 // A code of four bits that chooses among sixteen constants, bit after bit, as the levels of NF4 are chosen: in vectors
 // it is a table of bytes for each byte of the constants.

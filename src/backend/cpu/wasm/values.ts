@@ -5,8 +5,8 @@ import { type Level, Places } from "../../../compile/place.ts";
 import { Addresses } from "./addresses.ts";
 import type { Code, Local, ValueType } from "./assemble.ts";
 import { laneShape, valueType } from "./operations.ts";
-import { Lanes, type Push } from "./polynomials.ts";
 import { writeScalar } from "./scalar.ts";
+import { Lanes, type Push } from "./v128.ts";
 import { writeVector } from "./vector.ts";
 import type { Address, Scope, Writer } from "./writer.ts";
 

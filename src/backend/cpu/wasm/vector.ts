@@ -4,19 +4,11 @@ import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code } from "./assemble.ts";
 import { roundToHalf } from "./half.ts";
-import { importRow } from "./imports.ts";
 import { loadVector } from "./loads.ts";
-import { bounded, hasScalar, hasVector, laneShape, scalarOperation, vectorOperation } from "./operations.ts";
-import type { Push } from "./polynomials.ts";
-import { castScalar } from "./scalar.ts";
+import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
 import { lookUp, tableOf } from "./tables.ts";
+import type { Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
-
-/** Operations whose arguments are pushed once, in order. */
-const simple = new Set([
-  ..."add sub mul div maximum minimum neg abs sqrt floor ceil round where".split(" "),
-  ..."eq ne lt le gt ge bitwiseAnd bitwiseOr bitwiseXor bitcast isFinite".split(" "),
-]);
 
 /** Pushes four lanes, from their parts. */
 export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
@@ -27,10 +19,6 @@ export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
       break;
     case "apply": {
       const dtype = e.args[e.args.length - 1]!.dtype;
-      if (!hasVector(e.row, dtype)) {
-        applyLanes(w, e, code, at);
-        break;
-      }
       if (e.row.name === "leftShift" || e.row.name === "rightShift") {
         shift(w, e, code, at);
         break;
@@ -48,7 +36,7 @@ export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
       // Plain operations take their arguments from the stack; others push them more than once.
       const held = e.args.map((arg): Push => {
         const cheap = arg.kind === "constant" || w.isHeld(arg);
-        if (cheap || simple.has(e.row.name)) return (into) => w.vector(arg, into, at);
+        if (cheap || pushesOnce(e.row)) return (into) => w.vector(arg, into, at);
         return lanes.hold((into) => w.vector(arg, into, at));
       });
       if (e.row.name === "where") for (const i of [1, 2, 0]) held[i]!(code);
@@ -124,7 +112,7 @@ function withConstant(
 function shift(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
   const [x, by] = e.args as [Expr, Expr];
   if (w.varies(by)) {
-    applyLanes(w, e, code, at);
+    shiftLanes(w, e, code, at);
     return;
   }
   w.vector(x, code, at);
@@ -132,26 +120,15 @@ function shift(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: L
   code.op(e.row.name === "leftShift" ? "i32x4.shl" : `i32x4.shr${x.dtype === "uint32" ? "_u" : "_s"}`);
 }
 
-/** Each lane by scalar code: extract, compute, put together. */
-function applyLanes(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
-  const dtype = e.args[e.args.length - 1]!.dtype;
-  const args = e.args.map((arg) => ({
-    dtype: arg.dtype,
-    push: w.lanes(code).hold((into) => w.vector(arg, into, at)),
-  }));
+/** Each lane shifted by scalar code: extract, compute, put together. */
+function shiftLanes(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
+  const args = e.args.map((arg) => w.lanes(code).hold((into) => w.vector(arg, into, at)));
   perLane(e.dtype, code, (lane) => {
-    for (const { dtype: type, push } of args) {
+    for (const push of args) {
       push(code);
-      code.lane(`${laneShape(type)}.extract_lane`, lane);
-      if (type === "bool") code.i32(1).op("i32.and");
-      if (!hasScalar(e.row, dtype)) castScalar(code, type, "float64");
+      code.lane("i32x4.extract_lane", lane);
     }
-    if (hasScalar(e.row, dtype)) scalarOperation(code, e.row, dtype);
-    else {
-      for (let i = args.length; i < 3; i++) code.f64(0);
-      code.call(importRow(w.scope.module, e.row.name));
-      castScalar(code, "float64", e.dtype);
-    }
+    scalarOperation(code, e.row, e.dtype);
   });
 }
 
@@ -196,18 +173,5 @@ function castVector(w: Writer, arg: Expr, to: DeviceDType, code: Code, at: Level
     roundToHalf(lanes, (into) => w.vector(arg, into, at))(code);
     return;
   }
-  if (from === "float32" && (to === "int32" || to === "uint32")) {
-    w.vector(arg, code, at);
-    code.op(to === "int32" ? "i32x4.trunc_sat_f32x4_s" : "i32x4.trunc_sat_f32x4_u");
-    return;
-  }
-  w.vector(arg, code, at);
-  if (to === "bool") {
-    lanes.i32(0)(code);
-    code.op(from === "float32" ? "f32x4.ne" : "i32x4.ne");
-  } else if (from === "bool") {
-    (to === "float32" ? lanes.f32(1) : lanes.i32(1))(code);
-    code.op("v128.and");
-  } else if (to === "float32" && from !== "float16")
-    code.op(from === "int32" ? "f32x4.convert_i32x4_s" : "f32x4.convert_i32x4_u");
+  castLanes(lanes, from, to, (into) => w.vector(arg, into, at))(code);
 }

@@ -1,0 +1,26 @@
+import { internal } from "../../base/errors.ts";
+import { expansionOf } from "../../compile/expand.ts";
+import { indent } from "../../compile/indent.ts";
+import type { ExpandedRow } from "../../graph/node.ts";
+import { write } from "./text.ts";
+
+const names = ["x", "y", "z"];
+
+const nothing = {
+  scalar: () => internal("a host number in an expansion"),
+  load: () => internal("a load in an expansion"),
+};
+
+/** An operation that is made of others, as a function. Compilers may assume that there is no NaN, so it is passed on first. */
+export function printExpansion(row: ExpandedRow): string {
+  const expr = expansionOf(row);
+  const text = write([{ expr, at: 0 }], nothing, { result: (index) => names[index]!, numbers: true });
+  const args = names.slice(0, row.arity);
+  return `${indent([
+    `fn lorantz_${row.name}(${args.map((name) => `${name}: f32`).join(", ")}) -> f32 {`,
+    ...args.flatMap((name) => [`if (lorantz_isNaN(${name})) {`, `return ${name};`, "}"]),
+    ...text.statements(0),
+    `return ${text.text(expr)};`,
+    "}",
+  ])}\n`;
+}
