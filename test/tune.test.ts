@@ -4,9 +4,12 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import * as adapters from "../src/adapters/index.ts";
 import type { TuneResults } from "../src/cli/tune-report.ts";
+import { proveOn } from "../src/experiments/theorem/on-model.ts";
+import { plan } from "../src/experiments/theorem/plan.ts";
 import { init, random, tree } from "../src/index.ts";
 import { safetensors } from "../src/io/index.ts";
 import * as models from "../src/models/index.ts";
+import * as text from "../src/text/index.ts";
 import { lorantz } from "./command.ts";
 
 // A tiny model that is made here: Llama's shape, bytes as its tokens.
@@ -58,6 +61,19 @@ const training = [
   "optimizer=adamw r=2 alpha=4 lr=0.05 dropout=0.1",
 ];
 const resultsIn = (out: string) => JSON.parse(readFileSync(at(out, "results.json"), "utf8")) as TuneResults;
+
+test("the theorem holds on a model that is given, bit for bit", async () => {
+  const { model, params } = await models.load(folder);
+  const data = await text.dataset(at("train.jsonl"), { tokenizer: text.bytes(), maxLength: 32 });
+  const names = ["AdamW reference", "B only, alpha x 32", "B only, alpha x 32, eps not"];
+  const { runs, laws } = await proveOn(
+    { folder, family: "llama", model, params, data, targetModules: ["q_proj", "v_proj"], batch: 4 },
+    { seed: 1, steps: 20, runs: plan.filter(({ name }) => names.includes(name)) },
+  );
+  expect(laws).toEqual({ held: 2, broken: 0 });
+  expect(runs[1]!.comparison).toMatchObject({ lossesBitwise: true, parametersBitwise: true });
+  expect(runs[1]!.losses).not.toEqual(runs[2]!.losses);
+});
 
 describe("lorantz tune", () => {
   test("trains an adapter, evaluates it, and writes it with results and a report", async () => {
@@ -184,6 +200,9 @@ describe("lorantz tune", () => {
       ["tune", ...common, "--data", at("train.jsonl"), "--out", at("x"), "--patience", "2"],
       "--patience waits for evaluations",
     ],
+    ["a theorem without a model", ["theorem", "--data", at("train.jsonl")], "Add --model DIR"],
+    ["a theorem without data", ["theorem", "--model", folder], "--data FILE is missing"],
+    ["a theorem with a text", ["theorem", "--model", folder, "--base", "x"], "Give --data with --model"],
     [
       "another tokenizer",
       ["evaluate", "--model", at("small"), ...common.slice(2), "--data", at("dev.jsonl")],

@@ -170,6 +170,11 @@ function fieldsOf(given: string | undefined): { readonly [name: string]: string 
   );
 }
 
+/** The layers that get an adapter, by an option. */
+export function targetsOf(given: string | undefined): "all-linear" | readonly string[] {
+  return given?.split(",") ?? "all-linear";
+}
+
 /** How batches are made, by the options of a command. */
 export function batchOptions(given: Given): { readonly size: number; readonly pack: boolean } {
   return {

@@ -2,19 +2,44 @@ import { join } from "node:path";
 import { ValueError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
 import type { Text } from "../experiments/theorem/corpus.ts";
-import { type Material, prepare, prove } from "../experiments/theorem/experiment.ts";
+import { type Material, type ProveOptions, prepare, prove } from "../experiments/theorem/experiment.ts";
+import { proveOn } from "../experiments/theorem/on-model.ts";
 import { report } from "../experiments/theorem/report.ts";
-import type { Results } from "../experiments/theorem/results.ts";
+import type { Findings, Results } from "../experiments/theorem/results.ts";
 import { columns, headline } from "../experiments/theorem/summary.ts";
+import { inject } from "../lora/index.ts";
+import type { Device } from "../runtime/device.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
+import { dataOptions, modelOptions, openLanguage, readData, targetsOf, usable } from "./language.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { loadDataset, readText } from "./texts.ts";
-import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
+import { oneOf, optionsHelp, parseOptions, UsageError, type Values, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
 const defaults = { seed: 0, steps: 150, out: "results" };
+
+/** Batches for a model that was given, of which the job has about two thousand. */
+const small = { batch: 4, length: 128 };
+
+const { adapter: _, backend: __, ...modelOnly } = modelOptions;
+const { pack: ___, ...dataOnly } = dataOptions;
+
+/** Options of a model that was trained elsewhere. */
+const onModel = {
+  ...modelOnly,
+  model: {
+    ...modelOnly.model,
+    help: "Prove it on this model instead: a folder as the Hugging Face hub has it",
+  },
+  ...dataOnly,
+  "max-length": {
+    ...dataOnly["max-length"],
+    help: `Tokens of an example; longer ones are cut. Default ${small.length}`,
+  },
+  batch: { ...dataOnly.batch, help: `Examples of a batch; default ${small.batch}` },
+} as const;
 
 const options = {
   base: { type: "string", value: "FILE", help: "Text that the base model learns; default Moby Dick" },
@@ -22,6 +47,12 @@ const options = {
     type: "string",
     value: "FILE",
     help: "Text that it is fine-tuned on; default State of the Union addresses",
+  },
+  ...onModel,
+  "target-modules": {
+    type: "string",
+    value: "NAMES",
+    help: "Layers of it that get an adapter, as q_proj,v_proj; default all-linear",
   },
   seed: { type: "string", value: "N", help: `Seed of initial values and batches; default ${defaults.seed}` },
   steps: {
@@ -47,7 +78,7 @@ const help = `Usage: lorantz theorem [OPTIONS]
 
 Trains a small language model on one text, freezes it, and fine-tunes it with LoRA on another, by recipes that
 the scaling theorem says are the same training run, and by others that it says are not. Prints the comparison,
-writes results.json and report.html.
+writes results.json and report.html. With --model and --data it does so on that very model and those examples.
 
 Options:
 ${optionsHelp(options)}
@@ -69,7 +100,7 @@ export async function theorem(args: readonly string[]): Promise<number> {
   // Fewer steps than 20 are too few for runs that differ to differ by enough.
   const steps = wholeNumber("steps", given.steps, { min: 20, max: 10_000, otherwise: defaults.steps });
   const backend = oneOf("backend", given.backend, ["cpu", "webgpu"]);
-  const material = prepared(...(await texts(given.base, given.target)));
+  const subject = given.model === undefined ? await ownModel(given) : await givenModel(given, backend);
   const folder = given.out ?? defaults.out;
   const out = new Output(
     "--out",
@@ -77,10 +108,10 @@ export async function theorem(args: readonly string[]): Promise<number> {
   );
 
   return interruptible(async (onStep, progress) => {
-    using device = await init(backend ? { backend } : { software: true });
+    using device = subject.device ?? (await init(backend ? { backend } : { software: true }));
     say(`Training on ${device.backend.name}: ${device.description}\n`);
     const started = performance.now();
-    const findings = await prove(material, { seed, steps, onStep });
+    const findings = await subject.prove({ seed, steps, onStep });
     const results: Results = {
       format: 1,
       lorantz: version(),
@@ -95,6 +126,52 @@ export async function theorem(args: readonly string[]): Promise<number> {
     say(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
     return results.laws.broken === 0 ? 0 : 1;
   });
+}
+
+type Given = Values<typeof options>;
+
+/** What the theorem is proved on. */
+interface Subject {
+  /** Where it lies already. */
+  readonly device?: Device;
+  readonly prove: (options: ProveOptions) => Promise<Findings>;
+}
+
+async function ownModel(given: Given): Promise<Subject> {
+  const stray = Object.keys({ ...onModel, "target-modules": 0 }).find(
+    (name) => given[name as keyof Given] !== undefined,
+  );
+  if (stray !== undefined)
+    throw new UsageError(`theorem: --${stray} speaks of a model that is given. Add --model DIR.`);
+  const material = prepared(...(await texts(given.base, given.target)));
+  return { prove: (options) => prove(material, options) };
+}
+
+async function givenModel(given: Given, backend: "cpu" | "webgpu" | undefined): Promise<Subject> {
+  const stray = (["base", "target"] as const).find((name) => given[name] !== undefined);
+  if (stray)
+    throw new UsageError(`theorem: --${stray} is a text for the job's own model. Give --data with --model.`);
+  if (given.data === undefined)
+    throw new UsageError("theorem: --data FILE is missing. It has examples for the model.");
+  const language = await openLanguage("theorem", { ...given, backend: backend ?? "cpu" });
+  const { device, model, params, architecture } = language;
+  const batch = wholeNumber("batch", given.batch, { min: 1, max: 65_536, otherwise: small.batch });
+  const length = given["max-length"] ?? String(Math.min(small.length, architecture.context));
+  const data = await readData(given.data, { ...given, "max-length": length }, language, (line) =>
+    say(`${line}\n`),
+  );
+  const targetModules = targetsOf(given["target-modules"]);
+  await usable(async () => inject(model, { r: 1, alpha: 1, targetModules })); // before the work begins
+  const checkpoint = {
+    folder: given.model!,
+    family: architecture.family,
+    model,
+    params,
+    data,
+    targetModules,
+    batch,
+  };
+  return { device, prove: (options) => proveOn(checkpoint, options) };
 }
 
 async function texts(

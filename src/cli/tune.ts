@@ -22,6 +22,7 @@ import {
   modelOptions,
   openLanguage,
   readData,
+  targetsOf,
   usable,
 } from "./language.ts";
 import { bytesText, checkMemory, memoryLeft, totalOf } from "./memory.ts";
@@ -226,7 +227,7 @@ async function prepare(
     optimizer: { name: "adamw", lr: 2e-4 },
     schedule: { kind: "warmupLinear", warmup: Math.floor(steps / 20), total: "end" },
   };
-  const targetModules = given["target-modules"]?.split(",") ?? "all-linear";
+  const targetModules = targetsOf(given["target-modules"]);
   return usable(async () => {
     const model = inject(language.model, { ...recipe, targetModules });
     const params = model.init(key(seed).fold("adapters"), frozen);

@@ -9,21 +9,10 @@ import { escapeXml, legendKey, linePlot, type Series } from "./svg.ts";
  * numbers).
  */
 export function report(results: Results): string {
-  const { laws, runs, seed, steps, device, texts, model, pretraining, seconds } = results;
+  const { laws, runs, seed, steps, device, model, seconds } = results;
   const families = [...new Set(runs.map(({ family }) => family))];
   const facts: readonly (readonly [string, string])[] = [
-    ["Base text", `${texts.base.name}, ${group(texts.base.bytes)} bytes`],
-    ["Target text", `${texts.target.name}, ${group(texts.target.bytes)} bytes`],
-    [
-      "Model",
-      `${model.context} bytes of context, embedding ${model.embedding}, hidden layer ${model.hidden}, ` +
-        `${model.vocabulary} possible next bytes; ${group(model.parameters)} frozen parameters, ` +
-        `${group(model.trainable)} in the adapters`,
-    ],
-    [
-      "Base training",
-      `${group(pretraining.steps)} steps, validation loss ${pretraining.validation.losses[0]!.toFixed(3)} to ${pretraining.validation.losses.at(-1)!.toFixed(3)}`,
-    ],
+    ...subjectFacts(results),
     ["Fine-tuning", `${runs.length} runs of ${steps} steps, batches of ${model.batch}, seed ${seed}`],
     ["Device", `${device.backend}: ${device.description}`],
     ["Time", `${Math.round(seconds)} s, Lorantz ${results.lorantz}`],
@@ -50,6 +39,35 @@ ${runs.map(({ name, about }) => `<li><b>${escapeXml(name)}.</b> ${escapeXml(abou
 </ol>
 </details>`,
   );
+}
+
+/** What was fine-tuned, and on what. */
+function subjectFacts({ model, texts, pretraining }: Results): readonly (readonly [string, string])[] {
+  const counts = `${group(model.parameters)} frozen parameters, ${group(model.trainable)} in the adapters`;
+  if ("folder" in model) {
+    const { folder, family, data, examples, heldOut, context, targetModules } = model;
+    const layers = targetModules === "all-linear" ? "all linear layers" : targetModules.join(", ");
+    return [
+      ["Model", `${folder} (${family}): ${counts}, on ${layers}`],
+      [
+        "Examples",
+        `${data}: ${group(examples)}, of which ${group(heldOut)} are held out; ${context} tokens at most`,
+      ],
+    ];
+  }
+  return [
+    ["Base text", `${texts!.base.name}, ${group(texts!.base.bytes)} bytes`],
+    ["Target text", `${texts!.target.name}, ${group(texts!.target.bytes)} bytes`],
+    [
+      "Model",
+      `${model.context} bytes of context, embedding ${model.embedding}, hidden layer ${model.hidden}, ` +
+        `${model.vocabulary} possible next bytes; ${counts}`,
+    ],
+    [
+      "Base training",
+      `${group(pretraining!.steps)} steps, validation loss ${pretraining!.validation.losses[0]!.toFixed(3)} to ${pretraining!.validation.losses.at(-1)!.toFixed(3)}`,
+    ],
+  ];
 }
 
 const theorem = `<h2>The theorem in short</h2>

@@ -11,13 +11,33 @@ export interface Results {
   readonly seed: number;
   readonly steps: number;
   readonly seconds: number;
-  readonly texts: { readonly base: TextFacts; readonly target: TextFacts };
-  readonly model: ModelFacts;
-  /** Training of the base model, before it is frozen. */
-  readonly pretraining: { readonly steps: number; readonly validation: Curve };
+  /** Of the model that the job trains itself. */
+  readonly texts?: { readonly base: TextFacts; readonly target: TextFacts };
+  readonly model: ModelFacts | CheckpointFacts;
+  /** Training of the base model, before it is frozen; absent for one that was given. */
+  readonly pretraining?: { readonly steps: number; readonly validation: Curve };
   readonly runs: readonly RunResult[];
   /** Runs whose outcome was as the theory predicts, and others. */
   readonly laws: { readonly held: number; readonly broken: number };
+}
+
+/** What an experiment finds; the caller adds where and when. */
+export type Findings = Omit<Results, "format" | "lorantz" | "device" | "seconds">;
+
+/** A model that was given, and the examples that it is fine-tuned on. */
+export interface CheckpointFacts {
+  readonly folder: string;
+  readonly family: string;
+  readonly data: string;
+  readonly examples: number;
+  /** Examples that the validation loss is of; the others are trained on. */
+  readonly heldOut: number;
+  readonly targetModules: "all-linear" | readonly string[];
+  readonly batch: number;
+  /** Tokens of an example at most. */
+  readonly context: number;
+  readonly parameters: number;
+  readonly trainable: number;
 }
 
 export interface TextFacts {

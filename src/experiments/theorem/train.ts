@@ -1,15 +1,12 @@
-import { crossEntropy } from "../../nn/index.ts";
-import type { Layer, Params } from "../../nn/layer.ts";
+import type { Params } from "../../nn/layer.ts";
 import * as tree from "../../tensor/tree.ts";
 import { type TrainOptions, train } from "../../train/index.ts";
-import type { Batch, Batches } from "./corpus.ts";
 import type { Curve } from "./results.ts";
 
-export interface RunOptions extends Pick<TrainOptions<Params, Batch>, "params" | "optimizer" | "recipe"> {
-  readonly model: Layer;
-  /** One batch for each step. */
-  readonly batches: Batches;
-  readonly validation: Batch;
+export interface RunOptions<B>
+  extends Pick<TrainOptions<Params, B>, "params" | "optimizer" | "recipe" | "loss" | "batches" | "steps"> {
+  /** One batch, or several. */
+  readonly validation: readonly B[];
   /** Steps from one loss on the validation batch to the next. */
   readonly every: number;
   /** Steps after which the trained parameters are read. */
@@ -36,16 +33,9 @@ export interface Trained {
 }
 
 /** Trains a language model, with its losses and some snapshots on the host. Losses that are not finite end nothing. */
-export async function trainModel(options: RunOptions): Promise<Trained> {
-  const { model, batches, validation, every, snapshotSteps, onStep, ...how } = options;
-  const run = train({
-    ...how,
-    loss: (params: Params, { x, y }: Batch) => crossEntropy(model.apply(params, x), y),
-    batches,
-    steps: batches.count,
-    evaluate: { batches: [validation], every },
-    nonFinite: "continue",
-  });
+export async function trainModel<B>(options: RunOptions<B>): Promise<Trained> {
+  const { validation, every, snapshotSteps, onStep, ...how } = options;
+  const run = train({ ...how, evaluate: { batches: validation, every }, nonFinite: "continue" });
   const snapshots: Snapshot[] = [];
   for await (const { kind, step } of run) {
     if (kind !== "step") continue;
