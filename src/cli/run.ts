@@ -26,6 +26,14 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Measure the loss of a language model, adapted or not, on examples",
     load: async () => (await import("./evaluate.ts")).evaluate,
   },
+  generate: {
+    summary: "Go on with prompts, by a language model with an adapter or without",
+    load: async () => (await import("./generate.ts")).generate,
+  },
+  inspect: {
+    summary: "Say what a model is, what LoRA would train of it, and what fits",
+    load: async () => (await import("./inspect.ts")).inspect,
+  },
   symmetry: {
     summary: "Find each optimizer's symmetry by experiment, and check it in training",
     load: async () => (await import("./symmetry.ts")).symmetry,

@@ -11,7 +11,7 @@ import {
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { type Adapted, perSample } from "../lora/index.ts";
-import type { Params } from "../nn/layer.ts";
+import type { Layer, Params } from "../nn/layer.ts";
 import { Device } from "../runtime/device.ts";
 import { type Compiled, compile } from "../tensor/compile.ts";
 import { tensor } from "../tensor/creation.ts";
@@ -19,13 +19,13 @@ import * as random from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Cache, emptyCache } from "./cache.ts";
-import type { Decoder, DecoderInput, DecoderOutput } from "./decoder.ts";
+import type { DecoderInput, DecoderOutput } from "./decoder.ts";
 import { nowhere } from "./places.ts";
 import { isPlain, type SampleOptions, sample, sampleFields } from "./sample.ts";
 import { spelling } from "./spelling.ts";
 
 /** A decoder, with adapters or without. */
-export type AnyDecoder = Decoder | Adapted<DecoderInput, DecoderOutput>;
+export type AnyDecoder = Layer<Params, DecoderInput, DecoderOutput>;
 
 export interface GenerateOptions extends SampleOptions {
   /** Most tokens that each sample gets. Default 128, or what the context has room for. */
@@ -162,6 +162,10 @@ export function architectureOf(model: AnyDecoder): Architecture {
   );
 }
 
+function adaptedOf(model: AnyDecoder): Adapted<DecoderInput, DecoderOutput> | undefined {
+  return "adapterNames" in model ? (model as Adapted<DecoderInput, DecoderOutput>) : undefined;
+}
+
 /** Checks prompts and options against each other. Returns the most tokens for each sample. */
 function checked(
   { vocabulary, context, labels, family }: Architecture,
@@ -193,7 +197,7 @@ function checked(
       `models.generate: the longest prompt has ${longest} tokens, and ${maxTokens ?? 1} more do not fit into the ${context} positions of this ${family}.`,
     );
   if (adapters) {
-    const names = "adapterNames" in model ? model.adapterNames : [];
+    const names = adaptedOf(model)?.adapterNames ?? [];
     const unknown = adapters.find((name) => name !== null && !names.includes(name));
     if (adapters.length !== prompts.length || unknown !== undefined)
       throw new ValueError(
@@ -271,8 +275,9 @@ function ids(rows: readonly (readonly number[])[]): Tensor<"int32"> {
 
 /** The place of each sample's adapter among the model's, -1 for none. */
 function choiceOf(model: AnyDecoder, { adapters }: GenerateOptions): Tensor<"int32"> | undefined {
-  if (!adapters || !("adapterNames" in model)) return undefined;
-  const places = adapters.map((name) => (name === null ? -1 : model.adapterNames.indexOf(name)));
+  const names = adaptedOf(model)?.adapterNames;
+  if (!adapters || !names) return undefined;
+  const places = adapters.map((name) => (name === null ? -1 : names.indexOf(name)));
   return tensor(Int32Array.from(places), { dtype: "int32" });
 }
 
@@ -295,7 +300,8 @@ function programs(model: AnyDecoder, plain: boolean, { device }: GenerateOptions
   const key = `${plain} ${device?.description ?? ""}`;
   const there = device ? undefined : own.get(key);
   if (there) return there;
-  const chosen = (choice: Choice) => (choice && "adapterNames" in model ? perSample(model, choice) : model);
+  const adapted = adaptedOf(model);
+  const chosen = (choice: Choice) => (choice && adapted ? perSample(adapted, choice) : model);
   const taken = ({ logits }: DecoderOutput) => {
     const rows = logits.reshape([logits.shape[0]!, logits.shape[2]!]);
     return plain ? rows.argmax(-1) : rows;

@@ -12,3 +12,4 @@ export {
 } from "./generate.ts";
 export { isTransposed, type Loaded, type LoadOptions, load } from "./load.ts";
 export type { SampleOptions } from "./sample.ts";
+export { type AdapterSize, type Summary, type SummaryOptions, stepBytes, summary } from "./summary.ts";

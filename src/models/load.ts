@@ -13,7 +13,6 @@ import {
 import type { Params } from "../nn/layer.ts";
 import { Device } from "../runtime/device.ts";
 import { defaultDevice } from "../runtime/init.ts";
-import { storageOf } from "../runtime/storage.ts";
 import { type Packed, type PackFormat, type PackOptions, pack } from "../tensor/packed.ts";
 import { Key, key as keyOf } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -205,22 +204,17 @@ interface ReadOne {
 async function readOne(
   file: TensorFile,
   name: string,
-  { dtype, transposed, packed, on }: ReadOne,
+  { dtype, transposed, packed, on: device }: ReadOne,
 ): Promise<Tensor | Packed> {
-  if (packed !== undefined && !transposed) {
-    const weight = await file.read(name, { dtype, pack: packed });
-    for (const leaf of tree.leaves(weight)) storageOf(leaf.node).on(on);
-    return weight;
-  }
-  const stored = await file.read(name, { dtype });
-  if (!transposed) {
-    storageOf(stored.node).on(on);
-    return stored;
-  }
-  const turned = stored.transpose().add(0);
+  if (!transposed)
+    return packed === undefined
+      ? file.read(name, { dtype, device })
+      : file.read(name, { dtype, device, pack: packed });
+  const stored = await file.read(name, { dtype, device });
+  const turned = stored.transpose();
   const made = await tree.evaluate(
     packed === undefined ? turned : pack(turned, typeof packed === "string" ? { format: packed } : packed),
-    on,
+    device,
   );
   stored.dispose();
   return made;
