@@ -339,6 +339,25 @@ describe("the form of each tool", () => {
     await expect(open("a")).rejects.toThrow(/a pickle, adapter_model\.bin/);
   });
 
+  test("names of a PEFT model's state are read too", async () => {
+    const { adapter } = await adapted({ dora: true });
+    await write("a", adapter, "peft");
+    const path = join(folder, "a", "adapter_model.safetensors");
+    const file = await safetensors.open(path);
+    const entries = file.names.map((name) => {
+      const own = name
+        .replace(/(lora_[AB]|lora_magnitude_vector)/, "$1.default")
+        .replace(/vector\.default$/, "$&.weight");
+      return [own, { ...file.info(name), data: () => file.bytes(name) }] as const;
+    });
+    await safetensors.write(join(folder, "b", "adapter_model.safetensors"), Object.fromEntries(entries));
+    writeFileSync(
+      join(folder, "b", "adapter_config.json"),
+      readFileSync(join(folder, "a", "adapter_config.json")),
+    );
+    expect(await told(await open("b"))).toEqual(await told(adapter));
+  });
+
   test("whatever the fields of a configuration are, it is read, or refused by an error of ours", async () => {
     const { adapter } = await adapted({ targetModules: ["q_proj"] });
     for (const to of ["peft", "mlx"] as const) {

@@ -152,7 +152,7 @@ async function open(folder: Folder): Promise<AdapterFile> {
     const plain = name.startsWith(prefix) ? name.slice(prefix.length) : name;
     const [, path, part] =
       /^(.+)\.(lora_(?:embedding_)?[AB](?:\.weight|\.bias)?|lora_magnitude_vector(?:\.weight)?)$/.exec(
-        plain,
+        plain.replace(/(\.lora_\w+)\.default(?=\.|$)/, "$1"), // as the state of a model names them
       ) ?? [];
     if (path === undefined || part === undefined) {
       if (plain.includes("lora_"))

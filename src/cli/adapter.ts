@@ -87,11 +87,14 @@ export async function adapter(args: readonly string[]): Promise<number> {
   const made = action === "bake" ? await adapters.bake(read) : await adapters.convert(read, form, given);
   const files = await adapters.write(out, made, form, given);
   const changes = changesOf(read, made);
-  if (values.json)
-    print(
-      `${JSON.stringify({ from: read.format, to: form, files, modules: read.modules.size, changes }, undefined, 2)}\n`,
-    );
-  else print(`${files.map((file) => `${out}/${file}`).join("\n")}\n${describeChanges(read, changes)}\n`);
+  const { format: from, modules, notes } = read;
+  const result = { from, to: form, files, modules: modules.size, changes, notes };
+  const words = [
+    ...files.map((file) => `${out}/${file}`),
+    describeChanges(read, changes),
+    ...notes.map((note) => `- ${note}`),
+  ];
+  print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : `${words.join("\n")}\n`);
   return 0;
 }
 
