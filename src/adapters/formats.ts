@@ -1,6 +1,7 @@
 import { listFolder, urlOf, writeFiles } from "#files";
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { blobOf } from "../io/blob.ts";
 import { type Folder, isFolder, openFolder, othersOf, readJson } from "../io/folder.ts";
 import * as ggufFile from "../io/gguf.ts";
 import { type FileSource, openSource } from "../io/open.ts";
@@ -94,11 +95,8 @@ export async function toBlobs(
   options: FormatOptions = {},
 ): Promise<Readonly<Record<string, Blob>>> {
   const blobs: [string, Blob][] = [];
-  for (const [name, content] of Object.entries(await filesOf(adapter, to, options))) {
-    const parts: Uint8Array<ArrayBuffer>[] = [];
-    for await (const part of pieces(content)) parts.push(Uint8Array.from(part));
-    blobs.push([name, new Blob(parts)]);
-  }
+  for (const [name, content] of Object.entries(await filesOf(adapter, to, options)))
+    blobs.push([name, await blobOf(pieces(content))]);
   return Object.fromEntries(blobs);
 }
 

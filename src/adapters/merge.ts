@@ -146,7 +146,7 @@ function liesAcross(
 async function mergedWeight(
   where: string,
   dtype: string,
-  bytes: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
   shape: readonly number[],
   adapter: AdapterFile,
   module: AdapterModule,

@@ -2,6 +2,7 @@ import { writeFiles } from "#files";
 import { isIntegerIn, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
+import { blobOf } from "./blob.ts";
 import { bytesOfEntry, type Entry, entryOf } from "./entry.ts";
 import { type FileSource, openSource } from "./open.ts";
 import { decodeText, readRange, type Source } from "./source.ts";
@@ -103,7 +104,7 @@ class Short extends Error {}
 
 function parse(
   source: Source,
-  bytes: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
 ): { readonly placed: ReadonlyMap<string, Placed>; readonly fields: GgufFields } {
   const fail = (what: string): never => {
     throw new ValueError(`${source.name}: ${what}. It is no GGUF file, or it is damaged.`);
@@ -223,9 +224,7 @@ export async function toBlob(
   entries: Readonly<Record<string, Entry>>,
   fields: GgufFields = {},
 ): Promise<Blob> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for await (const part of parts("gguf.toBlob", entries, fields)) pieces.push(Uint8Array.from(part));
-  return new Blob(pieces, { type: "application/octet-stream" });
+  return blobOf(parts("gguf.toBlob", entries, fields));
 }
 
 /** The bytes of a file in pieces. */

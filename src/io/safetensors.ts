@@ -2,6 +2,7 @@ import { listFolder, urlOf, writeFiles } from "#files";
 import { type Fields, field, isPlainObject, optional, readOptions, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
+import { blobOf } from "./blob.ts";
 import { bytesOfEntry, type Entry, entryOf } from "./entry.ts";
 import { type Folder, findFile, isFolder, openFolder, othersOf, readJson } from "./folder.ts";
 import { type FileSource, openSource } from "./open.ts";
@@ -182,9 +183,7 @@ export async function toBlob(
   entries: Readonly<Record<string, Entry>>,
   options: WriteOptions = {},
 ): Promise<Blob> {
-  const pieces: Uint8Array<ArrayBuffer>[] = [];
-  for await (const part of parts("safetensors.toBlob", entries, options)) pieces.push(Uint8Array.from(part));
-  return new Blob(pieces, { type: "application/octet-stream" });
+  return blobOf(parts("safetensors.toBlob", entries, options));
 }
 
 /** The bytes of a file in pieces. */

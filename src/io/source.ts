@@ -10,7 +10,7 @@ export interface Source {
    *
    * @throws LorantzError where they cannot be read, or the file is another one by now.
    */
-  read(into: Uint8Array<ArrayBuffer>, start: number): Promise<void>;
+  read(into: Uint8Array, start: number): Promise<void>;
 }
 
 export function isSource(value: unknown): value is Source {
@@ -19,11 +19,7 @@ export function isSource(value: unknown): value is Source {
 }
 
 /** A range of a source, in memory of its own. */
-export async function readRange(
-  source: Source,
-  start: number,
-  length: number,
-): Promise<Uint8Array<ArrayBuffer>> {
+export async function readRange(source: Source, start: number, length: number): Promise<Uint8Array> {
   const bytes = new Uint8Array(length);
   await source.read(bytes, start);
   return bytes;

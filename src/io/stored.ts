@@ -56,17 +56,14 @@ interface Kind {
   /** What it is read as by default. */
   readonly dtype: DeviceDType;
   /** The values in memory of their own, aligned bytes, which it may keep. */
-  readonly values: (
-    bytes: Uint8Array<ArrayBuffer>,
-    length: number,
-  ) => HostArray | BigInt64Array | BigUint64Array;
+  readonly values: (bytes: Uint8Array, length: number) => HostArray | BigInt64Array | BigUint64Array;
   /** The bytes of values. */
   readonly bytes?: (values: HostArray) => ArrayBufferView;
 }
 
 const view = <T>(
-  Kind: new (buffer: ArrayBuffer, at: number, length: number) => T,
-  { buffer, byteOffset }: Uint8Array<ArrayBuffer>,
+  Kind: new (buffer: ArrayBufferLike, at: number, length: number) => T,
+  { buffer, byteOffset }: Uint8Array,
   length: number,
 ): T => new Kind(buffer, byteOffset, length);
 
@@ -128,7 +125,7 @@ export function readDType(where: string, dtype: string, asked: DeviceDType | und
 export function fromFile(
   where: string,
   dtype: string,
-  bytes: Uint8Array<ArrayBuffer>,
+  bytes: Uint8Array,
   shape: Shape,
   as: DeviceDType,
 ): StoredArray {

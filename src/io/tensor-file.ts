@@ -71,7 +71,7 @@ export class TensorFile<M = unknown> {
   /** What the file says beside its tensors. */
   readonly metadata: M;
   readonly #placed: ReadonlyMap<string, Placed>;
-  #passing: Uint8Array<ArrayBuffer> | undefined;
+  #passing: Uint8Array | undefined;
 
   /** @internal */
   constructor(name: string, placed: ReadonlyMap<string, Placed>, metadata: M) {
@@ -104,7 +104,7 @@ export class TensorFile<M = unknown> {
   }
 
   /** The bytes of a tensor as the file has them. @throws as `info`, LorantzError where they cannot be read. */
-  async bytes(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async bytes(name: string): Promise<Uint8Array> {
     const { source, start, bytes } = this.placed(name);
     return readRange(source, start, bytes);
   }
@@ -159,7 +159,7 @@ export class TensorFile<M = unknown> {
     { source, start, bytes }: Placed,
     multiple: number,
     device: Device | undefined,
-    node: (bytes: Uint8Array<ArrayBuffer>) => Node,
+    node: (bytes: Uint8Array) => Node,
   ): Promise<Tensor> {
     const length = Math.ceil(bytes / multiple) * multiple;
     const passing = device !== undefined && length <= mostPassing;
