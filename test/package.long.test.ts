@@ -136,11 +136,13 @@ describe("in a project of its own", () => {
       write(
         "types.ts",
         `${example}
+        import * as adapters from "lorantz/adapters";
         import * as browser from "lorantz/browser";
         import * as experiments from "lorantz/experiments";
         import * as gauge from "lorantz/gauge";
+        import * as io from "lorantz/io";
         import * as laws from "lorantz/laws";
-        console.log(browser, experiments, gauge, laws);
+        console.log(adapters, browser, experiments, gauge, io, laws);
         { using own = await init(); console.log(own.name); }`,
       );
       const options = { noEmit: true, strict: true, target: "es2022", lib: ["es2022", "dom"], types: [] };
