@@ -6,28 +6,16 @@ import * as adapters from "../src/adapters/index.ts";
 import type { TuneResults } from "../src/cli/tune-report.ts";
 import { proveOn } from "../src/experiments/theorem/on-model.ts";
 import { plan } from "../src/experiments/theorem/plan.ts";
-import { init, random, tree } from "../src/index.ts";
-import { safetensors } from "../src/io/index.ts";
+import { init } from "../src/index.ts";
 import * as models from "../src/models/index.ts";
 import * as text from "../src/text/index.ts";
 import { lorantz } from "./command.ts";
-
-// A tiny model that is made here: Llama's shape, bytes as its tokens.
+import { writeTinyModel } from "./tiny-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lorantz-tune-"));
 const at = (...names: string[]) => join(folder, ...names);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-const config = {
-  model_type: "llama",
-  vocab_size: 258,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 1,
-  num_attention_heads: 2,
-  num_key_value_heads: 1,
-  max_position_embeddings: 64,
-};
 const lines = (from: number, count: number) =>
   Array.from({ length: count }, (_, i) =>
     JSON.stringify({ prompt: `${from + i}+1=`, completion: `${from + i + 1}` }),
@@ -35,15 +23,9 @@ const lines = (from: number, count: number) =>
 
 beforeAll(async () => {
   await init({ backend: "cpu" });
-  const params = models.decoder(models.architecture(config)).init(random.key(0));
-  const entries = Object.fromEntries(tree.entries(params));
-  await safetensors.write(at("model.safetensors"), entries);
-  writeFileSync(at("config.json"), JSON.stringify(config));
-  const small = { ...config, vocab_size: 128 };
-  mkdirSync(at("small"));
-  const others = models.decoder(models.architecture(small)).init(random.key(0));
-  await safetensors.write(at("small", "model.safetensors"), Object.fromEntries(tree.entries(others)));
-  writeFileSync(at("small", "config.json"), JSON.stringify(small));
+  await writeTinyModel(folder);
+  await writeTinyModel(at("small"), { vocab_size: 128 });
+  mkdirSync(at("bare"));
   writeFileSync(at("train.jsonl"), lines(0, 24));
   writeFileSync(at("dev.jsonl"), lines(30, 6));
   writeFileSync(at("empty.jsonl"), "");
@@ -180,7 +162,7 @@ describe("lorantz tune", () => {
     ],
     [
       "no tokenizer",
-      ["tune", "--model", folder, "--data", at("train.jsonl"), "--out", at("x")],
+      ["tune", "--model", folder, "--tokenizer", at("bare"), "--data", at("train.jsonl"), "--out", at("x")],
       "there is no file tokenizer.json",
     ],
     [
@@ -193,7 +175,11 @@ describe("lorantz tune", () => {
       [...training, "--out", at("x"), "--target-modules", "query"],
       "query matches no layer",
     ],
-    ["too long", [...training, "--out", at("x"), "--max-length", "65"], "it is a whole number from 2 to 64"],
+    [
+      "too long",
+      [...training, "--out", at("x"), "--max-length", "129"],
+      "it is a whole number from 2 to 128",
+    ],
     ["nothing to go on from", [...training, "--out", at("x"), "--resume"], "there is no"],
     [
       "patience alone",
