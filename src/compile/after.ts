@@ -8,6 +8,8 @@ export interface Untied {
   readonly order: readonly Node[];
   /** What must be there before a node is computed, beside its inputs. */
   readonly tokens: ReadonlyMap<Node, ReadonlySet<Node>>;
+  /** What is waited for as it is. */
+  readonly whole: ReadonlySet<Node>;
 }
 
 /** The value, whenever it is to be there. */
@@ -19,9 +21,11 @@ export function withoutOrder(node: Node): Node {
 export function untie(roots: readonly Node[]): Untied {
   const made = new Map<Node, Node>();
   const tokens = new Map<Node, ReadonlySet<Node>>();
+  const whole = new Set<Node>();
   const order: Node[] = [];
   for (const node of topological(roots)) {
     if (node.operation.kind === "after") {
+      if (node.operation.whole) for (const token of node.inputs.slice(1)) whole.add(made.get(token)!);
       made.set(node, made.get(node.inputs[0]!)!);
       continue;
     }
@@ -35,7 +39,7 @@ export function untie(roots: readonly Node[]): Untied {
     made.set(node, own);
     order.push(own);
   }
-  return { outputs: roots.map((root) => made.get(root)!), order, tokens };
+  return { outputs: roots.map((root) => made.get(root)!), order, tokens, whole };
 }
 
 /** What an input is for after, however often it says so. */

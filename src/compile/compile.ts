@@ -32,10 +32,13 @@ export interface CompileOptions {
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
-  const { outputs, order, tokens } = untie(
-    rewrite(computeHalfInFloat(roots), target).map(withoutOrder).map(ofItsOwn),
-  );
-  const reasons = materialise(outputs, target);
+  const {
+    outputs,
+    order,
+    tokens,
+    whole: awaited,
+  } = untie(rewrite(computeHalfInFloat(roots), target).map(withoutOrder).map(ofItsOwn));
+  const reasons = materialise(outputs, target, awaited);
 
   const values: Value[] = [];
   const stored = new Map<Node, ValueId>();

@@ -1,11 +1,20 @@
 import { bytesPerElement } from "../base/dtype.ts";
-import { numel } from "../base/shape.ts";
+import { numel, sameShape } from "../base/shape.ts";
 import { elements, type Node, topological } from "../graph/node.ts";
 import type { Target } from "./target.ts";
 import { additionsOf } from "./work.ts";
 
 /** Why a node is stored rather than computed where it is used. Fusing is not materialising. */
-export type Reason = "output" | "core" | "parts" | "operand" | "bindings" | "size" | "repeated" | "shared";
+export type Reason =
+  | "output"
+  | "core"
+  | "awaited"
+  | "parts"
+  | "operand"
+  | "bindings"
+  | "size"
+  | "repeated"
+  | "shared";
 
 /** Distinct vertices one kernel's expression may hold: bounds code size and recursion. */
 const maxSize = 400;
@@ -34,6 +43,16 @@ export function isCore(node: Node): boolean {
   return kind === "reduce" || kind === "matmul" || kind === "cumsum" || kind === "scatterAdd";
 }
 
+/** Computed element by element of what a core makes. */
+function isEpilogue(node: Node): boolean {
+  const isElementwise = ({ operation, shape }: Node) =>
+    (operation.kind === "scalar" || operation.kind === "cast") && sameShape(shape, node.shape);
+  return (
+    isElementwise(node) &&
+    topological([node], isElementwise).some((part) => isCore(part) && sameShape(part.shape, node.shape))
+  );
+}
+
 /** Made of parts: where it is stored, several kernels may write it, each its own part. */
 export function isOfParts({ operation }: Node): boolean {
   return operation.kind === "cat" || operation.kind === "update";
@@ -58,7 +77,11 @@ function isWidening({ operation, inputs }: Node): boolean {
 }
 
 /** Decides which nodes are materialised, by the rules in the order of `Reason`. Leaves are never. */
-export function materialise(roots: readonly Node[], target: Target): Map<Node, Reason> {
+export function materialise(
+  roots: readonly Node[],
+  target: Target,
+  awaited: ReadonlySet<Node> = new Set(),
+): Map<Node, Reason> {
   const order = topological(roots);
   const reasons = new Map<Node, Reason>();
   const mark = (node: Node, reason: Reason) => {
@@ -67,6 +90,8 @@ export function materialise(roots: readonly Node[], target: Target): Map<Node, R
   // Outputs are read by the caller; cores cannot be inlined.
   for (const root of roots) mark(root, "output");
   for (const node of order) if (isCore(node)) mark(node, "core");
+  // What others wait for is there whole, not to be put together later: in the place of the core that it is made of.
+  for (const node of order) if (awaited.has(node) && isEpilogue(node)) mark(node, "awaited");
   // Each element would be chosen from all of many parts.
   for (const { operation, inputs } of order)
     for (const input of operation.kind === "cat" ? [] : inputs)

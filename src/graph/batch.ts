@@ -48,10 +48,11 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
       node.dtype,
     );
   },
-  after: (_, [x, ...tokens], __, size) =>
+  after: (_, [x, ...tokens], { whole }, size) =>
     after(
       led(x!, size),
       tokens.map(({ node }) => node),
+      whole,
     ),
   reshape: ({ shape }, [x], _, size) => reshape(x!.node, [size, ...shape]),
   expand: ({ shape }, [x], _, size) => expand(x!.node, [size, ...shape]),

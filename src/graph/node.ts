@@ -30,8 +30,8 @@ export type Operation =
       readonly indices?: IndexRange;
       readonly custom?: CustomGradient;
     }
-  // The first input, for nobody before the others are there.
-  | { readonly kind: "after" }
+  // The first input, for nobody before the others are there; these as they are, or what they are made of.
+  | { readonly kind: "after"; readonly whole: boolean }
   // Movement: an output index maps to an input index.
   | { readonly kind: "reshape" }
   | { readonly kind: "expand" } // to the node's shape; only lengths 1 stretch

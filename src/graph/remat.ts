@@ -4,11 +4,15 @@ import { isHost, makeAgain, makeNode, type Node, type Scope, topological } from 
 // by order alone: a copy of what is needed reads what entered the scope *after* the cotangent that needs it, so that it is
 // another computation than the first one, and comes later.
 
-/** The value of `x`, for nobody before the tokens are there. */
-export function after(x: Node, tokens: readonly Node[]): Node {
+/**
+ * The value of `x`, for nobody before the tokens are there.
+ *
+ * @param whole A token that is computed of what a core makes is stored in its place, rather than put together later.
+ */
+export function after(x: Node, tokens: readonly Node[], whole = false): Node {
   return tokens.length === 0
     ? x
-    : makeAgain(makeNode({ kind: "after" }, [x, ...tokens], x.shape, x.dtype), x);
+    : makeAgain(makeNode({ kind: "after", whole }, [x, ...tokens], x.shape, x.dtype), x);
 }
 
 /** What nodes in scopes are made of again, during one walk back through a graph. */

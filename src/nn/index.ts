@@ -5,6 +5,7 @@ export * as functional from "./functional.ts";
 export * as init from "./init.ts";
 export type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
 export { isLinear, type Linear, type LinearOptions, type LinearParams, linear } from "./linear.ts";
+export { type LinearCrossEntropyOptions, linearCrossEntropy } from "./linear-cross-entropy.ts";
 export {
   bceWithLogits,
   type CrossEntropyOptions,

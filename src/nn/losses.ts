@@ -1,7 +1,7 @@
 import { type Fields, field, integer, nonNegative, oneOf, positive, readOptions } from "../base/arguments.ts";
 import { integerRange } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
-import { sameShape } from "../base/shape.ts";
+import { describe, sameShape } from "../base/shape.ts";
 import { gather } from "../graph/reduce.ts";
 import { where } from "../tensor/functions.ts";
 import { counted } from "../tensor/indices.ts";
@@ -25,7 +25,8 @@ export interface NllOptions extends LossOptions {
   readonly ignoreIndex?: number;
 }
 
-const nllFields: Fields<Required<NllOptions>> = {
+/** @internal */
+export const nllFields: Fields<Required<NllOptions>> = {
   ...lossFields,
   ignoreIndex: integer(...integerRange.int32, -100),
 };
@@ -54,6 +55,7 @@ const crossEntropyFields: Fields<Required<CrossEntropyOptions>> = {
  */
 export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntropyOptions = {}): Tensor {
   const { reduction, labelSmoothing, ignoreIndex } = readOptions("crossEntropy", crossEntropyFields, options);
+  checkTensor("crossEntropy", "the input", logits);
   const { counted, picked } = classTerms("crossEntropy", logits, classes, ignoreIndex);
   const logProbabilities = logits.logSoftmax(-1);
   const right = picked(logProbabilities);
@@ -72,6 +74,7 @@ export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntr
  */
 export function nllLoss(logProbabilities: Tensor, classes: Tensor, options: NllOptions = {}): Tensor {
   const { reduction, ignoreIndex } = readOptions("nllLoss", nllFields, options);
+  checkTensor("nllLoss", "the input", logProbabilities);
   const { counted, picked } = classTerms("nllLoss", logProbabilities, classes, ignoreIndex);
   return reduceCounted(picked(logProbabilities).neg(), counted, reduction);
 }
@@ -185,16 +188,23 @@ function reduceAll(losses: Tensor, reduction: Reduction): Tensor {
 interface ClassTerms {
   /** True where the target is not ignored. */
   readonly counted: Tensor<"bool">;
+  /** The class of each row along a new axis, the first where it is ignored. */
+  readonly place: Tensor<"int32">;
   /** The entry of each row at its class. */
   readonly picked: (rows: Tensor) => Tensor;
 }
 
-function classTerms(name: string, rows: Tensor, classes: Tensor, ignoreIndex: number): ClassTerms {
-  checkTensor(name, "the input", rows);
+/** @internal */
+export function classTerms(
+  name: string,
+  rows: Pick<Tensor, "shape" | "dtype">,
+  classes: Tensor,
+  ignoreIndex: number,
+): ClassTerms {
   const index = asIndices(name, "the classes", classes);
-  if (rows.rank < 1 || !sameShape(rows.shape.slice(0, -1), classes.shape)) {
+  if (rows.shape.length < 1 || !sameShape(rows.shape.slice(0, -1), classes.shape)) {
     throw new ShapeError(
-      `${name}: the classes are ${classes}, the input is ${rows}; expected one class for each row, int32[${rows.shape.slice(0, -1).join(",")}].`,
+      `${name}: the classes are ${classes}, the input is ${describe(rows)}; expected one class for each row, int32[${rows.shape.slice(0, -1).join(",")}].`,
     );
   }
   const range = { what: `${name}: class`, from: 0, length: rows.shape.at(-1)!, ignored: ignoreIndex };
@@ -204,11 +214,13 @@ function classTerms(name: string, rows: Tensor, classes: Tensor, ignoreIndex: nu
   const place = where(kept, marked, 0).unsqueeze(-1);
   return {
     counted: kept,
+    place,
     picked: (values) => new Tensor(gather(values.node, place.node, values.rank - 1)).squeeze(-1),
   };
 }
 
-function reduceCounted(losses: Tensor, counted: Tensor<"bool">, reduction: Reduction): Tensor {
+/** @internal */
+export function reduceCounted(losses: Tensor, counted: Tensor<"bool">, reduction: Reduction): Tensor {
   const kept = where(counted, losses, 0);
   if (reduction !== "mean") return reduceAll(kept, reduction);
   const dtype = losses.dtype as FloatTensor["dtype"]; // logarithms are floats

@@ -4,7 +4,8 @@ import { checkSynchronous } from "../runtime/tracing.ts";
 
 /**
  * The same function, of whose intermediate values none are kept for the backward pass: they are computed again when it
- * comes to them, which gives the same bits for less memory and about a third more work. A model of n blocks, each of them
+ * comes to them, which gives the same bits for less memory and about a third more work (where a shader compiler joins
+ * multiplications and additions as it sees fit, the same within that). A model of n blocks, each of them
  * in `remat`, keeps the inputs of the blocks, and the values of one. `f` takes and gives whatever it likes, may use tensors
  * from outside of its arguments, draw random numbers by key, and contain `remat` itself.
  *
