@@ -518,6 +518,14 @@ describe.skipIf(!existsSync(shared))("adapters made elsewhere", () => {
       const again = await adapters.open(join(folder, name), { base: heads });
       expect(await told(again)).toEqual(await told(read));
       expect(again.config).toEqual(read.config);
+      // The same bytes, where the tool has an order of its own for them.
+      for (const file of ["adapter_model.safetensors", "adapter.gguf"].filter((file) =>
+        existsSync(join(shared, name, file)),
+      ))
+        expect(
+          readFileSync(join(folder, name, file)).equals(readFileSync(join(shared, name, file))),
+          file,
+        ).toBe(true);
     }
     const rs = await from("peft_qv_rslora");
     expect(adapters.multiplierOf(rs, rs.modules.get("model.layers.0.self_attn.q_proj")!)).toBe(4);

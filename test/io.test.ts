@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import {
   existsSync,
   mkdirSync,
@@ -10,7 +11,7 @@ import {
 } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import fc from "fast-check";
@@ -355,6 +356,15 @@ describe("safetensors", () => {
     await expect(safetensors.write("/dev/full", { a: tensor([1]) })).rejects.toThrow(LorantzError);
     expect(readFileSync(path, "utf8")).toBe("old");
     expect(readdirSync(folder)).toEqual(["a.safetensors"]);
+  });
+
+  test("what a killed process left on its way goes with the next file; that of a living one stays", async () => {
+    const left = (id: number | undefined) => `.lorantz-${hostname().replace(/[^\w-]/g, "_")}-${id}-0-new.tmp`;
+    const gone = spawnSync("true").pid;
+    const others = [left(process.ppid), ".lorantz-another.machine-1-0-new.tmp", "a.tmp"];
+    for (const name of [left(gone), ...others]) writeFileSync(join(folder, name), "half");
+    await safetensors.write(join(folder, "a.safetensors"), { a: tensor([1]) });
+    expect(readdirSync(folder).sort()).toEqual([...others, "a.safetensors"].sort());
   });
 
   test("a file that is another one by now is not read on", async () => {

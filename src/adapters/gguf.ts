@@ -178,14 +178,16 @@ async function fit(adapter: AdapterFile, options: FormatOptions): Promise<Adapte
   return withCommonAlpha(adapter, Math.fround);
 }
 
+/** As llama.cpp's converter writes it, whatever the types of the tensors. */
+const unquantised: GgufFields = { "general.quantization_version": { type: "uint32", value: 2 } };
+
 async function write(adapter: AdapterFile, options: FormatOptions): Promise<Written> {
   const architecture = architectureOf(adapter, options);
   const fields: GgufFields = {
+    ...(adapter.format === "gguf" ? (adapter.config as GgufFields) : unquantised),
     "general.architecture": { type: "string", value: architecture },
     "general.type": { type: "string", value: "adapter" },
     "adapter.type": { type: "string", value: "lora" },
-    "general.quantization_version": { type: "uint32", value: 2 },
-    ...(adapter.format === "gguf" && (adapter.config as GgufFields)),
     "adapter.lora.alpha": {
       type: "float32",
       value: mostCommon([...adapter.modules.values()].map(({ alpha }) => alpha)),

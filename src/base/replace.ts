@@ -4,12 +4,14 @@ import {
   copyFileSync,
   linkSync,
   openSync,
+  readdirSync,
   readlinkSync,
   realpathSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
+import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 
 // How every file gets to its place in Node. Only what runs in Node imports this.
@@ -27,6 +29,11 @@ export interface Replacement {
 /** Numbers the files that are on their way. */
 let count = 0;
 
+/** Names of this machine's files on their way begin so, and go on with the process. */
+const prefix = `.lorantz-${hostname()
+  .replace(/[^\w-]/g, "_")
+  .slice(0, 64)}-`;
+
 /**
  * A file that is written beside its place and then renamed, so that it is never seen half-written and an old one stays
  * until the new one is whole; links lead where they led, owner and permissions stay. A file of several names (hard links)
@@ -36,7 +43,7 @@ export function replacing(path: string): Replacement {
   const target = targetOf(path);
   const old = statSync(target, { throwIfNoEntry: false });
   if (old && !old.isFile()) throw new Error("it is not a file");
-  const beside = (what: string) => join(dirname(target), `.lorantz-${process.pid}-${number}-${what}.tmp`);
+  const beside = (what: string) => join(dirname(target), `${prefix}${process.pid}-${number}-${what}.tmp`);
   const number = count++;
   const [fresh, kept] = [beside("new"), beside("old")];
   const shared = old !== undefined && old.nlink > 1;
@@ -44,6 +51,7 @@ export function replacing(path: string): Replacement {
   let placed = false;
   return {
     create: () => {
+      removeAbandoned(dirname(target));
       rmSync(fresh, { force: true });
       const file = openSync(fresh, "wx", old ? 0o600 : 0o666);
       if (!old) return file;
@@ -66,6 +74,25 @@ export function replacing(path: string): Replacement {
       rmSync(kept, { force: true });
     },
   };
+}
+
+/** Removes what processes of this machine left on its way when they were killed. */
+function removeAbandoned(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    const owner = name.startsWith(prefix)
+      ? /^(\d+)-.*\.tmp$/.exec(name.slice(prefix.length))?.[1]
+      : undefined;
+    if (owner !== undefined && !isRunning(Number(owner))) rmSync(join(folder, name), { force: true });
+  }
+}
+
+function isRunning(id: number): boolean {
+  try {
+    process.kill(id, 0); // sends nothing
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ESRCH";
+  }
 }
 
 /** Where a path leads, which need not be there. */
