@@ -7,7 +7,7 @@ import type { Address, Writer } from "./writer.ts";
 /** Addresses of elements, as far as they are computed. */
 export class Addresses {
   readonly #writer: Writer;
-  readonly #known = new Map<string, Local>();
+  readonly #known = new Map<string, Local<"i32">>();
 
   constructor(writer: Writer) {
     this.#writer = writer;

@@ -35,7 +35,7 @@ export class Arguments {
     start: Code,
     block: Local,
   ): {
-    readonly pointer: (value: number) => Local;
+    readonly pointer: (value: number) => Local<"i32">;
     readonly hostNumber: (i: number, dtype: DeviceDType) => Push;
   } {
     const pointers = this.values.map((_, i) => {

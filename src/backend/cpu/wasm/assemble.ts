@@ -19,6 +19,12 @@ export interface Local<T extends ValueType = ValueType> {
   readonly name?: string;
 }
 
+/** Writes code that pushes a value of a type. */
+export type Push<T extends ValueType = ValueType> = ((code: Code) => void) & { readonly pushes?: T };
+
+/** A value of a type: an expression, what a local holds, or a constant. */
+export type Value<T extends ValueType> = Push<T> | Local<T> | (T extends "i32" ? number : never);
+
 function signed(value: number): number[] {
   const bytes: number[] = [];
   for (let rest = value | 0; ; ) {
@@ -121,6 +127,58 @@ export class Code {
 
   call(index: number): this {
     return this.#write([0x10, ...unsigned(index)]);
+  }
+
+  push<T extends ValueType>(value: Value<T>): this {
+    if (typeof value === "number") return this.i32(value);
+    if (typeof value !== "function") return this.get(value);
+    value(this);
+    return this;
+  }
+
+  /** local = value */
+  assign<T extends ValueType>(local: Local<T>, value: Value<T>): this {
+    return this.push(value).set(local);
+  }
+
+  /** A new local with that value. */
+  let<T extends ValueType>(type: T, value: Value<T>): Local<T> {
+    const local = this.local(type);
+    this.assign(local, value);
+    return local;
+  }
+
+  /** local += by */
+  advance(local: Local<"i32">, by: Value<"i32">): this {
+    return this.get(local).push(by).op("i32.add").set(local);
+  }
+
+  store(name: Named<"store">, address: Value<"i32">, offset: number, value: Value<ValueType>): this {
+    return this.push(address).push(value).memory(name, offset);
+  }
+
+  if(condition: Value<"i32">, then: () => void, otherwise?: () => void): this {
+    return this.push(condition).when(then, otherwise);
+  }
+
+  /** At least once, and again while the condition holds after it. */
+  doWhile(body: () => void, condition: Value<"i32">): this {
+    return this.loop((again) => {
+      body();
+      this.push(condition);
+      again("if");
+    });
+  }
+
+  /** for (variable = from; variable < end; variable += step), at least once. */
+  each(
+    variable: Local<"i32">,
+    from: Value<"i32">,
+    end: number | Local<"i32">,
+    step: number,
+    body: () => void,
+  ): this {
+    return this.assign(variable, from).repeat(variable, end, step, body);
   }
 
   /** `body` again and again until it branches out or ends; `again(condition)` in it goes back to the start. */

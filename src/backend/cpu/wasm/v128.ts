@@ -1,10 +1,9 @@
-import type { Code, Local } from "./assemble.ts";
+import type { Code, Local, Push } from "./assemble.ts";
 import type { Operator } from "./instructions.ts";
 
 // Expressions of vectors of 128 bits.
 
-/** Writes code that pushes a value. */
-export type Push = (code: Code) => void;
+export type { Push } from "./assemble.ts";
 
 /** Where vector expressions are written: the code, and constants that are made once, outside of all loops. */
 export class Lanes {

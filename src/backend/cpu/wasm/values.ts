@@ -24,7 +24,7 @@ export class Values implements Writer {
   readonly #vectors = new Map<number, Map<Expr, Local>>();
   readonly #addresses = new Addresses(this);
   readonly #constants = new Map<string, Local>();
-  readonly #variables: Map<string, Local>;
+  readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
   #offset = 0;
 
@@ -76,11 +76,11 @@ export class Values implements Writer {
     return this.#held(e).has(e);
   }
 
-  local(type: ValueType): Local {
+  local<T extends ValueType>(type: T): Local<T> {
     return this.#code.local(type);
   }
 
-  variable(name: string): Local {
+  variable(name: string): Local<"i32"> {
     let local = this.#variables.get(name);
     if (!local) {
       local = this.#code.local("i32", name);

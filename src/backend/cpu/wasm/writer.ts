@@ -18,9 +18,9 @@ export interface Scope extends PlaceScope {
   readonly roots: readonly Expr[];
   readonly vector?: VectorAxis | undefined;
   /** Address of a value's first element. */
-  readonly pointer: (value: number) => Local;
+  readonly pointer: (value: number) => Local<"i32">;
   /** Loop variables that several sets of values share. */
-  readonly variables?: Map<string, Local>;
+  readonly variables?: Map<string, Local<"i32">>;
   /** Loads a host number. */
   readonly hostNumber: (index: number, dtype: DeviceDType) => Push;
 }
@@ -32,10 +32,10 @@ export interface Writer {
   readonly places: Places;
   /** Added to the vector variable: which of several vectors in a row is written. */
   readonly offset: number;
-  local(type: ValueType): Local;
+  local<T extends ValueType>(type: T): Local<T>;
   /** The code of a level. */
   piece(level: Level): Code;
-  variable(name: string): Local;
+  variable(name: string): Local<"i32">;
   accumulator(index: number): Local;
   lanes(code: Code): Lanes;
   /** Does the expression differ between lanes? */
@@ -54,6 +54,6 @@ export interface Writer {
 
 /** An address is what `base` pushes, and a constant offset. */
 export interface Address {
-  readonly base: Push;
+  readonly base: Push<"i32">;
   readonly offset: number;
 }

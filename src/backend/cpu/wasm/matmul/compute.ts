@@ -2,16 +2,31 @@ import { strideIn } from "../../../../compile/access.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
-import type { Local, Module } from "../assemble.ts";
+import type { Code, Local, Module } from "../assemble.ts";
+import { i32 } from "../expressions.ts";
 import { type Phase, phaseTypes } from "../grid.ts";
 import { instructionsOf } from "../heuristics.ts";
 import { writeEpilogue } from "./epilogue.ts";
-import { blockColumns, blockRows, blocksOf, type Geometry, tileBytes, units } from "./geometry.ts";
-import { stridesOfA, writeAddress } from "./in-place.ts";
+import {
+  blockColumns,
+  blockRows,
+  blocksOf,
+  type Geometry,
+  type Site,
+  span,
+  tileBytes,
+  units,
+} from "./geometry.ts";
+import { addressOf, stridesOfA } from "./in-place.ts";
 import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
 import { writePanels } from "./side-by-side.ts";
 import type { Packing } from "./transpose.ts";
+
+const { add, sub, mul, div, gt } = i32;
+
+/** Locals by their names. */
+type PlacesOf<Names extends string> = Readonly<Record<Names, Local<"i32">>>;
 
 export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
   const { batch, row, column, inner, a, b, stores, dtype } = kernel;
@@ -27,8 +42,8 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const left = row.extent % g.rows;
   const tileOf = (name: string, rows: number) =>
     defineMicrokernel(module, name, rows, strides, g.strideB ?? tileBytes, rowBytes, g);
-  const micro = tileOf("tile", g.rows);
-  const microLast = left === 0 ? micro : tileOf("lastTile", left);
+  const whole = tileOf("tile", g.rows);
+  const last = left === 0 ? whole : tileOf("lastTile", left);
   const roots = stores.flatMap(({ index, expr }) => [index, expr]);
   const vector =
     dtype === "float32" &&
@@ -36,139 +51,53 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1);
 
   module.define("compute", phaseTypes, (code, { begin, end, args, shared: packed, scratch }) => {
-    const i32 = () => code.local("i32");
-    const [sums, packedA, from, count, tile, panel, panelEnd, tileRow, rowEnd, columnEnd] = [
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-    ] as const;
-    const [firstRow, firstColumn, panelColumn, ap, bp, cp, bStart] = [
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-      i32(),
-    ] as const;
-    code.get(scratch).set(sums).get(scratch).i32(sumsBytes).op("i32.add").set(packedA);
+    const site = { module, given, args };
+    const sums = code.let("i32", scratch);
+    const packedA = code.let("i32", add(scratch, sumsBytes));
     units(code, begin, end, [batch.extent, rowBlocks, columnBlocks], (body, [i, block, across]) => {
-      const bound = (into: Local, first: Local, which: Local, size: number, extent: number) => {
-        body.get(which).i32(size).op("i32.mul").tee(first).i32(size).op("i32.add").tee(into);
-        body
-          .i32(extent)
-          .op("i32.gt_u")
-          .when(() => body.i32(extent).set(into));
-      };
-      bound(rowEnd, firstRow, block!, rowBlock, row.extent);
-      bound(columnEnd, firstColumn, across!, columnBlock, column.extent);
-      // Blocks of the inner axis.
-      body.i32(0).set(from);
-      body.loop((nextInner) => {
-        body.i32(g.innerStep).set(count);
+      const [firstRow, rowEnd] = span(body, block, rowBlock, row.extent);
+      const [firstColumn, columnEnd] = span(body, across, columnBlock, column.extent);
+      const from = body.local("i32");
+      body.each(from, 0, inner.extent, g.innerStep, () => {
+        const count = body.let("i32", g.innerStep);
         if (inner.extent % g.innerStep !== 0) {
-          body.i32(inner.extent).get(from).op("i32.sub").tee(count).i32(g.innerStep).op("i32.gt_u");
-          body.when(() => body.i32(g.innerStep).set(count));
+          body.assign(count, sub(inner.extent, from));
+          body.if(gt(count, g.innerStep), () => body.assign(count, g.innerStep));
         }
-        const aBase = i32();
-        if (direct) {
-          const places = [
-            [batch.name, i!],
-            [row.name, firstRow],
-            [inner.name, from],
-          ] as const;
-          writeAddress(body, module, given, args, a, places, aBase);
-        } else {
-          body.get(packedA).set(aBase);
-          body.get(firstRow).set(tileRow).get(packedA).set(ap);
-          const packing: Packing = {
-            expr: a,
-            batch: { name: batch.name, local: i! },
-            along: row,
-            inner,
-            first: tileRow,
-            width: g.rows,
-            into: ap,
-            innerFirst: from,
-            innerCount: count,
-            bytes: g.bytes,
-          };
-          writePanels(body, module, given, args, packing, rowEnd, tileBytesA, () =>
-            writePack(body, module, given, args, packing),
-          );
-        }
-        // Panels of b, and for each all tiles of rows.
-        body.get(firstColumn).i32(g.columns).op("i32.div_u").set(panel);
-        body
-          .get(columnEnd)
-          .i32(g.columns - 1)
-          .op("i32.add")
-          .i32(g.columns)
-          .op("i32.div_u")
-          .set(panelEnd);
-        body.get(sums).set(bStart);
-        body.loop((nextPanel) => {
-          if (g.strideB !== undefined) {
-            body.get(panel).i32(g.columns).op("i32.mul").set(panelColumn);
-            const places = [
-              [batch.name, i!],
-              [column.name, panelColumn],
+        const rowsOfA = direct
+          ? addressOf(body, site, a, [
+              [batch.name, i],
+              [row.name, firstRow],
               [inner.name, from],
-            ] as const;
-            writeAddress(body, module, given, args, b, places, bp);
-          } else {
-            body.get(packed).get(i!).i32(g.panels).op("i32.mul").get(panel).op("i32.add");
-            body.i32(inner.extent * g.columns * g.bytes).op("i32.mul", "i32.add");
-            body
-              .get(from)
-              .i32(g.columns * g.bytes)
-              .op("i32.mul", "i32.add")
-              .set(bp);
-          }
-          body.get(firstRow).set(tile).get(aBase).set(ap).get(bStart).set(cp);
-          body.loop((nextTile) => {
-            const call = (index: number) => body.get(ap).get(bp).get(cp).get(count).get(from).call(index);
-            if (left === 0) call(micro);
-            else {
-              body.get(tile).i32(g.rows).op("i32.add").get(rowEnd).op("i32.gt_u");
-              body.when(
-                () => call(microLast),
-                () => call(micro),
+            ])
+          : packRows(body, site, { i, firstRow, rowEnd, from, count, into: packedA });
+        // Panels of b, and for each all tiles of rows.
+        const panel = body.let("i32", div(firstColumn, g.columns));
+        const panelEnd = body.let("i32", div(add(columnEnd, g.columns - 1), g.columns));
+        const sumsOfPanel = body.let("i32", sums);
+        body.repeat(panel, panelEnd, 1, () => {
+          const bp = panelOfB(body, site, { i, panel, from, packed });
+          const tile = body.local("i32");
+          const ap = body.local("i32");
+          const cp = body.local("i32");
+          body.assign(tile, firstRow).assign(ap, rowsOfA).assign(cp, sumsOfPanel);
+          body.repeat(tile, rowEnd, g.rows, () => {
+            const compute = (which: number) => body.get(ap).get(bp).get(cp).get(count).get(from).call(which);
+            if (left === 0) compute(whole);
+            else
+              body.if(
+                gt(add(tile, g.rows), rowEnd),
+                () => compute(last),
+                () => compute(whole),
               );
-            }
-            body
-              .get(ap)
-              .i32(direct ? g.rows * direct.row : tileBytesA)
-              .op("i32.add")
-              .set(ap);
-            body
-              .get(cp)
-              .i32(g.rows * rowBytes)
-              .op("i32.add")
-              .set(cp);
-            body.get(tile).i32(g.rows).op("i32.add").tee(tile).get(rowEnd).op("i32.lt_u");
-            nextTile("if");
+            body.advance(ap, direct ? g.rows * direct.row : tileBytesA);
+            body.advance(cp, g.rows * rowBytes);
           });
-          body
-            .get(bStart)
-            .i32(g.columns * g.bytes)
-            .op("i32.add")
-            .set(bStart);
-          body.get(panel).i32(1).op("i32.add").tee(panel).get(panelEnd).op("i32.lt_u");
-          nextPanel("if");
+          body.advance(sumsOfPanel, g.columns * g.bytes);
         });
-        body.get(from).i32(g.innerStep).op("i32.add").tee(from).i32(inner.extent).op("i32.lt_u");
-        nextInner("if");
       });
-      writeEpilogue(body, module, kernel, given, args, {
-        batch: i!,
+      const place = {
+        batch: i,
         firstRow,
         rowEnd,
         firstColumn,
@@ -177,9 +106,61 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
         rowBytes,
         vector,
         bytes: g.bytes,
-      });
+      };
+      writeEpilogue(body, site, kernel, place);
     });
   });
+
+  /** Copies the rows of a block into panels, where they do not lie so already. */
+  function packRows(
+    body: Code,
+    site: Site,
+    {
+      i,
+      firstRow,
+      rowEnd,
+      from,
+      count,
+      into,
+    }: PlacesOf<"i" | "firstRow" | "rowEnd" | "from" | "count" | "into">,
+  ): Local<"i32"> {
+    const first = body.let("i32", firstRow);
+    const target = body.let("i32", into);
+    const packing: Packing = {
+      expr: a,
+      batch: { name: batch.name, local: i },
+      along: row,
+      inner,
+      first,
+      width: g.rows,
+      into: target,
+      innerFirst: from,
+      innerCount: count,
+      bytes: g.bytes,
+    };
+    writePanels(body, site, packing, rowEnd, tileBytesA, () => writePack(body, site, packing));
+    return into;
+  }
+
+  /** Where a panel of b begins, at an inner element. */
+  function panelOfB(
+    body: Code,
+    site: Site,
+    { i, panel, from, packed }: PlacesOf<"i" | "panel" | "from" | "packed">,
+  ): Local<"i32"> {
+    if (g.strideB !== undefined) {
+      const firstColumn = body.let("i32", mul(panel, g.columns));
+      return addressOf(body, site, b, [
+        [batch.name, i],
+        [column.name, firstColumn],
+        [inner.name, from],
+      ]);
+    }
+    const which = add(mul(i, g.panels), panel);
+    const start = add(packed, mul(which, inner.extent * g.columns * g.bytes));
+    return body.let("i32", add(start, mul(from, g.columns * g.bytes)));
+  }
+
   const area = Math.min(rowBlock, row.extent) * Math.min(columnBlock, column.extent);
   const cost =
     (area * inner.extent * 2) / (g.bytes === 4 ? 25 : 10) + area * instructionsOf(roots) * 0.2 + 100;

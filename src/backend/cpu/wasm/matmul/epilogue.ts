@@ -1,16 +1,17 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import type { Arguments } from "../arguments.ts";
-import type { Code, Local, Module } from "../assemble.ts";
+import type { Code, Local } from "../assemble.ts";
+import { loadNumber, v128 } from "../expressions.ts";
 import { storeLanes, writeStores } from "../stores.ts";
 import { Values } from "../values.ts";
+import type { Site } from "./geometry.ts";
 
 export interface Block {
-  readonly batch: Local;
-  readonly firstRow: Local;
-  readonly rowEnd: Local;
-  readonly firstColumn: Local;
-  readonly columnEnd: Local;
-  readonly sums: Local;
+  readonly batch: Local<"i32">;
+  readonly firstRow: Local<"i32">;
+  readonly rowEnd: Local<"i32">;
+  readonly firstColumn: Local<"i32">;
+  readonly columnEnd: Local<"i32">;
+  readonly sums: Local<"i32">;
   readonly rowBytes: number;
   readonly vector: boolean;
   readonly bytes: number;
@@ -19,10 +20,8 @@ export interface Block {
 /** Computes what is stored from the sums of a block, row by row. */
 export function writeEpilogue(
   code: Code,
-  module: Module,
+  { module, given, args }: Site,
   kernel: MatmulKernel,
-  given: Arguments,
-  args: Local,
   block: Block,
 ): void {
   const { batch, row, column, stores, dtype } = kernel;
@@ -41,7 +40,8 @@ export function writeEpilogue(
       : undefined,
     ...given.access(start, args),
   });
-  const sum = code.local(block.vector ? "v128" : dtype === "float32" ? "f32" : "f64");
+  const type = block.vector ? "v128" : dtype === "float32" ? "f32" : "f64";
+  const sum = code.local(type);
   values.setAccumulator(0, sum);
   const [r, c] = [values.variable(row.name), values.variable(column.name)];
   const [line, at] = [code.local("i32"), code.local("i32")];
@@ -49,36 +49,19 @@ export function writeEpilogue(
   const writes = writeStores(body, values, stores, 2, block.vector, (into, address, held) => {
     storeLanes(into, address, held, column.extent % 4 === 0, c, block.columnEnd);
   });
-  start.get(block.batch).set(values.variable(batch.name));
+  start.assign(values.variable(batch.name), block.batch);
   code.append(start);
   code.append(values.piece(0));
-  code.get(block.firstRow).set(r).get(block.sums).set(line);
-  code.loop((nextRow) => {
+  code.assign(r, block.firstRow).assign(line, block.sums);
+  code.repeat(r, block.rowEnd, 1, () => {
     code.append(values.piece(1));
-    code.get(line).set(at).get(block.firstColumn).set(c);
-    code.loop((nextColumn) => {
-      code
-        .get(at)
-        .memory(block.vector ? "v128.load" : dtype === "float32" ? "f32.load" : "f64.load")
-        .set(sum);
+    code.assign(at, line);
+    code.each(c, block.firstColumn, block.columnEnd, block.vector ? 4 : 1, () => {
+      code.push(type === "v128" ? v128.load(at) : loadNumber(type, at)).set(sum);
       code.append(body);
       code.append(writes);
-      code
-        .get(at)
-        .i32(block.vector ? 16 : block.bytes)
-        .op("i32.add")
-        .set(at);
-      code
-        .get(c)
-        .i32(block.vector ? 4 : 1)
-        .op("i32.add")
-        .tee(c)
-        .get(block.columnEnd)
-        .op("i32.lt_u");
-      nextColumn("if");
+      code.advance(at, block.vector ? 16 : block.bytes);
     });
-    code.get(line).i32(block.rowBytes).op("i32.add").set(line);
-    code.get(r).i32(1).op("i32.add").tee(r).get(block.rowEnd).op("i32.lt_u");
-    nextRow("if");
+    code.advance(line, block.rowBytes);
   });
 }

@@ -1,5 +1,7 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import type { Code, Local } from "../assemble.ts";
+import type { Arguments } from "../arguments.ts";
+import type { Code, Local, Module } from "../assemble.ts";
+import { i32 } from "../expressions.ts";
 import { decode } from "../grid.ts";
 
 /** Columns of a microkernel tile, in bytes: two vectors. */
@@ -54,24 +56,39 @@ export function blocksOf(
   return { rowBlock: evenBlock(row.extent, g.rows, bounded(rowShare, fewRows, blockRows)), columnBlock };
 }
 
+/** Where code of a kernel is written: its module, what the kernel is given, and where that lies. */
+export interface Site {
+  readonly module: Module;
+  readonly given: Arguments;
+  readonly args: Local<"i32">;
+}
+
 /** Runs `write` for each unit from `begin` to `end`, split into counters. */
-export function units(
+export function units<const E extends readonly number[]>(
   code: Code,
-  begin: Local,
-  end: Local,
-  extents: readonly number[],
-  write: (body: Code, counters: readonly Local[]) => void,
+  begin: Local<"i32">,
+  end: Local<"i32">,
+  extents: E,
+  write: (body: Code, counters: { readonly [i in keyof E]: Local<"i32"> }) => void,
 ): void {
   const unit = code.local("i32");
   const counters = extents.map((extent) => ({ local: code.local("i32"), extent }));
-  code.get(begin).set(unit);
-  code.loop((again) => {
+  const locals = counters.map(({ local }) => local);
+  code.each(unit, begin, end, 1, () => {
     decode(code, unit, counters);
-    write(
-      code,
-      counters.map(({ local }) => local),
-    );
-    code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
-    again("if");
+    write(code, locals as { readonly [i in keyof E]: Local<"i32"> }); // one for each extent
   });
+}
+
+/** The first place of a block of an axis, and its end, which is that of the axis at most. */
+export function span(
+  code: Code,
+  which: Local<"i32">,
+  size: number,
+  extent: number,
+): readonly [first: Local<"i32">, end: Local<"i32">] {
+  const first = code.let("i32", i32.mul(which, size));
+  const end = code.let("i32", i32.add(first, size));
+  code.if(i32.gt(end, extent), () => code.assign(end, extent));
+  return [first, end];
 }

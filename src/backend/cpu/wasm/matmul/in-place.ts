@@ -2,10 +2,10 @@ import { internal } from "../../../../base/errors.ts";
 import { strideIn } from "../../../../compile/access.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import type { Arguments } from "../arguments.ts";
-import type { Code, Local, Module } from "../assemble.ts";
+import type { Code, Local } from "../assemble.ts";
+import { i32 } from "../expressions.ts";
 import { Values } from "../values.ts";
-import { type Geometry, tileRows } from "./geometry.ts";
+import { type Geometry, type Site, tileRows } from "./geometry.ts";
 
 // Operands that the microkernel reads as they lie, without packing.
 
@@ -42,16 +42,13 @@ export function strideOfB({ b, row, column, inner }: MatmulKernel, g: Geometry):
   return down * g.bytes;
 }
 
-/** The address of an operand's element at the given places of its axes, into a local. */
-export function writeAddress(
+/** The address of an operand's element at the given places of its axes. */
+export function addressOf(
   body: Code,
-  module: Module,
-  given: Arguments,
-  args: Local,
+  { module, given, args }: Site,
   expr: Expr,
-  places: readonly (readonly [axis: string, place: Local])[],
-  into: Local,
-): void {
+  places: readonly (readonly [axis: string, place: Local<"i32">])[],
+): Local<"i32"> {
   if (expr.kind !== "load") internal("an operand that is read in place is no load");
   const start = body.piece();
   const piece = body.piece();
@@ -61,9 +58,9 @@ export function writeAddress(
     levels: new Map(places.map(([name]) => [name, 0])),
     ...given.access(start, args),
   });
-  for (const [name, place] of places) start.get(place).set(values.variable(name));
+  for (const [name, place] of places) start.assign(values.variable(name), place);
   const { base, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
-  base(piece);
-  piece.i32(offset).op("i32.add").set(into);
+  const address = piece.let("i32", i32.add(base, offset));
   for (const part of [start, values.piece(0), piece]) body.append(part);
+  return address;
 }

@@ -1,4 +1,5 @@
-import type { Module } from "../assemble.ts";
+import type { Local, Module } from "../assemble.ts";
+import { f32x4, f64x2, i32, v128 } from "../expressions.ts";
 import { type Geometry, tileBytes } from "./geometry.ts";
 import type { Strides } from "./in-place.ts";
 
@@ -12,57 +13,37 @@ export function defineMicrokernel(
   rowBytes: number,
   g: Geometry,
 ): number {
-  const shape = g.bytes === 4 ? "f32x4" : "f64x2";
+  const { multiplyAdd, fusedMultiplyAdd } = g.bytes === 4 ? f32x4 : f64x2;
+  const sumOf = g.relaxed ? fusedMultiplyAdd : multiplyAdd;
+  const splat = g.bytes === 4 ? v128.loadSplat32 : v128.loadSplat64;
+  const vectors = Array.from({ length: tileBytes / 16 }, (_, j) => j);
   return module.define(
     name,
     { a: "i32", b: "i32", sums: "i32", count: "i32", from: "i32" },
     (code, { a, b, sums, count, from }) => {
-      const vectors = tileBytes / 16;
-      const acc = Array.from({ length: rows }, () =>
-        Array.from({ length: vectors }, () => code.local("v128")),
-      );
-      code.get(from).when(() => {
-        acc.forEach((line, i) => {
-          line.forEach((local, j) => {
-            code
-              .get(sums)
-              .memory("v128.load", i * rowBytes + 16 * j)
-              .set(local);
+      const tile = Array.from({ length: rows }, () => vectors.map(() => code.local("v128")));
+      const each = (write: (sum: Local<"v128">, place: number) => void) =>
+        tile.forEach((line, i) => {
+          line.forEach((sum, j) => {
+            write(sum, i * rowBytes + 16 * j);
           });
         });
-      });
-      const bs = Array.from({ length: vectors }, () => code.local("v128"));
+      code.if(from, () => each((sum, place) => code.assign(sum, v128.load(sums, place))));
       const x = code.local("v128");
-      code.loop((again) => {
-        bs.forEach((local, j) => {
-          code
-            .get(b)
-            .memory("v128.load", 16 * j)
-            .set(local);
-        });
-        acc.forEach((line, i) => {
-          code
-            .get(a)
-            .memory(g.bytes === 4 ? "v128.load32_splat" : "v128.load64_splat", i * strides.row)
-            .set(x);
-          line.forEach((local, j) => {
-            if (g.relaxed) code.get(x).get(bs[j]!).get(local).op(`${shape}.relaxed_madd`).set(local);
-            else code.get(local).get(x).get(bs[j]!).op(`${shape}.mul`, `${shape}.add`).set(local);
+      const loop = () => {
+        const y = vectors.map((j) => code.let("v128", v128.load(b, 16 * j)));
+        tile.forEach((line, i) => {
+          code.assign(x, splat(a, i * strides.row));
+          line.forEach((sum, j) => {
+            code.assign(sum, sumOf(x, y[j]!, sum));
           });
         });
-        code.get(a).i32(strides.inner).op("i32.add").set(a);
-        code.get(b).i32(strideB).op("i32.add").set(b);
-        code.get(count).i32(1).op("i32.sub").tee(count);
-        again("if");
-      });
-      acc.forEach((line, i) => {
-        line.forEach((local, j) => {
-          code
-            .get(sums)
-            .get(local)
-            .memory("v128.store", i * rowBytes + 16 * j);
-        });
-      });
+        code.advance(a, strides.inner);
+        code.advance(b, strideB);
+        code.assign(count, i32.sub(count, 1));
+      };
+      code.doWhile(loop, count);
+      each((sum, place) => code.store("v128.store", sums, place, sum));
     },
     { exported: false },
   );

@@ -1,7 +1,8 @@
 import { strideIn } from "../../../../compile/access.ts";
-import type { Arguments } from "../arguments.ts";
-import type { Code, Local, Module } from "../assemble.ts";
-import { writeAddress } from "./in-place.ts";
+import type { Code, Local } from "../assemble.ts";
+import { i32, v128 } from "../expressions.ts";
+import type { Site } from "./geometry.ts";
+import { addressOf } from "./in-place.ts";
 import type { Packing } from "./transpose.ts";
 
 /** Panels that are packed side by side: together they are a cache line or two. */
@@ -21,86 +22,49 @@ function isContiguous({ expr, along, inner, width, bytes }: Packing): boolean {
  */
 export function writePanels(
   code: Code,
-  module: Module,
-  given: Arguments,
-  args: Local,
+  site: Site,
   p: Packing,
-  stop: Local,
+  stop: Local<"i32">,
   panelBytes: number,
   one: () => void,
 ): void {
   const { first, into, width, along } = p;
-  const advance = (panels: number) => {
-    code
-      .get(into)
-      .i32(panels * panelBytes)
-      .op("i32.add")
-      .set(into);
-    code
-      .get(first)
-      .i32(panels * width)
-      .op("i32.add")
-      .set(first);
-  };
+  const advance = (panels: number) => code.advance(into, panels * panelBytes).advance(first, panels * width);
   const single = () => {
     one();
     advance(1);
   };
+  const several = () => {
+    packGroup(code, site, p, panelBytes);
+    advance(panelGroup);
+  };
   const group = panelGroup * width;
-  code.loop((again) => {
-    if (isContiguous(p) && along.extent >= group) {
-      code.get(first).i32(group).op("i32.add").get(stop).op("i32.le_u");
-      code.when(() => {
-        packGroup(code, module, given, args, p, panelBytes);
-        advance(panelGroup);
-      }, single);
-    } else single();
-    code.get(first).get(stop).op("i32.lt_u");
-    again("if");
-  });
+  const some = () => {
+    if (isContiguous(p) && along.extent >= group)
+      code.if(i32.le(i32.add(first, group), stop), several, single);
+    else single();
+  };
+  code.doWhile(some, i32.lt(first, stop));
 }
 
-function packGroup(
-  code: Code,
-  module: Module,
-  given: Arguments,
-  args: Local,
-  p: Packing,
-  panelBytes: number,
-): void {
+function packGroup(code: Code, site: Site, p: Packing, panelBytes: number): void {
   const { expr, batch, along, inner, first, width, into, innerFirst, innerCount, bytes } = p;
-  const [source, target, rest] = [code.local("i32"), code.local("i32"), code.local("i32")];
-  const places = [
+  const source = addressOf(code, site, expr, [
     [batch.name, batch.local],
     [along.name, first],
     [inner.name, innerFirst],
-  ] as const;
-  writeAddress(code, module, given, args, expr, places, source);
+  ]);
   const down = expr.kind === "load" && inner.extent > 1 ? strideIn(expr.index, inner.name)! : 0;
   const vectors = (width * bytes) / 16;
-  code.get(into).set(target);
-  if (typeof innerCount === "number") code.i32(innerCount);
-  else code.get(innerCount);
-  code.set(rest);
-  code.loop((again) => {
+  const target = code.let("i32", into);
+  const rest = code.let("i32", innerCount);
+  const row = () => {
     for (let i = 0; i < panelGroup * vectors; i++) {
-      code
-        .get(target)
-        .get(source)
-        .memory("v128.load", 16 * i)
-        .memory("v128.store", Math.floor(i / vectors) * panelBytes + 16 * (i % vectors));
+      const place = Math.floor(i / vectors) * panelBytes + 16 * (i % vectors);
+      code.store("v128.store", target, place, v128.load(source, 16 * i));
     }
-    code
-      .get(source)
-      .i32(down * bytes)
-      .op("i32.add")
-      .set(source);
-    code
-      .get(target)
-      .i32(width * bytes)
-      .op("i32.add")
-      .set(target);
-    code.get(rest).i32(1).op("i32.sub").tee(rest);
-    again("if");
-  });
+    code.advance(source, down * bytes).advance(target, width * bytes);
+    code.assign(rest, i32.sub(rest, 1));
+  };
+  code.doWhile(row, rest);
 }

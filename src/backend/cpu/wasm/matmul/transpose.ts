@@ -1,145 +1,111 @@
+import { internal } from "../../../../base/errors.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { Axis } from "../../../../compile/kernel.ts";
-import type { Arguments } from "../arguments.ts";
-import type { Code, Local, Module } from "../assemble.ts";
+import type { Code, Local } from "../assemble.ts";
+import { f32, i32, v128 } from "../expressions.ts";
 import { Values } from "../values.ts";
+import type { Site } from "./geometry.ts";
 
 /** What is packed, and where to. */
 export interface Packing {
   readonly expr: Expr;
-  readonly batch: { readonly name: string; readonly local: Local };
+  readonly batch: { readonly name: string; readonly local: Local<"i32"> };
   /** The axis that is cut into panels: columns of b, rows of a. */
   readonly along: Axis;
   readonly inner: Axis;
-  readonly first: Local;
+  readonly first: Local<"i32">;
   readonly width: number;
-  readonly into: Local;
-  readonly innerFirst: Local;
+  readonly into: Local<"i32">;
+  readonly innerFirst: Local<"i32">;
   /** How many inner elements: all, or `innerStep` less what lies beyond the end. */
-  readonly innerCount: number | Local;
+  readonly innerCount: number | Local<"i32">;
   readonly bytes: number;
 }
 
 /** The inner axis is contiguous: four vectors along it are transposed in registers. */
-export function packTransposed(code: Code, module: Module, given: Arguments, args: Local, p: Packing): void {
-  const { expr, along, inner, width } = p;
+export function packTransposed(code: Code, site: Site, p: Packing): void {
+  const { expr, width, into, innerCount } = p;
   if (expr.kind !== "load") return;
   const k = code.local("i32");
   const target = code.local("i32");
   const rest = code.local("i32");
   for (let lane = 0; lane < width; lane += 4) {
     const take = Math.min(4, width - lane);
-    // One address for each of up to four rows, at the first inner element.
-    const bases = Array.from({ length: take }, (_, i) => {
-      const begin = code.piece();
-      const piece = code.piece();
-      const values = new Values(piece, {
-        module,
-        roots: [expr],
-        levels: new Map([
-          [p.batch.name, 0],
-          [along.name, 0],
-          [inner.name, 0],
-        ]),
-        ...given.access(begin, args),
-      });
-      const at = values.variable(along.name);
-      begin.get(p.batch.local).set(values.variable(p.batch.name));
-      begin.get(p.innerFirst).set(values.variable(inner.name));
-      begin
-        .get(p.first)
-        .i32(lane + i)
-        .op("i32.add")
-        .tee(at);
-      begin
-        .i32(along.extent)
-        .op("i32.ge_u")
-        .when(() => begin.i32(along.extent - 1).set(at));
-      const base = code.local("i32");
-      const { base: push, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
-      push(piece);
-      piece.i32(offset).op("i32.add").set(base);
-      code.append(begin);
-      code.append(values.piece(0));
-      code.append(piece);
-      return base;
-    });
-    code.get(p.into).set(target);
-    if (typeof p.innerCount === "number") code.i32(p.innerCount);
-    else code.get(p.innerCount);
-    code
-      .tee(rest)
-      .i32(4)
-      .op("i32.ge_u")
-      .when(() => {
-        code.loop((again) => {
-          const rows = bases.map((base) => {
-            const row = code.local("v128");
-            code.get(base).memory("v128.load").set(row);
-            return row;
-          });
-          if (take === 4) {
-            const [a, b, c, d] = rows as [Local, Local, Local, Local];
-            const pairs = [
-              [a, b, 0],
-              [c, d, 0],
-              [a, b, 1],
-              [c, d, 1],
-            ] as const;
-            const mixed = pairs.map(([x, y, half]) => {
-              const local = code.local("v128");
-              code
-                .get(x)
-                .get(y)
-                .lanes(2 * half, 4 + 2 * half, 1 + 2 * half, 5 + 2 * half)
-                .set(local);
-              return local;
-            });
-            for (let i = 0; i < 4; i++) {
-              const [x, y] = i < 2 ? [mixed[0]!, mixed[1]!] : [mixed[2]!, mixed[3]!];
-              code.get(target).get(x).get(y);
-              if (i % 2 === 0) code.lanes(0, 1, 4, 5);
-              else code.lanes(2, 3, 6, 7);
-              code.memory("v128.store", 4 * (i * width + lane));
-            }
-          } else {
-            rows.forEach((row, i) => {
-              for (let at = 0; at < 4; at++)
-                code
-                  .get(target)
-                  .get(row)
-                  .memory("v128.store32_lane", 4 * (at * width + lane + i), at);
-            });
-          }
-          for (const base of bases) code.get(base).i32(16).op("i32.add").set(base);
-          code
-            .get(target)
-            .i32(16 * width)
-            .op("i32.add")
-            .set(target);
-          code.get(rest).i32(4).op("i32.sub").tee(rest).i32(4).op("i32.ge_u");
-          again("if");
+    const rows = Array.from({ length: take }, (_, i) => rowAddress(code, site, p, lane + i));
+    const four = () => {
+      const held = rows.map((row) => code.let("v128", v128.load(row)));
+      if (take === 4) storeTransposed(code, held as [V, V, V, V], target, width, lane);
+      else
+        held.forEach((row, i) => {
+          for (let at = 0; at < 4; at++)
+            code
+              .get(target)
+              .get(row)
+              .memory("v128.store32_lane", 4 * (at * width + lane + i), at);
         });
+      for (const row of rows) code.advance(row, 16);
+      code.advance(target, 16 * width);
+      code.assign(rest, i32.sub(rest, 4));
+    };
+    const one = () => {
+      rows.forEach((row, i) => {
+        code.store("f32.store", target, 4 * (lane + i), f32.load(row)).advance(row, 4);
       });
-    code.get(rest).when(() => {
-      code.i32(0).set(k);
-      code.loop((again) => {
-        bases.forEach((base, i) => {
-          code
-            .get(target)
-            .get(base)
-            .memory("f32.load")
-            .memory("f32.store", 4 * (lane + i));
-          code.get(base).i32(4).op("i32.add").set(base);
-        });
-        code
-          .get(target)
-          .i32(4 * width)
-          .op("i32.add")
-          .set(target);
-        code.get(k).i32(1).op("i32.add").tee(k).get(rest).op("i32.lt_u");
-        again("if");
-      });
-    });
+      code.advance(target, 4 * width);
+    };
+    code.assign(target, into).assign(rest, innerCount);
+    code.if(i32.ge(rest, 4), () => code.doWhile(four, i32.ge(rest, 4)));
+    code.if(rest, () => code.each(k, 0, rest, 1, one));
   }
+}
+
+type V = Local<"v128">;
+
+/** The address of a row of the panel at its first inner element; rows beyond the end are the last one. */
+function rowAddress(code: Code, { module, given, args }: Site, p: Packing, lane: number): Local<"i32"> {
+  const { expr, batch, along, inner, first, innerFirst } = p;
+  if (expr.kind !== "load") internal("an operand that is transposed is no load");
+  const begin = code.piece();
+  const piece = code.piece();
+  const values = new Values(piece, {
+    module,
+    roots: [expr],
+    levels: new Map([
+      [batch.name, 0],
+      [along.name, 0],
+      [inner.name, 0],
+    ]),
+    ...given.access(begin, args),
+  });
+  const at = values.variable(along.name);
+  begin.assign(values.variable(batch.name), batch.local);
+  begin.assign(values.variable(inner.name), innerFirst);
+  begin.assign(at, i32.add(first, lane));
+  begin.if(i32.ge(at, along.extent), () => begin.assign(at, along.extent - 1));
+  const { base, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
+  const address = piece.let("i32", i32.add(base, offset));
+  for (const part of [begin, values.piece(0), piece]) code.append(part);
+  return address;
+}
+
+/** Stores four vectors as columns of the panel, from a lane on. */
+function storeTransposed(
+  code: Code,
+  [a, b, c, d]: readonly [V, V, V, V],
+  target: Local<"i32">,
+  width: number,
+  lane: number,
+): void {
+  const pairs = [
+    [a, b],
+    [c, d],
+  ] as const;
+  const low = pairs.map(([x, y]) => code.let("v128", v128.lanes(x, y, 0, 4, 1, 5)));
+  const high = pairs.map(([x, y]) => code.let("v128", v128.lanes(x, y, 2, 6, 3, 7)));
+  [low, high].forEach((pair, half) => {
+    const [x, y] = pair as [V, V];
+    const place = (i: number) => 4 * ((2 * half + i) * width + lane);
+    code.store("v128.store", target, place(0), v128.lanes(x, y, 0, 1, 4, 5));
+    code.store("v128.store", target, place(1), v128.lanes(x, y, 2, 3, 6, 7));
+  });
 }
