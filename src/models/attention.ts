@@ -1,7 +1,5 @@
 import * as nn from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
-import { tensor } from "../tensor/creation.ts";
-import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Architecture, BlockKind, Rope } from "./architecture.ts";
 import { assemble } from "./assemble.ts";
@@ -80,19 +78,11 @@ export function cut(x: Tensor, lengths: readonly number[]): Tensor[] {
 }
 
 /** Queries or keys, `[batch, heads, length, size]`, with the rotary embedding. */
-function turned(x: Tensor, rope: Rope | undefined, { positions }: Places): Tensor {
+function turned(x: Tensor, rope: Rope | undefined, { positions, frequencies }: Places): Tensor {
   if (!rope) return x;
   return nn.functional.rope(x, {
     positions: positions.rank === 1 ? positions : positions.unsqueeze(1),
-    frequencies: rope.long ? chosen(rope, rope.long, positions) : rope.frequencies,
+    frequencies: frequencies.get(rope)!, // of every block
     scale: rope.factor,
   });
-}
-
-/** The frequencies of long sequences, if this is one. */
-function chosen(rope: Rope, long: NonNullable<Rope["long"]>, positions: Tensor<"int32">): Tensor {
-  const [short, other] = [rope.frequencies, long.frequencies].map((frequencies) =>
-    tensor(Float64Array.from(frequencies), { dtype: "float64" }),
-  ) as [Tensor, Tensor]; // one for each
-  return where(positions.amax().ge(long.from), other, short);
 }

@@ -52,7 +52,7 @@ export function advance(
   cache: Cache,
   length: number,
   { positions, segments }: Partial<Stand>,
-): { readonly places: Places; readonly cache: Cache } {
+): { readonly places: Omit<Places, "frequencies">; readonly cache: Cache } {
   const shape = [cache.positions.shape[0]!, length];
   const own = {
     positions: positions ?? arange(length).add(cache.length.astype("int32")).expand(shape),

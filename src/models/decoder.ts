@@ -1,17 +1,20 @@
-import { type Fields, field, optional, readOptions } from "../base/arguments.ts";
+import { type Fields, field, flag, optional, readOptions } from "../base/arguments.ts";
+import type { FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import * as nn from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { module } from "../nn/module.ts";
 import { arange } from "../tensor/creation.ts";
+import { wideDType } from "../tensor/precision.ts";
+import { remat } from "../tensor/remat.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Architecture, BlockKind } from "./architecture.ts";
 import { assemble } from "./assemble.ts";
 import { attention, cut, type Passed, type Stream } from "./attention.ts";
 import { advance, type BlockCache, type Cache } from "./cache.ts";
 import { linear, normOf } from "./parts.ts";
-import type { Places, Stand } from "./places.ts";
+import { frequenciesAt, type Places, type Stand } from "./places.ts";
 
 /** What a decoder reads. A row of the batch is one sequence, unless segments say otherwise. */
 export interface DecoderInput {
@@ -55,6 +58,11 @@ const input: Fields<DecoderInput> = {
   at: optional(int32),
 };
 
+export interface DecoderOptions {
+  /** Keep the inputs of blocks alone for the backward pass, and compute the rest again (`remat`). Default false. */
+  readonly remat?: boolean;
+}
+
 /**
  * The decoder of an architecture.
  *
@@ -65,14 +73,15 @@ const input: Fields<DecoderInput> = {
  * const tokens = tensor([[1, 2, 3]], { dtype: "int32" });
  * const { logits } = model.apply(model.init(random.key(0)), { tokens }); // float32[1,3,64]
  */
-export function decoder(architecture: Architecture): Decoder {
+export function decoder(architecture: Architecture, options: DecoderOptions = {}): Decoder {
+  const { remat: again } = readOptions("decoder", { remat: flag }, options);
   const { names, tied, labels, logitCap, width, vocabulary } = architecture;
   const classifies = labels !== undefined;
   const head = linear(architecture, width, labels ?? vocabulary, false);
   const output = { body: names.body, embedding: names.embedding, head: names.head };
   const made = assemble(
     names,
-    { body: body(architecture), head },
+    { body: body(architecture, again === true), head },
     (parts, given: DecoderInput): DecoderOutput => {
       const { hidden, cache } = parts.body(checked(architecture, given));
       const scores = parts.head(hidden);
@@ -122,7 +131,7 @@ interface Read {
 }
 
 /** Everything but the output layer. */
-function body(architecture: Architecture): Layer<Params, Reading, Read> {
+function body(architecture: Architecture, again: boolean): Layer<Params, Reading, Read> {
   const { vocabulary, width, context: longest, learnedPositions, initialStd, embeddingScale } = architecture;
   const table = (rows: number) =>
     nn.embedding(rows, width, { init: (key, shape) => nn.init.normal(key, shape, { std: initialStd }) });
@@ -133,7 +142,10 @@ function body(architecture: Architecture): Layer<Params, Reading, Read> {
       embedding: table(vocabulary),
       positions: learnedPositions ? table(longest) : undefined,
       embeddingDrop: dropped > 0 ? nn.dropout(dropped) : undefined,
-      blocks: list(architecture.blocks.map((kind) => block(architecture, kind))),
+      blocks: list(
+        architecture.blocks.map((kind) => block(architecture, kind)),
+        again,
+      ),
       last: normOf(architecture, width),
     },
     (
@@ -144,8 +156,13 @@ function body(architecture: Architecture): Layer<Params, Reading, Read> {
       const length = tokens.shape[1]!;
       const own: Stand = { positions: arange(length), ...given };
       const next = cache && advance(cache, length, given);
-      const places: Places = next?.places ?? { ...own, keys: own };
       let x = embedding(tokens);
+      const there = next?.places ?? { ...own, keys: own };
+      const dtype = wideDType(x.dtype as FloatDType); // of an embedding
+      const places: Places = {
+        ...there,
+        frequencies: frequenciesAt(there.positions, architecture.blocks, dtype),
+      };
       if (embeddingScale !== undefined) x = x.mul(embeddingScale);
       if (positions) x = x.add(positions(places.positions));
       context.watch?.("embedded", x);
@@ -174,6 +191,7 @@ interface Through {
 /** Blocks one after the other, by their numbers, each with its part of the cache. */
 function list(
   blocks: readonly Layer<Params, Stream, Passed>[],
+  again: boolean,
 ): Layer<Params, Through, Required<Omit<Through, "places">>> {
   return module(
     Object.fromEntries(blocks.map((block, i) => [String(i), block])),
@@ -181,7 +199,8 @@ function list(
       const written: [string, BlockCache][] = [];
       const through = Object.entries(children).reduce((y, [name, block]) => {
         const own = caches?.[name];
-        const passed = block({ x: y, places, ...(own && { cache: own }) });
+        const run = again ? remat(block) : block;
+        const passed = run({ x: y, places, ...(own && { cache: own }) });
         if (passed.cache) written.push([name, passed.cache]);
         return passed.x;
       }, x);

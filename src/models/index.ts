@@ -1,6 +1,12 @@
 export type { Architecture, BlockKind, Names, Norm, Role, Rope } from "./architecture.ts";
 export { type BlockCache, type Cache, type CacheSizes, emptyCache } from "./cache.ts";
-export { type Decoder, type DecoderInput, type DecoderOutput, decoder } from "./decoder.ts";
+export {
+  type Decoder,
+  type DecoderInput,
+  type DecoderOptions,
+  type DecoderOutput,
+  decoder,
+} from "./decoder.ts";
 export { architecture } from "./families.ts";
 export {
   type AnyDecoder,

@@ -1,4 +1,4 @@
-import { type Fields, field, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
+import { type Fields, field, flag, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
@@ -33,6 +33,8 @@ export interface LoadOptions {
   readonly labels?: number;
   /** Initial values of that layer, where the checkpoint has none. Default `random.key(0)`. */
   readonly key?: Key;
+  /** As `decoder` takes it: less memory in training, for more work. Default false. */
+  readonly remat?: boolean;
   /** In place of the folder's config.json. */
   readonly config?: object;
   /** Where the parameters go. Default the device of `init`. */
@@ -59,6 +61,7 @@ const fields: Fields<LoadOptions> = {
   ),
   labels: optional(integer(1)),
   key: optional(field("a key such as random.key(0)", (key) => key instanceof Key)),
+  remat: flag,
   config: optional(field("an object", (config) => typeof config === "object")),
   device: optional(field("a device that init opened", (device) => device instanceof Device)),
 };
@@ -80,12 +83,13 @@ export async function load(from: FolderSource, options: LoadOptions = {}): Promi
     labels,
     key = keyOf(0),
     device,
+    remat: again,
     ...given
   } = readOptions("models.load", fields, options);
   const folder = await openFolder(from);
   const config = given.config ?? ((await readJson(folder, "config.json")) as object); // `architecture` looks at it
   const found = classifier(architecture(config), config, labels);
-  const model = decoder(found);
+  const model = decoder(found, { remat: again === true });
   const file = await safetensors.open(folder);
   const { places, fresh } = placesOf(folder, file, found, model);
   const on = device ?? defaultDevice();

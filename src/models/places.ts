@@ -1,4 +1,8 @@
+import type { FloatDType } from "../base/dtype.ts";
+import { tensor } from "../tensor/creation.ts";
+import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import type { BlockKind, Rope } from "./architecture.ts";
 
 // Where tokens stand, and what they see. One rule covers causal attention, windows, packed sequences, padding and caches:
 // a query sees a key of its own segment whose position is not behind its own, and not too far before it.
@@ -14,8 +18,28 @@ export interface Stand {
 /** Those of the tokens of a call, and of the keys that they may see. */
 export interface Places extends Stand {
   readonly keys: Stand;
+  /** The frequencies of each rotary embedding: one tensor in a call, so that blocks share what is made of them. */
+  readonly frequencies: ReadonlyMap<Rope, Tensor>;
   /** The slot of a cache that the first token is written to. */
   readonly slot?: Tensor<"number">;
+}
+
+/** `frequencies` of these blocks: those of long sequences, if one of the positions is long. */
+export function frequenciesAt(
+  positions: Tensor<"int32">,
+  blocks: readonly BlockKind[],
+  dtype: FloatDType,
+): Places["frequencies"] {
+  const of = (values: readonly number[]): Tensor => tensor(Float64Array.from(values), { dtype });
+  const ropes = new Set(blocks.flatMap(({ rope }) => rope ?? []));
+  return new Map(
+    [...ropes].map((rope) => [
+      rope,
+      rope.long
+        ? where(positions.amax().ge(rope.long.from), of(rope.long.frequencies), of(rope.frequencies))
+        : of(rope.frequencies),
+    ]),
+  );
 }
 
 /** The segment of slots of a cache that hold nothing, and of padding. */
