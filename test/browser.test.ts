@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as lorantz from "../src/browser.ts";
 import { type Browser, findChromium, openBrowser, type Visit } from "./browser/chromium.ts";
 import { type Dropped, type Shared, type Trained, tasks } from "./browser/tasks.ts";
 import { thorough } from "./thorough.ts";
@@ -170,6 +171,83 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
         same: true,
         failed: expect.stringMatching(/a page has no files/),
       });
+  });
+
+  test("pages tune a model of dropped files, go on from a checkpoint, write with it, and give the adapter", async () => {
+    const task = async (
+      { adapters, init, io, lora, models, random, text, train, tree }: typeof import("../src/browser.ts"),
+      options: object,
+    ) => {
+      const device = await init(options);
+      const config = {
+        ...{
+          model_type: "llama",
+          vocab_size: 258,
+          hidden_size: 16,
+          intermediate_size: 24,
+          num_hidden_layers: 1,
+        },
+        ...{ num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 64 },
+      };
+      const weights = models.decoder(models.architecture(config)).init(random.key(0));
+      const { model, params } = await models.load([
+        new File([JSON.stringify(config)], "config.json"),
+        new File(
+          [await io.safetensors.toBlob(Object.fromEntries(tree.entries(weights)))],
+          "model.safetensors",
+        ),
+      ]);
+      const lines = Array.from({ length: 12 }, (_, i) =>
+        JSON.stringify({ prompt: `${i}=`, completion: `${i}` }),
+      );
+      const tokenizer = text.bytes();
+      const data = await text.dataset(new File([lines.join("\n")], "train.jsonl"), {
+        tokenizer,
+        maxLength: 16,
+      });
+      const recipe = { r: 2, alpha: 4, dropout: 0.1, optimizer: { name: "adamw", lr: 0.02 } } as const;
+      const adapted = lora.inject(model, { ...recipe, targetModules: "all-linear" });
+      const setup = async () => ({
+        params: adapted.init(random.key(1), params),
+        loss: train.languageLoss(adapted),
+        recipe,
+        batches: await text.batches(data, { size: 4, seed: 0, pack: true, lengths: [16] }),
+        steps: 6,
+      });
+      const run = train.train(await setup());
+      for await (const { step } of run) if (step === 3) break;
+      const saved = await io.saveBlob(await run.checkpoint());
+      await run.toEnd();
+      const resume = await train.loadCheckpoint(saved);
+      const again = await train.train({ ...(await setup()), resume }).toEnd();
+      const adapter = adapters.extract(adapted, run.params);
+      const blobs = await adapters.toBlobs(adapter, "peft");
+      const [completion] = await models.complete(adapted, run.params, [tokenizer.encode("7=")], {
+        maxTokens: 5,
+      });
+      return {
+        backend: device.name,
+        losses: run.losses,
+        hash: run.hash,
+        resumed: again.hash === run.hash,
+        files: Object.keys(blobs),
+        tokens: completion!.tokens.length,
+      };
+    };
+    const here = await task(lorantz, { backend: "cpu" });
+    expect(here.losses.at(-1)).toBeLessThan(here.losses[0]!);
+    expect(here).toMatchObject({
+      resumed: true,
+      files: ["adapter_config.json", "adapter_model.safetensors"],
+      tokens: 5,
+    });
+    type Here = typeof here;
+    expect(await browser.visit<Here>(String(task), { backend: "cpu" }, { page: "import map" })).toEqual(here);
+    const there = await browser.visit<Here>(String(task), { backend: "webgpu" }, { page: "import map" });
+    expect(there).toMatchObject({ backend: "webgpu", resumed: true, files: here.files, tokens: 5 });
+    there.losses.forEach((loss, i) => {
+      expect(loss).toBeCloseTo(here.losses[i]!, 4);
+    });
   });
 
   describe.for(["cpu", "webgpu"] as const)("on %s", (backend) => {
