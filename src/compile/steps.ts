@@ -1,12 +1,16 @@
 // How the loops of a kernel run, as data: a backend's heuristics choose steps, its printer follows them, inspect() shows
 // them. A step never changes what is computed, and the order of sums that follows from it is the kernel's.
 
-/** How the iterations of a loop run that are split off. */
+/** How iterations of a loop run that are taken together. */
 export type By =
   /** As one vector: neighbours of an element. */
   | "lanes"
   /** Written out one after the other. */
   | "copies"
+  /** In a loop of their own inside of what is left of the loop. */
+  | "blocks"
+  /** By one thread, as the unit that threads take. */
+  | "units"
   /** By the invocations of a subgroup or of a workgroup, whose partial results are combined in a fixed order. */
   | "subgroup"
   | "workgroup";
@@ -14,25 +18,34 @@ export type By =
 export type Step =
   /** Takes `by` iterations of a loop together. */
   | { readonly split: string; readonly by: number; readonly as: By }
-  /** Runs the second loop outside of the first. */
+  /** Cuts a reduction into so many parts that run beside each other and are combined in a fixed order. */
+  | { readonly cut: string; readonly into: number }
+  /** Runs the second loop inside of the first, which was inside of it. */
   | { readonly swap: readonly [inner: string, outer: string] };
 
-/** The axis of which iterations run in some way, with how many. */
+/** The axis of which iterations run in some way, with how many; the first one, or that of a name. */
 export function axisAs(
   steps: readonly Step[],
   as: By,
+  name?: string,
 ): { readonly axis: string; readonly by: number } | undefined {
-  for (const step of steps) if ("split" in step && step.as === as) return { axis: step.split, by: step.by };
+  for (const step of steps)
+    if ("split" in step && step.as === as && (name === undefined || step.split === name))
+      return { axis: step.split, by: step.by };
   return undefined;
+}
+
+/** Whether a loop runs outside of one that was outside of it. */
+export function isSwapped(steps: readonly Step[], inner: string, outer: string): boolean {
+  return steps.some((step) => "swap" in step && step.swap[0] === inner && step.swap[1] === outer);
 }
 
 /** For people: `i1 by 4 as lanes, swap i1 and i0`. */
 export function showSteps(steps: readonly Step[]): string {
-  return steps
-    .map((step) =>
-      "swap" in step
-        ? `swap ${step.swap[0]} and ${step.swap[1]}`
-        : `${step.split} by ${step.by} as ${step.as}`,
-    )
-    .join(", ");
+  const show = (step: Step): string => {
+    if ("swap" in step) return `swap ${step.swap[0]} and ${step.swap[1]}`;
+    if ("cut" in step) return `cut ${step.cut} into ${step.into}`;
+    return `${step.split} by ${step.by} as ${step.as}`;
+  };
+  return steps.map(show).join(", ");
 }

@@ -1,4 +1,5 @@
 import type { Axis, Store } from "../../compile/kernel.ts";
+import type { Step } from "../../compile/steps.ts";
 import type { ShaderOptions } from "./shader.ts";
 
 // Which invocation computes what. Every kernel relies on workgroups of at most 64 invocations, which every WebGPU device
@@ -8,6 +9,8 @@ export const workgroupSize = 64;
 
 /** A kernel without its bindings and helpers. */
 export interface Body {
+  /** How its loops run, where that was chosen. */
+  readonly steps?: readonly Step[];
   /** Language extensions that the kernel relies on, beside f16. */
   readonly enable?: readonly string[];
   readonly declarations?: readonly string[];

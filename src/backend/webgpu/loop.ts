@@ -13,12 +13,14 @@ import { writeStores } from "./text.ts";
 export function printLoop(kernel: Loop, bindings: Bindings, options: ShaderOptions): Body {
   const { steps, accesses } = scheduleLoop(kernel, bindings, options);
   bindings.widen(accesses);
-  if (kernel.accumulators.length === 0) return printMap(kernel, steps, bindings, options);
-  if (axisAs(steps, "workgroup")) return printSharedReduction(kernel, steps, bindings, options);
+  return { steps, ...printerOf(kernel, steps)(kernel, steps, bindings, options) };
+}
+
+function printerOf({ grid, accumulators }: Loop, steps: readonly Step[]) {
+  if (accumulators.length === 0) return printMap;
+  if (axisAs(steps, "workgroup")) return printSharedReduction;
   const lanes = axisAs(steps, "lanes");
-  if (lanes && kernel.grid.some(({ name }) => name === lanes.axis))
-    return printColumns(kernel, steps, bindings, options);
-  return printReduction(kernel, steps, bindings, options);
+  return grid.some(({ name }) => name === lanes?.axis) ? printColumns : printReduction;
 }
 
 /** What printing of terms must know of quads along the innermost axis. */
@@ -101,9 +103,7 @@ function nestedLoops(
     if (axis === undefined) return [...terms.updates(sums)];
     const partial = level < inner.length;
     const step = terms.quads === "elements" && !partial ? 4 : 1;
-    const together = steps.find(
-      (other) => "split" in other && other.split === axis.name && other.as === "copies",
-    );
+    const together = axisAs(steps, "copies", axis.name)?.by ?? 1;
     return blockedLoop(
       {
         axis,
@@ -113,7 +113,7 @@ function nestedLoops(
         sums,
         wide: terms.quads !== undefined,
         partial,
-        together: together && "by" in together ? together.by : 1,
+        together,
       },
       (inside) => [...terms.statements(level), ...loops(level + 1, inside)],
     );

@@ -3,6 +3,7 @@ import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/k
 import { asLoop } from "../../compile/nest.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
+import { showSteps } from "../../compile/steps.ts";
 import { sizeOf } from "../../compile/work.ts";
 import type { Body } from "./grid.ts";
 import { helpersOf } from "./helpers.ts";
@@ -15,13 +16,20 @@ import { Bindings, type Shader, type ShaderOptions } from "./shader.ts";
 /** A kernel as WGSL: its buffers, the helper functions it calls, then its code. */
 export function printKernel(kernel: Kernel, program: Program, options: ShaderOptions): Shader {
   const bindings = new Bindings(kernel, program);
-  const { enable = [], declarations = [], body, workgroups } = printBody(kernel, bindings, options);
+  const {
+    steps = [],
+    enable = [],
+    declarations = [],
+    body,
+    workgroups,
+  } = printBody(kernel, bindings, options);
   const code = indent([...bindings.declarations(), ...declarations, "", ...body]);
   const helpers = helpersOf(code);
   const halves = sizeOf(expressionsOf(kernel), ({ dtype }) => dtype === "float16") > 0;
   const extensions = [...enable, ...(halves ? ["f16"] : [])];
   const directive = extensions.length > 0 ? `enable ${extensions.join(", ")};\n\n` : "";
-  const source = `// ${describeKernel(kernel)}\n\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;
+  const chosen = steps.length > 0 ? `// ${showSteps(steps)}\n` : "";
+  const source = `// ${describeKernel(kernel)}\n${chosen}\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;
   return { source, bindings: bindings.list, scalars: bindings.scalars, workgroups };
 }
 

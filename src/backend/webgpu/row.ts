@@ -14,9 +14,15 @@ export function printRow(kernel: Nest, bindings: Bindings, options: ShaderOption
   const { steps, accesses } = scheduleRow(kernel, bindings, options);
   bindings.widen(accesses);
   const subgroup = axisAs(steps, "subgroup");
-  if (subgroup) return printSharedRow(kernel, steps, bindings, options, subgroupSharing(subgroup.by));
-  if (axisAs(steps, "workgroup")) return printSharedRow(kernel, steps, bindings, options, workgroupSharing);
-  return printOwnRow(kernel, steps, bindings, options);
+  const sharing = subgroup
+    ? subgroupSharing(subgroup.by)
+    : axisAs(steps, "workgroup")
+      ? workgroupSharing
+      : undefined;
+  const body = sharing
+    ? printSharedRow(kernel, steps, bindings, options, sharing)
+    : printOwnRow(kernel, steps, bindings, options);
+  return { steps, ...body };
 }
 
 /** Prints the parts of a row kernel for the lanes of a row, in quads where all elements are stored in quads. */

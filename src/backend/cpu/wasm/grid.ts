@@ -1,7 +1,7 @@
 import type { Axis } from "../../../compile/kernel.ts";
+import { axisAs, isSwapped, type Step } from "../../../compile/steps.ts";
 import { none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import type { Blocks } from "./heuristics.ts";
 
 /** A part of a kernel that threads share: a function of a range of units, any split of which gives the same. */
 export interface Phase {
@@ -24,18 +24,23 @@ export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<str
 }
 
 /** A grid in units: one place on all axes but the last, and a block of that. */
-export interface Cut extends Blocks {
+export interface Cut {
   readonly outer: readonly Axis[];
   readonly last: Axis;
+  readonly block: number;
   readonly blocks: number;
   readonly units: number;
+  /** Neighbouring units are neighbours on the other axes, and not blocks of one place. */
+  readonly down: boolean;
 }
 
-export function cutGrid(grid: readonly Axis[], blocksOf: (last: Axis) => Blocks): Cut {
+/** The grid by the steps: how much of its last axis is a unit, and whether units follow each other down another one. */
+export function cutGrid(grid: readonly Axis[], steps: readonly Step[]): Cut {
   const outer = grid.slice(0, -1);
   const last = grid[grid.length - 1] ?? none;
-  const { block, down } = blocksOf(last);
+  const block = axisAs(steps, "units", last.name)?.by ?? last.extent;
   const blocks = Math.ceil(last.extent / block);
+  const down = outer.length > 0 && isSwapped(steps, last.name, outer[outer.length - 1]!.name);
   return { outer, last, block, blocks, units: outer.reduce((n, { extent }) => n * extent, blocks), down };
 }
 

@@ -1,6 +1,8 @@
 import { loadsOf, strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, Loop, Nest } from "../../../compile/kernel.ts";
+import { product } from "../../../compile/nest.ts";
+import type { Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
 import { type Along, fitsLanes, none } from "./along.ts";
@@ -44,7 +46,7 @@ const line = 16;
  * Rough work for an element when lanes run along `axis`: operations, loads, and what the last vector leaves unused. A
  * load of a whole vector or of one number counts as 1, of numbers at one distance as 6, of others as 10; not recorded.
  */
-export function laneCost(exprs: readonly Expr[], { name, extent }: Axis): number {
+function laneCost(exprs: readonly Expr[], { name, extent }: Axis): number {
   const work = workOf(exprs, (e) => {
     if (e.kind !== "load") return 0;
     const stride = strideIn(e.index, name);
@@ -54,7 +56,7 @@ export function laneCost(exprs: readonly Expr[], { name, extent }: Axis): number
 }
 
 /** Which loop of a kernel the lanes run along; joining the lanes of a sum counts as 8 operations, which is not recorded. */
-export function chooseLanes(
+function chooseLanes(
   { accumulators, stores }: Loop,
   last: Axis,
   innermost: Axis,
@@ -71,8 +73,71 @@ export function chooseLanes(
   return options[0]?.[0] ?? "nothing";
 }
 
-/** The same for rows: along the row, or along the rows where those lie side by side. */
-export function chooseRowLanes({ passes, stores, elements }: Nest, last: Axis, innermost: Axis): Along {
+/**
+ * A loop kernel. The grid is cut into units: one place on all axes but the last, and a block of that. Lanes run along the
+ * last axis of the grid (each lane its own element) or along the last reduced axis (lanes are partial sums, joined at the
+ * end in a fixed order), whichever loads more by whole vectors. Long reductions with few units are cut too (parts.ts).
+ */
+export function scheduleLoop(loop: Loop): readonly Step[] {
+  const { grid, inner, accumulators, stores } = loop;
+  const last = grid[grid.length - 1] ?? none;
+  const innermost = inner[inner.length - 1] ?? none;
+  const roots = [
+    ...accumulators.map(({ expr }) => expr),
+    ...stores.flatMap(({ index, expr }) => [index, expr]),
+  ];
+  const along = chooseLanes(loop, last, innermost, roots);
+  const over = product(inner);
+  const outer = grid[grid.length - 2];
+  const steps = laneSteps(along, last, innermost, vectorsOf(loop, along));
+  const swept = along === "grid" && walksDownRows(loop, last);
+  const block = swept ? columnBlock(last) : blockOf(last, over);
+  const parts = accumulators.length > 0 ? partsStep(loop, along, block) : undefined;
+  if (parts) return [...steps, parts];
+  if (swept) {
+    const rows: Step = { split: innermost.name, by: sweepRows, as: "blocks" };
+    return [...steps, ...unitStep(last, block), rows, { swap: [last.name, innermost.name] }];
+  }
+  if (along === "grid" && accumulators.length === 0 && outer && loadsAcrossLines(roots, last))
+    return [...steps, { split: last.name, by: line, as: "units" }, { swap: [last.name, outer.name] }];
+  return [...steps, ...unitStep(last, block)];
+}
+
+function laneSteps(along: Along, last: Axis, innermost: Axis, copies: number): Step[] {
+  if (along === "nothing") return [];
+  const { name } = along === "grid" ? last : innermost;
+  const lanes: Step = { split: name, by: 4, as: "lanes" };
+  return copies > 1 ? [lanes, { split: name, by: copies, as: "copies" }] : [lanes];
+}
+
+const unitStep = ({ name, extent }: Axis, by: number): Step[] =>
+  by < extent ? [{ split: name, by, as: "units" }] : [];
+
+/** The units of a grid of whose points each takes so many elements. */
+export function unitSteps(grid: readonly Axis[], over: number): readonly Step[] {
+  const last = grid[grid.length - 1] ?? none;
+  return unitStep(last, blockOf(last, over));
+}
+
+/** Rows: lanes along the row, or along the rows where those lie side by side. */
+export function scheduleRow(nest: Nest): readonly Step[] {
+  const { grid, inner, passes } = nest;
+  const last = grid[grid.length - 1] ?? none;
+  const innermost = inner[inner.length - 1] ?? none;
+  const along = chooseRowLanes(nest, last, innermost);
+  const over = product(inner);
+  const abreast = rowsAbreast(along, over, last);
+  const copies = passes.map(({ accumulators }) =>
+    vectorsOf({ grid, inner, accumulators, stores: [] }, along),
+  );
+  return [
+    ...laneSteps(along, last, innermost, along === "inner" ? Math.max(1, ...copies) : 1),
+    ...(abreast > 1 ? [{ split: last.name, by: abreast, as: "copies" } as const] : []),
+    ...unitSteps(grid, over * (passes.length + 1)),
+  ];
+}
+
+function chooseRowLanes({ passes, stores, elements }: Nest, last: Axis, innermost: Axis): Along {
   const written = [...passes.flatMap(({ before }) => before), ...stores, ...elements];
   const sums = passes.flatMap(({ accumulators }) => accumulators.map(({ expr }) => expr));
   if (!fitsLanes([...sums, ...written.flatMap(({ index, expr }) => [index, expr])])) return "nothing";
@@ -97,31 +162,24 @@ export function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): nu
  * Rows that are done abreast: two where a row has at most 128 elements, since one waits for its sums while the other works.
  * softmax of 65536x16 1.25 ms, abreast 1.01 (Zen 4). What limits the length is not recorded.
  */
-export function rowsAbreast(along: Along, length: number, last: Axis): number {
+function rowsAbreast(along: Along, length: number, last: Axis): number {
   return along === "inner" && length <= 128 && last.extent % 2 === 0 ? 2 : 1;
 }
 
-/** How the last axis of a grid is cut into blocks. */
-export interface Blocks {
-  readonly block: number;
-  /** Neighbouring units are neighbours on the other axes, and not blocks of one place. */
-  readonly down: boolean;
-}
-
 /**
- * Blocks are whole vectors, and enough work to be worth a turn: some 16,384 elements, at least 64 results, or 16 where each
- * reduces 512 elements or more; not recorded. Where elements are loaded across the rows of a matrix, blocks are a line
- * long and follow each other down the rows: the lines they load are used up (transpose 8.0 to 1.35 ms, Zen 5).
+ * How much of the last axis of a grid is a unit: whole vectors, and enough work to be worth a turn: some 16,384 elements, at
+ * least 64 results, or 16 where each reduces 512 elements or more; not recorded. (Where elements are loaded across the
+ * rows of a matrix, a unit is a line, and units follow each other down the rows, so that the lines they load are used up:
+ * a transpose 8.0 to 1.35 ms, Zen 5.)
  */
-export function blocksOf(last: Axis, over: number, strided: boolean): Blocks {
-  if (strided) return { block: line, down: true };
+function blockOf({ extent }: Axis, over: number): number {
   const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
   const few = over >= 512 ? Math.ceil(16384 / over / 16) * 16 : most;
-  return { block: last.extent <= 2 * few ? last.extent : few, down: false };
+  return extent <= 2 * few ? extent : few;
 }
 
 /** Are elements loaded that lie in different cache lines although they are neighbours along the axis? */
-export function loadsAcrossLines(roots: readonly Expr[], { name }: Axis): boolean {
+function loadsAcrossLines(roots: readonly Expr[], { name }: Axis): boolean {
   return loadsOf(roots).some(({ index }) => Math.abs(strideIn(index, name) ?? 0) >= line);
 }
 
@@ -131,12 +189,12 @@ export function loadsAcrossLines(roots: readonly Expr[], { name }: Axis): boolea
  * them (Zen 4). The widths themselves are not recorded.
  */
 const sweepColumns = { least: 128, most: 512, wanted: 8 };
-export const sweepRows = 16;
+const sweepRows = 16;
 /** Sums side by side: what runs of a block then fits the scratch memory of a thread many times over. */
 const mostSums = 8;
 
 /** Do sums run down long columns of a matrix, row after row far apart in memory? */
-export function walksDownRows({ inner, accumulators }: Loop, last: Axis): boolean {
+function walksDownRows({ inner, accumulators }: Loop, last: Axis): boolean {
   const [axis] = inner;
   if (!axis || inner.length !== 1 || accumulators.length > mostSums) return false;
   if (axis.extent < 4 * sweepRows || last.extent < sweepColumns.least) return false;
@@ -147,9 +205,9 @@ export function walksDownRows({ inner, accumulators }: Loop, last: Axis): boolea
 }
 
 /** Wide blocks, for sums down the columns of a matrix: each row is read over a length that is worth a stream. */
-export function columnBlocks({ extent }: Axis): Blocks {
+function columnBlock({ extent }: Axis): number {
   const { least, most, wanted } = sweepColumns;
-  return { block: Math.min(most, Math.max(least, Math.ceil(extent / wanted / least) * least)), down: false };
+  return Math.min(extent, most, Math.max(least, Math.ceil(extent / wanted / least) * least));
 }
 
 /** Units that keep all threads busy to the end; not recorded. */
@@ -157,8 +215,24 @@ const enoughUnits = 8;
 /** Elements of a part, about: a sum of 2048x2048 0.74 ms in one, 0.38 in parts of 16,384 (Zen 4). */
 const partElements = 16384;
 
-/** Parts that a reduction is wanted to be in; undefined where it has units enough, or too few elements. */
-export function wantedParts(units: number, elementsOfUnit: number): number | undefined {
-  const wanted = Math.floor(elementsOfUnit / partElements);
-  return units >= enoughUnits || wanted < 4 ? undefined : wanted;
+/**
+ * Cuts a long reduction whose grid has few units: a sum over everything is one. The cut follows from sizes alone, so
+ * that results do not depend on the number of threads. Axes outside of the one that is cut become axes of the grid.
+ */
+function partsStep(loop: Loop, along: Along, block: number): Step | undefined {
+  const { grid, inner } = loop;
+  const last = grid[grid.length - 1] ?? none;
+  const blocks = Math.ceil(last.extent / block);
+  const wanted = Math.floor((product(inner) * last.extent) / blocks / partElements);
+  if (product(grid.slice(0, -1)) * blocks >= enoughUnits || wanted < 4) return undefined;
+  let [depth, places] = [0, 1];
+  while (depth < inner.length - 1 && places * inner[depth]!.extent < wanted) places *= inner[depth++]!.extent;
+  const { name, extent } = inner[depth]!;
+  const most = Math.floor(extent / partMultiple(loop, along, depth));
+  return { cut: name, into: Math.max(1, Math.min(Math.ceil(wanted / places), most)) };
+}
+
+/** Parts are whole vectors where lanes run along them. */
+export function partMultiple(loop: Loop, along: Along, depth: number): number {
+  return along === "inner" && depth === loop.inner.length - 1 ? 4 * vectorsOf(loop, along) : 1;
 }

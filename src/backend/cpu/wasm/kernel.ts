@@ -2,6 +2,7 @@ import { debug, debugging } from "../../../base/debug.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
 import { asLoop } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
+import { showSteps } from "../../../compile/steps.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
@@ -62,10 +63,7 @@ function define(module: Module, kernel: Kernel, given: Arguments, options: WasmO
   if (kernel.kind !== "nest") return defineTemplate(module, kernel, given, options);
   const loop = asLoop(kernel);
   const defined = loop ? defineLoop(module, "run", loop, given) : defineRows(module, "run", kernel, given);
-  const axes = defined.along === "grid" ? kernel.grid : kernel.inner;
-  return defined.along === "nothing"
-    ? defined
-    : { ...defined, note: `four lanes along ${axes[axes.length - 1]!.name}` };
+  return defined.steps.length > 0 ? { ...defined, note: showSteps(defined.steps) } : defined;
 }
 
 type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOptions) => Defined;

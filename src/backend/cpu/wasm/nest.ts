@@ -14,7 +14,6 @@ import {
 } from "./accumulators.ts";
 import { type Along, none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import { vectorsOf } from "./heuristics.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import type { Sweep } from "./sweep.ts";
 import type { Values } from "./values.ts";
@@ -40,7 +39,8 @@ export interface Range {
 }
 
 interface Options {
-  readonly vectors?: number | undefined;
+  /** Vectors side by side. */
+  readonly vectors: number;
   readonly sweep?: Sweep | undefined;
   /** A part of the outermost reduced axis: whole vectors where lanes run along it, and what is left in the last one. */
   readonly range?: Range | undefined;
@@ -64,7 +64,7 @@ export class LoopWriter {
     loop: Loop,
     last: Axis,
     along: Along,
-    { vectors = vectorsOf(loop, along), sweep, range = sweep }: Options = {},
+    { vectors, sweep, range = sweep }: Options,
   ) {
     this.#code = code;
     this.#values = values;

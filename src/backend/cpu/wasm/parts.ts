@@ -1,10 +1,12 @@
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, Loop } from "../../../compile/kernel.ts";
+import { product } from "../../../compile/nest.ts";
+import type { Step } from "../../../compile/steps.ts";
 import { type Along, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { type Cut, cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { blocksOf, unitTime, vectorsOf, wantedParts } from "./heuristics.ts";
+import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { partMultiple, unitSteps, unitTime, vectorsOf } from "./heuristics.ts";
 import { LoopWriter, partBytes } from "./nest.ts";
 import { Values } from "./values.ts";
 
@@ -17,23 +19,17 @@ export interface Parts {
   readonly count: number;
 }
 
-/**
- * Cuts a long reduction whose grid has few units: a sum over everything is one. The cut follows from sizes alone, so
- * that results do not depend on the number of threads.
- */
-export function cutReduction(loop: Loop, along: Along, cut: Cut): Parts | undefined {
+/** The cut that the steps say. */
+export function partsOf(loop: Loop, along: Along, steps: readonly Step[]): Parts | undefined {
   const { inner } = loop;
-  const wanted = wantedParts(cut.units, (product(inner) * cut.last.extent) / cut.blocks);
-  if (wanted === undefined) return undefined;
-  let [depth, places] = [0, 1];
-  while (depth < inner.length - 1 && places * inner[depth]!.extent < wanted) places *= inner[depth++]!.extent;
-  const { extent } = inner[depth]!;
-  // Parts are whole vectors where lanes run along them.
-  const step = along === "inner" && depth === inner.length - 1 ? 4 * vectorsOf(loop, along) : 1;
-  const most = Math.floor(extent / step);
-  const count = Math.max(1, Math.min(Math.ceil(wanted / places), most));
-  const length = Math.max(1, Math.floor(most / count)) * step;
-  return { outer: inner.slice(0, depth), inner: inner.slice(depth), length, count };
+  for (const step of steps) {
+    if (!("cut" in step)) continue;
+    const depth = inner.findIndex(({ name }) => name === step.cut);
+    const multiple = partMultiple(loop, along, depth);
+    const length = Math.max(1, Math.floor(inner[depth]!.extent / multiple / step.into)) * multiple;
+    return { outer: inner.slice(0, depth), inner: inner.slice(depth), length, count: step.into };
+  }
+  return undefined;
 }
 
 /**
@@ -69,7 +65,7 @@ export function defineParts(
     innermost: Axis,
     write: (unit: Code, element: Code, values: Values, slot: Local, stop: Local) => void,
   ): Phase => {
-    const cut = cutGrid(loop.grid, (axis) => blocksOf(axis, over, false));
+    const cut = cutGrid(loop.grid, unitSteps(loop.grid, over));
     module.define(phaseName, phaseTypes, (code, { begin, end, args, shared }) => {
       const start = code.piece();
       const values = new Values(code, {
@@ -139,8 +135,4 @@ export function defineParts(
     }),
   ];
   return { phases, scratch: product(others) * parts * rowBytes };
-}
-
-function product(axes: readonly Axis[]): number {
-  return axes.reduce((n, { extent }) => n * extent, 1);
 }

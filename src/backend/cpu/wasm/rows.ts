@@ -1,10 +1,12 @@
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, Nest, Store } from "../../../compile/kernel.ts";
-import { type Along, lanesAxis, none } from "./along.ts";
+import { product } from "../../../compile/nest.ts";
+import { axisAs, type Step } from "../../../compile/steps.ts";
+import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { blocksOf, chooseRowLanes, rowsAbreast, unitTime } from "./heuristics.ts";
+import { scheduleRow, unitTime, vectorsOf } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import { Values } from "./values.ts";
@@ -18,14 +20,17 @@ export function defineRows(
   name: string,
   kernel: Nest,
   given: Arguments,
-): { readonly along: Along; readonly phases: readonly Phase[] } {
+): { readonly steps: readonly Step[]; readonly phases: readonly Phase[] } {
   const { grid, inner, passes, stores, elements } = kernel;
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
-  const along = chooseRowLanes(kernel, last, innermost);
-  const over = inner.reduce((product, { extent }) => product * extent, 1);
-  const cut = cutGrid(grid, (axis) => blocksOf(axis, over * (passes.length + 1), false));
-  const abreast = rowsAbreast(along, over, last);
+  const steps = scheduleRow(kernel);
+  const along = alongOf(steps, grid);
+  const over = product(inner);
+  const cut = cutGrid(grid, steps);
+  const copies = axisAs(steps, "copies", innermost.name)?.by ?? 1;
+  /** Rows that are done abreast: one waits for its sums while the other works. */
+  const abreast = axisAs(steps, "copies", last.name)?.by ?? 1;
 
   module.define(name, phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
@@ -72,7 +77,8 @@ export function defineRows(
           pass.map(({ expr }) => expr),
         );
         const part = { grid, inner, accumulators: pass, stores: [] };
-        const vectors = along === "grid" ? 1 : undefined;
+        // Those with many sums have none to spare.
+        const vectors = Math.min(copies, vectorsOf(part, along));
         const reduced = new LoopWriter(code, values, part, last, along, { vectors }).reduce();
         body.append(reduced.code);
         pass.forEach(({ index }, i) => {
@@ -111,7 +117,7 @@ export function defineRows(
     ...elements,
   ].map(({ expr }) => expr);
   const cost = unitTime((last.extent / cut.blocks) * over, exprs, along);
-  return { along, phases: [{ name, units: cut.units, cost }] };
+  return { steps, phases: [{ name, units: cut.units, cost }] };
 }
 
 /** The loops over the row that store its elements. */

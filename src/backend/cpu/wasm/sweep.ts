@@ -1,5 +1,4 @@
 import type { Code, Local } from "./assemble.ts";
-import { sweepRows } from "./heuristics.ts";
 
 /**
  * Takes a block of columns a few rows at a time, and keeps what runs in scratch memory meanwhile. Sums down one
@@ -8,14 +7,17 @@ import { sweepRows } from "./heuristics.ts";
 export class Sweep {
   readonly #scratch: Local;
   readonly #extent: number;
+  /** Rows of a sweep. */
+  readonly #rows: number;
   /** Where the running values of the current place lie. */
   readonly #slot: Local;
   readonly from: Local;
   readonly to: Local;
 
-  constructor(code: Code, scratch: Local, extent: number) {
+  constructor(code: Code, scratch: Local, extent: number, rows: number) {
     this.#scratch = scratch;
     this.#extent = extent;
+    this.#rows = rows;
     this.#slot = code.local("i32");
     this.from = code.local("i32");
     this.to = code.local("i32");
@@ -25,7 +27,7 @@ export class Sweep {
     const { from, to } = this;
     code.i32(0).set(from);
     code.loop((again) => {
-      code.get(from).i32(sweepRows).op("i32.add").tee(to).i32(this.#extent).op("i32.gt_u");
+      code.get(from).i32(this.#rows).op("i32.add").tee(to).i32(this.#extent).op("i32.gt_u");
       code.when(() => code.i32(this.#extent).set(to));
       code.get(this.#scratch).set(this.#slot);
       block();
