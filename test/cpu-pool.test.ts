@@ -5,6 +5,7 @@ import { control, controlBytes } from "../src/backend/cpu/pool-worker.ts";
 import { WasmBackend } from "../src/backend/cpu/wasm.ts";
 import { compile, DeviceError, init, random, type Tensor, tree, valueAndGrad } from "../src/index.ts";
 import { Device } from "../src/runtime/device.ts";
+import { cases } from "./thorough.ts";
 
 /** Work of every kind that is large enough to be shared, as bits. */
 async function bits(threads: number): Promise<Uint32Array[]> {
@@ -34,13 +35,15 @@ async function bits(threads: number): Promise<Uint32Array[]> {
   return read;
 }
 
+const bytes = (words: Uint32Array) => new Uint8Array(words.buffer);
+
 describe("threads", () => {
-  test("one, two, three and five give the same bits", async () => {
+  test("any number gives the same bits", async () => {
     const one = await bits(1);
-    for (const threads of [2, 3, 5]) {
+    for (const threads of cases([2, 5], [3])) {
       const many = await bits(threads);
       many.forEach((values, i) => {
-        expect(values, `result ${i} with ${threads} threads`).toEqual(one[i]);
+        expect(Buffer.compare(bytes(values), bytes(one[i]!)), `result ${i} with ${threads} threads`).toBe(0);
       });
     }
   });

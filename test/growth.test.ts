@@ -1,12 +1,13 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { printKernel } from "../src/backend/webgpu/print.ts";
 import { programCost } from "../src/compile/cost.ts";
-import { maxSize } from "../src/compile/entries.ts";
+import { Entries, maxSize } from "../src/compile/entries.ts";
 import { walk } from "../src/compile/expr.ts";
 import { expressionsOf } from "../src/compile/kernel.ts";
 import type { Program } from "../src/compile/program.ts";
 import { models, stepOf } from "./models.ts";
 import { gpu } from "./printer.ts";
+import { cases } from "./thorough.ts";
 
 // How the cost of a training step grows, counted and not timed; and what it takes to compile.
 
@@ -52,14 +53,17 @@ describe.each(Object.entries(models))("a step of the %s", (name, make) => {
     expect(added(steps)[0]).toBe(0);
   });
 
-  test.each([10, 64])("kernels are of bounded size where %i buffers may be bound", async (maxBindings) => {
-    const { kernels } = await stepOf(make(12), { examples: 4, clip: true, maxBindings });
-    for (const kernel of kernels) {
-      let size = 0;
-      walk(expressionsOf(kernel), () => size++);
-      expect(size).toBeLessThanOrEqual(1.25 * maxSize); // loops may add index arithmetic
-    }
-  });
+  test.each(cases([10], [64]))(
+    "kernels are of bounded size where %i buffers may be bound",
+    async (maxBindings) => {
+      const { kernels } = await stepOf(make(6), { examples: 4, clip: true, maxBindings });
+      for (const kernel of kernels) {
+        let size = 0;
+        walk(expressionsOf(kernel), () => size++);
+        expect(size).toBeLessThanOrEqual(1.25 * maxSize); // loops may add index arithmetic
+      }
+    },
+  );
 });
 
 describe("a step that clips by the norm of all gradients", () => {
@@ -73,15 +77,18 @@ describe("a step that clips by the norm of all gradients", () => {
     expect(more).toBeLessThanOrEqual(updates / 2 + updates / 3);
   });
 
-  test("compiles in time that grows with its layers", { timeout: 240_000 }, async () => {
-    const time = async (layers: number) => {
-      const start = process.cpuUsage();
+  test("is compiled with work that grows with its layers", async () => {
+    // Every pair of kernels that might be joined is asked which of them waits for the other.
+    const asked = vi.spyOn(Entries.prototype, "reaches");
+    const pairs = async (layers: number) => {
+      asked.mockClear();
       await step(layers, true);
-      return process.cpuUsage(start).user;
+      return asked.mock.calls.length;
     };
-    const few = Math.min(await time(24), await time(24), await time(24));
-    const many = Math.min(await time(96), await time(96)); // the collector may take longer than the work
-    // Four times the layers: were every kernel compared with every other one, it would be sixteen times and more.
-    expect(many).toBeLessThan(8 * few);
+    const [few, many] = [await pairs(16), await pairs(48)];
+    asked.mockRestore();
+    expect(few).toBeGreaterThan(100);
+    // Three times the layers: were every kernel compared with every other one, it would be nine times.
+    expect(many).toBeLessThan(5 * few);
   });
 });

@@ -18,6 +18,7 @@ import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
 import type { Loaded, RunArguments } from "../src/runtime/device.ts";
 import { describeBackends } from "./devices.ts";
+import { thorough } from "./thorough.ts";
 
 // What lazy evaluation keeps, so that no loop computes its history again; and what donation spares.
 
@@ -75,7 +76,11 @@ describeBackends("lazy evaluation", (backend) => {
   const base = nn.mlp([8, 6, 4]);
   const adapted = lora.inject(base, { r: 2, alpha: 4, targetModules: "all-linear" });
 
-  describe.each(Object.entries(optimizers))("%s, not compiled", (_, optimizer) => {
+  // As above: a driver that compiles is slow.
+  const some = Object.entries(optimizers).filter(
+    ([name]) => backend === "cpu" || thorough || name !== "momentum",
+  );
+  describe.each(some)("%s, not compiled", (_, optimizer) => {
     // Three steps in one program are many kernels, which software drivers of WebGPU compile for seconds.
     const often = backend === "cpu" || optimizer === optimizers.sgd ? ["every third step"] : [];
     test.each(["after the update", "before the update", "twice a step", ...often])(

@@ -16,6 +16,7 @@ import { canonicalGraphs } from "./graphs.ts";
 import { experiment, models, perceptronOf, stepOf } from "./models.ts";
 import { wgslPrinter } from "./printer.ts";
 import { target as targetOf } from "./target.ts";
+import { cases } from "./thorough.ts";
 
 const webgpu = (await backends()).includes("webgpu");
 
@@ -303,14 +304,16 @@ test.each(canonicalGraphs)("$name holds little more than what is alive at once",
   for (const p of programs) expectSmall(p);
 });
 
-const options = [8, 10, 64].flatMap((maxBindings) => [false, true].map((clip) => ({ clip, maxBindings })));
+const options = cases([8, 64], [10]).flatMap((maxBindings) =>
+  [false, true].map((clip) => ({ clip, maxBindings })),
+);
 
 test.each(
   [...Object.keys(models), "model of the experiment"].flatMap((name) => options.map((o) => ({ name, ...o }))),
 )(
   "a step of the $name holds little more than what is alive at once, clipped: $clip, bindings: $maxBindings",
   async ({ name, ...rest }) => {
-    for (const examples of [4, 16, 64]) {
+    for (const examples of cases([4, 64], [16])) {
       const p = await stepOf(models[name]?.(4) ?? experiment(), { examples, ...rest });
       checkMemory(p);
       checkBindings(p, rest.maxBindings);
@@ -333,7 +336,7 @@ test.each(widths.flatMap((each) => [false, true].map((clip) => [each.join(" "), 
   async (_, clip, each) => {
     const [whole, adapted] = [perceptronOf(each), { ...perceptronOf(each), adapt: "all-linear" } as const];
     for (const setup of [whole, adapted]) {
-      for (const examples of [1, 32, 100, 256]) {
+      for (const examples of cases([1, 100], [32, 256])) {
         const p = await stepOf(setup, { examples, clip });
         checkMemory(p);
         expectSmall(p);
