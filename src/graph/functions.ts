@@ -133,9 +133,9 @@ export const expm1: ScalarOp = scalarOp({
   cost: 14,
   evaluate: Math.expm1,
   expand: (x) => {
-    const { n, em1 } = reduceExp(clamp(x!, -40, 89));
+    const { power, n, em1 } = reduceExp(clamp(x!, -40, 89));
     // 2^n (em1 + 1) - 1 as 2 (t em1 + (t - 1/2)) with t = 2^(n-1), which does not overflow too early.
-    const t = ldexp(1, sub(n, 1));
+    const t = ldexp(0.5, power);
     const half = add(mul(t, em1), sub(t, 0.5));
     return where(lt(abs(x!), 1e-7), x!, where(eq(n, 0), em1, add(half, half)));
   },
@@ -266,7 +266,7 @@ export const erfinv: ScalarOp = scalarOp({
   name: "erfinv",
   arity: 1,
   types: "float",
-  ulp: 8,
+  ulp: 6,
   cost: 40,
   evaluate: special.erfinv,
   expand: (x) => {
