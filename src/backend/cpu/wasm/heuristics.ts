@@ -170,7 +170,7 @@ function rowsAbreast(along: Along, length: number, last: Axis): number {
  * How much of the last axis of a grid is a unit: whole vectors, and enough work to be worth a turn: some 16,384 elements, at
  * least 64 results, or 16 where each reduces 512 elements or more; not recorded. (Where elements are loaded across the
  * rows of a matrix, a unit is a line, and units follow each other down the rows, so that the lines they load are used up:
- * a transpose 8.0 to 1.35 ms, Zen 5.)
+ * a transpose 8.0 to 1.35 ms of processor time, Zen 4.)
  */
 function blockOf({ extent }: Axis, over: number): number {
   const most = Math.max(64, Math.ceil(16384 / over / 64) * 64);
