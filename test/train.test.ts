@@ -3,13 +3,16 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { Hash } from "../src/base/hash.ts";
 import { compile, type Device, init, random, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
 import * as lora from "../src/lora/index.ts";
+import * as models from "../src/models/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
 import {
   DivergedError,
   evaluator,
   type Loss,
+  languageLoss,
   nextToken,
+  type Terms,
   type TrainOptions,
   train,
 } from "../src/train/index.ts";
@@ -329,6 +332,67 @@ describe("what is not finite", () => {
       "batch 0, of step 1, no target counts",
     );
     await expect(run({ batches: () => empty, accumulate: 2 }).toEnd()).rejects.toThrow("no target counts");
+  });
+});
+
+describe("the loss of a decoder with a large vocabulary", () => {
+  const input = {
+    tokens: tensor([[1, 5, 9, 8191]], { dtype: "int32" }),
+    targets: tensor([[5, -100, 8191, 0]], { dtype: "int32" }),
+  } as const;
+  const of = (more: object) =>
+    models.decoder(
+      models.architecture({
+        ...{
+          model_type: "llama",
+          vocab_size: 8192,
+          hidden_size: 8,
+          intermediate_size: 8,
+          num_hidden_layers: 1,
+        },
+        ...{ num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 8, ...more },
+      }),
+    );
+
+  test.each([
+    ["an output weight of its own", {}, ["q_proj"]],
+    ["the weight of the embedding", { tie_word_embeddings: true }, ["q_proj"]],
+    ["an adapter on the output", {}, ["q_proj", "lm_head"]],
+  ])("is that of all logits, with its gradient: %s", async (_, more, targetModules) => {
+    const model = lora.inject(of(more), { r: 2, alpha: 4, init: "random", targetModules });
+    const [own, rest] = lora.partition(model.init(random.key(1)));
+    const plain: Loss<nn.Params, typeof input> = (all, { targets, ...given }) =>
+      nextToken(model.apply(all, given).logits, targets);
+    const [found, expected] = [languageLoss(model), plain].map((loss) =>
+      valueAndGrad((trained: nn.Params) => {
+        const { sum, count } = loss(tree.combine<nn.Params>(rest, trained), input, {}) as Terms;
+        return sum.div(count);
+      })(own),
+    );
+    const [values, wanted] = [await numbers(found), await numbers(expected)];
+    expect(wanted.some((x) => Math.abs(x) > 1e-5)).toBe(true);
+    expect(furthest(values, wanted)).toBeLessThan(1e-5);
+  });
+
+  test("keeps no logits for the backward pass", async () => {
+    const tokens = tensor([Array(1024).fill(1)], { dtype: "int32" });
+    const model = of({ max_position_embeddings: 1024 });
+    const params = model.init(random.key(0));
+    const kept = async (loss: Loss<nn.Params, typeof input>) => {
+      const step = compile((all: nn.Params, ids: Tensor) =>
+        valueAndGrad((embedded: Tensor) => {
+          const body = all.model as nn.Params;
+          const whole = { ...all, model: { ...body, embed_tokens: { weight: embedded } } };
+          const { sum } = loss(whole, { tokens: ids, targets: ids } as never, {}) as Terms;
+          return sum;
+        })((all.model as { embed_tokens: { weight: Tensor } }).embed_tokens.weight),
+      );
+      return (await step.plan(params, tokens)).intermediates;
+    };
+    const all = await kept((own, { targets, ...given }) =>
+      nextToken(model.apply(own, given).logits, targets),
+    );
+    expect(await kept(languageLoss(model))).toBeLessThan(all);
   });
 });
 

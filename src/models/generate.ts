@@ -151,15 +151,22 @@ export async function complete(
 
 /** The architecture of a decoder that may have adapters. @throws ValueError for another layer. */
 export function architectureOf(model: AnyDecoder): Architecture {
+  const found = findArchitecture(model);
+  if (found) return found;
+  throw new ValueError(
+    "models.generate: the model is no decoder; make one with models.load or models.decoder.",
+  );
+}
+
+/** The same, or undefined for another model. */
+export function findArchitecture(model: unknown): Architecture | undefined {
   for (
     let at: unknown = model;
     typeof at === "object" && at !== null;
     at = (at as { readonly base?: unknown }).base
   )
     if ("architecture" in at) return at.architecture as Architecture; // of a decoder
-  throw new ValueError(
-    "models.generate: the model is no decoder; make one with models.load or models.decoder.",
-  );
+  return undefined;
 }
 
 function adaptedOf(model: AnyDecoder): Adapted<DecoderInput, DecoderOutput> | undefined {

@@ -1,10 +1,12 @@
 import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
+import { adaptedLayers } from "../lora/walk.ts";
+import { findArchitecture } from "../models/generate.ts";
 import type { DecoderInput, DecoderOutput } from "../models/index.ts";
-import { type Context, crossEntropy } from "../nn/index.ts";
+import { type Context, crossEntropy, linearCrossEntropy } from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { scalar } from "../tensor/creation.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { Tensor } from "../tensor/tensor.ts";
 import { isTensor } from "../tensor/tree.ts";
 import type { Batch } from "../text/index.ts";
 
@@ -61,14 +63,38 @@ export function nextToken(logits: Tensor, targets: Tensor): Terms {
 }
 
 /**
- * The loss of a decoder, adapted or not, on batches of `lorantz/text`.
+ * The loss of a decoder, adapted or not, on batches of `lorantz/text`. Logits over a large vocabulary are made a few rows at
+ * a time and not kept, unless something else than the output weight makes them: a cap, an adapter on it, packed storage.
  *
  * @example
  * train({ params, loss: languageLoss(model), batches: await text.batches(data, { size: 8, seed: 0 }), recipe, steps: 100 });
  */
 export function languageLoss(model: Layer<Params, DecoderInput, DecoderOutput>): Loss<Params, Batch> {
-  return (params, { targets, ...input }, context) =>
-    nextToken(model.apply(params, input, context).logits, targets);
+  const head = largeHead(model);
+  return (params, { targets, ...input }, context) => {
+    const { hidden, logits } = model.apply(params, input, context);
+    const terms = nextToken(logits, targets);
+    const weight = head
+      ?.split(".")
+      .reduce<Params | Tensor | undefined>((at, name) => (at as Params | undefined)?.[name], params);
+    return weight instanceof Tensor
+      ? { ...terms, sum: linearCrossEntropy(hidden, weight, targets, { reduction: "sum" }) }
+      : terms;
+  };
+}
+
+/** A vocabulary from which on logits are worth not keeping. */
+const large = 8192;
+
+/** The path of the output weight of a decoder with a large vocabulary whose logits are the weight's product alone. */
+function largeHead(model: Layer<Params, DecoderInput, DecoderOutput>): string | undefined {
+  const architecture = findArchitecture(model);
+  if (!architecture) return undefined;
+  const { vocabulary, logitCap, labels, tied, names } = architecture;
+  if (vocabulary < large || logitCap !== undefined || labels !== undefined) return undefined;
+  const path = tied ? `${names.body}.${names.embedding}` : names.head;
+  const adapted = adaptedLayers(model).map(([at]) => at);
+  return adapted.includes(path) || adapted.includes(names.head) ? undefined : `${path}.weight`;
 }
 
 /** The target that does not count. */
