@@ -96,13 +96,17 @@ function listedSchedule(factors: readonly number[]): optim.Schedule {
     factors.reduce((found, factor, i) => where(step.eq(i), scalar(factor), found), scalar(0)) as typeof step;
 }
 
-/** Sum, sum of squares, and sum of each entry times its place modulo 97 plus 1. */
-export async function checksums(x: Tensor): Promise<Tensor> {
-  let [sum, squares, places] = [0, 0, 0];
+/**
+ * Sum, sum of squares, and sum of each entry times its place modulo 97 plus 1; and what the last is without signs. Sums in
+ * which signs cancel have errors that are small beside it, not beside themselves.
+ */
+export async function checksums(x: Tensor): Promise<{ readonly sums: Tensor; readonly size: number }> {
+  let [sum, squares, places, size] = [0, 0, 0, 0];
   (await x.data()).forEach((value, i) => {
     sum += value;
     squares += value * value;
     places += value * ((i % 97) + 1);
+    size += Math.abs(value) * ((i % 97) + 1);
   });
-  return tensor(Float64Array.of(sum, squares, places));
+  return { sums: tensor(Float64Array.of(sum, squares, places)), size };
 }
