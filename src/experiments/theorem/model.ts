@@ -1,5 +1,6 @@
 import * as nn from "../../nn/index.ts";
 import type { Layer } from "../../nn/layer.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 
 /** Sizes of the language model and of its batches; small enough for a processor, large enough to learn words. */
 export const sizes = { context: 16, embedding: 24, hidden: 128, batch: 128, validation: 512 };
@@ -13,19 +14,14 @@ export const adapted = ["hidden", "output"];
  * language model").
  */
 export function languageModel(vocabulary: number): Layer {
-  const { context, embedding, hidden } = sizes;
-  return nn.sequential({
-    embedding: nn.embedding(vocabulary, embedding),
-    concatenate,
-    hidden: nn.linear(context * embedding, hidden),
-    activation: nn.activation("tanh"),
-    output: nn.linear(hidden, vocabulary),
-  });
+  const inputs = sizes.context * sizes.embedding;
+  return nn.module(
+    {
+      embedding: nn.embedding(vocabulary, sizes.embedding),
+      hidden: nn.linear(inputs, sizes.hidden),
+      output: nn.linear(sizes.hidden, vocabulary),
+    },
+    ({ embedding, hidden, output }, tokens: Tensor) =>
+      output(hidden(embedding(tokens).reshape([tokens.shape[0]!, inputs])).tanh()),
+  );
 }
-
-/** `[batch, context, embedding]` to `[batch, context * embedding]`. */
-const concatenate: Layer = {
-  kind: "concatenate",
-  init: () => ({}),
-  apply: (_, x) => x.reshape([x.shape[0]!, x.size / x.shape[0]!]),
-};
