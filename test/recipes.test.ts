@@ -808,6 +808,11 @@ describe("bad recipes", () => {
     [{ ...good, initScale: { B: 2 } }, 'initScale.B is 2, but init "standard" starts B at zero'],
     [{ ...good, rsLora: "yes" }, 'rsLora is "yes"'],
     [{ ...good, optimizer: undefined }, "optimizer is missing"],
+    [
+      { ...good, optimizer: { name: "scaledSgd", lr: 1 } },
+      'optimizer.name is "scaledSgd", which updates A and B together, while the numbers of a recipe belong to each',
+    ],
+    [{ ...good, optimizer: { name: "loraMuon", lr: 1 } }, "Use gauge.applyPair"],
     [{ ...good, optimizer: { name: "adamv", lr: 1 } }, 'optimizer.name is "adamv"; it is "sgd", "adam"'],
     [{ ...good, optimizer: { name: "adamw" } }, "lr is missing"],
     [{ ...good, optimizer: { name: "adamw", lr: Infinity } }, "lr is Infinity"],

@@ -2,7 +2,7 @@ import { checkArgument, type Field, isPlainObject, show } from "../base/argument
 import { ValueError } from "../base/errors.ts";
 import { checkAdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
-import { make } from "../optim/make.ts";
+import { isPairOptimizerName, make } from "../optim/make.ts";
 import { make as makeSchedule, type ScheduleConfig } from "../optim/schedule.ts";
 import { type Recipe, trainedRoles } from "./recipe.ts";
 import {
@@ -77,7 +77,13 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     undefined,
     'such as { name: "adamw", lr: 2e-4 }',
   );
-  const name = checkArgument(operation, "optimizer.name", optimizer.name, optimizerName);
+  const given = optimizer.name;
+  // Its numbers go with the sizes of both factors; those of a recipe with the size of what they update alone.
+  if (typeof given === "string" && isPairOptimizerName(given))
+    contradiction(
+      `optimizer.name is ${show(given)}, which updates A and B together, while the numbers of a recipe belong to each parameter by itself. Use gauge.applyPair, which moves ${given} by a gauge, and gauge.matrixRefusal, which says what matrices it follows.`,
+    );
+  const name = checkArgument(operation, "optimizer.name", given, optimizerName);
   const known = hyperFields(name);
   checkNames(operation, "optimizer", optimizer, ["name", ...Object.keys(known)]);
   prefixed(`${operation}: optimizer`, () => make(optimizer as unknown as Parameters<typeof make>[0]));

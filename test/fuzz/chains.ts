@@ -62,9 +62,9 @@ export function roundings(
   value: number,
   { unit, exact }: { readonly unit: number; readonly exact: boolean },
 ): number {
-  if (exact && bits[i]! <= -Math.log2(unit)) return 0;
   // Partial products may leave the range that the whole one is in.
   if (kind === "product" && size[i]! > 120) return Infinity;
+  if (exact && bits[i]! <= -Math.log2(unit)) return 0;
   return (count - 1) * unit * (kind === "sum" ? size[i]! : Math.abs(value));
 }
 
