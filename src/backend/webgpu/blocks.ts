@@ -1,6 +1,7 @@
 import type { Loop } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import { printQuadStores } from "./elements.ts";
-import { type Body, digits, perPoint, product } from "./grid.ts";
+import { type Body, digits, perPoint } from "./grid.ts";
 import { turned } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { write } from "./text.ts";

@@ -1,4 +1,5 @@
 import type { Axis, Store } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import type { Step } from "../../compile/steps.ts";
 import type { ShaderOptions } from "./shader.ts";
 
@@ -46,10 +47,6 @@ export function perPoint(count: number, options: ShaderOptions, body: readonly s
       "}",
     ],
   };
-}
-
-export function product(axes: readonly Axis[]): number {
-  return axes.reduce((count, { extent }) => count * extent, 1);
 }
 
 /** Declares the axes as digits of a flat position. */

@@ -1,11 +1,12 @@
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Loop, MatmulKernel, Nest } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import type { Step } from "../../compile/steps.ts";
 import type { Target } from "../../compile/target.ts";
 import { sizeOf, workOf } from "../../compile/work.ts";
 import type { AdapterDescription } from "./device.ts";
-import { product, quadGrid, workgroupSize } from "./grid.ts";
+import { quadGrid, workgroupSize } from "./grid.ts";
 import { accessesOf, isQuadLoad, loadAccesses, quadMotion, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 

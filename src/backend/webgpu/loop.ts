@@ -1,8 +1,9 @@
 import type { Axis, Loop } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printQuadStores } from "./elements.ts";
-import { type Body, digits, perPoint, product, quadGrid, spread, workgroupSize } from "./grid.ts";
+import { type Body, digits, perPoint, quadGrid, spread, workgroupSize } from "./grid.ts";
 import { scheduleLoop } from "./heuristics.ts";
 import { printMap } from "./map.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";

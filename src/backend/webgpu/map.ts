@@ -1,8 +1,9 @@
 import type { Loop } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printBlockMap } from "./blocks.ts";
 import { printQuadStores } from "./elements.ts";
-import { type Body, digits, perPoint, product, quadGrid } from "./grid.ts";
+import { type Body, digits, perPoint, quadGrid } from "./grid.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { writeStores } from "./text.ts";
 

@@ -1,8 +1,9 @@
 import type { Nest, NumberedAccumulator, Pass, Store } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { printQuadStores } from "./elements.ts";
-import { type Body, digits, perPoint, product, spread, workgroupSize } from "./grid.ts";
+import { type Body, digits, perPoint, spread, workgroupSize } from "./grid.ts";
 import { scheduleRow } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { combinePartials, declarePartials, flatAxis, type Lanes, update } from "./sums.ts";

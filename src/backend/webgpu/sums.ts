@@ -1,8 +1,9 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import type { Accumulator, Axis, NumberedAccumulator } from "../../compile/kernel.ts";
+import { product } from "../../compile/nest.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
-import { digits, product, workgroupSize } from "./grid.ts";
+import { digits, workgroupSize } from "./grid.ts";
 import { valueType } from "./shader.ts";
 import { printConstant } from "./text.ts";
 
