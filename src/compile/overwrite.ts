@@ -1,6 +1,6 @@
 import type { Expr, Expressions } from "./expr.ts";
-import { readElsewhere } from "./in-place.ts";
-import { type Kernel, partsOf, reads, type Store } from "./kernel.ts";
+import { alike, readElsewhere } from "./in-place.ts";
+import { type Kernel, partsOf, reads, type Store, writesOf } from "./kernel.ts";
 import { asLoop, nestOf } from "./nest.ts";
 import type { Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
@@ -11,14 +11,15 @@ export interface Unplaced extends Pick<Program, "kernels" | "values" | "inputs" 
   readonly donated: ReadonlySet<number>;
 }
 
-/** A program in which what fills a part of a value may do so in the place of the rest. */
+/** A program in which it is known what lies in the place of what was there before. */
 export interface Settled extends Unplaced {
   /** For each value that takes over the place of another one: which. */
   readonly over: ReadonlyMap<ValueId, ValueId>;
 }
 
 /**
- * Decides for each store of a part whether it may overwrite the value whose rest it keeps. It may when nobody wants that
+ * Decides which values take over the place of another one while their kernel reads that for the last time, element by
+ * element; and for each store of a part whether it may overwrite the value whose rest it keeps. It may when nobody wants that
  * value as it was: no output, no kernel that comes later, nor this one at another place than that which it replaces; an
  * input must be donated, and what becomes of it be an output. Otherwise a kernel before copies the value. This is the one
  * place that decides; schedule and fusion only make a copy unlikely.
@@ -33,6 +34,7 @@ export function settleParts(program: Unplaced, e: Expressions): Settled {
       if (part?.over !== undefined) lastUse.set(part.over, at);
     }
   });
+  const made = new Set(kernels.flatMap(writesOf));
   const over = new Map<ValueId, ValueId>();
   const user = new Map<ValueId, ValueId>();
   /** The last of the values that lie in one place. */
@@ -65,6 +67,23 @@ export function settleParts(program: Unplaced, e: Expressions): Settled {
       user.set(base, store.value);
     }
     settled.push(withBases(kernel, copied), ...copies);
+    if (!coreOf(kernel)) continue;
+    // A whole value, too, may lie where its kernel reads another one for the last time.
+    for (const { value, index, part } of kernel.stores) {
+      if (part || outputs.includes(value)) continue;
+      const old = [...reads(kernel)].find(
+        (read) =>
+          made.has(read) &&
+          !outputs.includes(read) &&
+          !user.has(read) &&
+          lastUse.get(read) === at &&
+          alike(values[read]!, values[value]!) &&
+          readsInPlace(kernel, read, index),
+      );
+      if (old === undefined) continue;
+      over.set(value, old);
+      user.set(old, value);
+    }
   }
   return { ...program, kernels: settled.reverse(), values, over };
 }
