@@ -127,7 +127,7 @@ export function show(arg: unknown): string {
 function showStep({ operation, receiver, args }: Step): string {
   if (operation.picks) {
     const [index, ...rest] = args;
-    const picked = `${receiver!.id}.${operation.picks}(...${show(index)})`;
+    const picked = `${receiver!.id}.${operation.picks}(${show(index).replace(/^\[(.*)\]$/s, "$1")})`;
     return `${picked}.${operation.name.split(".").pop()}(${rest.map(show).join(", ")})`;
   }
   const name = operation.method ? `${receiver!.id}.${operation.name.split(".").pop()}` : operation.name;

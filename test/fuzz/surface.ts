@@ -74,7 +74,9 @@ function pickedOf(): Operation[] {
   const call =
     (method: string) =>
     (receiver: unknown, [index, ...args]: readonly unknown[]) => {
-      const picked = (receiver as lorantz.Tensor).at(...(index as lorantz.Index[]));
+      // What is no list is an index that is none.
+      const list = (Array.isArray(index) ? index : [index]) as lorantz.Index[];
+      const picked = (receiver as lorantz.Tensor).at(...list);
       return (picked as unknown as Record<string, (...args: readonly unknown[]) => unknown>)[method]!(
         ...args,
       );
