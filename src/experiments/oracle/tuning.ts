@@ -3,8 +3,8 @@ import type { Params } from "../../nn/index.ts";
 import * as optim from "../../optim/index.ts";
 import { scalar, tensor } from "../../tensor/creation.ts";
 import { where } from "../../tensor/functions.ts";
-import { valueAndGrad } from "../../tensor/grad.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { gradientsOf, updated } from "../../train/step.ts";
 import { Unsupported } from "./case.ts";
 import type { Engine } from "./engine.ts";
 import type { Fields } from "./fields.ts";
@@ -33,22 +33,25 @@ export async function tune(
   { trained: start, loss, optimizer, clipNorm, steps }: Tuning,
   engine: Engine,
 ): Promise<Tuned> {
+  const clipping: optim.Optimizer =
+    clipNorm === undefined
+      ? optimizer
+      : {
+          ...optimizer,
+          update: (gradients, state, own) =>
+            optimizer.update(optim.clipByGlobalNorm(gradients, clipNorm).gradients, state, own),
+        };
   let trained = start;
   let state = optimizer.init(trained);
   const [losses, norms, first]: [number[], number[], Params[]] = [[], [], []];
   for (let t = 0; t < steps; t++) {
-    const [value, gradients] = valueAndGrad(loss)(trained);
-    // A bound that is never reached changes nothing, and gives the norm.
-    const { gradients: clipped, norm } = optim.clipByGlobalNorm(gradients, clipNorm ?? 2 ** 100);
-    const [updates, next] = optimizer.update(clipNorm === undefined ? gradients : clipped, state, trained);
+    const { loss: value, gradients } = gradientsOf(loss, trained, {}, {}, {});
     const done = await engine.evaluate({
-      trained: optim.applyUpdates(trained, updates),
-      state: next,
+      ...updated(clipping, gradients, state, trained),
       value,
-      norm,
       ...(t < 2 && { gradients }),
     });
-    ({ trained, state } = done);
+    ({ params: trained, state } = done);
     losses.push(await done.value.item());
     norms.push(await done.norm.item());
     if (done.gradients) first.push(done.gradients);
