@@ -273,6 +273,8 @@ describe("remat", () => {
 describe("a configuration", () => {
   const base = configs.llama!;
   test.each([
+    ["weights that MLX quantised", { ...base, quantization: { bits: 4 } }, "quantization (an object)"],
+    ["pairs of neighbours", { ...base, rope_interleaved: true }, "rope_interleaved (true)"],
     ["no model_type", {}, "model_type is missing; there are gpt2, llama,"],
     ["another architecture", { model_type: "mamba" }, 'model_type is "mamba"'],
     ["pictures", { model_type: "gemma3" }, "give the text_config"],

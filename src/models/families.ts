@@ -78,28 +78,9 @@ const idle = new Set([
     "max_length",
     "max_window_layers",
   ],
-  ...[
-    "n_ctx",
-    "original_max_position_embeddings",
-    "pretraining_tp",
-    "reorder_and_upcast_attn",
-    "rope_interleaved",
-  ],
-  ...[
-    "scale_attn_by_layer",
-    "transformers_version",
-    "use_cache",
-    "gradient_checkpointing",
-    "return_dict",
-    "name_or_path",
-  ],
-  ...[
-    "output_attentions",
-    "output_hidden_states",
-    "tokenizer_class",
-    "transformers.js_config",
-    "quantization",
-  ],
+  ...["n_ctx", "original_max_position_embeddings", "pretraining_tp", "reorder_and_upcast_attn"],
+  ...["transformers_version", "use_cache", "gradient_checkpointing", "return_dict", "name_or_path"],
+  ...["output_attentions", "output_hidden_states", "tokenizer_class", "transformers.js_config"],
   ...[
     "temperature",
     "top_k",
@@ -118,7 +99,7 @@ const idle = new Set([
     "use_bfloat16",
     "tf_legacy_loss",
   ],
-  ...["attn_implementation", "bos_token", "eos_token", "pad_token", "is_decoder", "layer_norm_eps"],
+  ...["attn_implementation", "bos_token", "eos_token", "pad_token", "is_decoder"],
 ]);
 
 const sliding = "sliding_attention";
