@@ -152,6 +152,18 @@ describe("lorantz tune", () => {
     });
   });
 
+  test("says before it runs what would fit, where memory is too small", async () => {
+    const machine = process as unknown as { availableMemory(): number };
+    const spy = vi.spyOn(machine, "availableMemory").mockReturnValue(0);
+    const { code, stderr } = await lorantz(...training, "--out", at("large"));
+    spy.mockRestore();
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /a step needs about \d.* of memory, and there are \d.*--batch 2 with --accumulate 2/,
+    );
+    expect(existsSync(at("large"))).toBe(false);
+  });
+
   test.each<[string, readonly string[], string]>([
     ["no data", ["tune", ...common, "--out", at("x")], "--data FILE is missing"],
     ["no model", ["tune", "--data", at("train.jsonl"), "--out", at("x")], "--model DIR is missing"],
