@@ -3,6 +3,7 @@ import { integerRange } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { describe, sameShape } from "../base/shape.ts";
 import { gather } from "../graph/reduce.ts";
+import { scalar } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import { counted } from "../tensor/indices.ts";
 import { type FloatTensor, Tensor } from "../tensor/tensor.ts";
@@ -224,5 +225,7 @@ export function reduceCounted(losses: Tensor, counted: Tensor<"bool">, reduction
   const kept = where(counted, losses, 0);
   if (reduction !== "mean") return reduceAll(kept, reduction);
   const dtype = losses.dtype as FloatTensor["dtype"]; // logarithms are floats
-  return kept.sum().div(counted.astype(dtype).sum() as Tensor); // of the dtype of the losses
+  const count = counted.astype(dtype).sum() as Tensor; // of the dtype of the losses
+  // Not 0 / 0, which a shader compiler may take for something else.
+  return where(count.gt(0), kept.sum().div(count), scalar(Number.NaN));
 }
