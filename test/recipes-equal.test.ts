@@ -232,3 +232,23 @@ test("rates within the tolerance of their neighbours only are several runs", () 
   const there = gauge.convert(rprop, { to: "gauge", a: 3, b: 7 }).recipe;
   expect(gauge.dedupe([rprop, there]).runs).toHaveLength(1);
 });
+
+test("what shrinks beside a zero matrix counts where a global norm sees the zero one's gradient", async () => {
+  const x = unchecked({
+    r: 1,
+    alpha: 1,
+    init: "swapped",
+    dora: true,
+    optimizer: { name: "adamax", lr: 0.01, eps: 1e-3, weightDecay: 0.25 },
+    groups: { A: { lr: 0 } },
+    clip: { kind: "globalNorm", maxNorm: 0.01 },
+  });
+  const y = gauge.apply(gauge.of({ a: 1, b: 8 }), x);
+  expect(gauge.explain(x, y)).toMatchObject({ exact: true, bitwise: true });
+  expect(await losses(y)).toEqual(await losses(x));
+  const slower = unchecked({ ...x, groups: { A: { lr: 0 }, B: { lr: 0.04 } } });
+  expect(gauge.equivalent(x, slower)).toBe(false);
+  expect(apart(await losses(x), await losses(slower))).toBeGreaterThan(0);
+  const { clip: _, ...free } = x;
+  expect(gauge.equivalent(unchecked(free), unchecked({ ...free, groups: slower.groups }))).toBe(true);
+});

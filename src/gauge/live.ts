@@ -31,11 +31,28 @@ export interface Live {
 
 /** What acts in the adapted layers of each kind; the base's own parameters are reported with the first kind. */
 export function liveOf(recipe: Recipe): readonly Live[] {
+  const trained = trainedRoles(recipe);
+  const reads = (role: Role) => essenceOf(recipe, role).reads;
+  const zeroOf = (kind: Adapted) => {
+    const { A, B } = starts(recipe, kind);
+    return A === 0 ? "A" : B === 0 ? "B" : undefined;
+  };
+  const isInert = (kind: Adapted) => {
+    const zero = zeroOf(kind);
+    return zero !== undefined && reads(zero) === "nothing";
+  };
+  /** Whether a global norm changes what is updated outside of products that stay zero. */
+  const normed =
+    recipe.clip?.kind === "globalNorm" &&
+    trained.some(
+      (role) =>
+        reads(role) === "gradients" && !((role === "A" || role === "B") && adapts(recipe).every(isInert)),
+    );
   return adapts(recipe).map((kind, i) => {
-    const start = starts(recipe, kind);
-    const moves = (role: Role) => essenceOf(recipe, role).reads !== "nothing";
-    const zero = start.A === 0 ? "A" : start.B === 0 ? "B" : undefined;
-    const inert = zero !== undefined && !moves(zero);
+    const zero = zeroOf(kind);
+    const inert = isInert(kind);
+    // The gradient of a zero side that is trained at rate 0 is a product with the other side, and enters the norm.
+    const seen = normed && zero !== undefined && trained.includes(zero);
     const there = trainedRoles(recipe).filter((role) => {
       if (role === "base") return i === 0;
       return kind === "linear" || role === "A" || role === "B"; // embeddings have the two matrices only
@@ -44,7 +61,9 @@ export function liveOf(recipe: Recipe): readonly Live[] {
       kind,
       inert,
       roles: there.filter(
-        (role) => essenceOf(recipe, role).rule !== "none" && !(inert && (role === "A" || role === "B")),
+        (role) =>
+          essenceOf(recipe, role).rule !== "none" &&
+          !(inert && (role === "A" || role === "B") && !(seen && role !== zero)),
       ),
       // The gradient of a matrix is a product with the other one.
       counted: there.filter((role) => !(inert && (role === "A" || role === "B") && role !== zero)),
