@@ -1,6 +1,7 @@
 import { bytesPerElement } from "../base/dtype.ts";
-import { numel, sameShape } from "../base/shape.ts";
+import { numel, type Shape, sameShape } from "../base/shape.ts";
 import { elements, type Node, topological } from "../graph/node.ts";
+import { describeOperation } from "./canonical.ts";
 import type { Target } from "./target.ts";
 import { additionsOf } from "./work.ts";
 
@@ -215,9 +216,45 @@ function largest(nodes: readonly Node[], measure: (node: Node) => number): Node 
   return nodes.reduce((best, node) => (measure(node) > measure(best) ? node : best));
 }
 
-/** Distinct nodes computed together with `root`. */
+/** From where an expression is looked at: equal ones have equal indices. */
+interface View {
+  /** The view before a run of reshapes. */
+  readonly base: number;
+  readonly shape: Shape;
+}
+
+/**
+ * Vertices of the expression of a node, counted up to a little above the bound: what is seen through several views has
+ * an index for each of them, and is computed for each.
+ */
 function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
-  return topological([root], (node) => node === root || !reasons.has(node)).length;
+  const views: View[] = [{ base: 0, shape: root.shape }];
+  const places = new Map<string, number>();
+  const through = (view: number, { operation, inputs }: Node): number => {
+    if (!movements.has(operation.kind)) return view;
+    const { shape } = inputs[0]!;
+    // Reshapes one after the other have one position, and back in the first shape one index.
+    const isReshape = operation.kind === "reshape";
+    const base = isReshape ? views[view]!.base : view;
+    if (isReshape && sameShape(shape, views[base]!.shape)) return base;
+    const name = isReshape ? `${base} as ${shape}` : `${base} ${describeOperation(operation)} ${shape}`;
+    const known = places.get(name);
+    if (known !== undefined) return known;
+    places.set(name, views.length);
+    return views.push({ base: isReshape ? base : views.length, shape }) - 1;
+  };
+  const seen = new Set<string>();
+  const stack: [node: Node, view: number][] = [[root, 0]];
+  for (let next = stack.pop(); next; next = stack.pop()) {
+    const [node, view] = next;
+    const name = `${node.id} ${view}`;
+    if (seen.has(name)) continue;
+    seen.add(name);
+    if (seen.size > maxSize) break;
+    if (node !== root && reasons.has(node)) continue;
+    for (const input of node.inputs) stack.push([input, through(view, node)]);
+  }
+  return seen.size;
 }
 
 /** Stores what would be computed again and again: under a stretched axis, or in several kernels. */

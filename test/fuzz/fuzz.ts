@@ -81,7 +81,7 @@ export function learn(
   const successes = new Map<string, number>();
   for (const operation of chosen) {
     let count = 0;
-    for (let tries = 0; tries < 4000 && count < 12; tries++) {
+    for (let tries = 0; tries < 20_000 && count < 12; tries++) {
       const draft = new Draft(random, learned, { dtypes, lengths: lengths[tries % 4]!, makers, most: 256 });
       if (!("thrown" in draft.call(operation))) count++;
     }
