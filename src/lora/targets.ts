@@ -25,7 +25,7 @@ export interface Chosen {
   readonly excludeModules?: readonly (string | RegExp)[];
   /** Only in blocks of these numbers: the last number between two dots of a path, with two names before it. */
   readonly layersToTransform?: number | readonly number[];
-  /** Names of the lists of blocks that the numbers count in, such as "layers" or "h". Default: any list. */
+  /** Names of the lists of blocks that the numbers count in, such as "layers" or "h". By default that of every list. */
   readonly layersPattern?: string | readonly string[];
 }
 

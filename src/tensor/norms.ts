@@ -14,7 +14,7 @@ import { where } from "./functions.ts";
 import type { Axes, KeepDim, Tensor } from "./tensor.ts";
 
 export interface NormOptions extends KeepDim {
-  /** The order: any number, Infinity for the largest entry, 0 for the count of entries that are not 0. Default 2. */
+  /** The order: a number, Infinity for the largest entry, 0 for the count of entries that are not 0. Default 2. */
   readonly ord?: number;
   /** Default all, as of one long vector. */
   readonly axis?: Axes;
