@@ -15,6 +15,6 @@ afterAll(() => device.dispose());
 const seed = Number(process.env.LORANTZ_FUZZ_SEED ?? 1);
 const timeout = 1_200_000;
 
-test("a recipe in disguise is the same run", () => itselfInDisguise(300, seed), timeout);
-test("settings that are printed train as the conversion says", () => convertedToLibrary(400, seed), timeout);
-test("a rate that counts makes another run", () => otherByRate(100, seed), timeout);
+test("a recipe in disguise is the same run", () => itselfInDisguise(150, seed), timeout);
+test("settings that are printed train as the conversion says", () => convertedToLibrary(150, seed), timeout);
+test("a rate that counts makes another run", () => otherByRate(40, seed), timeout);
