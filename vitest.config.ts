@@ -62,6 +62,7 @@ export default defineConfig(({ mode }) => {
       // A software driver that compiles kernels on a busy machine is no failure.
       testTimeout: 120_000,
       hookTimeout: 120_000,
+      setupFiles: ["test/setup.ts"],
       reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
     },
   };

@@ -131,6 +131,15 @@ describe("a placement", () => {
     expect(place([{ expr: root, at: 1 }], { levels }).lets(1)).toHaveLength(0);
   });
 
+  test("gives no name to a constant that stands in an earlier value", () => {
+    const zero = e.constant(0, "float32");
+    const first = apply(add, zero, load(0, x));
+    const uses = [first, zero].map((expr) => ({ expr, at: 1, named: true }));
+    const placement = place(uses, { levels });
+    expect(placement.name(zero)).toBeUndefined();
+    expect(placement.lets(0)).toHaveLength(0);
+  });
+
   test("leaves nothing nested deeply", () => {
     const chain = (length: number) => {
       let root = load(0, x);

@@ -169,7 +169,8 @@ export function place(
   }
   for (const { expr, at, named } of uses) {
     visit(expr, at);
-    if (named && !(names.has(expr) || expr.kind === "variable" || expr.kind === "accumulator")) keep(expr);
+    // What is as simple as a name may stand in an expression before this one: a name would come too late there.
+    if (named && !names.has(expr) && !isSimple(expr)) keep(expr);
   }
   return {
     lets: (level) => lets.get(level) ?? [],
