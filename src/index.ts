@@ -21,6 +21,7 @@ export {
   profileTable,
   type TraceEvent,
 } from "./runtime/profile.ts";
+export { acos, asin, atan, atan2, tan } from "./tensor/angles.ts";
 export {
   all,
   any,
@@ -90,7 +91,7 @@ export {
   where,
 } from "./tensor/functions.ts";
 export { type Gradients, type GradOptions, grad, valueAndGrad, vjp } from "./tensor/grad.ts";
-export { acosh, asinh, atanh, cosh, exp2, log10, sinh, tan } from "./tensor/hyperbolic.ts";
+export { acosh, asinh, atanh, cosh, exp2, log10, sinh } from "./tensor/hyperbolic.ts";
 export { type Derivatives, hessian, hvp, type Jacobian, jacfwd, jacrev, jvp } from "./tensor/jacobian.ts";
 export { type MatrixOrder, matrixNorm, type NormOptions, norm } from "./tensor/norms.ts";
 export {

@@ -1,9 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
+  acos,
   acosh,
   all,
   any,
+  asin,
   asinh,
+  atan,
+  atan2,
   atanh,
   bincount,
   cosh,
@@ -68,6 +72,38 @@ describeBackends("functions", (backend) => {
     const [wide, narrow] = [await a.data(), await b.data()];
     expect(await fmod(a, b).data()).toEqual(Float32Array.from(wide, (x, i) => x % narrow[i]!));
     expect(await grad((y: Tensor) => remainder(x, y).sum())(y).toArray()).toEqual([-2, 3, 3, -2, -11]);
+  });
+
+  test("angles", async () => {
+    const [y, x] = [
+      tensor([[0], [-0], [1], [-1e30], [Infinity], [3e-20]]),
+      tensor([0, -0, 1, -1e30, -Infinity, 4e-20]),
+    ];
+    const [rows, columns] = [await y.data(), await x.data()];
+    const values = await atan2(y, x).data();
+    rows.forEach((y, i) => {
+      columns.forEach((x, j) => {
+        const wanted = Math.atan2(y, x);
+        expect(values[i * columns.length + j], `${y}, ${x}`).toBeCloseTo(wanted, 5);
+        expect(Object.is(values[i * columns.length + j], -0)).toBe(Object.is(wanted, -0));
+      });
+    });
+    const nan = [Number.NaN, Number.NaN];
+    expect([...(await atan2(tensor([Number.NaN, 1]), tensor([1, Number.NaN])).data())]).toEqual(nan);
+    // No square in the slopes leaves the range.
+    const slopes = grad((y: Tensor, x: Tensor) => atan2(y, x).sum(), { argnums: [0, 1] });
+    const far = slopes(tensor([3e25, 3e-25]), tensor([4e25, -4e-25]));
+    const near = (values: ArrayLike<number>, wanted: readonly number[]) =>
+      wanted.forEach((w, i) => {
+        expect(values[i]! / w).toBeCloseTo(1, 5);
+      });
+    near(await far[0]!.data(), [0.16e-25, -0.16e25]);
+    near(await far[1]!.data(), [-0.12e-25, -0.12e25]);
+    const inside = tensor([-1, -0.75, 0, 0.3, 1]);
+    near(await asin(inside).add(acos(inside)).data(), new Array(5).fill(Math.PI / 2));
+    near(await atan(tensor([1, 1e20])).data(), [Math.PI / 4, Math.PI / 2]);
+    expect(await asin(tensor([1.5, -0])).data()).toEqual(Float32Array.of(Number.NaN, -0));
+    expect(await acos(tensor([-2, Infinity])).data()).toEqual(Float32Array.of(Number.NaN, Number.NaN));
   });
 
   test("sums of products over named axes", async () => {

@@ -563,25 +563,35 @@ describe("functions of float32", () => {
     return Math.abs(actual - exact) / 2 ** (Math.floor(Math.log2(size)) - 23);
   }
 
-  test.each(["exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "sigmoid", "erf", "erfinv"])(
-    "%s",
-    async (name) => {
-      await init({ backend: "cpu", threads: 1 });
-      const { row } = scalarOps.get(name)!;
-      const x = tensor(all);
-      const actual = await new Tensor(scalarOps.get(name)!(x.node)).data();
-      let worst = 0;
-      all.forEach((value, i) => {
-        const error = distance(actual[i]!, row.evaluate(value, 0, 0, "float64"));
-        if (error > worst) worst = error;
-        if (error > row.ulp)
-          expect.fail(
-            `${name}(${value}) = ${actual[i]}, ${error} ulp from ${row.evaluate(value, 0, 0, "float64")}`,
-          );
-      });
-      if (process.env.LORANTZ_ULP) console.log(name, worst);
-    },
-  );
+  test.each([
+    "exp",
+    "expm1",
+    "log",
+    "log1p",
+    "sin",
+    "cos",
+    "tanh",
+    "sigmoid",
+    "erf",
+    "erfinv",
+    "asin",
+    "acos",
+  ])("%s", async (name) => {
+    await init({ backend: "cpu", threads: 1 });
+    const { row } = scalarOps.get(name)!;
+    const x = tensor(all);
+    const actual = await new Tensor(scalarOps.get(name)!(x.node)).data();
+    let worst = 0;
+    all.forEach((value, i) => {
+      const error = distance(actual[i]!, row.evaluate(value, 0, 0, "float64"));
+      if (error > worst) worst = error;
+      if (error > row.ulp)
+        expect.fail(
+          `${name}(${value}) = ${actual[i]}, ${error} ulp from ${row.evaluate(value, 0, 0, "float64")}`,
+        );
+    });
+    if (process.env.LORANTZ_ULP) console.log(name, worst);
+  });
 
   test("pow", async () => {
     await init({ backend: "cpu", threads: 1 });

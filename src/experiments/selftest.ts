@@ -46,6 +46,8 @@ const ranges: Readonly<Record<string, readonly Range[]>> = {
   tanh: [{ min: -20, max: 20 }],
   erf: [{ min: -6, max: 6 }],
   erfinv: [{ min: -0.9999, max: 0.9999 }],
+  asin: [{ min: -1, max: 1 }],
+  acos: [{ min: -1, max: 1 }],
 };
 
 export function rangesOf(op: ScalarOp): readonly Range[] {

@@ -1,5 +1,5 @@
 import { cast } from "./cast.ts";
-import type { Node, Operand, ScalarOp } from "./node.ts";
+import { makeNode, type Node, type Operand, type ScalarOp } from "./node.ts";
 import {
   abs,
   add,
@@ -11,6 +11,7 @@ import {
   ge,
   gt,
   ldexp,
+  le,
   lt,
   maximum,
   minimum,
@@ -292,6 +293,104 @@ export const erfinv: ScalarOp = scalarOp({
   },
   vjp: (g, y) => [mul(g, mul(Math.sqrt(Math.PI) / 2, exp(mul(y, y))))],
 });
+
+/** asin(x) for x from 0 to 1/2, x^2 being there. */
+function asinNear(x: Node, square: Node): Node {
+  const p = polynomial(
+    square,
+    [4.2163199048e-2, 2.4181311049e-2, 4.5470025998e-2, 7.4953002686e-2, 1.6666752422e-1],
+  );
+  return add(mul(mul(p, square), x), x);
+}
+
+/** The sine of half the angle whose cosine is `size`, from 1/2 to 1, and its square. */
+function halfAngle(size: Node): readonly [sine: Node, square: Node] {
+  const square = mul(sub(1, size), 0.5);
+  return [sqrt(square), square];
+}
+
+/** sqrt(1 - x^2), which is accurate near 1. */
+const otherLeg = (x: Node) => sqrt(mul(sub(1, x), add(x, 1)));
+
+/** The angle from -pi/2 to pi/2 whose sine is x; NaN beyond -1 and 1. */
+export const asin: ScalarOp = scalarOp({
+  name: "asin",
+  arity: 1,
+  types: "float",
+  ulp: 4,
+  cost: 16,
+  evaluate: Math.asin,
+  expand: (x) => {
+    const size = abs(x!);
+    const far = gt(size, 0.5);
+    const [sine, square] = halfAngle(size);
+    const near = asinNear(where(far, sine, size), where(far, square, mul(size, size)));
+    const y = where(far, sub(Math.PI / 2, add(near, near)), near);
+    return where(le(size, 1), withSign(bitcast(y), x!), Number.NaN);
+  },
+  vjp: (g, _, [x]) => [div(g, otherLeg(x!))],
+});
+
+/** The angle from 0 to pi whose cosine is x; NaN beyond -1 and 1. */
+export const acos: ScalarOp = scalarOp({
+  name: "acos",
+  arity: 1,
+  types: "float",
+  ulp: 4,
+  cost: 16,
+  evaluate: Math.acos,
+  expand: (x) => {
+    const size = abs(x!);
+    const far = gt(size, 0.5);
+    const [sine, square] = halfAngle(size);
+    const near = asinNear(where(far, sine, size), where(far, square, mul(size, size)));
+    const doubled = add(near, near);
+    const positive = where(far, doubled, sub(Math.PI / 2, near));
+    const negative = where(far, sub(Math.PI, doubled), add(near, Math.PI / 2));
+    return where(le(size, 1), where(lt(x!, 0), negative, positive), Number.NaN);
+  },
+  vjp: (g, _, [x]) => [neg(div(g, otherLeg(x!)))],
+});
+
+/** The angle of the point (x, y) from -pi to pi, as C's atan2: zeros and infinities count with their signs. */
+export const atan2: ScalarOp = scalarOp({
+  name: "atan2",
+  arity: 2,
+  types: "float",
+  ulp: 6,
+  cost: 24,
+  evaluate: Math.atan2,
+  expand: (y, x) => {
+    const [height, width] = [abs(y!), abs(x!)];
+    const [large, small] = [maximum(height, width), minimum(height, width)];
+    const bits = bitcast(large);
+    const plain = bitwiseAnd(gt(bits, 0), lt(bits, infinity));
+    const special = where(gt(bits, infinity), Number.NaN, where(eq(bitcast(small), infinity), 1, 0));
+    const quotient = where(plain, div(small, where(plain, large, 1)), special);
+    // From tan(pi/8) on, by the angle less pi/4.
+    const steep = gt(quotient, 0.414213562373095);
+    const t = where(steep, div(sub(quotient, 1), add(quotient, 1)), quotient);
+    const square = mul(t, t);
+    const p = polynomial(square, [8.05374449538e-2, -1.38776856032e-1, 1.99777106478e-1, -3.33329491539e-1]);
+    const near = add(mul(mul(p, square), t), t);
+    const octant = where(steep, add(near, Math.PI / 4), near);
+    const quadrant = where(gt(height, width), sub(Math.PI / 2, octant), octant);
+    const left = ge(bitcast(x!), 2 ** 31);
+    return withSign(bitcast(where(left, sub(Math.PI, quadrant), quadrant)), y!);
+  },
+  // x / (x^2 + y^2) and -y / (x^2 + y^2), of parts of the larger one, so that no square leaves the range.
+  vjp: (g, _, [y, x]) => {
+    const scale = constantly(maximum(abs(y!), abs(x!)));
+    const [a, b] = [div(x!, scale), div(y!, scale)];
+    const by = div(g, mul(scale, add(mul(a, a), mul(b, b))));
+    return [mul(by, a), neg(mul(by, b))];
+  },
+});
+
+/** The value, which is no part of a gradient. */
+function constantly(x: Node): Node {
+  return makeNode({ kind: "identity", stops: true }, [x], x.shape, x.dtype);
+}
 
 /** d/dx = y x^(y-1), 0 where y = 0; d/dy = x^y log x, 0 where x = 0 and y >= 0. */
 export const pow: ScalarOp = scalarOp({

@@ -19,7 +19,7 @@ import { type Axes, type KeepDim, nodeOf, type Operand, Tensor, tensorNode } fro
 // Functions of numbers and of truth, composed of rows of the op table. Names and conventions are NumPy's.
 
 /** The second operand of an elementwise function of a float tensor; a number as a tensor of the dtype of the first. */
-function operand<D extends DType>(operation: string, x: Tensor<D>, y: Operand<D>): Tensor<D> {
+export function operand<D extends DType>(operation: string, x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkFloat(operation, x);
   return new Tensor(meet(nodeOf(operation, y), x.dtype, operation));
 }

@@ -8,7 +8,7 @@ import { Tensor } from "./tensor.ts";
 // Exponentials and what is made of them. Floats; odd functions are computed of the size of x, so that they are odd.
 
 /** The argument, checked. */
-function one<D extends DType>(operation: string, x: Tensor<D>, given: ArrayLike<unknown>): Tensor<D> {
+export function one<D extends DType>(operation: string, x: Tensor<D>, given: ArrayLike<unknown>): Tensor<D> {
   checkCount(operation, given, 1);
   checkFloat(operation, x);
   return x;
@@ -29,11 +29,6 @@ export function exp2<D extends DType>(x: Tensor<D>): Tensor<D> {
 /** The logarithm to base 10. */
 export function log10<D extends DType>(x: Tensor<D>): Tensor<D> {
   return one("log10", x, arguments).log().mul(Math.LOG10E);
-}
-
-/** sin(x) / cos(x). */
-export function tan<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return one("tan", x, arguments).sin().div(x.cos());
 }
 
 /** (exp(x) - exp(-x)) / 2, accurate near 0, infinite only where the result is. */

@@ -2,6 +2,7 @@ import type { DType } from "../../base/dtype.ts";
 import { ValueError } from "../../base/errors.ts";
 import * as nn from "../../nn/index.ts";
 import { valuesAtHand } from "../../runtime/evaluate.ts";
+import * as angles from "../../tensor/angles.ts";
 import * as arithmetic from "../../tensor/arithmetic.ts";
 import * as arrange from "../../tensor/arrange.ts";
 import { einsum, tensordot } from "../../tensor/einsum.ts";
@@ -130,7 +131,11 @@ export const operations: Readonly<Record<string, Operation>> = {
 
   exp2: unary(hyperbolic.exp2),
   log10: unary(hyperbolic.log10),
-  tan: unary(hyperbolic.tan),
+  tan: unary(angles.tan),
+  asin: unary(angles.asin),
+  acos: unary(angles.acos),
+  atan: unary(angles.atan),
+  atan2: binary(angles.atan2),
   sinh: unary(hyperbolic.sinh),
   cosh: unary(hyperbolic.cosh),
   asinh: unary(hyperbolic.asinh),

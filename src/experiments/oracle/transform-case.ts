@@ -1,5 +1,6 @@
 import { ValueError } from "../../base/errors.ts";
 import { crossEntropy } from "../../nn/losses.ts";
+import { atan2 } from "../../tensor/angles.ts";
 import { gelu, where } from "../../tensor/functions.ts";
 import { grad, vjp } from "../../tensor/grad.ts";
 import { hessian, hvp, jacfwd, jacrev, jvp } from "../../tensor/jacobian.ts";
@@ -30,6 +31,7 @@ const functions: Readonly<Record<string, Function>> = {
   "sum((1 - x[:-1])^2 + 4 * (x[1:] - x[:-1]^2)^2)": rosenbrock,
   "log(1 + sum(x^2, axis 1)); x is a matrix": (x) => x.square().sum(1).log1p(),
   "exp(matmul(x, x^T) / 8); x is a matrix": (x) => x.matmul(x.transpose()).div(8).exp(),
+  "atan2(x[1:], 2 + x[:-1]^2)": (x) => atan2(x.slice([1]), x.slice([0], [-1]).square().add(2)),
   "where(x > 0, x^3, sin(x))": (x) => where(x.gt(0), x.pow(3), x.sin()),
 };
 
