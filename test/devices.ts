@@ -1,5 +1,5 @@
 import { describe } from "vitest";
-import type { FloatDType } from "../src/base/dtype.ts";
+import type { ComputeFloat } from "../src/base/dtype.ts";
 import { DeviceError } from "../src/base/errors.ts";
 import { init } from "../src/runtime/init.ts";
 
@@ -16,9 +16,7 @@ export async function backends(): Promise<BackendName[]> {
 }
 
 /** Every pair of a backend and a float dtype that it computes in: float16 is only stored. */
-export async function floatBackends(): Promise<
-  { backend: BackendName; dtype: Exclude<FloatDType, "float16"> }[]
-> {
+export async function floatBackends(): Promise<{ backend: BackendName; dtype: ComputeFloat }[]> {
   return (await backends()).flatMap((backend) =>
     (backend === "cpu" ? (["float32", "float64"] as const) : (["float32"] as const)).map((dtype) => ({
       backend,

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
 import { openDevice } from "../src/backend/webgpu/device.ts";
-import { fromHalfBits, halfBits, roundToHalf } from "../src/base/half.ts";
+import { floatRange } from "../src/base/dtype.ts";
+import { narrowFloat } from "../src/base/narrow.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
 import { numbers } from "../src/experiments/selftest.ts";
 import {
@@ -24,6 +25,8 @@ import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
 import { Device as DeviceOf } from "../src/runtime/device.ts";
 import { backends } from "./devices.ts";
+
+const { load: fromHalfBits, store: halfBits, round: roundToHalf } = narrowFloat(floatRange("float16"));
 
 // float16: its numbers on the host, and what backends make of it: storage of 16 bits, arithmetic in float32.
 

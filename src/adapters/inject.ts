@@ -1,5 +1,5 @@
 import { show } from "../base/arguments.ts";
-import { isFloat } from "../base/dtype.ts";
+import { fileDType, isFloat } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { sizesOf } from "../lora/adapter.ts";
 import { type Adapted, inject as injectAdapters } from "../lora/inject.ts";
@@ -162,7 +162,7 @@ export function extract(
         loraB,
         ...(loraBias instanceof Tensor && { loraBias }),
         ...(loraMagnitude instanceof Tensor && { loraMagnitude }),
-        dtype: dtypes[loraA.dtype as keyof typeof dtypes] ?? "F32",
+        dtype: fileDType(loraA.dtype),
       },
     ];
   });
@@ -174,10 +174,7 @@ export function extract(
     dropout,
     modules: new Map(modules),
     whole: new Map(
-      Object.entries(whole).map(([path, values]) => [
-        path,
-        { values, dtype: dtypes[values.dtype as keyof typeof dtypes] ?? "F32" },
-      ]),
+      Object.entries(whole).map(([path, values]) => [path, { values, dtype: fileDType(values.dtype) }]),
     ),
     config,
     metadata: {},
@@ -186,5 +183,3 @@ export function extract(
   for (const [, module] of modules) multiplierOf(adapter, module);
   return adapter;
 }
-
-const dtypes = { float16: "F16", float32: "F32", float64: "F64" } as const;

@@ -69,7 +69,7 @@ export async function merge(model: Folder, given: AdapterFile, out: string): Pro
         if (!target) return bytes;
         if ("values" in target) {
           replaced.push(name);
-          return toFile(dtype, Float64Array.from(await target.values.data()));
+          return toFile(dtype, Float64Array.from(await target.values.data()), "float64");
         }
         const merged = await mergedWeight(`${file.name}: ${name}`, dtype, bytes, shape, adapter, target);
         weights.push({ name, dtype, ...merged.report });
@@ -151,7 +151,7 @@ async function mergedWeight(
   adapter: AdapterFile,
   module: AdapterModule,
 ): Promise<{ readonly bytes: Uint8Array; readonly report: Omit<MergedWeight, "name" | "dtype"> }> {
-  const old = decode(fromFile(where, dtype, bytes, shape, "float64"));
+  const old = decode(fromFile(where, dtype, bytes, shape, "float64"), "float64");
   const [a, b, magnitude] = await Promise.all([
     module.loraA.data(),
     module.loraB.data(),
@@ -177,8 +177,8 @@ async function mergedWeight(
     const length = magnitude ? magnitude[i]! / Math.sqrt(square) : 1;
     for (let j = 0; j < inputs; j++) exact[place(i, j)] = magnitude ? length * row[j]! : row[j]!;
   }
-  const rounded = toFile(dtype, exact);
-  const now = decode(fromFile(where, dtype, Uint8Array.from(rounded), shape, "float64"));
+  const rounded = toFile(dtype, exact, "float64");
+  const now = decode(fromFile(where, dtype, Uint8Array.from(rounded), shape, "float64"), "float64");
   let [change, error, unchanged] = [0, 0, 0];
   for (let i = 0; i < exact.length; i++) {
     change += (exact[i]! - old[i]!) ** 2;

@@ -87,13 +87,15 @@ export function flagOf(otherwise: boolean): Field<boolean> {
 /** One of some words. */
 export function oneOf<T extends string>(words: readonly T[], otherwise?: T): Field<T> {
   return field(
-    words
-      .map((word) => JSON.stringify(word))
-      .join(", ")
-      .replace(/, ([^,]*)$/, " or $1"),
+    anyOf(words.map((word) => JSON.stringify(word))),
     (value) => (words as readonly unknown[]).includes(value),
     otherwise,
   );
+}
+
+/** Words as a choice: "a, b or c". */
+export function anyOf(words: readonly string[]): string {
+  return words.join(", ").replace(/, ([^,]*)$/, " or $1");
 }
 
 /** A function. */

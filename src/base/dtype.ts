@@ -1,91 +1,211 @@
 import { DTypeError } from "./errors.ts";
-import { fromHalfBits, halfBits, roundToHalf } from "./half.ts";
+import { type FloatRange, narrowFloat } from "./narrow.ts";
+
+/** All that Lorantz knows of one element type; each backend has a row of its own for how its kernels load and store it. */
+interface Row {
+  readonly kind: "float" | "integer" | "bool";
+  /** Bytes of an element on a device. */
+  readonly bytes: number;
+  /** Values on the host. */
+  readonly array: new (
+    length: number,
+  ) => Float32Array | Float64Array | Int32Array | Uint32Array;
+  /** What is computed of it is computed in this, and rounded where it is stored. */
+  readonly compute: string;
+  /** The value that a number takes: rounded to the nearest, wrapped to 32 bits, or 0 and 1. */
+  readonly round: (x: number) => number;
+  /** The bits that a device stores of a value, and back, where they are not what the host has. */
+  readonly store?: (x: number) => number;
+  readonly load?: (bits: number) => number;
+  /** Which numbers a float has. */
+  readonly range?: FloatRange;
+  /** The first letter of names of its values in kernels. */
+  readonly letter: string;
+  /** What safetensors calls it. */
+  readonly file: string;
+}
+
+const half = { digits: 11, least: -14, most: 15 };
+const single = { digits: 24, least: -126, most: 127 };
+const double = { digits: 53, least: -1022, most: 1023 };
+
+const float64 = {
+  kind: "float",
+  bytes: 8,
+  array: Float64Array,
+  range: double,
+  round: (x: number) => x,
+  letter: "x",
+  file: "F64",
+} as const;
+
+const rows = {
+  float16: {
+    kind: "float",
+    bytes: 2,
+    array: Float32Array,
+    compute: "float32",
+    range: half,
+    ...narrowFloat(half),
+    letter: "h",
+    file: "F16",
+  },
+  float32: {
+    kind: "float",
+    bytes: 4,
+    array: Float32Array,
+    compute: "float32",
+    range: single,
+    round: Math.fround,
+    letter: "x",
+    file: "F32",
+  },
+  float64: { ...float64, compute: "float64" },
+  int32: {
+    kind: "integer",
+    bytes: 4,
+    array: Int32Array,
+    compute: "int32",
+    round: (x: number) => x | 0,
+    letter: "n",
+    file: "I32",
+  },
+  uint32: {
+    kind: "integer",
+    bytes: 4,
+    array: Uint32Array,
+    compute: "uint32",
+    round: (x: number) => x >>> 0,
+    letter: "w", // not "u": u32 is a type of WGSL
+    file: "U32",
+  },
+  bool: {
+    kind: "bool",
+    bytes: 4, // a word
+    array: Uint32Array,
+    compute: "bool",
+    round: (x: number) => (x !== 0 ? 1 : 0), // NaN too
+    letter: "b",
+    file: "BOOL",
+  },
+  number: { ...float64, compute: "number" },
+} as const satisfies Readonly<Record<string, Row>>;
+
+type Rows = typeof rows;
+
+/**
+ * All element types. `number` is a JavaScript number known on the host (rank 0, float64): a literal, a
+ * learning rate, a step count. It takes the dtype of the tensor that it meets.
+ */
+export type DType = keyof Rows;
 
 /**
  * Element types of tensors that live on a device. `float64` exists on the CPU only, `float16` on the CPU and on
  * adapters with the feature `shader-f16`; what is computed of `float16` is computed in float32 and rounded where it
  * is stored.
  */
-export type DeviceDType = "float16" | "float32" | "float64" | "int32" | "uint32" | "bool";
+export type DeviceDType = Exclude<DType, "number">;
 
-/**
- * All element types. `number` is a JavaScript number known on the host (rank 0, float64): a literal, a
- * learning rate, a step count. It takes the dtype of the tensor that it meets.
- */
-export type DType = DeviceDType | "number";
+export type FloatDType = {
+  [D in DeviceDType]: Rows[D]["kind"] extends "float" ? D : never;
+}[DeviceDType];
 
-export type FloatDType = "float16" | "float32" | "float64";
+/** Floats that are computed in as they are. */
+export type ComputeFloat = FloatDType & Rows[FloatDType]["compute"];
 
-export const deviceDTypes: readonly DeviceDType[] = [
-  "float16",
-  "float32",
-  "float64",
-  "int32",
-  "uint32",
-  "bool",
-];
+/** Floats that are only stored. */
+export type NarrowFloatDType = Exclude<FloatDType, ComputeFloat>;
 
-/** Values on the host. Those of float16 are in a Float32Array, which holds them exactly. */
-export type HostArray = Float32Array | Float64Array | Int32Array | Uint32Array;
+/** Values on the host. Those of narrow floats are in a Float32Array, which holds them exactly. */
+export type HostArray = Rows[DType]["array"]["prototype"];
 
 /** The array on the host of values of a dtype. */
-export type HostArrayOf<D extends DType> = {
-  readonly float16: Float32Array;
-  readonly float32: Float32Array;
-  readonly float64: Float64Array;
-  readonly number: Float64Array;
-  readonly int32: Int32Array;
-  readonly uint32: Uint32Array;
-  readonly bool: Uint32Array;
-}[D];
+export type HostArrayOf<D extends DType> = Rows[D]["array"]["prototype"];
 
-/** Values as they lie in the memory of a device: float16 as its bits. */
+/** Values as they lie in the memory of a device: narrow floats as their bits. */
 export type StoredArray = HostArray | Uint16Array;
+
+const rowOf = (dtype: DType): Row => rows[dtype];
+
+const names = Object.keys(rows) as readonly DType[];
+
+export const deviceDTypes: readonly DeviceDType[] = names.filter((dtype) => dtype !== "number");
+
+export const floatDTypes = deviceDTypes.filter((dtype): dtype is FloatDType => isFloat(dtype));
 
 /** Bytes of one element; `bool` is stored as a 32-bit word. */
 export function bytesPerElement(dtype: DType): number {
-  if (dtype === "float16") return 2;
-  return dtype === "float64" || dtype === "number" ? 8 : 4;
+  return rowOf(dtype).bytes;
 }
 
-export function isFloat(dtype: DType): boolean {
-  return dtype === "float16" || dtype === "float32" || dtype === "float64" || dtype === "number";
+export function isFloat(dtype: DType): dtype is FloatDType | "number" {
+  return rowOf(dtype).kind === "float";
 }
 
 export function isInteger(dtype: DType): boolean {
-  return dtype === "int32" || dtype === "uint32";
+  return rowOf(dtype).kind === "integer";
+}
+
+/** Whether a float is only stored, and computed in a wider one. */
+export function isNarrow(dtype: DType): dtype is NarrowFloatDType {
+  return rowOf(dtype).compute !== dtype;
+}
+
+/** What is computed of a dtype is computed in this one. */
+export function computeDType<D extends DType>(dtype: D): Rows[D]["compute"] {
+  return rows[dtype].compute;
+}
+
+/** The first letter of names of values in kernels. */
+export function letterOf(dtype: DType): string {
+  return rowOf(dtype).letter;
+}
+
+/** What safetensors calls a dtype. */
+export function fileDType(dtype: DType): string {
+  return rowOf(dtype).file;
+}
+
+/** Significant bits of a float, and the exponents of its least normal and its largest number. */
+export function floatRange(dtype: FloatDType | "number"): FloatRange {
+  return rows[dtype].range;
+}
+
+/** The smallest normal number of a float, and the largest number. */
+export function normalRange(dtype: FloatDType | "number"): {
+  readonly smallest: number;
+  readonly largest: number;
+} {
+  const { digits, least, most } = floatRange(dtype);
+  return { smallest: 2 ** least, largest: (2 - 2 ** (1 - digits)) * 2 ** most };
 }
 
 /** A zeroed host array for `length` elements; `bool` lives in a `Uint32Array` of 0 and 1. */
-export function hostArray(dtype: DType, length: number): HostArray {
-  switch (dtype) {
-    case "float16":
-    case "float32":
-      return new Float32Array(length);
-    case "float64":
-    case "number":
-      return new Float64Array(length);
-    case "int32":
-      return new Int32Array(length);
-    case "uint32":
-    case "bool":
-      return new Uint32Array(length);
-  }
+export function hostArray<D extends DType>(dtype: D, length: number): HostArrayOf<D> {
+  return new rows[dtype].array(length) as HostArrayOf<D>; // its row's
 }
 
 /** Host values as a device stores them. */
 export function encode(values: HostArray, dtype: DType): StoredArray {
-  return dtype === "float16" ? Uint16Array.from(values, halfBits) : values;
+  const { store } = rowOf(dtype);
+  if (!store) return values;
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < bits.length; i++) bits[i] = store(values[i]!);
+  return bits;
 }
 
 /** Host values of what a device stored. */
-export function decode(values: StoredArray): HostArray {
-  return values instanceof Uint16Array ? Float32Array.from(values, fromHalfBits) : values;
+export function decode(stored: StoredArray, dtype: DType): HostArray {
+  const { load } = rowOf(dtype);
+  if (!(stored instanceof Uint16Array)) return stored;
+  const values = hostArray(dtype, stored.length);
+  for (let i = 0; i < values.length; i++) values[i] = load!(stored[i]!);
+  return values;
 }
 
 /** Room for `length` elements as a device stores them. */
 export function storedArray(dtype: DType, length: number): StoredArray {
-  return dtype === "float16" ? new Uint16Array(length) : hostArray(dtype, length);
+  return rowOf(dtype).store ? new Uint16Array(length) : hostArray(dtype, length);
 }
 
 /** Least and largest integer of a dtype. */
@@ -115,20 +235,7 @@ export function holds(dtype: DType, x: number): boolean {
 
 /** The value `x` takes when stored as `dtype`: rounded to its precision, wrapped to 32 bits, or 0 and 1. */
 export function coerce(x: number, dtype: DType): number {
-  switch (dtype) {
-    case "float16":
-      return roundToHalf(x);
-    case "float32":
-      return Math.fround(x);
-    case "int32":
-      return x | 0;
-    case "uint32":
-      return x >>> 0;
-    case "bool":
-      return x !== 0 ? 1 : 0; // NaN too
-    default:
-      return x;
-  }
+  return rowOf(dtype).round(x);
 }
 
 export function checkDType(operation: string, dtype: unknown): DeviceDType {

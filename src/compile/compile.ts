@@ -6,9 +6,9 @@ import { draftsOf } from "./assemble.ts";
 import { withOrder } from "./draft.ts";
 import { Expressions } from "./expr.ts";
 import { fuse } from "./fuse.ts";
-import { computeHalfInFloat } from "./half.ts";
 import { finish } from "./loops.ts";
 import { deviceDType, Lowering } from "./lower.ts";
+import { computeWide } from "./narrow.ts";
 import { settleParts } from "./overwrite.ts";
 import { planMemory } from "./plan.ts";
 import { printProgram } from "./print.ts";
@@ -28,7 +28,7 @@ export interface CompileOptions {
 }
 
 /**
- * From a canonical graph to a program: compute float16 in float32, rewrite, decide what is stored, lower each stored node to a kernel,
+ * From a canonical graph to a program: compute narrow floats in wider ones, rewrite, decide what is stored, lower each stored node to a kernel,
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
@@ -37,7 +37,7 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     order,
     tokens,
     whole: awaited,
-  } = untie(rewrite(computeHalfInFloat(roots), target).map(withoutOrder).map(ofItsOwn));
+  } = untie(rewrite(computeWide(roots), target).map(withoutOrder).map(ofItsOwn));
   const reasons = materialise(outputs, target, awaited);
 
   const values: Value[] = [];

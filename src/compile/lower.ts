@@ -1,4 +1,4 @@
-import { coerce, type DeviceDType } from "../base/dtype.ts";
+import { coerce, computeDType, type DeviceDType, isNarrow } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { strides } from "../base/shape.ts";
 import { elements, type Node } from "../graph/node.ts";
@@ -105,19 +105,21 @@ export class Lowering {
     return this.#expressions.load(value, safe, deviceDType(node));
   }
 
-  /** Kernels know constants of float16 as float32, which holds them. */
+  /** Kernels know constants of a narrow float in what it is computed in, which holds them. */
   #constant(value: number, dtype: DeviceDType): Expr {
     const e = this.#expressions;
-    return dtype === "float16"
-      ? e.cast(e.constant(coerce(value, dtype), "float32"), dtype)
+    return isNarrow(dtype)
+      ? e.cast(e.constant(coerce(value, dtype), computeDType(dtype)), dtype)
       : e.constant(value, dtype);
   }
 
-  /** The host rounds it to the dtype; kernels know that of float16 as float32, too. */
+  /** The host rounds it to the dtype; kernels know that of a narrow float likewise. */
   #hostNumber(source: number, dtype: DeviceDType): Expr {
     const e = this.#expressions;
     const place = this.#scalarOf(source, dtype);
-    return dtype === "float16" ? e.cast(e.hostNumber(place, "float32"), dtype) : e.hostNumber(place, dtype);
+    return isNarrow(dtype)
+      ? e.cast(e.hostNumber(place, computeDType(dtype)), dtype)
+      : e.hostNumber(place, dtype);
   }
 
   #compute(node: Node, index: Index, guard: Expr | undefined): Expr {

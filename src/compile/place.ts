@@ -1,4 +1,4 @@
-import type { DeviceDType } from "../base/dtype.ts";
+import { letterOf } from "../base/dtype.ts";
 import { type Expr, parts, type Term, walk } from "./expr.ts";
 
 // Where expressions are computed in a nest of loops, and what is named: decided here, before anything is printed. What
@@ -126,7 +126,7 @@ export function place(
     return name;
   };
   const keep = (e: Expr) => {
-    names.set(e, declare(places.level(e), `${prefix[e.dtype]}${count++}`, e));
+    names.set(e, declare(places.level(e), `${letterOf(e.dtype)}${count++}`, e));
   };
 
   /** The number of vertices that stand where it is used. */
@@ -181,12 +181,3 @@ export function place(
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);
-
-const prefix: Record<DeviceDType, string> = {
-  float16: "h",
-  float32: "x",
-  float64: "x",
-  int32: "n",
-  uint32: "w", // not "u": u32 is a type of WGSL
-  bool: "b",
-};

@@ -1,4 +1,4 @@
-import { bytesPerElement } from "../base/dtype.ts";
+import { bytesPerElement, isNarrow } from "../base/dtype.ts";
 import { numel, type Shape, sameShape } from "../base/shape.ts";
 import { elements, type Node, topological } from "../graph/node.ts";
 import { describeOperation } from "./canonical.ts";
@@ -59,7 +59,7 @@ export function isOfParts({ operation }: Node): boolean {
   return operation.kind === "cat" || operation.kind === "update";
 }
 
-/** What lies below movements and casts from float16: the node whose elements are read as they are. */
+/** What lies below movements and casts from narrow floats: the node whose elements are read as they are. */
 function underViews(node: Node): Node {
   let x = node;
   while (movements.has(x.operation.kind) || isWidening(x)) x = x.inputs[0]!;
@@ -74,7 +74,7 @@ function shownBy(node: Node): Node {
 }
 
 function isWidening({ operation, inputs }: Node): boolean {
-  return operation.kind === "cast" && inputs[0]!.dtype === "float16";
+  return operation.kind === "cast" && isNarrow(inputs[0]!.dtype);
 }
 
 /** Decides which nodes are materialised, by the rules in the order of `Reason`. Leaves are never. */

@@ -1,11 +1,14 @@
 import {
   coerce,
+  computeDType,
   type DeviceDType,
   type DType,
   type FloatDType,
+  floatRange,
   type HostArray,
   hostArray,
   isFloat,
+  isNarrow,
 } from "../base/dtype.ts";
 import type { ScalarOp, TypeRule } from "../graph/node.ts";
 import { scalarOps } from "../graph/scalar.ts";
@@ -187,10 +190,12 @@ export function ulpError(found: number, exact: number, dtype: DType): number {
 
 function distance(found: number, exact: number, dtype: DType): number {
   if (!Number.isFinite(found)) return 0;
-  const [bits, smallest] = dtype === "float16" ? [10, -14] : dtype === "float32" ? [23, -126] : [52, -1022];
-  const exponent = exact === 0 ? smallest : Math.max(Math.floor(Math.log2(Math.abs(exact))), smallest);
-  return Math.abs(found - exact) / 2 ** (exponent - bits);
+  const { digits, least } = floatRange(dtype as FloatDType);
+  const exponent = exact === 0 ? least : Math.max(Math.floor(Math.log2(Math.abs(exact))), least);
+  return Math.abs(found - exact) / 2 ** (exponent + 1 - digits);
 }
+
+const digits = (dtype: DType) => floatRange(dtype as FloatDType).digits; // a narrow one, or what it is computed in
 
 /** How an operation did on a device. */
 export interface OpResult {
@@ -220,15 +225,17 @@ export interface Trial {
 export function trials(floats: readonly FloatDType[], count = 512): Trial[] {
   const rows = [...scalarOps].flatMap(([name, op]) =>
     dtypesOf(op, floats).map((dtype): Trial => {
-      // float16 rounds what float32 gives, which has 13 bits more.
-      const allowed = dtype === "float16" ? 0.5 + op.row.ulp / 2 ** 13 : Math.max(op.row.ulp, 0.5);
+      // A narrow float rounds what a wider one gives.
+      const allowed = isNarrow(dtype)
+        ? 0.5 + op.row.ulp / 2 ** (digits(computeDType(dtype)) - digits(dtype))
+        : Math.max(op.row.ulp, 0.5);
       return { name, dtype, allowed, build: () => apply(op, dtype, count) };
     }),
   );
   const others = Object.entries(structures).flatMap(([name, build]) =>
     [...floats, "int32" as const].map(
-      // Sums of many leave the whole numbers that float16 holds.
-      (dtype): Trial => ({ name, dtype, allowed: dtype === "float16" ? 0.5 : 0, build: () => build(dtype) }),
+      // Sums of many leave the whole numbers that a narrow float holds.
+      (dtype): Trial => ({ name, dtype, allowed: isNarrow(dtype) ? 0.5 : 0, build: () => build(dtype) }),
     ),
   );
   const random = () => bits(key(7).fold("self-test"), [count]);

@@ -1,4 +1,5 @@
-import type { FloatDType } from "../base/dtype.ts";
+import { anyOf } from "../base/arguments.ts";
+import { computeDType, type FloatDType, floatDTypes, normalRange } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { roleOf } from "../lora/roles.ts";
@@ -58,12 +59,6 @@ export interface BitwiseRangeOptions {
   readonly room?: number;
 }
 
-const ranges = {
-  float16: { smallest: 2 ** -14, largest: 65504 },
-  float32: { smallest: 2 ** -126, largest: (2 - 2 ** -23) * 2 ** 127 },
-  float64: { smallest: 2 ** -1022, largest: Number.MAX_VALUE },
-} as const;
-
 /** The range of p that is looked at. */
 const reach = 1022;
 
@@ -114,16 +109,16 @@ export function bitwiseRange(
 ): BitwiseRange {
   if (!(room >= 1 && room < Infinity))
     throw new ValueError(`gauge.bitwiseRange: room is ${room}; it is a finite number >= 1.`);
-  if (!Object.hasOwn(ranges, dtype))
+  if (!floatDTypes.includes(dtype))
     throw new ValueError(
-      `gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is float16, float32 or float64.`,
+      `gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is ${anyOf(floatDTypes)}.`,
     );
   const full = explicit(checkRecipe(recipe, "gauge.bitwiseRange"));
   const limits = [...quantities(full, sizes, room)];
   const at = (p: number) => (gauge === "b" ? onlyB(2 ** p) : common(2 ** p));
   const step = gauge === "b" ? 1 : 2;
   const rangeOf = ({ quantity }: Limit) =>
-    ranges[dtype === "float16" && quantity !== "parameter" ? "float32" : dtype];
+    normalRange(quantity === "parameter" ? dtype : computeDType(dtype));
   const leaving = (p: number) => limits.find((limit) => !stays(limit, at(p), rangeOf(limit)));
   const own = leaving(0);
   if (own) return { exponents: null, limits: [own, own] };

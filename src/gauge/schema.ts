@@ -10,7 +10,7 @@ import {
   positive,
   required,
 } from "../base/arguments.ts";
-import type { FloatDType } from "../base/dtype.ts";
+import { floatDTypes } from "../base/dtype.ts";
 import type { AdapterConfig, AdapterInit } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
 import { type OptimizerName, rules } from "../optim/make.ts";
@@ -78,7 +78,7 @@ export const adapterFields: RecipeFields<
   dora: said("DoRA: the lengths of the weight's rows are learned apart", flag),
   dtype: said(
     "What the adapter's parameters are stored in, which rounds; by default as the weight, float32 where that is shorter",
-    optional(oneOf<FloatDType>(["float16", "float32", "float64"])),
+    optional(oneOf(floatDTypes)),
   ),
   adapts: said("The kinds of layers that have adapters", {
     ...listOf<Adapted>(["linear", "embedding"]),

@@ -1,4 +1,4 @@
-import { coerce, convert, type DType, holds, isFloat } from "../base/dtype.ts";
+import { coerce, computeDType, convert, type DType, holds, isFloat, isNarrow } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { describe } from "../base/shape.ts";
 import { constant, makeNode, type Node } from "./node.ts";
@@ -36,8 +36,8 @@ export function meet(x: Node, dtype: DType, operation: string, compares = false)
   if (x.dtype !== "number" || dtype === "number") return x;
   if (x.operation.kind === "constant") {
     const { value, lifted } = x.operation;
-    checkHeld(value, dtype === "float16" ? "float32" : dtype, operation);
-    if (dtype === "float16" && compares) return cast(constant(coerce(value, dtype), "number", lifted), dtype);
+    checkHeld(value, computeDType(dtype), operation);
+    if (isNarrow(dtype) && compares) return cast(constant(coerce(value, dtype), "number", lifted), dtype);
   } else if (!isFloat(dtype)) return makeNode({ kind: "cast", meets: operation }, [x], x.shape, dtype);
   return cast(x, dtype);
 }

@@ -1,4 +1,4 @@
-import { coerce, convert, type HostArray, hostArray, isFloat, isInteger } from "../base/dtype.ts";
+import { coerce, convert, type HostArray, hostArray, isFloat, isInteger, isNarrow } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { numel, strides } from "../base/shape.ts";
 import { checkHeld } from "./cast.ts";
@@ -58,8 +58,8 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
   const [x, y, z] = inputs;
   const xShape = node.inputs[0]?.shape ?? [];
   const whole = isInteger(dtype) || dtype === "bool";
-  // Numbers of the host are not rounded before they meet float16.
-  const passed = dtype === "float16" ? "number" : dtype;
+  // Numbers of the host are not rounded before they meet a narrow float.
+  const passed = isNarrow(dtype) ? "number" : dtype;
   /** Fills by pulling each output index back to an input index; undefined stands for `otherwise`. */
   const pull = (
     map: (index: number[]) => readonly number[] | undefined,

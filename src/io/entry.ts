@@ -1,10 +1,11 @@
 import { show } from "../base/arguments.ts";
+import { fileDType } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { readStored } from "../runtime/evaluate.ts";
 import { isPacked, type Packed } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { bitsOf, bytesOf, canWrite, fileDTypes, isLengths, toFile } from "./stored.ts";
+import { bitsOf, bytesOf, canWrite, isLengths, toFile } from "./stored.ts";
 
 /** What is written: a tensor as its dtype, a weight packed to bfloat16 as BF16, or what is made when its turn comes. */
 export type Entry = Tensor | Packed | LazyEntry;
@@ -45,7 +46,7 @@ export async function bytesOfEntry(
 
 function lazy(where: string, entry: Entry): LazyEntry {
   if (entry instanceof Tensor)
-    return { dtype: fileDTypes[entry.dtype], shape: entry.shape, data: async () => entry };
+    return { dtype: fileDType(entry.dtype), shape: entry.shape, data: async () => entry };
   if (isPacked(entry)) {
     if (!("bfloat16" in entry))
       throw new ValueError(
@@ -56,7 +57,7 @@ function lazy(where: string, entry: Entry): LazyEntry {
     return {
       dtype: "BF16",
       shape,
-      data: async () => toFile("U32", await readStored(words.node)).subarray(0, 2 * numel(shape)),
+      data: async () => toFile("U32", await readStored(words.node), "uint32").subarray(0, 2 * numel(shape)),
     };
   }
   const { dtype, shape, data } = entry;
@@ -78,5 +79,5 @@ async function bytesOfTensor(
     throw new DTypeError(`${where}: is ${show(tensor)}, which is not written as ${dtype}.`);
   if (tensor.shape.join() !== shape.join())
     throw new ValueError(`${where}: is ${show(tensor)}, and the shape [${shape.join(",")}] was said.`);
-  return toFile(dtype, await readStored(tensor.node));
+  return toFile(dtype, await readStored(tensor.node), tensor.dtype);
 }

@@ -1,6 +1,6 @@
 import { writeFiles } from "#files";
 import { isIntegerIn, isPlainObject, show } from "../base/arguments.ts";
-import { integerRange } from "../base/dtype.ts";
+import { deviceDTypes, fileDType, integerRange } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { mostLevels, parseJson } from "../base/json.ts";
 import { flattenTree, type Path, pathName } from "../base/tree.ts";
@@ -144,7 +144,8 @@ async function read(file: TensorFile, part: unknown, asked: Set<string>): Promis
     const number = mark === "$scalar" || mark === "$number" ? numberOf(value) : undefined;
     if (mark === "$tensor" && typeof value === "string" && file.has(value)) {
       asked.add(value);
-      return file.info(value).dtype === "F16" ? file.read(value, { dtype: "float16" }) : file.read(value);
+      const { dtype } = file.info(value);
+      return file.read(value, { dtype: deviceDTypes.find((own) => fileDType(own) === dtype)! }); // as it was written
     }
     if (mark === "$undefined") return undefined;
     if (number !== undefined) return mark === "$scalar" ? scalar(number) : number;

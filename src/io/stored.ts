@@ -1,16 +1,21 @@
 import { isIntegerIn } from "../base/arguments.ts";
 import {
+  bytesPerElement,
+  computeDType,
   type DeviceDType,
+  type DType,
   decode,
   encode,
+  fileDType,
+  floatDTypes,
   type HostArray,
   holds,
   hostArray,
   isFloat,
+  isNarrow,
   type StoredArray,
 } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
-import { fromHalfBits } from "../base/half.ts";
 import { numel, type Shape } from "../base/shape.ts";
 
 // Element types of files: how many bits each has, and its way to and from the values of a tensor.
@@ -70,11 +75,16 @@ const view = <T>(
 const kinds: Readonly<Record<string, Kind>> = {
   F64: { dtype: "float64", values: (b, n) => view(Float64Array, b, n), bytes: (v) => Float64Array.from(v) },
   F32: { dtype: "float32", values: (b, n) => view(Float32Array, b, n), bytes: (v) => Float32Array.from(v) },
-  F16: {
-    dtype: "float32",
-    values: (b, n) => Float32Array.from(view(Uint16Array, b, n), fromHalfBits),
-    bytes: (v) => encode(v, "float16"),
-  },
+  ...Object.fromEntries(
+    floatDTypes.filter(isNarrow).map((narrow): [string, Kind] => [
+      fileDType(narrow),
+      {
+        dtype: computeDType(narrow),
+        values: (b, n) => decode(view(Uint16Array, b, n), narrow),
+        bytes: (v) => encode(v, narrow),
+      },
+    ]),
+  ),
   BF16: { dtype: "float32", values: (b, n) => widened(view(Uint16Array, b, n)), bytes: bfloat16Bits },
   I64: { dtype: "int32", values: (b, n) => view(BigInt64Array, b, n) },
   I32: { dtype: "int32", values: (b, n) => view(Int32Array, b, n), bytes: (v) => Int32Array.from(v) },
@@ -90,17 +100,6 @@ const kinds: Readonly<Record<string, Kind>> = {
     bytes: (v) => Uint8Array.from(v),
   },
 };
-
-/** The dtypes of files that a tensor of each dtype is written as. */
-export const fileDTypes = {
-  float16: "F16",
-  float32: "F32",
-  float64: "F64",
-  number: "F64",
-  int32: "I32",
-  uint32: "U32",
-  bool: "BOOL",
-} as const;
 
 /** Whether a dtype of a file becomes a tensor, and of which dtype. @throws DTypeError where it does not. */
 export function readDType(where: string, dtype: string, asked: DeviceDType | undefined): DeviceDType {
@@ -130,7 +129,7 @@ export function fromFile(
   as: DeviceDType,
 ): StoredArray {
   const length = numel(shape);
-  if (dtype === "F16" && as === "float16") return view(Uint16Array, bytes, length);
+  if (isNarrow(as) && fileDType(as) === dtype) return view(Uint16Array, bytes, length);
   const { values: read, dtype: own } = kinds[dtype]!;
   const values = read(bytes, length);
   if (
@@ -150,27 +149,21 @@ export function fromFile(
     return result;
   }
   if (as === own) return values;
-  if (as === "float16") return encode(values, as);
+  if (isNarrow(as)) return encode(values, as);
   return as === "float64" ? Float64Array.from(values) : Float32Array.from(values);
 }
 
-/** The bytes of stored values as a dtype of a file, floats rounded to the nearest; the values themselves where they are it. */
-export function toFile(dtype: string, stored: StoredArray): Uint8Array {
-  const made = nameOf(stored) === dtype ? stored : kinds[dtype]!.bytes!(decode(stored));
+/** The bytes of values that are stored as a dtype, as one of a file, floats rounded to the nearest; the values themselves where they are it. */
+export function toFile(dtype: string, stored: StoredArray, of: DType): Uint8Array {
+  const same = fileDType(of) === dtype && bitsOf[dtype] === 8 * bytesPerElement(of);
+  const made = same ? stored : kinds[dtype]!.bytes!(decode(stored, of));
   return new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
 }
 
-function nameOf(stored: StoredArray): string {
-  if (stored instanceof Uint16Array) return "F16";
-  if (stored instanceof Float32Array) return "F32";
-  if (stored instanceof Float64Array) return "F64";
-  return stored instanceof Int32Array ? "I32" : "U32";
-}
-
 /** Whether a tensor of a dtype is written as a dtype of a file. */
-export function canWrite(dtype: string, of: keyof typeof fileDTypes): boolean {
+export function canWrite(dtype: string, of: DType): boolean {
   return (
-    fileDTypes[of] === dtype ||
+    fileDType(of) === dtype ||
     (isFloat(of) && kinds[dtype]?.bytes !== undefined && isFloat(kinds[dtype].dtype))
   );
 }

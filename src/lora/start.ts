@@ -1,10 +1,10 @@
-import { coerce, type FloatDType } from "../base/dtype.ts";
+import { coerce, computeDType, type FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { type Initializer, kaimingUniform, zeros as zeroInit } from "../nn/init.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor, zeros } from "../tensor/creation.ts";
 import { isPacked } from "../tensor/packed.ts";
-import { inDType, wideDType } from "../tensor/precision.ts";
+import { inDType } from "../tensor/precision.ts";
 import { type Key, normal } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Adapter, sizesOf, weightOf } from "./adapter.ts";
@@ -73,7 +73,7 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
 
 /** Of the parameters of an adapter. */
 function dtypeOf({ config, layer }: Adapter, base: Params): FloatDType {
-  return config.dtype ?? wideDType(weightOf(layer, base).dtype);
+  return config.dtype ?? computeDType(weightOf(layer, base).dtype);
 }
 
 function assemble(adapter: Adapter, base: Params, loraA: Tensor, loraB: Tensor): Start {

@@ -1,12 +1,11 @@
 import { type Fields, field, flag, optional, readOptions } from "../base/arguments.ts";
-import type { FloatDType } from "../base/dtype.ts";
+import { computeDType, type FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import * as nn from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { module } from "../nn/module.ts";
 import { arange } from "../tensor/creation.ts";
-import { wideDType } from "../tensor/precision.ts";
 import { remat } from "../tensor/remat.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Architecture, BlockKind } from "./architecture.ts";
@@ -158,7 +157,7 @@ function body(architecture: Architecture, again: boolean): Layer<Params, Reading
       const next = cache && advance(cache, length, given);
       let x = embedding(tokens);
       const there = next?.places ?? { ...own, keys: own };
-      const dtype = wideDType(x.dtype as FloatDType); // of an embedding
+      const dtype = computeDType(x.dtype as FloatDType); // of an embedding
       const places: Places = {
         ...there,
         frequencies: frequenciesAt(there.positions, architecture.blocks, dtype),

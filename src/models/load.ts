@@ -1,5 +1,5 @@
 import { type Fields, field, flag, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
-import type { FloatDType } from "../base/dtype.ts";
+import { type FloatDType, floatDTypes } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import {
@@ -52,7 +52,7 @@ export interface Loaded {
 }
 
 const fields: Fields<LoadOptions> = {
-  dtype: oneOf(["float16", "float32", "float64"], "float32"),
+  dtype: oneOf(floatDTypes, "float32"),
   pack: optional(
     field(
       'a format such as "nf4", or options of pack',

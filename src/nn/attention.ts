@@ -8,7 +8,7 @@ import {
   positive,
   readOptions,
 } from "../base/arguments.ts";
-import type { FloatDType } from "../base/dtype.ts";
+import { type FloatDType, normalRange } from "../base/dtype.ts";
 import { DTypeError, ShapeError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { arange, tensor } from "../tensor/creation.ts";
@@ -82,7 +82,7 @@ export function scaledDotProductAttention(
     together === undefined ? x : x.reshape([...q.shape.slice(0, -1), x.shape.at(-1)!]);
   let scores = apart(grouped(q).matmul(k.transpose())).mul(scale ?? 1 / Math.sqrt(d));
   if (softCap !== undefined) scores = scores.div(softCap).tanh().mul(softCap);
-  const masked = q.dtype === "float16" ? least16 : least;
+  const masked = Math.max(least, -normalRange(q.dtype as FloatDType).largest); // of the branch's scores
   if (mask) {
     if (mask.dtype === "bool")
       scores = where(mask as Tensor<"bool">, scores, masked); // its dtype is bool
@@ -105,11 +105,8 @@ function sharing(q: Tensor, k: Tensor): number | undefined {
   return sameShape(q.shape.slice(0, -3), k.shape.slice(0, -3)) ? heads / shared : undefined;
 }
 
-/** Far below every score: its exponential is exactly 0 beside any other. */
+/** Far below every score, if the dtype holds it: its exponential is exactly 0 beside any other. */
 const least = -1e30;
-
-/** The same for float16, which holds no such number. */
-const least16 = -65504;
 
 export interface RopeOptions {
   /** Base of the wavelengths. Default 10000. */

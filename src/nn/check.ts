@@ -1,4 +1,5 @@
 import {
+  anyOf,
   type Field,
   type Fields,
   field,
@@ -8,7 +9,7 @@ import {
   optional,
   show,
 } from "../base/arguments.ts";
-import type { FloatDType } from "../base/dtype.ts";
+import { type FloatDType, floatDTypes } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { checkInt32 } from "../tensor/indices.ts";
 import { Key } from "../tensor/random.ts";
@@ -62,6 +63,6 @@ export function asIndices(operation: string, what: string, tensor: Tensor): Tens
 
 /** A dtype that parameters may have. */
 export function checkFloatDType(operation: string, dtype: FloatDType = "float32"): FloatDType {
-  if (dtype === "float16" || dtype === "float32" || dtype === "float64") return dtype;
-  throw new DTypeError(`${operation}: dtype is ${show(dtype)}; parameters are float16, float32 or float64.`);
+  if (floatDTypes.includes(dtype)) return dtype;
+  throw new DTypeError(`${operation}: dtype is ${show(dtype)}; parameters are ${anyOf(floatDTypes)}.`);
 }

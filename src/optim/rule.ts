@@ -1,5 +1,5 @@
 import { isPlainObject, show } from "../base/arguments.ts";
-import { isFloat } from "../base/dtype.ts";
+import { isFloat, isNarrow } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { flattenTree, pathName } from "../base/tree.ts";
@@ -182,7 +182,7 @@ export function assemble<H extends { readonly lr: number }, S extends Slots>(
     const { turn, partner } = view(path, parameters);
     const beside = partner === undefined ? parameter : parameters.get(partner)!;
     const own = rule.slots(turn(wide(parameter)), hyper(path), turnOf(partner, parameters)(wide(beside)));
-    return parameter.dtype === "float16" ? { ...own, [remainder]: zerosLike(wide(parameter)) } : own;
+    return isNarrow(parameter.dtype) ? { ...own, [remainder]: zerosLike(wide(parameter)) } : own;
   }
 
   /** How a partner is turned. */

@@ -1,4 +1,11 @@
-import { bytesPerElement, decode, encode, type HostArray, type StoredArray } from "../base/dtype.ts";
+import {
+  bytesPerElement,
+  computeDType,
+  decode,
+  encode,
+  type HostArray,
+  type StoredArray,
+} from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { canonicalise } from "../compile/canonical.ts";
@@ -67,7 +74,7 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
 /** Checks the host numbers of a run: what a dtype does not hold is refused before anything is computed or given away. */
 export function checkNumbers({ program }: Loaded, numbers: readonly number[]): void {
   for (const { source, dtype } of program.scalars)
-    checkHeld(numbers[source]!, dtype === "float16" ? "float32" : dtype, "a host number"); // as `meet` does
+    checkHeld(numbers[source]!, computeDType(dtype), "a host number"); // as `meet` does
 }
 
 /**
@@ -95,10 +102,10 @@ function checkUses(order: readonly Node[]): void {
 
 /** The values of a node, computed if need be. */
 export async function readNode(node: Node): Promise<HostArray> {
-  return decode(await readStored(node));
+  return decode(await readStored(node), node.dtype);
 }
 
-/** The same as a device stores them: the bits of float16, NaN too. */
+/** The same as a device stores them: the bits of narrow floats, NaN too. */
 export async function readStored(node: Node): Promise<StoredArray> {
   await evaluateNodes([node]);
   if (node.operation.kind === "constant")

@@ -62,7 +62,7 @@ export class TensorStorage implements Storage {
 
   /** A copy of the values. */
   async read(): Promise<HostArray> {
-    return decode(await this.readStored());
+    return decode(await this.readStored(), this.dtype);
   }
 
   /** A copy of the values, as a device stores them. */
@@ -76,16 +76,16 @@ export class TensorStorage implements Storage {
 
   /** The values, while they are on the host and on no device yet. */
   get onHost(): HostArray | undefined {
-    return this.#host && decode(this.#host);
+    return this.#host && decode(this.#host, this.dtype);
   }
 
   /** The values, if they can be had without waiting: not those on a GPU. */
   atHand(): HostArray | undefined {
     if (this.#closed) return undefined;
-    if (this.#host) return decode(this.#host);
+    if (this.#host) return decode(this.#host, this.dtype);
     const values = storedArray(this.dtype, this.length);
     if (this.length > 0 && !this.#device!.readNow(this.#buffer!, values)) return undefined;
-    return decode(values);
+    return decode(values, this.dtype);
   }
 
   /** Gives the buffer away: its owner may overwrite it. */

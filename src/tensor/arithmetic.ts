@@ -7,13 +7,14 @@ import {
   optional,
   readOptions,
 } from "../base/arguments.ts";
-import { type DType, isFloat } from "../base/dtype.ts";
+import { type DType, type FloatDType, isFloat, isNarrow, normalRange } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { broadcastShapes, normalizeAxes } from "../base/shape.ts";
 import { cast, meet } from "../graph/cast.ts";
 import { reduce } from "../graph/reduce.ts";
 import { customVjp } from "./custom-vjp.ts";
 import { where } from "./functions.ts";
+import { inDType, wide } from "./precision.ts";
 import { type Axes, type KeepDim, nodeOf, type Operand, Tensor, tensorNode } from "./tensor.ts";
 
 // Functions of numbers and of truth, composed of rows of the op table. Names and conventions are NumPy's.
@@ -42,10 +43,7 @@ const truncated = <D extends DType>(x: Tensor<D>) => where(x.lt(0), x.ceil(), x.
 export function fmod<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("fmod", arguments, 2);
   const divisor = operand("fmod", x, y);
-  if (x.dtype === "float16") {
-    const wide = x.astype("float32");
-    return fmod(wide, divisor.astype("float32")).astype("float16") as Tensor<DType> as Tensor<D>; // D is float16
-  }
+  if (isNarrow(x.dtype)) return inDType(fmod(wide(x), wide(divisor)), x) as Tensor<D>; // in its dtype
   const shape = broadcastShapes("fmod", x.shape, divisor.shape);
   return division(x.expand(shape), divisor.expand(shape)) as Tensor<D>; // of the dtype of its arguments
 }
@@ -141,13 +139,11 @@ const replacements: Fields<NanToNumOptions> = {
   neginf: optional(number),
 };
 
-const largest: Partial<Record<DType, number>> = { float16: 65504, float32: (2 - 2 ** -23) * 2 ** 127 };
-
 /** x with other numbers where it is NaN or infinite; gradient 0 there. Floats. */
 export function nanToNum<D extends DType>(x: Tensor<D>, options: NanToNumOptions = {}): Tensor<D> {
   checkCount("nanToNum", arguments, 2);
   checkFloat("nanToNum", x);
-  const most = largest[x.dtype] ?? Number.MAX_VALUE;
+  const most = normalRange(x.dtype as FloatDType).largest; // just checked
   const { nan = 0, posinf = most, neginf = -most } = readOptions("nanToNum", replacements, options);
   const infinite = isInfinite(x);
   const numbers = where(x.isNaN(), nan, x);

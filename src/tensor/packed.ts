@@ -1,12 +1,11 @@
 import { type Fields, field, isIntegerIn, oneOf, optional, readOptions, show } from "../base/arguments.ts";
-import { type FloatDType, isFloat } from "../base/dtype.ts";
+import { computeDType, type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { toOdd } from "../graph/odd.ts";
 import { type Code, codes, packCodes, unpackCodes } from "./codes.ts";
 import { tensor } from "./creation.ts";
 import { where } from "./functions.ts";
-import { wideDType } from "./precision.ts";
 import { Tensor } from "./tensor.ts";
 
 /** Formats in blocks, each divided by its largest magnitude. */
@@ -87,7 +86,7 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
   if (format === "bfloat16") return { like: like(given), bfloat16: packCodes(roundToBfloat16(given), 16) };
   const block = size ?? (format === "nf4" ? 64 : 256);
   const second = chosen ?? (format === "nf4" ? "dynamic8" : "float");
-  const { codes: own, absmax } = quantise(given.astype(wideDType(given.dtype)), codes[format], block);
+  const { codes: own, absmax } = quantise(given.astype(computeDType(given.dtype)), codes[format], block);
   const words = { like: like(given), [format]: packCodes(own, codes[format].bits) };
   if (second === "float") return { ...words, absmax };
   return { ...words, absmax: packLargest(absmax, second) };
@@ -140,7 +139,7 @@ export function unpack(packed: Packed): Tensor<FloatDType> {
       `unpack: the tree has ${Object.keys(packed).join(", ")}, and no words of a format. Pass what pack returned.`,
     );
   const { bits, decode } = codes[format];
-  const levels = decode(unpackCodes(words(packed[format]!), bits, size), wideDType(dtype));
+  const levels = decode(unpackCodes(words(packed[format]!), bits, size), computeDType(dtype));
   return levels
     .mul(eachBlock(largest(packed), size))
     .astype(dtype)

@@ -1,26 +1,22 @@
-import type { FloatDType } from "../base/dtype.ts";
+import { computeDType, type DType, type FloatDType } from "../base/dtype.ts";
 import type { Tensor } from "./tensor.ts";
 
-// float16 holds parameters and activations; what must not lose small differences is float32: what optimizers keep from
+// A narrow float holds parameters and activations; what must not lose small differences is float32: what optimizers keep from
 // update to update, adapters, averages. A square of a gradient of 1e-4 is 0 in float16, and a number of 16 bits does not
 // move by less than half its last place.
 
-/** The float32 of a float16; any other tensor as it is. */
+/** What a narrow float is computed in; any other tensor as it is. */
 export function wide(x: Tensor): Tensor {
-  return x.dtype === "float16" ? x.astype("float32") : x;
+  return inDType(x, computeDType(x.dtype));
 }
 
-/** The dtype of `wide`. */
-export function wideDType(dtype: FloatDType): FloatDType {
-  return dtype === "float16" ? "float32" : dtype;
+/** x in a dtype, or in that of a tensor, rounded once. */
+export function inDType(x: Tensor, like: Tensor | DType): Tensor {
+  const dtype = typeof like === "string" ? like : like.dtype;
+  return x.dtype === dtype ? x : x.astype(dtype as FloatDType); // floats, or alike
 }
 
-/** x in the dtype of `like`, rounded once. */
-export function inDType(x: Tensor, like: Tensor): Tensor {
-  return x.dtype === like.dtype ? x : x.astype(like.dtype as FloatDType); // floats, or alike
-}
-
-/** x + y, in float32 where one is float16 and the other is not. */
+/** x + y, in the wider dtype where they differ. */
 export function plus(x: Tensor, y: Tensor): Tensor {
   return x.dtype === y.dtype ? x.add(y) : wide(x).add(wide(y));
 }

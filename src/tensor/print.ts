@@ -1,4 +1,11 @@
-import type { DType, HostArray } from "../base/dtype.ts";
+import {
+  computeDType,
+  type DType,
+  type FloatDType,
+  floatRange,
+  type HostArray,
+  isFloat,
+} from "../base/dtype.ts";
 import { numel, type Shape } from "../base/shape.ts";
 
 /** More elements than these are not all printed: the first and last three along each axis are. */
@@ -38,12 +45,17 @@ export function printValues(values: HostArray, shape: Shape, dtype: DType): stri
   return shape.length > 1 ? `\n${text}` : text;
 }
 
+/** Decimal digits that tell numbers of a dtype apart, at most eight: those beyond are of a float32's float64. */
+function digitsOf(dtype: DType): number | undefined {
+  if (!isFloat(dtype) || computeDType(dtype) !== "float32") return undefined;
+  return Math.min(8, 1 + Math.ceil(floatRange(dtype as FloatDType).digits * Math.log10(2))); // just checked
+}
+
 function writerOf(dtype: DType): (value: number) => string {
   if (dtype === "bool") return (value) => (value ? "true" : "false");
-  const digits = dtype === "float16" ? 5 : dtype === "float32" ? 8 : undefined;
+  const digits = digitsOf(dtype);
   return (value) => {
     if (Object.is(value, -0)) return "-0";
-    // float32 has no more than eight digits to tell; those beyond are of its float64.
     return String(
       digits === undefined || !Number.isFinite(value) ? value : Number(value.toPrecision(digits)),
     );

@@ -7,7 +7,7 @@ import {
   refuseFurther,
   show,
 } from "../base/arguments.ts";
-import { integerRange, isFloat } from "../base/dtype.ts";
+import { computeDType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, numel, type Shape } from "../base/shape.ts";
 import { cast, meet } from "../graph/cast.ts";
@@ -170,7 +170,7 @@ export function categorical(key: Key, logits: Tensor): Tensor<"int32"> {
   if (logits.rank === 0 || logits.shape.at(-1) === 0)
     throw new ShapeError(`${what} are ${logits}; they have classes along their last axis.`);
   const noise = gumbel(key, logits.shape).node;
-  const dtype = logits.dtype === "float16" ? "float32" : logits.dtype;
+  const dtype = computeDType(logits.dtype);
   return new Tensor(add(cast(logits.node, dtype), cast(noise, dtype))).argmax(-1);
 }
 

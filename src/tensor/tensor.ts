@@ -13,6 +13,7 @@ import {
 } from "../base/arguments.ts";
 import {
   checkDType,
+  computeDType,
   type DeviceDType,
   type DType,
   type FloatDType,
@@ -721,7 +722,7 @@ export class Tensor<D extends DType = DType> {
       this.shape.map((length, i) => length + padding[i]![0] + padding[i]![1]),
     );
     checkArgument("pad", "value", value, number);
-    if (this.dtype !== "number") checkHeld(value, this.dtype === "float16" ? "float32" : this.dtype, "pad");
+    if (this.dtype !== "number") checkHeld(value, computeDType(this.dtype), "pad");
     return wrap(
       movement.pad(
         this.node,

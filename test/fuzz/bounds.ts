@@ -1,4 +1,13 @@
-import { coerce, convert, type DType, isFloat } from "../../src/base/dtype.ts";
+import {
+  coerce,
+  computeDType,
+  convert,
+  type DType,
+  floatRange,
+  isFloat,
+  isNarrow,
+  normalRange,
+} from "../../src/base/dtype.ts";
 import { evaluate, type Leaves, type Values } from "../../src/graph/evaluate.ts";
 import { makeNode, type Node, type Operation, type ScalarRow, topological } from "../../src/graph/node.ts";
 import { type Chain, chainOf, moved, roundings } from "./chains.ts";
@@ -26,31 +35,17 @@ export interface Arithmetic {
   readonly specials: boolean;
 }
 
-const halfUnit: Partial<Record<DType, number>> = {
-  float16: 2 ** -11,
-  float32: 2 ** -24,
-  float64: 2 ** -53,
-  number: 2 ** -53,
-};
-const largest: Partial<Record<DType, number>> = {
-  float16: 65504,
-  float32: 3.4028234663852886e38,
-  float64: Number.MAX_VALUE,
-  number: Number.MAX_VALUE,
-};
-const smallestNormal: Partial<Record<DType, number>> = { float16: 2 ** -14, float32: 2 ** -126 };
-const smallest: Partial<Record<DType, number>> = {
-  float16: 2 ** -24,
-  float32: 2 ** -149,
-  float64: 2 ** -1074,
+/** Half the distance from 1 to the next number of a float, and its smallest and largest numbers. */
+const sizesOf = (dtype: DType) => {
+  if (!isFloat(dtype)) return undefined;
+  const { digits, least } = floatRange(dtype);
+  const { smallest: smallestNormal, largest } = normalRange(dtype);
+  return { halfUnit: 2 ** -digits, smallest: 2 ** (least + 1 - digits), smallestNormal, largest };
 };
 
-/** What is computed of float16 is computed in float32. */
-const computed = (dtype: DType): DType => (dtype === "float16" ? "float32" : dtype);
-
-/** What is lost where a result is subnormal. */
+/** What is lost where a result is subnormal; float64 is on the CPU alone, which flushes none. */
 const tiniest = (dtype: DType, { flushes }: Arithmetic): number =>
-  (flushes ? smallestNormal : smallest)[computed(dtype)] ?? 0;
+  sizesOf(computeDType(dtype))?.[flushes ? "smallestNormal" : "smallest"] ?? 0;
 
 export function bound(roots: readonly Node[], leaves: Leaves, arithmetic: Arithmetic): Bounded[] {
   const order = topological(roots);
@@ -90,17 +85,18 @@ function chainThrough(node: Node, inputs: readonly Bounded[]): Chain | undefined
 
 /** What it adds to an error that a value is held in its dtype; and what that cannot hold is unknown. */
 function store(dtype: DType, values: Values, errors: Values, { flushes, specials }: Arithmetic): void {
-  const most = largest[dtype];
+  const sizes = sizesOf(dtype);
   for (let i = 0; i < errors.length; i++) {
     const [value, error] = [values[i]!, errors[i]!];
     if (Number.isNaN(error)) errors[i] = Infinity;
-    else if (most !== undefined) {
+    else if (sizes) {
       const size = Math.abs(value);
-      if (Number.isFinite(value) ? size + error > most * (1 - 2 ** -12) : !specials) errors[i] = Infinity;
-      else if (dtype === "float16" && !Object.is(coerce(value, dtype), value))
-        errors[i] = error + size * halfUnit.float16! + smallest.float16!;
-      const normal = smallestNormal[dtype];
-      if (flushes && normal !== undefined && size - error < normal && size > 0) errors[i]! += normal;
+      if (Number.isFinite(value) ? size + error > sizes.largest * (1 - 2 ** -12) : !specials)
+        errors[i] = Infinity;
+      else if (isNarrow(dtype) && !Object.is(coerce(value, dtype), value))
+        errors[i] = error + size * sizes.halfUnit + sizes.smallest;
+      const normal = sizes.smallestNormal;
+      if (flushes && size - error < normal && size > 0) errors[i]! += normal;
     }
   }
 }
@@ -139,7 +135,7 @@ function errorsOf(
   const { operation, dtype } = node;
   const [x, y, z] = inputs;
   const size = values.length;
-  const unit = halfUnit[computed(dtype)] ?? 0;
+  const unit = sizesOf(computeDType(dtype))?.halfUnit ?? 0;
   const tiny = tiniest(dtype, arithmetic);
   switch (operation.kind) {
     case "constant":
@@ -266,12 +262,10 @@ function castErrors(node: Node, values: Values, x: Bounded): Values {
   const to = node.dtype;
   const { errors } = x;
   if (isFloat(to)) {
-    const unit = halfUnit[to]!;
+    const { halfUnit: unit, smallest } = sizesOf(to)!;
     return errors.map((e, i) => {
       const value = values[i]!;
-      return e === 0 && Object.is(coerce(value, to), value)
-        ? 0
-        : e + unit * Math.abs(value) + (smallest[to] ?? 0);
+      return e === 0 && Object.is(coerce(value, to), value) ? 0 : e + unit * Math.abs(value) + smallest;
     });
   }
   if (to === "bool") return errors.map((e, i) => (e > 0 && Math.abs(x.values[i]!) <= e ? Infinity : 0));
@@ -309,9 +303,9 @@ function elementwise(
     }
     return errors;
   }
-  const unit = halfUnit[computed(argument)]!;
+  const { halfUnit: unit } = sizesOf(computeDType(argument))!;
   const tiny = tiniest(argument, arithmetic);
-  const normal = flushes ? (smallestNormal[argument] ?? 0) : 0;
+  const normal = flushes ? (sizesOf(argument)?.smallestNormal ?? 0) : 0;
   if (row.types === "select") {
     const [c, x, y] = inputs as [Bounded, Bounded, Bounded];
     for (let i = 0; i < size; i++) {

@@ -1,4 +1,4 @@
-import { coerce, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
+import { coerce, type DeviceDType, isFloat, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { Place, Program } from "../../compile/program.ts";
@@ -325,6 +325,6 @@ class WasmExecutable implements Executable {
 
 function store(views: Memory["views"], at: number, value: number, dtype: DeviceDType): void {
   if (dtype === "float64") views.float64[at / 8] = value;
-  else if (dtype === "float32" || dtype === "float16") views.float32[at / 4] = value;
+  else if (isFloat(dtype)) views.float32[at / 4] = value;
   else views.int32[at / 4] = value;
 }

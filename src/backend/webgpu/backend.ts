@@ -5,12 +5,13 @@ import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { createBuffer, GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
 import { type AdapterDescription, type OpenDevice, openDevice, type WantedAdapter } from "./device.ts";
+import { wgslType } from "./dtypes.ts";
 import { WebGpuExecutable } from "./executable.ts";
 import { optionsOf, targetOf } from "./heuristics.ts";
 import { tiledPrecision } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
 import { printKernel } from "./print.ts";
-import { type ShaderOptions, storedType } from "./shader.ts";
+import type { ShaderOptions } from "./shader.ts";
 import { Staging } from "./staging.ts";
 import type { Precision } from "./tiles.ts";
 import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
@@ -138,12 +139,11 @@ export class WebGpuBackend implements Backend {
   }
 
   #checkDType(dtype: DeviceDType): void {
-    storedType(dtype);
-    if (dtype === "float16" && !this.target.floats.includes(dtype)) {
+    const { needs } = wgslType(dtype);
+    if (needs && !this.adapter.features.includes(needs.feature))
       throw new DTypeError(
-        `webgpu: a program holds float16, for which this adapter lacks the feature shader-f16. Use float32, or init({ backend: "cpu" }).`,
+        `webgpu: a program holds ${dtype}, for which this adapter lacks the feature ${needs.feature}. Use float32, or init({ backend: "cpu" }).`,
       );
-    }
   }
 
   async #load(program: Program, options: ShaderOptions): Promise<Executable> {

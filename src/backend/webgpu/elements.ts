@@ -3,8 +3,9 @@ import { type Expr, parts, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
 import { type Level, place, type Use } from "../../compile/place.ts";
 import type { ValueId } from "../../compile/value.ts";
+import { storedType, valueType } from "./dtypes.ts";
 import { isQuadLoad } from "./quads.ts";
-import { type Bindings, storedType, valueType } from "./shader.ts";
+import type { Bindings } from "./shader.ts";
 import { Text, whole, write } from "./text.ts";
 
 // Four elements by one function of an element, called four times. What they share is loaded or computed once.

@@ -1,8 +1,10 @@
+import { isNarrow } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import { type Expr, walk } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { workOf } from "../../compile/work.ts";
+import { wgslType } from "./dtypes.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, spread } from "./grid.ts";
 import { isShort, isSmallProduct } from "./heuristics.ts";
@@ -148,7 +150,7 @@ interface Side {
 
 /** What an operand loads as it lies, in its own precision; undefined where it is computed. */
 function loadOf(expr: Expr): Load | undefined {
-  const stored = expr.kind === "cast" && expr.arg.dtype === "float16" ? expr.arg : expr;
+  const stored = expr.kind === "cast" && isNarrow(expr.arg.dtype) ? expr.arg : expr;
   return stored.kind === "load" ? stored : undefined;
 }
 
@@ -207,7 +209,7 @@ function fillOperand(
   limit(inner, tile.stage, along);
   const text = write([{ expr: load.index, at: 0 }], bindings, { given });
   const stored = bindings.quad(load.value, text.operand(load.index));
-  const quad = load.dtype === "float16" ? `vec4<f32>(${stored})` : stored;
+  const quad = wgslType(load.dtype).widen?.(stored, "vec4<f32>") ?? stored;
   const guarded = inner.extent % tile.stage !== 0;
   const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name} < ${inner.extent})` : quad;
   template.body(`${name}_quad`, [...lines, ...text.statements(0), `return ${result};`], parameters);

@@ -1,4 +1,4 @@
-import { coerce } from "../../base/dtype.ts";
+import { coerce, isFloat } from "../../base/dtype.ts";
 import type { Program } from "../../compile/program.ts";
 import { createBuffer } from "./buffer.ts";
 import { type Shader, scalarVectors } from "./shader.ts";
@@ -36,7 +36,7 @@ export class HostNumbers {
     if (!this.#buffer) return;
     let changed = !this.#written;
     const bits = this.#program.scalars.map(({ source, dtype }) =>
-      bitsOf(coerce(numbers[source]!, dtype), dtype === "float32" || dtype === "float16"),
+      bitsOf(coerce(numbers[source]!, dtype), isFloat(dtype)),
     );
     for (const { scalars, offset } of this.#blocks.values()) {
       for (let i = 0; i < scalars.length; i++) {

@@ -1,10 +1,12 @@
+import type { DeviceDType } from "../../base/dtype.ts";
+import { walk } from "../../compile/expr.ts";
 import { indent } from "../../compile/indent.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/kernel.ts";
 import { asLoop } from "../../compile/nest.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
 import { showSteps } from "../../compile/steps.ts";
-import { sizeOf } from "../../compile/work.ts";
+import { wgslType } from "./dtypes.ts";
 import type { Body } from "./grid.ts";
 import { helpersOf } from "./helpers.ts";
 import { printLoop } from "./loop.ts";
@@ -25,8 +27,9 @@ export function printKernel(kernel: Kernel, program: Program, options: ShaderOpt
   } = printBody(kernel, bindings, options);
   const code = indent([...bindings.declarations(), ...declarations, "", ...body]);
   const helpers = helpersOf(code);
-  const halves = sizeOf(expressionsOf(kernel), ({ dtype }) => dtype === "float16") > 0;
-  const extensions = [...enable, ...(halves ? ["f16"] : [])];
+  const used = new Set<DeviceDType>();
+  walk(expressionsOf(kernel), ({ dtype }) => used.add(dtype));
+  const extensions = [...enable, ...[...used].flatMap((dtype) => wgslType(dtype).needs?.extension ?? [])];
   const directive = extensions.length > 0 ? `enable ${extensions.join(", ")};\n\n` : "";
   const chosen = steps.length > 0 ? `// ${showSteps(steps)}\n` : "";
   const source = `// ${describeKernel(kernel)}\n${chosen}\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;

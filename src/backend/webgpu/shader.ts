@@ -1,9 +1,9 @@
 import type { DeviceDType } from "../../base/dtype.ts";
-import { DTypeError } from "../../base/errors.ts";
 import { type Kernel, reads, writesOf } from "../../compile/kernel.ts";
 import { bindingOf, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
 import { wholeQuads } from "./buffer.ts";
+import { storedType } from "./dtypes.ts";
 import type { Code } from "./primitives.ts";
 import type { MatmulChoice, Precision } from "./tiles.ts";
 
@@ -48,32 +48,6 @@ export interface ShaderOptions {
   readonly lanes?: number | undefined;
   /** The family of matmul kernels for each precision, as tuned for the adapter. */
   readonly matmul: Readonly<Record<Precision, MatmulChoice>>;
-}
-
-/** Type of an element in a buffer; WGSL cannot store booleans. */
-export function storedType(dtype: DeviceDType): string {
-  switch (dtype) {
-    case "float16":
-      return "f16";
-    case "float32":
-      return "f32";
-    case "int32":
-      return "i32";
-    case "uint32":
-    case "bool":
-      return "u32";
-    case "float64":
-      throw new DTypeError(
-        'webgpu: a program holds float64, which no GPU has. Use float32, or init({ backend: "cpu" }).',
-      );
-    default:
-      return dtype satisfies never;
-  }
-}
-
-/** Type of a value in the code. */
-export function valueType(dtype: DeviceDType): string {
-  return dtype === "bool" ? "bool" : storedType(dtype);
 }
 
 /** The buffers of a kernel, each once. Names follow their order in the kernel, so that equal kernels have equal sources. */

@@ -3,8 +3,8 @@ import type { Accumulator, Axis, NumberedAccumulator } from "../../compile/kerne
 import { product } from "../../compile/nest.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
+import { valueType } from "./dtypes.ts";
 import { digits, workgroupSize } from "./grid.ts";
-import { valueType } from "./shader.ts";
 import { printConstant } from "./text.ts";
 
 // How results of reductions add up, one element at a time or four: in which order is fixed by the kernel.

@@ -10,8 +10,9 @@ import {
   place,
   type Use,
 } from "../../compile/place.ts";
+import { valueType, wgslType } from "./dtypes.ts";
 import { type Code, primitives } from "./primitives.ts";
-import { type Bindings, valueType } from "./shader.ts";
+import type { Bindings } from "./shader.ts";
 
 // Expressions as WGSL, where a placement has put them.
 
@@ -141,8 +142,10 @@ export class Text {
     // Not with !=, which is false for NaN.
     if (to === "bool")
       return { compound: `!(${x} == ${from === "float32" ? "0.0f" : from === "uint32" ? "0u" : "0"})` };
-    // Compilers take a conversion to f16 and back for nothing, and need not round to the nearest.
-    if (to === "float16") return `f16(lorantz_roundToHalf(${x}))`;
+    const { round } = wgslType(to);
+    if (round) return round(x);
+    const { widen } = wgslType(from);
+    if (widen) return widen(x, "f32");
     if ((to === "int32" || to === "uint32") && from === "float32") return `lorantz_${to}(${x})`;
     return `${valueType(to)}(${isLiteral(arg) ? hidden(arg) : x})`;
   }
@@ -191,11 +194,8 @@ function constant(value: number, dtype: DeviceDType): Code {
       return `${stored}u`;
     case "bool":
       return stored ? "true" : "false";
-    case "float16": // they are casts of float32
-    case "float64":
+    default: // those of narrow floats are casts of float32
       return internal(`a constant of ${dtype}`);
-    default:
-      return dtype satisfies never;
   }
 }
 

@@ -1,4 +1,4 @@
-import { type FloatDType, hostArray } from "../../base/dtype.ts";
+import { type ComputeFloat, hostArray } from "../../base/dtype.ts";
 import { ValueError } from "../../base/errors.ts";
 import { init } from "../../runtime/init.ts";
 import { scalar, tensor } from "../../tensor/creation.ts";
@@ -8,8 +8,8 @@ import { referenceValues } from "../reference.ts";
 
 export type EngineName = "cpu" | "webgpu" | "evaluator";
 
-/** Floats that reference values are stated for: float16 holds neither their inputs nor their magnitudes. */
-export type OracleDType = Exclude<FloatDType, "float16">;
+/** Floats that reference values are stated for: narrow floats hold neither their inputs nor their magnitudes. */
+export type OracleDType = ComputeFloat;
 
 /** What computes the cases: a backend, or the reference evaluator. */
 export interface Engine {

@@ -1,4 +1,4 @@
-import { coerce, isFloat, isInteger } from "../../base/dtype.ts";
+import { coerce, type FloatDType, isFloat, isInteger, normalRange } from "../../base/dtype.ts";
 import { flattenTree, mapTree, pathName } from "../../base/tree.ts";
 import { evaluate } from "../../graph/evaluate.ts";
 import { makeNode, type Node, type Storage, topological } from "../../graph/node.ts";
@@ -103,7 +103,7 @@ export function roundsIn(lazy: unknown): boolean {
 /** The same graph in float64 only and, where `whole` says so, without rounding to whole numbers. */
 function smoothed(nodes: readonly Node[], whole: boolean): Node[] {
   const order = topological(nodes);
-  const narrow = ({ dtype }: Node) => dtype === "float32" || dtype === "float16";
+  const narrow = ({ dtype }: Node) => isFloat(dtype) && dtype !== "float64" && dtype !== "number";
   if (!whole && !order.some(narrow)) return [...nodes];
   const bits = order.some(({ operation: o }) => o.kind === "scalar" && onBits.has(o.op.row.name));
   const indexed = order.some(({ operation: o }) => o.kind === "gather" || o.kind === "scatterAdd");
@@ -132,13 +132,6 @@ function smoothed(nodes: readonly Node[], whole: boolean): Node[] {
   return nodes.map((node) => copies.get(node)!);
 }
 
-const limits: Readonly<Record<string, readonly [least: number, largest: number]>> = {
-  float16: [2 ** -14, 65504],
-  float32: [2 ** -126, (2 - 2 ** -23) * 2 ** 127],
-  float64: [2 ** -1022, Number.MAX_VALUE],
-  number: [2 ** -1022, Number.MAX_VALUE],
-};
-
 /** Where a computation leaves the range of its dtype though its operands do not: "mul of float32"; else undefined. */
 export async function lostIn(lazy: unknown): Promise<string | undefined> {
   const nodes = tensorsIn(lazy).map(([, leaf]) => leaf.node);
@@ -148,9 +141,9 @@ export async function lostIn(lazy: unknown): Promise<string | undefined> {
   const values = new Map(order.map((node, i) => [node, all[i]!]));
   for (const node of order) {
     const { operation, dtype, inputs } = node;
-    if (!isFloat(dtype) && dtype !== "number") continue;
+    if (!isFloat(dtype)) continue;
     const name = operation.kind === "scalar" ? operation.op.row.name : operation.kind;
-    const [least, largest] = limits[dtype]!;
+    const { smallest: least, largest } = normalRange(dtype as FloatDType);
     const given = inputs.map((input) => values.get(input)!);
     const own = values.get(node)!;
     const message = `${name} of ${dtype}`;

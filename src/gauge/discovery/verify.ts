@@ -1,3 +1,4 @@
+import { floatRange, isFloat } from "../../base/dtype.ts";
 import type { OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { Attempt, Powers } from "./attempts.ts";
@@ -456,9 +457,8 @@ function otherFactors({ generic, exponents }: Scenario, unit: number | undefined
 
 /** The distance from 1 to the next number of the narrowest dtype in the state. */
 function unitOf({ moments }: Run): number {
-  const dtypes = new Set([...slotsOf(moments.at(-1)!.after).values()].map(({ dtype }) => dtype));
-  if (dtypes.has("float16")) return 2 ** -10;
-  return dtypes.has("float32") ? 2 ** -23 : 2 ** -52;
+  const dtypes = [...slotsOf(moments.at(-1)!.after).values()].map(({ dtype }) => dtype).filter(isFloat);
+  return Math.max(...dtypes.map((dtype) => 2 ** (1 - floatRange(dtype).digits)));
 }
 
 function describe({ name, problem }: Scenario, c: number, mismatch: Mismatch): Counterexample {

@@ -1,3 +1,4 @@
+import { floatDTypes } from "../../../base/dtype.ts";
 import { loadsOf, strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Axis, Loop, Nest } from "../../../compile/kernel.ts";
@@ -14,7 +15,7 @@ import { type Along, fitsLanes, none } from "./along.ts";
 /** What the schedule knows of this backend. */
 export const target: Target = {
   name: "cpu",
-  floats: ["float16", "float32", "float64"],
+  floats: floatDTypes,
   maxBindings: 64, // only what limits the size of a kernel: WebAssembly binds nothing
   maxBuffer: Infinity,
   longReduction: Infinity, // `cutReduction` cuts them. As two reductions of the graph: 1.3 times as fast for multiples of 1024, half as fast elsewhere (Zen 4)

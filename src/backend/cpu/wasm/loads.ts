@@ -2,13 +2,13 @@ import { bytesPerElement } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import type { Code } from "./assemble.ts";
-import { fromHalfBits } from "./half.ts";
+import { narrowLanes } from "./narrow.ts";
 import type { Writer } from "./writer.ts";
 
 /** Pushes four elements; bools as masks. */
 export function loadVector(w: Writer, e: Extract<Expr, { kind: "load" }>, code: Code, at: Level): void {
-  const half = e.dtype === "float16";
-  if (half) fromHalfBits(w.lanes(code), (into) => loadLanes(w, e, into, at))(code);
+  const narrow = narrowLanes(e.dtype);
+  if (narrow) narrow.load(w.lanes(code), (into) => loadLanes(w, e, into, at))(code);
   else loadLanes(w, e, code, at);
   if (e.dtype === "bool") {
     w.lanes(code).i32(0)(code);

@@ -1,4 +1,4 @@
-import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import { coerce, computeDType, type DeviceDType } from "../../../base/dtype.ts";
 import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
@@ -12,9 +12,10 @@ import { type Lanes, type Push, select, shift } from "./v128.ts";
 //
 // In scalar code a bool is 0 or 1. In vectors of four lanes it is a mask, all bits 0 or all bits 1.
 
-/** The type of a value in scalar code. float16 is loaded as the float32 of its value, and stored as its bits. */
+/** The type of a value in scalar code. A narrow float is loaded as the float32 of its value, and stored as its bits. */
 export function valueType(dtype: DeviceDType): Scalar {
-  return dtype === "float64" ? "f64" : dtype === "float32" || dtype === "float16" ? "f32" : "i32";
+  const computed = computeDType(dtype);
+  return computed === "float64" ? "f64" : computed === "float32" ? "f32" : "i32";
 }
 
 /** How four lanes of a dtype are seen. */
@@ -82,8 +83,7 @@ const whole = (sign: "s" | "u") =>
 type Operators = Readonly<{ [name in string]?: Operator }>;
 
 /** Operations that are one instruction, by the dtype of their arguments: on one element, and on four lanes. */
-const scalarOperators: Readonly<Record<DeviceDType, Operators>> = {
-  float16: {},
+const scalarOperators: Readonly<Partial<Record<DeviceDType, Operators>>> = {
   float32: { ...floats("f32"), bitcast: "i32.reinterpret_f32" },
   float64: floats("f64"),
   int32: whole("s"),
@@ -91,10 +91,8 @@ const scalarOperators: Readonly<Record<DeviceDType, Operators>> = {
   bool: whole("u"),
 };
 
-const laneOperators: Readonly<Record<DeviceDType, Operators>> = {
-  float16: {},
+const laneOperators: Readonly<Partial<Record<DeviceDType, Operators>>> = {
   float32: floats("f32x4"),
-  float64: {},
   int32: wholeLanes("s"),
   uint32: wholeLanes("u"),
   bool: wholeLanes("u"),
@@ -114,7 +112,7 @@ function op(name: Operator, ...operands: readonly Push[]): Push {
 const instruction =
   (name: Primitive): Lanewise =>
   (_, args, dtype) =>
-    op(laneOperators[dtype][name]!, ...args);
+    op(laneOperators[dtype]![name]!, ...args);
 
 /** Bits of all lanes are moved by the first lane of `by`. */
 const shifted =
@@ -281,7 +279,7 @@ export function bounded(l: Lanes, row: ScalarRow, x: Push, bound: number): Push 
  */
 export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
   const { name } = row;
-  if (name in scalarOperators[dtype]) return true;
+  if (scalarOperators[dtype]?.[name]) return true;
   if (dtype === "float32" || dtype === "float64")
     return ["where", "isNaN", "isFinite", "sign"].includes(name);
   return ["where", "neg", "abs", "maximum", "minimum"].includes(name);
@@ -289,7 +287,7 @@ export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
 
 export function scalarOperation(code: Code, row: ScalarRow, dtype: DeviceDType): void {
   const { name } = row;
-  const operator = scalarOperators[dtype][name];
+  const operator = scalarOperators[dtype]?.[name];
   if (operator) code.op(operator);
   else if (dtype === "float32" || dtype === "float64") float(code, name, dtype === "float32" ? "f32" : "f64");
   else integer(code, name, dtype);

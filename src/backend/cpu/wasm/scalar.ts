@@ -1,9 +1,9 @@
-import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import { coerce, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import type { Code } from "./assemble.ts";
-import { fromHalfBits, roundToHalf } from "./half.ts";
 import { importRow } from "./imports.ts";
+import { narrowLanes } from "./narrow.ts";
 import { hasScalar, scalarOperation, valueType, vectorOperation } from "./operations.ts";
 import type { Lanes, Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
@@ -24,9 +24,10 @@ export function writeScalar(w: Writer, e: Expr, code: Code, at: Level): void {
     case "load": {
       const { base, offset } = w.address(e.value, e.index, e.dtype, at);
       base(code);
-      if (e.dtype === "float16") {
+      const narrow = narrowLanes(e.dtype);
+      if (narrow) {
         code.memory("i32.load16_s", offset).op("i32x4.splat");
-        firstLane(w, code, fromHalfBits);
+        firstLane(w, code, narrow.load);
       } else code.memory(`${valueType(e.dtype)}.load`, offset);
       break;
     }
@@ -39,13 +40,15 @@ export function writeScalar(w: Writer, e: Expr, code: Code, at: Level): void {
     case "apply":
       applyScalar(w, e, code, at);
       break;
-    case "cast":
+    case "cast": {
       w.scalar(e.arg, code, at);
-      if (e.dtype === "float16") {
+      const narrow = narrowLanes(e.dtype);
+      if (narrow) {
         code.op("f32x4.splat");
-        firstLane(w, code, roundToHalf);
+        firstLane(w, code, narrow.round);
       } else castScalar(code, e.arg.dtype, e.dtype);
       break;
+    }
     case "sum":
       sum(w, e, code, at);
       break;
@@ -142,7 +145,7 @@ export function castScalar(code: Code, from: DeviceDType, to: DeviceDType): void
   const source = valueType(from);
   switch (to) {
     case "float32":
-      if (from === "float16") break;
+      if (isNarrow(from)) break;
       if (from === "float64") code.op("f32.demote_f64");
       else code.op(from === "int32" ? "f32.convert_i32_s" : "f32.convert_i32_u");
       break;

@@ -1,8 +1,8 @@
-import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
+import { bytesPerElement, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Store } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
-import { halfBits } from "./half.ts";
 import type { Named } from "./instructions.ts";
+import { narrowLanes } from "./narrow.ts";
 import { valueType } from "./operations.ts";
 import type { Values } from "./values.ts";
 
@@ -66,15 +66,15 @@ export function writeStores(
   put: (code: Code, destination: Destination, held: Local) => void,
 ): Code {
   const held = stores.map(({ expr }) => {
-    const half = expr.dtype === "float16";
-    const local = body.local(vector ? "v128" : half ? "i32" : valueType(expr.dtype));
-    // The bits of a float16 are rounded where they are made.
-    const source = half && expr.kind === "cast" ? expr.arg : expr;
+    const narrow = narrowLanes(expr.dtype);
+    const local = body.local(vector ? "v128" : narrow ? "i32" : valueType(expr.dtype));
+    // The bits of a narrow float are rounded where they are made.
+    const source = narrow && expr.kind === "cast" ? expr.arg : expr;
     if (vector) values.vector(source, body, at);
     else values.scalar(source, body, at);
-    if (half) {
+    if (narrow) {
       if (!vector) body.op("f32x4.splat");
-      halfBits(values.lanes(body), () => {})(body);
+      narrow.store(values.lanes(body), () => {})(body);
       if (!vector) body.lane("i32x4.extract_lane", 0);
     } else if (vector && expr.dtype === "bool") {
       values.lanes(body).i32(1)(body);
@@ -97,5 +97,5 @@ export function writeStores(
 }
 
 export function storeName(dtype: DeviceDType): Named<"store"> {
-  return dtype === "float16" ? "i32.store16" : `${valueType(dtype)}.store`;
+  return isNarrow(dtype) ? "i32.store16" : `${valueType(dtype)}.store`;
 }

@@ -3,8 +3,8 @@ import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code } from "./assemble.ts";
-import { roundToHalf } from "./half.ts";
 import { loadVector } from "./loads.ts";
+import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
 import { lookUp, tableOf } from "./tables.ts";
 import type { Push } from "./v128.ts";
@@ -169,9 +169,7 @@ function digitVector(w: Writer, e: Extract<Expr, { kind: "digit" }>, code: Code,
 function castVector(w: Writer, arg: Expr, to: DeviceDType, code: Code, at: Level): void {
   const lanes = w.lanes(code);
   const from = arg.dtype;
-  if (to === "float16") {
-    roundToHalf(lanes, (into) => w.vector(arg, into, at))(code);
-    return;
-  }
-  castLanes(lanes, from, to, (into) => w.vector(arg, into, at))(code);
+  const narrow = narrowLanes(to);
+  if (narrow) narrow.round(lanes, (into) => w.vector(arg, into, at))(code);
+  else castLanes(lanes, from, to, (into) => w.vector(arg, into, at))(code);
 }

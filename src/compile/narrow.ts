@@ -1,44 +1,46 @@
-import { coerce } from "../base/dtype.ts";
+import { coerce, computeDType, type DType, isNarrow } from "../base/dtype.ts";
 import { cast } from "../graph/cast.ts";
 import { makeNode, type Node, transform } from "../graph/node.ts";
 import { toOdd } from "../graph/odd.ts";
 
 /**
- * float16 is how values are stored; what is computed of them is computed in float32. Each operation on float16 becomes
- * that of float32 between casts, and where one follows another the casts in between are left out, so that means,
+ * A narrow float is how values are stored; what is computed of them is computed in a wider one. Each operation on float16
+ * becomes that of float32 between casts, and where one follows another the casts in between are left out, so that means,
  * softmax and losses neither overflow nor round at each step. A value is rounded where it is an output, the operand of
  * a product, compared, or cast: that depends on the graph alone, never on what happens to be stored.
  */
-export function computeHalfInFloat(roots: readonly Node[]): Node[] {
+export function computeWide(roots: readonly Node[]): Node[] {
   /** Values that are rounded here, and what they are in float32. */
   const rounded = new Map<Node, Node>();
-  const round = (wide: Node): Node => {
-    const node = makeNode({ kind: "cast" }, [wide], wide.shape, "float16");
+  const round = (wide: Node, dtype: DType): Node => {
+    const node = makeNode({ kind: "cast" }, [wide], wide.shape, dtype);
     rounded.set(node, wide);
     return node;
   };
   /** Numbers of the host are rounded from what they are, not from their float32: once. */
   const numbers = new Set<Node>();
-  const number = (half: Node, wide: Node): Node => {
-    numbers.add(half);
-    rounded.set(half, wide);
-    return half;
+  const number = (narrow: Node, wide: Node): Node => {
+    numbers.add(narrow);
+    rounded.set(narrow, wide);
+    return narrow;
   };
-  const widen = (x: Node): Node => (x.dtype !== "float16" ? x : (rounded.get(x) ?? cast(x, "float32")));
-  /** The value in float32 as it is rounded; numbers that meet float16 in a comparison already are. */
+  const whole = (x: Node): Node => cast(x, computeDType(x.dtype));
+  const widen = (x: Node): Node => rounded.get(x) ?? whole(x);
+  /** The value as it is rounded, made wide again; numbers that meet a narrow float in a comparison already are rounded. */
   const asStored = (x: Node): Node => {
     const wide = widen(x);
     const rounds =
-      wide.operation.kind !== "constant" || coerce(wide.operation.value, "float16") !== wide.operation.value;
-    return rounds ? cast(x, "float32") : wide;
+      wide.operation.kind !== "constant" || coerce(wide.operation.value, x.dtype) !== wide.operation.value;
+    return rounds ? whole(x) : wide;
   };
   return transform(roots, (node) => {
     const { operation, inputs, shape, dtype } = node;
-    const half = dtype === "float16";
-    if (!half && !inputs.some((input) => input.dtype === "float16")) return node;
+    const narrow = isNarrow(dtype);
+    if (!narrow && !inputs.some((input) => isNarrow(input.dtype))) return node;
+    const computed = computeDType(dtype);
     const compute = (operands: readonly Node[]) => {
-      const wide = makeNode(operation, operands, shape, half ? "float32" : dtype);
-      return half ? round(wide) : wide;
+      const wide = makeNode(operation, operands, shape, computed);
+      return narrow ? round(wide, dtype) : wide;
     };
     switch (operation.kind) {
       case "scalar": {
@@ -51,15 +53,15 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       case "scatterAdd":
         return compute(inputs.map(widen));
       case "matmul":
-        return compute(inputs.map((input) => cast(input, "float32")));
-      // Numbers of the host keep the precision of float32 where they are computed with.
+        return compute(inputs.map(whole));
+      // Numbers of the host keep their precision where they are computed with.
       case "constant":
       case "hostNumber":
-        return number(node, makeNode(operation, [], shape, "float32"));
+        return number(node, makeNode(operation, [], shape, computed));
       case "cast": {
         const [x] = inputs as [Node];
-        if (x.dtype === "number") return number(node, makeNode(operation, inputs, shape, "float32"));
-        return cast(half ? toOdd(x) : cast(x, "float32"), dtype);
+        if (x.dtype === "number") return number(node, makeNode(operation, inputs, shape, computed));
+        return cast(narrow ? toOdd(x) : whole(x), dtype);
       }
       // What moves elements leaves them as they are.
       case "reshape":
@@ -72,13 +74,13 @@ export function computeHalfInFloat(roots: readonly Node[]): Node[] {
       case "after":
       case "gather":
         if (numbers.has(inputs[0]!))
-          return number(node, makeNode(operation, inputs.map(widen), shape, "float32"));
+          return number(node, makeNode(operation, inputs.map(widen), shape, computed));
         return rounded.has(inputs[0]!) ? compute(inputs.map(widen)) : node;
       // Each part is rounded for itself, so that what is stored already stays where it lies.
       case "cat":
       case "update":
         if (inputs.some((input) => rounded.has(input)))
-          rounded.set(node, makeNode(operation, inputs.map(widen), shape, "float32"));
+          rounded.set(node, makeNode(operation, inputs.map(widen), shape, computed));
         return node;
       case "input":
       case "buffer":

@@ -1,7 +1,8 @@
+import { type DeviceDType, isNarrow, type NarrowFloatDType } from "../../../base/dtype.ts";
 import { binary, type Lanes, type Push, shift, unary } from "./v128.ts";
 
-// float16 in vectors: kernels compute with four float32, and convert where they load and store. A cast to float16
-// rounds and stays a float32. WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below
+// Narrow floats in vectors: kernels compute with four float32, and convert where they load and store. A cast to one
+// rounds and stays a float32. Of float16 WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below
 // |x| for |x|, has the last place of a float16 (the idea is M. Dukhan's, in his FP16 library).
 
 const and = binary("v128.and");
@@ -27,8 +28,8 @@ const overflow = 65536;
 /** Added to an exponent: bits of a float32 that a float16 lacks. */
 const lost = 13 << 23;
 
-/** Four numbers from four words of 16 bits, with their signs in the high half. */
-export function fromHalfBits(l: Lanes, bits: Push): Push {
+/** Four numbers from their bits. */
+function fromHalfBits(l: Lanes, bits: Push): Push {
   // With sign, exponent and mantissa where float32 has them, all are right but those that are not finite.
   const placed = and(shift("i32x4.shl", bits, 13), l.i32(~0x70000000));
   const value = l.hold(mul(placed, l.f32(2 ** 112)));
@@ -43,7 +44,7 @@ function roundingMagic(l: Lanes, size: Push, atMost: number): Push {
 }
 
 /** Four float32 rounded to float16, ties to even. */
-export function roundToHalf(l: Lanes, value: Push): Push {
+function roundToHalf(l: Lanes, value: Push): Push {
   const x = l.hold(value);
   const size = l.hold(abs(x));
   const magic = l.hold(roundingMagic(l, size, most));
@@ -53,8 +54,8 @@ export function roundToHalf(l: Lanes, value: Push): Push {
   return l.hold(or(bounded, and(x, l.i32(sign))));
 }
 
-/** The bits of four float32 rounded to float16, ties to even, in the low half of a vector. */
-export function halfBits(l: Lanes, value: Push): Push {
+/** The bits of four float32 rounded to float16, ties to even. */
+function halfBits(l: Lanes, value: Push): Push {
   const x = l.hold(value);
   const size = l.hold(pmin(abs(x), l.f32(overflow))); // NaN stays
   const sum = add(size, roundingMagic(l, size, infinity));
@@ -64,4 +65,23 @@ export function halfBits(l: Lanes, value: Push): Push {
   const word = l.hold(or(bits, and(shift("i32x4.shr_u", x, 16), l.i32(0x8000))));
   // NaN came out larger than 16 bits, and is made the largest word there is, a NaN.
   return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
+}
+
+/** Four numbers of a narrow float at once. */
+interface NarrowLanes {
+  /** The numbers of four words of 16 bits, with their signs in the high half. */
+  readonly load: (l: Lanes, bits: Push) => Push;
+  /** Four float32 rounded, ties to even. */
+  readonly round: (l: Lanes, value: Push) => Push;
+  /** The bits of four float32 rounded, in the low half of a vector. */
+  readonly store: (l: Lanes, value: Push) => Push;
+}
+
+const narrow: Readonly<Record<NarrowFloatDType, NarrowLanes>> = {
+  float16: { load: fromHalfBits, round: roundToHalf, store: halfBits },
+};
+
+/** How a narrow float is loaded, rounded and stored; undefined for other dtypes. */
+export function narrowLanes(dtype: DeviceDType): NarrowLanes | undefined {
+  return isNarrow(dtype) ? narrow[dtype] : undefined;
 }

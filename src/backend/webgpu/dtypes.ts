@@ -1,0 +1,50 @@
+import type { DeviceDType } from "../../base/dtype.ts";
+import { DTypeError } from "../../base/errors.ts";
+
+/** How WGSL has the values of a dtype. */
+export interface WgslType {
+  /** Of a value in the code. */
+  readonly value: string;
+  /** Of an element in a buffer, which cannot be a bool. */
+  readonly stored: string;
+  /** The extension that it takes, and the feature of adapters which have that. */
+  readonly needs?: { readonly extension: string; readonly feature: string };
+  /** A narrow float of an f32, rounded to the nearest. */
+  readonly round?: (x: string) => string;
+  /** What a narrow float is computed in: one, or a vector of them. */
+  readonly widen?: (x: string, type: "f32" | "vec4<f32>") => string;
+}
+
+const types: Readonly<Record<Exclude<DeviceDType, "float64">, WgslType>> = {
+  float16: {
+    value: "f16",
+    stored: "f16",
+    needs: { extension: "f16", feature: "shader-f16" },
+    // Compilers take a conversion to f16 and back for nothing, and need not round to the nearest.
+    round: (x) => `f16(lorantz_roundToHalf(${x}))`,
+    widen: (x, type) => `${type}(${x})`,
+  },
+  float32: { value: "f32", stored: "f32" },
+  int32: { value: "i32", stored: "i32" },
+  uint32: { value: "u32", stored: "u32" },
+  bool: { value: "bool", stored: "u32" },
+};
+
+/** @throws DTypeError for float64. */
+export function wgslType(dtype: DeviceDType): WgslType {
+  if (dtype === "float64")
+    throw new DTypeError(
+      'webgpu: a program holds float64, which no GPU has. Use float32, or init({ backend: "cpu" }).',
+    );
+  return types[dtype];
+}
+
+/** Type of an element in a buffer; WGSL cannot store booleans. */
+export function storedType(dtype: DeviceDType): string {
+  return wgslType(dtype).stored;
+}
+
+/** Type of a value in the code. */
+export function valueType(dtype: DeviceDType): string {
+  return wgslType(dtype).value;
+}
