@@ -37,8 +37,10 @@ function columns(checks: readonly (Check & { readonly outcome: Outcome })[]): Co
     { title: "measured", cells: checks.map(({ what }) => what) },
     { title: "value", cells: checks.map(({ value }) => figure(value)), align: "right" },
     {
-      title: `${100 * judgedConfidence} % interval`,
-      cells: checks.map(({ interval }) => (interval ? describeInterval(interval) : "exact")),
+      title: "interval",
+      cells: checks.map(({ interval, confidence = judgedConfidence }) =>
+        interval ? `${describeInterval(interval)} (${figure(100 * confidence)} %)` : "exact",
+      ),
     },
     { title: "expected", cells: checks.map(({ expected }) => describeExpectation(expected)) },
     { title: "as expected", cells: checks.map(({ outcome }) => outcome) },

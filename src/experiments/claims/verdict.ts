@@ -25,6 +25,8 @@ export interface Check {
   readonly value: number;
   /** Where the true value lies; left out for exact numbers. */
   readonly interval?: Interval;
+  /** How sure the interval is. Default `judgedConfidence`. */
+  readonly confidence?: number;
   readonly expected: Expectation;
   readonly axis: Axis;
   /** The setting, the condition, or what is explained. */

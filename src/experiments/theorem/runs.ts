@@ -1,10 +1,10 @@
 import { factor, hyperOf, type Recipe, type RecipeOf } from "../../gauge/index.ts";
 import { inject, roleOf, type Targets } from "../../lora/index.ts";
 import type { Layer, Params } from "../../nn/layer.ts";
-import type { OptimizerName } from "../../optim/index.ts";
 import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
 import type { GivenBatches, Loss } from "../../train/index.ts";
+import { explicit } from "../recipes.ts";
 import { asPredicted, compare } from "./compare.ts";
 import type { PlannedRun } from "./plan.ts";
 import type { Comparison, GroupFacts, Results, RunResult } from "./results.ts";
@@ -62,15 +62,6 @@ export async function fineTunings<X, Y, B>(
   const comparisons = runs.flatMap(({ comparison }) => (comparison ? [comparison] : []));
   const held = comparisons.filter((comparison) => comparison.asPredicted).length;
   return { runs, laws: { held, broken: comparisons.length - held }, trainable };
-}
-
-/**
- * The recipe with A and B in groups of their own, whether or not they differ, so that all recipes of an optimizer
- * run the same program.
- */
-function explicit(recipe: Recipe): Recipe {
-  const groups = { A: hyperOf<OptimizerName>(recipe, "A"), B: hyperOf<OptimizerName>(recipe, "B") };
-  return { ...recipe, groups } as Recipe; // hyperparameters of the recipe's own optimizer
 }
 
 function describeRun(

@@ -1,0 +1,100 @@
+import { Hash } from "../../base/hash.ts";
+import { key } from "../../tensor/random.ts";
+import { drawsOf } from "./draws.ts";
+import { sentence } from "./english.ts";
+import { query } from "./sql.ts";
+
+/** A language model that is trained here, as plain data. Two of equal data are equal to the bit. */
+export interface BaseRecipe {
+  readonly name: string;
+  readonly width: number;
+  readonly hidden: number;
+  readonly blocks: number;
+  readonly heads: number;
+  readonly context: number;
+  readonly vocabulary: number;
+  /** Texts that it learns from. */
+  readonly texts: number;
+  readonly batch: number;
+  readonly steps: number;
+  readonly lr: number;
+  readonly seed: number;
+}
+
+const shared = { context: 64, vocabulary: 448, texts: 16_384, batch: 16, seed: 0 } as const;
+
+/** 112,448 parameters, and 812,160. */
+export const bases: { readonly [name: string]: BaseRecipe } = {
+  small: { name: "small", width: 64, hidden: 132, blocks: 2, heads: 2, steps: 900, lr: 4e-3, ...shared },
+  large: { name: "large", width: 128, hidden: 320, blocks: 4, heads: 4, steps: 900, lr: 2e-3, ...shared },
+};
+
+/** Its config.json. */
+export function configOf({ width, hidden, blocks, heads, context, vocabulary }: BaseRecipe): object {
+  return {
+    model_type: "llama",
+    vocab_size: vocabulary,
+    hidden_size: width,
+    intermediate_size: hidden,
+    num_hidden_layers: blocks,
+    num_attention_heads: heads,
+    num_key_value_heads: heads,
+    max_position_embeddings: context,
+    tie_word_embeddings: true,
+  };
+}
+
+/** What a base reads: sentences, sums, queries without their questions, and stretches of a real text. */
+export const parts = ["english", "sums", "queries", "text"] as const;
+
+export type Part = (typeof parts)[number];
+
+/** How many of eight texts are of each part. Where there is no real text, there are more sentences. */
+const shares: { readonly [P in Part]: number } = { english: 3, sums: 3, queries: 1, text: 1 };
+
+const order: readonly Part[] = parts.flatMap((part) => Array<Part>(shares[part]).fill(part));
+
+/** A text in stretches of about a hundred letters, at the ends of words. */
+export function stretches(text: string): readonly string[] {
+  return text.replace(/\s+/g, " ").match(/.{60,100} /g) ?? [];
+}
+
+/** Texts of one part, by their numbers. */
+export async function textsOf(
+  part: Part,
+  seed: number,
+  count: number,
+  real: readonly string[],
+): Promise<readonly string[]> {
+  const draws = await drawsOf(key(seed).fold(part), 0, count);
+  return draws.map((each) => {
+    if (part === "sums") {
+      const [one, other] = [each.below(100), each.below(100)];
+      return `${one}+${other}=${one + other}.`;
+    }
+    if (part === "queries") return `${query(each).sql};`;
+    return part === "text" && real.length > 0 ? each.pick(real) : sentence(each);
+  });
+}
+
+/** What a base learns from: its parts mixed, one text after the other. */
+export async function corpusOf(
+  { seed, texts }: Pick<BaseRecipe, "seed" | "texts">,
+  real: readonly string[],
+): Promise<readonly string[]> {
+  const each = Math.ceil(texts / order.length);
+  const own = new Map<Part, readonly string[]>();
+  for (const part of parts) own.set(part, await textsOf(part, seed, each * shares[part], real));
+  return Array.from({ length: texts }, (_, i) => {
+    const part = order[i % order.length]!;
+    const among = order.slice(0, i % order.length).filter((other) => other === part).length;
+    return own.get(part)![Math.floor(i / order.length) * shares[part] + among]!;
+  });
+}
+
+/** Tells bases from others: the recipe and what was read. */
+export function baseKey(recipe: BaseRecipe, real: readonly string[]): string {
+  const hash = new Hash().add("base 1").add(JSON.stringify(recipe));
+  for (const each of real) hash.add(each);
+  return hash.toString();
+}

@@ -1,0 +1,56 @@
+import { type Adapted, adaptedLayers, merge } from "../../lora/index.ts";
+import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
+import type { Params } from "../../nn/layer.ts";
+import { compile } from "../../tensor/compile.ts";
+import { scalar } from "../../tensor/creation.ts";
+import { hvp } from "../../tensor/jacobian.ts";
+import { key, normal } from "../../tensor/random.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import * as tree from "../../tensor/tree.ts";
+import type { Batch } from "../../text/index.ts";
+import { nextToken } from "../../train/index.ts";
+
+/**
+ * The largest eigenvalue, by size, of the Hessian of a batch's loss in the weights of the adapted layers, by so many rounds
+ * of power iteration. It is of the merged weights: in A and B it would depend on the gauge, and say nothing of the function.
+ */
+export async function curvatureOf(
+  model: Adapted<DecoderInput, DecoderOutput>,
+  params: Params,
+  batch: Batch,
+  rounds: number,
+): Promise<number> {
+  const merged = await tree.evaluate(merge(model, params));
+  const weights = adaptedLayers(model).map(([path]) => `${path}.weight`);
+  const [own, frozen] = tree.partition<Params>(merged, (_, path) => weights.includes(path));
+  const lossOf = (own: Params, { targets, ...input }: Batch): Tensor => {
+    const { logits } = model.base.apply(tree.combine<Params>(frozen, own), input);
+    const { sum, count } = nextToken(logits, targets);
+    return sum.div(count);
+  };
+  const dot = (one: Params, other: Params): Tensor =>
+    tree
+      .entries(tree.zip<Params>([one, other], ([x, y]) => x!.mul(y!).sum()))
+      .reduce<Tensor>((sum, [, term]) => sum.add(term), scalar(0) as unknown as Tensor);
+  // A round: the vector at length 1, and its product with the Hessian.
+  const round = compile((vector: Params, own: Params, batch: Batch) => {
+    const length = dot(vector, vector).sqrt();
+    const unit = tree.map(vector, (leaf) => leaf.div(length));
+    const next = hvp((at: Params) => lossOf(at, batch), own, unit);
+    return { next, quotient: dot(unit, next) };
+  }, {}) as unknown as (
+    vector: Params,
+    own: Params,
+    batch: Batch,
+  ) => Promise<{ next: Params; quotient: Tensor }>;
+  let vector = await tree.evaluate(
+    tree.map(own, (leaf, path) => normal(key(0).fold("curvature").fold(path), leaf.shape)),
+  );
+  let largest = 0;
+  for (let i = 0; i < rounds; i++) {
+    const { next, quotient } = await round(vector, own, batch);
+    largest = (await quotient.item()) as number;
+    vector = next;
+  }
+  return largest;
+}

@@ -1,0 +1,217 @@
+import { trainable as splitBy } from "../../gauge/index.ts";
+import { startsOnHost } from "../../lora/config.ts";
+import { type Adapted, attenuate, initialize, inject, packBase } from "../../lora/index.ts";
+import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
+import type { Params } from "../../nn/layer.ts";
+import { key } from "../../tensor/random.ts";
+import * as tree from "../../tensor/tree.ts";
+import { batches, type Dataset, dataset, type TextBatches } from "../../text/index.ts";
+import { DivergedError, type Evaluator, evaluator, languageLoss, train } from "../../train/index.ts";
+import { explicit } from "../recipes.ts";
+import { curvatureOf } from "./curvature.ts";
+import { canonical, keyOf, type Probe, type Run, type RunResult, type Seen } from "./run.ts";
+import { spectraOf } from "./spectra.ts";
+import type { Store } from "./store.ts";
+import type { Subject } from "./subject.ts";
+import { entriesOf, type Task } from "./tasks.ts";
+
+/** Examples that are held out, and how many of a batch of them. */
+const heldOut = { examples: 128, size: 64 };
+
+/** Runs fine-tunings of a subject, each once: results are kept by their keys. */
+export class Lab {
+  readonly subject: Subject;
+  readonly #store: Store;
+  readonly #data = new Map<string, Promise<Dataset>>();
+
+  constructor(subject: Subject, store: Store) {
+    this.subject = subject;
+    this.#store = store;
+  }
+
+  key(run: Run): string {
+    return keyOf(run, this.subject.key);
+  }
+
+  /** The result of a run that was done. */
+  known(run: Run): RunResult | undefined {
+    return this.#store.read(this.key(run)) as RunResult | undefined; // as it was written
+  }
+
+  /** The result of a run, which is done if it is not there. */
+  async run(run: Run, onStep?: () => void | Promise<void>): Promise<RunResult> {
+    const known = this.known(run);
+    if (known) return known;
+    const result = await this.#do(run, onStep);
+    this.#store.write(this.key(run), result);
+    return result;
+  }
+
+  /** Examples of a task as the subject reads them. */
+  examples(task: Task, which: "learned" | "heldOut", count: number): Promise<Dataset> {
+    const name = `${which} ${count} ${canonical(task)}`;
+    const known = this.#data.get(name);
+    if (known) return known;
+    const { tokenizer, model, real } = this.subject;
+    const made = entriesOf(task, which, count, real).then((entries) =>
+      dataset(new Blob([entries.map((each) => JSON.stringify(each)).join("\n")]), {
+        tokenizer,
+        maxLength: model.architecture.context + 1,
+        format: "jsonl",
+      }),
+    );
+    this.#data.set(name, made);
+    return made;
+  }
+
+  async #heldOut(task: Task): Promise<TextBatches> {
+    return padded(await this.examples(task, "heldOut", heldOut.examples), { size: heldOut.size });
+  }
+
+  async #do(run: Run, onStep?: () => void | Promise<void>): Promise<RunResult> {
+    const started = performance.now();
+    const { recipe, steps, seed, task, targets = "all-linear", ranks, looks = 1 } = run;
+    const { model: base } = this.subject;
+    const learned = await this.examples(task, "learned", run.examples ?? 2048);
+    const unseen = await this.#heldOut(task);
+    const model = inject(base, { ...recipe, targetModules: targets, ...(ranks && { rankPattern: ranks }) });
+    const loss = languageLoss(model);
+    const look = evaluator(loss, unseen);
+    const params = await this.#start(model, run);
+    const probes = run.probes ?? [];
+    const before = await this.#before(model, params, probes);
+    const training = train({
+      params,
+      loss,
+      recipe: explicit(recipe),
+      batches: await padded(learned, { size: run.batch ?? 16, seed }),
+      steps,
+      key: key(seed).fold("dropout"),
+      evaluate: { batches: unseen, every: Math.ceil(steps / looks) },
+    });
+    let diverged: number | undefined;
+    try {
+      for await (const event of training) if (event.kind === "step") await onStep?.();
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error;
+      diverged = error.step;
+    }
+    const nothing: Seen = { loss: Math.log(base.architecture.vocabulary), accuracy: 0 };
+    const finite = ({ loss, accuracy = 0 }: { readonly loss: number; readonly accuracy?: number }): Seen =>
+      Number.isFinite(loss) ? { loss, accuracy } : nothing;
+    const last = training.evaluations.at(-1)!;
+    const seen = diverged === undefined ? finite(last) : nothing;
+    const again = evaluator(
+      loss,
+      await padded(await this.examples(task, "learned", heldOut.examples), { size: heldOut.size }),
+    );
+    const result: RunResult = {
+      ...seen,
+      learned: diverged === undefined ? finite(await again(training.params)) : nothing,
+      curve: training.evaluations.map(({ step, loss }) => ({
+        step,
+        loss: Number.isFinite(loss) ? loss : nothing.loss,
+      })),
+      losses: training.losses,
+      ...(diverged !== undefined && { diverged }),
+      trained: tree.count(training.trained),
+      probes: await this.#probe(model, training.params, { probes, before, look, data: unseen }),
+      seconds: (performance.now() - started) / 1000,
+    };
+    tree.dispose(training.trained);
+    return result;
+  }
+
+  /** Parameters with fresh adapters. What is trained of the base is a copy. */
+  async #start(model: Adapted<DecoderInput, DecoderOutput>, { recipe, seed, weights }: Run): Promise<Params> {
+    const { params: base } = this.subject;
+    const own = weights ? await tree.evaluate(packBase(model, base, { format: weights })) : base;
+    const start = key(seed).fold("adapters");
+    const params = startsOnHost(recipe)
+      ? await initialize(model, start, own)
+      : await tree.evaluate(model.init(start, own));
+    if (!recipe.trained?.includes("base")) return params;
+    const [trained, frozen] = splitBy<Params>(recipe, params);
+    const copies = await tree.evaluate(tree.map(trained, (leaf) => leaf.mul(1)));
+    return tree.combine<Params>(frozen, copies);
+  }
+
+  async #before(
+    model: Adapted<DecoderInput, DecoderOutput>,
+    params: Params,
+    probes: readonly Probe[],
+  ): Promise<readonly (Seen | undefined)[]> {
+    const found: (Seen | undefined)[] = [];
+    for (const probe of probes)
+      found.push(probe.kind === "task" ? await this.#look(model, params, probe.task) : undefined);
+    return found;
+  }
+
+  async #look(model: Adapted<DecoderInput, DecoderOutput>, params: Params, task: Task): Promise<Seen> {
+    const { loss, accuracy = 0 } = await evaluator(languageLoss(model), await this.#heldOut(task))(params);
+    return { loss, accuracy };
+  }
+
+  async #probe(
+    model: Adapted<DecoderInput, DecoderOutput>,
+    params: Params,
+    {
+      probes,
+      before,
+      look,
+      data,
+    }: {
+      readonly probes: readonly Probe[];
+      readonly before: readonly (Seen | undefined)[];
+      readonly look: Evaluator<Params>;
+      readonly data: TextBatches;
+    },
+  ): Promise<RunResult["probes"]> {
+    const found: { readonly [name: string]: number }[] = [];
+    for (const [i, probe] of probes.entries()) {
+      switch (probe.kind) {
+        case "task": {
+          const after = await this.#look(model, params, probe.task);
+          const { loss, accuracy } = before[i]!; // of a probe of this kind
+          found.push({
+            before: loss,
+            after: after.loss,
+            accuracyBefore: accuracy,
+            accuracyAfter: after.accuracy,
+          });
+          break;
+        }
+        case "strengths": {
+          const all: Record<string, number> = {};
+          for (const at of probe.at) {
+            const weaker = await tree.evaluate(attenuate(model, params, at));
+            all[String(at)] = (await look(weaker)).loss;
+          }
+          found.push(all);
+          break;
+        }
+        case "spectra":
+          found.push(await spectraOf(model, params));
+          break;
+        case "curvature":
+          found.push({ largest: await curvatureOf(model, params, await data.at(0), probe.rounds) });
+          break;
+        default:
+          probe satisfies never;
+      }
+    }
+    return found;
+  }
+}
+
+/** Batches of one length, a multiple of 16, so that few programs are compiled. */
+async function padded(
+  data: Dataset,
+  { size, seed }: { readonly size: number; readonly seed?: number },
+): Promise<TextBatches> {
+  const longest = Array.from({ length: data.length }, (_, i) => data.tokens(i).length).reduce((a, b) =>
+    Math.max(a, b),
+  );
+  const lengths = [16 * Math.ceil(longest / 16)];
+  return batches(data, { size, lengths, ...(seed !== undefined && { seed }) });
+}

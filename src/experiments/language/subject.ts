@@ -1,0 +1,96 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { Hash } from "../../base/hash.ts";
+import { load, save } from "../../io/index.ts";
+import * as models from "../../models/index.ts";
+import type { Params } from "../../nn/layer.ts";
+import { adamw, schedule } from "../../optim/index.ts";
+import { key } from "../../tensor/random.ts";
+import * as tree from "../../tensor/tree.ts";
+import * as text from "../../text/index.ts";
+import { languageLoss, train } from "../../train/index.ts";
+import { type BaseRecipe, baseKey, configOf, corpusOf } from "./base.ts";
+import { piecesOf } from "./pieces.ts";
+import { entriesOf, taskKinds } from "./tasks.ts";
+
+/** A frozen language model that experiments fine-tune. */
+export interface Subject {
+  readonly name: string;
+  /** Tells it from others. */
+  readonly key: string;
+  readonly model: models.Decoder;
+  readonly params: Params;
+  readonly tokenizer: text.Tokenizer;
+  /** A real text in stretches; empty where there is none. */
+  readonly real: readonly string[];
+}
+
+export interface BaseOptions {
+  /** A real text in stretches. */
+  readonly real: readonly string[];
+  /** Folder in which bases are kept. Default: none is kept. */
+  readonly cache?: string;
+  readonly onStep?: (done: number, total: number, loss: number) => void | Promise<void>;
+}
+
+/** A base of a recipe: from the cache, or trained here. */
+export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promise<Subject> {
+  const { real, cache, onStep } = options;
+  const own = baseKey(recipe, real);
+  const corpus = await corpusOf(recipe, real);
+  const tokenizer = piecesOf([...corpus, ...(await taskTexts())], recipe.vocabulary);
+  const model = models.decoder(models.architecture(configOf(recipe)));
+  const subject = { name: recipe.name, key: own, model, tokenizer, real };
+  const place = cache === undefined ? undefined : join(cache, `base-${own}.safetensors`);
+  if (place !== undefined && existsSync(place)) return { ...subject, params: (await load(place)) as Params }; // as it was saved
+  const data = await text.dataset(new Blob([corpus.join("\n")]), {
+    tokenizer,
+    maxLength: recipe.context + 1,
+    format: "text",
+  });
+  const run = train({
+    params: await tree.evaluate(model.init(key(recipe.seed).fold("base"))),
+    loss: languageLoss(model),
+    batches: await text.batches(data, { size: recipe.batch, seed: recipe.seed, lengths: [recipe.context] }),
+    optimizer: adamw({
+      lr: recipe.lr,
+      schedule: schedule.make({
+        kind: "warmupCosine",
+        warmup: Math.ceil(recipe.steps / 20),
+        total: recipe.steps,
+      }),
+    }),
+    steps: recipe.steps,
+  });
+  for await (const event of run)
+    if (event.kind === "step") await onStep?.(event.step, recipe.steps, event.loss);
+  if (place !== undefined) {
+    mkdirSync(cache!, { recursive: true });
+    await save(place, run.params);
+  }
+  return { ...subject, params: run.params };
+}
+
+/** Texts of all tasks, so that the tokenizer has their words, as tokenizers are made of more than a model reads. */
+async function taskTexts(): Promise<readonly string[]> {
+  const all: string[] = [];
+  for (const name of Object.keys(taskKinds)) {
+    const entries = await entriesOf({ name }, "learned", 256, []);
+    // Capitals of another alphabet are spelled in bytes at every distance.
+    if (name !== "language") for (const each of entries) all.push(Object.values(each).join(""));
+  }
+  return all;
+}
+
+/** A given checkpoint as a subject. */
+export async function givenSubject(
+  name: string,
+  { model, params, config }: models.Loaded,
+  tokenizer: text.Tokenizer,
+  real: readonly string[],
+): Promise<Subject> {
+  const hash = new Hash().add(JSON.stringify(config));
+  for (const [path, leaf] of tree.entries(params)) hash.add(path).add(await leaf.data());
+  for (const each of real) hash.add(each);
+  return { name, key: hash.toString(), model, params, tokenizer, real };
+}

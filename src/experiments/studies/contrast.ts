@@ -1,0 +1,98 @@
+import type { Axis, Check, Expectation } from "../claims/verdict.ts";
+import { type Estimate, estimate, mean } from "../exponents/statistics.ts";
+import type { RunResult } from "../language/run.ts";
+import type { Bench, Trial } from "./study.ts";
+
+/** Losses that differ by less, in nats a token, are called alike. */
+export const margin = 0.02;
+
+/** Of the comparisons that a study judges by, this share may be wrong by chance, all together. */
+const error = 0.05;
+
+/** The confidence of each of so many comparisons, by Bonferroni. */
+export const confidenceOf = (comparisons: number) => 1 - error / comparisons;
+
+/** The runs of a trial at some seeds. */
+export async function over(
+  bench: Bench,
+  seeds: readonly number[],
+  trial: (seed: number) => Trial,
+): Promise<readonly RunResult[]> {
+  const found: RunResult[] = [];
+  for (const seed of seeds) found.push(await bench.run(trial(seed)));
+  return found;
+}
+
+export const lossOf = ({ loss }: RunResult) => loss;
+
+export const meanOf = (results: readonly RunResult[], of: (result: RunResult) => number = lossOf) =>
+  mean(results.map(of));
+
+/** The mean difference of two lists of runs of the same seeds, the first less the second, with its t interval. */
+export function paired(
+  one: readonly RunResult[],
+  other: readonly RunResult[],
+  {
+    comparisons = 1,
+    of = lossOf,
+  }: { readonly comparisons?: number; readonly of?: (result: RunResult) => number } = {},
+): Estimate {
+  return estimate(
+    one.map((result, i) => of(result) - of(other[i]!)),
+    confidenceOf(comparisons),
+  );
+}
+
+/** An estimate as a check. */
+export function judged(
+  what: string,
+  { value, interval }: Estimate,
+  expected: Expectation,
+  {
+    comparisons = 1,
+    axis = "stated",
+    under,
+  }: { readonly comparisons?: number; readonly axis?: Axis; readonly under?: string } = {},
+): Check {
+  return {
+    what,
+    value,
+    interval,
+    expected,
+    axis,
+    confidence: confidenceOf(comparisons),
+    ...(under !== undefined && { under }),
+  };
+}
+
+/** What is tried, and the loss that it came to. */
+export interface Chosen<T> {
+  readonly best: T;
+  readonly losses: readonly number[];
+  /** The best is the first or the last that was tried: a better one may lie beyond. */
+  readonly atEnd: boolean;
+}
+
+/** The value with the least mean loss over the seeds of the choice. */
+export async function choose<T>(
+  bench: Bench,
+  values: readonly T[],
+  trial: (value: T, seed: number) => Trial,
+): Promise<Chosen<T>> {
+  const losses: number[] = [];
+  for (const value of values)
+    losses.push(meanOf(await over(bench, bench.choice, (seed) => trial(value, seed))));
+  const at = losses.indexOf(Math.min(...losses));
+  return { best: values[at]!, losses, atEnd: at === 0 || at === values.length - 1 };
+}
+
+/** The value at which a parabola through the losses at three neighbouring logarithms is least. */
+export function vertex(logs: readonly number[], losses: readonly number[]): number {
+  const at = Math.min(Math.max(losses.indexOf(Math.min(...losses)), 1), losses.length - 2);
+  const [x0, x1, x2] = [at - 1, at, at + 1].map((i) => logs[i]!) as [number, number, number];
+  const [y0, y1, y2] = [at - 1, at, at + 1].map((i) => losses[i]!) as [number, number, number];
+  const [left, right] = [(y1 - y0) / (x1 - x0), (y2 - y1) / (x2 - x1)];
+  const curve = (right - left) / (x2 - x0);
+  if (!(curve > 0)) return logs[losses.indexOf(Math.min(...losses))]!;
+  return Math.min(Math.max((x0 + x1) / 2 - left / (2 * curve), logs[0]!), logs.at(-1)!);
+}

@@ -1,0 +1,70 @@
+import type { Check } from "../claims/verdict.ts";
+import type { Run, RunResult } from "../language/run.ts";
+
+/** How an experiment decides, written before it is run. */
+export interface Design {
+  readonly task: string;
+  readonly metric: string;
+  readonly grid: string;
+  /** What is subtracted from what, and over what its t interval goes. */
+  readonly contrast: string;
+  /** Half the width of that interval that is to be expected, in the unit of the metric: nothing smaller is seen. */
+  readonly smallest: string;
+  /** Where something is chosen, such as a rate: by which seeds, which are not those that are compared. */
+  readonly choice?: string;
+  readonly correction: string;
+  /** What the result would have to be for the verdict to turn. */
+  readonly turns: string;
+}
+
+/** An experiment on a language model: runs, and what they say about some claims. */
+export interface Study {
+  readonly name: string;
+  readonly title: string;
+  readonly design: Design;
+  /** The claims that it judges. */
+  readonly claims: readonly string[];
+  /** How many runs it takes at most. */
+  readonly count: (bench: Pick<Bench, "choice" | "comparison">) => number;
+  readonly measure: (bench: Bench) => Promise<Findings>;
+}
+
+/** Where the runs of a study are done. */
+export interface Bench {
+  /** Seeds by which something is chosen, and those by which it is compared. No study compares by the seeds of a choice. */
+  readonly choice: readonly number[];
+  readonly comparison: readonly number[];
+  readonly steps: number;
+  readonly width: number;
+  run(run: Trial): Promise<RunResult>;
+}
+
+/** A run in which the number of steps may be left to the bench. */
+export type Trial = Omit<Run, "steps"> & { readonly steps?: number };
+
+/** What came out of a study. */
+export interface Findings {
+  readonly checks: { readonly [claim: string]: readonly Check[] };
+  readonly tables: readonly Table[];
+  readonly plots: readonly Plot[];
+}
+
+/** A table of losses or of other figures. */
+export interface Table {
+  readonly title: string;
+  /** What the rows are, then the columns. */
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly (string | number)[])[];
+}
+
+export interface Plot {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly log?: boolean;
+  readonly series: readonly {
+    readonly name: string;
+    readonly xs: readonly number[];
+    readonly ys: readonly number[];
+  }[];
+}
