@@ -5,7 +5,7 @@ import { openWebGpu } from "../src/backend/webgpu/backend.ts";
 import { Bindings } from "../src/backend/webgpu/shader.ts";
 import { canonicalise } from "../src/compile/canonical.ts";
 import { compileGraph } from "../src/compile/compile.ts";
-import { reads, writesOf } from "../src/compile/kernel.ts";
+import { reads, resultsOf, writesOf } from "../src/compile/kernel.ts";
 import { readsInPlace } from "../src/compile/overwrite.ts";
 import type { Program } from "../src/compile/program.ts";
 import { bytesOf, type ValueId } from "../src/compile/value.ts";
@@ -100,7 +100,7 @@ function checkMemory(p: Program): void {
           const its = rangeOf(p, other);
           if (!meet(its, range)) continue;
           expect(its).toEqual(range);
-          const { index } = kernel.stores.find((store) => store.value === value)!;
+          const { index } = resultsOf(kernel).find((store) => store.value === value)!;
           expect(readsInPlace(kernel, other, index)).toBe(true);
         }
       }

@@ -1,7 +1,7 @@
 import { bytesPerElement, isFloat } from "../base/dtype.ts";
 import { type Expr, parts, walk } from "./expr.ts";
 import { type Axis, type Kernel, type Store, writesOf } from "./kernel.ts";
-import { product } from "./nest.ts";
+import { product, visitNest } from "./nest.ts";
 import type { Program } from "./program.ts";
 import { templateOf } from "./template.ts";
 import type { Value, ValueId } from "./value.ts";
@@ -33,14 +33,13 @@ export function kernelCost(kernel: Kernel, values: readonly Value[]): Cost {
     for (const { value } of list) counter.write(value, product(axes));
   };
   if (kernel.kind === "nest") {
-    const { grid, inner, passes, stores, elements } = kernel;
-    const axes = [...grid, ...inner];
-    for (const { before, accumulators } of passes) {
-      evaluate([...before, ...accumulators], axes);
-      for (const { dtype } of accumulators) if (isFloat(dtype)) counter.flops += product(axes);
-    }
-    store(stores, grid);
-    store(elements, axes);
+    visitNest(kernel, (s, axes) => {
+      if (s.kind === "accumulate") {
+        evaluate(s.accumulators, axes);
+        for (const { dtype } of s.accumulators) if (isFloat(dtype)) counter.flops += product(axes);
+      } else if (s.kind === "write") store(s.stores, axes);
+      else if (s.kind === "at") counter.place(s.axis, s.index, axes);
+    });
   } else {
     const template = templateOf(kernel);
     counter.flops += template.flops(kernel);
@@ -69,7 +68,7 @@ export function intensity({ flops, bytesRead, bytesWritten }: Cost): number {
 
 class Counter {
   flops = 0;
-  #written = 0;
+  readonly #written = new Map<ValueId, number>();
   readonly #values: readonly Value[];
   /** What the kernel loads of its own results is in the cache. */
   readonly #made: ReadonlySet<ValueId>;
@@ -78,6 +77,8 @@ class Counter {
   readonly #seen = new Set<Expr>();
   /** Names of the loop variables that each expression depends on. */
   readonly #variables = new Map<Expr, ReadonlySet<string>>();
+  /** The same of axes that have no loop. */
+  readonly #placed = new Map<string, ReadonlySet<string>>();
 
   constructor(values: readonly Value[], made: ReadonlySet<ValueId>) {
     this.#values = values;
@@ -101,27 +102,40 @@ class Counter {
     );
   }
 
+  /** What is stored over later in the kernel stays in the cache. */
   write(value: ValueId, elements: number): void {
-    this.#written += elements * this.#bytes(value);
+    this.#written.set(value, Math.max(this.#written.get(value) ?? 0, elements));
+  }
+
+  /** An axis is where an index is. */
+  place(axis: Axis, index: Expr, axes: readonly Axis[]): void {
+    this.evaluate([index], axes);
+    this.#placed.set(axis.name, this.#variables.get(index)!);
   }
 
   cost(): Cost {
-    let bytesRead = 0;
-    // No more elements can be needed than there are.
-    for (const [value, elements] of this.#loaded)
-      bytesRead += Math.min(elements, this.#values[value]!.size) * this.#bytes(value);
-    return { flops: this.flops, bytesRead, bytesWritten: this.#written };
+    return {
+      flops: this.flops,
+      bytesRead: this.#bytesOf(this.#loaded),
+      bytesWritten: this.#bytesOf(this.#written),
+    };
+  }
+
+  /** No more elements can be needed than there are. */
+  #bytesOf(counts: ReadonlyMap<ValueId, number>): number {
+    let bytes = 0;
+    for (const [value, elements] of counts) {
+      const { dtype, size } = this.#values[value]!;
+      bytes += Math.min(elements, size) * bytesPerElement(dtype);
+    }
+    return bytes;
   }
 
   /** After those of its parts. */
   #variablesOf(e: Expr, axes: readonly Axis[]): ReadonlySet<string> {
-    if (e.kind === "variable") return new Set([e.name]);
+    if (e.kind === "variable") return this.#placed.get(e.name) ?? new Set([e.name]);
     if (e.kind === "accumulator") return new Set(axes.map(({ name }) => name));
     return new Set(parts(e).flatMap((part) => [...this.#variables.get(part)!]));
-  }
-
-  #bytes(value: ValueId): number {
-    return bytesPerElement(this.#values[value]!.dtype);
   }
 }
 

@@ -1,10 +1,10 @@
 import { type Expr, walk } from "./expr.ts";
-import type { Nest, Store } from "./nest.ts";
+import { type Nest, type Store, visitNest } from "./nest.ts";
 import { type TemplateKernel, templateOf } from "./template.ts";
 import type { ValueId } from "./value.ts";
 
-export type { Accumulator, Axis, Loop, Nest, NumberedAccumulator, Part, Pass, Store } from "./nest.ts";
-export type { MatmulKernel, ScanKernel, ScatterKernel, TemplateKernel } from "./template.ts";
+export type { Accumulator, Axis, Loop, Nest, NumberedAccumulator, Part, Statement, Store } from "./nest.ts";
+export type { MatmulKernel, TemplateKernel } from "./template.ts";
 
 /** Generated as a whole, or a template with holes. */
 export type Kernel = Nest | TemplateKernel;
@@ -12,21 +12,41 @@ export type Kernel = Nest | TemplateKernel;
 /** All stores of a kernel, in the order in which they are made. */
 export function storesOf(kernel: Kernel): readonly Store[] {
   if (kernel.kind !== "nest") return kernel.stores;
-  return [...kernel.passes.flatMap(({ before }) => before), ...kernel.stores, ...kernel.elements];
+  const stores: Store[] = [];
+  visitNest(kernel, (s) => {
+    if (s.kind === "write") stores.push(...s.stores);
+  });
+  return stores;
+}
+
+/** The store that makes each value: the last one. */
+export function resultsOf(kernel: Kernel): readonly Store[] {
+  const stores = storesOf(kernel);
+  return stores.filter(({ value }, i) => stores.findLastIndex((other) => other.value === value) === i);
 }
 
 /** All expressions of a kernel. */
 export function expressionsOf(kernel: Kernel): Expr[] {
-  const core =
-    kernel.kind === "nest"
-      ? kernel.passes.flatMap(({ accumulators }) => accumulators)
-      : templateOf(kernel).holes(kernel);
-  return [...core.map(({ expr }) => expr), ...storesOf(kernel).flatMap(({ index, expr }) => [index, expr])];
+  const ofStores = (stores: readonly Store[]) => stores.flatMap(({ index, expr }) => [index, expr]);
+  if (kernel.kind !== "nest")
+    return [
+      ...templateOf(kernel)
+        .holes(kernel)
+        .map(({ expr }) => expr),
+      ...ofStores(kernel.stores),
+    ];
+  const found: Expr[] = [];
+  visitNest(kernel, (s) => {
+    if (s.kind === "accumulate") found.push(...s.accumulators.map(({ expr }) => expr));
+    else if (s.kind === "write") found.push(...ofStores(s.stores));
+    else if (s.kind === "at") found.push(s.index);
+  });
+  return found;
 }
 
 /** Stores that fill parts of values. */
 export function partsOf(kernel: Kernel): Store[] {
-  return kernel.stores.filter(({ part }) => part);
+  return resultsOf(kernel).filter(({ part }) => part);
 }
 
 /** The values a finished kernel needs: those it loads and does not make itself. */
@@ -41,6 +61,5 @@ export function reads(kernel: Kernel): Set<ValueId> {
 
 /** The values a kernel writes. */
 export function writesOf(kernel: Kernel): ValueId[] {
-  const results = kernel.kind === "nest" ? [...kernel.stores, ...kernel.elements] : kernel.stores;
-  return results.map(({ value }) => value);
+  return resultsOf(kernel).map(({ value }) => value);
 }

@@ -1,9 +1,10 @@
 import { numel } from "../base/shape.ts";
+import { add } from "../graph/elementwise.ts";
 import { coreExpressions, type Draft, expressionsOf, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
-import { nestOf } from "./nest.ts";
-import { keepShared, passesOf } from "./rows.ts";
+import { accumulate, loopOver, nestOf, write } from "./nest.ts";
+import { rowBody, sideBySide } from "./rows.ts";
 
 /**
  * Gives a draft its loops. A flat position that is only ever divided along a chain of lengths becomes one loop
@@ -35,18 +36,14 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         [core.inner, e.variable(variables.position, size)],
         [1, e.variable(variables.inner, core.inner)],
       ]);
-      const kept = keepShared(
-        passesOf(core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))),
+      const body = rowBody(
+        inner.axes,
+        sideBySide(core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))),
+        stores(draft, replace, e),
         [...core.elements].map(([value, expr]) => ({ value, index: replace(element), expr: replace(expr) })),
         e,
       );
-      return {
-        kind: "nest",
-        grid: grid.axes,
-        inner: inner.axes,
-        ...kept,
-        stores: stores(draft, replace, e),
-      };
+      return { kind: "nest", grid: grid.axes, body };
     }
     case "matmul": {
       const { batch, rows, columns, inner } = core.sizes;
@@ -80,32 +77,34 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         [1, e.remainder(lane, below)],
         [below, e.variable(variables.position, length)],
       ]);
-      const dtype = coreDType(core);
       const value = [...draft.stores.keys()][0]!;
-      const common = {
-        dtype,
-        lane: { name: variables.lane, extent: lanes },
-        position: { name: variables.position, extent: length },
-        stores: [{ value, index, expr: e.accumulator(0, dtype) }],
-      } as const;
-      if (core.kind === "scan") return { kind: "scan", ...common, expr: core.expr };
+      const [laneAxis, positions] = [
+        { name: variables.lane, extent: lanes },
+        { name: variables.position, extent: length },
+      ];
+      if (core.kind === "scan") {
+        const { dtype } = core.expr;
+        const taken = accumulate([{ index: 0, name: "sum", dtype, expr: core.expr }]);
+        const soFar = write([{ value, index, expr: e.accumulator(0, dtype) }]);
+        return { kind: "nest", grid: [laneAxis], body: [loopOver([positions], taken, soFar)] };
+      }
       const { initial, target, addend, sources } = core;
-      return {
-        kind: "scatter",
-        ...common,
-        initial,
-        target,
-        addend,
-        source: { name: variables.source, extent: sources },
-      };
+      const { dtype } = initial;
+      const sum = e.apply(add.row, [e.load(value, index, dtype), addend], dtype);
+      const body = [
+        loopOver([positions], write([{ value, index, expr: initial }])),
+        loopOver([{ name: variables.source, extent: sources }], {
+          kind: "at",
+          axis: positions,
+          index: target,
+          body: [write([{ value, index, expr: sum }])],
+        }),
+      ];
+      return { kind: "nest", grid: [laneAxis], body };
     }
     default:
       return core satisfies never;
   }
-}
-
-function coreDType(core: Extract<Draft["core"], { kind: "scan" | "scatter" }>) {
-  return core.kind === "scan" ? core.expr.dtype : core.initial.dtype;
 }
 
 function stores(draft: Draft, replace: (expr: Expr) => Expr, e: Expressions): Store[] {

@@ -39,24 +39,48 @@ export interface NumberedAccumulator extends Accumulator {
   readonly index: number;
 }
 
-/** Reductions side by side. What `before` stores for each element is loaded again later in the kernel. */
-export interface Pass {
-  readonly before: readonly Store[];
-  readonly accumulators: readonly NumberedAccumulator[];
+/** What a nest does at a point, in order. */
+export type Statement = For | Accumulate | Write | At;
+
+/** Runs its body for each point of the axes, outer ones first. */
+export interface For {
+  readonly kind: "for";
+  readonly over: readonly Axis[];
+  readonly body: readonly Statement[];
 }
 
 /**
- * For each point of the grid reductions over `inner`, pass after pass, each using the results of earlier ones; then
- * `stores` once, and `elements` for each point of `inner`. Elementwise work has no pass, a reduction has one, a row such as
- * that of softmax several.
+ * Takes an element each into results that begin where the loop around it does; after that loop they are known by number. What
+ * follows in the loop knows them as they are so far.
+ */
+export interface Accumulate {
+  readonly kind: "accumulate";
+  readonly accumulators: readonly NumberedAccumulator[];
+}
+
+/** Stores; all are computed before the first is made. What is stored may be loaded again, and stored over, later in the nest. */
+export interface Write {
+  readonly kind: "write";
+  readonly stores: readonly Store[];
+}
+
+/** Runs its body with an axis, which has no loop, at an index; not at all where that lies beyond its extent. */
+export interface At {
+  readonly kind: "at";
+  readonly axis: Axis;
+  readonly index: Expr;
+  readonly body: readonly Statement[];
+}
+
+/**
+ * A kernel that is generated as a whole: the body for each point of the grid, which are independent. Elementwise work
+ * writes at the point; a reduction accumulates in a loop, then writes; a row, such as that of softmax, has several loops
+ * over the same axes; a scan writes in the loop what has run up so far; a scatter writes where an index points.
  */
 export interface Nest {
   readonly kind: "nest";
   readonly grid: readonly Axis[];
-  readonly inner: readonly Axis[];
-  readonly passes: readonly Pass[];
-  readonly stores: readonly Store[];
-  readonly elements: readonly Store[];
+  readonly body: readonly Statement[];
 }
 
 /** A nest that reduces at most once and stores at the grid only: its sums need not be where all that works on a row can have them. */
@@ -68,17 +92,90 @@ export interface Loop {
 }
 
 /** The nest as a loop, if it is one. */
-export function asLoop({ grid, inner, passes, stores, elements }: Nest): Loop | undefined {
-  const [pass, ...rest] = passes;
-  if (rest.length > 0 || elements.length > 0 || (pass && pass.before.length > 0)) return undefined;
-  return { grid, inner, accumulators: pass?.accumulators ?? [], stores };
+export function asLoop({ grid, body }: Nest): Loop | undefined {
+  const results = body[body.length - 1];
+  const [loop, only] = body.length === 2 ? body : [];
+  if (results?.kind !== "write") return undefined;
+  if (body.length === 1) return { grid, inner: [], accumulators: [], stores: results.stores };
+  if (loop?.kind !== "for" || only !== results) return undefined;
+  const [sums, ...others] = loop.body;
+  if (sums?.kind !== "accumulate" || others.length > 0) return undefined;
+  return { grid, inner: loop.over, accumulators: sums.accumulators, stores: results.stores };
 }
 
 /** A loop as a nest. */
 export function nestOf({ grid, inner, accumulators, stores }: Loop): Nest {
   const numbered = accumulators.map((a, index) => ({ ...a, index }));
-  const passes = numbered.length > 0 ? [{ before: [], accumulators: numbered }] : [];
-  return { kind: "nest", grid, inner, passes, stores, elements: [] };
+  const sums: Statement[] = numbered.length > 0 ? [loopOver(inner, accumulate(numbered))] : [];
+  return { kind: "nest", grid, body: [...sums, write(stores)] };
+}
+
+export const loopOver = (over: readonly Axis[], ...body: readonly Statement[]): For => ({
+  kind: "for",
+  over,
+  body,
+});
+export const accumulate = (accumulators: readonly NumberedAccumulator[]): Accumulate => ({
+  kind: "accumulate",
+  accumulators,
+});
+export const write = (stores: readonly Store[]): Write => ({ kind: "write", stores });
+
+/** Visits statements in order, wholes before their parts, with the axes at hand. */
+export function visitNest(
+  { grid, body }: Nest,
+  visit: (statement: Statement, axes: readonly Axis[]) => void,
+): void {
+  const go = (statements: readonly Statement[], axes: readonly Axis[]) => {
+    for (const statement of statements) {
+      visit(statement, axes);
+      if (statement.kind === "for") go(statement.body, [...axes, ...statement.over]);
+      else if (statement.kind === "at") go(statement.body, [...axes, statement.axis]);
+    }
+  };
+  go(body, grid);
+}
+
+/** The results that are accumulated, by those that run side by side. */
+export function passesOf(nest: Nest): (readonly NumberedAccumulator[])[] {
+  const found: (readonly NumberedAccumulator[])[] = [];
+  visitNest(nest, (s) => {
+    if (s.kind === "accumulate") found.push(s.accumulators);
+  });
+  return found;
+}
+
+/** The stores that are made once for each point of the grid, and those that are made in loops. */
+export function storesOfNest(nest: Nest): {
+  readonly once: readonly Store[];
+  readonly each: readonly Store[];
+} {
+  const [once, each]: [Store[], Store[]] = [[], []];
+  for (const s of nest.body) if (s.kind === "write") once.push(...s.stores);
+  visitNest(nest, (s) => {
+    if (s.kind === "write" && !nest.body.includes(s)) each.push(...s.stores);
+  });
+  return { once, each };
+}
+
+/** The axes of a nest's loops where it works on a row: all loops run over the same ones and none in a promised order. */
+export function rowAxes({ body }: Nest): readonly Axis[] | undefined {
+  const loops = body.filter((s) => s.kind === "for");
+  const over = loops[0]?.over;
+  const isPass = ({ over: own, body: inside }: For) =>
+    own === over &&
+    inside.every((s, i) => s.kind === "write" || (s.kind === "accumulate" && i === inside.length - 1)) &&
+    inside.length <= 2;
+  return loops.every(isPass) ? over : undefined;
+}
+
+/** The nest with its stores replaced. */
+export function mapStores({ grid, body }: Nest, f: (store: Store) => Store): Nest {
+  const go = (s: Statement): Statement => {
+    if (s.kind === "write") return write(s.stores.map(f));
+    return s.kind === "accumulate" ? s : { ...s, body: s.body.map(go) };
+  };
+  return { kind: "nest", grid, body: body.map(go) };
 }
 
 export function product(axes: readonly Axis[]): number {

@@ -1,7 +1,7 @@
 import type { Expr, Expressions } from "./expr.ts";
 import { alike, readElsewhere } from "./in-place.ts";
-import { type Kernel, partsOf, reads, type Store, writesOf } from "./kernel.ts";
-import { asLoop, nestOf } from "./nest.ts";
+import { type Kernel, partsOf, reads, resultsOf, type Store, storesOf, writesOf } from "./kernel.ts";
+import { asLoop, mapStores, nestOf } from "./nest.ts";
 import type { Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
 
@@ -69,7 +69,7 @@ export function settleParts(program: Unplaced, e: Expressions): Settled {
     settled.push(withBases(kernel, copied), ...copies);
     if (!coreOf(kernel)) continue;
     // A whole value, too, may lie where its kernel reads another one for the last time.
-    for (const { value, index, part } of kernel.stores) {
+    for (const { value, index, part } of resultsOf(kernel)) {
       if (part || outputs.includes(value)) continue;
       const old = [...reads(kernel)].find(
         (read) =>
@@ -93,7 +93,7 @@ export function readsInPlace(kernel: Kernel, value: ValueId, index: Store["index
   if (!reads(kernel).has(value)) return true;
   const core = coreOf(kernel);
   if (!core) return false;
-  const results = kernel.stores.flatMap((store) => [store.expr, store.index]);
+  const results = storesOf(kernel).flatMap((store) => [store.expr, store.index]);
   return !readElsewhere(core, results, index).has(value);
 }
 
@@ -105,12 +105,14 @@ export function coreOf(kernel: Kernel): readonly Expr[] | undefined {
 
 /** The kernel with the values that its stores keep the rest of replaced by copies. */
 function withBases(kernel: Kernel, copied: ReadonlyMap<ValueId, ValueId>): Kernel {
-  if (copied.size === 0 || kernel.kind === "scan" || kernel.kind === "scatter") return kernel; // they fill no parts
-  const stores = kernel.stores.map((store) => {
+  if (copied.size === 0) return kernel;
+  const replace = (store: Store): Store => {
     const over = copied.get(store.value);
     return over === undefined ? store : { ...store, part: { over } };
-  });
-  return { ...kernel, stores };
+  };
+  return kernel.kind === "nest"
+    ? mapStores(kernel, replace)
+    : { ...kernel, stores: kernel.stores.map(replace) };
 }
 
 function copyOf(from: Value, to: ValueId, e: Expressions): Kernel {

@@ -1,5 +1,5 @@
 import { alike } from "./in-place.ts";
-import { reads, writesOf } from "./kernel.ts";
+import { reads, resultsOf, writesOf } from "./kernel.ts";
 import { coreOf, readsInPlace, type Settled } from "./overwrite.ts";
 import type { Place, Program } from "./program.ts";
 import { assignSlots } from "./slots.ts";
@@ -112,7 +112,7 @@ function replacements(
     if (among.length > 1 || lastRead.get(old) !== from || !alike(values[old]!, values[value]!)) return false;
     const kernel = kernels[from]!;
     if (!coreOf(kernel)) return false;
-    const { index, part } = kernel.stores.find((store) => store.value === value)!;
+    const { index, part } = resultsOf(kernel).find((store) => store.value === value)!;
     return !part && readsInPlace(kernel, old, index);
   });
   choose(

@@ -1,5 +1,5 @@
-import { type Kernel, reads, writesOf } from "./kernel.ts";
-import { asLoop } from "./nest.ts";
+import { type Accumulator, type Kernel, type Nest, reads, writesOf } from "./kernel.ts";
+import { asLoop, storesOfNest, visitNest } from "./nest.ts";
 import type { Place, Program } from "./program.ts";
 import { templateOf } from "./template.ts";
 
@@ -21,19 +21,39 @@ export function printProgram(program: Program): string {
 
 /** One line: `reduce sum 256 x 1024`, `matmul 256 x 8 x 1024`, `map 1048576`. */
 export function describeKernel(kernel: Kernel): string {
-  const lengths = (axes: readonly { readonly extent: number }[]) =>
-    axes.map(({ extent }) => extent).join(" x ") || "1";
-  if (kernel.kind !== "nest") return templateOf(kernel).describe(kernel);
-  const { grid, inner, passes, stores, elements } = kernel;
-  const names = passes
-    .map(({ accumulators }) => accumulators.map(({ name }) => name).join(", "))
-    .join(", then ");
-  if (asLoop(kernel)) {
-    const results = stores.length > 1 ? `, ${stores.length} results` : "";
-    if (passes.length === 0) return `map ${lengths(grid)}${results}`;
-    return `reduce ${names} over ${lengths(inner)} for ${lengths(grid)}${results}`;
-  }
-  const ofRow = stores.length > 0 ? `, ${stores.length} results a row` : "";
-  const ofElement = elements.length > 0 ? `, ${elements.length} an element` : "";
-  return `rows ${lengths(grid)} of ${lengths(inner)}: ${names}${ofRow}${ofElement}`;
+  return kernel.kind === "nest" ? describeNest(kernel) : templateOf(kernel).describe(kernel);
 }
+
+function describeNest(nest: Nest): string {
+  const { grid, body } = nest;
+  const loop = asLoop(nest);
+  if (loop) {
+    const { inner, accumulators, stores } = loop;
+    const results = stores.length > 1 ? `, ${stores.length} results` : "";
+    if (accumulators.length === 0) return `map ${lengths(grid)}${results}`;
+    return `reduce ${names(accumulators)} over ${lengths(inner)} for ${lengths(grid)}${results}`;
+  }
+  let ordered: string | undefined;
+  const passes: string[] = [];
+  visitNest(nest, (s, axes) => {
+    const over = axes.slice(grid.length);
+    if (s.kind === "at") ordered = `scatter ${lengths(over)} into ${s.axis.extent} in ${lengths(grid)} lanes`;
+    if (s.kind !== "for") return;
+    const [first, next] = s.body;
+    if (first?.kind === "accumulate" && next) ordered = `scan ${lengths(s.over)} in ${lengths(grid)} lanes`;
+    for (const part of s.body) if (part.kind === "accumulate") passes.push(names(part.accumulators));
+  });
+  if (ordered) return ordered;
+  const { once } = storesOfNest(nest);
+  const last = body[body.length - 1]!;
+  const elements =
+    last.kind === "for" ? last.body.flatMap((s) => (s.kind === "write" ? s.stores : [])).length : 0;
+  const inner = body.find((s) => s.kind === "for")?.over ?? [];
+  const ofRow = once.length > 0 ? `, ${once.length} results a row` : "";
+  const ofElement = elements > 0 ? `, ${elements} an element` : "";
+  return `rows ${lengths(grid)} of ${lengths(inner)}: ${passes.join(", then ")}${ofRow}${ofElement}`;
+}
+
+const lengths = (axes: readonly { readonly extent: number }[]) =>
+  axes.map(({ extent }) => extent).join(" x ") || "1";
+const names = (accumulators: readonly Accumulator[]) => accumulators.map(({ name }) => name).join(", ");

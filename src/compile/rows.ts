@@ -10,7 +10,8 @@ import {
 } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, parts, walk } from "./expr.ts";
-import type { Accumulator, NumberedAccumulator, Pass, Store } from "./kernel.ts";
+import type { Accumulator, Axis, NumberedAccumulator, Statement, Store } from "./kernel.ts";
+import { accumulate, loopOver, write } from "./nest.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
 import { workOf } from "./work.ts";
@@ -127,7 +128,7 @@ function merge(
 }
 
 /** The passes over a row: reductions that do not use each other's results run side by side. */
-export function passesOf(accumulators: readonly Accumulator[]): NumberedAccumulator[][] {
+export function sideBySide(accumulators: readonly Accumulator[]): NumberedAccumulator[][] {
   const passes: NumberedAccumulator[][] = [];
   const passOf: number[] = [];
   accumulators.forEach((accumulator, index) => {
@@ -146,14 +147,17 @@ export function passesOf(accumulators: readonly Accumulator[]): NumberedAccumula
 const keptCost = 8;
 
 /**
+ * What works on a row: a loop for each pass, what is stored once, and a loop for what is stored for each element.
  * Keeps expensive elements that a pass and what follows it share, such as the exponentials of softmax, where the
  * kernel will store a result anyway: they are computed once, and the result is then made of them.
  */
-export function keepShared(
+export function rowBody(
+  over: readonly Axis[],
   passes: readonly (readonly NumberedAccumulator[])[],
+  once: readonly Store[],
   elements: readonly Store[],
   e: Expressions,
-): { passes: Pass[]; elements: Store[] } {
+): Statement[] {
   const kept = new Map<Expr, Expr>();
   const free = [...elements];
   const later = (from: number): Set<Expr> => {
@@ -164,7 +168,7 @@ export function keepShared(
     );
     return found;
   };
-  const result = passes.map((accumulators, i): Pass => {
+  const result = passes.map((accumulators, i) => {
     const before: Store[] = [];
     const shared = later(i + 1);
     for (const { expr } of accumulators) {
@@ -181,10 +185,16 @@ export function keepShared(
     }
     const memo = new Map<Expr, Expr>();
     const use = (expr: Expr) => e.rewrite(expr, (part) => kept.get(part), memo);
-    return { before, accumulators: accumulators.map((a) => ({ ...a, expr: use(a.expr) })) };
+    const taken = accumulate(accumulators.map((a) => ({ ...a, expr: use(a.expr) })));
+    return loopOver(over, ...(before.length > 0 ? [write(before)] : []), taken);
   });
   const use = (expr: Expr) => e.rewrite(expr, (part) => kept.get(part));
-  return { passes: result, elements: elements.map((store) => ({ ...store, expr: use(store.expr) })) };
+  const last = elements.map((store) => ({ ...store, expr: use(store.expr) }));
+  return [
+    ...result,
+    ...(once.length > 0 ? [write(once)] : []),
+    ...(last.length > 0 ? [loopOver(over, write(last))] : []),
+  ];
 }
 
 /** The outermost parts for which `fits` holds. */

@@ -1,3 +1,5 @@
+import type { Axis } from "./nest.ts";
+
 // How the loops of a kernel run, as data: a backend's heuristics choose steps, its printer follows them, inspect() shows
 // them. A step never changes what is computed, and the order of sums that follows from it is the kernel's.
 
@@ -20,6 +22,8 @@ export type Step =
   | { readonly split: string; readonly by: number; readonly as: By }
   /** Cuts a reduction into so many parts that run beside each other and are combined in a fixed order. */
   | { readonly cut: string; readonly into: number }
+  /** Runs loops that are inside of each other as one. */
+  | { readonly join: readonly string[]; readonly as: string }
   /** Runs the second loop inside of the first, which was inside of it. */
   | { readonly swap: readonly [inner: string, outer: string] };
 
@@ -40,10 +44,18 @@ export function isSwapped(steps: readonly Step[], inner: string, outer: string):
   return steps.some((step) => "swap" in step && step.swap[0] === inner && step.swap[1] === outer);
 }
 
+/** The name of the loop as which these run together. */
+export function joinedAs(steps: readonly Step[], axes: readonly Axis[]): string | undefined {
+  for (const step of steps)
+    if ("join" in step && axes.every(({ name }) => step.join.includes(name))) return step.as;
+  return undefined;
+}
+
 /** For people: `i1 by 4 as lanes, swap i1 and i0`. */
 export function showSteps(steps: readonly Step[]): string {
   const show = (step: Step): string => {
     if ("swap" in step) return `swap ${step.swap[0]} and ${step.swap[1]}`;
+    if ("join" in step) return `join ${step.join.join(" and ")} as ${step.as}`;
     if ("cut" in step) return `cut ${step.cut} into ${step.into}`;
     return `${step.split} by ${step.by} as ${step.as}`;
   };

@@ -1,4 +1,3 @@
-import { type DeviceDType, isFloat } from "../base/dtype.ts";
 import type { Expr } from "./expr.ts";
 import { type Axis, product, type Store } from "./nest.ts";
 
@@ -18,34 +17,7 @@ export interface MatmulKernel {
   readonly stores: readonly Store[];
 }
 
-/** In each lane one after the other, running sums of `expr`: accumulator 0. */
-export interface ScanKernel {
-  readonly kind: "scan";
-  readonly dtype: DeviceDType;
-  readonly lane: Axis;
-  readonly position: Axis;
-  readonly expr: Expr;
-  /** The one result, by lane and position. */
-  readonly stores: readonly [Store];
-}
-
-/** In each lane copies `initial`, then adds the sources one after the other at `target`: accumulator 0. */
-export interface ScatterKernel {
-  readonly kind: "scatter";
-  readonly dtype: DeviceDType;
-  readonly lane: Axis;
-  /** Positions of the result, and of `initial`. */
-  readonly position: Axis;
-  readonly initial: Expr;
-  /** Positions of the source. */
-  readonly source: Axis;
-  readonly target: Expr;
-  readonly addend: Expr;
-  /** The one result, by lane and position. */
-  readonly stores: readonly [Store];
-}
-
-export type TemplateKernel = MatmulKernel | ScanKernel | ScatterKernel;
+export type TemplateKernel = MatmulKernel;
 
 /** An expression of a template, and the loops in which it is computed. */
 export interface Hole {
@@ -77,23 +49,6 @@ const table: Table = {
     flops: ({ batch, row, column, inner }) => 2 * product([batch, row, column, inner]),
     describe: ({ batch, row, column, inner }) =>
       `matmul ${batch.extent > 1 ? `${batch.extent} of ` : ""}${row.extent} x ${column.extent} over ${inner.extent}`,
-  },
-  scan: {
-    holes: ({ expr, lane, position }) => [{ expr, over: [lane, position] }],
-    grid: ({ lane, position }) => [lane, position],
-    flops: ({ dtype, lane, position }) => (isFloat(dtype) ? product([lane, position]) : 0),
-    describe: ({ position, lane }) => `scan ${position.extent} in ${lane.extent} lanes`,
-  },
-  scatter: {
-    holes: ({ initial, target, addend, lane, position, source }) => [
-      { expr: initial, over: [lane, position] },
-      { expr: target, over: [lane, source] },
-      { expr: addend, over: [lane, source] },
-    ],
-    grid: ({ lane, position }) => [lane, position],
-    flops: ({ dtype, lane, source }) => (isFloat(dtype) ? product([lane, source]) : 0),
-    describe: ({ source, position, lane }) =>
-      `scatter ${source.extent} into ${position.extent} in ${lane.extent} lanes`,
   },
 };
 

@@ -2,7 +2,7 @@ import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
 import { type Expr, Expressions, walk } from "./expr.ts";
-import { type Axis, type Kernel, reads, type Store, writesOf } from "./kernel.ts";
+import { type Axis, type Kernel, reads, type Statement, type Store, writesOf } from "./kernel.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
 import type { Target } from "./target.ts";
@@ -34,8 +34,7 @@ export function verify(
 
 /**
  * What must hold of every kernel, whoever made or changed it: loops have names of their own; an expression uses the
- * variables of the loops around it, with their extents, and results of reductions that come before it, which are numbered
- * in the order of their passes; what is loaded and stored has the dtype of its value and lies within it. It looks at each
+ * variables of the loops around it, with their extents, and results of reductions that come before it; what is loaded and stored has the dtype of its value and lies within it. It looks at each
  * expression, so tests call it and compiling does not.
  */
 export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
@@ -96,28 +95,42 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
     store(kernel.stores, grid, new Map([[0, kernel.dtype]]));
     return;
   }
-  const { grid, inner, passes, stores, elements } = kernel;
-  const all = [...grid, ...inner];
-  loops(all);
   const results = new Map<number, DeviceDType>();
-  for (const { before, accumulators } of passes) {
-    store(before, all, results);
-    for (const { value } of before)
-      if (!elements.some((other) => other.value === value))
-        fail(`value ${value} is kept where nothing is stored later`);
-    check(
-      accumulators.map(({ expr }) => expr),
-      all,
-      results,
-    );
-    for (const { index, dtype, expr } of accumulators) {
-      if (results.has(index)) fail(`there are two results ${index}`);
-      if (dtype !== expr.dtype && expr.dtype !== "bool") fail(`result ${index} is ${dtype} of ${expr.dtype}`);
-      results.set(index, dtype);
+  const go = (body: readonly Statement[], axes: readonly Axis[]) => {
+    for (const s of body) {
+      switch (s.kind) {
+        case "for":
+          loops([...axes, ...s.over]);
+          go(s.body, [...axes, ...s.over]);
+          break;
+        case "at":
+          loops([...axes, s.axis]);
+          check([s.index], axes, results);
+          go(s.body, [...axes, s.axis]);
+          break;
+        case "accumulate":
+          check(
+            s.accumulators.map(({ expr }) => expr),
+            axes,
+            results,
+          );
+          for (const { index, dtype, expr } of s.accumulators) {
+            if (results.has(index)) fail(`there are two results ${index}`);
+            if (dtype !== expr.dtype && expr.dtype !== "bool")
+              fail(`result ${index} is ${dtype} of ${expr.dtype}`);
+            results.set(index, dtype);
+          }
+          break;
+        case "write":
+          store(s.stores, axes, results);
+          break;
+        default:
+          s satisfies never;
+      }
     }
-  }
-  store(stores, grid, results);
-  store(elements, all, results);
+  };
+  loops(kernel.grid);
+  go(kernel.body, kernel.grid);
 }
 
 /** Whether the condition of a guarded index looks at where the index lies. */

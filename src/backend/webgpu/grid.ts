@@ -49,6 +49,30 @@ export function perPoint(count: number, options: ShaderOptions, body: readonly s
   };
 }
 
+/** So many invocations of a workgroup for each of `count` points, of which a workgroup has so many. */
+export function perGroup(
+  count: number,
+  options: ShaderOptions,
+  { points, point, builtins }: { readonly points: number; readonly point: string; readonly builtins: string },
+  body: readonly string[],
+): Body {
+  const { workgroups, width } = spread(Math.ceil(count / points), options);
+  const group = workgroups[1] === 1 ? "workgroup.x" : `(workgroup.x + workgroup.y * ${width}u)`;
+  const flat = points === 1 ? group : `${group} * ${points}u + ${point}`;
+  return {
+    workgroups,
+    body: [
+      `@compute @workgroup_size(${workgroupSize})`,
+      `fn main(@builtin(workgroup_id) workgroup: vec3<u32>, ${builtins}) {`,
+      `let point = i32(${flat});`,
+      ...(width * workgroups[1] * points === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
+      "let lane_ = i32(local);",
+      ...body,
+      "}",
+    ],
+  };
+}
+
 /** Declares the axes as digits of a flat position. */
 export function digits(axes: readonly Axis[], flat: string): string[] {
   let below = product(axes);

@@ -1,7 +1,7 @@
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Loop, MatmulKernel, Nest } from "../../compile/kernel.ts";
-import { product } from "../../compile/nest.ts";
+import { asLoop, passesOf, product, rowAxes, storesOfNest } from "../../compile/nest.ts";
 import type { Step } from "../../compile/steps.ts";
 import type { Target } from "../../compile/target.ts";
 import { sizeOf, workOf } from "../../compile/work.ts";
@@ -134,8 +134,16 @@ export function turned(
   return undefined;
 }
 
+/** How a nest runs. What is done in order, such as a scan, is done by one invocation for each point. */
+export function schedule(nest: Nest, bindings: Bindings, options: ShaderOptions): Schedule {
+  const loop = asLoop(nest);
+  if (loop) return scheduleLoop(loop, bindings, options);
+  const inner = rowAxes(nest);
+  return inner ? scheduleRow(nest, inner, bindings, options) : plain;
+}
+
 /** Elementwise work, or a reduction: shared by a workgroup, four results side by side, or one invocation for each. */
-export function scheduleLoop(kernel: Loop, bindings: Bindings, options: ShaderOptions): Schedule {
+function scheduleLoop(kernel: Loop, bindings: Bindings, options: ShaderOptions): Schedule {
   const { grid, inner, accumulators } = kernel;
   const results = product(grid);
   if (accumulators.length === 0) return scheduleMap(kernel, bindings, options);
@@ -144,17 +152,20 @@ export function scheduleLoop(kernel: Loop, bindings: Bindings, options: ShaderOp
   const enough = contiguous ? options.busy : options.busy / workgroupSize;
   if (product(inner) >= sharedLength && results < enough) {
     const elements = elementQuads(kernel, bindings);
-    const shared: Step = { split: flatName(inner), by: workgroupSize, as: "workgroup" };
-    return { ...elements, steps: [shared, ...elements.steps] };
+    return { ...elements, steps: [...sharedBy(inner, "workgroup", workgroupSize), ...elements.steps] };
   }
   return columns(kernel, bindings, options) ?? elementQuads(kernel, bindings);
 }
 
-/** The name of inner axes as one. */
-export const flatName = (inner: readonly Axis[]) => {
-  const long = inner.filter(({ extent }) => extent > 1);
-  return long.length === 1 ? long[0]!.name : "k";
-};
+/** Inner axes as one loop. */
+const joined = (inner: readonly Axis[]): Step[] =>
+  inner.length > 1 ? [{ join: inner.map(({ name }) => name), as: "k" }] : [];
+
+/** Inner axes as one loop of which each invocation has a share. */
+const sharedBy = (inner: readonly Axis[], as: "subgroup" | "workgroup", by: number): Step[] => [
+  ...joined(inner),
+  { split: inner.length > 1 ? "k" : inner[0]!.name, by, as },
+];
 
 /** Whether some of what is reduced is loaded in quads, and may be. */
 function reducesQuads(
@@ -201,24 +212,32 @@ function columns(kernel: Loop, bindings: Bindings, { busy }: ShaderOptions): Sch
  * subgroup, which needs no barriers, or where rows are long and few by a workgroup. Elsewhere, and for short rows, each
  * invocation has a row of its own.
  */
-export function scheduleRow(kernel: Nest, bindings: Bindings, { busy, lanes }: ShaderOptions): Schedule {
-  const [rows, length] = [product(kernel.grid), product(kernel.inner)];
-  const quads = rowQuads(kernel, bindings);
+function scheduleRow(
+  nest: Nest,
+  inner: readonly Axis[],
+  bindings: Bindings,
+  { busy, lanes }: ShaderOptions,
+): Schedule {
+  const [rows, length] = [product(nest.grid), product(inner)];
+  const quads = rowQuads(nest, inner, bindings);
   const shared = (as: "subgroup" | "workgroup", by: number): Schedule => ({
     ...quads,
-    steps: [{ split: flatName(kernel.inner), by, as }, ...quads.steps],
+    steps: [...sharedBy(inner, as, by), ...quads.steps],
   });
-  if (length < sharedRow) return quads;
+  if (length < sharedRow) return { ...quads, steps: [...joined(inner), ...quads.steps] };
   if (lanes && (rows * lanes >= busy || length <= elementsPerLane * lanes)) return shared("subgroup", lanes);
-  return rows >= busy ? quads : shared("workgroup", workgroupSize);
+  return rows >= busy
+    ? { ...quads, steps: [...joined(inner), ...quads.steps] }
+    : shared("workgroup", workgroupSize);
 }
 
 /** Quads along a row, if everything that is stored for each element is one, or something is loaded in quads. */
-function rowQuads({ grid, inner, passes, stores, elements }: Nest, bindings: Bindings): Schedule {
+function rowQuads(nest: Nest, inner: readonly Axis[], bindings: Bindings): Schedule {
+  const { grid } = nest;
+  const { once: stores, each } = storesOfNest(nest);
   const along = inner[inner.length - 1]!; // a row has two elements or more
   if (along.extent % 4 !== 0 || product([...grid, ...inner]) < manyElements) return plain;
-  const each = [...passes.flatMap(({ before }) => before), ...elements];
-  const exprs = exprsOf(passes.flatMap((pass) => pass.accumulators));
+  const exprs = exprsOf(passesOf(nest).flat());
   if (exprs.some(({ dtype }) => dtype === "bool") || !isShort([...exprs, ...exprsOf(each)])) return plain;
   const stored = accessesOf(each, along.name);
   if (!stored) return plain;

@@ -2,17 +2,14 @@ import type { DeviceDType } from "../../base/dtype.ts";
 import { walk } from "../../compile/expr.ts";
 import { indent } from "../../compile/indent.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/kernel.ts";
-import { asLoop } from "../../compile/nest.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
 import { showSteps } from "../../compile/steps.ts";
 import { wgslType } from "./dtypes.ts";
 import type { Body } from "./grid.ts";
 import { helpersOf } from "./helpers.ts";
-import { printLoop } from "./loop.ts";
 import { printMatmul } from "./matmul.ts";
-import { printScan, printScatter } from "./ordered.ts";
-import { printRow } from "./row.ts";
+import { printNest } from "./nest.ts";
 import { Bindings, type Shader, type ShaderOptions } from "./shader.ts";
 
 /** A kernel as WGSL: its buffers, the helper functions it calls, then its code. */
@@ -37,17 +34,15 @@ export function printKernel(kernel: Kernel, program: Program, options: ShaderOpt
 }
 
 function printBody(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Body {
-  if (kernel.kind !== "nest") return printTemplate(kernel, bindings, options);
-  const loop = asLoop(kernel);
-  return loop ? printLoop(loop, bindings, options) : printRow(kernel, bindings, options);
+  return kernel.kind === "nest"
+    ? printNest(kernel, bindings, options)
+    : printTemplate(kernel, bindings, options);
 }
 
 type Printer<K> = (kernel: K, bindings: Bindings, options: ShaderOptions) => Body;
 
 const templates: { readonly [K in TemplateKernel as K["kind"]]: Printer<K> } = {
   matmul: printMatmul,
-  scan: printScan,
-  scatter: printScatter,
 };
 
 function printTemplate<K extends TemplateKernel>(kernel: K, bindings: Bindings, options: ShaderOptions) {

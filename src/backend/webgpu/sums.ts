@@ -1,10 +1,10 @@
 import type { DeviceDType } from "../../base/dtype.ts";
+import { internal } from "../../base/errors.ts";
 import type { Accumulator, Axis, NumberedAccumulator } from "../../compile/kernel.ts";
-import { product } from "../../compile/nest.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
 import { valueType } from "./dtypes.ts";
-import { digits, workgroupSize } from "./grid.ts";
+import { workgroupSize } from "./grid.ts";
 import { printConstant } from "./text.ts";
 
 // How results of reductions add up, one element at a time or four: in which order is fixed by the kernel.
@@ -95,24 +95,33 @@ export function blockedLoop(
   return open(0, start, String(extent), sums);
 }
 
-/** Which elements of a row an invocation works on: those of a lane among lanes. */
-export interface Lanes {
-  readonly lane: string;
-  readonly lanes: number;
-}
-
-/** Inner axes as one loop of a lane, in steps of elements or quads; what a quad starts at is declared. */
-export function flatAxis(
-  inner: readonly Axis[],
-  { lane, lanes }: Lanes,
-  quads: boolean,
-): { axis: Axis; start: string; step: number; unpack: readonly string[] } {
-  const width = quads ? 4 : 1;
-  const long = inner.filter(({ extent }) => extent > 1);
-  const single = long.length === 1;
-  const axis = single ? long[0]! : { name: "k", extent: product(inner) };
-  const start = lanes === 1 ? "0" : quads ? `${lane} * 4` : lane;
-  return { axis, start, step: width * lanes, unpack: single ? [] : digits(inner, axis.name) };
+/**
+ * A sum that is known at each step of a loop. Float sums are that within the block, that of the whole blocks before it in
+ * this block of blocks, and so on.
+ */
+export function runningSums(a: NumberedAccumulator, axes: readonly Axis[]) {
+  const [axis, ...others] = axes as [Axis, ...Axis[]];
+  if (others.length > 0 || a.name !== "sum") internal("what runs up is a sum along one axis");
+  const { name, extent } = axis;
+  const levels = a.dtype === "float32" ? Math.max(2, Math.ceil(Math.log(extent) / Math.log(block))) : 1;
+  const sums = Array.from({ length: levels }, (_, level) => `sum${a.index}_${level}`);
+  const end = sums.slice(1).flatMap((sum, level) => {
+    const full = block ** (level + 1);
+    const reset = printConstant(neutral(a.name, a.dtype), a.dtype);
+    return [
+      `if (${name} % ${full} == ${full - 1}) {`,
+      `${sum} += ${sums[level]};`,
+      `${sums[level]} = ${reset};`,
+    ];
+  });
+  return {
+    sum: sums[0]!,
+    begin: sums.map((sum) => declareSum(a, sum)),
+    soFar: sums
+      .slice(1)
+      .reduce((inner, sum) => `${sum} + ${inner.includes("+") ? `(${inner})` : inner}`, sums[0]!),
+    end: [...end, ...sums.slice(1).map(() => "}")],
+  };
 }
 
 export function declareSum({ name, dtype }: Accumulator, variable: string, wide = false): string {

@@ -1,9 +1,9 @@
 import { type Expr, walk } from "../../compile/expr.ts";
-import type { Accumulator, Axis, Store } from "../../compile/kernel.ts";
+import type { Accumulator, Store } from "../../compile/kernel.ts";
 import type { Level } from "../../compile/place.ts";
 import { printQuad } from "./elements.ts";
 import type { Bindings } from "./shader.ts";
-import { blockedLoop, declareSum, flatAxis, fold, type Lanes, update, updateFour } from "./sums.ts";
+import { update, updateFour } from "./sums.ts";
 import { write } from "./text.ts";
 
 // What reductions take in, one element at a time or four.
@@ -70,40 +70,4 @@ export function printTerms(
     statements: (level) => text.statements(level),
     updates: (sums) => accumulators.map((a, i) => update(a, sums[i]!, text.text(a.expr))),
   };
-}
-
-/** Declares the results, and what a loop adds to them; four elements side by side are added up in the end. */
-export function printSums(
-  accumulators: readonly Accumulator[],
-  names: readonly string[],
-  terms: Terms,
-  loop: (sums: readonly string[]) => readonly string[],
-): string[] {
-  const folded = terms.quads === "elements";
-  const sums = folded ? names.map((name) => `${name}_`) : names;
-  return [
-    ...accumulators.map((a, i) => declareSum(a, sums[i]!, terms.quads !== undefined)),
-    "{",
-    ...terms.statements(0),
-    ...loop(sums),
-    "}",
-    ...(folded ? accumulators.map((a, i) => `var ${names[i]} = ${fold(a, sums[i]!)};`) : []),
-  ];
-}
-
-/** A loop over inner axes as one. */
-export function flatLoop(
-  inner: readonly Axis[],
-  accumulators: readonly Accumulator[],
-  sums: readonly string[],
-  terms: Terms,
-  lanes: Lanes,
-): string[] {
-  const wide = terms.quads !== undefined;
-  const { unpack, ...loop } = flatAxis(inner, lanes, wide);
-  return blockedLoop({ ...loop, accumulators, sums, wide }, (inside) => [
-    ...unpack,
-    ...terms.statements(1),
-    ...terms.updates(inside),
-  ]);
 }

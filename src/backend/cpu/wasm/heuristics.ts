@@ -1,8 +1,8 @@
 import { floatDTypes } from "../../../base/dtype.ts";
 import { loadsOf, strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import type { Axis, Loop, Nest } from "../../../compile/kernel.ts";
-import { product } from "../../../compile/nest.ts";
+import { type Axis, expressionsOf, type Loop, type Nest, type Statement } from "../../../compile/kernel.ts";
+import { passesOf, product, storesOfNest, visitNest } from "../../../compile/nest.ts";
 import type { Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
@@ -121,16 +121,15 @@ export function unitSteps(grid: readonly Axis[], over: number): readonly Step[] 
 }
 
 /** Rows: lanes along the row, or along the rows where those lie side by side. */
-export function scheduleRow(nest: Nest): readonly Step[] {
-  const { grid, inner, passes } = nest;
+export function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
+  const { grid } = nest;
+  const passes = passesOf(nest);
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
   const along = chooseRowLanes(nest, last, innermost);
   const over = product(inner);
   const abreast = rowsAbreast(along, over, last);
-  const copies = passes.map(({ accumulators }) =>
-    vectorsOf({ grid, inner, accumulators, stores: [] }, along),
-  );
+  const copies = passes.map((accumulators) => vectorsOf({ grid, inner, accumulators, stores: [] }, along));
   return [
     ...laneSteps(along, last, innermost, along === "inner" ? Math.max(1, ...copies) : 1),
     ...(abreast > 1 ? [{ split: last.name, by: abreast, as: "copies" } as const] : []),
@@ -138,14 +137,61 @@ export function scheduleRow(nest: Nest): readonly Step[] {
   ];
 }
 
-function chooseRowLanes({ passes, stores, elements }: Nest, last: Axis, innermost: Axis): Along {
-  const written = [...passes.flatMap(({ before }) => before), ...stores, ...elements];
-  const sums = passes.flatMap(({ accumulators }) => accumulators.map(({ expr }) => expr));
-  if (!fitsLanes([...sums, ...written.flatMap(({ index, expr }) => [index, expr])])) return "nothing";
-  const side = elements.length === 0 && stores.every(({ index }) => strideIn(index, last.name) === 1);
-  const contiguous = elements.every(({ index }) => strideIn(index, innermost.name) === 1);
+function chooseRowLanes(nest: Nest, last: Axis, innermost: Axis): Along {
+  const { once, each } = storesOfNest(nest);
+  const sums = passesOf(nest).flatMap((accumulators) => accumulators.map(({ expr }) => expr));
+  if (!fitsLanes(expressionsOf(nest))) return "nothing";
+  const side = each.length === 0 && once.every(({ index }) => strideIn(index, last.name) === 1);
+  const contiguous = each.every(({ index }) => strideIn(index, innermost.name) === 1);
   if (side && last.extent > 1 && laneCost(sums, last) < laneCost(sums, innermost)) return "grid";
   return contiguous && innermost.extent > 1 ? "inner" : "nothing";
+}
+
+/** A nest with how it runs; several run one after the other. */
+export interface Stage {
+  readonly nest: Nest;
+  readonly steps: readonly Step[];
+}
+
+/**
+ * What is done in order at each point, such as a scan or a scatter: a point, or four that lie side by side, is a unit. What
+ * is only written before it, such as the values to which a scatter adds, runs before it over all of the grid, with the
+ * axis inside that is contiguous in the result.
+ */
+export function scheduleOrdered({ grid, body }: Nest): readonly Stage[] {
+  const last = grid[grid.length - 1] ?? none;
+  const first = body.findIndex((s) => !isOnlyWritten(s));
+  const before = body.slice(0, first).map((s): Stage => {
+    const { over, body: written } = s as Extract<Statement, { kind: "for" }>; // what is only written is a loop
+    const inside = storesIn(written).every(({ index }) => strideIn(index, last.name) === 1);
+    const axes = inside ? [...grid.slice(0, -1), ...over, last] : [...grid, ...over];
+    const stage: Nest = { kind: "nest", grid: axes, body: written };
+    return {
+      nest: stage,
+      steps: scheduleLoop({ grid: axes, inner: [], accumulators: [], stores: storesIn(written) }),
+    };
+  });
+  const nest: Nest = { kind: "nest", grid, body: body.slice(first) };
+  const lanes: Step[] = isSideBySide(nest, last) ? [{ split: last.name, by: 4, as: "lanes" }] : [];
+  return [...before, { nest, steps: [...lanes, ...unitStep(last, lanes.length > 0 ? 4 : 1)] }];
+}
+
+const storesIn = (body: readonly Statement[]) => body.flatMap((s) => (s.kind === "write" ? s.stores : []));
+
+const isOnlyWritten = (s: Statement) => s.kind === "for" && s.body.every(({ kind }) => kind === "write");
+
+/** Whether four neighbours along the grid do the same at the same places. */
+function isSideBySide(nest: Nest, last: Axis): boolean {
+  if (last.extent % 4 !== 0 || !fitsLanes(expressionsOf(nest))) return false;
+  let fits = true;
+  visitNest(nest, (s) => {
+    if (s.kind === "accumulate" || (s.kind === "at" && strideIn(s.index, last.name) !== 0)) fits = false;
+    if (s.kind === "write")
+      fits &&= s.stores.every(
+        ({ index, expr }) => expr.dtype === "float32" && strideIn(index, last.name) === 1,
+      );
+  });
+  return fits;
 }
 
 /**

@@ -1,13 +1,13 @@
 import { debug, debugging } from "../../../base/debug.ts";
-import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
-import { asLoop } from "../../../compile/nest.ts";
+import { expressionsOf, type Kernel, type Nest, type TemplateKernel } from "../../../compile/kernel.ts";
+import { asLoop, rowAxes } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import { showSteps } from "../../../compile/steps.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
+import { type Stage, scheduleOrdered, scheduleRow } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
-import { defineScan, defineScatter } from "./lanes.ts";
 import { defineLoop } from "./loop.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
 import { defineRows } from "./rows.ts";
@@ -37,7 +37,7 @@ export interface WasmKernel {
 
 /** A kernel as text for people. */
 export function printKernel(kernel: Kernel, { note, functions }: WasmKernel): string {
-  return `// ${describeKernel(kernel)}\n// WebAssembly: ${note}\n${printFunctions(functions)}`;
+  return `// ${describeKernel(kernel)}\n// WebAssembly: ${note || "one element at a time"}\n${printFunctions(functions)}`;
 }
 
 /** Functions take (begin, end, arguments, shared scratch, scratch of the thread). */
@@ -45,7 +45,7 @@ export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
   const module = new Module();
   importRows(module, expressionsOf(kernel));
   const given = new Arguments(kernel);
-  const { phases, scratch = 0, note = "one element at a time" } = define(module, kernel, given, options);
+  const { phases, scratch = 0, note = "" } = define(module, kernel, given, options);
   const { imports, functions } = module;
   const emitted = { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
   if (debugging("kernel")) debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
@@ -60,10 +60,34 @@ interface Defined {
 }
 
 function define(module: Module, kernel: Kernel, given: Arguments, options: WasmOptions): Defined {
-  if (kernel.kind !== "nest") return defineTemplate(module, kernel, given, options);
-  const loop = asLoop(kernel);
-  const defined = loop ? defineLoop(module, "run", loop, given) : defineRows(module, "run", kernel, given);
-  return defined.steps.length > 0 ? { ...defined, note: showSteps(defined.steps) } : defined;
+  return kernel.kind === "nest"
+    ? defineNest(module, kernel, given)
+    : defineTemplate(module, kernel, given, options);
+}
+
+/** A nest, in stages. */
+function defineNest(module: Module, nest: Nest, given: Arguments): Defined {
+  const loop = asLoop(nest);
+  if (loop) {
+    const { steps, ...defined } = defineLoop(module, "run", loop, given);
+    return { ...defined, note: showSteps(steps) };
+  }
+  const inner = rowAxes(nest);
+  const stages: readonly Stage[] = inner
+    ? [{ nest, steps: scheduleRow(nest, inner) }]
+    : scheduleOrdered(nest);
+  const phases = stages.flatMap((stage, i) => {
+    const name = i === 0 ? "run" : `run${i}`;
+    const own = asLoop(stage.nest);
+    return own ? defineLoop(module, name, own, given).phases : [defineRows(module, name, stage, given)];
+  });
+  return {
+    phases,
+    note: stages
+      .map(({ steps }) => showSteps(steps))
+      .filter((text) => text !== "")
+      .join("; then "),
+  };
 }
 
 type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOptions) => Defined;
@@ -85,8 +109,6 @@ const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
     );
     return { phases };
   },
-  scan: (module, kernel, given) => ({ phases: [defineScan(module, kernel, given)] }),
-  scatter: (module, kernel, given) => ({ phases: defineScatter(module, kernel, given) }),
 };
 
 function defineTemplate<K extends TemplateKernel>(

@@ -1,30 +1,35 @@
 import type { Expr } from "../../../compile/expr.ts";
-import type { Axis, Nest, Store } from "../../../compile/kernel.ts";
-import { product } from "../../../compile/nest.ts";
-import { axisAs, type Step } from "../../../compile/steps.ts";
+import {
+  type Axis,
+  expressionsOf,
+  type Nest,
+  type NumberedAccumulator,
+  type Store,
+  storesOf,
+} from "../../../compile/kernel.ts";
+import { type For, passesOf, product } from "../../../compile/nest.ts";
+import type { Level } from "../../../compile/place.ts";
+import { axisAs } from "../../../compile/steps.ts";
+import { beginScalar, finishScalar, updateScalar } from "./accumulators.ts";
 import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { scheduleRow, unitTime, vectorsOf } from "./heuristics.ts";
+import { type Stage, unitTime, vectorsOf } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import { Values } from "./values.ts";
+import type { Scope } from "./writer.ts";
 
 /**
- * A row kernel: for each row the passes one after the other, then what is stored once, then what is stored for each
- * element. The row stays in the cache. Lanes run along the row, or along the rows where those lie side by side.
+ * A nest, statement by statement: what a row has is in the cache while its loops run one after the other. Lanes run along
+ * them, or along the grid where results lie side by side.
  */
-export function defineRows(
-  module: Module,
-  name: string,
-  kernel: Nest,
-  given: Arguments,
-): { readonly steps: readonly Step[]; readonly phases: readonly Phase[] } {
-  const { grid, inner, passes, stores, elements } = kernel;
+export function defineRows(module: Module, name: string, { nest, steps }: Stage, given: Arguments): Phase {
+  const { grid, body: statements } = nest;
   const last = grid[grid.length - 1] ?? none;
+  const inner = statements.find((s) => s.kind === "for")?.over ?? [];
   const innermost = inner[inner.length - 1] ?? none;
-  const steps = scheduleRow(kernel);
   const along = alongOf(steps, grid);
   const over = product(inner);
   const cut = cutGrid(grid, steps);
@@ -43,8 +48,8 @@ export function defineRows(
       variables: i === 0 ? variables : new Map(variables).set(last.name, code.local("i32")),
       results: [] as [number, Local][],
     }));
-    // Each pass has values of its own, which know the results of those before.
-    const scope = (row: (typeof rows)[number], roots: readonly Expr[]): Values => {
+    // Each statement has values of its own, which know the results of those before.
+    const scope = (row: (typeof rows)[number], roots: readonly Expr[], ordered?: Partial<Scope>): Values => {
       const values = new Values(code, {
         module,
         roots,
@@ -53,55 +58,63 @@ export function defineRows(
         afterwards: 2,
         vector: lanesAxis(along, last, innermost),
         ...access,
+        ...ordered,
       });
       for (const [index, local] of row.results) values.setAccumulator(index, local);
       all.push(values);
       return values;
     };
-    const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
     const stop = code.local("i32");
     const body = code.piece();
     rows.forEach((row, i) => {
       if (i > 0) body.get(v).i32(i).op("i32.add").set(row.variables.get(last.name)!);
     });
-    const write = (list: readonly Store[]) => {
-      if (list.length === 0) return;
+    const elements = (list: readonly Store[]) => {
       for (const row of rows)
         body.append(writeElements(code, scope(row, rootsOf(list)), inner, list, along === "inner"));
     };
-    for (const { before, accumulators: pass } of passes) {
-      write(before);
+    const reduce = (accumulators: readonly NumberedAccumulator[]) => {
+      const part = { grid, inner, accumulators, stores: [] };
+      // Those with many sums have none to spare.
+      const vectors = Math.min(copies, vectorsOf(part, along));
       for (const row of rows) {
         const values = scope(
           row,
-          pass.map(({ expr }) => expr),
+          accumulators.map(({ expr }) => expr),
         );
-        const part = { grid, inner, accumulators: pass, stores: [] };
-        // Those with many sums have none to spare.
-        const vectors = Math.min(copies, vectorsOf(part, along));
         const reduced = new LoopWriter(code, values, part, last, along, { vectors }).reduce();
         body.append(reduced.code);
-        pass.forEach(({ index }, i) => {
+        accumulators.forEach(({ index }, i) => {
           row.results.push([index, reduced.results[i]!]);
         });
       }
-    }
-    if (stores.length > 0) {
-      for (const row of rows) {
-        const values = scope(row, rootsOf(stores));
-        const writes = writeStores(
-          values.piece(2),
-          values,
-          stores,
-          2,
-          along === "grid",
-          (into, address, held) => storeLanes(into, address, held, last.extent % 4 === 0, v, stop),
-        );
-        body.append(values.piece(2));
-        body.append(writes);
+    };
+    const once = (list: readonly Store[], values: Values, level: Level): Code =>
+      writeStores(values.piece(level), values, list, level, along === "grid", (into, address, held) =>
+        storeLanes(into, address, held, last.extent % 4 === 0, v, stop),
+      );
+    for (const s of statements) {
+      if (s.kind === "write") {
+        for (const row of rows) {
+          const values = scope(row, rootsOf(s.stores));
+          const writes = once(s.stores, values, 2);
+          body.append(values.piece(2));
+          body.append(writes);
+        }
+      } else if (s.kind === "for" && isOrdered(s)) {
+        const bottom = 2 + inner.length;
+        const roots = expressionsOf({ kind: "nest", grid, body: [s] });
+        const levels = levelsOf(grid, inner);
+        for (const part of s.body) if (part.kind === "at") levels.set(part.axis.name, bottom + 1);
+        for (const row of rows)
+          body.append(writeOrdered(code, scope(row, roots, { levels, afterwards: bottom + 1 }), s, once));
+      } else if (s.kind === "for") {
+        for (const part of s.body) {
+          if (part.kind === "write") elements(part.stores);
+          else if (part.kind === "accumulate") reduce(part.accumulators);
+        }
       }
     }
-    write(elements);
     writeGrid(code, begin, end, cut, {
       variable: (axis) => variables.get(axis)!,
       stop,
@@ -111,13 +124,87 @@ export function defineRows(
       element: body,
     });
   });
-  const exprs = [
-    ...passes.flatMap(({ before, accumulators }) => [...before, ...accumulators]),
-    ...stores,
-    ...elements,
-  ].map(({ expr }) => expr);
-  const cost = unitTime((last.extent / cut.blocks) * over, exprs, along);
-  return { steps, phases: [{ name, units: cut.units, cost }] };
+  const cost = unitTime((last.extent / cut.blocks) * over, valuesOf(nest), along);
+  return { name, units: cut.units, cost };
+}
+
+const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
+
+/** What a nest computes, without where it goes. */
+function valuesOf(nest: Nest): Expr[] {
+  return [...passesOf(nest).flat(), ...storesOf(nest)].map(({ expr }) => expr);
+}
+
+/** Whether what happens at each element of a loop happens after what happened at the one before. */
+function isOrdered({ body }: For): boolean {
+  return body.some(({ kind }, i) => kind === "at" || (kind === "accumulate" && i < body.length - 1));
+}
+
+/** A loop in its order: what runs up, and what is written at each element of what has, or where an index points. */
+function writeOrdered(
+  code: Code,
+  values: Values,
+  { over, body }: For,
+  write: (list: readonly Store[], values: Values, level: Level) => Code,
+): Code {
+  const bottom = 2 + over.length;
+  const [begin, inside] = [code.piece(), values.piece(bottom)];
+  const end = code.piece();
+  for (const s of body) {
+    if (s.kind === "accumulate")
+      for (const a of s.accumulators) {
+        const running = beginScalar(begin, a);
+        updateScalar(inside, a, running, (into) => values.scalar(a.expr, into, bottom));
+        values.setAccumulator(a.index, finishScalar(values.piece(bottom + 1), a, running));
+      }
+    else if (s.kind === "write") {
+      const writes = write(s.stores, values, bottom + 1);
+      end.append(values.piece(bottom + 1));
+      end.append(writes);
+    } else if (s.kind === "at") {
+      const at = values.variable(s.axis.name);
+      values.scalar(s.index, inside, bottom);
+      inside.set(at);
+      const writes = s.body.map((part) =>
+        write(part.kind === "write" ? part.stores : [], values, bottom + 1),
+      );
+      end
+        .get(at)
+        .i32(s.axis.extent)
+        .op("i32.lt_u")
+        .when(() => {
+          end.append(values.piece(bottom + 1));
+          for (const part of writes) end.append(part);
+        });
+    }
+  }
+  inside.append(end);
+  const result = code.piece();
+  result.append(begin);
+  result.append(values.piece(2));
+  result.append(loopsAround(code, values, over, inside, 1));
+  return result;
+}
+
+/** Loops over axes, the innermost one in steps. */
+function loopsAround(code: Code, values: Values, over: readonly Axis[], body: Code, step: number): Code {
+  if (over.some(({ extent }) => extent === 0)) return code.piece();
+  let nest = body;
+  for (let depth = over.length; depth > 0; depth--) {
+    const { name, extent } = over[depth - 1]!;
+    const variable = values.variable(name);
+    const wrapped = code.piece();
+    const inside = nest;
+    wrapped
+      .i32(0)
+      .set(variable)
+      .repeat(variable, extent, depth === over.length ? step : 1, () => {
+        if (depth < over.length) wrapped.append(values.piece(2 + depth));
+        wrapped.append(inside);
+      });
+    nest = wrapped;
+  }
+  return nest;
 }
 
 /** The loops over the row that store its elements. */
@@ -137,21 +224,7 @@ function writeElements(
     storeLanes(into, address, held, innermost.extent % 4 === 0, k, end),
   );
   body.append(writes);
-  let nest = body;
-  for (let depth = inner.length; depth > 0; depth--) {
-    const { name, extent } = inner[depth - 1]!;
-    const variable = values.variable(name);
-    const wrapped = code.piece();
-    const inside = nest;
-    wrapped
-      .i32(0)
-      .set(variable)
-      .repeat(variable, extent, depth === inner.length && vector ? 4 : 1, () => {
-        if (depth < inner.length) wrapped.append(values.piece(2 + depth));
-        wrapped.append(inside);
-      });
-    nest = wrapped;
-  }
+  const nest = loopsAround(code, values, inner, body, vector ? 4 : 1);
   const result = code.piece();
   result.append(values.piece(2));
   result.i32(innermost.extent).set(end).append(nest);

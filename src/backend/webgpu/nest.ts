@@ -1,0 +1,285 @@
+import type { Axis, Nest, NumberedAccumulator, Statement, Store } from "../../compile/kernel.ts";
+import { asLoop, product } from "../../compile/nest.ts";
+import type { Level } from "../../compile/place.ts";
+import { axisAs, joinedAs, type Step } from "../../compile/steps.ts";
+import { printBlockMap } from "./blocks.ts";
+import { printQuadStores } from "./elements.ts";
+import { type Body, digits, perGroup, perPoint, type QuadGrid, quadGrid } from "./grid.ts";
+import { schedule } from "./heuristics.ts";
+import type { Bindings, ShaderOptions } from "./shader.ts";
+import { type Sharing, sharingOf } from "./sharing.ts";
+import { blockedLoop, declareSum, fold, runningSums } from "./sums.ts";
+import { printTerms, type Terms } from "./terms.ts";
+import { write, writeStores } from "./text.ts";
+
+/** A nest as its steps say: an invocation has a point of the grid, four that lie side by side, a block, or a share of a point. */
+export function printNest(nest: Nest, bindings: Bindings, options: ShaderOptions): Body {
+  const { steps, accesses } = schedule(nest, bindings, options);
+  bindings.widen(accesses);
+  const blocks = nest.body.length === 1 && axisAs(steps, "copies") && asLoop(nest);
+  return {
+    steps,
+    ...(blocks ? printBlockMap(blocks, bindings, options) : printPoints(nest, steps, bindings, options)),
+  };
+}
+
+function printPoints(nest: Nest, steps: readonly Step[], bindings: Bindings, options: ShaderOptions): Body {
+  const { grid } = nest;
+  const printer = new Printer(nest, steps, bindings);
+  const { sharing, columns } = printer;
+  const body = [...(columns?.unpack ?? digits(grid, "point")), ...printer.statements(nest.body)];
+  if (!sharing) {
+    const { declarations } = printer;
+    return { declarations, ...perPoint(columns?.points ?? product(grid), options, body) };
+  }
+  return {
+    enable: sharing.enable,
+    declarations: [...sharing.declare(printer.accumulators), ...printer.declarations],
+    ...perGroup(product(grid), options, sharing, body),
+  };
+}
+
+/** The loops that run over axes, each with what its body begins with. */
+interface Loops {
+  readonly axes: readonly Axis[];
+  readonly unpack: readonly string[];
+  readonly levels: ReadonlyMap<string, Level>;
+}
+
+class Printer {
+  readonly declarations: string[] = [];
+  readonly accumulators: NumberedAccumulator[] = [];
+  /** Who shares a point of the grid, if somebody does. */
+  readonly sharing: Sharing | undefined;
+  /** Four results side by side, if lanes run along the grid. */
+  readonly columns: QuadGrid | undefined;
+  readonly #grid: readonly Axis[];
+  readonly #last: Statement;
+  readonly #steps: readonly Step[];
+  readonly #bindings: Bindings;
+  #functions = 0;
+
+  constructor({ grid, body }: Nest, steps: readonly Step[], bindings: Bindings) {
+    this.#grid = grid;
+    this.#last = body[body.length - 1]!;
+    this.#steps = steps;
+    this.#bindings = bindings;
+    this.sharing = sharingOf(steps);
+    const lanes = axisAs(steps, "lanes");
+    if (grid.some(({ name }) => name === lanes?.axis)) this.columns = quadGrid(grid)!; // lanes run along it
+  }
+
+  statements(body: readonly Statement[]): string[] {
+    return body.flatMap((s) => {
+      switch (s.kind) {
+        case "for":
+          return this.#for(s);
+        case "write":
+          return this.#once(s.stores, s === this.#last);
+        case "at": {
+          const { axis, index } = s;
+          const text = write([{ expr: index, at: 0 }], this.#bindings);
+          return [
+            ...text.statements(0),
+            `let ${axis.name} = ${text.text(index)};`,
+            `if (${axis.name} >= 0 && ${axis.name} < ${axis.extent}) {`,
+            ...this.statements(s.body),
+            "}",
+          ];
+        }
+        default:
+          return [];
+      }
+    });
+  }
+
+  #for({ over, body }: Extract<Statement, { kind: "for" }>): string[] {
+    const at = body.findIndex(({ kind }) => kind === "accumulate");
+    const sums = body[at];
+    if (sums?.kind === "accumulate") {
+      const before = body.slice(0, at).flatMap((s) => (s.kind === "write" ? s.stores : []));
+      const after = body.slice(at + 1);
+      if (after.length > 0) return this.#running(over, sums.accumulators, after);
+      return this.#sums(over, before, sums.accumulators);
+    }
+    const [only, ...others] = body;
+    if (only?.kind === "write" && others.length === 0) return this.#elements(over, only.stores);
+    const { axes, unpack } = this.#loops(over);
+    return [...heads(axes), ...unpack, ...this.statements(body), ...axes.map(() => "}")];
+  }
+
+  /** Loops as the steps say: each its own, or all as one. */
+  #loops(over: readonly Axis[]): Loops {
+    const name = joinedAs(this.#steps, over);
+    if (name === undefined) return { axes: over, unpack: [], levels: levelsOf(over) };
+    const levels = new Map(over.map((axis): [string, Level] => [axis.name, 1]));
+    return { axes: [{ name, extent: product(over) }], unpack: digits(over, name), levels };
+  }
+
+  /** What moves in a quad of elements in the loops over axes, and what else is in scope. */
+  #quads(
+    over: readonly Axis[],
+  ): { readonly variable: string; readonly others: readonly string[] } | undefined {
+    const variable = axisAs(this.#steps, "lanes")?.axis;
+    if (variable === undefined || this.columns) return undefined;
+    const others = [...this.#grid, ...over].flatMap(({ name }) => (name === variable ? [] : [name]));
+    return { variable, others };
+  }
+
+  /** Where an invocation's loop begins, and how far it moves. */
+  #range(wide: boolean): { readonly start: string; readonly step: number } {
+    const width = wide ? 4 : 1;
+    const { sharing } = this;
+    return sharing
+      ? { start: wide ? "lane_ * 4" : "lane_", step: width * sharing.lanes }
+      : { start: "0", step: width };
+  }
+
+  /** Results r0, r1, ... of a loop, which all invocations of a point then have. */
+  #sums(
+    over: readonly Axis[],
+    before: readonly Store[],
+    accumulators: readonly NumberedAccumulator[],
+  ): string[] {
+    const loops = this.#loops(over);
+    const { columns, sharing } = this;
+    const elements = this.#quads(over);
+    const quads = columns
+      ? {
+          of: "results" as const,
+          variable: columns.variable,
+          others: [...columns.others, ...over.map(({ name }) => name)],
+        }
+      : elements && { of: "elements" as const, before, ...elements };
+    const name = `term${this.#functions === 0 ? "" : this.#functions}`;
+    this.#functions++;
+    const terms = printTerms(
+      accumulators,
+      { levels: loops.levels, name, ...(quads && { quads }) },
+      this.#bindings,
+    );
+    this.declarations.push(...terms.declarations);
+    this.accumulators.push(...accumulators);
+    const names = accumulators.map(({ index }) => `${sharing ? "a" : "r"}${index}`);
+    const sums = elements ? names.map((sum) => `${sum}_`) : names;
+    return [
+      ...(quads ? [] : this.#elements(over, before)),
+      ...accumulators.map((a, i) => declareSum(a, sums[i]!, terms.quads !== undefined)),
+      "{",
+      ...terms.statements(0),
+      ...this.#sumLoops(loops, accumulators, terms, sums),
+      "}",
+      // Four elements side by side are added up in the end.
+      ...(elements ? accumulators.map((a, i) => `var ${names[i]} = ${fold(a, sums[i]!)};`) : []),
+      ...(sharing?.combine(accumulators) ?? []),
+    ];
+  }
+
+  /** A loop for each axis; the sums of inner ones are added to those of outer ones. */
+  #sumLoops(
+    { axes, unpack }: Loops,
+    accumulators: readonly NumberedAccumulator[],
+    terms: Terms,
+    names: readonly string[],
+  ): string[] {
+    const loops = (level: number, sums: readonly string[]): string[] => {
+      const axis = axes[level - 1];
+      if (axis === undefined) return [...terms.updates(sums)];
+      const partial = level < axes.length;
+      const range = this.#range(terms.quads === "elements" && !partial);
+      const together = axisAs(this.#steps, "copies", axis.name)?.by ?? 1;
+      const wide = terms.quads !== undefined;
+      return blockedLoop({ axis, ...range, accumulators, sums, wide, partial, together }, (inside) => [
+        ...(partial ? [] : unpack),
+        ...terms.statements(level),
+        ...loops(level + 1, inside),
+      ]);
+    };
+    return loops(1, names);
+  }
+
+  /** Results as they are so far, and what is done with them at each element. */
+  #running(
+    over: readonly Axis[],
+    accumulators: readonly NumberedAccumulator[],
+    after: readonly Statement[],
+  ): string[] {
+    const { axes, unpack, levels } = this.#loops(over);
+    const terms = printTerms(accumulators, { levels }, this.#bindings);
+    const sums = accumulators.map((a) => runningSums(a, axes));
+    const inside = axes.flatMap((_, i) => terms.statements(i + 1));
+    return [
+      ...terms.statements(0),
+      ...sums.flatMap(({ begin }) => begin),
+      ...heads(axes),
+      ...unpack,
+      ...inside,
+      ...terms.updates(sums.map(({ sum }) => sum)),
+      ...accumulators.map(({ index }, i) => `let r${index} = ${sums[i]!.soFar};`),
+      ...this.statements(after),
+      ...sums.flatMap(({ end }) => end),
+      ...axes.map(() => "}"),
+    ];
+  }
+
+  /** What is stored for each element. */
+  #elements(over: readonly Axis[], stores: readonly Store[]): string[] {
+    if (stores.length === 0) return [];
+    const { axes, unpack, levels } = this.#loops(over);
+    const quads = this.#quads(over);
+    const printed = quads ? this.#quadStores(stores, quads, levels) : this.#stores(stores, levels);
+    const inner = axes[axes.length - 1]!;
+    const { start, step } = this.#range(quads !== undefined);
+    const by = step === 1 ? `${inner.name}++` : `${inner.name} += ${step}`;
+    const head = `for (var ${inner.name} = ${start}; ${inner.name} < ${inner.extent}; ${by}) {`;
+    return [
+      "{",
+      ...printed.outer,
+      ...heads(axes.slice(0, -1)),
+      head,
+      ...unpack,
+      ...printed.body,
+      ...axes.map(() => "}"),
+      "}",
+    ];
+  }
+
+  /** What is stored once for a point. */
+  #once(stores: readonly Store[], last: boolean): string[] {
+    if (this.columns) {
+      const printed = this.#quadStores(stores, this.columns);
+      return [...printed.outer, ...printed.body];
+    }
+    const { outer, body } = this.#stores(stores);
+    const written = [...outer, ...(this.sharing ? ["if (lane_ == 0) {", ...body, "}"] : body)];
+    return last ? written : ["{", ...written, "}"];
+  }
+
+  #quadStores(
+    stores: readonly Store[],
+    { variable, others }: { readonly variable: string; readonly others: readonly string[] },
+    levels?: ReadonlyMap<string, Level>,
+  ) {
+    const core = { name: (index: number) => `r${index}`, four: this.columns !== undefined };
+    const printed = printQuadStores(
+      stores,
+      { variable, others, core, ...(levels && { levels }) },
+      this.#bindings,
+    );
+    this.declarations.push(...printed.declarations);
+    return printed;
+  }
+
+  #stores(stores: readonly Store[], levels?: ReadonlyMap<string, Level>) {
+    const at = levels ? Math.max(...levels.values()) : 0;
+    const { statements, writes } = writeStores(stores, this.#bindings, { at, ...(levels && { levels }) });
+    const inside = Array.from({ length: at }, (_, i) => statements(i + 1)).flat();
+    return { outer: statements(0), body: [...inside, ...writes] };
+  }
+}
+
+const levelsOf = (over: readonly Axis[]) =>
+  new Map(over.map(({ name }, i): [string, Level] => [name, i + 1]));
+
+const heads = (axes: readonly Axis[]) =>
+  axes.map(({ name, extent }) => `for (var ${name} = 0; ${name} < ${extent}; ${name}++) {`);

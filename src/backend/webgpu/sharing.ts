@@ -1,0 +1,54 @@
+import type { NumberedAccumulator } from "../../compile/kernel.ts";
+import { axisAs, type Step } from "../../compile/steps.ts";
+import { workgroupSize } from "./grid.ts";
+import { combinePartials, declarePartials, update } from "./sums.ts";
+
+/** Who shares a point of the grid, and how partial results become one that all of them have. */
+export interface Sharing {
+  readonly enable: readonly string[];
+  /** Invocations that share a point, and points of a workgroup. */
+  readonly lanes: number;
+  readonly points: number;
+  readonly builtins: string;
+  /** Which of the workgroup's points. */
+  readonly point: string;
+  declare(accumulators: readonly NumberedAccumulator[]): readonly string[];
+  /** From a0, a1, ... to r0, r1, ...: a tree, in a fixed order. */
+  combine(accumulators: readonly NumberedAccumulator[]): readonly string[];
+}
+
+/** The sharing that the steps say. */
+export function sharingOf(steps: readonly Step[]): Sharing | undefined {
+  const subgroup = axisAs(steps, "subgroup");
+  if (subgroup) return bySubgroups(subgroup.by);
+  return axisAs(steps, "workgroup") ? byWorkgroups : undefined;
+}
+
+const byWorkgroups: Sharing = {
+  enable: [],
+  lanes: workgroupSize,
+  points: 1,
+  builtins: "@builtin(local_invocation_index) local: u32",
+  point: "0u",
+  declare: declarePartials,
+  combine: (accumulators) => [
+    ...combinePartials(accumulators),
+    ...accumulators.map(({ index }) => `let r${index} = partial${index}[0];`),
+  ],
+};
+
+const bySubgroups = (lanes: number): Sharing => ({
+  enable: ["subgroups"],
+  lanes,
+  points: workgroupSize / lanes,
+  builtins: "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) local: u32",
+  point: "subgroup",
+  declare: () => [],
+  // Each pair of lanes adds the same two numbers, so all lanes end with the same bits.
+  combine: (accumulators) => [
+    ...Array.from({ length: Math.log2(lanes) }, (_, i) => lanes >> (i + 1)).flatMap((mask) =>
+      accumulators.map((a) => update(a, `a${a.index}`, `subgroupShuffleXor(a${a.index}, ${mask}u)`)),
+    ),
+    ...accumulators.map(({ index }) => `let r${index} = a${index};`),
+  ],
+});
