@@ -1,7 +1,18 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { beforeAll, expect, test } from "vitest";
-import { compile, type Device, init, random, type Tensor, tensor, tree, valueAndGrad } from "../src/index.ts";
+import {
+  compile,
+  type Device,
+  init,
+  random,
+  scalar,
+  type Tensor,
+  tensor,
+  tree,
+  valueAndGrad,
+} from "../src/index.ts";
+import { saveBlob } from "../src/io/index.ts";
 import { describeBackends } from "./devices.ts";
 
 setFlagsFromString("--expose-gc");
@@ -96,6 +107,28 @@ describeBackends("compile", (backend) => {
     expect(await y.data()).toEqual(await frozen.data());
     expect(f.inspect().kernels).toBe(1);
     expect(f.inspect().sources[0]).not.toMatch(/>>>|>> /);
+  });
+
+  test("a captured number is what it was, whoever asks for it, saves it or gives it away meanwhile", async () => {
+    const [key, count] = [random.key(2), scalar(5).astype("int32")];
+    const whole = count.ne(4); // known to the host, from what is known to the host
+    const f = compile((place: Tensor<"number">) => ({
+      drawn: random.uniform(key.fold(place), [3]),
+      counted: tensor([1, 2], { dtype: "int32" }).add(count),
+      whole,
+      count,
+    }));
+    const seen = async () => {
+      const found = await f(3);
+      return Promise.all(Object.values(found).map((x) => x.toArray()));
+    };
+    const first = await seen();
+    expect(first.slice(1)).toEqual([[6, 7], true, 5]);
+    await saveBlob({ key, whole });
+    expect(await seen()).toEqual(first);
+    const taken = compile((x: Tensor<"int32">) => x.add(1), { donate: [0] });
+    expect(await (await taken(count)).item()).toBe(6);
+    expect(await seen()).toEqual(first);
   });
 
   test("one result twice, constant results and empty tensors", async () => {

@@ -43,6 +43,7 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
   const bounds = boundsOn(device, wanted);
   const all = [...wanted, ...bounds.nodes];
   if (all.length > wanted.length) canonical = canonicalise(all, true); // its leaves are the same
+  const scalars = canonical.scalars.map((node) => evaluateHost(node)); // others may settle them during what is awaited
   const loaded = await device.load(canonical.key, () =>
     compileGraph(canonical.build(), {
       target: device.backend.target,
@@ -51,7 +52,6 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     }),
   );
   const inputs = loaded.program.inputs.map((_, i) => storages[i]!.on(device));
-  const scalars = canonical.scalars.map((node) => evaluateHost(node));
   checkNumbers(loaded, scalars);
   const outputs = newStorages(all, device);
   device.run(

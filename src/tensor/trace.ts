@@ -127,6 +127,7 @@ export async function trace(
 
   const bounds = boundsOn(device, returned);
   const outputs = [...returned, ...bounds.nodes];
+  const lasting = lastingNumbers();
   const canonical = canonicalise(outputs, false);
   const position = new Map(placeholders.map((node, i) => [node, i]));
   const inputs = canonical.leaves.map((leaf) => position.get(leaf) ?? leaf);
@@ -154,8 +155,10 @@ export async function trace(
     },
     inputs,
     captured: new Set(inputs.filter((input) => typeof input !== "number")),
-    scalars: canonical.scalars,
-    result,
+    scalars: canonical.scalars.map(lasting),
+    result: mapTree(result, isLeaf, (leaf) =>
+      typeof leaf !== "number" && isHost(leaf.node) ? new Tensor(lasting(leaf.node)) : leaf,
+    ),
     outputs,
     bounds,
     indices: markedIndices(returned).flatMap(({ index, range }) => {
@@ -163,6 +166,33 @@ export async function trace(
       return operation.kind === "input" ? [{ argument: operation.index, range }] : [];
     }),
     kept,
+  };
+}
+
+/**
+ * Host numbers as they are while tracing, in nodes that nobody else has. Whoever asks for the value of one that was captured, such
+ * as a random key that is saved, makes it settle on a buffer, which may be given away too; the trace still needs the number.
+ */
+function lastingNumbers(): (number: Node) => Node {
+  const copies = new Map<Node, Node>();
+  return (number) => {
+    for (const node of topological([number], (node) => !copies.has(node))) {
+      const { operation, inputs, shape, dtype } = node;
+      if (copies.has(node)) continue;
+      if (operation.kind === "constant") copies.set(node, constant(operation.value, dtype, operation.lifted));
+      else if (operation.kind === "input") copies.set(node, node);
+      else
+        copies.set(
+          node,
+          makeNode(
+            operation,
+            inputs.map((input) => copies.get(input)!),
+            shape,
+            dtype,
+          ),
+        );
+    }
+    return copies.get(number)!;
   };
 }
 
