@@ -142,6 +142,12 @@ export function referenceLogits(
             }
             break;
           }
+          case "dynamic": {
+            const long = Math.max(last + 1, n("max_position_embeddings"));
+            const grown = (of("factor") * long) / n("max_position_embeddings") - (of("factor") - 1);
+            frequency = (theta * grown ** (size / (size - 2))) ** ((-2 * i) / size);
+            break;
+          }
           case "yarn": {
             const at = (turns: number) =>
               (size * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));

@@ -60,6 +60,10 @@ const configs: Readonly<Record<string, ReferenceConfig>> = {
     },
   },
   "llama, linear scaling": { model_type: "llama", ...heads8, rope_scaling: { type: "linear", factor: 4 } },
+  "llama, dynamic scaling, short": {
+    ...{ model_type: "llama", ...heads8, max_position_embeddings: 8 },
+    rope_scaling: { type: "dynamic", factor: 2 },
+  },
   "llama, one head of keys": { model_type: "llama", ...heads8, num_key_value_heads: 1 },
   mistral: { model_type: "mistral", ...llama, sliding_window: 3 },
   qwen2: {
@@ -188,6 +192,24 @@ describe.each(Object.entries(configs))("%s", (_, config) => {
   });
 });
 
+test("dynamic scaling turns a sequence by its own length, up to a factor times the context", async () => {
+  const config = {
+    ...{ model_type: "llama", ...heads8, max_position_embeddings: 5 },
+    rope_scaling: { rope_type: "dynamic", factor: 2 },
+  };
+  const model = models.decoder(models.architecture(config));
+  const params = await tree.evaluate(drawn(model));
+  const logits = async (tokens: readonly number[]) =>
+    rows(model.apply(params, { tokens: int32([tokens]) }).logits);
+  const weights = await readWeights(params);
+  const plain = { ...config, rope_scaling: null };
+  expectClose(await logits(sequence), referenceLogits(config, weights, sequence));
+  expectClose(await logits(sequence.slice(0, 5)), referenceLogits(plain, weights, sequence.slice(0, 5)));
+  expect(() => model.apply(params, { tokens: int32([[...sequence, 1, 2, 3]]) })).toThrow(
+    "11 tokens; this llama was made for 10 positions",
+  );
+});
+
 describe("a decoder", () => {
   const model = models.decoder(models.architecture(configs.llama));
 
@@ -286,7 +308,7 @@ describe("a configuration", () => {
     ],
     [
       "an unknown scaling",
-      { ...base, rope_scaling: { rope_type: "dynamic", factor: 2 } },
+      { ...base, rope_scaling: { rope_type: "ntk", factor: 2 } },
       "a scaling of that kind is unknown",
     ],
     ["an unknown activation", { ...base, hidden_act: "xielu" }, 'hidden_act is "xielu"'],

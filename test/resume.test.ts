@@ -122,6 +122,11 @@ describe("a checkpoint", () => {
       'about.model is "four numbers" in the checkpoint and "another" now',
     ],
     [
+      "frozen weights",
+      { params: { w: random.normal(random.key(1), [4]), frozen: tensor([1, 2, 3, 5]) } },
+      "frozen.values is ",
+    ],
+    [
       "what is trained",
       { trainable: () => true },
       'trained.1 is not there in the checkpoint and "frozen float32[4]" now',

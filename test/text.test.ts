@@ -171,6 +171,25 @@ describe("entries", () => {
     expect([...data.targets(0)]).toEqual(ids.slice(1).map((id, t) => ([3, 4, 8, 9].includes(t) ? id : -100)));
   });
 
+  test("with a template that writes earlier turns otherwise are an example for each answer", async () => {
+    const tokenizer = await wordTokenizer({
+      chat_template:
+        "{{ bos_token }}{% for m in messages %} {{ 'bot:' if m.role == 'assistant' else 'user:' }} {{ 'ok' if m.role == 'assistant' and not loop.last else m.content }}{% endfor %}{% if add_generation_prompt %} bot:{% endif %}",
+    });
+    const turn = (role: string, content: string) => ({ role, content });
+    const messages = [
+      turn("user", "who"),
+      turn("assistant", "I"),
+      turn("user", "you"),
+      turn("assistant", "am"),
+    ];
+    const data = await dataset(file("a.jsonl", { messages }), given({ tokenizer }));
+    expect(data.length).toBe(2);
+    expect([...data.tokens(0), "|", ...data.targets(0)].join(" ")).toBe("1 10 3 11 | -100 -100 -100 6");
+    expect([...data.tokens(1)]).toEqual([1, 10, 3, 11, 12, 10, 5, 11]);
+    expect([...data.targets(1)]).toEqual([...Array(7).fill(-100), 7]);
+  });
+
   test("end with the end of the tokenizer, and begin with its beginning", async () => {
     const data = await dataset(file("a.jsonl", { prompt: "ab", completion: "c" }), given());
     expect([...data.tokens(0)]).toEqual([256, 97, 98, 99]);
@@ -289,6 +308,17 @@ test("a text is cut into stretches that share one token each", async () => {
   );
 });
 
+test.skipIf(!here)(
+  "a long text has the ids that it has as a whole, though it is encoded in stretches",
+  async () => {
+    const tokenizer = await load(stories);
+    const whole = readFileSync(`${shared}data/shakespeare.txt`, "utf8").slice(0, 60_000);
+    const data = await dataset(new File([whole], "a.txt"), { tokenizer, maxLength: 64 });
+    const targets = Array.from({ length: data.length }, (_, i) => [...data.targets(i)]);
+    expect(targets.flat()).toEqual([...tokenizer.encode(whole), tokenizer.end!].slice(1));
+  },
+);
+
 test("rows of a table are the same wherever the pieces of the file end", async () => {
   const cell = fc.string({ unit: fc.constantFrom(",", '"', "\n", "a", "é", " ") });
   const table = fc.array(fc.array(cell, { minLength: 2, maxLength: 3 }), { minLength: 1, maxLength: 4 });
@@ -345,6 +375,25 @@ describe("batches", () => {
       expect(new Set(epochs.map(String)).size).toBe(3);
     },
   );
+
+  test("grouped hold each example once in an epoch, beside others of its length", async () => {
+    const stream = await batches(await data(), { size: 2, seed: 3, group: true });
+    const found: string[][] = [];
+    for (let i = 0; i < 11; i++) found.push(await seen(await stream.at(i)));
+    const [first, second] = [found.flat().slice(0, 11), found.flat().slice(11)];
+    for (const epoch of [first, second]) expect([...epoch].sort()).toEqual([...all].sort());
+    expect(first).not.toEqual(second);
+    // Five batches of an epoch come from the sorted lengths 2 to 10; its eleventh example shares one with the next epoch.
+    const apart = (batch: readonly string[]) =>
+      Math.abs(Number(batch[0]!.slice(1)) - Number(batch[1]!.slice(1)));
+    const each = found.filter((_, i) => i !== 5).map(apart);
+    expect(Math.max(...each)).toBeLessThanOrEqual(2);
+    for (const [options, message] of [
+      [{ size: 2, group: true }, "group is given without a seed"],
+      [{ size: 2, seed: 0, pack: true, group: true }, "group is given with pack"],
+    ] as const)
+      await expect(batches(await data(), options)).rejects.toThrow(message);
+  });
 
   test("are those of the seed and the place, in whatever order they are asked for", async () => {
     const values = async (seed: number, places: readonly number[]) => {
@@ -414,10 +463,11 @@ describe("batches", () => {
       [await data(), { size: 3, seed: 1 }],
       [await data(), { size: 4, seed: 0 }],
       [await data(), { size: 3, seed: 0, pack: true }],
+      [await data(), { size: 3, seed: 0, group: true }],
       [changed, { size: 3, seed: 0 }],
     ] as const)
       prints.add((await batches(of, options)).fingerprint);
-    expect(prints.size).toBe(5);
+    expect(prints.size).toBe(6);
   });
 
   test("mistakes are named", async () => {

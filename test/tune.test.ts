@@ -152,6 +152,16 @@ describe("lorantz tune", () => {
     });
   });
 
+  test("computes blocks again to the same bits, on examples grouped by length", async () => {
+    const run = async (out: string, ...more: string[]) => {
+      const { code } = await lorantz(...training, "--group", "--steps", "3", "--out", at(out), ...more);
+      return [code, resultsIn(out).trajectory, resultsIn(out).memory] as const;
+    };
+    const [plain, again] = [await run("kept"), await run("again", "--remat")];
+    expect(again.slice(0, 2)).toEqual([0, plain[1]]);
+    expect(again[2]).toBeLessThan(plain[2]);
+  });
+
   test("says before it runs what would fit, where memory is too small", async () => {
     const machine = process as unknown as { availableMemory(): number };
     const spy = vi.spyOn(machine, "availableMemory").mockReturnValue(0);
@@ -159,7 +169,7 @@ describe("lorantz tune", () => {
     spy.mockRestore();
     expect(code).toBe(2);
     expect(stderr).toMatch(
-      /a step needs about \d.* of memory, and there are \d.*--batch 2 with --accumulate 2/,
+      /a step needs about \d.* of memory, and there are \d.*--batch 2 with --accumulate 2, .*--remat, or --weights nf4/,
     );
     expect(existsSync(at("large"))).toBe(false);
   });

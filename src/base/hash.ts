@@ -28,6 +28,18 @@ export class Hash {
     return this;
   }
 
+  /** The same for much data, word by word: another value than that of its bytes, and some GB a second. */
+  addWords(data: ArrayBufferView): this {
+    if (data.byteOffset % 4 !== 0 || data.byteLength % 4 !== 0) return this.add(data);
+    const words = new Uint32Array(data.buffer, data.byteOffset, data.byteLength / 4);
+    let [a, b] = [this.#low | 0, this.#high | 0];
+    for (let i = 0; i < words.length; i++) {
+      a = Math.imul(a ^ words[i]!, 0x01000193);
+      b = Math.imul(b ^ ((a >>> 15) + words[i]!), 0x85ebca6b);
+    }
+    return this.add(Int32Array.of(a, b, words.length));
+  }
+
   /** 16 hexadecimal digits. */
   toString(): string {
     return [this.#high, this.#low].map((half) => half.toString(16).padStart(8, "0")).join("");

@@ -1,13 +1,10 @@
 import { statSync } from "node:fs";
 import * as adapters from "../adapters/index.ts";
-import { isFloat } from "../base/dtype.ts";
 import { LorantzError } from "../base/errors.ts";
-import { Hash } from "../base/hash.ts";
 import * as models from "../models/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Device } from "../runtime/device.ts";
 import { init } from "../runtime/init.ts";
-import * as tree from "../tensor/tree.ts";
 import * as text from "../text/index.ts";
 import { oneOf, UsageError, type Values, wholeNumber } from "./usage.ts";
 
@@ -73,7 +70,9 @@ export interface Language {
 }
 
 /** What a command was given, if it takes such options. */
-type Given = Partial<Values<typeof modelOptions & typeof dataOptions>>;
+type Given = Partial<Values<typeof modelOptions & typeof dataOptions>> & {
+  readonly remat?: boolean | undefined;
+};
 
 const packings = { float32: undefined, bfloat16: "bfloat16", nf4: "nf4", int8: "int8" } as const;
 
@@ -92,7 +91,11 @@ export async function openLanguage(command: string, given: Given): Promise<Langu
   return usable(async () => {
     const tokenizer =
       given.tokenizer === "bytes" ? text.bytes() : await text.load(folderOf(given.tokenizer ?? folder));
-    const loaded = await models.load(folderOf(folder), { device, ...(packing && { pack: packing }) });
+    const loaded = await models.load(folderOf(folder), {
+      device,
+      remat: given.remat ?? false,
+      ...(packing && { pack: packing }),
+    });
     const { architecture } = loaded.model;
     if (tokenizer.size > architecture.vocabulary)
       throw new UsageError(
@@ -181,14 +184,4 @@ export function batchOptions(given: Given): { readonly size: number; readonly pa
     size: wholeNumber("batch", given.batch, { min: 1, max: 65_536, otherwise: 8 }),
     pack: given.pack ?? false,
   };
-}
-
-/** Tells a model from others: its configuration, the names of its parameters, and the values of the small ones. */
-export async function fingerprintOf(config: object, params: unknown): Promise<string> {
-  const hash = new Hash().add(JSON.stringify(config));
-  for (const [path, leaf] of tree.entries(params)) {
-    hash.add(path);
-    if (isFloat(leaf.dtype) && leaf.size <= 2 ** 16) hash.add(await leaf.data());
-  }
-  return hash.toString();
 }

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import * as adapters from "../adapters/index.ts";
 import { LorantzError } from "../base/errors.ts";
+import { Hash } from "../base/hash.ts";
 import { table } from "../base/table.ts";
 import type { Recipe } from "../gauge/index.ts";
 import { type Adapted, inject } from "../lora/index.ts";
@@ -17,7 +18,6 @@ import { interruptible } from "./interrupt.ts";
 import {
   batchOptions,
   dataOptions,
-  fingerprintOf,
   type Language,
   modelOptions,
   openLanguage,
@@ -72,6 +72,11 @@ const options = {
   epochs: { type: "string", value: "N", help: "How often all examples are seen; default 1" },
   steps: { type: "string", value: "N", help: "Or: the number of updates" },
   accumulate: { type: "string", value: "N", help: "Batches of an update; default 1" },
+  remat: {
+    type: "boolean",
+    help: "Keep less of each block for the backward pass, and compute it again: less memory, more time",
+  },
+  group: { type: "boolean", help: "Put examples of similar length into a batch, in an order that is drawn" },
   seed: { type: "string", value: "N", help: "Seed of initial values, order and dropout; default 0" },
   format: {
     type: "string",
@@ -215,7 +220,7 @@ async function prepare(
   const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
   const { data, heldOut } = await examples(given, file, language);
   const { size, pack } = batchOptions(given);
-  const batches = await usable(() => text.batches(data, { size, pack, seed }));
+  const batches = await usable(() => text.batches(data, { size, pack, seed, group: given.group ?? false }));
   const an = Math.ceil(batches.epoch / accumulate);
   const epochs = wholeNumber("epochs", given.epochs, { min: 1, max: 1e6, otherwise: 1 });
   const steps = wholeNumber("steps", given.steps, { min: 1, max: 1e9, otherwise: epochs * an });
@@ -240,7 +245,7 @@ async function prepare(
       steps,
       accumulate,
       key: key(seed).fold("dropout"),
-      about: { model: await fingerprintOf(config, frozen) },
+      about: { config: new Hash().add(JSON.stringify(config)).toString() },
       checkpoint: { every, save },
       ...(heldOut && {
         evaluate: {
@@ -257,7 +262,7 @@ async function prepare(
     checkMemory(
       memory,
       memoryLeft(device, tree.count(frozen) * 4),
-      `Smaller are --batch ${Math.max(1, size >> 1)} with --accumulate ${2 * accumulate}, --max-length ${length >> 1}, or --weights nf4.`,
+      `Smaller are --batch ${Math.max(1, size >> 1)} with --accumulate ${2 * accumulate}, --max-length ${length >> 1}, ${given.remat ? "" : "--remat, "}or --weights nf4.`,
     );
     const { tokens } = data.count;
     return {

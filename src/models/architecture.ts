@@ -71,6 +71,8 @@ export interface Rope {
   readonly factor: number;
   /** From so many positions on the frequencies are others. */
   readonly long?: { readonly from: number; readonly frequencies: readonly number[] };
+  /** The base grows with the sequence, from so many positions on: "dynamic NTK", u/emozilla and u/bloc97 2023. */
+  readonly dynamic?: { readonly from: number; readonly factor: number };
 }
 
 export interface Norm {

@@ -169,7 +169,7 @@ function llamaLike(config: Config, relative: Relative = {}): Architecture {
     vocabulary: config.size("vocab_size"),
     width,
     hidden: config.size("intermediate_size"),
-    context,
+    context: rope.dynamic ? Math.floor(context * rope.dynamic.factor) : context,
     heads,
     sharedHeads: config.has("num_key_value_heads")
       ? config.size("num_key_value_heads")

@@ -24,7 +24,7 @@ export interface Places extends Stand {
   readonly slot?: Tensor<"number">;
 }
 
-/** `frequencies` of these blocks: those of long sequences, if one of the positions is long. */
+/** `frequencies` of these blocks: those of sequences as long as the last of the positions says. */
 export function frequenciesAt(
   positions: Tensor<"int32">,
   blocks: readonly BlockKind[],
@@ -32,14 +32,20 @@ export function frequenciesAt(
 ): Places["frequencies"] {
   const of = (values: readonly number[]): Tensor => tensor(Float64Array.from(values), { dtype });
   const ropes = new Set(blocks.flatMap(({ rope }) => rope ?? []));
-  return new Map(
-    [...ropes].map((rope) => [
-      rope,
-      rope.long
-        ? where(positions.amax().ge(rope.long.from), of(rope.long.frequencies), of(rope.frequencies))
-        : of(rope.frequencies),
-    ]),
-  );
+  const at = (rope: Rope): Tensor => {
+    const plain = of(rope.frequencies);
+    if (rope.long)
+      return where(positions.amax().ge(rope.long.from), of(rope.long.frequencies), plain) as Tensor;
+    if (!rope.dynamic) return plain;
+    // theta^(-2i/d) with theta times s^(d/(d-2)), where s is 1 up to the length that the model was made for.
+    const { from, factor } = rope.dynamic;
+    const pairs = rope.frequencies.length;
+    const exponents = of(rope.frequencies.map((_, i) => -i / (pairs - 1)));
+    const length = positions.amax().add(1).astype(dtype);
+    const longer = length.mul(factor / from).sub(factor - 1);
+    return where(length.gt(from), plain.mul(longer.pow(exponents)), plain) as Tensor;
+  };
+  return new Map([...ropes].map((rope) => [rope, at(rope)]));
 }
 
 /** The segment of slots of a cache that hold nothing, and of padding. */

@@ -31,6 +31,8 @@ export function ropeOf({ config, scaling, theta, size, context }: RopeSetting): 
       const factor = scaling.number("factor");
       return { frequencies: frequencies.map((f) => f / factor), factor: 1 };
     }
+    case "dynamic":
+      return { frequencies, factor: 1, dynamic: { from: context, factor: scaling.number("factor") } };
     case "llama3":
       return { frequencies: llama3(frequencies, scaling, original()), factor: 1 };
     case "yarn":

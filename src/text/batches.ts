@@ -35,16 +35,22 @@ export interface BatchOptions {
   /** Put several examples into a row, as many as go into its length, each of which sees itself only. Default false. */
   readonly pack?: boolean;
   /**
+   * Put examples of similar length into a batch, for less padding: those of 64 batches in turn are sorted by length, and their
+   * batches shuffled. Needs a seed, and is not for packed rows, which are filled anyway. Default false.
+   */
+  readonly group?: boolean;
+  /**
    * Lengths that rows are padded to, rising: the first that all examples of the batch fit. Default: powers of two and the
    * middles between them from 32 on, up to the longest example. Packed rows have the last one.
    */
   readonly lengths?: readonly number[];
 }
 
-const optionFields: Fields<BatchOptions & { readonly pack: boolean }> = {
+const optionFields: Fields<BatchOptions & { readonly pack: boolean; readonly group: boolean }> = {
   size: integer(1),
   seed: optional(integer(...integerRange.uint32)),
   pack: flagOf(false),
+  group: flagOf(false),
   lengths: optional(
     field<readonly number[]>(
       "a list of rising integers >= 1",
@@ -83,7 +89,11 @@ type RowOf = readonly number[];
  * const { tokens, targets } = await data.at(0);
  */
 export async function batches(data: Dataset, options: BatchOptions): Promise<TextBatches> {
-  const { size, seed, pack, lengths: given } = readOptions("batches", optionFields, options);
+  const { size, seed, pack, group, lengths: given } = readOptions("batches", optionFields, options);
+  if (group && (pack || seed === undefined))
+    throw new ValueError(
+      `batches: group is given ${pack ? "with pack, whose rows are all of one length" : "without a seed, and the examples are to come in order"}. Leave it out.`,
+    );
   const longest = Array.from({ length: data.length }, (_, i) => data.tokens(i).length).reduce((a, b) =>
     Math.max(a, b),
   );
@@ -98,9 +108,15 @@ export async function batches(data: Dataset, options: BatchOptions): Promise<Tex
     : Array.from({ length: data.length }, (_, i) => [i]);
   const count = seed === undefined ? Math.ceil(rows.length / size) : undefined;
 
+  /** The same places, neighbours of similar length as far as is asked for. */
+  const grouped = (places: readonly number[], epoch: number) =>
+    group
+      ? groupedBy(places, (i) => data.tokens(i).length, size, (size - ((epoch * rows.length) % size)) % size)
+      : places;
   const orders = new Map<number, Promise<readonly number[]>>();
   const orderIn = (epoch: number): Promise<readonly number[]> => {
-    const known = orders.get(epoch) ?? orderOf(rows.length, seed, epoch);
+    const known =
+      orders.get(epoch) ?? orderOf(rows.length, seed, epoch).then((places) => grouped(places, epoch));
     orders.delete(epoch);
     orders.set(epoch, known);
     for (const old of orders.keys()) if (orders.size > 2) orders.delete(old);
@@ -124,6 +140,7 @@ export async function batches(data: Dataset, options: BatchOptions): Promise<Tex
     `size ${size}`,
     `seed ${seed}`,
     ...(pack ? ["packed"] : []),
+    ...(group ? ["grouped"] : []),
     lengths.join(" "),
   ];
   return {
@@ -186,6 +203,36 @@ async function orderOf(
   if (seed === undefined) return places;
   const draws = await bits(key(seed).fold("order").fold(name), [length]).data();
   return places.sort((a, b) => draws[a]! - draws[b]! || a - b);
+}
+
+/** Batches whose examples are sorted together. */
+const together = 64;
+
+/**
+ * Shuffled places of examples, sorted by length in stretches, and whole batches of them in the order of their first draws.
+ *
+ * @param lead So many examples fill the last batch of the epoch before.
+ */
+function groupedBy(
+  places: readonly number[],
+  lengthOf: (place: number) => number,
+  size: number,
+  lead: number,
+): readonly number[] {
+  const found: number[] = places.slice(0, lead);
+  const drawn = new Map(places.map((place, at) => [place, at]));
+  for (let from = lead; from < places.length; from += size * together) {
+    const sorted = places
+      .slice(from, from + size * together)
+      .sort((a, b) => lengthOf(a) - lengthOf(b) || drawn.get(a)! - drawn.get(b)!);
+    const parts: number[][] = [];
+    for (let at = 0; at < sorted.length; at += size) parts.push(sorted.slice(at, at + size));
+    const rest = parts.at(-1)!.length < size ? parts.pop()! : [];
+    // Where the first example of each was drawn to is as good as a draw of its own.
+    parts.sort((a, b) => drawn.get(a[0]!)! - drawn.get(b[0]!)!);
+    found.push(...parts.flat(), ...rest);
+  }
+  return found;
 }
 
 /** Rows that are open for more examples at a time. */

@@ -10,7 +10,7 @@ import {
 import { ValueError } from "../base/errors.ts";
 import { Hash } from "../base/hash.ts";
 import { type FileSource, openSource } from "../io/open.ts";
-import { type Example, encode, partsOf } from "./example.ts";
+import { type Example, encode, encodeBehind, type Parts, partsOf } from "./example.ts";
 import { type Format, formatOf, recordsOf } from "./records.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -147,8 +147,8 @@ function isTokenizer(value: unknown): boolean {
 /**
  * Reads the examples of a file, a stream of one JSON object a line, of CSV rows or of text. Entries have the fields
  * `{ text }`, `{ prompt, completion }`, `{ messages }`, `{ instruction, input, output }` (Alpaca) or
- * `{ premise, hypothesis, label }`. A prompt and its completion are joined as they stand. A text file is one text, cut into
- * stretches of `maxLength`.
+ * `{ premise, hypothesis, label }`. A prompt and its completion are joined as they stand. A text file is one text, whose ids
+ * are cut into stretches of `maxLength`.
  *
  * @throws ValueError with file, line and reason for an entry that is none of these or of which nothing is learned, and for a
  *   file without examples; LorantzError for a file that cannot be read.
@@ -183,7 +183,7 @@ export async function dataset(from: FileSource, options: DatasetOptions): Promis
   };
   if (format === "text") {
     let rest: number[] = [];
-    let first = true;
+    let before: string | undefined;
     const cut = (line: number, last: boolean) => {
       // Neighbours share a token, which one has as a target and the other as its first token.
       let at = 0;
@@ -195,27 +195,30 @@ export async function dataset(from: FileSource, options: DatasetOptions): Promis
     };
     let line = 1;
     for await (const record of recordsOf(name, source, format)) {
-      rest = rest.concat(tokenizer.encode(record.fields.text as string, { bare: !first }));
-      first = false;
+      const text = record.fields.text as string; // of stretches
+      rest = rest.concat(
+        before === undefined ? tokenizer.encode(text) : encodeBehind(before, text, tokenizer),
+      );
+      before = text;
       ({ line } = record);
       cut(line, false);
     }
-    if (!first && tokenizer.end !== undefined) rest.push(tokenizer.end);
+    if (before !== undefined && tokenizer.end !== undefined) rest.push(tokenizer.end);
     cut(line, true);
   } else {
     for await (const { fields: own, line } of recordsOf(name, source, format)) {
-      const whole = located(name, line, () => {
+      const examples = located(name, line, () => {
         const made = partsOf(renamed(own, fields), tokenizer);
-        if (!made.parts.some(({ text, learn: own }) => text !== "" && (own || learn === "all")))
+        const learned = (each: Parts) =>
+          each.parts.some(({ text, learn: own }) => text !== "" && (own || learn === "all"));
+        if (!made.some(learned))
           throw new ValueError("nothing of it is learned: what is to be written is empty. Remove the line");
-        return encode(made, tokenizer, learn === "all");
+        return made.filter(learned).map((each) => encode(each, tokenizer, learn === "all"));
       });
-      const long = whole.ids.length > maxLength;
-      if (long) truncated++;
-      const kept = long
-        ? { ids: whole.ids.slice(0, maxLength), learn: whole.learn.slice(0, maxLength) }
-        : whole;
-      if (!add(kept, line)) dropped++;
+      for (const { ids, learn } of examples) {
+        if (ids.length > maxLength) truncated++;
+        if (!add({ ids: ids.slice(0, maxLength), learn: learn.slice(0, maxLength) }, line)) dropped++;
+      }
     }
   }
   if (starts.length === 0)

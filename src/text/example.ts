@@ -21,15 +21,17 @@ type Fields = { readonly [name: string]: unknown };
 /** A kind of entry, told by the fields that it has. */
 interface Kind {
   readonly fields: readonly string[];
-  readonly parts: (fields: Fields, tokenizer: Tokenizer) => Parts;
+  readonly parts: (fields: Fields, tokenizer: Tokenizer) => readonly Parts[];
 }
 
-const pair = (prompt: string, completion: string): Parts => ({
-  parts: [
-    { text: prompt, learn: false },
-    { text: completion, learn: true },
-  ],
-});
+const pair = (prompt: string, completion: string): readonly Parts[] => [
+  {
+    parts: [
+      { text: prompt, learn: false },
+      { text: completion, learn: true },
+    ],
+  },
+];
 
 /** The kinds of entries, in the order in which they are looked for. */
 const kinds: readonly Kind[] = [
@@ -51,14 +53,14 @@ const kinds: readonly Kind[] = [
         ` ${text(fields, "label")}`,
       ),
   },
-  { fields: ["text"], parts: (fields) => ({ parts: [{ text: text(fields, "text"), learn: true }] }) },
+  { fields: ["text"], parts: (fields) => [{ parts: [{ text: text(fields, "text"), learn: true }] }] },
 ];
 
 /** The fields of the kinds of entries, for messages and help texts. */
 export const knownFields: string = kinds.map(({ fields }) => `{ ${fields.join(", ")} }`).join(", ");
 
-/** The text of an entry. @throws ValueError for fields of no kind, and for a field that is no text. */
-export function partsOf(fields: Fields, tokenizer: Tokenizer): Parts {
+/** The texts of an entry, one but for some conversations. @throws ValueError for fields of no kind, and for a field that is no text. */
+export function partsOf(fields: Fields, tokenizer: Tokenizer): readonly Parts[] {
   const kind = kinds.find(({ fields: own }) => own.every((name) => Object.hasOwn(fields, name)));
   if (!kind)
     throw new ValueError(
@@ -81,30 +83,40 @@ function alpaca(instruction: string, input: string): string {
     : `Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n${instruction}\n\n### Input:\n${input}\n\n### Response:\n`;
 }
 
-/** A conversation of which the assistant's turns are learned. */
-function conversation(messages: readonly Message[], { chat }: Tokenizer): Parts {
+/**
+ * A conversation of which the assistant's turns are learned. A template that writes turns otherwise once later ones are there,
+ * as those do that leave out what a model thought before, gives an example for each turn: as it is written when it is asked for.
+ */
+function conversation(messages: readonly Message[], { chat }: Tokenizer): readonly Parts[] {
   if (!chat)
     throw new ValueError(
       "it is a conversation, and the tokenizer has no chat template. Take a tokenizer with one, or fields prompt and completion",
     );
-  const parts: Part[] = [];
-  let written = "";
-  const write = (until: string, learn: boolean, turn: number) => {
-    if (!until.startsWith(written))
+  const turns = [...messages.keys()].filter((turn) => messages[turn]!.role === "assistant");
+  const asked = turns.map((turn) => ({
+    turn,
+    prompt: chat.render(messages.slice(0, turn), { reply: true }),
+    whole: chat.render(messages.slice(0, turn + 1)),
+  }));
+  for (const { turn, prompt, whole } of asked)
+    if (!whole.startsWith(prompt))
       throw new ValueError(
-        `the chat template writes the turns before message ${turn} differently once that is there, so that they cannot be told apart. Give fields prompt and completion`,
+        `the chat template writes what is before message ${turn} differently once that is there, so that they cannot be told apart. Give fields prompt and completion`,
       );
-    if (until.length > written.length) parts.push({ text: until.slice(written.length), learn });
-    written = until;
-  };
-  messages.forEach(({ role }, turn) => {
-    if (role !== "assistant") return;
-    write(chat.render(messages.slice(0, turn), { reply: true }), false, turn);
-    write(chat.render(messages.slice(0, turn + 1)), true, turn);
-  });
-  const last = messages.length - 1;
-  if (messages[last]!.role !== "assistant") write(chat.render(messages), false, last);
-  return { parts, whole: true };
+  const end = chat.render(messages);
+  const grows = [...asked.flatMap(({ prompt, whole }) => [prompt, whole]), end].every(
+    (text, i, all) => i === 0 || text.startsWith(all[i - 1]!),
+  );
+  if (!grows) return asked.map(({ prompt, whole }) => ({ parts: cut([prompt, whole]), whole: true }));
+  const ends = asked.flatMap(({ prompt, whole }) => [prompt, whole]);
+  return [{ parts: cut([...ends, end]), whole: true }];
+}
+
+/** Texts each of which goes on from the one before, as parts of the last; every second one is learned. */
+function cut(texts: readonly string[]): readonly Part[] {
+  return texts
+    .map((text, i) => ({ text: text.slice(texts[i - 1]?.length ?? 0), learn: i % 2 === 1 }))
+    .filter(({ text }) => text !== "");
 }
 
 /** An example as ids, and where they are learned. */
@@ -147,4 +159,20 @@ function apartAt(
     from = until.length;
   }
   return apart;
+}
+
+/** Characters of the text before that a tokenizer is given, if it has no line that is shorter. */
+const context = 256;
+
+/**
+ * The ids that a text has behind another one: the last line of that is encoded with it, and its ids are taken off again. So a
+ * tokenizer that puts something in front of every text puts nothing between the two. Where a token reaches over the border
+ * the text is encoded for itself.
+ */
+export function encodeBehind(before: string, text: string, tokenizer: Tokenizer): readonly number[] {
+  const line = before.slice(before.lastIndexOf("\n", before.length - 2) + 1).slice(-context);
+  const [known, all] = [line, line + text].map((each) => tokenizer.encode(each, { bare: true }));
+  return known!.every((id, i) => id === all![i])
+    ? all!.slice(known!.length)
+    : tokenizer.encode(text, { bare: true });
 }

@@ -81,21 +81,29 @@ async function* tableOf(name: string, pieces: AsyncIterable<string>): AsyncGener
   }
 }
 
-/** Characters of a stretch, at least: a tokenizer begins anew in each, and takes long over a long one. */
+/** Characters of a stretch, at least: a tokenizer takes long over a long text. */
 const stretch = 2 ** 14;
+/** From so many on a stretch ends with any line; before with one after which the next begins with no space. */
+const longStretch = 8 * stretch;
+
+/** Where the first stretch of a text ends, or 0 where more has to be read to know. */
+function endOfStretch(text: string): number {
+  const line = /\n(?=\S)/g;
+  line.lastIndex = stretch;
+  const found = line.exec(text);
+  return found ? found.index + 1 : text.indexOf("\n", longStretch) + 1;
+}
 
 async function* stretchesOf(pieces: AsyncIterable<string>): AsyncGenerator<RecordAt> {
   let [rest, line] = ["", 1];
   for await (const piece of pieces) {
     rest += piece;
-    let at = 0;
-    for (let end = rest.indexOf("\n", stretch) + 1; end > 0; end = rest.indexOf("\n", at + stretch) + 1) {
-      const text = rest.slice(at, end);
+    for (let end = endOfStretch(rest); end > 0; end = endOfStretch(rest)) {
+      const text = rest.slice(0, end);
       yield { fields: { text }, line };
       line += text.split("\n").length - 1;
-      at = end;
+      rest = rest.slice(end);
     }
-    rest = rest.slice(at);
   }
   if (rest !== "") yield { fields: { text: rest }, line };
 }

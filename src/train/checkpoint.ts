@@ -68,12 +68,13 @@ export interface SetupOf {
   readonly frozen: unknown;
 }
 
+/** Each tensor of a tree with its shape and dtype. */
+const shapesOf = (of: unknown) => tree.entries(of).map(([path, leaf]) => `${path} ${describe(leaf)}`);
+
 /** The setup of a run as plain data. An optimizer is its name and hyperparameters; schedules of its own are not seen. */
 export async function setupOf(run: SetupOf): Promise<Setup> {
   const { steps, accumulate, recipe, optimizer, key, data, evaluation, about, trained, frozen } = run;
   const words = await Promise.all(key.words.map((node) => new Tensor(node).item()));
-  const shapes = (of: unknown) => tree.entries(of).map(([path, leaf]) => `${path} ${describe(leaf)}`);
-  const rest = shapes(frozen);
   const plain = {
     steps,
     accumulate,
@@ -82,10 +83,22 @@ export async function setupOf(run: SetupOf): Promise<Setup> {
     data,
     evaluation,
     about,
-    trained: shapes(trained),
-    frozen: `${rest.length} tensors, ${new Hash().add(rest.join("\n"))}`,
+    trained: shapesOf(trained),
+    frozen: await fingerprintOf(frozen),
   };
   return JSON.parse(JSON.stringify(plain)) as Setup; // what is undefined is left out, here and there
+}
+
+/** What tells frozen parameters from others, the values of all of them too; one tensor at a time is read. */
+async function fingerprintOf(frozen: unknown): Promise<Setup> {
+  const shapes = shapesOf(frozen);
+  const values = new Hash();
+  for (const leaf of tree.leaves(frozen)) values.addWords(await leaf.data());
+  return {
+    tensors: shapes.length,
+    shapes: new Hash().add(shapes.join("\n")).toString(),
+    values: values.toString(),
+  };
 }
 
 /** The hyperparameters of an optimizer, each different set by the first path that has it. */

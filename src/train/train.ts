@@ -152,7 +152,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
   readonly #frozen: unknown;
   readonly #names: readonly string[];
   readonly #checkpoint: { readonly every: number; readonly save: Save } | undefined;
-  readonly #resume: Checkpoint | undefined;
+  #resume: Checkpoint | undefined;
   readonly #describe: () => Promise<Setup>;
   #setup: Setup | undefined;
   #broken: DivergedError | undefined;
@@ -275,9 +275,10 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
 
   /** Where the run stands now, to be saved. Its tensors are used up by the next update. */
   async checkpoint(): Promise<Checkpoint> {
+    await this.#ready();
     return {
       kind: "lorantz checkpoint 1",
-      setup: await this.#ready(),
+      setup: await this.#described(),
       done: this.#done,
       hash: this.hash,
       losses: [...this.#losses],
@@ -311,19 +312,21 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
    *
    * @throws ValueError for a checkpoint of another run; what ended the run, if something did.
    */
-  async #ready(): Promise<Setup> {
+  async #ready(): Promise<void> {
     if (this.#broken) throw this.#broken;
-    if (this.#setup) return this.#setup;
-    const setup = await this.#describe();
-    if (this.#resume) {
-      const { setup: there, done, hash, losses, evaluations, trained, state } = this.#resume;
-      checkSetup(there, setup);
-      [this.#own, this.#state] = [trained as P, state]; // of the parameters that the setup lists
-      [this.#done, this.#losses, this.#evaluations] = [done, [...losses], [...evaluations]];
-      this.#hash = Hash.from(hash);
-    }
-    this.#setup = setup;
-    return setup;
+    if (!this.#resume) return;
+    const { setup: there, done, hash, losses, evaluations, trained, state } = this.#resume;
+    checkSetup(there, await this.#described());
+    [this.#own, this.#state] = [trained as P, state]; // of the parameters that the setup lists
+    [this.#done, this.#losses, this.#evaluations] = [done, [...losses], [...evaluations]];
+    this.#hash = Hash.from(hash);
+    this.#resume = undefined;
+  }
+
+  /** What the run is of. All frozen parameters are read for it, so nobody asks without need. */
+  async #described(): Promise<Setup> {
+    this.#setup ??= await this.#describe();
+    return this.#setup;
   }
 
   async #save(name: CheckpointName): Promise<readonly TrainEvent[]> {
