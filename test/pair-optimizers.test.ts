@@ -212,6 +212,17 @@ const configs: readonly optim.PairOptimizerConfig[] = [
 const made = (config: optim.PairOptimizerConfig): optim.Optimizer =>
   optim.make(config as { name: "scaledSgd"; lr: number });
 
+/** The config under a gauge, as the recipe that has it is moved. */
+function moved(g: gauge.Gauge, { name, ...hyper }: optim.PairOptimizerConfig): optim.PairOptimizerConfig {
+  const recipe = { r: 3, alpha: 6, init: "random", optimizer: { name, ...hyper } } as gauge.Recipe;
+  const { A, B } = gauge.apply(g, recipe).groups!;
+  const groups = [
+    { match: "loraA", ...A },
+    { match: "loraB", ...B },
+  ];
+  return { name, ...hyper, groups } as unknown as optim.PairOptimizerConfig;
+}
+
 describe("exact laws of the scalar gauge", () => {
   test.each(configs.map((config) => [config.name, config] as const))("%s", async (name, config) => {
     for (const [dtype, a, b, tolerance] of [
@@ -221,7 +232,7 @@ describe("exact laws of the scalar gauge", () => {
       const { params, ...task } = data(dtype);
       const g = gauge.of({ a, b });
       const one = await train(made(config), task, params, 2, 30);
-      const partner = made(gauge.applyPair(g, config));
+      const partner = made(moved(g, config));
       const other = await train(partner, task, gauge.applyParams(g, params), 2 * g.k, 30);
       const errors = one.losses.map((loss, i) => Math.abs(other.losses[i]! - loss) / loss);
       expect(Math.max(...errors), `${name} in ${dtype}`).toBeLessThanOrEqual(tolerance);
@@ -236,7 +247,7 @@ describe("exact laws of the scalar gauge", () => {
     const g = gauge.of({ a: 0.37, b: 1.9 });
     for (const config of configs) {
       const one = await train(made(config), task, params, 2, 12);
-      const partner = gauge.applyPair(g, config);
+      const partner = moved(g, config);
       for (const key of Object.keys(config).filter((key) => !["name", "momentum"].includes(key))) {
         const groups = partner.groups!.map((group) => ({ ...group, [key]: config[key as "lr"] }));
         const wrong = await train(
@@ -250,6 +261,94 @@ describe("exact laws of the scalar gauge", () => {
         expect(error, `${config.name} ${key}`).toBeGreaterThan(1e-6);
       }
     }
+  });
+});
+
+describe("recipes", () => {
+  const recipeOf = (optimizer: object, rest: object = {}) =>
+    ({ r: 3, alpha: 6, init: "random", optimizer, ...rest }) as unknown as gauge.Recipe;
+  const task = { ...data("float32"), steps: 12 };
+  /** A run by a recipe, which may start in the middle of another one. */
+  async function lossesOf(recipe: gauge.Recipe, from = task.params, steps = task.steps) {
+    const optimizer = gauge.optimizerOf(recipe);
+    return train(optimizer, task, from, recipe.alpha / recipe.r, steps);
+  }
+
+  test.each(configs.map((config) => [config.name, config] as const))(
+    "%s: explain says what training shows",
+    async (name, config) => {
+      const x = recipeOf(config);
+      const g = gauge.of({ a: 1 / 4, b: 8 });
+      const partner = gauge.apply(g, x);
+      expect(gauge.explain(x, partner)).toMatchObject({ exact: true, bitwise: true, gauge: g });
+      const own = await lossesOf(x);
+      expect((await lossesOf(partner, gauge.applyParams(g, task.params))).losses).toEqual(own.losses);
+      // Each number of each factor counts.
+      for (const role of ["A", "B"] as const) {
+        for (const [field, value] of Object.entries(config)) {
+          if (typeof value !== "number") continue;
+          const other = recipeOf(config, { groups: { [role]: { [field]: value * 0.75 } } });
+          expect(gauge.equivalent(x, other), `${name} ${field} of ${role}`).toBe(false);
+          expect((await lossesOf(other)).losses).not.toEqual(own.losses);
+        }
+      }
+      // A frozen factor has no other numbers.
+      const frozen = (reg: number) => recipeOf(config, { groups: { A: { lr: 0, reg } } });
+      expect(gauge.explain(frozen(0.5), frozen(2))).toMatchObject({ exact: true, bitwise: true });
+      expect((await lossesOf(frozen(0.5))).losses).toEqual((await lossesOf(frozen(2))).losses);
+    },
+  );
+
+  test("the state moves along in the middle of a run", async () => {
+    for (const config of configs) {
+      const x = recipeOf(config);
+      const g = gauge.of({ a: 4, b: 1 / 2 });
+      const { loraA, loraB } = task.params as Record<"loraA" | "loraB", Tensor>;
+      const moved = (tree: { loraA: Tensor; loraB: Tensor }) => gauge.applyParams(g, tree);
+      const gradients = { loraA: loraA.mul(0.1), loraB: loraB.square() };
+      const params = { loraA, loraB };
+      const own = gauge.optimizerOf(x);
+      const other = gauge.optimizerOf(gauge.apply(g, x));
+      // Compiled: the two run one program.
+      const compiled = ({ update }: optim.Optimizer) =>
+        compile((of: typeof params, state: optim.OptimizerState, at: typeof params) => {
+          const [change, next] = update(of, state, at);
+          return { change, next };
+        });
+      const step = compiled(own);
+      const { next: after } = await step(gradients, own.init(params), params);
+      const { change } = await step(gradients, after, params);
+      const { change: partner } = await compiled(other)(
+        gauge.applyGradients(g, gradients),
+        gauge.applyState(g, after, config),
+        moved(params),
+      );
+      const expected = moved(change);
+      for (const side of ["loraA", "loraB"] as const)
+        expect(await partner[side].data()).toEqual(await expected[side].data());
+    }
+  });
+
+  test("what does not hold for pairs is refused", () => {
+    const x = recipeOf({ name: "scaledSgd", lr: 0.1, reg: 0 }, { init: "standard" });
+    expect(() => gauge.apply(gauge.onlyB(4), x)).toThrow(
+      "reg of A is 0 and B starts at zero, so that scaledSgd divides 0 by 0",
+    );
+    expect(() => gauge.bitwiseRange(x, {})).toThrow("the optimizer is scaledSgd, whose Gram matrices");
+    const turn = gauge.matrix([
+      [0.6, -0.8, 0],
+      [0.8, 0.6, 0],
+      [0, 0, 1],
+    ]);
+    const shear = gauge.matrix([
+      [1, 2, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+    ]);
+    expect(gauge.matrixRefusal(shear, x)).toBeUndefined();
+    const damped = recipeOf({ name: "scaledSgd", lr: 0.1, reg: 0 }, { groups: { B: { reg: 1 } } });
+    expect(gauge.matrixRefusal(turn, damped)).toBeUndefined();
+    expect(gauge.matrixRefusal(shear, damped)).toMatch(/scaledSgd with a positive reg/);
   });
 });
 
@@ -344,13 +443,7 @@ describeBackends("the law to the last bit, and one result", (backend) => {
     const { params, ...task } = data("float32");
     const g = gauge.of({ a: 1 / 4, b: 8 });
     const one = await train(made(config), task, params, 2, 4);
-    const other = await train(
-      made(gauge.applyPair(g, config)),
-      task,
-      gauge.applyParams(g, params),
-      2 * g.k,
-      4,
-    );
+    const other = await train(made(moved(g, config)), task, gauge.applyParams(g, params), 2 * g.k, 4);
     expect(other.losses).toEqual(one.losses);
     // In float64 on the reference evaluator's side: the same losses up to float32.
     if (backend === "cpu") return;

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import * as gauge from "../src/gauge/index.ts";
+import * as optim from "../src/optim/index.ts";
 
 // Recipes of every form for property tests, and the same runs in other words.
 
@@ -26,14 +27,19 @@ export const optimizerForms: readonly object[] = [
   { name: "lion", weightDecay: 0.25 },
   { name: "signSgd", momentum: 0.9 },
   { name: "radam", lrUnrectified: 0.25 },
+  { name: "radam" },
   { name: "adadelta", lr: 1, eps: 1e-3, weightDecay: 0.25 },
   { name: "adadelta", lr: 1, epsGradient: 1e-3, epsUpdate: 1e-4 },
   { name: "lamb", eps: 1e-3, weightDecay: 0.25 },
+  { name: "scaledSgd", reg: 0.5, momentum: 0.5, weightDecay: 0.25 },
+  { name: "scaledAdamw", reg: 0.5, eps: 1e-3, weightDecay: 0.25 },
+  { name: "loraRite", reg: 0.5, eps: 1e-4, weightDecay: 0.25 },
+  { name: "loraMuon", reg: 0.5, weightDecay: 0.25 },
 ];
 
 const sides = (x: number, y: number) => fc.constantFrom(undefined, { A: x }, { B: y }, { A: y, B: x });
 
-/** Recipes of all optimizers, starts, layers, groups and clippings. */
+/** Recipes of all optimizers, starts, layers, groups, schedules and clippings. */
 export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
   return fc
     .record({
@@ -46,8 +52,19 @@ export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
       init: fc.constantFrom("standard", "standard", "swapped", "random", "gaussian"),
       adapts: fc.constantFrom(["linear"], ["linear"], ["embedding"], ["linear", "embedding"]),
       extra: fc.constantFrom("none", "none", "branchBias", "dora", "base"),
+      sizes: fc.option(fc.constantFrom("A" as const, "B" as const), { nil: undefined }),
       rate: fc.option(fc.tuple(fc.constantFrom("A", "B"), fc.constantFrom(0, 0.5, 4)), { nil: undefined }),
       scales: sides(2, 0.5),
+      schedule: fc.constantFrom<gauge.RecipeSchedule | undefined>(
+        undefined,
+        undefined,
+        undefined,
+        { kind: "cosine", tMax: 8, etaMinFraction: 0.25 },
+        { kind: "warmupConstant", warmup: 3 },
+        { kind: "warmupLinear", warmup: 2, total: "end" },
+        { kind: "warmupCosine", warmup: 2, total: 12 },
+        { kind: "step", stepSize: 3, gamma: 0.5 },
+      ),
       clip: fc.constantFrom<gauge.Clip | undefined>(
         undefined,
         undefined,
@@ -57,7 +74,9 @@ export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
         { kind: "globalNorm", maxNorm: 0.01, weights: { A: 0.5, B: 3 } },
       ),
     })
-    .map(({ form, lr, extra, rate, scales, clip, ...adapter }) => {
+    .map(({ form, lr, extra: any, rate, sizes, scales, clip, schedule, ...adapter }) => {
+      const pair = optim.isPairOptimizerName((form as { readonly name: string }).name);
+      const extra = pair ? "none" : any;
       const optimizer = { lr, ...form } as { readonly lr: number };
       const kinds = extra === "dora" ? ["linear"] : adapter.adapts;
       const zeros = kinds.map((kind) => {
@@ -75,10 +94,25 @@ export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
         ...(extra === "branchBias" && { branchBias: true }),
         ...(extra === "dora" && { dora: true }),
         ...(extra === "base" && { trained: ["A", "B", "base"] }),
-        ...(rate && { groups: { [rate[0]]: { lr: optimizer.lr * rate[1] } } }),
+        ...((rate || sizes) && { groups: groupsOf(optimizer, rate, sizes) }),
         ...(clip && { clip }),
+        ...(schedule && { schedule }),
       });
     });
+}
+
+/** A rate of its own for one matrix, and eps and decay of their own for one. */
+function groupsOf(
+  { lr, eps, weightDecay }: { readonly lr: number; readonly eps?: number; readonly weightDecay?: number },
+  rate: readonly [string, number] | undefined,
+  sizes: "A" | "B" | undefined,
+): object {
+  const own = {
+    ...(eps !== undefined && { eps: 4 * eps }),
+    ...(weightDecay !== undefined && { weightDecay: weightDecay / 2 }),
+  };
+  const ofRate = rate && { [rate[0]]: { ...(rate[0] === sizes && own), lr: lr * rate[1] } };
+  return { ...(sizes && { [sizes]: own }), ...ofRate };
 }
 
 type Disguise = (recipe: gauge.Recipe) => gauge.Recipe;
@@ -87,6 +121,27 @@ const hypers = (x: gauge.Recipe) =>
   Object.fromEntries(
     gauge.trainedRoles(x).map((role) => [role, { ...gauge.hyperOf(x as gauge.Recipe<"adam">, role) }]),
   );
+
+/** What recipes are converted to, beside libraries. */
+export const targets: fc.Arbitrary<gauge.Target> = fc.oneof(
+  fc
+    .tuple(
+      fc.constantFrom(1, 2, 6, 64, "r" as const),
+      fc.constantFrom("a" as const, "b" as const, "common" as const, undefined),
+    )
+    .map(([alpha, by]) => ({ to: "alpha", alpha, ...(by && { gauge: by }) }) as const),
+  fc
+    .tuple(fc.constantFrom(0.25, 1, 2, 3), fc.constantFrom(0.5, 1, 4, 0.7))
+    .map(([a, b]) => ({ to: "gauge", a, b }) as const),
+  fc.constantFrom<gauge.Target>(
+    { to: "commonRate" },
+    { to: "commonRate", by: "initScale" },
+    { to: "commonRate", by: "initScale", alpha: 8 },
+    { to: "loraPlus" },
+    { to: "loraPlus", alpha: 8 },
+    { to: "loraPlus", ratio: 4 },
+  ),
+);
 
 const power = fc.integer({ min: -3, max: 3 }).map((i) => 2 ** i);
 

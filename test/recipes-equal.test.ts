@@ -3,7 +3,7 @@ import * as gauge from "../src/gauge/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { unchecked } from "./random-recipes.ts";
-import { itselfInDisguise, otherByRate } from "./recipe-runs.ts";
+import { convertedToTarget, itselfInDisguise, otherByRate } from "./recipe-runs.ts";
 import { apart, losses } from "./tiny.ts";
 
 // Equality of runs: what explain says of two recipes is what training them shows.
@@ -199,6 +199,8 @@ describe("two runs that look alike", () => {
 });
 
 test("a run is itself under every gauge that apply takes, and in every disguise", () => itselfInDisguise(6));
+
+test("what is converted is the same run, and what is refused is another", () => convertedToTarget(6));
 
 test("what apply refuses to move differs when it is moved all the same", async () => {
   const clip = { kind: "globalNorm", maxNorm: 0.05 } as const;

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, test } from "vitest";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
-import { convertedToLibrary, itselfInDisguise, otherByRate } from "./recipe-runs.ts";
+import { convertedToLibrary, convertedToTarget, itselfInDisguise, otherByRate } from "./recipe-runs.ts";
 
 // Recipes trained in pairs, many of them; a few run with every test.
 
@@ -17,4 +17,9 @@ const timeout = 1_200_000;
 
 test("a recipe in disguise is the same run", () => itselfInDisguise(150, seed), timeout);
 test("settings that are printed train as the conversion says", () => convertedToLibrary(150, seed), timeout);
+test(
+  "what is converted is the same run, and what is refused is another",
+  () => convertedToTarget(150, seed),
+  timeout,
+);
 test("a rate that counts makes another run", () => otherByRate(40, seed), timeout);

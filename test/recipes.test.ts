@@ -4,7 +4,7 @@ import * as gauge from "../src/gauge/index.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import { applyUpdates, type OptimizerState } from "../src/optim/index.ts";
-import { rules } from "../src/optim/make.ts";
+import { optimizerNames } from "../src/optim/make.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { valueAndGrad } from "../src/tensor/grad.ts";
@@ -129,8 +129,33 @@ describe("canonical", () => {
     expect(of({ name: "lamb", lr: 1 })).toContain("s sigma");
   });
 
+  test("optimizers of pairs: numbers go with both factors", () => {
+    const of = (optimizer: object) =>
+      gauge
+        .canonical(unchecked({ r: 8, alpha: 16, optimizer: { lr: 1, ...optimizer } }))
+        .invariants.map((x) => x.formula);
+    expect(of({ name: "scaledSgd", momentum: 0.5, weightDecay: 1 })).toEqual([
+      "s^2 lr_A",
+      "wd_A / s^2",
+      "(s sigma)^2 reg_A",
+      "s^2 lr_B",
+      "wd_B / s^2",
+      "reg_B / sigma^2",
+    ]);
+    expect(of({ name: "scaledAdamw", weightDecay: 0 })).toEqual([
+      "lr_A / sigma",
+      "eps_A / (s^2 sigma)",
+      "(s sigma)^2 reg_A",
+      "s sigma lr_B",
+      "sigma eps_B / s",
+      "reg_B / sigma^2",
+    ]);
+    expect(of({ name: "loraMuon", weightDecay: 0.5 })).toContain("s lr_A");
+    expect(of({ name: "loraRite" })).toContain("eps_B / s^2");
+  });
+
   test("there is one for every optimizer", () => {
-    for (const name of Object.keys(rules))
+    for (const name of optimizerNames)
       expect(formulas(unchecked({ r: 8, alpha: 16, optimizer: { name, lr: 1e-3 } })).length).toBeGreaterThan(
         1,
       );
@@ -809,10 +834,12 @@ describe("bad recipes", () => {
     [{ ...good, rsLora: "yes" }, 'rsLora is "yes"'],
     [{ ...good, optimizer: undefined }, "optimizer is missing"],
     [
-      { ...good, optimizer: { name: "scaledSgd", lr: 1 } },
-      'optimizer.name is "scaledSgd", which updates A and B together, while the numbers of a recipe belong to each',
+      { ...good, optimizer: { name: "scaledSgd", lr: 1 }, dora: true },
+      'optimizer.name is "scaledSgd", which updates A and B together and nothing else, but trained are A, B, magnitude',
     ],
-    [{ ...good, optimizer: { name: "loraMuon", lr: 1 } }, "Use gauge.applyPair"],
+    [{ ...good, optimizer: { name: "loraMuon", lr: 1 }, trained: ["B"] }, "Set trained to A and B"],
+    [{ ...good, optimizer: { name: "loraRite", lr: 1, reg: -1 } }, "loraRite: reg is -1"],
+    [{ ...good, optimizer: { name: "adamw", lr: 1, reg: 1 } }, "optimizer has the unknown field reg"],
     [{ ...good, optimizer: { name: "adamv", lr: 1 } }, 'optimizer.name is "adamv"; it is "sgd", "adam"'],
     [{ ...good, optimizer: { name: "adamw" } }, "lr is missing"],
     [{ ...good, optimizer: { name: "adamw", lr: Infinity } }, "lr is Infinity"],
@@ -853,8 +880,10 @@ describe("bad recipes", () => {
     expect(to({ to: "commonRate", alpha: 8 })).toThrow('use by: "initScale"');
     const lamb = { r: 8, alpha: 16, optimizer: { name: "lamb", lr: 1 }, groups: { B: { lr: 2 } } } as const;
     expect(() => gauge.convert(lamb, { to: "commonRate" })).toThrow(
-      "no gauge changes the learning rates of lamb",
+      "no gauge changes the ratio of the learning rates of lamb, 1 for A and 2 for B",
     );
+    const tied = { ...lamb, groups: {} };
+    expect(() => gauge.convert(tied, { to: "loraPlus", ratio: 4 })).toThrow("which is 1, so it cannot be 4");
     expect(() => gauge.explain(x, x, { tolerance: -1 })).toThrow("tolerance is -1");
   });
 });

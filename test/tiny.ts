@@ -21,11 +21,15 @@ const base = nn.sequential({
 
 /**
  * The losses before each of the updates, and after the last. A small `strength`, a factor on the loss, makes gradients small:
- * constants beside them count then.
+ * constants beside them count then, and a large one has them clipped. In float64 every difference shows.
  */
 export async function losses(
   recipe: gauge.Recipe,
-  { updates = 8, strength = 1 }: { readonly updates?: number; readonly strength?: number } = {},
+  {
+    updates = 8,
+    strength = 1,
+    dtype = "float32",
+  }: { readonly updates?: number; readonly strength?: number; readonly dtype?: "float32" | "float64" } = {},
 ): Promise<readonly number[]> {
   const kinds = recipe.adapts ?? ["linear"];
   const targetModules = [
@@ -36,10 +40,14 @@ export async function losses(
   const given = Object.entries({ rsLora, dropout, init, initScale, branchBias, dora });
   const adapter = Object.fromEntries(given.filter(([, value]) => value !== undefined));
   const model = lora.inject(base, { r, alpha, ...adapter, targetModules });
-  const params = await tree.evaluate(await lora.initialize(model, random.key(1), base.init(random.key(2))));
+  const whole = tree.map(base.init(random.key(2)), (leaf) => leaf.astype(dtype));
+  const params = await tree.evaluate(await lora.initialize(model, random.key(1), whole));
   const optimizer = gauge.optimizerOf(recipe, { updates });
   const [trained, frozen] = gauge.trainable(recipe, params);
-  const [x, y] = [tensor([0, 3, 1, 4, 3, 2], { dtype: "int32" }), random.normal(random.key(3), [6, 3])];
+  const [x, y] = [
+    tensor([0, 3, 1, 4, 3, 2], { dtype: "int32" }),
+    random.normal(random.key(3), [6, 3]).astype(dtype),
+  ];
 
   const step = compile(
     (

@@ -11,7 +11,7 @@ import {
   named,
   type Recipe,
 } from "../gauge/index.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { print } from "./print.ts";
 import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
@@ -89,7 +89,7 @@ function numberOf(invariants: readonly Invariant[], name: string): string {
 }
 
 function hyper(recipe: Recipe, field: string): string {
-  const own: Readonly<Record<string, unknown>> = { ...hyperOf<OptimizerName>(recipe, "A") };
+  const own: Readonly<Record<string, unknown>> = { ...hyperOf<AnyOptimizerName>(recipe, "A") };
   const value = own[field];
   return value === undefined ? "" : Array.isArray(value) ? value.join(", ") : String(value);
 }

@@ -1,6 +1,6 @@
 import { table } from "../base/table.ts";
 import { dedupe, hyperOf, type SweepPlan, trainedRoles } from "../gauge/index.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { print } from "./print.ts";
 import { gridOf, recipeHelp } from "./recipe-text.ts";
 import { asUsage } from "./settings-text.ts";
@@ -66,7 +66,7 @@ function describe({ words, runs }: SweepPlan): string {
       ["alpha", String(recipe.alpha)],
       ...(["lr", "eps", "weightDecay"] as const).flatMap((field) =>
         roles.flatMap((role): [string, string][] => {
-          const hyper: Readonly<Record<string, unknown>> = { ...hyperOf<OptimizerName>(recipe, role) };
+          const hyper: Readonly<Record<string, unknown>> = { ...hyperOf<AnyOptimizerName>(recipe, role) };
           const value = hyper[field];
           return typeof value === "number"
             ? [[`${field}_${role}`, String(Number(value.toPrecision(10)))]]

@@ -1,13 +1,13 @@
 import { ValueError } from "../base/errors.ts";
 import { checkAdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
-import { type OptimizerName, rules } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { explicit } from "./explicit.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { clipActs, liveOf, liveRoles, pinsOf } from "./live.ts";
 import { normal } from "./range.ts";
 import { type Clip, hyperOf, numberOf, type PerRole, type Recipe, trainedRoles } from "./recipe.ts";
-import { power, type Rule, ruleOf, scaleHyper } from "./rules.ts";
+import { factorOn, hyperPowers, moves, needsOf, type Rule, reaches, ruleOf, scaleHyper } from "./rules.ts";
 import { alwaysZero, startFactors, starts } from "./start.ts";
 
 const operation = "gauge.apply";
@@ -40,10 +40,10 @@ export function transformed<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["op
   const groups: { [R in Role]?: object } = { ...recipe.groups };
   const acting = liveRoles(recipe);
   for (const role of trainedRoles(recipe)) {
-    const c = factor(g, role);
-    if (c === 1 || !acting.includes(role)) continue;
-    const hyper = hyperOf<OptimizerName>(recipe, role);
-    groups[role] = scaleAll(ruleOf(operation, recipe.optimizer.name, hyper), hyper, c, role);
+    const { name } = recipe.optimizer;
+    if (!reaches(g, role, name) || !acting.includes(role)) continue;
+    const hyper = hyperOf<AnyOptimizerName>(recipe, role);
+    groups[role] = scaleAll(ruleOf(operation, name, hyper), hyper, g, role);
   }
   const alpha = normal(operation, "alpha", recipe.alpha * g.k);
   const initScale = scaleInit(g, recipe);
@@ -53,11 +53,11 @@ export function transformed<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["op
   return partner as unknown as Recipe<R["optimizer"]["name"]>; // the same optimizer with other numbers
 }
 
-function scaleAll(rule: Rule, hyper: object, c: number, role: Role): Record<string, unknown> {
+function scaleAll(rule: Rule, hyper: object, g: Gauge, role: Role): Record<string, unknown> {
+  const powers = hyperPowers(rule);
   const scaled = Object.entries(hyper).map(([name, value]: [string, unknown]): [string, unknown] => {
-    const exponent = rule.hyper[name]!; // every hyperparameter has one
-    if (exponent === 0) return [name, value];
-    const by = (x: number) => normal(operation, `${name} of ${role}`, x * power(c, exponent));
+    if (!moves(powers, name)) return [name, value];
+    const by = (x: number) => normal(operation, `${name} of ${role}`, x * factorOn(powers, name, g, role));
     return [name, scaleHyper(value, by)];
   });
   return Object.fromEntries(scaled);
@@ -80,6 +80,8 @@ function scaleInit(g: Gauge, recipe: Recipe): Recipe["initScale"] {
 export interface StartProblem {
   readonly kind: "zero over zero" | "pinned";
   readonly role: Role;
+  /** The hyperparameter that would have to be positive. */
+  readonly field?: string;
   readonly message: string;
 }
 
@@ -94,27 +96,27 @@ export function startProblems(g: Gauge, recipe: Recipe): readonly StartProblem[]
     const still = zero === "B" ? "A" : "B";
     const pins = pinsOf(recipe, live);
     const where = live.kind === "linear" ? "" : " in embeddings";
-    if (
-      zero &&
-      live.roles.includes(still) &&
-      ruleOf(operation, optimizer.name, hyperOf<OptimizerName>(explicit(recipe), still)).dividesZeroByZero
-    )
+    const hyper = hyperOf<AnyOptimizerName>(explicit(recipe), still);
+    if (zero && live.roles.includes(still) && ruleOf(operation, optimizer.name, hyper).dividesZeroByZero) {
+      const field = "reg" in hyper && hyper.reg === 0 ? "reg" : "eps";
       problems.push({
         kind: "zero over zero",
         role: still,
-        message: `eps of ${still} is 0 and ${zero} starts at zero${where}, so that ${optimizer.name} divides 0 by 0 in its first update. Use eps > 0, or init "random".`,
+        field,
+        message: `${field} of ${still} is 0 and ${zero} starts at zero${where}, so that ${optimizer.name} divides 0 by 0 in its first update. Use ${field} > 0, or init "random".`,
       });
+    }
     if (zero && pins[zero] && factor(g, zero) !== 1)
       problems.push({
         kind: "pinned",
         role: zero,
-        message: `${zero} starts at zero${where} and is scaled by ${factor(g, zero)}, but ${optimizer.name} needs ${rules[optimizer.name].scaling.needs}. Use init "random", or a gauge that leaves ${zero} alone.`,
+        message: `${zero} starts at zero${where} and is scaled by ${factor(g, zero)}, but ${optimizer.name} needs ${needsOf(optimizer.name)}. Use init "random", or a gauge that leaves ${zero} alone.`,
       });
     if (pins.k && factor(g, "branchBias") !== 1)
       problems.push({
         kind: "pinned",
         role: "branchBias",
-        message: `the branch bias starts at zero and is scaled by ${factor(g, "branchBias")}, but ${optimizer.name} needs ${rules[optimizer.name].scaling.needs}. Use a gauge that leaves alpha alone, or branchBias false.`,
+        message: `the branch bias starts at zero and is scaled by ${factor(g, "branchBias")}, but ${optimizer.name} needs ${needsOf(optimizer.name)}. Use a gauge that leaves alpha alone, or branchBias false.`,
       });
   }
   return problems;

@@ -1,5 +1,5 @@
 import type { Role } from "../lora/roles.ts";
-import type { HyperOf, OptimizerName } from "../optim/make.ts";
+import type { AnyHyperOf, AnyOptimizerName } from "../optim/make.ts";
 import { startProblems, transformed } from "./apply.ts";
 import { checkRecipe } from "./check.ts";
 import { explicit, standInOf, writtenOut } from "./explicit.ts";
@@ -60,7 +60,7 @@ export function approximate(g: Gauge, recipe: Recipe): Approximation {
 }
 
 function startDeviations(g: Gauge, recipe: Recipe): Deviation[] {
-  return startProblems(g, recipe).map(({ kind, role }): Deviation => {
+  return startProblems(g, recipe).map(({ kind, role, field = "eps" }): Deviation => {
     const c = factor(g, role);
     return kind === "pinned"
       ? {
@@ -71,7 +71,7 @@ function startDeviations(g: Gauge, recipe: Recipe): Deviation[] {
           error: `the first update of ${role} is ${show(1 / c)} times what it has to be, and the trust ratio keeps the excess; a gauge that leaves ${role} alone is exact`,
         }
       : {
-          field: "eps",
+          field,
           role,
           needed: "a number > 0",
           used: 0,
@@ -85,10 +85,11 @@ function inOwnForm(g: Gauge, recipe: Recipe, partner: Recipe): [Recipe["groups"]
   const groups: { [R in Role]?: object } = { ...partner.groups };
   const deviations: Deviation[] = [];
   for (const role of trainedRoles(recipe)) {
-    const given = hyperOf<OptimizerName>(recipe, role) as Readonly<Record<string, unknown>> & HyperOf["sgd"];
+    const given = hyperOf<AnyOptimizerName>(recipe, role) as Readonly<Record<string, unknown>> &
+      AnyHyperOf["sgd"];
     const missing = writtenOut(recipe.optimizer.name).filter((name) => given[name] === undefined);
     if (missing.length === 0) continue;
-    const needed = hyperOf<OptimizerName>(partner, role) as unknown as Readonly<Record<string, number>>;
+    const needed = hyperOf<AnyOptimizerName>(partner, role) as unknown as Readonly<Record<string, number>>;
     const own = { ...groups[role] } as Record<string, unknown>;
     for (const name of missing) delete own[name];
     groups[role] = own;

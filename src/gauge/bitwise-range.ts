@@ -3,14 +3,14 @@ import { computeDType, type FloatDType, floatDTypes, normalRange } from "../base
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { roleOf } from "../lora/roles.ts";
-import { type OptimizerName, rules } from "../optim/make.ts";
+import { type AnyOptimizerName, isPairOptimizerName } from "../optim/make.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
 import * as tree from "../tensor/tree.ts";
 import { checkRecipe } from "./check.ts";
 import { explicit } from "./explicit.ts";
 import { common, factor, type Gauge, onlyB } from "./gauge.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { statePowers } from "./rules.ts";
+import { needsOf, statePowers } from "./rules.ts";
 import { ruleFor } from "./units.ts";
 
 /** The smallest and the largest size of the numbers other than 0. */
@@ -97,7 +97,7 @@ export async function magnitudes({ params, gradients, state }: Observed): Promis
  * larger or smaller than they were. Then the gauge is bitwise, by theorem 3. It is a statement about these quantities:
  * a run that strays further, or one of the sums between them that cancels deeper, may leave the range all the same.
  *
- * @throws ValueError for a bad recipe, or an optimizer without an exact rule.
+ * @throws ValueError for a bad recipe, an optimizer without an exact rule, or one of pairs.
  * @example
  * const { exponents } = bitwiseRange(recipe, await magnitudes({ params, gradients }));
  * // [-29, 87]: onlyB(2 ** p) is bitwise for these p
@@ -114,6 +114,10 @@ export function bitwiseRange(
       `gauge.bitwiseRange: dtype is ${JSON.stringify(dtype)}; it is ${anyOf(floatDTypes)}.`,
     );
   const full = explicit(checkRecipe(recipe, "gauge.bitwiseRange"));
+  if (isPairOptimizerName(full.optimizer.name))
+    throw new ValueError(
+      `gauge.bitwiseRange: the optimizer is ${full.optimizer.name}, whose Gram matrices and their inverses are not among the sizes that are looked at. Train the recipe and its partner, and compare the losses.`,
+    );
   const limits = [...quantities(full, sizes, room)];
   const at = (p: number) => (gauge === "b" ? onlyB(2 ** p) : common(2 ** p));
   const step = gauge === "b" ? 1 : 2;
@@ -138,8 +142,8 @@ function* quantities(recipe: Recipe, sizes: Magnitudes, room: number): Generator
   const within = ({ min, max }: Sizes, times: number): Sizes => ({ min: min / times, max: max * times });
   yield { quantity: "alpha", power: 1, sizes: { min: alpha, max: alpha } };
   for (const role of trainedRoles(recipe)) {
-    const hyper = hyperOf<OptimizerName>(recipe, role);
-    const slots = statePowers("gauge.bitwiseRange", optimizer.name, hyper);
+    const hyper = hyperOf<AnyOptimizerName>(recipe, role);
+    const { own: slots } = statePowers("gauge.bitwiseRange", optimizer.name, hyper);
     const { hyper: powers } = ruleFor("gauge.bitwiseRange", recipe, role);
     for (const [name, value] of Object.entries(hyper) as [string, unknown][]) {
       const numbers = [value].flat().filter((x): x is number => typeof x === "number" && x !== 0);
@@ -174,7 +178,7 @@ function* quantities(recipe: Recipe, sizes: Magnitudes, room: number): Generator
         }
       }
       // A trust ratio takes norms.
-      if (quantity === "parameter" && rules[optimizer.name].scaling.needs !== undefined)
+      if (quantity === "parameter" && needsOf(optimizer.name) !== undefined)
         yield { quantity: "parameter^2", role, power: 2, sizes: squares(1) };
     }
   }

@@ -1,7 +1,7 @@
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { checkRecipe } from "./check.ts";
 import { weightsOf } from "./explicit.ts";
 import { factor, type Gauge } from "./gauge.ts";
@@ -17,7 +17,7 @@ import {
   scheduleOf,
 } from "./live.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { ruleOf } from "./rules.ts";
+import { beside, hyperPowers, moves, type PowersOf, ruleOf } from "./rules.ts";
 import { starts } from "./start.ts";
 import { unitGauge } from "./units.ts";
 
@@ -77,8 +77,8 @@ export function canonical(recipe: Recipe): Canonical {
         else
           invariants.push({
             name: key,
-            formula: scaledBy(units.of(role), number.power, number.symbol.replaceAll("*", role)),
-            value: eachTimes(number.value, raised(operation, key, factor(units.gauge, role), number.power)),
+            formula: scaledBy(units, role, number, number.symbol.replaceAll("*", role)),
+            value: eachTimes(number.value, raised(operation, key, units.gauge, role, number)),
             kind: number.kind,
           });
       }
@@ -116,12 +116,17 @@ function adapterOf(recipe: Recipe, all: readonly Live[]): { readonly [name: stri
 /** A number of a role that has an effect: one that gauges move, or one that they leave alone. */
 type Counted =
   | { readonly kind: "fixed"; readonly value: unknown }
-  | {
+  | ({
       readonly kind: "rate" | "constant";
       readonly value: number | readonly number[];
-      readonly power: number;
       readonly symbol: string;
-    };
+    } & Power);
+
+/** A power of the constant of a parameter, times one of that of the matrix beside it. */
+interface Power {
+  readonly own: number;
+  readonly partner?: number;
+}
 
 function numbersOf(recipe: Recipe, role: Role): { readonly [name: string]: Counted } {
   const { hyper, joint = {}, rounding = [] } = essenceOf(recipe, role);
@@ -130,15 +135,15 @@ function numbersOf(recipe: Recipe, role: Role): { readonly [name: string]: Count
   const result: Record<string, Counted> = {};
   for (const [field, value] of Object.entries(hyper)) {
     if (merged.has(field)) continue;
-    const power = powers[field] ?? 0;
+    const power = { own: powers.own[field] ?? 0, partner: powers.partner[field] ?? 0 };
     const kind = isRate(field) ? "rate" : "constant";
     result[field] =
-      isNumeric(value) && (power !== 0 || kind === "rate")
-        ? { kind, value, power, symbol: `${field === "weightDecay" ? "wd" : field}_*` }
+      isNumeric(value) && (moves(powers, field) || kind === "rate")
+        ? { kind, value, ...power, symbol: `${field === "weightDecay" ? "wd" : field}_*` }
         : { kind: "fixed", value };
   }
   for (const [name, { value, power, symbol }] of Object.entries(joint))
-    result[name] = { kind: isRate(name) ? "rate" : "constant", value, power, symbol };
+    result[name] = { kind: isRate(name) ? "rate" : "constant", value, own: power, symbol };
   // The rate first, whatever it is made of.
   return { ...(result.lr && { lr: result.lr }), ...result };
 }
@@ -148,9 +153,9 @@ function isRate(name: string): boolean {
 }
 
 /** The powers of a role's hyperparameters, where the optimizer has a rule in that form with all of them written out. */
-function powersOf(recipe: Recipe, role: Role): Readonly<Record<string, number>> {
-  const hyper = { ...hyperOf<OptimizerName>(recipe, role), ...essenceOf(recipe, role).hyper };
-  return ruleOf("gauge.canonical", recipe.optimizer.name, hyper).hyper;
+function powersOf(recipe: Recipe, role: Role): PowersOf {
+  const hyper = { ...hyperOf<AnyOptimizerName>(recipe, role), ...essenceOf(recipe, role).hyper };
+  return hyperPowers(ruleOf("gauge.canonical", recipe.optimizer.name, hyper));
 }
 
 /** How A and B start, and what pins leave of the scaling: what the units do not make 1. */
@@ -182,8 +187,8 @@ function clipInvariants(operation: string, recipe: Recipe, all: readonly Live[])
     const push = (role: Role, name: string, symbol: string, power: number, value: number, per = "") =>
       result.push({
         name: `${role === "base" ? "" : prefix}clip.${name}.${role}`,
-        formula: scaledBy(units.of(role), power, `${symbol}_${role}`) + per,
-        value: value * raised(operation, `clip.${name}.${role}`, factor(units.gauge, role), power),
+        formula: scaledBy(units, role, { own: power }, `${symbol}_${role}`) + per,
+        value: value * raised(operation, `clip.${name}.${role}`, units.gauge, role, { own: power }),
         kind: "clip",
       });
     if (clip.kind === "globalNorm") {
@@ -218,11 +223,10 @@ interface Units {
   readonly of: (role: Role) => Unit;
 }
 
-/** A product of symbols, and whether it divides. */
-interface Unit {
-  readonly product: string;
-  readonly divides: boolean;
-}
+/** A product of powers of symbols. */
+type Unit = { readonly [S in (typeof symbols)[number]]?: number };
+
+const symbols = ["s", "sigma", "tau"] as const;
 
 function unitsOf(operation: string, recipe: Recipe, live: Live): Units {
   const pins = pinsOf(recipe, live);
@@ -238,36 +242,58 @@ function unitsOf(operation: string, recipe: Recipe, live: Live): Units {
 function unitOf(role: Role, fromB: boolean, pins: Pins): Unit {
   const start = fromB ? "tau" : "sigma";
   const held = pins.A || pins.B;
-  const none = { product: "", divides: false };
-  if (held && pins.k) return none;
+  if (held && pins.k) return {};
   switch (role) {
     case "A":
     case "B":
-      if ((role === "B") === fromB) return { product: start, divides: true };
-      return held ? none : { product: pins.k ? start : `s ${start}`, divides: false };
+      if ((role === "B") === fromB) return { [start]: -1 };
+      return held ? {} : { ...(!pins.k && { s: 1 }), [start]: 1 };
     case "branchBias":
-      return pins.k ? none : { product: held ? start : "s", divides: held };
+      return pins.k ? {} : held ? { [start]: -1 } : { s: 1 };
     default: // outside the product of A and B
-      return none;
+      return {};
   }
 }
 
-/** A symbol times a power of a unit. */
-function scaledBy({ product, divides }: Unit, power: number, symbol: string): string {
-  const exponent = divides ? -power : power;
-  if (product === "" || exponent === 0) return symbol;
-  const size = Math.abs(exponent);
-  const compound = product.includes(" ");
-  const base = compound && (size > 1 || exponent < 0) ? `(${product})` : product;
-  const factor = size === 1 ? base : `${base}^${size}`;
-  return exponent > 0 ? `${factor} ${symbol}` : `${symbol} / ${factor}`;
+/** A symbol times the powers of units that belong to a role: `s sigma lr_B`, `lr_A / sigma`. */
+function scaledBy({ of }: Units, role: Role, { own, partner = 0 }: Power, symbol: string): string {
+  const [mine, other] = [of(role), role === "A" ? of("B") : role === "B" ? of("A") : {}];
+  const powers = symbols.map((each): [string, number] => [
+    each,
+    own * (mine[each] ?? 0) + partner * (other[each] ?? 0),
+  ]);
+  const above = powers.filter(([, power]) => power > 0);
+  const below = powers
+    .filter(([, power]) => power < 0)
+    .map(([each, power]): [string, number] => [each, -power]);
+  const numerator = above.length > 0 ? `${product(above, false)} ${symbol}` : symbol;
+  return below.length > 0 ? `${numerator} / ${product(below, true)}` : numerator;
 }
 
-function raised(operation: string, name: string, c: number, power: number): number {
-  const by = c ** power;
+/** `s sigma`, `(s sigma)^2`, `s^2 sigma`; one factor to the reader where it is divided by. */
+function product(powers: readonly (readonly [string, number])[], divided: boolean): string {
+  const raise = (base: string, power: number) => (power === 1 ? base : `${base}^${power}`);
+  const [, first] = powers[0]!; // not empty
+  if (powers.length === 1) return raise(powers[0]![0], first);
+  const names = powers.map(([name]) => name).join(" ");
+  if (powers.every(([, power]) => power === first))
+    return first > 1 || divided ? raise(`(${names})`, first) : names;
+  const all = powers.map(([name, power]) => raise(name, power)).join(" ");
+  return divided ? `(${all})` : all;
+}
+
+function raised(
+  operation: string,
+  name: string,
+  gauge: Gauge,
+  role: Role,
+  { own, partner = 0 }: Power,
+): number {
+  const c = factor(gauge, role);
+  const by = c ** own * beside(gauge, role) ** partner;
   if (by > 0 && by < Infinity) return by;
   throw new ValueError(
-    `${operation}: the factor on ${name}, ${c}^${power}, leaves the range of floating-point numbers. Use values of alpha and initScale nearer to 1.`,
+    `${operation}: the factor on ${name}, ${c}^${own}, leaves the range of floating-point numbers. Use values of alpha and initScale nearer to 1.`,
   );
 }
 

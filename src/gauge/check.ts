@@ -77,13 +77,7 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     undefined,
     'such as { name: "adamw", lr: 2e-4 }',
   );
-  const given = optimizer.name;
-  // Its numbers go with the sizes of both factors; those of a recipe with the size of what they update alone.
-  if (typeof given === "string" && isPairOptimizerName(given))
-    contradiction(
-      `optimizer.name is ${show(given)}, which updates A and B together, while the numbers of a recipe belong to each parameter by itself. Use gauge.applyPair, which moves ${given} by a gauge, and gauge.matrixRefusal, which says what matrices it follows.`,
-    );
-  const name = checkArgument(operation, "optimizer.name", given, optimizerName);
+  const name = checkArgument(operation, "optimizer.name", optimizer.name, optimizerName);
   const known = hyperFields(name);
   checkNames(operation, "optimizer", optimizer, ["name", ...Object.keys(known)]);
   prefixed(`${operation}: optimizer`, () => make(optimizer as unknown as Parameters<typeof make>[0]));
@@ -93,6 +87,10 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     branchBias: branchBias ?? false,
     dora: dora ?? false,
   });
+  if (isPairOptimizerName(name) && !(own.length === 2 && own.includes("A") && own.includes("B")))
+    contradiction(
+      `optimizer.name is ${show(name)}, which updates A and B together and nothing else, but trained are ${own.join(", ")}. Set trained to A and B, or use another optimizer.`,
+    );
   if (own.includes("branchBias") && branchBias !== true)
     contradiction("trained has branchBias, but branchBias is not true: there is no such parameter.");
   if (own.includes("magnitude") && dora !== true)

@@ -1,7 +1,7 @@
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { apply } from "./apply.ts";
 import { type Approximation, approximate, type Deviation } from "./approximate.ts";
 import { checkRecipe } from "./check.ts";
@@ -23,7 +23,7 @@ import { show, showGauge } from "./words.ts";
 
 /** A recipe in another form, what it cost, and what to set. */
 export interface Conversion {
-  readonly optimizer: OptimizerName;
+  readonly optimizer: AnyOptimizerName;
   readonly r: number;
   readonly alpha: number;
   readonly rsLora: boolean;
@@ -105,7 +105,7 @@ export function convert(
     scaling: scaling(result).value,
     initScale: { A: result.initScale?.A ?? 1, B: result.initScale?.B ?? 1 },
     groups: Object.fromEntries(
-      trainedRoles(result).map((role) => [role, { ...hyperOf<OptimizerName>(result, role) }]),
+      trainedRoles(result).map((role) => [role, { ...hyperOf<AnyOptimizerName>(result, role) }]),
     ),
     exact,
     bitwise: bits,
@@ -149,8 +149,8 @@ function moved(g: Gauge, recipe: Recipe, inexact: "refuse" | "rewrite" | "anyway
 /** The number that was asked for, where the products are it but for their rounding. */
 function snap(recipe: Recipe, target: Target, library: Library | undefined): Recipe {
   const oneRate = target.to === "commonRate" || library?.groups === "none";
-  const [A, B] = [recipe.groups?.A, hyperOf<OptimizerName>(recipe, "B")];
-  const rate = hyperOf<OptimizerName>(recipe, "A").lr;
+  const [A, B] = [recipe.groups?.A, hyperOf<AnyOptimizerName>(recipe, "B")];
+  const rate = hyperOf<AnyOptimizerName>(recipe, "A").lr;
   const equalised = oneRate && B.lr !== rate && close(B.lr, rate, 1e-12);
   const asked = "alpha" in target && target.alpha !== undefined ? alphaOf(recipe, target.alpha) : undefined;
   const nearAsked = asked !== undefined && close(asked, recipe.alpha, 1e-12);
@@ -196,6 +196,6 @@ function describeResult(
 }
 
 function differ(recipe: Recipe): boolean {
-  const [A, B] = (["A", "B"] as const).map((role) => JSON.stringify(hyperOf<OptimizerName>(recipe, role)));
+  const [A, B] = (["A", "B"] as const).map((role) => JSON.stringify(hyperOf<AnyOptimizerName>(recipe, role)));
   return A !== B;
 }

@@ -1,7 +1,7 @@
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { apply } from "./apply.ts";
 import { canonical } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
@@ -102,7 +102,7 @@ function moved(g: Gauge, recipe: Recipe): Recipe | null {
 function plusForm(recipe: Recipe): LoraPlusForm | null {
   const roles = trainedRoles(recipe);
   if (!roles.includes("A") || !roles.includes("B")) return null;
-  const [lr, ofB] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
+  const [lr, ofB] = [hyperOf<AnyOptimizerName>(recipe, "A").lr, hyperOf<AnyOptimizerName>(recipe, "B").lr];
   return lr > 0 ? { alpha: recipe.alpha, lr, ratio: ofB / lr, recipe } : null;
 }
 

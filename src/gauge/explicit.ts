@@ -1,9 +1,9 @@
 import type { Role } from "../lora/roles.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { type Clip, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 
 /** Hyperparameters that are another one when left out, though they follow a gauge by another power. */
-const standIns: { readonly [N in OptimizerName]?: Readonly<Record<string, string>> } = {
+const standIns: { readonly [N in AnyOptimizerName]?: Readonly<Record<string, string>> } = {
   radam: { lrUnrectified: "lr" },
 };
 
@@ -22,7 +22,7 @@ export function explicit(recipe: Recipe): Recipe {
   const groups: { [R in Role]?: object } = { ...recipe.groups };
   if (stands) {
     for (const role of roles) {
-      const hyper: Readonly<Record<string, unknown>> = { ...hyperOf<OptimizerName>(recipe, role) };
+      const hyper: Readonly<Record<string, unknown>> = { ...hyperOf<AnyOptimizerName>(recipe, role) };
       const missing = Object.entries(stands).filter(([name]) => hyper[name] === undefined);
       if (missing.length === 0) continue;
       groups[role] = {
@@ -39,12 +39,12 @@ export function explicit(recipe: Recipe): Recipe {
 }
 
 /** The names of what `explicit` writes out for an optimizer. */
-export function writtenOut(optimizer: OptimizerName): readonly string[] {
+export function writtenOut(optimizer: AnyOptimizerName): readonly string[] {
   return Object.keys(standIns[optimizer] ?? {});
 }
 
 /** What is in place of such a number where it is left out. */
-export function standInOf(optimizer: OptimizerName, field: string): string {
+export function standInOf(optimizer: AnyOptimizerName, field: string): string {
   return standIns[optimizer]?.[field] ?? field;
 }
 

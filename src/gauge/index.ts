@@ -59,7 +59,6 @@ export {
 } from "./lie-algebra.ts";
 export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
-export { applyPair } from "./pair.ts";
 export {
   type Adapted,
   type Clip,

@@ -1,8 +1,9 @@
 import type { Role } from "../lora/roles.ts";
-import { type OptimizerName, rules } from "../optim/make.ts";
-import type { Essence, Rule } from "../optim/rule.ts";
+import { type AnyOptimizerName, anyRule } from "../optim/make.ts";
+import type { Essence } from "../optim/rule.ts";
 import type { Gauge } from "./gauge.ts";
 import { type Adapted, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { needsOf } from "./rules.ts";
 import { scheduleFields } from "./schema.ts";
 import { starts } from "./start.ts";
 
@@ -13,8 +14,8 @@ import { starts } from "./start.ts";
 /** What an optimizer does to the parameters of a role; nothing to those that are not trained. */
 export function essenceOf(recipe: Recipe, role: Role): Essence {
   if (!trainedRoles(recipe).includes(role)) return { rule: "none", reads: "nothing", hyper: {} };
-  const rule = rules[recipe.optimizer.name] as unknown as Rule<{ readonly lr: number }, never>; // its own hyperparameters
-  const hyper = hyperOf<OptimizerName>(recipe, role);
+  const rule = anyRule(recipe.optimizer.name);
+  const hyper = hyperOf<AnyOptimizerName>(recipe, role);
   return rule.essence?.(hyper) ?? { rule: rule.name, reads: "gradients", hyper: { ...hyper } };
 }
 
@@ -141,7 +142,7 @@ export interface Pins {
 
 /** The pins of a kind of layer. */
 export function pinsOf(recipe: Recipe, { kind, roles }: Live): Pins {
-  const needs = rules[recipe.optimizer.name].scaling.needs !== undefined;
+  const needs = needsOf(recipe.optimizer.name) !== undefined;
   const start = starts(recipe, kind);
   return {
     A: needs && start.A === 0 && roles.includes("A"),

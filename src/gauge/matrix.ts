@@ -74,8 +74,7 @@ export function matrixRefusal(
   optimizer: string | PairOptimizerConfig | Recipe,
 ): string | undefined {
   if (typeof optimizer === "object" && "optimizer" in optimizer) {
-    const { name } = optimizer.optimizer;
-    const own = refusal(g, name, mixesOf(name));
+    const own = matrixRefusal(g, pairOf(optimizer) ?? optimizer.optimizer.name);
     const byValue = optimizer.clip?.kind === "value" ? "clipping by value" : undefined;
     return own ?? (byValue && refusal(g, byValue, "signed permutations"));
   }
@@ -88,6 +87,16 @@ export function matrixRefusal(
   const least = (["signed permutations", "orthogonal", "any"] as const).find((kind) => all.includes(kind))!;
   const damped = name !== "scaledAdamw" && least === "orthogonal" ? `${name} with a positive reg` : name;
   return refusal(g, damped, least);
+}
+
+/** The options of a recipe's optimizer of pairs, if it is one. */
+function pairOf({ optimizer, groups = {} }: Recipe): PairOptimizerConfig | undefined {
+  if (!isPairOptimizerName(optimizer.name)) return undefined;
+  const own = [
+    { match: "loraA", ...groups.A },
+    { match: "loraB", ...groups.B },
+  ];
+  return { ...optimizer, groups: own } as PairOptimizerConfig; // one optimizer's name, hyperparameters and groups
 }
 
 /** Which matrices an optimizer of single tensors follows. */

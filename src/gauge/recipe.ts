@@ -1,8 +1,8 @@
 import { ValueError } from "../base/errors.ts";
 import type { AdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
-import type { HyperOf, OptimizerName } from "../optim/make.ts";
-import { make } from "../optim/make.ts";
+import type { AnyHyperOf, AnyOptimizerName } from "../optim/make.ts";
+import { make, type OptimizerConfig } from "../optim/make.ts";
 import type { ScheduleConfig } from "../optim/schedule.ts";
 
 /** A number for all parameters, or one for each role that is trained. */
@@ -27,10 +27,10 @@ export type Clip =
 
 /**
  * All numbers of a LoRA fine-tuning that a gauge acts on, as plain data: the adapter, the optimizer with what
- * differs by role, and clipping. Fit for `lora.inject(model, { ...recipe, targetModules })` and for
+ * differs by role, and clipping. Optimizers of pairs, such as "scaledSgd", train A and B of each layer and nothing else. Fit for `lora.inject(model, { ...recipe, targetModules })` and for
  * `gauge.optimizerOf(recipe)`.
  */
-export type Recipe<N extends OptimizerName = OptimizerName> = {
+export type Recipe<N extends AnyOptimizerName = AnyOptimizerName> = {
   readonly [K in N]: RecipeOf<K>;
 }[N];
 
@@ -44,16 +44,16 @@ export type RecipeSchedule =
 /** The kinds of layers that adapters are put on. */
 export type Adapted = "linear" | "embedding";
 
-export interface RecipeOf<N extends OptimizerName> extends AdapterConfig {
+export interface RecipeOf<N extends AnyOptimizerName> extends AdapterConfig {
   /**
    * The kinds of layers that have adapters; an embedding starts with A = 0 and B random, the other way round than a
    * linear layer. Default `["linear"]`.
    */
   readonly adapts?: readonly Adapted[];
   /** The optimizer's name, `lr`, and other hyperparameters where they differ from the optimizer's defaults. */
-  readonly optimizer: { readonly name: N; readonly lr: number } & Partial<Omit<HyperOf[N], "lr">>;
+  readonly optimizer: { readonly name: N; readonly lr: number } & Partial<Omit<AnyHyperOf[N], "lr">>;
   /** Hyperparameters of a role where they differ from `optimizer`. */
-  readonly groups?: { readonly [R in Role]?: Partial<HyperOf[N]> };
+  readonly groups?: { readonly [R in Role]?: Partial<AnyHyperOf[N]> };
   /** How the learning rate goes, as plain data. Default constant. Every gauge leaves it as it is. */
   readonly schedule?: RecipeSchedule;
   /** Which parameters are trained. Default those of the adapter: A and B, a branch bias, the magnitudes of DoRA. */
@@ -94,8 +94,10 @@ export function adapts({ adapts = ["linear"] }: Pick<Recipe, "adapts">): readonl
  * @example
  * hyperOf({ r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1e-3 }, groups: { B: { lr: 1e-2 } } }, "B").lr; // 0.01
  */
-export function hyperOf<N extends OptimizerName>(recipe: RecipeOf<N>, role: Role): HyperOf[N] {
-  return make<N>({ ...recipe.optimizer, ...recipe.groups?.[role] }).defaults;
+export function hyperOf<N extends AnyOptimizerName>(recipe: RecipeOf<N>, role: Role): AnyHyperOf[N] {
+  // One name and the numbers of that name: the union of recipes keeps them together.
+  const config = { ...recipe.optimizer, ...recipe.groups?.[role] } as OptimizerConfig;
+  return make(config).defaults as AnyHyperOf[N];
 }
 
 /**

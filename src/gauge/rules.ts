@@ -1,6 +1,22 @@
 import { ValueError } from "../base/errors.ts";
-import { isOptimizerName, rules } from "../optim/make.ts";
+import type { Role } from "../lora/roles.ts";
+import {
+  type AnyOptimizerName,
+  isPairOptimizerName,
+  optimizerNames,
+  pairRules,
+  rules,
+} from "../optim/make.ts";
+import type { PairScaling } from "../optim/pair.ts";
 import { commonPowers, type Scaling } from "../optim/rule.ts";
+import { factor, type Gauge } from "./gauge.ts";
+
+/** Powers by name: of the factor on the parameter itself, and of the one on the other matrix of its layer. */
+export interface PowersOf {
+  readonly own: Readonly<Record<string, number>>;
+  /** Empty, except for optimizers of pairs. */
+  readonly partner: Readonly<Record<string, number>>;
+}
 
 /** The exact rule of an optimizer in one form: the powers of c for its numbers, as its update rule declares them. */
 export interface Rule {
@@ -8,6 +24,8 @@ export interface Rule {
   readonly hyper: Readonly<Record<string, number>>;
   /** The power for each slot of the state. */
   readonly state: Readonly<Record<string, number>>;
+  /** For optimizers of pairs: the powers of the constant of the other matrix in the layer. */
+  readonly partner?: Pick<Rule, "hyper" | "state">;
   /** Whether the first update divides 0 by 0 where the gradient is 0. */
   readonly dividesZeroByZero: boolean;
   /** What parameters must be for the rule to be exact, where it is not for all. */
@@ -24,6 +42,16 @@ export interface Rule {
 export function ruleOf(operation: string, optimizer: string, hyper: object): Rule {
   const scaling = scalingOf(operation, optimizer);
   const given = hyper as Readonly<Record<string, unknown>>; // what scalingOf takes
+  const dividesZeroByZero = scaling.dividesZeroByZero(given);
+  if ("mixes" in scaling) {
+    const [powers, state] = [scaling.hyper(given), scaling.state(given)];
+    return {
+      hyper: withoutUnset(powers.own),
+      state: state.own,
+      partner: { hyper: withoutUnset(powers.partner), state: state.partner },
+      dividesZeroByZero,
+    };
+  }
   const powers = scaling.hyper(given);
   if ("none" in powers) {
     throw new ValueError(
@@ -34,29 +62,69 @@ export function ruleOf(operation: string, optimizer: string, hyper: object): Rul
   return {
     hyper: powers,
     state: scaling.state(given),
-    dividesZeroByZero: scaling.dividesZeroByZero(given),
+    dividesZeroByZero,
     ...(needs !== undefined && { needs }),
   };
 }
 
+/** The powers for hyperparameters. */
+export function hyperPowers({ hyper, partner }: Rule): PowersOf {
+  return { own: hyper, partner: partner?.hyper ?? {} };
+}
+
+/** What an optimizer needs of parameters for its rule to be exact, where it is not for all. */
+export function needsOf(optimizer: AnyOptimizerName): string | undefined {
+  return isPairOptimizerName(optimizer) ? undefined : rules[optimizer].scaling.needs;
+}
+
 /**
- * The power of c for each slot of an optimizer's state. They are known also where the hyperparameters have no rule.
+ * The powers for the slots of an optimizer's state. They are known also where the hyperparameters have no rule.
  *
  * @throws ValueError for an unknown optimizer.
  */
-export function statePowers(operation: string, optimizer: string, hyper: object): Rule["state"] {
+export function statePowers(operation: string, optimizer: string, hyper: object): PowersOf {
   const given = hyper as Readonly<Record<string, unknown>>; // what scalingOf takes
-  return { ...scalingOf(operation, optimizer).state(given), ...commonPowers };
+  const scaling = scalingOf(operation, optimizer);
+  const { own, partner } =
+    "mixes" in scaling ? scaling.state(given) : { own: scaling.state(given), partner: {} };
+  return { own: { ...own, ...commonPowers }, partner };
 }
 
-function scalingOf(operation: string, optimizer: string) {
-  if (!isOptimizerName(optimizer)) {
-    throw new ValueError(
-      `${operation}: no exact rule is known for the optimizer ${JSON.stringify(optimizer)}. There are rules for ${Object.keys(rules).join(", ")}.`,
-    );
-  }
+type Given = Readonly<Record<string, unknown>>;
+
+function scalingOf(operation: string, optimizer: string): Scaling<Given> | PairScaling<Given> {
   // Its hyperparameters are those of this optimizer: the optimizer made them.
-  return rules[optimizer].scaling as unknown as Scaling<Readonly<Record<string, unknown>>>;
+  const all = { ...rules, ...pairRules } as unknown as { [name: string]: { scaling: Scaling<Given> } };
+  if (Object.hasOwn(all, optimizer)) return all[optimizer]!.scaling;
+  throw new ValueError(
+    `${operation}: no exact rule is known for the optimizer ${JSON.stringify(optimizer)}. There are rules for ${optimizerNames.join(", ")}.`,
+  );
+}
+
+function withoutUnset(powers: { readonly [hyper: string]: number | undefined }): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(powers).filter((entry): entry is [string, number] => entry[1] !== undefined),
+  );
+}
+
+/** Whether a gauge acts on what an optimizer does to a role: on the parameter, or on the matrix beside it. */
+export function reaches(g: Gauge, role: Role, optimizer: AnyOptimizerName): boolean {
+  return factor(g, role) !== 1 || (isPairOptimizerName(optimizer) && beside(g, role) !== 1);
+}
+
+/** Whether gauges move what has that name. */
+export function moves({ own, partner }: PowersOf, name: string): boolean {
+  return (own[name] ?? 0) !== 0 || (partner[name] ?? 0) !== 0;
+}
+
+/** By what a gauge multiplies what has that name and belongs to a role. */
+export function factorOn({ own, partner }: PowersOf, name: string, g: Gauge, role: Role): number {
+  return power(factor(g, role), own[name] ?? 0) * power(beside(g, role), partner[name] ?? 0);
+}
+
+/** The constant of the matrix beside one in a layer. */
+export function beside(g: Gauge, role: Role): number {
+  return role === "A" ? g.b : role === "B" ? g.a : 1;
 }
 
 /** A hyperparameter times a factor: a number, or each of a pair. Flags have no factor. */

@@ -13,7 +13,7 @@ import {
 import { floatDTypes } from "../base/dtype.ts";
 import type { AdapterConfig, AdapterInit } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
-import { type OptimizerName, rules } from "../optim/make.ts";
+import { type AnyOptimizerName, anyRule, optimizerNames } from "../optim/make.ts";
 import type { ScheduleConfig } from "../optim/schedule.ts";
 import type { Adapted, Clip, Recipe } from "./recipe.ts";
 
@@ -156,7 +156,8 @@ const hyperSays: { readonly [name: string]: string } = {
   lr: "The learning rate",
   betas: "The decay rates of the moments",
   eps: "Added to the root of the second moment",
-  weightDecay: "The decay: added to the gradient, or decoupled in adamw, lion and lamb",
+  weightDecay:
+    "The decay: added to the gradient, or decoupled in adamw, lion, lamb, scaledAdamw, loraRite and loraMuon",
   momentum: "The share of the velocity that stays",
   dampening: "The velocity takes 1 - dampening of each gradient",
   nesterov: "Look ahead",
@@ -176,17 +177,15 @@ const hyperSays: { readonly [name: string]: string } = {
   epsUpdate: "Added to the average of squared updates",
   etas: "Factors on a step that turns, and on one that does not",
   stepSizes: "The least and the largest step",
+  reg: "Added to the diagonal of the Gram matrix of the other factor",
 };
 
 /** The name of an optimizer. */
-export const optimizerName: RecipeField<OptimizerName> = said(
-  "The optimizer",
-  oneOf(Object.keys(rules) as OptimizerName[]),
-);
+export const optimizerName: RecipeField<AnyOptimizerName> = said("The optimizer", oneOf([...optimizerNames]));
 
 /** The hyperparameters of an optimizer. */
-export function hyperFields(name: OptimizerName): { readonly [hyper: string]: RecipeField<unknown> } {
-  const fields = rules[name].fields as { readonly [hyper: string]: Field<unknown> };
+export function hyperFields(name: AnyOptimizerName): { readonly [hyper: string]: RecipeField<unknown> } {
+  const fields = anyRule(name).fields as { readonly [hyper: string]: Field<unknown> };
   return Object.fromEntries(
     Object.entries(fields).map(([hyper, of]) => [hyper, said(hyperSays[hyper] ?? hyper, of)]),
   );
@@ -212,7 +211,7 @@ export const flatFields: readonly FlatField[] = (() => {
   for (const [key, each] of Object.entries(adapterFields)) row(key, each);
   for (const [role, each] of Object.entries(initScaleFields)) row(`initScale.${role}`, each);
   const hypers = new Map<string, RecipeField<unknown>>();
-  for (const name of Object.keys(rules) as OptimizerName[])
+  for (const name of optimizerNames)
     for (const [hyper, each] of Object.entries(hyperFields(name))) {
       const known = hypers.get(hyper) ?? each;
       // A default that differs is none of all.

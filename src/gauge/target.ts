@@ -1,6 +1,6 @@
 import { ValueError } from "../base/errors.ts";
 import { scaling } from "../lora/scaling.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import type { Gauge } from "./gauge.ts";
 import * as gauges from "./gauge.ts";
 import { type LibraryName, libraries, libraryOf } from "./library/tools.ts";
@@ -126,6 +126,10 @@ function atRatio(recipe: Recipe, ratio: number, moved: number, fromB: boolean): 
   if (!(ratio > 0 && ratio < Infinity))
     throw new ValueError(`${operation}: ratio is ${ratio}; it is a finite number > 0.`);
   const given = rates(recipe);
+  if (powerOfRatio(recipe) === 0 && ratio !== 1)
+    throw new ValueError(
+      `${operation}: no gauge changes the ratio of the learning rates of ${recipe.optimizer.name}, which is 1, so it cannot be ${ratio}.`,
+    );
   if (given.ratio === ratio && moved === 1) return { a: 1, b: 1, k: 1 };
   // lr_B b^p = ratio lr_A a^p
   const quotient = (ratio / given.ratio) ** (1 / given.power); // b / a
@@ -136,24 +140,26 @@ function atRatio(recipe: Recipe, ratio: number, moved: number, fromB: boolean): 
 /** Whether a gauge makes the rates of A and B one. */
 function joinable(recipe: Recipe): boolean {
   const roles = trainedRoles(recipe);
-  const [A, B] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
+  const [A, B] = [hyperOf<AnyOptimizerName>(recipe, "A").lr, hyperOf<AnyOptimizerName>(recipe, "B").lr];
   return (
-    roles.includes("A") &&
-    roles.includes("B") &&
-    (A === B || ruleFor(operation, recipe, "A").hyper.lr !== 0) &&
-    A > 0 &&
-    B > 0
+    roles.includes("A") && roles.includes("B") && (A === B || powerOfRatio(recipe) !== 0) && A > 0 && B > 0
   );
 }
 
-/** The ratio of the rates of B and A, and the power of c by which both go. */
+/** The power of b / a by which the ratio of the rates of B and A goes the other way: both go with a power of each. */
+function powerOfRatio(recipe: Recipe): number {
+  const { hyper, partner } = ruleFor(operation, recipe, "A");
+  return hyper.lr! - (partner?.hyper.lr ?? 0);
+}
+
+/** The ratio of the rates of B and A, and its power. */
 function rates(recipe: Recipe): { readonly ratio: number; readonly power: number } {
-  const power = ruleFor(operation, recipe, "A").hyper.lr!;
-  const [A, B] = [hyperOf<OptimizerName>(recipe, "A").lr, hyperOf<OptimizerName>(recipe, "B").lr];
+  const power = powerOfRatio(recipe);
+  const [A, B] = [hyperOf<AnyOptimizerName>(recipe, "A").lr, hyperOf<AnyOptimizerName>(recipe, "B").lr];
   const ratio = A === B ? 1 : B / A; // also of two zeros
   if (power === 0 && ratio !== 1)
     throw new ValueError(
-      `${operation}: no gauge changes the learning rates of ${recipe.optimizer.name}, ${A} for A and ${B} for B, so they cannot be made one.`,
+      `${operation}: no gauge changes the ratio of the learning rates of ${recipe.optimizer.name}, ${A} for A and ${B} for B, so they cannot be made one.`,
     );
   if (!(ratio > 0 && ratio < Infinity))
     throw new ValueError(

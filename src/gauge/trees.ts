@@ -1,12 +1,12 @@
 import { ValueError } from "../base/errors.ts";
-import { roleOf } from "../lora/roles.ts";
-import type { OptimizerConfig } from "../optim/make.ts";
+import { type Role, roleOf } from "../lora/roles.ts";
+import type { OptimizerConfig, PairOptimizerConfig } from "../optim/make.ts";
 import type { OptimizerState } from "../optim/optimizer.ts";
 import { scalar } from "../tensor/creation.ts";
 import { map } from "../tensor/tree.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { normal } from "./range.ts";
-import { power, statePowers } from "./rules.ts";
+import { factorOn, statePowers } from "./rules.ts";
 
 /**
  * Parameters under a gauge: each `loraA` times a, `loraB` times b, `loraBias` times 1 / k, one rounding each (none
@@ -18,7 +18,7 @@ import { power, statePowers } from "./rules.ts";
  * const partner = gauge.applyParams(g, params); // loraB / 8
  */
 export function applyParams<P>(g: Gauge, params: P): P {
-  return scaled("gauge.applyParams", g, params, 1);
+  return scaled("gauge.applyParams", g, params, (role) => factor(g, role));
 }
 
 /**
@@ -29,12 +29,12 @@ export function applyParams<P>(g: Gauge, params: P): P {
  * const partner = gauge.applyGradients(gauge.onlyB(8), gradients); // that of loraB times 8
  */
 export function applyGradients<G>(g: Gauge, gradients: G): G {
-  return scaled("gauge.applyGradients", g, gradients, -1);
+  return scaled("gauge.applyGradients", g, gradients, (role) => 1 / factor(g, role));
 }
 
 /**
  * The state of an optimizer under a gauge, for going on in the gauge partner of a run: what averages gradients
- * is divided by c, what averages their squares by c^2, the step count stays. The optimizer is given by its name, or
+ * is divided by c, what averages their squares by c^2, the step count stays; optimizers of pairs have powers of both factors. The optimizer is given by its name, or
  * as a recipe has it where the form matters: Adadelta with two eps.
  *
  * @throws ValueError for an unknown optimizer, or a state of another one.
@@ -44,27 +44,26 @@ export function applyGradients<G>(g: Gauge, gradients: G): G {
 export function applyState<S extends OptimizerState>(
   g: Gauge,
   state: S,
-  optimizer: string | OptimizerConfig,
+  optimizer: string | OptimizerConfig | PairOptimizerConfig,
 ): S {
   const config = typeof optimizer === "string" ? { name: optimizer } : optimizer;
   const { name } = config;
   const powers = statePowers("gauge.applyState", name, config);
   const slots = Object.entries(state).map(([slot, tree]): [string, unknown] => {
     if (slot === "step") return [slot, tree];
-    const exponent = powers[slot];
-    if (exponent === undefined)
+    if (powers.own[slot] === undefined && powers.partner[slot] === undefined)
       throw new ValueError(
-        `gauge.applyState: ${name} keeps ${slot}, for which no exact rule is known. Slots with one: ${Object.keys(powers).join(", ")}.`,
+        `gauge.applyState: ${name} keeps ${slot}, for which no exact rule is known. Slots with one: ${[...new Set([...Object.keys(powers.own), ...Object.keys(powers.partner)])].join(", ")}.`,
       );
-    return [slot, scaled("gauge.applyState", g, tree, exponent)];
+    return [slot, scaled("gauge.applyState", g, tree, (role) => factorOn(powers, slot, g, role))];
   });
   return Object.fromEntries(slots) as S; // the same slots with the same structures
 }
 
-function scaled<T>(operation: string, g: Gauge, tree: T, exponent: number): T {
+function scaled<T>(operation: string, g: Gauge, tree: T, by: (role: Role) => number): T {
   checked(operation, g);
   return map(tree, (leaf, path) => {
-    const c = normal(operation, `the factor on ${path}`, power(factor(g, roleOf(path)), exponent));
+    const c = normal(operation, `the factor on ${path}`, by(roleOf(path)));
     return c === 1 ? leaf : leaf.mul(scalar(c));
   });
 }

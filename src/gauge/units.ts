@@ -1,7 +1,7 @@
 import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import { checked, type Gauge } from "./gauge.ts";
 import { type Live, liveOf, type Pins, pinsOf, scaled } from "./live.ts";
 import { hyperOf, type Recipe } from "./recipe.ts";
@@ -10,7 +10,7 @@ import { starts } from "./start.ts";
 
 /** The rule of a role's form of the optimizer. */
 export function ruleFor(operation: string, recipe: Recipe, role: Role): Rule {
-  return ruleOf(operation, recipe.optimizer.name, hyperOf<OptimizerName>(recipe, role));
+  return ruleOf(operation, recipe.optimizer.name, hyperOf<AnyOptimizerName>(recipe, role));
 }
 
 /**

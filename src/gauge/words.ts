@@ -1,10 +1,11 @@
 import type { Role } from "../lora/roles.ts";
-import type { OptimizerName } from "../optim/make.ts";
+import type { AnyOptimizerName } from "../optim/make.ts";
 import type { Comparison, Explanation } from "./explanation.ts";
 import { explicit } from "./explicit.ts";
 import type { Gauge } from "./gauge.ts";
 import { liveRoles } from "./live.ts";
 import { hyperOf, type Recipe } from "./recipe.ts";
+import { hyperPowers, moves } from "./rules.ts";
 import { starts } from "./start.ts";
 import { ruleFor } from "./units.ts";
 
@@ -29,9 +30,9 @@ export function showNumbers(recipe: Recipe): string {
   const { initScale = {}, clip } = recipe;
   const roles = liveRoles(recipe);
   const of = (role: Role): [string, unknown][] => {
-    const powers = ruleFor("gauge.explain", explicit(recipe), role).hyper;
-    const hyper = Object.entries(hyperOf<OptimizerName>(recipe, role)) as [string, unknown][];
-    return hyper.filter(([field, value]) => field === "lr" || (powers[field] !== 0 && value !== 0));
+    const powers = hyperPowers(ruleFor("gauge.explain", explicit(recipe), role));
+    const hyper = Object.entries(hyperOf<AnyOptimizerName>(recipe, role)) as [string, unknown][];
+    return hyper.filter(([field, value]) => field === "lr" || (moves(powers, field) && value !== 0));
   };
   const fields = [...new Set(roles.flatMap((role) => of(role).map(([field]) => field)))];
   const hypers = fields.flatMap((field) =>

@@ -22,12 +22,15 @@ export { type LoraRiteHyper, loraRite, loraRiteRule } from "./lora-rite.ts";
 export { type LoraPlusGroup, type LoraPlusOptions, loraPlus } from "./loraPlus.ts";
 export { type LossScaled, type LossScaleOptions, lossScaling } from "./loss-scale.ts";
 export {
+  type AnyHyperOf,
+  type AnyOptimizerName,
   type HyperOf,
   isOptimizerName,
   isPairOptimizerName,
   make,
   type OptimizerConfig,
   type OptimizerName,
+  optimizerNames,
   type PairHyperOf,
   type PairOptimizerConfig,
   type PairOptimizerName,

@@ -4,6 +4,7 @@ import { averageWith } from "./average.ts";
 import { fraction, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makePairOptimizer, type PairRule } from "./pair.ts";
+import { shrinking, still, withoutZeros } from "./rule.ts";
 import { gram, inverseFactor, orthogonalised } from "./small-matrix.ts";
 
 /** Hyperparameters of LoRA-Muon. */
@@ -45,7 +46,18 @@ export const loraMuonRule: PairRule<LoraMuonHyper, { readonly m: Tensor }> = {
       partner: { lr: 1, weightDecay: -1, reg: 2 },
     }),
     state: () => ({ own: { m: -1 }, partner: {} }),
+    dividesZeroByZero: ({ reg }) => reg === 0,
     mixes: ({ reg }) => (reg === 0 ? "any" : "orthogonal"),
+  },
+  essence: ({ weightDecay, ...rest }) => {
+    if (rest.lr === 0 && rest.reg > 0) return still;
+    const joint = shrinking(rest.lr * weightDecay);
+    return {
+      rule: "loraMuon",
+      reads: "gradients",
+      hyper: { ...rest, ...withoutZeros({ weightDecay }) },
+      joint,
+    };
   },
 };
 

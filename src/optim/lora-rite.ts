@@ -3,6 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { makePairOptimizer, type PairRule } from "./pair.ts";
+import { shrinking, still, withoutZeros } from "./rule.ts";
 import { eyeLike, gram, inverseFactor, inverseRoot } from "./small-matrix.ts";
 
 /** Hyperparameters of LoRA-RITE. */
@@ -68,7 +69,19 @@ export const loraRiteRule: PairRule<LoraRiteHyper, RiteSlots> = {
       partner: { lr: 1, eps: -2, weightDecay: -1, reg: 2 },
     }),
     state: () => ({ own: { v: -2, m: 0, basis: 0 }, partner: { v: -2 } }),
+    dividesZeroByZero: ({ reg, eps }) => reg === 0 || eps === 0,
     mixes: ({ reg }) => (reg === 0 ? "any" : "orthogonal"),
+  },
+  essence: (hyper) => {
+    const { weightDecay, ...rest } = hyper;
+    if (rest.lr === 0 && rest.reg > 0 && rest.eps > 0) return still;
+    const joint = shrinking(rest.lr * weightDecay);
+    return {
+      rule: "loraRite",
+      reads: "gradients",
+      hyper: { ...rest, ...withoutZeros({ weightDecay }) },
+      joint,
+    };
   },
 };
 

@@ -49,6 +49,11 @@ export interface PairHyperOf {
 
 export type PairOptimizerName = keyof PairHyperOf;
 
+/** The hyperparameters of every optimizer, of single tensors and of pairs, by its name. */
+export interface AnyHyperOf extends HyperOf, PairHyperOf {}
+
+export type AnyOptimizerName = keyof AnyHyperOf;
+
 /** An optimizer of pairs as plain data: its name beside its options. */
 export type PairOptimizerConfig<N extends PairOptimizerName = PairOptimizerName> = {
   readonly [K in N]: { readonly name: K } & OptimizerOptions<PairHyperOf[K]>;
@@ -83,6 +88,23 @@ export const pairRules: { readonly [N in PairOptimizerName]: PairRule<PairHyperO
   loraRite: loraRiteRule as unknown as PairRule<LoraRiteHyper, Slots>, // as `erased`
   loraMuon: loraMuonRule as unknown as PairRule<LoraMuonHyper, Slots>,
 };
+
+/** What rules of both kinds have. */
+export type AnyRule = Pick<
+  Rule<{ readonly lr: number }, Slots> | PairRule<{ readonly lr: number }, Slots>,
+  "name" | "fields" | "essence"
+>;
+
+/** The update rule of an optimizer of either kind, as far as all have it. */
+export function anyRule(name: AnyOptimizerName): AnyRule {
+  return (isPairOptimizerName(name) ? pairRules[name] : rules[name]) as unknown as AnyRule; // with hyperparameters of its own
+}
+
+/** The names of all optimizers. */
+export const optimizerNames: readonly AnyOptimizerName[] = [
+  ...(Object.keys(rules) as OptimizerName[]),
+  ...(Object.keys(pairRules) as PairOptimizerName[]),
+];
 
 /** A rule among rules of other slots: `makeOptimizer` gives each its own. */
 function erased<H extends { readonly lr: number }, S extends Slots>(rule: Rule<H, S>): Rule<H, Slots> {
@@ -122,6 +144,6 @@ export function make(config: { readonly name: string } & object): Optimizer {
   if (isPairOptimizerName(name))
     return makePairOptimizer(pairRules[name] as unknown as PairRule<Any, Slots>, options);
   throw new ValueError(
-    `optim.make: there is no optimizer ${show(name)}. The optimizers are ${[...Object.keys(rules), ...Object.keys(pairRules)].join(", ")}.`,
+    `optim.make: there is no optimizer ${show(name)}. The optimizers are ${optimizerNames.join(", ")}.`,
   );
 }

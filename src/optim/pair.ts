@@ -15,6 +15,8 @@ export interface PairScaling<H> {
     readonly own: Readonly<Record<string, number>>;
     readonly partner: Readonly<Record<string, number>>;
   };
+  /** Whether the first update of a factor beside a partner of 0, with a gradient of 0 then, is NaN, in every gauge. */
+  readonly dividesZeroByZero: (hyper: H) => boolean;
   /** For which matrices M the run from A' = M A, B' = B M^-1 is the same one with its factors mixed likewise. */
   readonly mixes: (hyper: H) => Mixes;
 }

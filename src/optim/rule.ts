@@ -138,7 +138,7 @@ export interface View {
 
 /** A rule of parameters that are seen beside a partner, in the form that the rule sees. */
 export interface Beside<H extends { readonly lr: number }, S extends Slots>
-  extends Pick<Rule<H, S>, "name" | "fields" | "conflict"> {
+  extends Pick<Rule<H, S>, "name" | "fields" | "conflict" | "essence"> {
   readonly slots: (parameter: Tensor, hyper: H, partner: Tensor) => S;
   readonly step: (
     ...args: Parameters<Rule<H, S>["step"]>

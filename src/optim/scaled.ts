@@ -4,7 +4,7 @@ import { type AdamWHyper, adamwRule } from "./adam.ts";
 import { nonNegative, type OptimizerOptions } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { makePairOptimizer, type PairRule } from "./pair.ts";
-import type { Slots } from "./rule.ts";
+import type { Essence, Slots } from "./rule.ts";
 import { type SgdHyper, sgdRule } from "./sgd.ts";
 import { gram, inverseFactor } from "./small-matrix.ts";
 
@@ -27,6 +27,13 @@ function preconditioned(gradient: Tensor, partner: Tensor, reg: HostNumber): Ten
   return half.transpose().matmul(half.matmul(gradient));
 }
 
+/** What a rule comes to that takes a preconditioned gradient: reg counts where the gradient does. */
+function scaledBy(reg: number, essence: Essence): Essence {
+  // With reg 0 a partner of 0 has no inverse, and NaN is what counts.
+  if (essence.reads === "nothing" && reg > 0) return essence;
+  return { ...essence, rule: `scaled ${essence.rule}`, reads: "gradients", hyper: { ...essence.hyper, reg } };
+}
+
 /** The update rule of `scaledSgd`. */
 export const scaledSgdRule: PairRule<ScaledSgdHyper, Slots> = {
   name: "scaledSgd",
@@ -44,8 +51,10 @@ export const scaledSgdRule: PairRule<ScaledSgdHyper, Slots> = {
       partner: { lr: 2, weightDecay: -2, reg: 2 },
     }),
     state: () => ({ own: { velocity: -1 }, partner: { velocity: -2 } }),
+    dividesZeroByZero: ({ reg }) => reg === 0,
     mixes: ({ reg }) => (reg === 0 ? "any" : "orthogonal"),
   },
+  essence: ({ reg, ...hyper }) => scaledBy(reg, sgdRule.essence!(hyper)),
 };
 
 /** The update rule of `scaledAdamw`. */
@@ -65,8 +74,10 @@ export const scaledAdamwRule: PairRule<ScaledAdamWHyper, Slots> = {
       partner: { eps: hyper.epsInsideRoot ? -4 : -2, reg: 2 },
     }),
     state: () => ({ own: { m: -1, v: -2, vMax: -2 }, partner: { m: -2, v: -4, vMax: -4 } }),
+    dividesZeroByZero: ({ reg, eps }) => reg === 0 || eps === 0,
     mixes: () => "signed permutations",
   },
+  essence: ({ reg, ...hyper }) => scaledBy(reg, adamwRule.essence!(hyper)),
 };
 
 /**

@@ -1,6 +1,6 @@
 import type { Field } from "../../base/arguments.ts";
 import type { Role } from "../../lora/roles.ts";
-import type { OptimizerName } from "../../optim/make.ts";
+import type { AnyOptimizerName } from "../../optim/make.ts";
 import type { Adapted } from "../recipe.ts";
 
 // A library described as data: which settings it has, what each of them is in a recipe, and what it is when nobody
@@ -47,7 +47,7 @@ export interface Setting {
 
 /** An optimizer of a library. */
 export interface TheirOptimizer {
-  readonly is: OptimizerName;
+  readonly is: AnyOptimizerName;
   /** Hyperparameters that it has for good. */
   readonly fixed?: { readonly [hyper: string]: unknown };
   /**

@@ -1,6 +1,6 @@
 import type { Role } from "../../lora/roles.ts";
 import { scaling } from "../../lora/scaling.ts";
-import type { OptimizerName } from "../../optim/make.ts";
+import type { AnyOptimizerName } from "../../optim/make.ts";
 import { liveRoles } from "../live.ts";
 import { hyperOf, type Recipe, trainedRoles } from "../recipe.ts";
 import type { Library, Meaning, TheirOptimizer } from "./library.ts";
@@ -115,7 +115,7 @@ function chosen(
 }
 
 /** The recipe's optimizer, and others that make the same updates with these numbers. */
-function spellings(recipe: Recipe): readonly [OptimizerName, Hypers][] {
+function spellings(recipe: Recipe): readonly [AnyOptimizerName, Hypers][] {
   const { name } = recipe.optimizer;
   const roles = trainedRoles(recipe);
   // A library may correct no bias where nothing is said.
@@ -123,14 +123,14 @@ function spellings(recipe: Recipe): readonly [OptimizerName, Hypers][] {
   const own = Object.fromEntries(
     roles.map((role) => [
       role,
-      { ...implied, ...hyperOf<OptimizerName>(recipe, role) } as Record<string, unknown>,
+      { ...implied, ...hyperOf<AnyOptimizerName>(recipe, role) } as Record<string, unknown>,
     ]),
   ) as { [R in Role]: Record<string, unknown> };
   const all = Object.values(own);
   const each = (change: (hyper: Record<string, unknown>) => Record<string, unknown>): Hypers =>
     Object.fromEntries(Object.entries(own).map(([role, hyper]) => [role, change(hyper)]));
   const undecayed = all.every(({ weightDecay = 0 }) => weightDecay === 0);
-  const result: [OptimizerName, Hypers][] = [[name, own]];
+  const result: [AnyOptimizerName, Hypers][] = [[name, own]];
   switch (name) {
     case "adam":
       if (undecayed) result.push(["adamw", own]);
