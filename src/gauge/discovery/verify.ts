@@ -455,10 +455,10 @@ function otherFactors({ generic, exponents }: Scenario, unit: number | undefined
   return exponents.some((k) => Math.abs(k) > 10) ? [1e9, 1e-9, 1e30, 1e-30] : [3, 0.7];
 }
 
-/** The distance from 1 to the next number of the narrowest dtype in the state. */
+/** The distance from 1 to the next number of the narrowest dtype in the state; of float64 where there is no state. */
 function unitOf({ moments }: Run): number {
   const dtypes = [...slotsOf(moments.at(-1)!.after).values()].map(({ dtype }) => dtype).filter(isFloat);
-  return Math.max(...dtypes.map((dtype) => 2 ** (1 - floatRange(dtype).digits)));
+  return Math.max(2 ** -52, ...dtypes.map((dtype) => 2 ** (1 - floatRange(dtype).digits)));
 }
 
 function describe({ name, problem }: Scenario, c: number, mismatch: Mismatch): Counterexample {
