@@ -117,6 +117,19 @@ export {
   searchsorted,
 } from "./tensor/scans.ts";
 export {
+  argsort,
+  type MedianOptions,
+  median,
+  type QuantileOptions,
+  quantile,
+  type SortOptions,
+  sort,
+  type TopkOptions,
+  topk,
+  type Unique,
+  unique,
+} from "./tensor/sort.ts";
+export {
   type AnyTensor,
   type Axes,
   type Extremes,
@@ -128,7 +141,6 @@ export {
   Tensor,
   type VarianceOptions,
 } from "./tensor/tensor.ts";
-export { topk } from "./tensor/topk.ts";
 export * as tree from "./tensor/tree.ts";
 export { type VmapOptions, vmap } from "./tensor/vmap.ts";
 export { type WindowsOptions, windows } from "./tensor/windows.ts";

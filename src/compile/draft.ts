@@ -1,5 +1,6 @@
 import type { Node } from "../graph/node.ts";
 import { elements } from "../graph/node.ts";
+import type { Procedure } from "../graph/procedure.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator, Part } from "./kernel.ts";
 import { deviceDType, type Index, type Lowering } from "./lower.ts";
@@ -37,6 +38,13 @@ export type Core =
       readonly initial: Expr;
       readonly target: Expr;
       readonly addend: Expr;
+    }
+  | {
+      readonly kind: "procedure";
+      readonly procedure: Procedure;
+      readonly axis: number;
+      readonly shape: readonly number[];
+      readonly initial: Expr;
     };
 
 export interface MatmulSizes {
@@ -157,6 +165,12 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       };
       return own(core, position);
     }
+    case "procedure": {
+      const { procedure } = operation;
+      const axis = node.shape.length - 1;
+      const initial = lowering.element(node.inputs[0]!, laneIndex(node.shape, axis, e, lowering));
+      return own({ kind: "procedure", procedure, axis, shape: node.shape, initial }, position);
+    }
     default:
       return own({ kind: "none" }, lowering.compute(node, lowering.unflatten(position, node.shape)));
   }
@@ -244,6 +258,8 @@ export function coreExpressions(core: Core): Expr[] {
       return [core.expr];
     case "scatter":
       return [core.initial, core.target, core.addend];
+    case "procedure":
+      return [core.initial];
     default:
       return core satisfies never;
   }

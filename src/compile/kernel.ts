@@ -4,7 +4,7 @@ import { type TemplateKernel, templateOf } from "./template.ts";
 import type { ValueId } from "./value.ts";
 
 export type { Accumulator, Axis, Loop, Nest, NumberedAccumulator, Part, Statement, Store } from "./nest.ts";
-export type { MatmulKernel, TemplateKernel } from "./template.ts";
+export type { MatmulKernel, ProcedureKernel, TemplateKernel } from "./template.ts";
 
 /** Generated as a whole, or a template with holes. */
 export type Kernel = Nest | TemplateKernel;

@@ -1,3 +1,4 @@
+import { internal } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { add } from "../graph/elementwise.ts";
 import { coreExpressions, type Draft, expressionsOf, variables } from "./draft.ts";
@@ -67,6 +68,7 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       };
     }
     case "scan":
+    case "procedure":
     case "scatter": {
       const lanes = numel(core.shape.filter((_, axis) => axis !== core.axis));
       const below = numel(core.shape.slice(core.axis + 1));
@@ -82,6 +84,14 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         { name: variables.lane, extent: lanes },
         { name: variables.position, extent: length },
       ];
+      if (core.kind === "procedure") {
+        const { procedure, initial } = core;
+        const { dtype } = initial;
+        if (dtype !== "float32" && dtype !== "float64" && dtype !== "int32")
+          return internal(`${procedure.text} on ${dtype}`);
+        const stores = [{ value, index, expr: e.accumulator(0, dtype) }] as const;
+        return { kind: "procedure", dtype, procedure, lane: laneAxis, position: positions, initial, stores };
+      }
       if (core.kind === "scan") {
         const { dtype } = core.expr;
         const taken = accumulate([{ index: 0, name: "sum", dtype, expr: core.expr }]);

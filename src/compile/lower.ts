@@ -235,6 +235,7 @@ export class Lowering {
       case "matmul":
       case "cumsum":
       case "scatterAdd":
+      case "procedure":
         return internal(`${operation.kind} is not stored`);
       default:
         return operation satisfies never;

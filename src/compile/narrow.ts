@@ -51,6 +51,7 @@ export function computeWide(roots: readonly Node[]): Node[] {
       case "reduce":
       case "cumsum":
       case "scatterAdd":
+      case "procedure":
         return compute(inputs.map(widen));
       case "matmul":
         return compute(inputs.map(whole));

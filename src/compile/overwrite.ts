@@ -105,7 +105,7 @@ export function coreOf(kernel: Kernel): readonly Expr[] | undefined {
 
 /** The kernel with the values that its stores keep the rest of replaced by copies. */
 function withBases(kernel: Kernel, copied: ReadonlyMap<ValueId, ValueId>): Kernel {
-  if (copied.size === 0) return kernel;
+  if (copied.size === 0 || kernel.kind === "procedure") return kernel; // that fills no parts
   const replace = (store: Store): Store => {
     const over = copied.get(store.value);
     return over === undefined ? store : { ...store, part: { over } };

@@ -41,7 +41,13 @@ export function isLeaf(node: Node): boolean {
 /** One element from many, or ordered sums: the core of a kernel of its own. */
 export function isCore(node: Node): boolean {
   const { kind } = node.operation;
-  return kind === "reduce" || kind === "matmul" || kind === "cumsum" || kind === "scatterAdd";
+  return (
+    kind === "reduce" ||
+    kind === "matmul" ||
+    kind === "cumsum" ||
+    kind === "scatterAdd" ||
+    kind === "procedure"
+  );
 }
 
 /** Computed element by element of what a core makes. */

@@ -1,3 +1,5 @@
+import { isFloat } from "../base/dtype.ts";
+import type { Procedure } from "../graph/procedure.ts";
 import type { Expr } from "./expr.ts";
 import { type Axis, product, type Store } from "./nest.ts";
 
@@ -17,7 +19,19 @@ export interface MatmulKernel {
   readonly stores: readonly Store[];
 }
 
-export type TemplateKernel = MatmulKernel;
+/** In each lane copies `initial`, then runs a program on it: accumulator 0. */
+export interface ProcedureKernel {
+  readonly kind: "procedure";
+  readonly dtype: "float32" | "float64" | "int32";
+  readonly procedure: Procedure;
+  readonly lane: Axis;
+  readonly position: Axis;
+  readonly initial: Expr;
+  /** The one result, each row of it contiguous. */
+  readonly stores: readonly [Store];
+}
+
+export type TemplateKernel = MatmulKernel | ProcedureKernel;
 
 /** An expression of a template, and the loops in which it is computed. */
 export interface Hole {
@@ -49,6 +63,12 @@ const table: Table = {
     flops: ({ batch, row, column, inner }) => 2 * product([batch, row, column, inner]),
     describe: ({ batch, row, column, inner }) =>
       `matmul ${batch.extent > 1 ? `${batch.extent} of ` : ""}${row.extent} x ${column.extent} over ${inner.extent}`,
+  },
+  procedure: {
+    holes: ({ initial, lane, position }) => [{ expr: initial, over: [lane, position] }],
+    grid: ({ lane, position }) => [lane, position],
+    flops: ({ dtype, lane, procedure }) => (isFloat(dtype) ? lane.extent * procedure.work : 0),
+    describe: ({ procedure, lane }) => `${procedure.text} in ${lane.extent} lanes`,
   },
 };
 

@@ -93,6 +93,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   gather: (_, [x, index], { axis }, size) => gather(led(x!, size), led(index!, size), behind(axis)),
   scatterAdd: (_, [x, index, source], { axis }, size) =>
     scatterAdd(led(x!, size), led(index!, size), led(source!, size), behind(axis)),
+  procedure: elementwise,
 };
 
 /**

@@ -4,6 +4,7 @@ import { numel, strides } from "../base/shape.ts";
 import { checkHeld } from "./cast.ts";
 import { checkIndices } from "./indices.ts";
 import { type Node, type Storage, topological } from "./node.ts";
+import { interpret } from "./procedure.ts";
 import { neutral } from "./reduce.ts";
 
 /** Values of a node in the reference evaluator: float64 for floats, whatever the dtype. */
@@ -239,6 +240,13 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         );
         out[to] = whole ? coerce(out[to]! + z![i]!, dtype) : out[to]! + z![i]!;
       });
+      return out;
+    }
+    case "procedure": {
+      out.set(x!);
+      const length = shape[shape.length - 1]!;
+      const code = operation.procedure.code();
+      for (let at = 0; at < size; at += length) interpret(code, out.subarray(at, at + length));
       return out;
     }
     default:

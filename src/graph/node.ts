@@ -1,5 +1,6 @@
 import { type DType, isFloat } from "../base/dtype.ts";
 import { numel, type Shape } from "../base/shape.ts";
+import type { Procedure } from "./procedure.ts";
 
 /** The values of a settled node; what it holds is the runtime's business. */
 export interface Storage {
@@ -58,7 +59,9 @@ export type Operation =
   // Indexed by data: inputs x, index (int32, shape of the output along every axis).
   | { readonly kind: "gather"; readonly axis: number }
   // Inputs x, index, source: x with source added at index, along one axis.
-  | { readonly kind: "scatterAdd"; readonly axis: number };
+  | { readonly kind: "scatterAdd"; readonly axis: number }
+  // A small program on each row of the last axis. No cotangent flows: whoever makes it gives it a gradient.
+  | { readonly kind: "procedure"; readonly procedure: Procedure };
 
 export type Kind = Operation["kind"];
 

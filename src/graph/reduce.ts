@@ -2,6 +2,7 @@ import type { DType } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { describe, numel } from "../base/shape.ts";
 import { makeNode, type Node, type ReduceName } from "./node.ts";
+import type { Procedure } from "./procedure.ts";
 
 // Constructors of nodes that make one element from many, or are indexed by data.
 
@@ -50,6 +51,11 @@ export function cumsum(x: Node, axis: number): Node {
 /** `out[i.., j, k..] = x[i.., index[i.., j, k..], k..]`; other axes of both have equal lengths. */
 export function gather(x: Node, index: Node, axis: number): Node {
   return makeNode({ kind: "gather", axis }, [x, index], index.shape, x.dtype);
+}
+
+/** What a program makes of each row of the last axis. */
+export function runProcedure(procedure: Procedure, x: Node): Node {
+  return makeNode({ kind: "procedure", procedure }, [x], x.shape, x.dtype);
 }
 
 /** x with `source` added at `index` along `axis`, in the order of the source; other axes have equal lengths. */

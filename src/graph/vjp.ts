@@ -77,6 +77,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
     const inside = bitwiseAnd(ge(index!, 0), lt(index!, length));
     return [g, undefined, where(inside, gather(g, index!, axis), 0)];
   },
+  procedure: leaf,
 };
 
 /** Cotangents of the inputs of `node`; undefined or missing where nothing flows. */

@@ -194,6 +194,9 @@ function errorsOf(
         (e, i) => e + most * (unit * (total[i]! + e) + tiny),
       );
     }
+    // What is exact on integers; of floats they are not analysed.
+    case "procedure":
+      return dtype === "int32" && isExact(x!.errors) ? none(size) : none(size).fill(Infinity);
     case "cumsum":
     case "reduce": {
       if (operation.kind === "reduce" && operation.name !== "sum") {

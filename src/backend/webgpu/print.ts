@@ -10,6 +10,7 @@ import type { Body } from "./grid.ts";
 import { helpersOf } from "./helpers.ts";
 import { printMatmul } from "./matmul.ts";
 import { printNest } from "./nest.ts";
+import { printProcedure } from "./procedure.ts";
 import { Bindings, type Shader, type ShaderOptions } from "./shader.ts";
 
 /** A kernel as WGSL: its buffers, the helper functions it calls, then its code. */
@@ -43,6 +44,7 @@ type Printer<K> = (kernel: K, bindings: Bindings, options: ShaderOptions) => Bod
 
 const templates: { readonly [K in TemplateKernel as K["kind"]]: Printer<K> } = {
   matmul: printMatmul,
+  procedure: printProcedure,
 };
 
 function printTemplate<K extends TemplateKernel>(kernel: K, bindings: Bindings, options: ShaderOptions) {

@@ -10,6 +10,7 @@ import * as F from "../../tensor/functions.ts";
 import * as hyperbolic from "../../tensor/hyperbolic.ts";
 import { type MatrixOrder, matrixNorm, norm } from "../../tensor/norms.ts";
 import * as scans from "../../tensor/scans.ts";
+import * as order from "../../tensor/sort.ts";
 import type { Extremes, Tensor } from "../../tensor/tensor.ts";
 import { Unsupported } from "./case.ts";
 import type { OracleDType } from "./engine.ts";
@@ -78,6 +79,11 @@ const conv = (attrs: Fields): nn.functional.ConvOptions => ({
 const swapped = (x: Tensor, swap: boolean) => (swap ? x.transpose(-2, -1) : x);
 
 const extremes = ({ values, indices }: Extremes<DType>) => [values, indices];
+
+const sorting = (attrs: Fields) => ({
+  axis: attrs.number("axis"),
+  descending: attrs.boolean("descending"),
+});
 
 const binaryMethods = [
   "add",
@@ -225,6 +231,27 @@ export const operations: Readonly<Record<string, Operation>> = {
     return weights
       ? scans.bincount(indices(index), { weights, length })
       : scans.bincount(indices(index), { length });
+  },
+  sort: ([x], attrs) => extremes(order.sort(x!, sorting(attrs))),
+  argsort: ([x], attrs) => order.argsort(x!, sorting(attrs)),
+  topk: ([x], attrs) =>
+    extremes(order.topk(x!, attrs.number("k"), attrs.number("axis"), { largest: attrs.boolean("largest") })),
+  median: ([x], attrs) => {
+    const options = { axis: optional(attrs, "axis"), ...keepdim(attrs) };
+    const lower = attrs.has("even") && attrs.text("even") === "lower";
+    return lower
+      ? order.quantile(x!, 0.5, { ...options, interpolation: "lower" })
+      : order.median(x!, options);
+  },
+  quantile: ([x], attrs) =>
+    order.quantile(x!, oneOrMore(attrs, "q"), {
+      axis: optional(attrs, "axis"),
+      ...keepdim(attrs),
+      interpolation: attrs.text("interpolation") as "linear",
+    }),
+  unique: ([x]) => {
+    const { values, inverse, counts } = order.uniqueAmong(x!, valuesAtHand(x!.node) ?? []);
+    return [values, inverse, counts];
   },
   cumsum: ([x], attrs) => x!.cumsum(attrs.number("axis")),
   softmax: ([x], attrs) => x!.softmax(attrs.number("axis")),

@@ -10,6 +10,7 @@ import { type Stage, scheduleOrdered, scheduleRow } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
 import { defineLoop } from "./loop.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
+import { defineProcedure } from "./procedure.ts";
 import { defineRows } from "./rows.ts";
 import { type NamedFunction, printFunctions } from "./text.ts";
 
@@ -109,6 +110,7 @@ const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
     );
     return { phases };
   },
+  procedure: (module, kernel, given) => ({ phases: defineProcedure(module, kernel, given) }),
 };
 
 function defineTemplate<K extends TemplateKernel>(

@@ -1,0 +1,222 @@
+import { internal } from "../../base/errors.ts";
+import type { ProcedureKernel } from "../../compile/kernel.ts";
+import type { Operator, Statement, Term, Type } from "../../graph/procedure.ts";
+import { type Body, digits, spread, workgroupSize } from "./grid.ts";
+import type { Bindings, ShaderOptions } from "./shader.ts";
+import { printConstant, write } from "./text.ts";
+
+const infix: Partial<Record<Operator, string>> = {
+  add: "+",
+  sub: "-",
+  mul: "*",
+  div: "/",
+  rem: "%",
+  and: "&",
+  or: "|",
+  xor: "^",
+  lt: "<",
+  le: "<=",
+  eq: "==",
+  both: "&&",
+  either: "||",
+};
+
+const types: Record<Type, string> = { int: "i32", real: "f32", truth: "bool" };
+
+/** A program whose invocations work on one row together: what is `each` they share, and wait for each other after it. */
+class Together {
+  readonly #load: (at: string) => string;
+  readonly #store: (at: string, value: string) => string;
+  #made = 0;
+
+  constructor(load: (at: string) => string, store: (at: string, value: string) => string) {
+    this.#load = load;
+    this.#store = store;
+  }
+
+  /** @param alone Within the work of one invocation. */
+  statements(list: readonly Statement[], alone: boolean): string[] {
+    return list.flatMap((s) => this.#statement(s, alone));
+  }
+
+  #statement(s: Statement, alone: boolean): string[] {
+    /** What one invocation does for all. */
+    const once = (lines: string[]) =>
+      alone ? lines : ["if (own == 0) {", ...lines, "}", "storageBarrier();"];
+    const inner = (list: readonly Statement[]) => this.statements(list, alone);
+    switch (s.kind) {
+      case "set":
+        return [`v${s.local} = ${this.text(s.value)};`];
+      case "store":
+        return once([this.#store(this.text(s.at), this.text(s.value))]);
+      case "if":
+        return [
+          `if (${this.text(s.condition)}) {`,
+          ...inner(s.holds),
+          ...(s.otherwise.length > 0 ? ["} else {", ...inner(s.otherwise)] : []),
+          "}",
+        ];
+      case "while":
+        return [`while (${this.text(s.condition)}) {`, ...inner(s.body), "}"];
+      case "for": {
+        const [v, end] = [`v${s.local}`, `end${this.#made++}`];
+        return [
+          `let ${end} = ${this.text(s.to)};`,
+          `for (${v} = ${this.text(s.from)}; ${v} < ${end}; ${v}++) {`,
+          ...inner(s.body),
+          "}",
+        ];
+      }
+      case "each": {
+        if (alone) return this.#statement({ ...s, kind: "for", from: none, to: s.count }, true);
+        const [v, end] = [`v${s.local}`, `end${this.#made++}`];
+        return [
+          `let ${end} = ${this.text(s.count)};`,
+          `for (${v} = own; ${v} < ${end}; ${v} += ${workgroupSize}) {`,
+          ...this.statements(s.body, true),
+          "}",
+          "storageBarrier();",
+        ];
+      }
+      case "addMultiple": {
+        const { places, at, loop } = this.#run(s.length, { x: s.x, y: s.y });
+        const factor = `factor${this.#made++}`;
+        return once([
+          "{",
+          ...places,
+          `let ${factor} = ${this.text(s.factor)};`,
+          loop,
+          this.#store(at("y"), `${this.#load(at("y"))} + ${factor} * ${this.#load(at("x"))}`),
+          "}",
+          "}",
+        ]);
+      }
+      case "rotate": {
+        const { places, at, loop } = this.#run(s.length, { x: s.x, y: s.y });
+        const made = this.#made++;
+        const [c, d, p, q] = ["cosine", "sine", "p", "q"].map((name) => `${name}${made}`);
+        return once([
+          "{",
+          ...places,
+          `let ${c} = ${this.text(s.cosine)};`,
+          `let ${d} = ${this.text(s.sine)};`,
+          loop,
+          `let ${p} = ${this.#load(at("x"))};`,
+          `let ${q} = ${this.#load(at("y"))};`,
+          this.#store(at("x"), `${c} * ${p} - ${d} * ${q}`),
+          this.#store(at("y"), `${d} * ${p} + ${c} * ${q}`),
+          "}",
+          "}",
+        ]);
+      }
+      default:
+        return s satisfies never;
+    }
+  }
+
+  /** A loop along two runs of elements. */
+  #run(length: Term, of: Readonly<Record<"x" | "y", Term>>) {
+    const made = this.#made++;
+    return {
+      places: [`let x${made} = ${this.text(of.x)};`, `let y${made} = ${this.text(of.y)};`],
+      at: (which: "x" | "y") => `${which}${made} + i${made}`,
+      loop: `for (var i${made} = 0; i${made} < ${this.text(length)}; i${made}++) {`,
+    };
+  }
+
+  text(term: Term): string {
+    switch (term.kind) {
+      case "number":
+        return term.type === "truth"
+          ? String(term.value !== 0)
+          : printConstant(term.value, term.type === "int" ? "int32" : "float32");
+      case "local":
+        return `v${term.index}`;
+      case "load":
+        return this.#load(this.text(term.at));
+      case "dot":
+        return `dotOf(first, ${[term.x, term.y, term.length].map((part) => this.text(part)).join(", ")})`;
+      case "apply": {
+        const [x, y, z] = term.args.map((arg) => this.text(arg));
+        switch (term.operator) {
+          case "sqrt":
+          case "abs":
+            return `${term.operator}(${x})`;
+          case "toReal":
+            return `f32(${x})`;
+          case "toInt":
+            return `i32(${x})`;
+          case "shl":
+            return `(${x} << u32(${y}))`;
+          case "shr":
+            return `bitcast<i32>(bitcast<u32>(${x}) >> u32(${y}))`;
+          case "select":
+            return `select(${z}, ${y}, ${x})`;
+          default:
+            return `(${x} ${infix[term.operator]} ${y})`;
+        }
+      }
+      default:
+        return term satisfies never;
+    }
+  }
+}
+
+const none: Term = { kind: "number", type: "int", value: 0 };
+
+function uses(list: readonly Statement[], kind: "dot"): boolean {
+  return JSON.stringify(list).includes(`"kind":"${kind}"`);
+}
+
+/** A workgroup for each row. */
+export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, options: ShaderOptions): Body {
+  const { lane, position, initial, dtype, procedure } = kernel;
+  const [{ value, index }] = kernel.stores;
+  if (dtype === "float64") internal("a program over float64");
+  const { statements, locals } = (procedure.together ?? procedure.code)();
+  const copy = write(
+    [index, initial].map((expr) => ({ expr, at: 0 })),
+    bindings,
+  );
+  const load = (at: string) => {
+    const text = bindings.load(value, `first + ${at}`, dtype);
+    return typeof text === "string" ? text : text.compound;
+  };
+  const store = (at: string, text: string) => bindings.store(value, `first + ${at}`, text, dtype);
+  const together = new Together(load, store);
+  const { workgroups, width } = spread(lane.extent, options);
+  const flat = workgroups[1] === 1 ? "group.x" : `group.x + group.y * ${width}u`;
+  const declarations = uses(statements, "dot")
+    ? [
+        "",
+        "fn dotOf(first: i32, x: i32, y: i32, length: i32) -> f32 {",
+        "var sum = 0.0f;",
+        "for (var i = 0; i < length; i++) {",
+        `sum += ${load("x + i")} * ${load("y + i")};`,
+        "}",
+        "return sum;",
+        "}",
+      ]
+    : [];
+  return {
+    workgroups,
+    declarations,
+    body: [
+      `@compute @workgroup_size(${workgroupSize})`,
+      "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
+      `let point = i32(${flat});`,
+      "let own = i32(local);",
+      ...(width * workgroups[1] === lane.extent ? [] : [`if (point >= ${lane.extent}) {`, "return;", "}"]),
+      ...digits([lane], "point"),
+      `let first = point * ${position.extent};`,
+      `for (var ${position.name} = own; ${position.name} < ${position.extent}; ${position.name} += ${workgroupSize}) {`,
+      ...copy.statements(0),
+      bindings.store(value, copy.text(index), copy.text(initial), dtype),
+      "}",
+      "storageBarrier();",
+      ...locals.map((type, i) => `var v${i}: ${types[type]};`),
+      ...together.statements(statements, false),
+      "}",
+    ],
+  };
+}
