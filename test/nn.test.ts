@@ -187,7 +187,7 @@ describe("layers", () => {
     expect(() => nn.layerNorm(Number.NaN)).toThrow("layerNorm: dim is NaN; it is an integer >= 1.");
     // @ts-expect-error parameters are floats
     expect(() => nn.linear(2, 3, { dtype: "int32" })).toThrow(
-      'linear: dtype is "int32"; parameters are float16, float32 or float64.',
+      'linear: dtype is "int32"; parameters are float16, bfloat16, float32 or float64.',
     );
     expect(() => nn.dropout(1)).toThrow("dropout: p is 1; it is a probability from 0 to below 1.");
     expect(() => nn.mlp([4])).toThrow("mlp: sizes are [4]; give at least the inputs and the outputs.");

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { floatDTypes } from "../src/base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../src/base/errors.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
 import { measure, numbers, passes, trials } from "../src/experiments/selftest.ts";
@@ -26,7 +27,7 @@ describe.each(available)("on %s", (name) => {
   afterAll(() => device.dispose());
 
   // Adapters of the tests have shader-f16: one that lacks it would fail here, and should be looked at.
-  const all = trials(name === "cpu" ? ["float16", "float32", "float64"] : ["float16", "float32"], 2000);
+  const all = trials(name === "cpu" ? floatDTypes : floatDTypes.filter((dtype) => dtype !== "float64"), 2000);
   test.each([...new Set(all.map((trial) => trial.name))])("%s is as accurate as its row says", async (op) => {
     for (const trial of all.filter((other) => other.name === op)) {
       const result = await measure(trial, device);

@@ -644,7 +644,7 @@ describe("the range of powers of two", () => {
     ]);
     // @ts-expect-error no such range
     expect(() => gauge.bitwiseRange(recipe({ name: "adam", lr: 1 }), sizes, { dtype: "int32" })).toThrow(
-      'gauge.bitwiseRange: dtype is "int32"; it is float16, float32 or float64.',
+      'gauge.bitwiseRange: dtype is "int32"; it is float16, bfloat16, float32 or float64.',
     );
   });
 

@@ -25,6 +25,7 @@ interface Row {
   readonly file: string;
 }
 
+const brain = { digits: 8, least: -126, most: 127 };
 const half = { digits: 11, least: -14, most: 15 };
 const single = { digits: 24, least: -126, most: 127 };
 const double = { digits: 53, least: -1022, most: 1023 };
@@ -49,6 +50,16 @@ const rows = {
     ...narrowFloat(half),
     letter: "h",
     file: "F16",
+  },
+  bfloat16: {
+    kind: "float",
+    bytes: 2,
+    array: Float32Array,
+    compute: "float32",
+    range: brain,
+    ...narrowFloat(brain),
+    letter: "g",
+    file: "BF16",
   },
   float32: {
     kind: "float",
@@ -101,8 +112,8 @@ export type DType = keyof Rows;
 
 /**
  * Element types of tensors that live on a device. `float64` exists on the CPU only, `float16` on the CPU and on
- * adapters with the feature `shader-f16`; what is computed of `float16` is computed in float32 and rounded where it
- * is stored.
+ * adapters with the feature `shader-f16`; what is computed of `float16` and `bfloat16` is computed in float32 and rounded
+ * where it is stored.
  */
 export type DeviceDType = Exclude<DType, "number">;
 

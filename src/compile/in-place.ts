@@ -1,4 +1,4 @@
-import { bytesPerElement } from "../base/dtype.ts";
+import { bytesPerElement, isNarrow } from "../base/dtype.ts";
 import { coreExpressions, type Draft, variables } from "./draft.ts";
 import type { Entries, Entry } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
@@ -15,9 +15,10 @@ export interface Whole {
   readonly donated: ReadonlySet<ValueId>;
 }
 
-/** Whether the elements of two values lie at the same bytes. */
+/** Whether the elements of two values lie at the same bytes, and one buffer may be declared for both. */
 export function alike(a: Value, b: Value): boolean {
-  return a.size === b.size && bytesPerElement(a.dtype) === bytesPerElement(b.dtype);
+  const same = isNarrow(a.dtype) || isNarrow(b.dtype) ? a.dtype === b.dtype : true;
+  return same && a.size === b.size && bytesPerElement(a.dtype) === bytesPerElement(b.dtype);
 }
 
 /** What a kernel loads for its core, or for results at another index than that at which these are stored. */

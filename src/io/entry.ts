@@ -1,7 +1,7 @@
 import { show } from "../base/arguments.ts";
 import { fileDType } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
-import { numel, type Shape } from "../base/shape.ts";
+import type { Shape } from "../base/shape.ts";
 import { readStored } from "../runtime/evaluate.ts";
 import { isPacked, type Packed } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -52,13 +52,7 @@ function lazy(where: string, entry: Entry): LazyEntry {
       throw new ValueError(
         `${where}: the format has no packed weights but bfloat16. Write its parts, or unpack it.`,
       );
-    const shape = entry.like.shape.slice(1);
-    const { bfloat16: words } = entry;
-    return {
-      dtype: "BF16",
-      shape,
-      data: async () => toFile("U32", await readStored(words.node), "uint32").subarray(0, 2 * numel(shape)),
-    };
+    return lazy(where, entry.bfloat16);
   }
   const { dtype, shape, data } = entry;
   if (typeof dtype !== "string" || !isLengths(shape) || typeof data !== "function")

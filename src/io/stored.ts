@@ -85,7 +85,6 @@ const kinds: Readonly<Record<string, Kind>> = {
       },
     ]),
   ),
-  BF16: { dtype: "float32", values: (b, n) => widened(view(Uint16Array, b, n)), bytes: bfloat16Bits },
   I64: { dtype: "int32", values: (b, n) => view(BigInt64Array, b, n) },
   I32: { dtype: "int32", values: (b, n) => view(Int32Array, b, n), bytes: (v) => Int32Array.from(v) },
   I16: { dtype: "int32", values: (b, n) => Int32Array.from(view(Int16Array, b, n)) },
@@ -166,27 +165,4 @@ export function canWrite(dtype: string, of: DType): boolean {
     fileDType(of) === dtype ||
     (isFloat(of) && kinds[dtype]?.bytes !== undefined && isFloat(kinds[dtype].dtype))
   );
-}
-
-function widened(bits: Uint16Array): Float32Array {
-  const words = new Uint32Array(bits.length);
-  for (let i = 0; i < bits.length; i++) words[i] = bits[i]! << 16;
-  return new Float32Array(words.buffer);
-}
-
-const one = new Float32Array(1);
-const word = new Uint32Array(one.buffer);
-
-/**
- * The upper halves of float32, rounded once to nearest even; any NaN becomes the quiet one. A number between two float32
- * is first rounded to the odd one of them, which is never halfway (Boldo and Melquiond 2008).
- */
-function bfloat16Bits(values: HostArray): Uint16Array {
-  return Uint16Array.from(values, (x) => {
-    if (Number.isNaN(x)) return 0x7fc0;
-    one[0] = x;
-    let bits = word[0]!;
-    if (one[0] !== x && bits % 2 === 0) bits += Math.abs(x) > Math.abs(one[0]) ? 1 : -1;
-    return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
-  });
 }

@@ -40,13 +40,13 @@ export interface ReadOptions<D extends DeviceDType = DeviceDType> {
   readonly device?: Device;
   /**
    * What the values become, rounded to the nearest. By default F64 becomes float64, F32, F16 and BF16 float32, integers
-   * int32 or uint32, BOOL bool. "float16" keeps F16 as it is.
+   * int32 or uint32, BOOL bool. "float16" keeps F16 as it is, "bfloat16" BF16.
    */
   readonly dtype?: D;
 }
 
 export interface ReadPackedOptions extends ReadOptions<FloatDType> {
-  /** Storage of the weight, as `pack` takes it. "bfloat16" keeps BF16 as it is; `dtype` is that of the unpacked weight. */
+  /** Storage of the weight, as `pack` takes it; `dtype` is that of the unpacked weight. */
   readonly pack: PackFormat | PackOptions;
 }
 
@@ -132,42 +132,31 @@ export class TensorFile<M = unknown> {
     const given = readOptions(where, readFields, options);
     const dtype = readDType(where, placed.dtype, given.dtype);
     const { device } = given;
-    const dense = () =>
-      this.#make(placed, 1, device, (bytes) =>
-        storedNode(fromFile(where, placed.dtype, bytes, placed.shape, dtype), placed.shape, dtype),
+    const dense = (as = dtype) =>
+      this.#make(placed, device, (bytes) =>
+        storedNode(fromFile(where, placed.dtype, bytes, placed.shape, as), placed.shape, as),
       );
     if (given.pack === undefined) return dense();
     if (!isFloat(dtype)) throw new DTypeError(`${where}: is ${placed.dtype}; only floats are packed.`);
     const packing = typeof given.pack === "string" ? { format: given.pack } : given.pack;
-    if (placed.dtype === "BF16" && packing.format === "bfloat16") {
-      const words = await this.#make(placed, 4, device, ({ buffer, byteOffset, length }) =>
-        storedNode(new Uint32Array(buffer, byteOffset, length / 4), [length / 4], "uint32"),
-      );
-      return packedFloats(words as Tensor<"uint32">, placed.shape, dtype as FloatDType); // just checked
-    }
+    if (packing.format === "bfloat16") return packedFloats(await dense("bfloat16"), dtype);
     const whole = await dense();
     const packed = await evaluate(pack(whole, packing), device);
     dispose(whole);
     return packed;
   }
 
-  /**
-   * A tensor of the bytes, filled up with zeros to a multiple. For a device they come by way of memory that is used again:
-   * new memory costs more than to read.
-   */
+  /** A tensor of the bytes. For a device they come by way of memory that is used again: new memory costs more than to read. */
   async #make(
     { source, start, bytes }: Placed,
-    multiple: number,
     device: Device | undefined,
     node: (bytes: Uint8Array) => Node,
   ): Promise<Tensor> {
-    const length = Math.ceil(bytes / multiple) * multiple;
-    const passing = device !== undefined && length <= mostPassing;
-    const memory = (passing && this.#passing) || new Uint8Array(passing ? mostPassing : length);
+    const passing = device !== undefined && bytes <= mostPassing;
+    const memory = (passing && this.#passing) || new Uint8Array(passing ? mostPassing : bytes);
     if (passing) this.#passing = undefined; // another read at the same time takes its own
-    const whole = memory.subarray(0, length);
-    whole.fill(0, bytes);
-    await source.read(whole.subarray(0, bytes), start);
+    const whole = memory.subarray(0, bytes);
+    await source.read(whole, start);
     const made = node(whole);
     if (device) storageOf(made).on(device);
     if (passing) this.#passing = memory;

@@ -93,7 +93,7 @@ function dynamic(x: Tensor<"uint32">, dtype: FloatDType): Tensor<FloatDType> {
   return where(n.ge(2 ** decades), 1, level).mul(place.sign());
 }
 
-// A word holds its codes in order from its lowest bits, so that words of bfloat16 are the bytes of a file of them.
+// A word holds its codes in order from its lowest bits.
 
 /** uint32 words that hold the codes of a vector; the last word is filled up with code 0. */
 export function packCodes(x: Tensor<"uint32">, bits: number): Tensor<"uint32"> {

@@ -1,8 +1,7 @@
 import { type Fields, field, isIntegerIn, oneOf, optional, readOptions, show } from "../base/arguments.ts";
-import { computeDType, type FloatDType, isFloat } from "../base/dtype.ts";
+import { computeDType, type DType, type FloatDType, isFloat } from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
-import { toOdd } from "../graph/odd.ts";
 import { type Code, codes, packCodes, unpackCodes } from "./codes.ts";
 import { tensor } from "./creation.ts";
 import { where } from "./functions.ts";
@@ -21,7 +20,7 @@ export type PackFormat = "bfloat16" | BlockFormat;
  */
 export type Packed = PackedFloats | PackedBlocks;
 
-/** Two bfloat16 to a word, the first in its lower half. */
+/** The weight in bfloat16. */
 export type PackedFloats = {
   /** No elements: `[0, ...shape]` of the weight, and its dtype. */
   readonly like: Tensor;
@@ -66,7 +65,7 @@ const fields: Fields<PackOptions> = {
  * | `"int8"` | 8.125 | 255 even steps |
  * | `"dynamic8"` | 8.125 | relative steps that are finest for large values (Dettmers 2015, arXiv:1511.04561) |
  *
- * Words hold elements row by row, from their lowest bits: those of bfloat16 are the bytes of a file of it. Deviations
+ * Words hold codes row by row, from their lowest bits. Deviations
  * from bitsandbytes: it has the first of two 4-bit codes in the upper half of a byte. A tie goes to the lower level.
  *
  * @param weight A float of any shape. Levels of float16 are computed in float32 and rounded once.
@@ -83,7 +82,7 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
       `pack: the weight is ${show(weight)}; float tensors are packed. Cast with .astype("float32").`,
     );
   const given = (weight as Tensor<FloatDType>).detach(); // just checked
-  if (format === "bfloat16") return { like: like(given), bfloat16: packCodes(roundToBfloat16(given), 16) };
+  if (format === "bfloat16") return packedFloats(given.astype("bfloat16"), given.dtype);
   const block = size ?? (format === "nf4" ? 64 : 256);
   const second = chosen ?? (format === "nf4" ? "dynamic8" : "float");
   const { codes: own, absmax } = quantise(given.astype(computeDType(given.dtype)), codes[format], block);
@@ -92,9 +91,9 @@ export function pack(weight: Tensor, options: PackOptions): Packed {
   return { ...words, absmax: packLargest(absmax, second) };
 }
 
-/** A weight in bfloat16 of words that hold its elements, two each. */
-export function packedFloats(words: Tensor<"uint32">, shape: Shape, dtype: FloatDType): PackedFloats {
-  return { like: like({ shape, dtype }), bfloat16: words };
+/** A weight that is in bfloat16, and unpacks to a dtype. */
+export function packedFloats(weight: Tensor, dtype: FloatDType): PackedFloats {
+  return { like: like({ shape: weight.shape, dtype }), bfloat16: weight };
 }
 
 /** The largest magnitudes of blocks in an 8-bit format, less their mean; what is unpacked is positive. */
@@ -102,7 +101,7 @@ function packLargest(absmax: Tensor<FloatDType>, format: "int8" | "dynamic8"): P
   const offset = absmax.mean();
   const block = 256;
   const inner = quantise(absmax.sub(offset), codes[format], block);
-  const stored = (nearest: Tensor<"uint32">) => ({
+  const packed = (nearest: Tensor<"uint32">) => ({
     like: like(absmax),
     [format]: packCodes(nearest, codes[format].bits),
     absmax: inner.absmax,
@@ -110,9 +109,9 @@ function packLargest(absmax: Tensor<FloatDType>, format: "int8" | "dynamic8"): P
   });
   // Beside a large mean the level nearest to a small magnitude may lie at 0 or below, which would turn the signs of its
   // block. The next level is above the magnitude.
-  const level = largest({ like: like(absmax), absmax: stored(inner.codes) });
+  const level = largest({ like: like(absmax), absmax: packed(inner.codes) });
   const raised = inner.codes.add(level.le(0).astype("uint32"));
-  return stored(raised);
+  return packed(raised);
 }
 
 /**
@@ -131,15 +130,14 @@ export function unpack(packed: Packed): Tensor<FloatDType> {
     dtype,
   } = packed.like as Tensor<FloatDType>; // of a float weight
   const size = numel(shape);
-  if ("bfloat16" in packed)
-    return unpackCodes(words(packed.bfloat16), 16, size).leftShift(16).bitcast().astype(dtype).reshape(shape);
+  if ("bfloat16" in packed) return stored(packed.bfloat16, "bfloat16").detach().astype(dtype);
   const format = formats.find((name) => packed[name]);
   if (!format)
     throw new ValueError(
       `unpack: the tree has ${Object.keys(packed).join(", ")}, and no words of a format. Pass what pack returned.`,
     );
   const { bits, decode } = codes[format];
-  const levels = decode(unpackCodes(words(packed[format]!), bits, size), computeDType(dtype));
+  const levels = decode(unpackCodes(stored(packed[format]!, "uint32"), bits, size), computeDType(dtype));
   return levels
     .mul(eachBlock(largest(packed), size))
     .astype(dtype)
@@ -183,20 +181,12 @@ function eachBlock(x: Tensor<FloatDType>, size: number): Tensor<FloatDType> {
   return x.unsqueeze(-1).expand([x.size, block]).reshape([-1]).slice([0], [size]);
 }
 
-/** The upper halves of float32, rounded to nearest even; any NaN becomes the quiet one. */
-function roundToBfloat16(x: Tensor<FloatDType>): Tensor<"uint32"> {
-  const bits = new Tensor<"float32">(toOdd(x.reshape([-1]).node)).bitcast();
-  const odd = bits.rightShift(16).bitwiseAnd(1);
-  const rounded = bits.add(odd).add(0x7fff).rightShift(16);
-  return where(x.reshape([-1]).isNaN(), 0x7fc0, rounded);
-}
-
 function like({ shape, dtype }: { readonly shape: Shape; readonly dtype: FloatDType }): Tensor {
   return tensor(new Float32Array(0), { shape: [0, ...shape], dtype });
 }
 
-function words(x: Tensor): Tensor<"uint32"> {
-  if (x.dtype !== "uint32")
-    throw new ValueError(`unpack: the words are ${x}; expected uint32. Pass what pack returned.`);
-  return x as Tensor<"uint32">; // just checked
+function stored<D extends DType>(x: Tensor, dtype: D): Tensor<D> {
+  if (x.dtype !== dtype)
+    throw new ValueError(`unpack: what is stored is ${x}; expected ${dtype}. Pass what pack returned.`);
+  return x as Tensor<DType> as Tensor<D>; // just checked
 }

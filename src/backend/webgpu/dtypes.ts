@@ -1,4 +1,4 @@
-import type { DeviceDType } from "../../base/dtype.ts";
+import { type DeviceDType, type FloatDType, floatDTypes } from "../../base/dtype.ts";
 import { DTypeError } from "../../base/errors.ts";
 
 /** How WGSL has the values of a dtype. */
@@ -7,6 +7,8 @@ export interface WgslType {
   readonly value: string;
   /** Of an element in a buffer, which cannot be a bool. */
   readonly stored: string;
+  /** Two elements lie in a word of the buffer, each in the upper half of its value. */
+  readonly pairs?: boolean;
   /** The extension that it takes, and the feature of adapters which have that. */
   readonly needs?: { readonly extension: string; readonly feature: string };
   /** A narrow float of an f32, rounded to the nearest. */
@@ -23,6 +25,13 @@ const types: Readonly<Record<Exclude<DeviceDType, "float64">, WgslType>> = {
     // Compilers take a conversion to f16 and back for nothing, and need not round to the nearest.
     round: (x) => `f16(lorantz_roundToHalf(${x}))`,
     widen: (x, type) => `${type}(${x})`,
+  },
+  bfloat16: {
+    value: "u32", // of which the upper half counts
+    stored: "u32",
+    pairs: true,
+    round: (x) => `lorantz_bfloat16(${x})`,
+    widen: (x, type) => `bitcast<${type}>(${x})`,
   },
   float32: { value: "f32", stored: "f32" },
   int32: { value: "i32", stored: "i32" },
@@ -47,4 +56,13 @@ export function storedType(dtype: DeviceDType): string {
 /** Type of a value in the code. */
 export function valueType(dtype: DeviceDType): string {
   return wgslType(dtype).value;
+}
+
+/** Floats that an adapter with these features stores. */
+export function floatsOf(features: readonly string[]): readonly FloatDType[] {
+  return floatDTypes.filter(
+    (dtype) =>
+      dtype !== "float64" &&
+      (types[dtype].needs === undefined || features.includes(types[dtype].needs.feature)),
+  );
 }

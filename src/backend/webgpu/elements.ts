@@ -129,8 +129,7 @@ export function printQuad(
     ],
     statements: (level) => [...quads.statements(level), ...(level === depth ? [...lets, ...calls] : [])],
     values,
-    store: (value, place, n) =>
-      `${bindings.quad(value, placed[place]!)} = vec4<${types[n]}>(${values(n).join(", ")});`,
+    store: (value, place, n) => bindings.storeQuad(value, placed[place]!, values(n)),
   };
 }
 

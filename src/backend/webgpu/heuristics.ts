@@ -6,6 +6,7 @@ import type { Step } from "../../compile/steps.ts";
 import type { Target } from "../../compile/target.ts";
 import { sizeOf, workOf } from "../../compile/work.ts";
 import type { AdapterDescription } from "./device.ts";
+import { floatsOf } from "./dtypes.ts";
 import { quadGrid, workgroupSize } from "./grid.ts";
 import { accessesOf, isQuadLoad, loadAccesses, quadMotion, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
@@ -21,7 +22,7 @@ const busyOn = { software: 64, gpu: 65536 };
 export function targetOf({ limits, features, software }: AdapterDescription): Target {
   return {
     name: "webgpu",
-    floats: features.includes("shader-f16") ? ["float16", "float32"] : ["float32"],
+    floats: floatsOf(features),
     maxBindings: limits.maxStorageBuffersPerShaderStage,
     maxBuffer: Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize),
     longReduction: 4096, // sums over everything of 2048x2048 and their two stages; the length itself is not recorded

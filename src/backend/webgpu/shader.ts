@@ -3,7 +3,7 @@ import { type Kernel, reads, writesOf } from "../../compile/kernel.ts";
 import { bindingOf, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
 import { wholeQuads } from "./buffer.ts";
-import { storedType } from "./dtypes.ts";
+import { storedType, wgslType } from "./dtypes.ts";
 import type { Code } from "./primitives.ts";
 import type { MatmulChoice, Precision } from "./tiles.ts";
 
@@ -23,8 +23,11 @@ export interface Binding {
   /** The part of the buffer that is bound, where it is not all. */
   readonly range: { readonly offset?: number; readonly size?: number };
   readonly name: string;
-  /** Element type in WGSL. */
+  /** Element type in WGSL, and whether two lie in each word. */
   readonly type: string;
+  readonly pairs: boolean;
+  /** Whether the kernel writes elements of it. */
+  readonly stored: boolean;
   /** A buffer that the kernel writes is bound to be written in all its parts: a dispatch has one use of each buffer. */
   readonly write: boolean;
 }
@@ -79,6 +82,8 @@ export class Bindings {
         range: place.kind === "slot" ? { offset: place.offset, size: wholeQuads(bytesOf(typed)) } : {},
         name: `${role}${count[role]++}`,
         type: storedType(typed.dtype),
+        pairs: wgslType(typed.dtype).pairs ?? false,
+        stored: role !== "in",
         write: writtenBuffers.has(bufferOf(place)),
       };
       for (const value of values) this.#of.set(value, binding);
@@ -88,7 +93,11 @@ export class Bindings {
 
   /** The element of a value, as the code's type. */
   load(value: ValueId, index: string, dtype: DeviceDType): Code {
-    return this.element(value, `${this.#of.get(value)!.name}[${index}]`, dtype);
+    const binding = this.#of.get(value)!;
+    const { name, pairs, stored } = binding;
+    if (!pairs) return this.element(value, `${name}[${index}]`, dtype);
+    const pair = `${name}[(${index}) / 2]`;
+    return `lorantz_ofPair(${stored ? `atomicLoad(&${pair})` : pair}, ${index})`;
   }
 
   /** What is stored of an element, as the code's type. */
@@ -116,7 +125,16 @@ export class Bindings {
 
   /** The four elements of a wide buffer from an index that is a multiple of four, given as an operand. */
   quad(value: ValueId, index: string): string {
-    return `${this.#of.get(value)!.name}[${index} / 4]`;
+    const { name, pairs } = this.#of.get(value)!;
+    const quad = `${name}[${index} / 4]`;
+    return pairs ? `lorantz_ofPairs(${quad})` : quad;
+  }
+
+  /** Stores four elements of a wide buffer, likewise. */
+  storeQuad(value: ValueId, index: string, elements: readonly string[]): string {
+    const { name, pairs } = this.#of.get(value)!;
+    const quad = `${this.vector(value)}(${elements.join(", ")})`;
+    return `${name}[${index} / 4] = ${pairs ? `lorantz_inPairs(${quad})` : quad};`;
   }
 
   /** The type of four elements of a wide buffer. */
@@ -125,7 +143,13 @@ export class Bindings {
   }
 
   store(value: ValueId, index: string, text: string, dtype: DeviceDType): string {
-    return `${this.#of.get(value)!.name}[${index}] = ${dtype === "bool" ? `select(0u, 1u, ${text})` : text};`;
+    const { name, pairs } = this.#of.get(value)!;
+    // The other half of the word is another invocation's.
+    if (pairs) {
+      const pair = `&${name}[(${index}) / 2]`;
+      return `atomicAnd(${pair}, lorantz_otherOfPair(${index})); atomicOr(${pair}, lorantz_inPair(${text}, ${index}));`;
+    }
+    return `${name}[${index}] = ${dtype === "bool" ? `select(0u, 1u, ${text})` : text};`;
   }
 
   /** A host number: they are 32-bit words, four to a vector, as uniform buffers want them. */
@@ -139,11 +163,17 @@ export class Bindings {
     return type === "u32" ? word : `bitcast<${type}>(${word})`;
   }
 
+  #elementOf(binding: Binding): string {
+    const { type, pairs, stored } = binding;
+    if (this.#wide.has(binding)) return pairs ? "vec2<u32>" : `vec4<${type}>`;
+    return pairs && stored ? "atomic<u32>" : type;
+  }
+
   /** Declarations of the buffers; ask after the code is printed. */
   declarations(): string[] {
     const lines = this.list.map(
       (binding, i) =>
-        `@group(0) @binding(${i}) var<storage, ${binding.write ? "read_write" : "read"}> ${binding.name}: array<${this.#wide.has(binding) ? `vec4<${binding.type}>` : binding.type}>;`,
+        `@group(0) @binding(${i}) var<storage, ${binding.write ? "read_write" : "read"}> ${binding.name}: array<${this.#elementOf(binding)}>;`,
     );
     if (this.scalars.length > 0)
       lines.push(

@@ -534,6 +534,41 @@ fn lorantz_minimum(x: f32, y: f32) -> f32 {
   return select(select(number, y, lorantz_isNaN(y)), x, lorantz_isNaN(x));
 }
 
+// The nearest bfloat16 in the upper half of a word, ties to even; NaN stays NaN.
+fn lorantz_bfloat16(x: f32) -> u32 {
+  let bits = bitcast<u32>(x);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) {
+    return (bits & 0xffff0000u) | 0x400000u;
+  }
+  return (bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u;
+}
+
+// Of two elements that share a word, the one at an index, in the upper half of the result.
+fn lorantz_ofPair(pair: u32, at: i32) -> u32 {
+  return select(pair << 16u, pair & 0xffff0000u, (at & 1) == 1);
+}
+
+// The bits of a pair that are not of the element at an index.
+fn lorantz_otherOfPair(at: i32) -> u32 {
+  return select(0xffff0000u, 0xffffu, (at & 1) == 1);
+}
+
+// An element where a pair has it.
+fn lorantz_inPair(x: u32, at: i32) -> u32 {
+  return select(x >> 16u, x, (at & 1) == 1);
+}
+
+// Four elements of two words, and back.
+fn lorantz_ofPairs(pairs: vec2<u32>) -> vec4<u32> {
+  let low = pairs << vec2<u32>(16u);
+  let high = pairs & vec2<u32>(0xffff0000u);
+  return vec4<u32>(low.x, high.x, low.y, high.y);
+}
+
+fn lorantz_inPairs(x: vec4<u32>) -> vec2<u32> {
+  return (x.xz >> vec2<u32>(16u)) | x.yw;
+}
+
 // The nearest number of 16 bits, ties to even; infinite from 65520 on, in steps of 2^-24 below 2^-14.
 fn lorantz_roundToHalf(x: f32) -> f32 {
   let sign = bitcast<u32>(x) & 0x80000000u;

@@ -1,5 +1,5 @@
 import { type DeviceDType, isNarrow, type NarrowFloatDType } from "../../../base/dtype.ts";
-import { binary, type Lanes, type Push, shift, unary } from "./v128.ts";
+import { binary, type Lanes, type Push, select, shift, unary } from "./v128.ts";
 
 // Narrow floats in vectors: kernels compute with four float32, and convert where they load and store. A cast to one
 // rounds and stays a float32. Of float16 WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below
@@ -67,6 +67,14 @@ function halfBits(l: Lanes, value: Push): Push {
   return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
 }
 
+const isNumber = (x: Push) => binary("f32x4.eq")(x, x);
+
+/** Bits whose upper half is that of the nearest bfloat16, ties to even. */
+function raised(l: Lanes, x: Push): Push {
+  const odd = and(shift("i32x4.shr_u", x, 16), l.i32(1));
+  return addInt(addInt(x, l.i32(0x7fff)), odd);
+}
+
 /** Four numbers of a narrow float at once. */
 interface NarrowLanes {
   /** The numbers of four words of 16 bits, with their signs in the high half. */
@@ -79,6 +87,20 @@ interface NarrowLanes {
 
 const narrow: Readonly<Record<NarrowFloatDType, NarrowLanes>> = {
   float16: { load: fromHalfBits, round: roundToHalf, store: halfBits },
+  /** The upper half of a float32. */
+  bfloat16: {
+    load: (_, bits) => shift("i32x4.shl", bits, 16),
+    round: (l, value) => {
+      const x = l.hold(value);
+      return l.hold(select(isNumber(x), and(raised(l, x), l.i32(-0x10000)), x));
+    },
+    store: (l, value) => {
+      const x = l.hold(value);
+      const quiet = or(shift("i32x4.shr_u", x, 16), l.i32(0x40));
+      const word = l.hold(select(isNumber(x), shift("i32x4.shr_u", raised(l, x), 16), quiet));
+      return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
+    },
+  },
 };
 
 /** How a narrow float is loaded, rounded and stored; undefined for other dtypes. */
