@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
-import { scheduleLoop } from "../src/backend/cpu/wasm/heuristics.ts";
+import { schedule } from "../src/backend/cpu/wasm/heuristics.ts";
 import { Expressions } from "../src/compile/expr.ts";
 import type { Axis, Loop } from "../src/compile/kernel.ts";
+import { nestOf } from "../src/compile/nest.ts";
 import { showSteps } from "../src/compile/steps.ts";
 import { type Tensor, tensor, tree } from "../src/index.ts";
 import { gpu, wgslPrinter } from "./printer.ts";
@@ -53,7 +54,7 @@ test.each([
   [
     "a sum over everything: parts that threads share",
     sum([], [axis("k0", 2 ** 22)], at([1, axis("k0", 2 ** 22)])),
-    "k0 by 4 as lanes, k0 by 2 as copies, cut k0 into 256",
+    "k0 by 4 as lanes, k0 by 2 as copies, cut k0 into 256; then k0 by 4 as lanes, k0 by 2 as copies",
   ],
   [
     "what is strided along all axes: one element at a time",
@@ -61,7 +62,8 @@ test.each([
     "",
   ],
 ])("on the CPU, %s", (_, loop, steps) => {
-  expect(showSteps(scheduleLoop(loop))).toBe(steps);
+  const stages = schedule(nestOf(loop));
+  expect(stages.map((stage) => showSteps(stage.steps)).join("; then ")).toBe(steps);
 });
 
 async function stepsOf(f: (x: Tensor) => Tensor, shape: readonly number[], busy: number, lanes?: number) {

@@ -40,7 +40,7 @@ export interface NumberedAccumulator extends Accumulator {
 }
 
 /** What a nest does at a point, in order. */
-export type Statement = For | Accumulate | Write | At;
+export type Statement = For | Accumulate | Keep | Combine | Write | At;
 
 /** Runs its body for each point of the axes, outer ones first. */
 export interface For {
@@ -56,6 +56,19 @@ export interface For {
 export interface Accumulate {
   readonly kind: "accumulate";
   readonly accumulators: readonly NumberedAccumulator[];
+}
+
+/** Leaves results, as far as they have come in a part of their loop, for a nest that combines them. */
+export interface Keep {
+  readonly kind: "keep";
+  readonly accumulators: readonly NumberedAccumulator[];
+}
+
+/** Joins what parts have kept for each point of the axes, in order, into results. */
+export interface Combine {
+  readonly kind: "combine";
+  readonly accumulators: readonly NumberedAccumulator[];
+  readonly over: readonly Axis[];
 }
 
 /** Stores; all are computed before the first is made. What is stored may be loaded again, and stored over, later in the nest. */
@@ -173,9 +186,32 @@ export function rowAxes({ body }: Nest): readonly Axis[] | undefined {
 export function mapStores({ grid, body }: Nest, f: (store: Store) => Store): Nest {
   const go = (s: Statement): Statement => {
     if (s.kind === "write") return write(s.stores.map(f));
-    return s.kind === "accumulate" ? s : { ...s, body: s.body.map(go) };
+    return s.kind === "for" || s.kind === "at" ? { ...s, body: s.body.map(go) } : s;
   };
   return { kind: "nest", grid, body: body.map(go) };
+}
+
+/**
+ * A reduction in two nests: of the parts of one reduced axis, with the axes outside of it, each of which keeps what it comes
+ * to; and of the results, which combine them. The last part also has what is left.
+ */
+export function cutLoop(
+  { grid, inner, accumulators, stores }: Loop,
+  axis: string,
+  into: number,
+): readonly [parts: Nest, results: Nest] {
+  const numbered = accumulators.map((a, index) => ({ ...a, index }));
+  const depth = inner.findIndex(({ name }) => name === axis);
+  const over = [...inner.slice(0, depth), { name: "part", extent: into }];
+  const part: Nest = {
+    kind: "nest",
+    grid: [...grid.slice(0, -1), ...over, grid[grid.length - 1] ?? { name: "", extent: 1 }],
+    body: [loopOver(inner.slice(depth), accumulate(numbered)), { kind: "keep", accumulators: numbered }],
+  };
+  return [
+    part,
+    { kind: "nest", grid, body: [{ kind: "combine", accumulators: numbered, over }, write(stores)] },
+  ];
 }
 
 export function product(axes: readonly Axis[]): number {

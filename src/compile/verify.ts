@@ -2,7 +2,15 @@ import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
 import { type Expr, Expressions, walk } from "./expr.ts";
-import { type Axis, type Kernel, reads, type Statement, type Store, writesOf } from "./kernel.ts";
+import {
+  type Axis,
+  type Kernel,
+  type NumberedAccumulator,
+  reads,
+  type Statement,
+  type Store,
+  writesOf,
+} from "./kernel.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
 import type { Target } from "./target.ts";
@@ -96,6 +104,11 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
     return;
   }
   const results = new Map<number, DeviceDType>();
+  const result = ({ index, dtype, expr }: NumberedAccumulator) => {
+    if (results.has(index)) fail(`there are two results ${index}`);
+    if (dtype !== expr.dtype && expr.dtype !== "bool") fail(`result ${index} is ${dtype} of ${expr.dtype}`);
+    results.set(index, dtype);
+  };
   const go = (body: readonly Statement[], axes: readonly Axis[]) => {
     for (const s of body) {
       switch (s.kind) {
@@ -114,12 +127,14 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
             axes,
             results,
           );
-          for (const { index, dtype, expr } of s.accumulators) {
-            if (results.has(index)) fail(`there are two results ${index}`);
-            if (dtype !== expr.dtype && expr.dtype !== "bool")
-              fail(`result ${index} is ${dtype} of ${expr.dtype}`);
-            results.set(index, dtype);
-          }
+          s.accumulators.forEach(result);
+          break;
+        case "combine":
+          s.accumulators.forEach(result);
+          break;
+        case "keep":
+          for (const { index } of s.accumulators)
+            if (!results.has(index)) fail(`result ${index} is kept that is not there`);
           break;
         case "write":
           store(s.stores, axes, results);

@@ -11,6 +11,13 @@ export interface Phase {
   readonly cost: number;
 }
 
+/** A nest as a phase. */
+export interface DefinedStage {
+  readonly phase: Phase;
+  /** Bytes of scratch memory that threads share. */
+  readonly scratch: number;
+}
+
 /** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
 export const phaseTypes = { begin: "i32", end: "i32", args: "i32", shared: "i32", scratch: "i32" } as const;
 

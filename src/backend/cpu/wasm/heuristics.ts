@@ -2,7 +2,15 @@ import { floatDTypes } from "../../../base/dtype.ts";
 import { loadsOf, strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import { type Axis, expressionsOf, type Loop, type Nest, type Statement } from "../../../compile/kernel.ts";
-import { passesOf, product, storesOfNest, visitNest } from "../../../compile/nest.ts";
+import {
+  asLoop,
+  cutLoop,
+  passesOf,
+  product,
+  rowAxes,
+  storesOfNest,
+  visitNest,
+} from "../../../compile/nest.ts";
 import type { Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
@@ -79,7 +87,7 @@ function chooseLanes(
  * last axis of the grid (each lane its own element) or along the last reduced axis (lanes are partial sums, joined at the
  * end in a fixed order), whichever loads more by whole vectors. Long reductions with few units are cut too (parts.ts).
  */
-export function scheduleLoop(loop: Loop): readonly Step[] {
+function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   const { grid, inner, accumulators, stores } = loop;
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
@@ -93,15 +101,39 @@ export function scheduleLoop(loop: Loop): readonly Step[] {
   const steps = laneSteps(along, last, innermost, vectorsOf(loop, along));
   const swept = along === "grid" && walksDownRows(loop, last);
   const block = swept ? columnBlock(last) : blockOf(last, over);
-  const parts = accumulators.length > 0 ? partsStep(loop, along, block) : undefined;
-  if (parts) return [...steps, parts];
+  const cut = accumulators.length > 0 ? cutOf(loop, along, block) : undefined;
+  if (cut) {
+    const [parts, results] = cutLoop(loop, cut.axis, cut.into);
+    const length = product(inner.slice(cut.depth)) / cut.into;
+    return [
+      {
+        nest: parts,
+        steps: [...steps, { cut: cut.axis, into: cut.into }, ...unitStep(last, blockOf(last, length))],
+      },
+      { nest: results, steps: [...steps, ...unitStep(last, blockOf(last, cut.parts))] },
+    ];
+  }
+  const only = (...more: readonly Step[]) => [{ nest, steps: [...steps, ...more] }];
   if (swept) {
     const rows: Step = { split: innermost.name, by: sweepRows, as: "blocks" };
-    return [...steps, ...unitStep(last, block), rows, { swap: [last.name, innermost.name] }];
+    return only(...unitStep(last, block), rows, { swap: [last.name, innermost.name] });
   }
   if (along === "grid" && accumulators.length === 0 && outer && loadsAcrossLines(roots, last))
-    return [...steps, { split: last.name, by: line, as: "units" }, { swap: [last.name, outer.name] }];
-  return [...steps, ...unitStep(last, block)];
+    return only({ split: last.name, by: line, as: "units" }, { swap: [last.name, outer.name] });
+  return only(...unitStep(last, block));
+}
+
+/** A nest with how it runs; several run one after the other. */
+export interface Stage {
+  readonly nest: Nest;
+  readonly steps: readonly Step[];
+}
+
+export function schedule(nest: Nest): readonly Stage[] {
+  const loop = asLoop(nest);
+  if (loop) return scheduleLoop(nest, loop);
+  const inner = rowAxes(nest);
+  return inner ? [{ nest, steps: scheduleRow(nest, inner) }] : scheduleOrdered(nest);
 }
 
 function laneSteps(along: Along, last: Axis, innermost: Axis, copies: number): Step[] {
@@ -115,13 +147,13 @@ const unitStep = ({ name, extent }: Axis, by: number): Step[] =>
   by < extent ? [{ split: name, by, as: "units" }] : [];
 
 /** The units of a grid of whose points each takes so many elements. */
-export function unitSteps(grid: readonly Axis[], over: number): readonly Step[] {
+function unitSteps(grid: readonly Axis[], over: number): readonly Step[] {
   const last = grid[grid.length - 1] ?? none;
   return unitStep(last, blockOf(last, over));
 }
 
 /** Rows: lanes along the row, or along the rows where those lie side by side. */
-export function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
+function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
   const { grid } = nest;
   const passes = passesOf(nest);
   const last = grid[grid.length - 1] ?? none;
@@ -147,29 +179,19 @@ function chooseRowLanes(nest: Nest, last: Axis, innermost: Axis): Along {
   return contiguous && innermost.extent > 1 ? "inner" : "nothing";
 }
 
-/** A nest with how it runs; several run one after the other. */
-export interface Stage {
-  readonly nest: Nest;
-  readonly steps: readonly Step[];
-}
-
 /**
  * What is done in order at each point, such as a scan or a scatter: a point, or four that lie side by side, is a unit. What
  * is only written before it, such as the values to which a scatter adds, runs before it over all of the grid, with the
  * axis inside that is contiguous in the result.
  */
-export function scheduleOrdered({ grid, body }: Nest): readonly Stage[] {
+function scheduleOrdered({ grid, body }: Nest): readonly Stage[] {
   const last = grid[grid.length - 1] ?? none;
   const first = body.findIndex((s) => !isOnlyWritten(s));
-  const before = body.slice(0, first).map((s): Stage => {
+  const before = body.slice(0, first).flatMap((s) => {
     const { over, body: written } = s as Extract<Statement, { kind: "for" }>; // what is only written is a loop
     const inside = storesIn(written).every(({ index }) => strideIn(index, last.name) === 1);
     const axes = inside ? [...grid.slice(0, -1), ...over, last] : [...grid, ...over];
-    const stage: Nest = { kind: "nest", grid: axes, body: written };
-    return {
-      nest: stage,
-      steps: scheduleLoop({ grid: axes, inner: [], accumulators: [], stores: storesIn(written) }),
-    };
+    return schedule({ kind: "nest", grid: axes, body: written });
   });
   const nest: Nest = { kind: "nest", grid, body: body.slice(first) };
   const lanes: Step[] = isSideBySide(nest, last) ? [{ split: last.name, by: 4, as: "lanes" }] : [];
@@ -266,7 +288,13 @@ const partElements = 16384;
  * Cuts a long reduction whose grid has few units: a sum over everything is one. The cut follows from sizes alone, so
  * that results do not depend on the number of threads. Axes outside of the one that is cut become axes of the grid.
  */
-function partsStep(loop: Loop, along: Along, block: number): Step | undefined {
+function cutOf(
+  loop: Loop,
+  along: Along,
+  block: number,
+):
+  | { readonly axis: string; readonly depth: number; readonly into: number; readonly parts: number }
+  | undefined {
   const { grid, inner } = loop;
   const last = grid[grid.length - 1] ?? none;
   const blocks = Math.ceil(last.extent / block);
@@ -275,11 +303,8 @@ function partsStep(loop: Loop, along: Along, block: number): Step | undefined {
   let [depth, places] = [0, 1];
   while (depth < inner.length - 1 && places * inner[depth]!.extent < wanted) places *= inner[depth++]!.extent;
   const { name, extent } = inner[depth]!;
-  const most = Math.floor(extent / partMultiple(loop, along, depth));
-  return { cut: name, into: Math.max(1, Math.min(Math.ceil(wanted / places), most)) };
-}
-
-/** Parts are whole vectors where lanes run along them. */
-export function partMultiple(loop: Loop, along: Along, depth: number): number {
-  return along === "inner" && depth === loop.inner.length - 1 ? 4 * vectorsOf(loop, along) : 1;
+  // Parts are whole vectors where lanes run along them.
+  const whole = along === "inner" && depth === inner.length - 1 ? 4 * vectorsOf(loop, along) : 1;
+  const into = Math.max(1, Math.min(Math.ceil(wanted / places), Math.floor(extent / whole)));
+  return { axis: name, depth, into, parts: places * into };
 }

@@ -1,15 +1,16 @@
 import { debug, debugging } from "../../../base/debug.ts";
-import { expressionsOf, type Kernel, type Nest, type TemplateKernel } from "../../../compile/kernel.ts";
-import { asLoop, rowAxes } from "../../../compile/nest.ts";
+import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
+import { asLoop, nestOf } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import { showSteps } from "../../../compile/steps.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
-import { type Stage, scheduleOrdered, scheduleRow } from "./heuristics.ts";
+import { type Stage, schedule } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
 import { defineLoop } from "./loop.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
+import { asPart, definePart } from "./parts.ts";
 import { defineProcedure } from "./procedure.ts";
 import { defineRows } from "./rows.ts";
 import { type NamedFunction, printFunctions } from "./text.ts";
@@ -62,32 +63,24 @@ interface Defined {
 
 function define(module: Module, kernel: Kernel, given: Arguments, options: WasmOptions): Defined {
   return kernel.kind === "nest"
-    ? defineNest(module, kernel, given)
+    ? defineNest(module, schedule(kernel), given)
     : defineTemplate(module, kernel, given, options);
 }
 
 /** A nest, in stages. */
-function defineNest(module: Module, nest: Nest, given: Arguments): Defined {
-  const loop = asLoop(nest);
-  if (loop) {
-    const { steps, ...defined } = defineLoop(module, "run", loop, given);
-    return { ...defined, note: showSteps(steps) };
-  }
-  const inner = rowAxes(nest);
-  const stages: readonly Stage[] = inner
-    ? [{ nest, steps: scheduleRow(nest, inner) }]
-    : scheduleOrdered(nest);
-  const phases = stages.flatMap((stage, i) => {
+export function defineNest(module: Module, stages: readonly Stage[], given: Arguments): Defined {
+  const defined = stages.map((stage, i) => {
     const name = i === 0 ? "run" : `run${i}`;
-    const own = asLoop(stage.nest);
-    return own ? defineLoop(module, name, own, given).phases : [defineRows(module, name, stage, given)];
+    const { nest, steps } = stage;
+    const loop = asLoop(nest);
+    if (loop) return defineLoop(module, name, loop, steps, given);
+    const part = asPart(nest);
+    return part ? definePart(module, name, part, steps, given) : defineRows(module, name, stage, given);
   });
   return {
-    phases,
-    note: stages
-      .map(({ steps }) => showSteps(steps))
-      .filter((text) => text !== "")
-      .join("; then "),
+    phases: defined.map(({ phase }) => phase),
+    scratch: Math.max(...defined.map(({ scratch }) => scratch)),
+    note: stages.flatMap(({ steps }) => showSteps(steps) || []).join("; then "),
   };
 }
 
@@ -102,13 +95,8 @@ const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
     // Sums of nothing.
     const { batch, row, column, inner, a, dtype, stores } = kernel;
     const accumulators = [{ name: "sum" as const, dtype, expr: a }];
-    const { phases } = defineLoop(
-      module,
-      "run",
-      { grid: [batch, row, column], inner: [inner], accumulators, stores },
-      given,
-    );
-    return { phases };
+    const nest = nestOf({ grid: [batch, row, column], inner: [inner], accumulators, stores });
+    return defineNest(module, schedule(nest), given);
   },
   procedure: (module, kernel, given) => ({ phases: defineProcedure(module, kernel, given) }),
 };

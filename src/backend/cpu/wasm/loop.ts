@@ -4,29 +4,23 @@ import { axisAs, type Step } from "../../../compile/steps.ts";
 import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Module } from "./assemble.ts";
-import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { scheduleLoop, unitTime } from "./heuristics.ts";
+import { cutGrid, type DefinedStage, levelsOf, phaseTypes, writeGrid } from "./grid.ts";
+import { unitTime } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
-import { defineParts, partsOf } from "./parts.ts";
 import { Sweep } from "./sweep.ts";
 import { Values } from "./values.ts";
 
-export interface DefinedLoop {
-  readonly steps: readonly Step[];
-  readonly phases: readonly Phase[];
-  /** Bytes of scratch memory that threads share. */
-  readonly scratch: number;
-}
-
-/** A loop kernel, as its steps say. */
-export function defineLoop(module: Module, name: string, loop: Loop, given: Arguments): DefinedLoop {
+/** A loop, as its steps say. */
+export function defineLoop(
+  module: Module,
+  name: string,
+  loop: Loop,
+  steps: readonly Step[],
+  given: Arguments,
+): DefinedStage {
   const { grid, inner, accumulators, stores } = loop;
-  const steps = scheduleLoop(loop);
   const along = alongOf(steps, grid);
   const cut = cutGrid(grid, steps);
-  const parts = partsOf(loop, along, steps);
-  if (parts) return { steps, ...defineParts(module, name, loop, along, parts, given) };
-
   const last = grid[grid.length - 1] ?? none;
   const innermost = inner[inner.length - 1] ?? none;
   const vectors = axisAs(steps, "copies")?.by ?? 1;
@@ -61,5 +55,5 @@ export function defineLoop(module: Module, name: string, loop: Loop, given: Argu
     });
   });
   const cost = unitTime((last.extent / cut.blocks) * product(inner), roots, along);
-  return { steps, phases: [{ name, units: cut.units, cost }], scratch: 0 };
+  return { phase: { name, units: cut.units, cost }, scratch: 0 };
 }

@@ -1,138 +1,112 @@
-import type { Expr } from "../../../compile/expr.ts";
-import type { Axis, Loop } from "../../../compile/kernel.ts";
+import type { Axis, Loop, Nest } from "../../../compile/kernel.ts";
 import { product } from "../../../compile/nest.ts";
-import type { Step } from "../../../compile/steps.ts";
-import { type Along, lanesAxis, none } from "./along.ts";
+import { axisAs, type Step } from "../../../compile/steps.ts";
+import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
-import type { Code, Local, Module } from "./assemble.ts";
-import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
-import { partMultiple, unitSteps, unitTime, vectorsOf } from "./heuristics.ts";
+import type { Module } from "./assemble.ts";
+import { cutGrid, type DefinedStage, levelsOf, phaseTypes, writeGrid } from "./grid.ts";
+import { unitTime } from "./heuristics.ts";
 import { LoopWriter, partBytes } from "./nest.ts";
 import { Values } from "./values.ts";
 
-/** A cut through reduced axes: `outer` ones become axes of the grid, and so do the parts of the next one. */
-export interface Parts {
-  readonly outer: readonly Axis[];
-  readonly inner: readonly Axis[];
-  /** Of the first axis in `inner`; the last part also has what is left. */
-  readonly length: number;
-  readonly count: number;
+/** A nest of parts, or of results that combine them, as a loop of its own. */
+interface Part extends Loop {
+  /** Whose parts are joined, where they are. */
+  readonly over: readonly Axis[] | undefined;
 }
 
-/** The cut that the steps say. */
-export function partsOf(loop: Loop, along: Along, steps: readonly Step[]): Parts | undefined {
-  const { inner } = loop;
-  for (const step of steps) {
-    if (!("cut" in step)) continue;
-    const depth = inner.findIndex(({ name }) => name === step.cut);
-    const multiple = partMultiple(loop, along, depth);
-    const length = Math.max(1, Math.floor(inner[depth]!.extent / multiple / step.into)) * multiple;
-    return { outer: inner.slice(0, depth), inner: inner.slice(depth), length, count: step.into };
-  }
+/** The nest as a part, if it keeps something or combines what was kept. */
+export function asPart({ grid, body: [first, second] }: Nest): Part | undefined {
+  if (first?.kind === "for" && second?.kind === "keep")
+    return { grid, inner: first.over, accumulators: second.accumulators, stores: [], over: undefined };
+  if (first?.kind === "combine" && second?.kind === "write")
+    return { grid, inner: [], accumulators: first.accumulators, stores: second.stores, over: first.over };
   return undefined;
 }
 
+/** How a reduced axis is cut: into so many parts of a length, the last of which also has what is left. */
+function lengthOf({ extent }: Axis, steps: readonly Step[], vectors: number, whole: boolean) {
+  const count = steps.find((step) => "cut" in step)?.into ?? 1;
+  // Parts are whole vectors where lanes run along them.
+  const multiple = whole ? 4 * vectors : 1;
+  return { count, multiple, length: Math.max(1, Math.floor(extent / multiple / count)) * multiple };
+}
+
 /**
- * Two phases: each part leaves what runs in registers in scratch memory, float64 where sums are; then the parts of each
- * element are joined in order, and the element is stored.
+ * Parts leave what runs in registers in scratch memory, float64 where sums are: by part, then by steps along the last axis
+ * of the grid. Results join the parts of each element in order, and store the element.
  */
-export function defineParts(
+export function definePart(
   module: Module,
   name: string,
-  { grid, accumulators, stores }: Loop,
-  along: Along,
-  { outer, inner, length, count }: Parts,
+  part: Part,
+  steps: readonly Step[],
   given: Arguments,
-): { readonly phases: readonly Phase[]; readonly scratch: number } {
+): DefinedStage {
+  const { grid, inner, accumulators, stores, over } = part;
   const last = grid[grid.length - 1] ?? none;
-  const others = grid.slice(0, -1);
-  const part: Axis = { name: "part", extent: count };
-  const first: Loop = { grid: [...others, ...outer, part, last], inner, accumulators, stores: [] };
-  const second: Loop = { grid, inner: [], accumulators, stores };
-  const vectors = vectorsOf(first, along);
-  const parts = product(outer) * count;
-  // What the parts of one place keep lies by part, then by steps along the last axis.
+  const along = alongOf(steps, grid);
+  const vectors = axisAs(steps, "copies")?.by ?? 1;
   const step = along === "grid" ? 4 * vectors : 1;
-  const bytes = partBytes(first, along, vectors);
+  const bytes = partBytes(part, along, vectors);
   const rowBytes = Math.ceil(last.extent / step) * bytes;
-
-  /** A phase over the grid of `loop`; `write` writes its units with the address of what the first part there keeps. */
-  const phase = (
-    phaseName: string,
-    loop: Loop,
-    over: number,
-    roots: readonly Expr[],
-    innermost: Axis,
-    write: (unit: Code, element: Code, values: Values, slot: Local, stop: Local) => void,
-  ): Phase => {
-    const cut = cutGrid(loop.grid, unitSteps(loop.grid, over));
-    module.define(phaseName, phaseTypes, (code, { begin, end, args, shared }) => {
-      const start = code.piece();
-      const values = new Values(code, {
-        module,
-        roots,
-        levels: levelsOf(loop.grid, loop.inner),
-        afterwards: 3 + loop.inner.length,
-        vector: lanesAxis(along, last, innermost),
-        ...given.access(start, args),
-      });
-      const [unit, element] = [code.piece(), code.piece()];
-      const [stop, place, slot] = [code.local("i32"), code.local("i32"), code.local("i32")];
-      unit.i32(0);
-      for (const { name: axis, extent } of loop.grid.slice(0, -1))
-        unit.i32(extent).op("i32.mul").get(values.variable(axis)).op("i32.add");
-      unit
-        .i32(loop === first ? rowBytes : parts * rowBytes)
-        .op("i32.mul")
-        .get(shared!)
-        .op("i32.add")
-        .set(place);
-      element.get(values.variable(last.name)).i32(step).op("i32.div_u").i32(bytes).op("i32.mul");
-      element.get(place).op("i32.add").set(slot);
-      write(unit, element, values, slot, stop);
-      writeGrid(code, begin, end, cut, {
-        variable: (axis) => values.variable(axis),
-        stop,
-        step,
-        start,
-        pieces: [[values.piece(0)], [unit, values.piece(1)]],
-        element,
-      });
+  const joined = over ? product(over) : 1;
+  const roots = over
+    ? stores.flatMap(({ index, expr }) => [index, expr])
+    : accumulators.map(({ expr }) => expr);
+  const [cutAxis = none, ...rest] = inner;
+  const whole = along === "inner" && rest.length === 0;
+  const { count, multiple, length } = lengthOf(cutAxis, steps, vectors, whole);
+  const cut = cutGrid(grid, steps);
+  module.define(name, phaseTypes, (code, { begin, end, args, shared }) => {
+    const start = code.piece();
+    const values = new Values(code, {
+      module,
+      roots,
+      levels: levelsOf(grid, inner),
+      afterwards: 3 + inner.length,
+      vector: lanesAxis(along, last, inner[inner.length - 1] ?? none),
+      ...given.access(start, args),
     });
-    return {
-      name: phaseName,
-      units: cut.units,
-      cost: unitTime((last.extent / cut.blocks) * over, roots, along),
-    };
+    const [unit, element] = [code.piece(), code.piece()];
+    const [stop, place, slot] = [code.local("i32"), code.local("i32"), code.local("i32")];
+    unit.i32(0);
+    for (const { name: axis, extent } of grid.slice(0, -1))
+      unit.i32(extent).op("i32.mul").get(values.variable(axis)).op("i32.add");
+    unit
+      .i32(joined * rowBytes)
+      .op("i32.mul")
+      .get(shared!)
+      .op("i32.add")
+      .set(place);
+    element.get(values.variable(last.name)).i32(step).op("i32.div_u").i32(bytes).op("i32.mul");
+    element.get(place).op("i32.add").set(slot);
+    if (over) {
+      const writer = new LoopWriter(element, values, part, last, along, { vectors });
+      element.append(writer.joined(values.variable(last.name), stop, slot, joined, rowBytes));
+    } else {
+      const range = { from: element.local("i32"), to: element.local("i32") };
+      const p = values.variable(grid[grid.length - 2]!.name);
+      unit.get(p).i32(length).op("i32.mul").tee(range.from).i32(length).op("i32.add").set(range.to);
+      unit
+        .get(p)
+        .i32(count - 1)
+        .op("i32.eq");
+      unit.when(() => unit.i32(cutAxis.extent - (cutAxis.extent % multiple)).set(range.to));
+      element.append(new LoopWriter(element, values, part, last, along, { vectors, range }).part(slot));
+    }
+    writeGrid(code, begin, end, cut, {
+      variable: (axis) => values.variable(axis),
+      stop,
+      step,
+      start,
+      pieces: [[values.piece(0)], [unit, values.piece(1)]],
+      element,
+    });
+  });
+  const elements = over ? joined : length * product(rest);
+  return {
+    phase: { name, units: cut.units, cost: unitTime((last.extent / cut.blocks) * elements, roots, along) },
+    scratch: over ? 0 : product(grid.slice(0, -1)) * rowBytes,
   };
-
-  const sums = accumulators.map(({ expr }) => expr);
-  const results = stores.flatMap(({ index, expr }) => [index, expr]);
-  const [cut, ...rest] = inner as [Axis, ...Axis[]];
-  const phases = [
-    phase(
-      name,
-      first,
-      length * product(rest),
-      sums,
-      inner[inner.length - 1]!,
-      (unit, element, values, slot) => {
-        const range = { from: element.local("i32"), to: element.local("i32") };
-        const p = values.variable(part.name);
-        const whole = along === "inner" && rest.length === 0 ? 4 * vectors : 1;
-        unit.get(p).i32(length).op("i32.mul").tee(range.from).i32(length).op("i32.add").set(range.to);
-        unit
-          .get(p)
-          .i32(count - 1)
-          .op("i32.eq");
-        unit.when(() => unit.i32(cut.extent - (cut.extent % whole)).set(range.to));
-        element.append(new LoopWriter(element, values, first, last, along, { vectors, range }).part(slot));
-      },
-    ),
-    phase(`${name}Joined`, second, parts, results, none, (_, element, values, slot, stop) => {
-      const writer = new LoopWriter(element, values, second, last, along, { vectors });
-      element.append(writer.joined(values.variable(last.name), stop, slot, parts, rowBytes));
-    }),
-  ];
-  return { phases, scratch: product(others) * parts * rowBytes };
 }

@@ -14,7 +14,7 @@ import { beginScalar, finishScalar, updateScalar } from "./accumulators.ts";
 import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
-import { cutGrid, levelsOf, type Phase, phaseTypes, writeGrid } from "./grid.ts";
+import { cutGrid, type DefinedStage, levelsOf, phaseTypes, writeGrid } from "./grid.ts";
 import { type Stage, unitTime, vectorsOf } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { storeLanes, writeStores } from "./stores.ts";
@@ -25,7 +25,12 @@ import type { Scope } from "./writer.ts";
  * A nest, statement by statement: what a row has is in the cache while its loops run one after the other. Lanes run along
  * them, or along the grid where results lie side by side.
  */
-export function defineRows(module: Module, name: string, { nest, steps }: Stage, given: Arguments): Phase {
+export function defineRows(
+  module: Module,
+  name: string,
+  { nest, steps }: Stage,
+  given: Arguments,
+): DefinedStage {
   const { grid, body: statements } = nest;
   const last = grid[grid.length - 1] ?? none;
   const inner = statements.find((s) => s.kind === "for")?.over ?? [];
@@ -125,7 +130,7 @@ export function defineRows(module: Module, name: string, { nest, steps }: Stage,
     });
   });
   const cost = unitTime((last.extent / cut.blocks) * over, valuesOf(nest), along);
-  return { name, units: cut.units, cost };
+  return { phase: { name, units: cut.units, cost }, scratch: 0 };
 }
 
 const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
