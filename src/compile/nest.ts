@@ -171,15 +171,16 @@ export function storesOfNest(nest: Nest): {
   return { once, each };
 }
 
+/** Whether what happens at each element of a loop happens after what happened at the one before. */
+export function isOrdered({ body }: For): boolean {
+  return body.some(({ kind }, i) => kind === "at" || (kind === "accumulate" && i < body.length - 1));
+}
+
 /** The axes of a nest's loops where it works on a row: all loops run over the same ones and none in a promised order. */
 export function rowAxes({ body }: Nest): readonly Axis[] | undefined {
   const loops = body.filter((s) => s.kind === "for");
   const over = loops[0]?.over;
-  const isPass = ({ over: own, body: inside }: For) =>
-    own === over &&
-    inside.every((s, i) => s.kind === "write" || (s.kind === "accumulate" && i === inside.length - 1)) &&
-    inside.length <= 2;
-  return loops.every(isPass) ? over : undefined;
+  return loops.every((loop) => loop.over === over && !isOrdered(loop)) ? over : undefined;
 }
 
 /** The nest with its stores replaced. */

@@ -1,4 +1,4 @@
-import type { Axis } from "./nest.ts";
+import type { Axis, Nest } from "./nest.ts";
 
 // How the loops of a kernel run, as data: a backend's heuristics choose steps, its printer follows them, inspect() shows
 // them. A step never changes what is computed, and the order of sums that follows from it is the kernel's.
@@ -26,6 +26,12 @@ export type Step =
   | { readonly join: readonly string[]; readonly as: string }
   /** Runs the second loop inside of the first, which was inside of it. */
   | { readonly swap: readonly [inner: string, outer: string] };
+
+/** A nest with how it runs. A kernel is several where one has to be done before the next begins. */
+export interface Stage {
+  readonly nest: Nest;
+  readonly steps: readonly Step[];
+}
 
 /** The axis of which iterations run in some way, with how many; the first one, or that of a name. */
 export function axisAs(

@@ -11,8 +11,10 @@ import {
   type Store,
   writesOf,
 } from "./kernel.ts";
+import { isOrdered, type Nest, visitNest } from "./nest.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
+import { type Stage, type Step, showSteps } from "./steps.ts";
 import type { Target } from "./target.ts";
 import { templateOf } from "./template.ts";
 import type { Value, ValueId } from "./value.ts";
@@ -146,6 +148,81 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
   };
   loops(kernel.grid);
   go(kernel.body, kernel.grid);
+}
+
+/**
+ * What must hold of how a nest runs: each stage is a nest in order, its steps are of its loops, and sums keep their promised
+ * order. That is, threads share points of the grid alone, so that no sum depends on how many there are; what is done one
+ * element after the other is not taken together; and what parts keep is combined by the next stage, over the very axes by
+ * which they were cut, outer ones first.
+ */
+export function verifyStages(nest: Nest, stages: readonly Stage[], values: readonly Value[]): void {
+  for (const stage of stages) {
+    verifyKernel(stage.nest, values);
+    verifySteps(stage);
+  }
+  const fail = (what: string) => internal(`${what} in ${describeKernel(nest)}. Please report this.`);
+  const written = (kernels: readonly Nest[]) => [...new Set(kernels.flatMap(writesOf))].join();
+  if (written(stages.map((stage) => stage.nest)) !== written([nest])) fail("stages write other values");
+  stages.forEach((stage, i) => {
+    const keep = stage.nest.body.find((s) => s.kind === "keep");
+    const next = stages[i + 1]?.nest;
+    const combine = next?.body.find((s) => s.kind === "combine");
+    if (!keep !== !combine) fail("parts are kept without being combined, or the other way round");
+    if (!keep || !next || !combine) return;
+    const outside = stage.nest.grid.filter(({ name }) => !next.grid.some((axis) => axis.name === name));
+    const cut = outside.filter(({ name }) => name !== "");
+    if (showAxes(cut) !== showAxes(combine.over))
+      fail(`parts of ${showAxes(cut)} are combined by ${showAxes(combine.over)}`);
+    if (keep.accumulators.map(numberOf).join() !== combine.accumulators.map(numberOf).join())
+      fail("other results are combined than are kept");
+  });
+}
+
+const numberOf = ({ index, name }: NumberedAccumulator) => `${name} ${index}`;
+const showAxes = (axes: readonly Axis[]) => axes.map(({ name, extent }) => `${name} of ${extent}`).join(", ");
+
+function verifySteps({ nest, steps }: Stage): void {
+  const fail = (step: Step, why: string) =>
+    internal(`${showSteps([step])} ${why} in ${describeKernel(nest)}. Please report this.`);
+  const grid = new Set(nest.grid.map(({ name }) => name));
+  const reduced = new Map<string, number>();
+  const ordered = new Set<string>();
+  visitNest(nest, (s) => {
+    if (s.kind === "for") {
+      for (const { name, extent } of s.over) reduced.set(name, extent);
+      if (isOrdered(s)) for (const { name } of s.over) ordered.add(name);
+    } else if (s.kind === "combine") {
+      // Parts lie as they were kept.
+      const exprs = s.accumulators.map(({ expr }) => expr);
+      walk(exprs, (e) => {
+        if (e.kind === "variable") reduced.set(e.name, e.extent);
+      });
+    }
+  });
+  for (const step of steps) {
+    const names =
+      "swap" in step ? step.swap : "join" in step ? step.join : ["cut" in step ? step.cut : step.split];
+    for (const name of names)
+      if (!grid.has(name) && !reduced.has(name)) fail(step, "is of a loop that is not there");
+    if ("join" in step)
+      reduced.set(
+        step.as,
+        names.reduce((n, name) => n * (reduced.get(name) ?? 1), 1),
+      );
+    for (const name of names) if (ordered.has(name)) fail(step, "takes apart what is done in order");
+    if ("cut" in step) {
+      if (step.into < 1 || step.into > reduced.get(step.cut)!) fail(step, "has empty parts");
+      if (!nest.body.some((s) => s.kind === "keep")) fail(step, "is of parts that are not kept");
+    }
+    if ("split" in step) {
+      if (!Number.isInteger(step.by) || step.by < 1) fail(step, "takes no iterations together");
+      if (step.as === "units" && !grid.has(step.split))
+        fail(step, "lets the order of a sum depend on threads");
+      if ((step.as === "subgroup" || step.as === "workgroup") && grid.has(step.split))
+        fail(step, "shares what is one point's own");
+    }
+  }
 }
 
 /** Whether the condition of a guarded index looks at where the index lies. */

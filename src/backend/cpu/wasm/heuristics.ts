@@ -11,7 +11,7 @@ import {
   storesOfNest,
   visitNest,
 } from "../../../compile/nest.ts";
-import type { Step } from "../../../compile/steps.ts";
+import type { Stage, Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
 import { type Along, fitsLanes, none } from "./along.ts";
@@ -123,12 +123,7 @@ function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   return only(...unitStep(last, block));
 }
 
-/** A nest with how it runs; several run one after the other. */
-export interface Stage {
-  readonly nest: Nest;
-  readonly steps: readonly Step[];
-}
-
+/** How a nest runs. */
 export function schedule(nest: Nest): readonly Stage[] {
   const loop = asLoop(nest);
   if (loop) return scheduleLoop(nest, loop);

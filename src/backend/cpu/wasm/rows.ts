@@ -7,15 +7,15 @@ import {
   type Store,
   storesOf,
 } from "../../../compile/kernel.ts";
-import { type For, passesOf, product } from "../../../compile/nest.ts";
+import { type For, isOrdered, passesOf, product } from "../../../compile/nest.ts";
 import type { Level } from "../../../compile/place.ts";
-import { axisAs } from "../../../compile/steps.ts";
+import { axisAs, type Stage } from "../../../compile/steps.ts";
 import { beginScalar, finishScalar, updateScalar } from "./accumulators.ts";
 import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { cutGrid, type DefinedStage, levelsOf, phaseTypes, writeGrid } from "./grid.ts";
-import { type Stage, unitTime, vectorsOf } from "./heuristics.ts";
+import { unitTime, vectorsOf } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import { Values } from "./values.ts";
@@ -138,11 +138,6 @@ const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [i
 /** What a nest computes, without where it goes. */
 function valuesOf(nest: Nest): Expr[] {
   return [...passesOf(nest).flat(), ...storesOf(nest)].map(({ expr }) => expr);
-}
-
-/** Whether what happens at each element of a loop happens after what happened at the one before. */
-function isOrdered({ body }: For): boolean {
-  return body.some(({ kind }, i) => kind === "at" || (kind === "accumulate" && i < body.length - 1));
 }
 
 /** A loop in its order: what runs up, and what is written at each element of what has, or where an index points. */
