@@ -1,18 +1,16 @@
 import { debug, debugging } from "../../../base/debug.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
-import { asLoop, nestOf } from "../../../compile/nest.ts";
+import { nestOf } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
-import { type Stage, showSteps } from "../../../compile/steps.ts";
+import type { Stage } from "../../../compile/steps.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
 import type { Phase } from "./grid.ts";
 import { schedule } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
-import { defineLoop } from "./loop.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
-import { asPart, definePart } from "./parts.ts";
 import { defineProcedure } from "./procedure.ts";
-import { defineRows } from "./rows.ts";
+import { type Defined, defineStages } from "./stages.ts";
 import { type NamedFunction, printFunctions } from "./text.ts";
 
 export interface WasmOptions {
@@ -42,46 +40,30 @@ export function printKernel(kernel: Kernel, { note, functions }: WasmKernel): st
   return `// ${describeKernel(kernel)}\n// WebAssembly: ${note || "one element at a time"}\n${printFunctions(functions)}`;
 }
 
-/** Functions take (begin, end, arguments, shared scratch, scratch of the thread). */
-export function emitKernel(kernel: Kernel, options: WasmOptions): WasmKernel {
+/**
+ * Functions take (begin, end, arguments, shared scratch, scratch of the thread).
+ *
+ * @param stages How a nest runs, if not as scheduled.
+ */
+export function emitKernel(
+  kernel: Kernel,
+  options: WasmOptions,
+  stages: readonly Stage[] = kernel.kind === "nest" ? schedule(kernel) : [],
+): WasmKernel {
   const module = new Module();
   importRows(module, expressionsOf(kernel));
   const given = new Arguments(kernel);
-  const { phases, scratch = 0, note = "" } = define(module, kernel, given, options);
+  const {
+    phases,
+    scratch = 0,
+    note = "",
+  } = kernel.kind === "nest"
+    ? defineStages(module, stages, given)
+    : defineTemplate(module, kernel, given, options);
   const { imports, functions } = module;
   const emitted = { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
   if (debugging("kernel")) debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
   return emitted;
-}
-
-/** What the functions of a kernel are, and how they run. */
-interface Defined {
-  readonly phases: readonly Phase[];
-  readonly scratch?: number;
-  readonly note?: string;
-}
-
-function define(module: Module, kernel: Kernel, given: Arguments, options: WasmOptions): Defined {
-  return kernel.kind === "nest"
-    ? defineNest(module, schedule(kernel), given)
-    : defineTemplate(module, kernel, given, options);
-}
-
-/** A nest, in stages. */
-export function defineNest(module: Module, stages: readonly Stage[], given: Arguments): Defined {
-  const defined = stages.map((stage, i) => {
-    const name = i === 0 ? "run" : `run${i}`;
-    const { nest, steps } = stage;
-    const loop = asLoop(nest);
-    if (loop) return defineLoop(module, name, loop, steps, given);
-    const part = asPart(nest);
-    return part ? definePart(module, name, part, steps, given) : defineRows(module, name, stage, given);
-  });
-  return {
-    phases: defined.map(({ phase }) => phase),
-    scratch: Math.max(...defined.map(({ scratch }) => scratch)),
-    note: stages.flatMap(({ steps }) => showSteps(steps) || []).join("; then "),
-  };
 }
 
 type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOptions) => Defined;
@@ -96,7 +78,7 @@ const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
     const { batch, row, column, inner, a, dtype, stores } = kernel;
     const accumulators = [{ name: "sum" as const, dtype, expr: a }];
     const nest = nestOf({ grid: [batch, row, column], inner: [inner], accumulators, stores });
-    return defineNest(module, schedule(nest), given);
+    return defineStages(module, schedule(nest), given);
   },
   procedure: (module, kernel, given) => ({ phases: defineProcedure(module, kernel, given) }),
 };

@@ -1,11 +1,13 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
 import type { ProcedureKernel, Store } from "../../../compile/kernel.ts";
+import { nestOf } from "../../../compile/nest.ts";
 import type { Operator, Statement, Term, Type } from "../../../graph/procedure.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module } from "./assemble.ts";
 import { type Phase, phaseTypes } from "./grid.ts";
+import { schedule } from "./heuristics.ts";
 import type { Operator as Instruction, Named } from "./instructions.ts";
-import { defineLoop } from "./loop.ts";
+import { defineStages } from "./stages.ts";
 
 const integers: Partial<Record<Operator, Instruction>> = {
   add: "i32.add",
@@ -315,8 +317,8 @@ export function defineProcedure(module: Module, kernel: ProcedureKernel, given: 
   const { lane, position, initial, dtype, procedure } = kernel;
   const [{ value, index }] = kernel.stores;
   const store: Store = { value, index, expr: initial };
-  const loop = { grid: [lane, position], inner: [], accumulators: [], stores: [store] };
-  const copy = defineLoop(module, "copy", loop, given).phases;
+  const nest = nestOf({ grid: [lane, position], inner: [], accumulators: [], stores: [store] });
+  const copy = defineStages(module, schedule(nest), given, "copy").phases;
   module.define("run", phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
     const pointer = given.access(start, args).pointer(value);
