@@ -122,7 +122,12 @@ export const exp: ScalarOp = scalarOp({
   ulp: 4,
   cost: 12,
   evaluate: Math.exp,
-  expand: (x) => expWithin(clamp(x!, -104, 89)),
+  expand: (x) => {
+    // What comes out 0 is not computed: processors take a hundred cycles over a product that underflows, and a masked score of
+    // attention is such a one.
+    const isZero = lt(x!, -104);
+    return where(isZero, 0, expWithin(minimum(where(isZero, 0, x!), 89)));
+  },
   vjp: (g, y) => [mul(g, y)],
 });
 
