@@ -6,6 +6,7 @@ import type { Layer, Params } from "../nn/layer.ts";
 import type { Device } from "../runtime/device.ts";
 import { init } from "../runtime/init.ts";
 import * as text from "../text/index.ts";
+import { say } from "./print.ts";
 import { oneOf, UsageError, type Values, wholeNumber } from "./usage.ts";
 
 // What the commands that run language models have in common: a model, its tokenizer, an adapter, data.
@@ -57,6 +58,16 @@ export const dataOptions = {
   pack: { type: "boolean", help: "Put several examples into a row, each of which sees itself only" },
 } as const;
 
+/** Options that say what is evaluated on. */
+export const heldOutOptions = {
+  evaluate: {
+    type: "string",
+    value: "FILE",
+    help: "Examples to evaluate on, in the form of those of --data",
+  },
+  "held-out": { type: "string", value: "SHARE", help: "Or: the share of --data to evaluate on, as 0.1" },
+} as const;
+
 /** A model that is ready to run. */
 export interface Language {
   readonly device: Device;
@@ -70,14 +81,18 @@ export interface Language {
 }
 
 /** What a command was given, if it takes such options. */
-type Given = Partial<Values<typeof modelOptions & typeof dataOptions>> & {
+type Given = Partial<Values<typeof modelOptions & typeof dataOptions & typeof heldOutOptions>> & {
   readonly remat?: boolean | undefined;
 };
 
 const packings = { float32: undefined, bfloat16: "bfloat16", nf4: "nf4", int8: "int8" } as const;
 
 /** Opens a device, and the model of the options on it. @throws UsageError for what cannot be used. */
-export async function openLanguage(command: string, given: Given): Promise<Language> {
+export async function openLanguage(
+  command: string,
+  given: Given,
+  options: { readonly threads?: number } = {},
+): Promise<Language> {
   const { model: folder } = given;
   if (folder === undefined)
     throw new UsageError(
@@ -87,7 +102,7 @@ export async function openLanguage(command: string, given: Given): Promise<Langu
   const weights =
     oneOf("weights", given.weights, Object.keys(packings) as (keyof typeof packings)[]) ?? "float32";
   const packing = packings[weights];
-  const device = await init(backend ? { backend } : {});
+  const device = await init({ ...(backend && { backend }), ...options });
   return usable(async () => {
     const tokenizer =
       given.tokenizer === "bytes" ? text.bytes() : await text.load(folderOf(given.tokenizer ?? folder));
@@ -157,6 +172,29 @@ export async function readData(
       `${data.truncated} were longer than ${maxLength} tokens and are cut at their end${data.dropped > 0 ? `; ${data.dropped} of them are left out, since nothing that counts was left` : ""}.`,
     );
   return data;
+}
+
+/** The examples to learn from, and those to evaluate on. */
+export async function readExamples(
+  command: string,
+  given: Given,
+  file: string,
+  language: Pick<Language, "tokenizer" | "architecture">,
+  report: (line: string) => void = (line) => say(`${line}\n`),
+): Promise<{ readonly data: text.Dataset; readonly heldOut?: text.Dataset }> {
+  const share = given["held-out"];
+  if (share !== undefined && given.evaluate !== undefined)
+    throw new UsageError(`${command}: both --evaluate and --held-out are given. Give one.`);
+  const data = await readData(file, given, language, report);
+  if (given.evaluate !== undefined)
+    return { data, heldOut: await readData(given.evaluate, given, language, report) };
+  if (share === undefined) return { data };
+  const value = Number(share);
+  if (!(value > 0 && value < 1)) throw new UsageError(`--held-out is "${share}"; it is a share, as 0.1.`);
+  return usable(async () => {
+    const [learned, heldOut] = data.split(value);
+    return { data: learned, heldOut };
+  });
 }
 
 function fieldsOf(given: string | undefined): { readonly [name: string]: string } {

@@ -62,6 +62,14 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Find what a sweep of recipes tries twice",
     load: async () => (await import("./sweep-plan.ts")).sweepPlan,
   },
+  sweep: {
+    summary: "Fine-tune a language model by every recipe of a grid, resumably, and compare them",
+    load: async () => (await import("./sweep.ts")).sweep,
+  },
+  worker: {
+    summary: "Work at the cells of sweeps that wait in a queue",
+    load: async () => (await import("./worker.ts")).worker,
+  },
   adapter: {
     summary: "Look at an adapter of PEFT, MLX-LM, kohya or llama.cpp, and give it another form",
     load: async () => (await import("./adapter.ts")).adapter,

@@ -18,10 +18,11 @@ import { interruptible } from "./interrupt.ts";
 import {
   batchOptions,
   dataOptions,
+  heldOutOptions,
   type Language,
   modelOptions,
   openLanguage,
-  readData,
+  readExamples,
   targetsOf,
   usable,
 } from "./language.ts";
@@ -53,12 +54,7 @@ const options = {
     value: "NAMES",
     help: "Layers that get an adapter, as q_proj,v_proj; default all-linear",
   },
-  evaluate: {
-    type: "string",
-    value: "FILE",
-    help: "Examples to evaluate on, in the form of those of --data",
-  },
-  "held-out": { type: "string", value: "SHARE", help: "Or: the share of --data to evaluate on, as 0.1" },
+  ...heldOutOptions,
   every: {
     type: "string",
     value: "N",
@@ -218,7 +214,9 @@ async function prepare(
   const { device, architecture, params: frozen, config } = language;
   const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
   const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
-  const { data, heldOut } = await examples(given, file, language);
+  if (given.patience !== undefined && given["held-out"] === undefined && given.evaluate === undefined)
+    throw new UsageError("tune: --patience waits for evaluations. Give --evaluate FILE or --held-out SHARE.");
+  const { data, heldOut } = await readExamples("tune", given, file, language);
   const { size, pack } = batchOptions(given);
   const batches = await usable(() => text.batches(data, { size, pack, seed, group: given.group ?? false }));
   const an = Math.ceil(batches.epoch / accumulate);
@@ -288,30 +286,6 @@ async function prepare(
         memory,
       },
     };
-  });
-}
-
-/** The examples to learn from, and those to evaluate on. */
-async function examples(
-  given: Given,
-  file: string,
-  language: Language,
-): Promise<{ readonly data: text.Dataset; readonly heldOut?: text.Dataset }> {
-  const report = (line: string) => say(`${line}\n`);
-  const share = given["held-out"];
-  if (share !== undefined && given.evaluate !== undefined)
-    throw new UsageError("tune: both --evaluate and --held-out are given. Give one.");
-  if (given.patience !== undefined && share === undefined && given.evaluate === undefined)
-    throw new UsageError("tune: --patience waits for evaluations. Give --evaluate FILE or --held-out SHARE.");
-  const data = await readData(file, given, language, report);
-  if (given.evaluate !== undefined)
-    return { data, heldOut: await readData(given.evaluate, given, language, report) };
-  if (share === undefined) return { data };
-  const value = Number(share);
-  if (!(value > 0 && value < 1)) throw new UsageError(`--held-out is "${share}"; it is a share, as 0.1.`);
-  return usable(async () => {
-    const [learned, heldOut] = data.split(value);
-    return { data: learned, heldOut };
   });
 }
 

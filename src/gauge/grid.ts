@@ -190,9 +190,70 @@ interface TurnedKnob extends Knob {
 
 interface Axis {
   readonly name: string;
+  readonly list: readonly unknown[];
   readonly values: number;
   /** Cells from one value to the next. */
   readonly stride: number;
+}
+
+/**
+ * How many cells a grid has, which are not made for it.
+ *
+ * @throws ValueError for what is no grid.
+ * @example
+ * gridSize({ recipe: { r: 8, alpha: 8, optimizer: { name: "sgd", lr: 0.1 } }, vary: { alpha: [8, 16], r: [4, 8] } }); // 4
+ */
+export function gridSize(grid: Grid): number {
+  if (Array.isArray(grid)) return grid.length;
+  return pathsOf(grid).reduce((cells, [, values]) => cells * values.length, 1);
+}
+
+/** A cell of a grid: its recipe, and the values that its fields that vary have there. */
+export interface GridCell {
+  readonly recipe: Recipe;
+  readonly at: { readonly [path: string]: unknown };
+}
+
+/**
+ * The cells of a grid, in the order in which `dedupe` numbers them. A list of recipes varies nothing by name.
+ *
+ * @throws ValueError as `dedupe` does, recipes aside, which are not looked at.
+ * @example
+ * const recipe = { r: 8, alpha: 8, optimizer: { name: "sgd", lr: 0.1 } } as const;
+ * gridCells({ recipe, vary: { alpha: [8, 16] } })[1]!.at; // { alpha: 16 }
+ */
+export function gridCells(
+  grid: Grid,
+  { limit = 4096 }: Pick<DedupeOptions, "limit"> = {},
+): readonly GridCell[] {
+  const { recipes, axes } = cellsOf(grid, limit);
+  return recipes.map((recipe, i) => ({
+    recipe,
+    at: Object.fromEntries(
+      axes.map(({ name, list, stride }) => [name, list[Math.floor(i / stride) % list.length]]),
+    ),
+  }));
+}
+
+/** The fields of a grid that vary, with their values; the ratio last, since it multiplies the rate that others may have set. */
+function pathsOf(grid: Grid): readonly (readonly [path: string, values: readonly unknown[]])[] {
+  const { recipe, vary } = (isPlainObject(grid) ? grid : {}) as Partial<Exclude<Grid, readonly Recipe[]>>; // not a list
+  if (!isPlainObject(recipe) || !isPlainObject(vary))
+    throw new ValueError(
+      `${operation}: a grid is a list of recipes, or { recipe, vary: { path: [values] } }.`,
+    );
+  const unknown = Object.keys(grid).filter((name) => name !== "recipe" && name !== "vary");
+  if (unknown.length > 0)
+    throw new ValueError(
+      `${operation}: the unknown field ${unknown[0]}. Fields of a grid are recipe and vary.`,
+    );
+  const paths = Object.keys(vary).sort((x, y) => Number(x === "ratio") - Number(y === "ratio"));
+  return paths.map((path) => {
+    const values: unknown = vary[path];
+    if (!Array.isArray(values) || values.length === 0)
+      throw new ValueError(`${operation}: vary.${path} is ${show(values)}; it is a list of values.`);
+    return [path, values] as const;
+  });
 }
 
 function cellsOf(
@@ -212,33 +273,15 @@ function cellsOf(
     if (grid.length > limit) tooLarge(grid.length);
     return { recipes: grid, axes: [] };
   }
-  const { recipe, vary } = (isPlainObject(grid) ? grid : {}) as Partial<Exclude<Grid, readonly Recipe[]>>; // not a list
-  if (!isPlainObject(recipe) || !isPlainObject(vary))
-    throw new ValueError(
-      `${operation}: a grid is a list of recipes, or { recipe, vary: { path: [values] } }.`,
-    );
-  const unknown = Object.keys(grid).filter((name) => name !== "recipe" && name !== "vary");
-  if (unknown.length > 0)
-    throw new ValueError(
-      `${operation}: the unknown field ${unknown[0]}. Fields of a grid are recipe and vary.`,
-    );
-  // The ratio last: it multiplies the rate that other fields may have set.
-  const paths = Object.keys(vary).sort((x, y) => Number(x === "ratio") - Number(y === "ratio"));
-  let cells = 1;
-  for (const path of paths) {
-    const values: unknown = vary[path];
-    if (!Array.isArray(values) || values.length === 0)
-      throw new ValueError(`${operation}: vary.${path} is ${show(values)}; it is a list of values.`);
-    cells *= values.length;
-  }
+  const paths = pathsOf(grid);
+  const cells = gridSize(grid);
   if (cells > limit) tooLarge(cells);
-  let recipes: readonly Recipe[] = [recipe];
+  let recipes: readonly Recipe[] = [(grid as Exclude<Grid, readonly Recipe[]>).recipe]; // no list, as seen above
   const axes: Axis[] = [];
   let stride = cells;
-  for (const path of paths) {
-    const values = vary[path]!;
+  for (const [path, values] of paths) {
     stride /= values.length;
-    axes.push({ name: path, values: values.length, stride });
+    axes.push({ name: path, list: values, values: values.length, stride });
     recipes = recipes.flatMap((each) => values.map((value) => withField(each, path, value)));
   }
   return { recipes, axes };

@@ -1,0 +1,119 @@
+import type { OnProgress } from "../experiments/sweep/cell.ts";
+import {
+  type Bench,
+  fineTune,
+  type Outcome,
+  type Setting,
+  type SweepTask,
+} from "../experiments/sweep/task.ts";
+import * as text from "../text/index.ts";
+import {
+  batchOptions,
+  dataOptions,
+  heldOutOptions,
+  type Language,
+  modelOptions,
+  openLanguage,
+  readExamples,
+  targetsOf,
+  usable,
+} from "./language.ts";
+import { UsageError, type Values, wholeNumber } from "./usage.ts";
+import { codeVersion } from "./version.ts";
+
+const { adapter: _, ...base } = modelOptions;
+
+/** Options that say what the cells of a sweep have in common. */
+export const settingOptions = {
+  ...base,
+  ...dataOptions,
+  ...heldOutOptions,
+  "held-out": { ...heldOutOptions["held-out"], help: "Or: the share of --data to evaluate on; default 0.1" },
+  "target-modules": {
+    type: "string",
+    value: "NAMES",
+    help: "Layers that get an adapter, as q_proj,v_proj; default all-linear",
+  },
+  epochs: { type: "string", value: "N", help: "How often all examples are seen; default 1" },
+  steps: { type: "string", value: "N", help: "Or: the number of updates" },
+  accumulate: { type: "string", value: "N", help: "Batches of an update; default 1" },
+  every: { type: "string", value: "N", help: "Updates from one evaluation to the next; default a tenth" },
+} as const;
+
+/** What was given of them: where whoever works at a cell finds model and data. */
+export type Sources = { readonly [N in keyof typeof settingOptions]?: Values<typeof settingOptions>[N] };
+
+/** A model and data, open, with what a sweep says of them. */
+export interface OpenBench extends Bench {
+  readonly language: Language;
+  readonly setting: Setting;
+}
+
+/** Opens the model and the data of a sweep. @throws UsageError for what cannot be used. */
+export async function openBench(
+  command: string,
+  given: Sources,
+  { threads, say }: { readonly threads?: number; readonly say: (line: string) => void },
+): Promise<OpenBench> {
+  const { data: file } = given;
+  if (file === undefined) throw new UsageError(`${command}: --data FILE is missing. It has the examples.`);
+  const values = given as Values<typeof settingOptions>; // undefined where they are not given
+  const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
+  const { size, pack } = batchOptions(values);
+  const language = await openLanguage(command, values, threads === undefined ? {} : { threads });
+  try {
+    const evaluated = given.evaluate === undefined ? { "held-out": given["held-out"] ?? "0.1" } : {};
+    const { data, heldOut } = await readExamples(command, { ...values, ...evaluated }, file, language, say);
+    const unseen = await usable(() => text.batches(heldOut!, { size, pack })); // one of the two was given
+    const batches = (seed: number) => usable(() => text.batches(data, { size, pack, seed }));
+    const an = Math.ceil((await batches(0)).epoch / accumulate);
+    const epochs = wholeNumber("epochs", given.epochs, { min: 1, max: 1e6, otherwise: 1 });
+    const steps = wholeNumber("steps", given.steps, { min: 1, max: 1e9, otherwise: epochs * an });
+    const every = wholeNumber("every", given.every, { min: 1, max: 1e9, otherwise: Math.ceil(steps / 10) });
+    const { device, config, params, model } = language;
+    const setting: Setting = {
+      model: await modelKey(config, params),
+      data: data.fingerprint,
+      heldOut: heldOut!.fingerprint,
+      backend: device.name,
+      weights: given.weights ?? "float32",
+      targetModules: targetsOf(given["target-modules"]),
+      batch: { size, accumulate, pack },
+      steps,
+      every,
+    };
+    return { language, setting, model, params, batches, heldOut: unseen };
+  } catch (error) {
+    language.device[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Work at the cells of sweeps in this process: model and data stay open as long as the cells are of the same. */
+export function sweepWork(
+  threads: number | undefined,
+): (task: SweepTask<Sources>, onProgress: OnProgress) => Promise<Outcome> {
+  const code = codeVersion();
+  let open: { readonly of: string; readonly bench: OpenBench } | undefined;
+  return async (task, onProgress) => {
+    if (task.code !== code)
+      throw new UsageError(
+        `the cell is of lorantz ${task.code}, and this is ${code}. Use the same version on all machines.`,
+      );
+    const { sources, setting } = task;
+    const of = JSON.stringify([sources, setting.backend]);
+    if (open?.of !== of) {
+      open?.bench.language.device[Symbol.dispose]();
+      open = undefined;
+      const own = { ...sources, backend: setting.backend };
+      const options = { say: () => undefined, ...(threads !== undefined && { threads }) };
+      open = { of, bench: await openBench("sweep", own, options) };
+    }
+    for (const name of ["model", "data", "heldOut", "steps", "every"] as const)
+      if (open.bench.setting[name] !== setting[name])
+        throw new UsageError(
+          `${name} here is ${open.bench.setting[name]}, and the sweep's is ${setting[name]}: ${sources.model} or ${sources.data} is another one here than where the sweep was begun. Put the same in its place.`,
+        );
+    return await fineTune(task, open.bench, onProgress);
+  };
+}
