@@ -121,7 +121,7 @@ describe("lorantz sweep", () => {
 
   test("goes on after an interruption", async () => {
     const spy = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
-      if (/\d%  /.test(String(text))) process.emit("SIGINT");
+      if (/\d% {2}/.test(String(text))) process.emit("SIGINT");
       return true;
     });
     const args = [

@@ -15,7 +15,7 @@ afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 conforms("in this process", { make: () => inProcess(work), processes: false });
 conforms("local", {
-  make: (program) => local(new Pool({ module: program, args: ["worker"] }, 2)),
+  make: (program) => local(new Pool({ module: program, args: ["pool"] }, 2)),
   role: () => "local",
   processes: true,
 });

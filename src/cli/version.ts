@@ -9,8 +9,15 @@ export function version(): string {
   return (manifest as { version: string }).version; // npm demands the field
 }
 
-/** The version of the code itself, as it lies here: with a change anywhere it is another one. */
+let code: string | undefined;
+
+/** The version of the code itself, as it lay here when it was first asked for: with a change anywhere it is another one. */
 export function codeVersion(): string {
+  code ??= hashOfCode();
+  return code;
+}
+
+function hashOfCode(): string {
   const root = fileURLToPath(new URL("../", import.meta.url));
   const names = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) =>
     /(?<!\.d)\.[jt]s$/.test(name),

@@ -1,6 +1,6 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
-import { library } from "./library.ts";
+import { library } from "../base/library.ts";
 
 /** One turn of a conversation. */
 export interface Message {
@@ -40,6 +40,7 @@ export async function chatOf(
     );
   let template: InstanceType<Library["Template"]> | undefined;
   const { Template } = await library<Library>(
+    "text",
     "@huggingface/jinja",
     "chat_template",
     () => import("@huggingface/jinja"),

@@ -1,8 +1,8 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { library } from "../base/library.ts";
 import { type FolderSource, openFolder, readJson, readText } from "../io/folder.ts";
 import { type ChatTemplate, chatOf } from "./chat.ts";
-import { library } from "./library.ts";
 
 /** Text to ids and back. */
 export interface Tokenizer {
@@ -73,6 +73,7 @@ export async function load(from: FolderSource): Promise<Tokenizer> {
   if (!isPlainObject(config))
     throw new ValueError(`${folder.name}: tokenizer_config.json is ${show(config)}; it is an object.`);
   const { Tokenizer } = await library<Library>(
+    "text",
     "@huggingface/tokenizers",
     "tokenizer.json",
     () => import("@huggingface/tokenizers"),

@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Executor, runCells } from "../../src/experiments/sweep/executor.ts";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
-import { bundle } from "../command.ts";
+import { bundle, root } from "../command.ts";
 import { cellsOf } from "./work.ts";
 
 /** A way to get cells computed, for the tests that every executor passes. */
@@ -24,7 +24,10 @@ export function conforms(name: string, { make, role, processes }: Candidate): vo
     const home = mkdtempSync(join(tmpdir(), "lorantz-sweep-"));
     const program = join(home, "program.mjs");
     const children: ChildProcess[] = [];
-    beforeAll(async () => writeFileSync(program, await bundle("test/sweeps/program.ts")));
+    beforeAll(async () => {
+      symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
+      writeFileSync(program, await bundle("test/sweeps/program.ts"));
+    });
     afterAll(() => {
       for (const child of children) child.kill("SIGKILL");
       rmSync(home, { recursive: true, force: true });
