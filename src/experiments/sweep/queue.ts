@@ -33,7 +33,6 @@ export function queued(store: Store, { code, note = () => undefined }: QueuedOpt
     async run(cells, folder, hear) {
       if (cells.length === 0) return;
       const queue = store.queue(queueOf(code));
-      queue.on("error", () => undefined); // what fails is tried again; that nobody answers is said
       const round = new Round(queue, cells, folder, hear);
       let [looking, looked] = [undefined as Promise<void> | undefined, performance.now()];
       let [silent, alone, broken] = [false, false, undefined as unknown];
@@ -238,7 +237,6 @@ export async function workAt(
 /** Says of a version of the code that it has a queue. */
 async function announce(store: Store, code: string): Promise<void> {
   const list = store.queue(codes);
-  list.on("error", () => undefined);
   await list.add("code", { code }, { jobId: queueOf(code) });
   await list.close();
 }

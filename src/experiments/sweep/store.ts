@@ -82,7 +82,7 @@ async function openRedis(url: string, name: string, bull: Bull): Promise<Store> 
   return {
     name,
     bull,
-    queue: (of) => new bull.Queue(of, { connection }),
+    queue: (of) => quiet(new bull.Queue(of, { connection })),
     worker: (of, processor, options) => new bull.Worker(of, processor, { ...options, connection }),
     close: async () => undefined,
   };
@@ -121,11 +121,16 @@ async function openPostgres(url: string, name: string, bull: Bull): Promise<Stor
   return {
     name,
     bull,
-    queue: (of) => new Queue(of, { connection }) as unknown as Queue, // but for the backend behind it
+    queue: (of) => quiet(new Queue(of, { connection }) as unknown as Queue), // but for the backend behind it
     worker: (of, processor, options) =>
       new Worker(of, processor, { ...options, connection } as never) as unknown as Worker,
     close: () => pool.end(),
   };
+}
+
+/** A queue whose lost connections are no news of their own: what fails for them is tried again by whoever wanted it. */
+function quiet(queue: Queue): Queue {
+  return queue.on("error", () => undefined);
 }
 
 function unreachable(name: string, reason: string, advice: string): LorantzError {
