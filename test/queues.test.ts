@@ -71,6 +71,7 @@ for (const [name, server] of Object.entries(servers)) {
       conforms(`a queue on ${name}`, {
         make: withWorker(server.url),
         role: () => server.url,
+        fast: false,
         processes: true,
       });
 

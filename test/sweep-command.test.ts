@@ -150,6 +150,17 @@ describe("lorantz sweep", () => {
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--seeds", "0"], '--seeds is "0"'],
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--seeds", "1,1"], '--seeds is "1,1"'],
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--shard", "3/2"], '--shard is "3/2"'],
+    [
+      ["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--queue", "amqp://x"],
+      '"amqp://x" is no queue',
+    ],
+    [
+      ["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--queue", "redis://127.0.0.1:1"],
+      "does not answer",
+    ],
+    [["worker"], "--queue URL is missing"],
+    [["worker", "--queue", "postgres://x@127.0.0.1:1/x"], "does not answer"],
+    [["worker", "--pool"], "--pool is for the processes"],
     [["sweep", "--merge", "--out", "/nowhere"], "there is no sweep.json in /nowhere"],
     [["sweep", "--merge", "--out", "x", "--steps", "3"], "--steps is given beside --merge"],
   ])("%j is refused", async (args, message) => {

@@ -2,6 +2,7 @@ import type { OnProgress } from "../experiments/sweep/cell.ts";
 import {
   type Bench,
   fineTune,
+  modelKey,
   type Outcome,
   type Setting,
   type SweepTask,

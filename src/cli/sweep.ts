@@ -10,6 +10,8 @@ import { Folder } from "../experiments/sweep/folder.ts";
 import { inProcess, local } from "../experiments/sweep/local.ts";
 import { checkSweep, mostCells, type Sweep, sameRuns, sweepOf } from "../experiments/sweep/plan.ts";
 import { Pool } from "../experiments/sweep/pool.ts";
+import { queued } from "../experiments/sweep/queue.ts";
+import { openStore, type Store } from "../experiments/sweep/store.ts";
 import { csvOf, rowsOf, tableOf } from "../experiments/sweep/table.ts";
 import { type Grid, gridSize } from "../gauge/index.ts";
 import * as tree from "../tensor/tree.ts";
@@ -42,6 +44,11 @@ const options = {
     type: "string",
     value: "I/N",
     help: "Work at a part of the cells only, the first of 4 with 1/4, as on a cluster",
+  },
+  queue: {
+    type: "string",
+    value: "URL",
+    help: "Have it done by lorantz worker at a queue, redis://HOST:PORT or postgres://USER@HOST:PORT/DATABASE",
   },
   merge: {
     type: "boolean",
@@ -95,6 +102,10 @@ export async function sweep(args: readonly string[]): Promise<number> {
   const grid = gridOf("sweep", text);
   const seeds = seedsOf(given.seeds);
   const shard = shardOption(given.shard);
+  if (given.queue !== undefined && given.workers !== undefined)
+    throw new UsageError(
+      "sweep: --workers is given beside --queue, whose workers are lorantz worker. Leave it out.",
+    );
   checkSize(grid, seeds, given.yes ?? false);
   const workers = wholeNumber("workers", given.workers, { min: 0, max: 256, otherwise: -1 });
   asUsage(() => sweepOf(grid, { ...placeholder, seeds })); // what is wrong with recipes, before anything is read
@@ -105,6 +116,26 @@ export async function sweep(args: readonly string[]): Promise<number> {
       return value === undefined ? [] : [[name, value]];
     }),
   );
+  const store = given.queue === undefined ? undefined : await usable(() => openStore(given.queue!));
+  try {
+    return await begin(given, { grid, seeds, shard, workers, sources, store });
+  } finally {
+    await store?.close();
+  }
+}
+
+/** What a sweep is begun with. */
+interface Begun {
+  readonly grid: Grid;
+  readonly seeds: readonly number[];
+  readonly shard: Shard | undefined;
+  readonly workers: number;
+  readonly sources: Sources;
+  readonly store: Store | undefined;
+}
+
+async function begin(given: Given, { grid, seeds, shard, workers, sources, store }: Begun): Promise<number> {
+  const out = given.out!; // as was seen
   const bench = await openBench("sweep", sources, { say: (line) => say(`${line}\n`) });
   const { setting } = bench;
   const about = { lorantz: version(), code: codeVersion(), setting, sources, seeds };
@@ -122,7 +153,13 @@ export async function sweep(args: readonly string[]): Promise<number> {
       `${cells.length} fine-tunings of ${setting.steps} updates${shard ? `, of which ${own.length} are of part ${shard.number} of ${shard.of}` : ""}; ` +
       `${own.filter(({ key }) => folder.has(key)).length} are there already.\n`,
   );
-  return work(given, { planned, own, folder, out, executor: executorFor(count, setting.backend) });
+  const note = (text: string) => say(`${text}\n`);
+  const executor = store
+    ? queued(store, { code: about.code, note })
+    : count === 0
+      ? inProcess(sweepWork(undefined))
+      : local(poolOf(count, setting.backend));
+  return work(given, { planned, own, folder, out, executor });
 }
 
 /** What a sweep is of, where only the grid is looked at. */
@@ -287,13 +324,8 @@ function workersFor(given: number, { language: { device, params } }: OpenBench, 
 /** The program `lorantz` as it lies here; it is not there where the sources are run as they are. */
 export const program = fileURLToPath(new URL("./main.js", import.meta.url));
 
-function executorFor(workers: number, backend: string): Executor {
-  if (workers === 0) return inProcess(sweepWork(undefined));
-  return local(poolOf(workers, backend));
-}
-
 /** Processes of `lorantz worker` that share the cores. */
-export function poolOf(size: number, backend: string): Pool {
+export function poolOf(size: number, backend = "cpu"): Pool {
   const threads = Math.max(1, Math.floor(availableParallelism() / size));
   const args = ["worker", "--pool", ...(backend === "cpu" ? ["--threads", String(threads)] : [])];
   return new Pool({ module: program, args }, size);

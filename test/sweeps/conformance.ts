@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Executor, runCells } from "../../src/experiments/sweep/executor.ts";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
 import { bundle, root } from "../command.ts";
+import { thorough } from "../thorough.ts";
 import { cellsOf } from "./work.ts";
 
 /** A way to get cells computed, for the tests that every executor passes. */
@@ -14,12 +15,14 @@ export interface Candidate {
   readonly make: (program: string) => Executor;
   /** Arguments of the program that make it a coordinator with such an executor: role, then folder, log, count, milliseconds. */
   readonly role?: () => string;
+  /** Whether it is fast enough to be killed in every run of the tests. */
+  readonly fast?: boolean;
   /** Whether work is done in processes of their own, which may be lost. */
   readonly processes: boolean;
 }
 
 /** What any executor does: all cells once, whoever is killed when. */
-export function conforms(name: string, { make, role, processes }: Candidate): void {
+export function conforms(name: string, { make, role, fast = true, processes }: Candidate): void {
   describe(`the executor ${name}`, () => {
     const home = mkdtempSync(join(tmpdir(), "lorantz-sweep-"));
     const program = join(home, "program.mjs");
@@ -136,43 +139,46 @@ export function conforms(name: string, { make, role, processes }: Candidate): vo
       expect(said("begin").filter((key) => key === cells[1]!.key)).toHaveLength(3);
     });
 
-    test.runIf(role !== undefined)("may be killed at any moment and started again", async () => {
-      const { folder, log, said } = place();
-      const cells = cellsOf(log, 20, { milliseconds: 30 });
-      const keys = cells.map(({ key }) => key);
-      const args = [program, role!(), folder.path, log, "20", "30"];
-      for (let kills = 0; ; kills++) {
-        const before = new Set(folder.keys());
-        const begun = said("begin").length;
-        const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
-        children.push(child);
-        const code = await new Promise<number | null>((resolve) => {
-          child.on("exit", resolve);
-          // Not after a time, but after some work, at another place in it each time.
-          if (kills < 4) {
-            const watch = setInterval(
-              () => {
-                if (said("begin").length < begun + 1 + kills && said("end").length < 17) return;
-                child.kill("SIGKILL");
-                clearInterval(watch);
-              },
-              3 + 4 * kills,
-            );
-            child.on("exit", () => clearInterval(watch));
-          }
-        });
-        // What had a result was not begun again.
-        expect(
-          said("begin")
-            .slice(begun)
-            .filter((key) => before.has(key)),
-        ).toEqual([]);
-        if (code === 0) break;
-        expect(kills).toBeLessThan(8);
-      }
-      expect(folder.keys().slice().sort()).toEqual([...keys].sort());
-      expect(squares(folder, keys)).toEqual(keys.map((_, i) => i ** 2));
-      expect(readdirSync(join(folder.path, "cells")).filter((name) => !name.endsWith(".json"))).toEqual([]);
-    });
+    test.runIf(role !== undefined && (fast || thorough))(
+      "may be killed at any moment and started again",
+      async () => {
+        const { folder, log, said } = place();
+        const cells = cellsOf(log, 20, { milliseconds: 30 });
+        const keys = cells.map(({ key }) => key);
+        const args = [program, role!(), folder.path, log, "20", "30"];
+        for (let kills = 0; ; kills++) {
+          const before = new Set(folder.keys());
+          const begun = said("begin").length;
+          const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "inherit"] });
+          children.push(child);
+          const code = await new Promise<number | null>((resolve) => {
+            child.on("exit", resolve);
+            // Not after a time, but after some work, at another place in it each time.
+            if (kills < 4) {
+              const watch = setInterval(
+                () => {
+                  if (said("begin").length < begun + 1 + kills && said("end").length < 17) return;
+                  child.kill("SIGKILL");
+                  clearInterval(watch);
+                },
+                3 + 4 * kills,
+              );
+              child.on("exit", () => clearInterval(watch));
+            }
+          });
+          // What had a result was not begun again.
+          expect(
+            said("begin")
+              .slice(begun)
+              .filter((key) => before.has(key)),
+          ).toEqual([]);
+          if (code === 0) break;
+          expect(kills).toBeLessThan(8);
+        }
+        expect(folder.keys().slice().sort()).toEqual([...keys].sort());
+        expect(squares(folder, keys)).toEqual(keys.map((_, i) => i ** 2));
+        expect(readdirSync(join(folder.path, "cells")).filter((name) => !name.endsWith(".json"))).toEqual([]);
+      },
+    );
   });
 }
