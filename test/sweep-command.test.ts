@@ -160,7 +160,6 @@ describe("lorantz sweep", () => {
     ],
     [["worker"], "--queue URL is missing"],
     [["worker", "--queue", "postgres://x@127.0.0.1:1/x"], "does not answer"],
-    [["worker", "--pool"], "--pool is for the processes"],
     [["sweep", "--merge", "--out", "/nowhere"], "there is no sweep.json in /nowhere"],
     [["sweep", "--merge", "--out", "x", "--steps", "3"], "--steps is given beside --merge"],
   ])("%j is refused", async (args, message) => {
