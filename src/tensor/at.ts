@@ -11,8 +11,18 @@ import { describe, type Shape } from "../base/shape.ts";
 import { meet, onDevice } from "../graph/cast.ts";
 import * as ops from "../graph/elementwise.ts";
 import { expand, flip, reshape } from "../graph/movement.ts";
-import type { Node } from "../graph/node.ts";
+import { constant, type Node } from "../graph/node.ts";
 import { type Region, region, update } from "../graph/update.ts";
+import {
+  type Change,
+  change,
+  checkMask,
+  type Picks,
+  pick,
+  picksOf,
+  placesOf,
+  shapeOf,
+} from "./at-tensors.ts";
 import { checkInt32, fromEither } from "./indices.ts";
 
 /** A length of an axis from a start that may be known only when a program runs. */
@@ -23,9 +33,9 @@ export interface Window<S> {
 }
 
 /**
- * What picks elements along an axis, by NumPy's basic rules: an integer, which drops the axis; `[start, stop, step]`, of
- * which each may be left out or null; a window; "..." for all axes that are not named; null for a new axis of length 1.
- * S is what a start known when a program runs may be.
+ * What picks elements along an axis, by NumPy's rules: an integer, which drops the axis; `[start, stop, step]`, of which each
+ * may be left out or null; a window; "..." for all axes that are not named; null for a new axis of length 1; a tensor of
+ * int32; or a mask, which stands for as many axes as it has. S is what tensors may be.
  */
 export type AtIndex<S> = number | S | readonly (number | null | undefined)[] | Window<S> | "..." | null;
 
@@ -50,43 +60,48 @@ interface Maker<T, O> {
 export class At<T, O> {
   readonly #base: Node;
   readonly #place: Place;
+  /** Tensors that index what lies at the place. */
+  readonly #picks: Picks | undefined;
   readonly #maker: Maker<T, O>;
 
   /** @internal */
   constructor(base: Node, index: readonly AtIndex<HasNode>[], maker: Maker<T, O>) {
     this.#base = onDevice(base);
-    this.#place = placeOf(this.#base, index);
+    const { items, picks } = split(this.#base, named(this.#base, index));
+    this.#place = placeOf(this.#base, items);
+    this.#picks = picks?.(this.#place.shape);
     this.#maker = maker;
   }
 
   /** The picked elements. */
   get(): T {
-    return this.#maker.wrap(this.#get());
+    const found = this.#get();
+    return this.#maker.wrap(this.#picks ? pick(found, this.#picks) : found);
   }
 
-  /** The tensor with `value` in their place, which broadcasts to their shape. */
+  /** The tensor with `value` in their place, which broadcasts to their shape; the last, where tensors name a place again. */
   set(value: O): T {
-    return this.#replace("at.set", value, (_, node) => node);
+    return this.#replace("set", value, (_, node) => node);
   }
 
-  /** The tensor with `value` added to them. */
+  /** The tensor with `value` added to them; where tensors name a place again, all of its values, as with `mul`, `min` and `max`. */
   add(value: O): T {
-    return this.#replace("at.add", value, ops.add);
+    return this.#replace("add", value, ops.add);
   }
 
   /** The tensor with them multiplied by `value`. */
   mul(value: O): T {
-    return this.#replace("at.mul", value, ops.mul);
+    return this.#replace("mul", value, ops.mul);
   }
 
   /** The tensor with the smaller of each and `value`. */
   min(value: O): T {
-    return this.#replace("at.min", value, ops.minimum);
+    return this.#replace("min", value, ops.minimum);
   }
 
   /** The tensor with the larger of each and `value`. */
   max(value: O): T {
-    return this.#replace("at.max", value, ops.maximum);
+    return this.#replace("max", value, ops.maximum);
   }
 
   #get(): Node {
@@ -94,14 +109,18 @@ export class At<T, O> {
     return reshape(flip(region(this.#base, lengths, where), flipped), shape);
   }
 
-  #replace(operation: string, value: O, combine: (old: Node, node: Node) => Node): T {
+  #replace(how: Change, value: O, combine: (old: Node, node: Node) => Node): T {
+    const operation = `at.${how}`;
     const { region: where, lengths, flipped, shape } = this.#place;
     const given = meet(this.#maker.nodeOf(operation, value), this.#base.dtype, operation);
     if (given.dtype !== this.#base.dtype)
       throw new ShapeError(
         `${operation}: ${describe(this.#base)} takes values of its dtype; given ${describe(given)}. Cast with .astype("${this.#base.dtype}").`,
       );
-    const node = combine(this.#get(), expand(given, shape, operation));
+    const picks = this.#picks;
+    const node = picks
+      ? change(how, this.#get(), expand(given, shapeOf(picks), operation), picks)
+      : combine(this.#get(), expand(given, shape, operation));
     return this.#maker.wrap(update(this.#base, flip(reshape(node, lengths), flipped), where));
   }
 }
@@ -114,8 +133,70 @@ interface HasNode {
   readonly dtype: string;
 }
 
-function placeOf(base: Node, given: readonly AtIndex<HasNode>[]): Place {
-  const items = named(base, given);
+/** Of each axis, or a new one. */
+type Item = Exclude<AtIndex<HasNode>, "...">;
+
+/** An index for each axis, with new axes between; where others lie between tensors is said by `dots`. */
+interface Named {
+  readonly items: readonly Item[];
+  /** Before which item the axes that are not named begin, if they were asked for. */
+  readonly dots: number | undefined;
+}
+
+const isTensor = (item: unknown): boolean =>
+  hasNode(item) && (item.dtype === "bool" || item.node.shape.length > 0);
+
+/** What tensors pick, and what is left: the items in which their axes are whole. */
+function split(
+  base: Node,
+  { items, dots }: Named,
+): { readonly items: readonly Item[]; readonly picks?: (shape: Shape) => Picks } {
+  if (!items.some(isTensor)) return { items };
+  const left: Item[] = [];
+  const tensors: Node[] = [];
+  /** In what is left: the axes of the tensors, and of the items from the first to the last of them, how many there are. */
+  const axes: number[] = [];
+  const where: number[] = [];
+  let [axis, shown] = [0, 0];
+  items.forEach((item, i) => {
+    if (item === null) {
+      left.push(item);
+      shown++;
+      return;
+    }
+    // Beside tensors an integer is one.
+    if (typeof item !== "number" && !hasNode(item)) {
+      left.push(item);
+      axis++;
+      shown++;
+      return;
+    }
+    const mask = hasNode(item) && item.dtype === "bool";
+    if (mask) checkMask(item.node, base, axis);
+    else if (hasNode(item) && item.dtype !== "number") checkInt32("at", "an index", item);
+    const indices = mask ? placesOf(item.node) : [indexNode(base, axis, item)];
+    for (const index of indices) {
+      left.push([]);
+      tensors.push(index);
+      axes.push(shown);
+      axis++;
+      shown++;
+    }
+    where.push(i);
+  });
+  const [first, last] = [where[0]!, where[where.length - 1]!];
+  const together = last - first === where.length - 1 && (dots === undefined || dots <= first || dots > last);
+  const before = together ? axes[0]! : 0;
+  return { items: left, picks: (shape) => picksOf(shape, axes, tensors, before) };
+}
+
+function indexNode(base: Node, axis: number, item: number | HasNode): Node {
+  if (typeof item !== "number")
+    return item.dtype === "number" ? meet(item.node, "int32", "at: an index") : item.node;
+  return constant(within(base, axis, item, 1), "int32");
+}
+
+function placeOf(base: Node, items: readonly Item[]): Place {
   const place = {
     start: [] as number[],
     step: [] as number[],
@@ -158,12 +239,14 @@ function placeOf(base: Node, given: readonly AtIndex<HasNode>[]): Place {
   return { region: { start, step, moving, starts }, lengths, flipped, shape };
 }
 
-/** An index for each axis, with new axes between. */
-function named(base: Node, given: readonly AtIndex<HasNode>[]): Exclude<AtIndex<HasNode>, "...">[] {
+function named(base: Node, given: readonly AtIndex<HasNode>[]): Named {
   for (const item of given)
     if (!isIndex(item)) throw new ValueError(`at: takes ${expected}; given ${show(item)}.`);
   const rank = base.shape.length;
-  const count = given.filter((item) => item !== null && item !== "...").length;
+  const count = given.reduce((sum: number, item) => {
+    if (item === null || item === "...") return sum;
+    return sum + (hasNode(item) && item.dtype === "bool" ? item.node.shape.length : 1);
+  }, 0);
   const dots = given.filter((item) => item === "...").length;
   if (count > rank || dots > 1)
     throw new ShapeError(
@@ -173,11 +256,14 @@ function named(base: Node, given: readonly AtIndex<HasNode>[]): Exclude<AtIndex<
     );
   const rest = new Array<readonly never[]>(rank - count).fill([]);
   const all = dots === 0 ? [...given, "..." as const] : given;
-  return all.flatMap((item): Exclude<AtIndex<HasNode>, "...">[] => (item === "..." ? rest : [item]));
+  return {
+    items: all.flatMap((item): readonly Item[] => (item === "..." ? rest : [item])),
+    dots: dots === 0 ? undefined : all.indexOf("..."),
+  };
 }
 
 const expected =
-  'integers, ranges [start, stop, step], windows { start, length }, scalar tensors, "..." and null for each axis';
+  'integers, ranges [start, stop, step], windows { start, length }, tensors of int32, masks, "..." and null for each axis';
 
 function isIndex(item: unknown): boolean {
   if (item === null || item === "...") return true;
@@ -191,9 +277,11 @@ function isIndex(item: unknown): boolean {
 }
 
 const isStart = (value: unknown): boolean =>
-  typeof value === "number"
-    ? Number.isSafeInteger(value)
-    : typeof value === "object" && value !== null && "node" in value;
+  typeof value === "number" ? Number.isSafeInteger(value) : hasNode(value);
+
+function hasNode(value: unknown): value is HasNode {
+  return typeof value === "object" && value !== null && "node" in value;
+}
 
 /** A start from 0 on of `length` elements. */
 function within(base: Node, axis: number, start: number, length: number): number {

@@ -65,7 +65,7 @@ export interface VarianceOptions extends KeepDim {
 }
 
 /** What picks elements along an axis, see `Tensor.at`. */
-export type Index = AtIndex<Tensor<"int32"> | Tensor<"number">>;
+export type Index = AtIndex<Tensor<"int32"> | Tensor<"number"> | Tensor<"bool"> | Tensor<"bool" | "int32">>;
 
 /** Values at the extremes and where they first occur. */
 export interface Extremes<D extends DType> {
@@ -688,10 +688,11 @@ export class Tensor<D extends DType = DType> {
   }
 
   /**
-   * Picks elements by NumPy's basic rules, to be read or replaced: `x.at(0, [1, 3]).get()`, `x.at(-1).set(y)`; also `add`,
+   * Picks elements by NumPy's rules, to be read or replaced: `x.at(0, [1, 3]).get()`, `x.at(-1).set(y)`; also `add`,
    * `mul`, `min` and `max`. x itself stays as it is. Each argument is for one axis: an integer (which drops the axis),
    * `[start, stop, step]` of which each may be left out or null, "..." for the axes that are not named, null for a new
-   * axis. A scalar tensor as an integer, or as the start of a window `{ start, length }`, is passed when a program runs,
+   * axis, a tensor of int32, or a mask of bool, whose values the host has; tensors broadcast to each other, and their shape
+   * stands where they did, or in front where other axes lie between. A scalar tensor as an integer, or as the start of a window `{ start, length }`, is passed when a program runs,
    * so that none is compiled for each place; a number of the host is then checked, an int32 of a device is moved to where
    * the elements fit.
    *

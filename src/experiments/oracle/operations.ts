@@ -11,7 +11,7 @@ import * as hyperbolic from "../../tensor/hyperbolic.ts";
 import { type MatrixOrder, matrixNorm, norm } from "../../tensor/norms.ts";
 import * as scans from "../../tensor/scans.ts";
 import * as order from "../../tensor/sort.ts";
-import type { Extremes, Tensor } from "../../tensor/tensor.ts";
+import type { Extremes, Index, Tensor } from "../../tensor/tensor.ts";
 import { Unsupported } from "./case.ts";
 import type { OracleDType } from "./engine.ts";
 import type { Fields } from "./fields.ts";
@@ -84,6 +84,17 @@ const sorting = (attrs: Fields) => ({
   axis: attrs.number("axis"),
   descending: attrs.boolean("descending"),
 });
+
+/** What an index of the reference files picks. */
+function place(inputs: readonly Tensor[], attrs: Fields) {
+  const items = attrs.list("index").map((item): Index => {
+    if (item === "newaxis") return null;
+    if (item === "..." || typeof item === "number") return item;
+    const { range, tensor } = item as { range?: (number | null)[]; tensor?: number };
+    return range ?? (inputs[tensor!] as Tensor<"int32">); // or a mask
+  });
+  return inputs[0]!.at(...items);
+}
 
 const binaryMethods = [
   "add",
@@ -253,6 +264,12 @@ export const operations: Readonly<Record<string, Operation>> = {
     const { values, inverse, counts } = order.uniqueAmong(x!, valuesAtHand(x!.node) ?? []);
     return [values, inverse, counts];
   },
+  at_get: (inputs, attrs) => place(inputs, attrs).get(),
+  at_set: (inputs, attrs) => place(inputs, attrs).set(inputs.at(-1)!),
+  at_add: (inputs, attrs) => place(inputs, attrs).add(inputs.at(-1)!),
+  at_multiply: (inputs, attrs) => place(inputs, attrs).mul(inputs.at(-1)!),
+  at_min: (inputs, attrs) => place(inputs, attrs).min(inputs.at(-1)!),
+  at_max: (inputs, attrs) => place(inputs, attrs).max(inputs.at(-1)!),
   cumsum: ([x], attrs) => x!.cumsum(attrs.number("axis")),
   softmax: ([x], attrs) => x!.softmax(attrs.number("axis")),
   log_softmax: ([x], attrs) => x!.logSoftmax(attrs.number("axis")),
