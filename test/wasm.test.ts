@@ -5,7 +5,6 @@ import {
   compile,
   type Device,
   type DeviceDType,
-  full,
   init,
   random,
   sigmoid,
@@ -13,6 +12,7 @@ import {
   tensor,
   where,
 } from "../src/index.ts";
+import { nf4Level, nf4Levels } from "../src/tensor/codes.ts";
 
 // The CPU backend against the evaluator, on the shapes where vectors, tiles and blocks end.
 
@@ -478,38 +478,21 @@ test("the larger and the smaller of a number and a constant", async () => {
   }
 });
 
-test("a tree of choices by the bits of a code is the table that it says", async () => {
+test("a table is looked up by the lowest bits of a code, four at once and one by one", async () => {
   using device = await init({ backend: "cpu" });
-  const levels = Array.from({ length: 16 }, (_, i) =>
-    i === 3 ? -0 : Math.fround(Math.sin(i) * 3 ** (i - 8)),
-  );
-  const codes = Array.from({ length: 1003 }, (_, i) => (i * 7) % 64);
-  const choose = (bits: readonly number[]) => {
-    const tree = (x: Tensor, rest: readonly number[], at: number): Tensor => {
-      const [bit, ...others] = rest;
-      if (bit === undefined) return full([], levels[at]!);
-      return where(x.bitwiseAnd(bit).ne(0), tree(x, others, at + bit), tree(x, others, at));
-    };
-    return compile((x: Tensor) => tree(x, bits, 0), { device });
-  };
-  // The table, and trees that are none: other orders, too few bits, bits that are missing.
-  for (const bits of [
-    [8, 4, 2, 1],
-    [1, 2, 4, 8],
-    [8, 2, 4, 1],
-    [4, 2, 1],
-    [8, 4, 1],
-  ]) {
-    const all = bits.reduce((sum, bit) => sum + bit, 0);
-    const found = await (await choose(bits)(tensor(codes, { dtype: "uint32" }))).data();
-    expect([...found], `bits ${bits}`).toEqual(codes.map((code) => levels[code & all]));
-  }
+  const codes = Array.from({ length: 1003 }, (_, i) => (i * 7919) % 2 ** 20);
+  const look = compile((x: Tensor) => new Tensor(nf4Level(x.node)), { device });
+  const wide = compile((x: Tensor) => new Tensor(nf4Level(x.node)).astype("float64"), { device });
+  const expected = codes.map((code) => nf4Levels[code % 16]);
+  for (const f of [look, wide])
+    expect([...(await (await f(tensor(codes, { dtype: "uint32" }))).data())]).toEqual(expected);
+  expect(look.inspect().sources[0]).toContain("i8x16.swizzle");
 });
 
 test.each([...scalarOps.keys()])("%s is computed four elements at once, and by no call", async (name) => {
   using device = await init({ backend: "cpu", threads: 1 });
   const op = scalarOps.get(name)!;
-  const dtype = op.row.types === "bits" || op.row.types === "integer" ? "uint32" : "float32";
+  const dtype = ["bits", "integer", "code"].includes(op.row.types) ? "uint32" : "float32";
   const args = Array.from({ length: op.row.arity }, (_, i) =>
     make([7, 64], i, op.row.types === "select" && i === 0 ? "bool" : dtype),
   );

@@ -112,6 +112,7 @@ export function dtypesOf(op: ScalarOp, floats: readonly FloatDType[]): readonly 
     select: [...floats, ...integers, "bool"],
     any: [...floats, ...integers, "bool"],
     bitcast: ["float32", "uint32"],
+    code: ["uint32"],
   };
   return byRule[op.row.types];
 }

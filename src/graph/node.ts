@@ -128,6 +128,7 @@ export type TypeRule =
   | "compare" // two of a kind to bool
   | "test" // one float to bool
   | "bitcast" // float32 to uint32 and back
+  | "code" // uint32 to float32
   | "select"; // bool, x, x to the dtype of x
 
 /** Elementwise operations for which every target has code of its own; the others are made of these. */
@@ -161,6 +162,7 @@ interface AnyRow {
 export interface PrimitiveRow extends AnyRow {
   readonly name: Primitive;
   readonly expand?: undefined;
+  readonly table?: undefined;
 }
 
 /** A row that is made of others. */
@@ -170,10 +172,18 @@ export interface ExpandedRow extends AnyRow {
    * compiler of WGSL may fuse a product and a sum, but numbers are not split by adding and subtracting.
    */
   readonly expand: (...args: readonly Node[]) => Node;
+  readonly table?: undefined;
+}
+
+/** A row that looks numbers up: sixteen float32, by the lowest four bits of a code. */
+export interface TableRow extends AnyRow {
+  readonly types: "code";
+  readonly expand?: undefined;
+  readonly table: readonly number[];
 }
 
 /** A row of the table of elementwise operations: all that Lorantz knows of one. */
-export type ScalarRow = PrimitiveRow | ExpandedRow;
+export type ScalarRow = PrimitiveRow | ExpandedRow | TableRow;
 
 /** A row that is also the function that builds the node: broadcasts, takes literals, checks dtypes. */
 export interface ScalarOp {

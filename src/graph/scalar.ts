@@ -55,6 +55,7 @@ function apply(op: ScalarOp, operands: readonly Operand[]): Node {
 function resultOf(types: TypeRule, dtype: DType): DType {
   if (types === "compare" || types === "test") return "bool";
   if (types === "bitcast") return dtype === "uint32" ? "float32" : "uint32";
+  if (types === "code") return "float32";
   return dtype;
 }
 
@@ -94,6 +95,9 @@ function checkTypes(name: string, types: TypeRule, args: readonly Node[], first:
   }
   if (types === "bitcast" && dtype !== "float32" && dtype !== "uint32") {
     throw new DTypeError(`${name}: takes float32 or uint32; given ${given}. Cast with .astype(...) first.`);
+  }
+  if (types === "code" && dtype !== "uint32") {
+    throw new DTypeError(`${name}: takes uint32; given ${given}. Cast with .astype("uint32") first.`);
   }
   if (types === "integer" && !isInteger(dtype)) {
     throw new DTypeError(`${name}: takes integers; given ${given}. Cast with .astype("int32").`);

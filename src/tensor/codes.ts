@@ -1,7 +1,8 @@
 import type { FloatDType } from "../base/dtype.ts";
+import { scalarOp } from "../graph/scalar.ts";
 import { arange, full, tensor } from "./creation.ts";
 import { where } from "./functions.ts";
-import type { Tensor } from "./tensor.ts";
+import { Tensor } from "./tensor.ts";
 
 // Codes of a few bits for numbers from -1 to 1, and how codes lie in 32-bit words.
 
@@ -24,6 +25,17 @@ export const nf4Levels: readonly number[] = [
   0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1,
 ];
 
+/** The level of a code, an operation of its own: a table in the code of kernels, so that none is bound and loaded. */
+export const nf4Level = scalarOp({
+  name: "nf4Level",
+  arity: 1,
+  types: "code",
+  evaluate: (code) => nf4Levels[code & 15]!,
+  table: nf4Levels,
+  ulp: 0,
+  cost: 23, // as choices bit after bit
+});
+
 /**
  * The signed dynamic code of bitsandbytes (Dettmers 2015, arXiv:1511.04561): for each power of ten from 10^-6 to 1
  * twice as many levels as for the one before, which divide its upper nine tenths evenly; 0 and 1.
@@ -40,7 +52,7 @@ export const codes = {
   nf4: {
     bits: 4,
     encode: (x) => nearest(x, nf4Levels),
-    decode: (x, dtype) => select(x, nf4Levels, dtype),
+    decode: (x, dtype) => new Tensor<"float32">(nf4Level(x.node)).astype(dtype),
   },
   /** Even steps of 1/127, from code 0 for -1 to code 254. */
   int8: {
@@ -63,14 +75,6 @@ function nearest(x: Tensor<FloatDType>, levels: readonly number[]): Tensor<"uint
     .gt(tensor(midpoints, { dtype: x.dtype }))
     .astype("uint32")
     .sum(-1);
-}
-
-/** The level of each code by its bits, the highest first: a tree of choices, so that no table is bound and loaded. */
-function select(x: Tensor<"uint32">, levels: readonly number[], dtype: FloatDType): Tensor<FloatDType> {
-  if (levels.length === 1) return full([], levels[0]!, { dtype });
-  const half = levels.length / 2;
-  const upper = x.bitwiseAnd(half).ne(0);
-  return where(upper, select(x, levels.slice(half), dtype), select(x, levels.slice(0, half), dtype));
 }
 
 /** The levels of the dynamic code, by arithmetic: code 127 is 0, and the n-th to either side is in decade log2 n. */

@@ -1,8 +1,8 @@
 import { internal } from "../../base/errors.ts";
 import { expansionOf } from "../../compile/expand.ts";
 import { indent } from "../../compile/indent.ts";
-import type { ExpandedRow } from "../../graph/node.ts";
-import { write } from "./text.ts";
+import type { ExpandedRow, TableRow } from "../../graph/node.ts";
+import { printConstant, write } from "./text.ts";
 
 const names = ["x", "y", "z"];
 
@@ -23,4 +23,14 @@ export function printExpansion(row: ExpandedRow): string {
     `return ${text.text(expr)};`,
     "}",
   ])}\n`;
+}
+
+/** A table as choices by the bits of a code, the highest first: an array would lie in memory. */
+export function printTable({ name, table }: TableRow): string {
+  const choice = (from: number, length: number): string => {
+    if (length === 1) return printConstant(table[from]!, "float32");
+    const half = length / 2;
+    return `select(${choice(from, half)}, ${choice(from + half, half)}, (code & ${half}u) != 0u)`;
+  };
+  return `${indent([`fn lorantz_${name}(code: u32) -> f32 {`, `return ${choice(0, table.length)};`, "}"])}\n`;
 }

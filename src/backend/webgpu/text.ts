@@ -130,7 +130,7 @@ export class Text {
     const operands = args.map((arg) =>
       ordered ? `u32(${this.operand(arg)})` : hides ? hidden(arg) : this.operand(arg),
     );
-    if (row.expand) return `lorantz_${row.name}(${operands.join(", ")})`;
+    if (row.expand || row.table) return `lorantz_${row.name}(${operands.join(", ")})`;
     if (this.#numbers && row.name === "maximum") return `max(${operands.join(", ")})`;
     if (this.#numbers && row.name === "minimum") return `min(${operands.join(", ")})`;
     return primitives[row.name](operands, ordered ? "uint32" : dtype);

@@ -5,6 +5,7 @@ import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
 import type { Code, Scalar } from "./assemble.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
+import { lookUp } from "./tables.ts";
 import { type Lanes, type Push, select, shift } from "./v128.ts";
 
 // Elementwise operations in WebAssembly: the primitives, and what is made of them. Of float64 there are only those that
@@ -165,7 +166,8 @@ const lanewise: Readonly<Record<Primitive, Lanewise>> = {
 
 /** Four lanes; `args` push vectors and may be pushed more than once. */
 export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, args: readonly Push[]): Push {
-  return row.expand ? expanded(l, row, args) : lanewise[row.name](l, args, dtype);
+  if (row.expand) return expanded(l, row, args);
+  return row.table ? lookUp(l, row.table, args[0]!) : lanewise[row.name](l, args, dtype);
 }
 
 /** Four lanes of an operation that is made of others. What is used twice is held. */
@@ -241,7 +243,7 @@ const once: ReadonlySet<string> = new Set(
 
 /** Does the operation push each of its arguments once? */
 export function pushesOnce(row: ScalarRow): boolean {
-  return once.has(row.name);
+  return row.table !== undefined || once.has(row.name);
 }
 
 /** Four lanes of another dtype of 32 bits; bools are masks. */

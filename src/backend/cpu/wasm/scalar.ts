@@ -4,7 +4,7 @@ import type { Level } from "../../../compile/place.ts";
 import type { Code } from "./assemble.ts";
 import { importRow } from "./imports.ts";
 import { narrowLanes } from "./narrow.ts";
-import { hasScalar, scalarOperation, valueType, vectorOperation } from "./operations.ts";
+import { hasScalar, laneShape, scalarOperation, valueType, vectorOperation } from "./operations.ts";
 import type { Lanes, Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
 
@@ -93,11 +93,11 @@ function applyScalar(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code,
     const held = args.map((arg) =>
       lanes.hold((into) => {
         w.scalar(arg, into, at);
-        into.op("f32x4.splat");
+        into.op(`${laneShape(arg.dtype)}.splat`);
       }),
     );
     vectorOperation(lanes, row, dtype, held)(code);
-    code.lane("f32x4.extract_lane", 0);
+    code.lane(`${laneShape(e.dtype)}.extract_lane`, 0);
     return;
   }
   if (row.name === "where") {

@@ -6,7 +6,6 @@ import type { Code } from "./assemble.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
-import { lookUp, tableOf } from "./tables.ts";
 import type { Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
 
@@ -21,11 +20,6 @@ export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
       const dtype = e.args[e.args.length - 1]!.dtype;
       if (e.row.name === "leftShift" || e.row.name === "rightShift") {
         shift(w, e, code, at);
-        break;
-      }
-      const table = tableOf(e);
-      if (table) {
-        lookUp(lanes, table.values, (into) => w.vector(table.code, into, at))(code);
         break;
       }
       const extreme = withConstant(w, e, code, at);
