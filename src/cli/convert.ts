@@ -7,10 +7,18 @@ import {
   type Recipe,
   type Target,
 } from "../gauge/index.ts";
+import { recipeOfFields, scalarOf } from "../gauge/recipe-text.ts";
 import { print } from "./print.ts";
-import { givenRecipe, recipeHelp, recipeOfFields, recipeOptions, scalarOf } from "./recipe-text.ts";
-import { asUsage } from "./settings-text.ts";
-import { type Options, oneOf, optionsHelp, parseArguments, UsageError, type Values } from "./usage.ts";
+import { givenRecipe, recipeHelp, recipeOptions } from "./recipe-text.ts";
+import {
+  asUsage,
+  type Options,
+  oneOf,
+  optionsHelp,
+  parseArguments,
+  UsageError,
+  type Values,
+} from "./usage.ts";
 
 const targetOptions = {
   "to-alpha": { type: "string", value: "N", help: "Another alpha, a number, or r for alpha = r" },
@@ -98,7 +106,7 @@ type Given = { readonly [N in keyof typeof options]: string | boolean | undefine
 function given(values: Values<Options>, positionals: readonly string[]): Recipe {
   const fields = recipeOptions.flatMap(({ option, key }): [string, unknown][] => {
     const value = values[option];
-    return typeof value === "string" ? [[key, scalarOf("convert", `--${option}`, value)]] : [];
+    return typeof value === "string" ? [[key, asUsage(() => scalarOf("convert", `--${option}`, value))]] : [];
   });
   if (positionals.length > 1)
     throw new UsageError(
@@ -107,7 +115,7 @@ function given(values: Values<Options>, positionals: readonly string[]): Recipe 
   const [argument] = positionals;
   if (argument === undefined) {
     if (fields.length === 0) throw new UsageError("convert: no recipe is given. See lorantz convert --help.");
-    return recipeOfFields("convert", fields);
+    return asUsage(() => recipeOfFields(fields, "convert"));
   }
   if (fields.length > 0)
     throw new UsageError(

@@ -2,8 +2,7 @@ import { table } from "../base/table.ts";
 import { type Explanation, explain as explainRecipes } from "../gauge/index.ts";
 import { print } from "./print.ts";
 import { givenRecipe, recipeHelp } from "./recipe-text.ts";
-import { asUsage } from "./settings-text.ts";
-import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
+import { asUsage, optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
 const options = {
   tolerance: {

@@ -2,9 +2,8 @@ import { table } from "../base/table.ts";
 import { dedupe, hyperOf, type SweepPlan, trainedRoles } from "../gauge/index.ts";
 import type { AnyOptimizerName } from "../optim/make.ts";
 import { print } from "./print.ts";
-import { gridOf, recipeHelp } from "./recipe-text.ts";
-import { asUsage } from "./settings-text.ts";
-import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
+import { givenGrid, recipeHelp } from "./recipe-text.ts";
+import { asUsage, optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
 
 const options = {
   alpha: {
@@ -52,7 +51,7 @@ export async function sweepPlan(args: readonly string[]): Promise<number> {
   const number = alpha === undefined || alpha === "r" ? alpha : Number(alpha || Number.NaN);
   if (typeof number === "number" && !(number > 0 && number < Infinity))
     throw new UsageError(`--alpha is "${alpha}"; it is a finite number > 0, or r.`);
-  const cells = gridOf("sweep-plan", grid);
+  const cells = givenGrid("sweep-plan", grid);
   const plan = asUsage(() => dedupe(cells, { limit, ...(number !== undefined && { alpha: number }) }));
   print(values.json ? `${JSON.stringify(plan, undefined, 2)}\n` : describe(plan));
   return 0;

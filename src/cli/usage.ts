@@ -1,9 +1,19 @@
 import { parseArgs } from "node:util";
-import { LorantzError } from "../base/errors.ts";
+import { LorantzError, ValueError } from "../base/errors.ts";
 
 /** What was given on the command line, or the file it names, cannot be used: exit code 2. */
 export class UsageError extends LorantzError {
   override readonly name = "UsageError";
+}
+
+/** Runs what works on the user's input: a bad value is wrong usage. */
+export function asUsage<T>(f: () => T): T {
+  try {
+    return f();
+  } catch (error) {
+    if (error instanceof ValueError) throw new UsageError(error.message);
+    throw error;
+  }
 }
 
 /** One option of a command: read by `parseOptions`, printed by `optionsHelp`. */

@@ -28,3 +28,4 @@ export type { RateChoice } from "./exponents/rates.ts";
 export { defaultSetting, type Inputs, type Setting, type Start } from "./exponents/setting.ts";
 export { type Estimate, estimate, fitLine, type Interval, type Line, share } from "./exponents/statistics.ts";
 export type { Prediction } from "./exponents/theory.ts";
+export { type OpResult, passes, selfTest } from "./selftest.ts";

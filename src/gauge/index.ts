@@ -72,6 +72,7 @@ export {
   type RecipeSchedule,
   trainedRoles,
 } from "./recipe.ts";
+export { gridOfText, recipeOfText } from "./recipe-text.ts";
 export { type Rule, ruleOf } from "./rules.ts";
 export { type FlatField, flatFields } from "./schema.ts";
 export type { Alpha, Target } from "./target.ts";

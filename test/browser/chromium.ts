@@ -29,7 +29,7 @@ function executable(file: string): boolean {
 }
 
 /** Nothing but the page: no other process on the network, no questions, and WebGPU in software where there is no GPU. */
-const flags = [
+export const flags = [
   "--headless",
   "--enable-unsafe-webgpu",
   "--no-first-run",

@@ -1,31 +1,19 @@
-import { ValueError } from "../base/errors.ts";
-import { parseJson } from "../base/json.ts";
-import { UsageError } from "./usage.ts";
+import { ValueError } from "../../base/errors.ts";
+import { parseJson } from "../../base/json.ts";
+import type { Settings } from "./places.ts";
 
 // Settings of other tools as they are written: JSON, the part of YAML and TOML that their files use, flags
 // `--learning_rate 2e-4`, and key=value.
-
-type Settings = Readonly<Record<string, unknown>>;
 
 /** An object without a prototype, so that every name is one like another. */
 function empty(): Record<string, unknown> {
   return Object.create(null) as Record<string, unknown>; // fresh
 }
 
-/** Runs what works on the user's input: a bad value is wrong usage. */
-export function asUsage<T>(f: () => T): T {
-  try {
-    return f();
-  } catch (error) {
-    if (error instanceof ValueError) throw new UsageError(error.message);
-    throw error;
-  }
-}
-
 /**
  * The settings in a text, in whichever form it is.
  *
- * @throws UsageError for what is none of them, with the line.
+ * @throws ValueError for what is none of them, with the line.
  */
 export function settingsOf(what: string, text: string): Settings {
   // A list in JSON, or the first section of a TOML file.
@@ -40,9 +28,9 @@ export function settingsOf(what: string, text: string): Settings {
 }
 
 function fromJson(what: string, text: string): Settings {
-  const value = asUsage(() => parseJson(what, text));
+  const value = parseJson(what, text);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Settings; // just checked
-  throw new UsageError(`${what}: the settings are a list; they are an object with settings by name.`);
+  throw new ValueError(`${what}: the settings are a list; they are an object with settings by name.`);
 }
 
 function fromFlags(what: string, text: string): Settings {
@@ -51,7 +39,7 @@ function fromFlags(what: string, text: string): Settings {
   for (let i = 0; i < words.length; i++) {
     const [, name, value] = /^--([\w.-]+)(?:=(.*))?$/s.exec(words[i]!) ?? [];
     if (name === undefined)
-      throw new UsageError(`${what}: "${words[i]}" is no flag such as --learning_rate 2e-4.`);
+      throw new ValueError(`${what}: "${words[i]}" is no flag such as --learning_rate 2e-4.`);
     const values = value === undefined ? [] : [value];
     if (value === undefined)
       while (words[i + 1] !== undefined && !/^--\w/.test(words[i + 1]!)) values.push(words[++i]!);
@@ -69,7 +57,7 @@ function fromPairs(what: string, text: string): Settings {
   const result = empty();
   for (const word of text.split(/\s+/).filter(Boolean)) {
     const at = word.indexOf("=");
-    if (at < 1) throw new UsageError(`${what}: "${word}" is not of the form key=value.`);
+    if (at < 1) throw new ValueError(`${what}: "${word}" is not of the form key=value.`);
     put(what, result, word.slice(0, at), scalar(word.slice(at + 1)));
   }
   return result;
@@ -90,7 +78,7 @@ function fromYaml(what: string, lines: readonly string[]): Settings {
     if (rest === "" || rest === "---") continue;
     const indent = line.length - line.trimStart().length;
     const bad = (why: string): never => {
-      throw new UsageError(`${what}: line ${i + 1}, "${rest}": ${why}.`);
+      throw new ValueError(`${what}: line ${i + 1}, "${rest}": ${why}.`);
     };
     const item = /^-\s+(.*)$/.exec(rest)?.[1];
     if (item !== undefined || rest === "-") {
@@ -143,7 +131,7 @@ function fromToml(what: string, lines: readonly string[]): Settings {
     }
     const [, key, value] = /^([\w.-]+)\s*=\s*(.+)$/.exec(rest) ?? [];
     if (key === undefined)
-      throw new UsageError(`${what}: line ${i + 1}, "${rest}": this is not name = value.`);
+      throw new ValueError(`${what}: line ${i + 1}, "${rest}": this is not name = value.`);
     put(what, result, prefix + key, flow(value!));
   }
   return result;
@@ -152,7 +140,7 @@ function fromToml(what: string, lines: readonly string[]): Settings {
 function put(what: string, into: Record<string, unknown>, path: string, value: unknown): void {
   const [name, ...rest] = path.split(".") as [string, ...string[]];
   if (rest.length === 0) {
-    if (Object.hasOwn(into, name)) throw new UsageError(`${what}: ${name} is given twice. Give it once.`);
+    if (Object.hasOwn(into, name)) throw new ValueError(`${what}: ${name} is given twice. Give it once.`);
     into[name] = value;
     return;
   }

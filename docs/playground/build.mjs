@@ -1,0 +1,51 @@
+// The playground as files for any server: plain modules, relative addresses, nothing from elsewhere.
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "vite";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+
+/** Claims and verdicts by their ids, from the first table of docs/claims.md. */
+export function verdicts(markdown = readFileSync(`${root}docs/claims.md`, "utf8")) {
+  const rows = markdown.split("\n").filter((line) => /^\| [SN]\d*-\d+ \|/.test(line));
+  const found = new Map();
+  for (const row of rows) {
+    const cells = row.split(/(?<!\\)\|/).map((cell) => cell.trim());
+    const [, id, claim] = cells;
+    if (!found.has(id)) found.set(id, { claim, verdict: cells.at(-2) });
+  }
+  return Object.fromEntries(found);
+}
+
+const pages = ["index", "recipes", "measure"];
+
+/** Builds it into a folder. */
+export function buildPlayground(outDir) {
+  return build({
+    root: `${root}docs/playground`,
+    base: "./",
+    configFile: false,
+    logLevel: "error",
+    publicDir: false,
+    define: { LORANTZ_VERDICTS: JSON.stringify(verdicts()) },
+    resolve: {
+      conditions: ["lorantz-source", "browser", "module"],
+      alias: [
+        { find: /^lorantz$/, replacement: `${root}src/index.ts` },
+        { find: /^lorantz\/(\w+)$/, replacement: `${root}src/$1/index.ts` },
+      ],
+    },
+    worker: { format: "es" },
+    build: {
+      target: "es2022",
+      outDir,
+      emptyOutDir: true,
+      modulePreload: { polyfill: false },
+      rolldownOptions: {
+        input: Object.fromEntries(pages.map((page) => [page, `${root}docs/playground/${page}.html`])),
+      },
+    },
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildPlayground(`${root}site/playground`);

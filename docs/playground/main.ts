@@ -1,0 +1,242 @@
+import { Controls } from "./controls.ts";
+import { type CopyName, copies, copyOf } from "./copy.ts";
+import type { Seen } from "./duel.ts";
+import {
+  type Experiment,
+  explain,
+  fromAddress,
+  opening,
+  placeOf,
+  type RunName,
+  recipeOf,
+  runs,
+  toAddress,
+  withPartner,
+} from "./experiment.ts";
+import { type Done, keyOf, Plane } from "./plane.ts";
+import type { Answer, Backend, Request } from "./protocol.ts";
+import { Results } from "./results.ts";
+import { Stories } from "./story.ts";
+import { Sweep } from "./sweep.ts";
+
+// The page: one experiment, which the address holds; a worker that trains it; drawings of what is seen.
+
+const find = <E extends Element = HTMLElement>(id: string) => document.getElementById(id) as unknown as E;
+
+const page = {
+  experiment: opening(),
+  /** The worker's answers to an experiment that is no longer wanted are dropped. */
+  id: 0,
+  running: false,
+  seen: [] as Seen[],
+  done: [] as Done[],
+  /** Updates that a story still wants. */
+  wanted: 0,
+};
+
+const results = new Results(find);
+const sweep = new Sweep(find);
+const controls = new Controls(find, { changed: (experiment) => choose(experiment) });
+const plane = new Plane(find<SVGSVGElement>("plane"), {
+  moved: (run, { alpha, rates }) => {
+    const { [run]: before } = page.experiment;
+    const after = {
+      ...before,
+      alpha: before.alpha * alpha,
+      lrA: before.lrA * rates,
+      lrB: before.lrB * rates,
+    };
+    show({ ...page.experiment, [run]: after });
+  },
+  settled: () => choose(page.experiment),
+});
+const stories = new Stories(find("stories"), {
+  chosen: (experiment, updates) => choose(experiment, updates),
+});
+
+let worker = open();
+const ask = (request: Request) => worker.postMessage(request);
+
+function open(): Worker {
+  const made = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
+  made.addEventListener("message", ({ data }: MessageEvent<Answer>) => {
+    if (data.id === page.id) hear(data);
+  });
+  made.addEventListener("error", (event) => {
+    event.preventDefault();
+    fail(`The worker ended: ${event.message || "it could not be loaded"}.`);
+  });
+  return made;
+}
+
+/** What the page shows of an experiment before anything is trained. */
+function show(experiment: Experiment): void {
+  page.experiment = experiment;
+  controls.show(experiment);
+  plane.draw(experiment, page.done);
+  const { words } = explain(experiment);
+  find("words").replaceChildren(
+    ...words.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence })),
+  );
+  showCopy();
+}
+
+/** Takes up an experiment, from the start. */
+function choose(experiment: Experiment, updates = page.running || page.seen.length > 0 ? 150 : 0): void {
+  remember();
+  show(experiment);
+  history.replaceState(null, "", `#${toAddress(experiment)}`);
+  start(updates);
+}
+
+function start(updates: number): void {
+  page.id++;
+  page.seen = [];
+  page.wanted = updates;
+  setRunning(false);
+  find("message").hidden = true;
+  results.clear(page.experiment);
+  sweep.clear();
+  ask({ kind: "pause" });
+  ask({
+    kind: "start",
+    id: page.id,
+    experiment: page.experiment,
+    backend: find<HTMLSelectElement>("backend").value as Backend,
+  });
+}
+
+/** Both runs as dots of the plane, once they are left. */
+function remember(): void {
+  const last = page.seen.at(-1);
+  if (!last) return;
+  const experiment = page.experiment;
+  for (const run of runs)
+    page.done.push({
+      key: keyOf(experiment),
+      ...placeOf(recipeOf(experiment, run)),
+      loss: last.loss[run],
+    });
+  page.done.splice(0, page.done.length - 200);
+}
+
+function hear(answer: Answer): void {
+  switch (answer.kind) {
+    case "progress":
+      find("device").textContent = `Training ${answer.of}: ${Math.round(100 * answer.share)} %`;
+      return;
+    case "ready":
+      find("device").textContent = `On ${answer.device}. ${answer.gpu}`;
+      if (page.wanted > 0) run(page.wanted);
+      return;
+    case "seen":
+      page.seen.push(...answer.seen);
+      results.show(page.experiment, page.seen);
+      return;
+    case "view":
+      results.view(answer.view);
+      return;
+    case "paused":
+      setRunning(false);
+      stories.ended(page.seen);
+      return;
+    case "trial":
+      page.done.push(...sweep.heard(page.experiment, answer.trial, answer.left));
+      if (answer.left % 5 === 0) plane.draw(page.experiment, page.done);
+      return;
+    case "failed":
+      fail(answer.words);
+      return;
+    default:
+      answer satisfies never;
+  }
+}
+
+function fail(words: string): void {
+  setRunning(false);
+  results.broken();
+  const again = document.createElement("button");
+  again.type = "button";
+  again.textContent = "Try again";
+  again.addEventListener("click", () => {
+    worker.terminate();
+    worker = open();
+    start(0);
+  });
+  const message = find("message");
+  message.replaceChildren(`${words} `, again);
+  message.hidden = false;
+}
+
+function run(updates: number): void {
+  page.wanted = 0;
+  setRunning(true);
+  ask({ kind: "run", id: page.id, updates });
+}
+
+function setRunning(running: boolean): void {
+  page.running = running;
+  find("play").textContent = running ? "Pause" : "Run";
+  find<HTMLButtonElement>("once").disabled = running;
+  find<HTMLButtonElement>("sweep").disabled = running;
+}
+
+find("play").addEventListener("click", () => (page.running ? ask({ kind: "pause" }) : run(10_000)));
+find("once").addEventListener("click", () => run(1));
+find("restart").addEventListener("click", () => {
+  remember();
+  plane.draw(page.experiment, page.done);
+  start(0);
+});
+find("backend").addEventListener("change", () => start(0));
+find("partner").addEventListener("click", () => {
+  const before = page.experiment;
+  const after = withPartner(before);
+  choose(after);
+  controls.tellMoved(before, after);
+});
+find("sweep").addEventListener("click", () => {
+  setRunning(true);
+  sweep.clear();
+  ask({ kind: "sweep", id: page.id });
+});
+
+// Copies.
+
+const copyAs = find<HTMLSelectElement>("copy-as");
+copyAs.replaceChildren(...copies.map((name) => new Option(name)));
+const copyRun = find<HTMLSelectElement>("copy-run");
+function showCopy(): void {
+  find("copy-text").textContent = copyOf(copyAs.value as CopyName, page.experiment, copyRun.value as RunName);
+}
+copyAs.addEventListener("change", showCopy);
+copyRun.addEventListener("change", showCopy);
+async function copy(text: string): Promise<void> {
+  const said = find("copied");
+  try {
+    await navigator.clipboard.writeText(text);
+    said.textContent = "Copied.";
+  } catch {
+    said.textContent = "This browser does not let the page copy; select the text.";
+  }
+}
+find("copy").addEventListener("click", () => copy(find("copy-text").textContent ?? ""));
+find("link").addEventListener("click", () => copy(location.href));
+
+// The address.
+
+function read(updates: number): void {
+  try {
+    const experiment = fromAddress(location.hash.slice(1));
+    show(experiment);
+    start(updates);
+  } catch (error) {
+    show(page.experiment);
+    start(0);
+    const message = find("message");
+    message.textContent = `The address cannot be read: ${error instanceof Error ? error.message : error} The page shows its own experiment.`;
+    message.hidden = false;
+  }
+}
+addEventListener("hashchange", () => read(0));
+read(60);
