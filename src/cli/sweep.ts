@@ -21,10 +21,9 @@ import { usable } from "./language.ts";
 import { memoryLeft } from "./memory.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
-import { gridOf, recipeHelp } from "./recipe-text.ts";
-import { asUsage } from "./settings-text.ts";
+import { givenGrid, recipeHelp } from "./recipe-text.ts";
 import { type OpenBench, openBench, type Sources, settingOptions, sweepWork } from "./sweep-bench.ts";
-import { optionsHelp, parseArguments, UsageError, type Values, wholeNumber } from "./usage.ts";
+import { asUsage, optionsHelp, parseArguments, UsageError, type Values, wholeNumber } from "./usage.ts";
 import { codeVersion, version } from "./version.ts";
 
 const options = {
@@ -99,7 +98,7 @@ export async function sweep(args: readonly string[]): Promise<number> {
     throw new UsageError(
       `sweep: takes one grid; given ${positionals.length}. Quote key=value text as one argument.`,
     );
-  const grid = gridOf("sweep", text);
+  const grid = givenGrid("sweep", text);
   const seeds = seedsOf(given.seeds);
   const shard = shardOption(given.shard);
   if (given.queue !== undefined && given.workers !== undefined)
