@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
+import { numel } from "../src/base/shape.ts";
 import { canonicalise } from "../src/compile/canonical.ts";
 import { compileGraph } from "../src/compile/compile.ts";
 import { programCost } from "../src/compile/cost.ts";
@@ -107,7 +108,7 @@ describeBackends("parts of a tensor", (backend) => {
     let run = 0;
     await fc.assert(
       fc.asyncProperty(cases, async ([shape, index]) => {
-        const size = shape.reduce((product, length) => product * length, 1);
+        const size = numel(shape);
         const data = Float32Array.from({ length: size }, (_, i) => ((i * 7) % 11) - 5);
         const x: Tensor = tensor(data, { shape });
         const { positions, shape: wanted } = picked(shape, index);

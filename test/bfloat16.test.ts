@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { floatRange } from "../src/base/dtype.ts";
+import { generator } from "../src/base/generator.ts";
 import { narrowFloat } from "../src/base/narrow.ts";
+import { numel } from "../src/base/shape.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import {
   cat,
   compile,
@@ -33,8 +35,8 @@ const ofWord = (bits: number): number => {
 
 /** Uniform in [-1, 1). */
 function values(shape: readonly number[], dtype: FloatDType = "bfloat16", seed = 1): Tensor<FloatDType> {
-  const draw = numbers(seed);
-  const length = shape.reduce((product, n) => product * n, 1);
+  const draw = generator(seed);
+  const length = numel(shape);
   return tensor(
     Float32Array.from({ length }, () => draw() * 2 - 1),
     { shape, dtype },

@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { generator } from "../src/base/generator.ts";
 import { judge, judgedConfidence } from "../src/experiments/exponents/judge.ts";
 import { bestRate, largestUsefulRate } from "../src/experiments/exponents/rates.ts";
 import { report } from "../src/experiments/exponents/report.ts";
@@ -18,7 +19,7 @@ import {
   times,
 } from "../src/experiments/exponents/theory.ts";
 import { type Exponent, type ExponentOptions, exponent, fitExponent } from "../src/experiments/index.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import { init } from "../src/runtime/init.ts";
 import { lorantz } from "./command.ts";
 
@@ -98,7 +99,7 @@ describe("theory at finite sizes", () => {
   });
 
   test("the others are those of random numbers", () => {
-    const random = numbers(1);
+    const random = generator(1);
     const normal = () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random());
     const draws = 20_000;
     const average = (draw: () => number) => mean(Array.from({ length: draws }, draw));

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { numel } from "../src/base/shape.ts";
 import { type Expr, Expressions, parts, walk } from "../src/compile/expr.ts";
 import { indexValue } from "./index-value.ts";
 import { runs } from "./thorough.ts";
@@ -75,7 +76,7 @@ test("a reshape there and back is the position itself", () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 5 }), (shape) => {
       const e = new Expressions();
-      const size = shape.reduce((a, b) => a * b, 1);
+      const size = numel(shape);
       const position = e.variable("position", size);
       let [stride, sum] = [1, e.index(0)];
       for (const [i, length] of [...shape.entries()].reverse()) {

@@ -2,9 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
 import { openDevice } from "../src/backend/webgpu/device.ts";
 import { floatRange } from "../src/base/dtype.ts";
+import { generator } from "../src/base/generator.ts";
 import { narrowFloat } from "../src/base/narrow.ts";
+import { numel } from "../src/base/shape.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import {
   compile,
   type Device,
@@ -88,8 +90,8 @@ const devices = [
 
 /** Uniform in [-1, 1). */
 function values(shape: readonly number[], dtype: FloatDType = "float16", seed = 1): Tensor<FloatDType> {
-  const draw = numbers(seed);
-  const length = shape.reduce((product, n) => product * n, 1);
+  const draw = generator(seed);
+  const length = numel(shape);
   return tensor(
     Float32Array.from({ length }, () => draw() * 2 - 1),
     { shape, dtype },
@@ -366,7 +368,7 @@ describe("a float64 is rounded to float16 once", () => {
     const [low, high] = [fromHalfBits(bits), fromHalfBits(bits + 1)];
     return ((low + high) / 2) * (1 + side * 2 ** -40);
   };
-  const draw = numbers(9);
+  const draw = generator(9);
   const cases = [
     1 + 2 ** -11 + 2 ** -30,
     1 + 2 ** -11 - 2 ** -30,

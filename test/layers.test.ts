@@ -144,3 +144,7 @@ test("src/ holds no any", () => {
   const withAny = [...sources].filter(([, text]) => type.test(text.replace(/"[^"\n]*"|`[^`]*`/g, '""')));
   expect(withAny.map(([file]) => file)).toEqual([]);
 });
+
+test("names of files are in kebab case", () => {
+  expect(files.filter((file) => !/^[a-z0-9./-]+$/.test(file))).toEqual([]);
+});

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { generator } from "../src/base/generator.ts";
 import { compare } from "../src/experiments/oracle/compare.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import { type Device, full, grad, init, random, type Tensor, tensor } from "../src/index.ts";
 import * as nn from "../src/nn/index.ts";
 import { describeBackends } from "./devices.ts";
@@ -60,7 +61,7 @@ describeBackends("numerics", (backend) => {
   });
 
   test("sine and cosine of every size", async () => {
-    const next = numbers(5);
+    const next = generator(5);
     const bits = new Uint32Array(20_000);
     const values = new Float32Array(bits.buffer);
     for (let i = 0; i < bits.length; i++)

@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { floatDTypes } from "../src/base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../src/base/errors.ts";
+import { generator } from "../src/base/generator.ts";
+import { numel } from "../src/base/shape.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { measure, numbers, passes, trials } from "../src/experiments/selftest.ts";
+import { measure, passes, trials } from "../src/experiments/selftest.ts";
 import { scalarOps } from "../src/graph/scalar.ts";
 import { bceWithLogits } from "../src/nn/losses.ts";
 import type { Device } from "../src/runtime/device.ts";
@@ -197,7 +199,7 @@ describe.each(available)("on %s", (name) => {
 describe("derivatives", () => {
   // Away from kinks, poles and zeros of logarithms.
   const spread = (seed: number, length: number, min: number, max: number) => {
-    const random = numbers(seed);
+    const random = generator(seed);
     return Float64Array.from({ length }, () => min + (max - min) * random());
   };
   const positive = new Set(["log", "sqrt", "pow", "log1p", "div"]);
@@ -262,7 +264,7 @@ describe("derivatives", () => {
   test.each(Object.keys(structural))("of %s", async (name) => {
     const [f, ...shapes] = structural[name]!;
     const inputs = shapes.map((shape, i) => {
-      const size = shape.reduce((product, n) => product * n, 1);
+      const size = numel(shape);
       return tensor(spread(i + 11, size, -1.7, 1.9), { shape });
     });
     await checkDerivatives(f, inputs);

@@ -4,8 +4,10 @@ import type { Backend } from "../src/backend/backend.ts";
 import { openCpu } from "../src/backend/cpu/backend.ts";
 import { WebGpuBackend } from "../src/backend/webgpu/backend.ts";
 import { openDevice } from "../src/backend/webgpu/device.ts";
+import { generator } from "../src/base/generator.ts";
+import { numel } from "../src/base/shape.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import * as gauge from "../src/gauge/index.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
@@ -39,8 +41,8 @@ async function openGpu(): Promise<Backend> {
 }
 
 function values(shape: readonly number[], seed: number): Tensor {
-  const next = numbers(seed);
-  const length = shape.reduce((product, extent) => product * extent, 1);
+  const next = generator(seed);
+  const length = numel(shape);
   return tensor(
     Float32Array.from({ length }, () => next() * 2 - 1),
     { shape },

@@ -7,8 +7,10 @@ import { Pipelines } from "../src/backend/webgpu/pipelines.ts";
 import type { ShaderOptions } from "../src/backend/webgpu/shader.ts";
 import { shaders } from "../src/backend/webgpu/shaders.generated.ts";
 import type { MatrixChoice, Precision } from "../src/backend/webgpu/tiles.ts";
+import { generator } from "../src/base/generator.ts";
+import { numel } from "../src/base/shape.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import { relu, type Tensor, tensor, tree } from "../src/index.ts";
 import { Device } from "../src/runtime/device.ts";
 import { backends } from "./devices.ts";
@@ -19,8 +21,8 @@ import { cases } from "./thorough.ts";
 // backend, and their results are computed on a software driver with functions in the place of the matrices.
 
 function values(shape: readonly number[], dtype: Precision, seed: number): Tensor<Precision> {
-  const draw = numbers(seed);
-  const length = shape.reduce((product, n) => product * n, 1);
+  const draw = generator(seed);
+  const length = numel(shape);
   return tensor(
     Float32Array.from({ length }, () => draw() * 2 - 1),
     { shape, dtype },

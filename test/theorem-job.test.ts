@@ -39,17 +39,22 @@ afterEach(() => {
 });
 
 /** Runs `lorantz theorem` on the two small texts; returns the code and what went to stdout and stderr. */
+/** What is done when a job writes something. */
+let heard: (text: string) => void = () => {};
+
 async function theorem(program: typeof run, ...args: string[]) {
   const written = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
     vi.spyOn(process[name], "write").mockImplementation((chunk) => {
       written[name] += String(chunk);
+      heard(String(chunk));
       return true;
     });
   }
   const texts = ["--base", join(folder, "base.txt"), "--target", join(folder, "target.txt")];
   const code = await program(["theorem", ...texts, ...args]);
   vi.restoreAllMocks();
+  heard = () => {};
   return { code, ...written };
 }
 
@@ -257,7 +262,9 @@ test("the job ends with code 1 when a law does not hold, and still writes what i
 
 test("an interrupted job ends with code 130 and leaves nothing behind", { timeout: 60_000 }, async () => {
   const out = join(folder, "interrupted");
-  setTimeout(() => process.emit("SIGINT"), 500);
+  heard = (text) => {
+    if (text.startsWith("Training on")) process.emit("SIGINT");
+  };
   const { code, stdout, stderr } = await theorem(run, "--backend", "cpu", "--steps", "10000", "--out", out);
   expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
   expect(stderr).toContain("Interrupted; nothing was written.");

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { generator } from "../src/base/generator.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import {
   cat,
   compile,
@@ -189,7 +190,7 @@ describe("on the CPU", () => {
     const table = operations();
     const chosen = table.filter(({ name }) => !/pack/i.test(name));
     const { learned } = learn(["float32", "int32", "bool"], chosen);
-    const draw = new Random(numbers(4));
+    const draw = new Random(generator(4));
     let [compared, gradients] = [0, 0];
     for (let round = 0; round < 400; round++) {
       const draft = new Draft(draw, learned, {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { numel } from "../src/base/shape.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
 import { scalarOps } from "../src/graph/scalar.ts";
 import {
@@ -36,7 +37,7 @@ function values(count: number, seed: number): number[] {
 }
 
 const make: Make = (shape, seed, dtype = "float32") => {
-  const count = shape.reduce((product, length) => product * length, 1);
+  const count = numel(shape);
   const list = values(count, seed);
   const whole = dtype === "int32" || dtype === "uint32";
   const data = list.map((x) =>

@@ -13,10 +13,12 @@ import {
   type TuneOptions,
 } from "../src/backend/webgpu/tune.ts";
 import { DeviceError, DisposedError, DTypeError } from "../src/base/errors.ts";
+import { generator } from "../src/base/generator.ts";
+import { numel } from "../src/base/shape.ts";
 import { canonicalise } from "../src/compile/canonical.ts";
 import { compileGraph } from "../src/compile/compile.ts";
 import { referenceValues } from "../src/experiments/reference.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+
 import { layerNorm } from "../src/nn/functional.ts";
 import { Device } from "../src/runtime/device.ts";
 import { compile } from "../src/tensor/compile.ts";
@@ -55,8 +57,8 @@ async function openAs(
 }
 
 function values(shape: readonly number[], seed = 1): Tensor<"float32"> {
-  const random = numbers(seed);
-  const length = shape.reduce((product, extent) => product * extent, 1);
+  const random = generator(seed);
+  const length = numel(shape);
   return tensor(
     Float32Array.from({ length }, () => random() * 2 - 1),
     { shape },

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { helpersOf } from "../src/backend/webgpu/helpers.ts";
-import { numbers } from "../src/experiments/selftest.ts";
+import { generator } from "../src/base/generator.ts";
+
 import { erf } from "../src/graph/special.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
@@ -30,7 +31,7 @@ function ulps(value: number, expected: number): number {
 
 /** Numbers of every magnitude and both signs, where `keep` lets them through. */
 function everywhere(count: number, keep: (x: number) => boolean, seed = 1): Float32Array {
-  const random = numbers(seed);
+  const random = generator(seed);
   const bits = new Uint32Array(count);
   const values = new Float32Array(bits.buffer);
   for (let i = 0; i < count; i++) {
@@ -41,7 +42,7 @@ function everywhere(count: number, keep: (x: number) => boolean, seed = 1): Floa
 }
 
 function between(count: number, min: number, max: number, seed = 2): Float32Array {
-  const random = numbers(seed);
+  const random = generator(seed);
   return Float32Array.from({ length: count }, () => min + random() * (max - min));
 }
 
@@ -220,7 +221,7 @@ describe.runIf(webgpu)("on the adapter", () => {
   test("pow: over the range of results", async () => {
     const count = 40_000;
     const bases = [...everywhere(count, (x) => x > 0), ...between(count, 0, 4)];
-    const random = numbers(5);
+    const random = generator(5);
     // Exponents that keep the result within float32.
     const exponents = bases.map((x) =>
       Math.fround(((random() * 2 - 1) * 126) / Math.max(Math.abs(Math.log2(x)), 1e-3)),

@@ -35,3 +35,8 @@ export class DisposedError extends LorantzError {
 export function internal(message: string): never {
   throw new LorantzError(`internal: ${message}`);
 }
+
+/** What whatever was thrown says. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,5 +1,5 @@
 import { show } from "./arguments.ts";
-import { ValueError } from "./errors.ts";
+import { messageOf, ValueError } from "./errors.ts";
 
 /** Arrays and objects inside each other: no file of ours has more, and code that follows them is recursive. */
 export const mostLevels = 64;
@@ -22,7 +22,7 @@ export function parseJson(where: string, text: string): unknown {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    fail(`it is no JSON (${error instanceof Error ? error.message : String(error)})`);
+    fail(`it is no JSON (${messageOf(error)})`);
   }
   const check = (value: unknown, place: string): void => {
     if (typeof value === "number" && !Number.isFinite(value))

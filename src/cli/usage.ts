@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { LorantzError, ValueError } from "../base/errors.ts";
+import { LorantzError, messageOf, ValueError } from "../base/errors.ts";
 
 /** What was given on the command line, or the file it names, cannot be used: exit code 2. */
 export class UsageError extends LorantzError {
@@ -76,7 +76,7 @@ function parse<O extends Options>(
     const { values, positionals } = parseArgs({ args: [...args], options, strict: true, allowPositionals });
     return { values: values as unknown as Values<O>, positionals }; // values have the types of `options`
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     const known = Object.keys(options).map((name) => `--${name}`);
     throw new UsageError(
       `${command}: ${reason.replaceAll("\n", " ").replace(/\.?$/, ".")} Options are ${known.join(", ")}; see lorantz ${command} --help.`,

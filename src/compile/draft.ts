@@ -1,3 +1,4 @@
+import { numel } from "../base/shape.ts";
 import type { Node } from "../graph/node.ts";
 import { elements } from "../graph/node.ts";
 import type { Procedure } from "../graph/procedure.ts";
@@ -109,7 +110,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
     case "reduce": {
       const x = node.inputs[0]!;
       const lengths = operation.axes.map((axis) => x.shape[axis]!);
-      const inner = lengths.reduce((product, length) => product * length, 1);
+      const inner = numel(lengths);
       const outer = lowering.unflatten(position, node.shape);
       const along = lowering.unflatten(e.variable(variables.inner, inner), lengths);
       let [kept, reduced] = [0, 0];
@@ -124,7 +125,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       const [rows, inner] = a.shape.slice(-2) as [number, number];
       const columns = b.shape[b.shape.length - 1]!;
       const batchShape = a.shape.slice(0, -2);
-      const batch = batchShape.reduce((product, length) => product * length, 1);
+      const batch = numel(batchShape);
       const at = lowering.unflatten(e.variable(variables.batch, batch), batchShape);
       const [row, column, k] = [
         e.variable(variables.row, rows),
@@ -197,7 +198,7 @@ export function draftPart(
 /** The index of each axis in terms of a lane (all other axes) and the place along `axis`. */
 function laneIndex(shape: readonly number[], axis: number, e: Expressions, lowering: Lowering): Expr[] {
   const others = shape.filter((_, i) => i !== axis);
-  const lanes = others.reduce((product, length) => product * length, 1);
+  const lanes = numel(others);
   const outer = lowering.unflatten(e.variable(variables.lane, lanes), others);
   const along = e.variable(variables.position, shape[axis]!);
   let next = 0;

@@ -10,6 +10,9 @@ import {
   isFloat,
   isNarrow,
 } from "../base/dtype.ts";
+import { messageOf } from "../base/errors.ts";
+import { generator } from "../base/generator.ts";
+import { numel } from "../base/shape.ts";
 import type { ScalarOp, TypeRule } from "../graph/node.ts";
 import { scalarOps } from "../graph/scalar.ts";
 import type { Device } from "../runtime/device.ts";
@@ -57,18 +60,6 @@ export function rangesOf(op: ScalarOp): readonly Range[] {
   return Array.from({ length: op.row.arity }, (_, i) => ranges[op.row.name]?.[i] ?? ordinary);
 }
 
-/** A small generator of numbers in [0, 1) for arguments (mulberry32): independent of what it is to test. */
-export function numbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
 /**
  * Arguments for an operation: half of them spread evenly over the range, half evenly in their logarithm and of
  * both signs, so that small ones are met too. Integers take any 32 bits, shift counts 0 to 31.
@@ -80,7 +71,7 @@ export function samples(
   count: number,
   seed = 1,
 ): HostArray {
-  const random = numbers(seed * 31 + argument);
+  const random = generator(seed * 31 + argument);
   const { min, max } = rangesOf(op)[argument]!;
   const values = hostArray(dtype, count);
   const smallest = Math.log(Math.max(min, 1e-6));
@@ -163,8 +154,8 @@ export const structures: Readonly<Record<string, (dtype: DeviceDType) => Tensor>
 
 /** Whole numbers around zero (from 0 for uint32), fewer than `count` on each side. */
 function whole(shape: readonly number[], dtype: DeviceDType, count = 8): Tensor {
-  const random = numbers(shape.length + count);
-  const length = shape.reduce((product, n) => product * n, 1);
+  const random = generator(shape.length + count);
+  const length = numel(shape);
   const values = hostArray(dtype, length);
   for (let i = 0; i < length; i++)
     values[i] = Math.floor(random() * (2 * count - 1)) - (dtype === "uint32" ? 0 : count - 1);
@@ -172,8 +163,8 @@ function whole(shape: readonly number[], dtype: DeviceDType, count = 8): Tensor 
 }
 
 function indices(shape: readonly number[], length: number): Tensor<"int32"> {
-  const random = numbers(length);
-  const count = shape.reduce((product, n) => product * n, 1);
+  const random = generator(length);
+  const count = numel(shape);
   return tensor(
     Int32Array.from({ length: count }, () => Math.floor(random() * length)),
     { shape, dtype: "int32" },
@@ -274,7 +265,7 @@ export async function measure({ name, dtype, allowed, build }: Trial, device: De
       dtype,
       ulp: Infinity,
       allowed,
-      problem: error instanceof Error ? error.message : String(error),
+      problem: messageOf(error),
     };
   }
 }

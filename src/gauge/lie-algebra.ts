@@ -1,9 +1,9 @@
 import { ValueError } from "../base/errors.ts";
+import { generator } from "../base/generator.ts";
 import { type Columns, svd } from "../lora/linalg.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { computed, held, valuesOf } from "./discovery/host.ts";
 import { givenOf, type Numbers } from "./discovery/hyper.ts";
-import { generator } from "./discovery/problems.ts";
 
 export interface LieAlgebraOptions<H extends object> {
   /** The hyperparameters, passed to the function that makes the optimizer. Numbers in it may change along with X. */

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { LorantzError } from "../base/errors.ts";
+import { LorantzError, messageOf } from "../base/errors.ts";
 
 /** A value, or a promise of one: functions under test may be either. */
 export type Awaitable<T> = T | Promise<T>;
@@ -47,7 +47,7 @@ export function law<T>(
       await holds(value as T); // a value of `values`
     } catch (error) {
       if (fc.PreconditionFailure.isFailure(error)) throw error;
-      const found = error instanceof Error ? error.message : String(error);
+      const found = messageOf(error);
       throw new LawError(`${name}: ${statement}\n${found}`, { cause: error });
     }
   });

@@ -1,4 +1,5 @@
 import { type Fields, field, integer, readOptions } from "../base/arguments.ts";
+import { numel } from "../base/shape.ts";
 import { type FolderSource, openFolder, readJson, safetensors } from "../io/index.ts";
 import { sizesOf } from "../lora/adapter.ts";
 import { adaptedLayers, inject, type Targets } from "../lora/index.ts";
@@ -90,7 +91,7 @@ export async function summary(from: FolderSource, options: SummaryOptions = {}):
   for (const name of file.names) {
     const info = file.info(name);
     bytes += info.bytes;
-    dtypes[info.dtype] = (dtypes[info.dtype] ?? 0) + info.shape.reduce((a, b) => a * b, 1);
+    dtypes[info.dtype] = (dtypes[info.dtype] ?? 0) + numel(info.shape);
   }
   const layers: Record<string, number> = {};
   let adapted = 0;

@@ -1,6 +1,6 @@
 import { checkArgument, type Fields, field, oneOf, positive, readOptions } from "../base/arguments.ts";
 import { ShapeError } from "../base/errors.ts";
-import { checkShape, type Shape } from "../base/shape.ts";
+import { checkShape, numel, type Shape } from "../base/shape.ts";
 import * as creation from "../tensor/creation.ts";
 import * as random from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -111,6 +111,6 @@ function fansOf(name: string, shape: Shape): { readonly in: number; readonly out
       `init.${name}: shape [${shape.join(",")}] has no inputs and outputs; it is [out, in]. Use init.uniform or init.normal.`,
     );
   }
-  const size = window.reduce((product, length) => product * length, 1);
+  const size = numel(window);
   return { in: inputs * size, out: outputs * size };
 }

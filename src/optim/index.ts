@@ -18,8 +18,8 @@ export type { Betas, Field, Fields, Group, Match, OptimizerOptions, Pair } from 
 export { type LambHyper, lamb, lambRule } from "./lamb.ts";
 export { type LionHyper, lion, lionRule } from "./lion.ts";
 export { type LoraMuonHyper, loraMuon, loraMuonRule } from "./lora-muon.ts";
+export { type LoraPlusGroup, type LoraPlusOptions, loraPlus } from "./lora-plus.ts";
 export { type LoraRiteHyper, loraRite, loraRiteRule } from "./lora-rite.ts";
-export { type LoraPlusGroup, type LoraPlusOptions, loraPlus } from "./loraPlus.ts";
 export { type LossScaled, type LossScaleOptions, lossScaling } from "./loss-scale.ts";
 export {
   type AnyHyperOf,
@@ -63,6 +63,6 @@ export {
 } from "./scaled.ts";
 export * as schedule from "./schedule.ts";
 export { type SgdHyper, sgd, sgdRule } from "./sgd.ts";
-export { type SignSgdHyper, signSgd, signSgdRule } from "./signSgd.ts";
+export { type SignSgdHyper, signSgd, signSgdRule } from "./sign-sgd.ts";
 export { type SkippingState, skipNonFinite } from "./skip.ts";
 export { applyUpdates } from "./updates.ts";

@@ -18,7 +18,7 @@ import { type RpropHyper, rpropRule } from "./rprop.ts";
 import { makeOptimizer, type Rule, type Slots } from "./rule.ts";
 import { type ScaledAdamWHyper, type ScaledSgdHyper, scaledAdamwRule, scaledSgdRule } from "./scaled.ts";
 import { type SgdHyper, sgdRule } from "./sgd.ts";
-import { type SignSgdHyper, signSgdRule } from "./signSgd.ts";
+import { type SignSgdHyper, signSgdRule } from "./sign-sgd.ts";
 
 /** The hyperparameters of each optimizer by its name. */
 export interface HyperOf {

@@ -12,7 +12,7 @@ import {
 } from "../base/arguments.ts";
 import { checkDType, type DType, type FloatDType, integerRange } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { checkIntegers, checkShape, normalizeAxis } from "../base/shape.ts";
+import { checkIntegers, checkShape, normalizeAxis, numel } from "../base/shape.ts";
 import { cast } from "../graph/cast.ts";
 import * as ops from "../graph/elementwise.ts";
 import { expand } from "../graph/movement.ts";
@@ -84,7 +84,7 @@ export function flatten<D extends DType>(x: Tensor<D>, start = 0, end = -1): Ten
   if (x.rank === 0) return x.reshape([1]);
   const [from, to] = [normalizeAxis("flatten", start, x.rank), normalizeAxis("flatten", end, x.rank)];
   if (from > to) throw new ShapeError(`flatten: start ${start} of ${x} lies behind end ${end}.`);
-  const length = x.shape.slice(from, to + 1).reduce((product, n) => product * n, 1);
+  const length = numel(x.shape.slice(from, to + 1));
   return x.reshape([...x.shape.slice(0, from), length, ...x.shape.slice(to + 1)]);
 }
 

@@ -1,5 +1,6 @@
 import type { DType } from "../../src/base/dtype.ts";
-import { numbers } from "../../src/experiments/selftest.ts";
+import { generator } from "../../src/base/generator.ts";
+
 import { type Device, Tensor } from "../../src/index.ts";
 import {
   type Graph,
@@ -77,7 +78,7 @@ export function learn(
   chosen: readonly Operation[] = table,
 ): { learned: Learned; successes: Map<string, number> } {
   const learned = new Learned();
-  const random = new Random(numbers(1));
+  const random = new Random(generator(1));
   const successes = new Map<string, number>();
   for (const operation of chosen) {
     let count = 0;
@@ -264,7 +265,7 @@ export async function fuzz(
     report.seconds = (performance.now() - start) / 1000;
     if (report.seconds > seconds) break;
     const target = targets[i % targets.length]!;
-    const random = new Random(numbers(Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca6b)));
+    const random = new Random(generator(Math.imul(seed, 0x9e3779b1) ^ Math.imul(i + 1, 0x85ebca6b)));
     const { graph, faults } = generate(random, learned, dtypes, chosen, report);
     for (const fault of faults) note(fault);
     if (!graph) continue;

@@ -1,4 +1,5 @@
-import { numbers } from "../../src/experiments/selftest.ts";
+import { generator } from "../../src/base/generator.ts";
+
 import { evaluate } from "../../src/graph/evaluate.ts";
 import { makeNode, topological } from "../../src/graph/node.ts";
 import { grad, Tensor } from "../../src/index.ts";
@@ -23,7 +24,7 @@ export async function wrongSlope(
   order: 1 | 2,
 ): Promise<string | undefined> {
   const made = leaves.map(makeLeaf);
-  const random = numbers(7);
+  const random = generator(7);
   // Off the values, whose ties would be bends on top of each other: what is smooth together is none by rules for each.
   const points = leaves.flatMap(({ values }, i) =>
     isFloatTensor(made[i]) ? [Float64Array.from(values, (x) => x + (random() - 0.5) / 16)] : [],

@@ -1,5 +1,5 @@
 import { bytesPerElement, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
-import { DeviceError, DisposedError, DTypeError } from "../../base/errors.ts";
+import { DeviceError, DisposedError, DTypeError, messageOf } from "../../base/errors.ts";
 import type { Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
@@ -123,9 +123,7 @@ export class WebGpuBackend implements Backend {
       await this.#staging.read(gpuBuffer(buffer).buffer, into);
     } catch (error) {
       this.check();
-      throw new DeviceError(
-        `webgpu: reading ${into.byteLength} bytes back failed: ${error instanceof Error ? error.message : error}`,
-      );
+      throw new DeviceError(`webgpu: reading ${into.byteLength} bytes back failed: ${messageOf(error)}`);
     }
     this.check();
   }

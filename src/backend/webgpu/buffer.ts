@@ -1,4 +1,4 @@
-import { DeviceError, internal } from "../../base/errors.ts";
+import { DeviceError, internal, messageOf } from "../../base/errors.ts";
 import type { DeviceBuffer } from "../backend.ts";
 
 let nextId = 0;
@@ -31,7 +31,7 @@ export function createBuffer(device: GPUDevice, descriptor: GPUBufferDescriptor)
     return device.createBuffer(descriptor);
   } catch (error) {
     throw new DeviceError(
-      `webgpu: the device gives no buffer of ${descriptor.size} bytes: ${error instanceof Error ? error.message : String(error)}. ` +
+      `webgpu: the device gives no buffer of ${descriptor.size} bytes: ${messageOf(error)}. ` +
         "Dispose of large tensors, or use a smaller batch.",
     );
   }

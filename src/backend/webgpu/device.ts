@@ -1,4 +1,5 @@
 import { openGpu } from "#gpu";
+import { messageOf } from "../../base/errors.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 import type { MatrixShape, Precision } from "./tiles.ts";
 
@@ -89,7 +90,7 @@ export async function openDevice({
     return { device, wait, adapter: describeAdapter(adapter.info, requiredFeatures, limits) };
   } catch (error) {
     return {
-      reason: `the adapter ${adapter.info.description} gives no device: ${error instanceof Error ? error.message : error}`,
+      reason: `the adapter ${adapter.info.description} gives no device: ${messageOf(error)}`,
     };
   }
 }

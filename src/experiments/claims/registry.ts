@@ -1,10 +1,10 @@
 import type { Claim } from "./claim.ts";
 import { later } from "./later.ts";
-import { loraPlus } from "./loraPlus.ts";
-import { rankInPractice } from "./rankInPractice.ts";
-import { settingAlpha } from "./settingAlpha.ts";
+import { loraPlus } from "./lora-plus.ts";
+import { rankInPractice } from "./rank-in-practice.ts";
+import { settingAlpha } from "./setting-alpha.ts";
 import { tips } from "./tips.ts";
-import { whatAlphaDoes } from "./whatAlphaDoes.ts";
+import { whatAlphaDoes } from "./what-alpha-does.ts";
 
 /** Every statement, in the order of the articles. */
 export const claims: readonly Claim[] = [

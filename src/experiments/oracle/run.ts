@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { ValueError } from "../../base/errors.ts";
+import { messageOf, ValueError } from "../../base/errors.ts";
 import { readBytes, reasonOf } from "../../base/files.ts";
 import { parseJson } from "../../base/json.ts";
 import { load } from "../../models/index.ts";
@@ -315,8 +315,4 @@ function parse(directory: string, file: string): unknown {
 
 function nameOf(fields: Fields): string {
   return fields.text("name");
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
-import type { Shape } from "../../base/shape.ts";
+import { generator } from "../../base/generator.ts";
+import { numel, type Shape } from "../../base/shape.ts";
 
 /** A tensor that is trained, and whether it is multiplied by c; then its gradients are divided by c. */
 export interface Trained {
@@ -72,9 +73,7 @@ export function scenarios(
     return Math.abs(x) < 0.05 ? 0.3 : x;
   };
   const vectors = (f: (i: number) => number) =>
-    tensors.map(({ shape }) =>
-      Float64Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => f(i)),
-    );
+    tensors.map(({ shape }) => Float64Array.from({ length: numel(shape) }, (_, i) => f(i)));
   const series = (length: number, f: (t: number, i: number) => number) =>
     Array.from({ length }, (_, t) => vectors((i) => f(t, i)));
   const start = vectors(clear);
@@ -142,15 +141,4 @@ export function scenarios(
       },
     },
   ];
-}
-
-/** Uniform numbers from 0 to 1 (mulberry32). */
-export function generator(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let x = Math.imul(state ^ (state >>> 15), 1 | state);
-    x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
-    return ((x ^ (x >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

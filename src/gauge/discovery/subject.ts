@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import type { Optimizer, OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
@@ -205,7 +206,7 @@ export class Subject {
     try {
       return f();
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       throw new Misuse("throws", `${what} throws ${JSON.stringify(message)}`, numbers);
     }
   }

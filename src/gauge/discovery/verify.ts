@@ -1,11 +1,12 @@
 import { floatRange, isFloat } from "../../base/dtype.ts";
+import { generator } from "../../base/generator.ts";
 import type { OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { Attempt, Powers } from "./attempts.ts";
 import type { Counterexample, Looked, Mismatch, Range, Symmetry } from "./findings.ts";
 import { lostIn, roundsIn, valuesOf } from "./host.ts";
 import type { Numbers } from "./hyper.ts";
-import { generator, lateUpdates, type Problem, type Scenario, showShape } from "./problems.ts";
+import { lateUpdates, type Problem, type Scenario, showShape } from "./problems.ts";
 import { countersOf, Misuse, type Run, type Subject, setAhead, slotsOf } from "./subject.ts";
 
 /** Relative to the largest element of a tensor: what rounding makes of powers of two, and of other factors. */
