@@ -46,7 +46,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
-  ["a tensor", 'export { tensor } from "lorantz";', 36, 36],
+  ["a tensor", 'export { tensor } from "lorantz";', 37, 37],
   ["the core", 'export * from "lorantz";', 68, 134],
   [
     "a LoRA training step",
@@ -54,7 +54,7 @@ const limits: readonly (readonly [what: string, code: string, first: number, all
      export { adamw, applyUpdates } from "lorantz/optim";
      export { inject, partition } from "lorantz/lora";
      export { linear, mlp, mseLoss } from "lorantz/nn";`,
-    64,
+    66,
     130,
   ],
 ];
