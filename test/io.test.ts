@@ -32,7 +32,6 @@ import {
   ValueError,
 } from "../src/index.ts";
 import { gguf, load, openFolder, readJson, readText, safetensors, save, saveBlob } from "../src/io/index.ts";
-import { runs } from "./thorough.ts";
 
 // Files of tensors: what is read is what was written, from wherever, and what is no such file is refused.
 
@@ -334,7 +333,7 @@ describe("safetensors", () => {
           }
           expect(held).toBeLessThanOrEqual(bytes.length);
         }),
-        { numRuns: runs(300) },
+        { numRuns: 300 },
       );
     });
   });
@@ -647,7 +646,7 @@ describe("gguf", () => {
             expect((await file!.bytes(name)).length).toBeLessThanOrEqual(bytes.length);
         },
       ),
-      { numRuns: runs(500) },
+      { numRuns: 500 },
     );
   });
 });

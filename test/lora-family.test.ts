@@ -22,7 +22,6 @@ import * as random from "../src/tensor/random.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
 import { floatBackends } from "./devices.ts";
-import { runs } from "./thorough.ts";
 
 type Params = nn.Params;
 
@@ -113,7 +112,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
   afterAll(() => device.dispose());
 
   const eps = dtype === "float64" ? 2 ** -52 : 2 ** -23;
-  const tries = { numRuns: backend === "webgpu" ? 2 : runs(15) };
+  const runs = { numRuns: backend === "webgpu" ? 2 : 15 };
   const start = (shape: readonly number[], name: string): Tensor =>
     random.normal(key.fold(name), shape).astype(dtype);
   const dense = (inputs: number, outputs: number, bias = true) => nn.linear(inputs, outputs, { bias, dtype });
@@ -156,7 +155,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
         expect(await distance(model.apply(params, x), base.apply(given, x))).toBeLessThan(200 * eps * size);
         expect(await bits(at(params, "bias"))).toEqual(await bits(at(given, "bias")));
       }),
-      tries,
+      runs,
     );
   });
 
@@ -346,7 +345,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
         }
         expect(await bits(params)).toEqual(before);
       }),
-      tries,
+      runs,
     );
   });
 
@@ -385,7 +384,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
         for (const [i, value] of (await spectrum(cut)).entries())
           expect(Math.abs(value - (i === 0 ? t * whole[0]! : 0))).toBeLessThan(tolerance);
       }),
-      tries,
+      runs,
     );
   });
 });

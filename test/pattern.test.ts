@@ -4,7 +4,6 @@ import { isFound, matcher } from "../src/base/pattern.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
-import { runs } from "./thorough.ts";
 
 // Patterns of paths: the language is that of RegExp, the time is not.
 
@@ -56,7 +55,7 @@ test("matches what RegExp matches", () => {
         }
       },
     ),
-    { numRuns: runs(3000) },
+    { numRuns: 3000 },
   );
 });
 

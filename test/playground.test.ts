@@ -97,7 +97,7 @@ describe("two runs", () => {
     const { seen, view } = await seenOf(opening("picture"), 20);
     expect(seen.every(({ same }) => same)).toBe(true);
     expect(seen.at(-1)!.loss.x).toBeLessThan(0.7 * seen[0]!.loss.x);
-    expect(view.pictures!.x.pixels).toEqual(view.pictures!.y.pixels);
-    expect(view.pictures!.x.pixels).toHaveLength(28 * 28 * 3);
+    expect(view.looks!.x).toEqual(view.looks!.y);
+    expect(view.looks!.x.picture!.pixels).toHaveLength(28 * 28 * 3);
   });
 });

@@ -16,7 +16,6 @@ import {
   type TrainOptions,
   train,
 } from "../src/train/index.ts";
-import { runs } from "./thorough.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -87,7 +86,7 @@ describe("accumulated gradients", () => {
         expect(furthest(found, expected)).toBeLessThan(1e-11);
         expect(furthest(four.losses, one.losses)).toBeLessThan(1e-11);
       }),
-      { numRuns: runs(12) },
+      { numRuns: 12 },
     );
   });
 

@@ -20,7 +20,7 @@ type Find = <E extends Element = HTMLElement>(id: string) => E;
 type SharedName = keyof typeof shared;
 
 const choices: Readonly<Partial<Record<SharedName, readonly string[]>>> = {
-  task: tasks.filter((task) => task !== "language"),
+  task: tasks,
   optimizer: optimizers,
   multiplier: multipliers,
 };

@@ -1,10 +1,19 @@
 import { random, type Tensor, tree } from "lorantz";
+import * as adapters from "lorantz/adapters";
 import * as gauge from "lorantz/gauge";
 import * as lora from "lorantz/lora";
 import type * as nn from "lorantz/nn";
 import { type Training, train } from "lorantz/train";
 import { type Experiment, gaugeOf, type RunName, recipeOf, runs } from "./experiment.ts";
-import { type Batch, type Picture, type Progress, type Task, taskOf } from "./tasks.ts";
+import {
+  type AdapterNumbers,
+  type Batch,
+  type Learner,
+  type Look,
+  type Progress,
+  type Task,
+  taskOf,
+} from "./tasks.ts";
 
 // Two runs side by side, compared after every update.
 
@@ -30,7 +39,8 @@ export interface View {
   /** Singular values of each change, by the path of its weight. */
   readonly spectra: Each<Readonly<Record<string, readonly number[]>>>;
   readonly needed: Readonly<Record<string, readonly number[]>>;
-  readonly pictures?: Each<Picture> & { readonly target: Picture };
+  /** What the models show, what they should, and what texts go on with. */
+  readonly looks?: Each<Look> & { readonly target: Look; readonly prompts: readonly string[] };
 }
 
 /** The most updates of a run. */
@@ -40,12 +50,16 @@ export const mostUpdates = 100_000;
 export class Duel {
   readonly #experiment: Experiment;
   readonly #task: Task;
-  readonly #models: Each<lora.Adapted>;
+  readonly #learners: Each<Learner>;
   readonly #trainings: Each<Training<nn.Params, Batch>>;
   readonly #steps: Each<AsyncIterator<{ readonly kind: string }>>;
 
-  static async start(experiment: Experiment, progress: Progress = () => {}): Promise<Duel> {
-    return new Duel(experiment, await taskOf(experiment, progress));
+  static async start(
+    experiment: Experiment,
+    progress: Progress = () => {},
+    files: readonly File[] = [],
+  ): Promise<Duel> {
+    return new Duel(experiment, await taskOf(experiment, progress, files));
   }
 
   private constructor(experiment: Experiment, task: Task) {
@@ -53,14 +67,12 @@ export class Duel {
     this.#task = task;
     const key = random.key(experiment.seed).fold("adapter");
     const each = <T>(of: (run: RunName) => T): Each<T> => ({ x: of("x"), y: of("y") });
-    this.#models = each((run) =>
-      lora.inject(task.base, { ...adapterOf(recipeOf(experiment, run)), targetModules: "all-linear" }),
-    );
+    this.#learners = each((run) => task.learner(adapterOf(recipeOf(experiment, run))));
     this.#trainings = each((run) => {
-      const model = this.#models[run];
+      const learner = this.#learners[run];
       return train<nn.Params, Batch>({
-        params: model.init(key, task.params),
-        loss: (params, { x, y }) => task.loss(model.apply(params, x), y),
+        params: learner.init(key),
+        loss: (params, batch) => learner.loss(params, batch),
         batches: (update) => task.batch(update),
         recipe: recipeOf(experiment, run),
         steps: mostUpdates,
@@ -106,22 +118,37 @@ export class Duel {
     };
   }
 
-  async view(): Promise<View> {
-    const { look, needed = {} } = this.#task;
+  /** Whether it is time to look at what the models show. */
+  get isTimeToLook(): boolean {
+    return this.#trainings.x.done % (this.#task.lookEvery ?? 1) === 0;
+  }
+
+  /** @param strength Of the adapters, for what the models show. */
+  async view(strength = 1): Promise<View> {
+    const { needed = {}, target, prompts = [] } = this.#task;
     const spectrumOf = async (run: RunName) =>
       Object.fromEntries(
-        Object.entries(await lora.spectrum(this.#models[run], this.#trainings[run].params)).map(
+        Object.entries(await lora.spectrum(this.#learners[run].model, this.#trainings[run].params)).map(
           ([path, values]) => [path, [...values]],
         ),
       );
-    const pictureOf = (run: RunName) =>
-      look!.picture(this.#models[run].apply(this.#trainings[run].params, look!.input));
+    const lookAt = (run: RunName) => {
+      const { model, look } = this.#learners[run];
+      const { params } = this.#trainings[run];
+      return look!(strength === 1 ? params : lora.attenuate(model, params, strength));
+    };
     return {
       update: this.#trainings.x.done,
       spectra: { x: await spectrumOf("x"), y: await spectrumOf("y") },
       needed,
-      ...(look && { pictures: { x: await pictureOf("x"), y: await pictureOf("y"), target: look.target } }),
+      ...(target && { looks: { x: await lookAt("x"), y: await lookAt("y"), target, prompts } }),
     };
+  }
+
+  /** The adapter of a run in files of a tool. */
+  adapter(run: RunName, format: "peft" | "mlx"): Promise<Readonly<Record<string, Blob>>> {
+    const { model } = this.#learners[run];
+    return adapters.toBlobs(adapters.extract(model, this.#trainings[run].params), format);
   }
 
   dispose(): void {
@@ -140,10 +167,10 @@ export async function lossAfter(
   task: Task,
   seed: number,
 ): Promise<number> {
-  const model = lora.inject(task.base, { ...adapterOf(recipe), targetModules: "all-linear" });
+  const learner = task.learner(adapterOf(recipe));
   const run = train<nn.Params, Batch>({
-    params: model.init(random.key(seed).fold("adapter"), task.params),
-    loss: (params, { x, y }) => task.loss(model.apply(params, x), y),
+    params: learner.init(random.key(seed).fold("adapter")),
+    loss: (params, batch) => learner.loss(params, batch),
     batches: (update) => task.batch(update),
     recipe,
     steps: updates,
@@ -156,7 +183,7 @@ export async function lossAfter(
 }
 
 /** What `lora.inject` takes of a recipe. */
-function adapterOf({ r, alpha, rsLora = false, initScale = {} }: gauge.Recipe) {
+function adapterOf({ r, alpha, rsLora = false, initScale = {} }: gauge.Recipe): AdapterNumbers {
   return { r, alpha, rsLora, initScale };
 }
 

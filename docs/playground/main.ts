@@ -32,6 +32,8 @@ const page = {
   done: [] as Done[],
   /** Updates that a story still wants. */
   wanted: 0,
+  /** A checkpoint of the reader's own. */
+  files: [] as readonly File[],
 };
 
 const results = new Results(find);
@@ -102,6 +104,7 @@ function start(updates: number): void {
     kind: "start",
     id: page.id,
     experiment: page.experiment,
+    files: page.experiment.task === "language" ? page.files : [],
     backend: find<HTMLSelectElement>("backend").value as Backend,
   });
 }
@@ -143,6 +146,9 @@ function hear(answer: Answer): void {
     case "trial":
       page.done.push(...sweep.heard(page.experiment, answer.trial, answer.left));
       if (answer.left % 5 === 0) plane.draw(page.experiment, page.done);
+      return;
+    case "files":
+      for (const [name, blob] of Object.entries(answer.files)) download(name, blob);
       return;
     case "failed":
       fail(answer.words);
@@ -200,6 +206,32 @@ find("sweep").addEventListener("click", () => {
   sweep.clear();
   ask({ kind: "sweep", id: page.id });
 });
+
+// What a language model writes, and what it takes and gives.
+
+const strength = find<HTMLInputElement>("strength");
+strength.addEventListener("change", () => {
+  const share = Number(strength.value);
+  find("strength-words").textContent =
+    share === 0 ? "none: the frozen model" : share === 1 ? "all of it" : String(share);
+  if (!page.running) ask({ kind: "look", id: page.id, strength: share });
+});
+find("checkpoint").addEventListener("change", ({ target }) => {
+  page.files = [...((target as HTMLInputElement).files ?? [])]; // the element that listens
+  start(0);
+});
+for (const format of ["peft", "mlx"] as const)
+  find(`adapter-${format}`).addEventListener("click", () =>
+    ask({ kind: "adapter", id: page.id, run: "x", format }),
+  );
+function download(name: string, blob: Blob): void {
+  const link = Object.assign(document.createElement("a"), {
+    href: URL.createObjectURL(blob),
+    download: name,
+  });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
 
 // Copies.
 

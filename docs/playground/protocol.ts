@@ -1,5 +1,5 @@
 import type { Seen, View } from "./duel.ts";
-import type { Experiment, Multiplier } from "./experiment.ts";
+import type { Experiment, Multiplier, RunName } from "./experiment.ts";
 
 // What the page and its worker say to each other.
 
@@ -21,10 +21,16 @@ export type Request =
       readonly id: number;
       readonly experiment: Experiment;
       readonly backend: Backend;
+      /** A checkpoint of the reader's own, for the language task. */
+      readonly files: readonly File[];
     }
   /** Train so many updates. */
   | { readonly kind: "run"; readonly id: number; readonly updates: number }
   | { readonly kind: "pause" }
+  /** Look again, with so much of the adapters. */
+  | { readonly kind: "look"; readonly id: number; readonly strength: number }
+  /** The adapter of a run, in files of a tool. */
+  | { readonly kind: "adapter"; readonly id: number; readonly run: RunName; readonly format: "peft" | "mlx" }
   /** Losses over rates for several ranks and multipliers. */
   | { readonly kind: "sweep"; readonly id: number };
 
@@ -35,4 +41,5 @@ export type Answer =
   | { readonly kind: "view"; readonly id: number; readonly view: View }
   | { readonly kind: "paused"; readonly id: number }
   | { readonly kind: "trial"; readonly id: number; readonly trial: Trial; readonly left: number }
+  | { readonly kind: "files"; readonly id: number; readonly files: Readonly<Record<string, Blob>> }
   | { readonly kind: "failed"; readonly id: number; readonly words: string };

@@ -104,7 +104,7 @@ export class Results {
     );
   }
 
-  view({ spectra, needed, pictures }: View): void {
+  view({ spectra, needed, looks }: View): void {
     const paths = Object.keys(spectra.x);
     const path = paths[Math.floor(paths.length / 2)] ?? "";
     const values = (name: string, look: string, of: readonly number[] = []) => ({
@@ -125,11 +125,25 @@ export class Results {
     );
     const told = (spectra.x[path] ?? []).slice(0, 4).map(short).join(", ");
     drawing.setAttribute("aria-label", `Largest singular values of the change of X: ${told}`);
-    this.#find("pictures").hidden = pictures === undefined;
-    if (!pictures) return;
-    paint(this.#find("picture-x"), pictures.x);
-    paint(this.#find("picture-y"), pictures.y);
-    paint(this.#find("picture-target"), pictures.target);
+    this.#find("pictures").hidden = looks?.target.picture === undefined;
+    this.#find("texts").hidden = looks?.target.texts === undefined;
+    if (!looks) return;
+    for (const who of ["x", "y", "target"] as const) {
+      const { picture } = looks[who];
+      if (picture) paint(this.#find(`picture-${who}`), picture);
+    }
+    const { prompts } = looks;
+    const rows = prompts.map((prompt, i) => {
+      const row = document.createElement("tr");
+      const texts = [prompt, looks.x.texts?.[i], looks.y.texts?.[i], looks.target.texts?.[i]];
+      row.append(
+        ...texts.map((words = "") => Object.assign(document.createElement("td"), { textContent: words })),
+      );
+      return row;
+    });
+    this.#find("texts")
+      .querySelector("tbody")!
+      .replaceChildren(...rows);
   }
 }
 

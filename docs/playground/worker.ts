@@ -13,6 +13,7 @@ let device: Device | undefined;
 let opened: Backend | undefined;
 let duel: Duel | undefined;
 let experiment: Experiment | undefined;
+let own: readonly File[] = [];
 /** The experiment that is wanted; what belongs to another one ends. */
 let current = -1;
 let paused = false;
@@ -32,9 +33,22 @@ async function answer(request: Exclude<Request, { readonly kind: "pause" }>): Pr
   const { id } = request;
   if (id !== current) return;
   try {
-    if (request.kind === "start") await start(id, request.experiment, request.backend);
-    else if (request.kind === "run") await run(id, request.updates);
-    else await sweep(id);
+    switch (request.kind) {
+      case "start":
+        return await start(id, request);
+      case "run":
+        return await run(id, request.updates);
+      case "sweep":
+        return await sweep(id);
+      case "look":
+        if (duel) send({ kind: "view", id, view: await duel.view(request.strength) });
+        return;
+      case "adapter":
+        if (duel) send({ kind: "files", id, files: await duel.adapter(request.run, request.format) });
+        return;
+      default:
+        request satisfies never;
+    }
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
     // A device that is lost is opened anew by the next start.
@@ -43,7 +57,10 @@ async function answer(request: Exclude<Request, { readonly kind: "pause" }>): Pr
   }
 }
 
-async function start(id: number, wanted: Experiment, backend: Backend): Promise<void> {
+async function start(
+  id: number,
+  { experiment: wanted, backend, files }: Extract<Request, { readonly kind: "start" }>,
+): Promise<void> {
   duel?.dispose();
   duel = undefined;
   if (opened !== backend) {
@@ -54,9 +71,9 @@ async function start(id: number, wanted: Experiment, backend: Backend): Promise<
     opened = backend;
   }
   experiment = wanted;
-  const made = await Duel.start(wanted, (share) =>
-    send({ kind: "progress", id, share, of: "the frozen model" }),
-  );
+  own = files;
+  const tell = (share: number) => send({ kind: "progress", id, share, of: "the frozen model" });
+  const made = await Duel.start(wanted, tell, files);
   if (id !== current) return made.dispose();
   duel = made;
   const gpu = "gpu" in navigator ? "" : "This browser has no WebGPU; the processor computes.";
@@ -75,12 +92,13 @@ async function run(id: number, updates: number): Promise<void> {
     seen.push(await duel!.step());
     if (performance.now() - since < patience && i < updates - 1) continue;
     send({ kind: "seen", id, seen });
-    send({ kind: "view", id, view: await duel!.view() });
+    if (duel!.isTimeToLook) send({ kind: "view", id, view: await duel!.view() });
     seen = [];
     await letThrough();
     since = performance.now();
   }
   if (seen.length > 0) send({ kind: "seen", id, seen });
+  if (duel && id === current) send({ kind: "view", id, view: await duel.view() });
   if (id === current) send({ kind: "paused", id });
 }
 
@@ -94,7 +112,7 @@ export const sweepUpdates = 60;
 async function sweep(id: number): Promise<void> {
   if (!experiment) return;
   const base = experiment;
-  const task: Task = await taskOf(base, () => {});
+  const task: Task = await taskOf(base, () => {}, own);
   const rates = [-4, -2, 0, 2, 4].map((power) => base.x.lrA * 2 ** power);
   let left = sweepRanks.length * rates.length * multipliers.length;
   for (const multiplier of multipliers)

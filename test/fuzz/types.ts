@@ -225,7 +225,6 @@ class Reader {
       if (name === "[") {
         this.skip("]");
         this.next();
-        this.take("-");
         this.take("?");
         this.expect(":");
         this.type();
