@@ -157,6 +157,8 @@ describe("layers", () => {
     "begins with it": (path, name) => path.startsWith(name),
     "is it, whole": (path, name) => path === name,
     "has it as any part": (path, name) => path.split(".").includes(name),
+    "ends with it in any case": (path, name) =>
+      path.toLowerCase() === name.toLowerCase() || path.toLowerCase().endsWith(`.${name.toLowerCase()}`),
   };
 
   const mistakes: Readonly<
@@ -285,6 +287,14 @@ describe("layers", () => {
     "initial values that are the same for every seed": [
       { A: (config, r) => right.A({ ...config, seed: 0 }, r) },
       ["initial values come from the seed"],
+    ],
+    "a seed cut to a byte": [
+      { A: (config, r) => right.A({ ...config, seed: config.seed & 255 }, r) },
+      ["initial values come from the seed"],
+    ],
+    "a rank cut at 8": [
+      everywhere((alpha, r, rsLora) => scaling(alpha, Math.min(r, 8), rsLora)),
+      [...everyScale, "alpha pattern"],
     ],
     "initial values that change from build to build": [
       { A: (config, r) => right.A({ ...config, seed: Math.random() }, r) },
@@ -558,6 +568,10 @@ describe("merging", () => {
     ],
     "a third adapter dropped": [
       { combine: (adapters, weights) => cat(adapters.slice(0, 2), weights) },
+      [sum],
+    ],
+    "a fifth adapter dropped": [
+      { combine: (adapters, weights) => cat(adapters.slice(0, 4), weights) },
       [sum],
     ],
     "a third adapter dropped after switching": [

@@ -278,9 +278,9 @@ function cases(count: number, sameRank = false): fc.Arbitrary<Case<readonly Adap
   });
 }
 
-/** Two adapters to four: what is right for two may forget a third. */
+/** Two adapters to six: what is right for two may forget a third, or a fifth. */
 function several(sameRank = false): fc.Arbitrary<Case<readonly Adapter[]>> {
-  return fc.constantFrom(2, 3, 4).chain((count) => cases(count, sameRank));
+  return fc.constantFrom(2, 3, 4, 6).chain((count) => cases(count, sameRank));
 }
 
 function weighted(sameRank: boolean) {

@@ -1,10 +1,10 @@
+import type { Recipe } from "../../gauge/index.ts";
 import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
-import { applyUpdates, sgd } from "../../optim/index.ts";
 import { grad } from "../../tensor/grad.ts";
 import * as random from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
-import * as tree from "../../tensor/tree.ts";
+import { train } from "../../train/index.ts";
 
 /** What SGD does to D = A A^T / lr_A - B^T B / lr_B. */
 export interface Balance {
@@ -26,11 +26,6 @@ export interface BalanceOptions {
   readonly seed?: number;
 }
 
-interface Factors {
-  readonly loraA: Tensor;
-  readonly loraB: Tensor;
-}
-
 const sizes = { inputs: 6, outputs: 5, r: 3 } as const;
 const rates = { A: 0.02, B: 0.05 } as const;
 
@@ -43,37 +38,38 @@ export async function balance({
   seed = 0,
 }: BalanceOptions = {}): Promise<Balance> {
   const own = { A: rates.A * rate * a * a, B: rates.B * rate * b * b };
-  const balanceOf = ({ loraA, loraB }: Factors): Tensor =>
-    loraA.matmul(loraA.transpose()).div(own.A).sub(loraB.transpose().matmul(loraB).div(own.B));
-  const model = lora.inject(nn.linear(sizes.inputs, sizes.outputs, { dtype: "float64" }), {
+  const recipe: Recipe<"sgd"> = {
     r: sizes.r,
     alpha: 3 / (a * b),
     init: "random",
     initScale: { A: a, B: b },
-    targetModules: "all-linear",
-  });
+    optimizer: { name: "sgd", lr: own.A },
+    groups: { B: { lr: own.B } },
+  };
+  const layer = nn.linear(sizes.inputs, sizes.outputs, { dtype: "float64" });
+  const model = lora.inject(layer, { ...recipe, targetModules: "all-linear" });
   const key = random.key(seed);
-  const params = await tree.evaluate(model.init(key.fold(0)));
-  const x = random.normal(key.fold(1), [8, sizes.inputs]).astype("float64") as Tensor;
-  const y = random.normal(key.fold(2), [8, sizes.outputs]).astype("float64") as Tensor;
-  const [trained, frozen] = lora.partition(params);
-  let factors = trained as unknown as Factors; // of one adapted linear layer
-  const first = await tree.evaluate(balanceOf(factors));
-  const optimizer = sgd({ lr: own.A, groups: [{ match: "loraB", lr: own.B }] });
-  let state = optimizer.init(factors);
-  let error = 0;
-  for (let t = 0; t < steps; t++) {
-    const gradients = grad((factors: Factors) =>
-      nn.mseLoss(model.apply(tree.combine<nn.Params>(frozen, factors as unknown as nn.Params), x), y),
-    )(factors);
-    const [updates, next] = optimizer.update(gradients, state, factors);
-    const after = await tree.evaluate(applyUpdates(factors, updates));
-    const { loraA: gA, loraB: gB } = gradients;
-    const said = gA.matmul(gA.transpose()).mul(own.A).sub(gB.transpose().matmul(gB).mul(own.B));
-    const change = balanceOf(after).sub(balanceOf(factors));
-    error = Math.max(error, await change.sub(said).abs().amax().item());
-    [factors, state] = [after, next];
+  const draw = (name: number, width: number) => random.normal(key.fold(name), [8, width]).astype("float64");
+  const batch = { x: draw(1, sizes.inputs), y: draw(2, sizes.outputs) };
+  const loss = (params: nn.Params, { x, y }: typeof batch) => nn.mseLoss(model.apply(params, x), y);
+  /** D, and by how much the next step is to change it. */
+  const look = async (params: nn.Params) => {
+    const { loraA: A, loraB: B } = params as Factors; // of one adapted linear layer
+    const { loraA: gA, loraB: gB } = grad((params: nn.Params) => loss(params, batch))(params) as Factors;
+    const D = A.matmul(A.transpose()).div(own.A).sub(B.transpose().matmul(B).div(own.B));
+    const due = gA.matmul(gA.transpose()).mul(own.A).sub(gB.transpose().matmul(gB).mul(own.B));
+    return { D: [...(await D.data())], due: [...(await due.data())] };
+  };
+  const run = train({ params: model.init(key.fold(0)), loss, batches: { at: () => batch }, recipe, steps });
+  const first = await look(run.params);
+  let [last, error] = [first, 0];
+  for await (const { kind } of run) {
+    if (kind !== "step") continue;
+    const after = await look(run.params);
+    error = Math.max(error, ...after.D.map((x, i) => Math.abs(x - last.D[i]! - last.due[i]!)));
+    last = after;
   }
-  const D = await tree.evaluate(balanceOf(factors));
-  return { error, moved: await D.sub(first).abs().amax().item(), D: [...(await D.data())] };
+  return { error, moved: Math.max(...last.D.map((x, i) => Math.abs(x - first.D[i]!))), D: last.D };
 }
+
+type Factors = { readonly loraA: Tensor; readonly loraB: Tensor };

@@ -33,12 +33,13 @@ export function namesOf(path: string): string[] {
   return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
 }
 
-/** Few, so that compiled libraries compile little: wide, tall, square, and wide with a larger rank. */
+/** Few, so that compiled libraries compile little: wide, tall, square, and wide with larger ranks. */
 const shapes = [
   { in: 4, out: 3, r: 2 },
   { in: 4, out: 7, r: 3 },
   { in: 5, out: 5, r: 2 },
   { in: 6, out: 5, r: 4 },
+  { in: 11, out: 10, r: 9 },
 ] as const;
 
 /** A positive alpha that no wrong scale can pass for: not 1, r, sqrt(r) or r^2. */

@@ -76,6 +76,7 @@ function strangers(path: string): string[] {
     parts.slice(0, -1).join("."),
     `${last}s`,
     `x${last}`,
+    last.toUpperCase(),
     `${path}.${last}`,
   ].concat(last.length > 1 ? [last.slice(1), last.slice(0, -1)] : []);
 }
