@@ -99,7 +99,7 @@ describe("an adapter in a model, with patterns", () => {
 
 describe.for(["cat", "linear", "svd"] as const)("adapters merged, switched and combined by %s", (method) => {
   const dtype = "float64";
-  const names = ["first", "second", "third", "fourth"];
+  const names = ["first", "second", "third", "fourth", "fifth", "sixth"];
   const build = (weight: laws.Matrix, adapters: readonly laws.Adapter[]) => {
     const base = nn.linear(weight[0]!.length, weight.length, { bias: false, dtype });
     const own = adapters.map(({ A, B, ...config }, i) => ({
