@@ -173,30 +173,35 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       });
   });
 
-  test("pages tune a model of dropped files, go on from a checkpoint, write with it, and give the adapter", async () => {
+  test("pages tune a model of a URL or of dropped files, go on from a checkpoint, write with it, and give the adapter", async () => {
+    const config = {
+      ...{ model_type: "llama", vocab_size: 258, hidden_size: 16, intermediate_size: 24 },
+      ...{
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        num_key_value_heads: 1,
+        max_position_embeddings: 64,
+      },
+    };
+    await lorantz.init({ backend: "cpu" });
+    const start = lorantz.models.decoder(lorantz.models.architecture(config)).init(lorantz.random.key(0));
+    const weights = await lorantz.io.safetensors.toBlob(Object.fromEntries(lorantz.tree.entries(start)));
+    browser.serve("model/config.json", new TextEncoder().encode(JSON.stringify(config)));
+    browser.serve("model/model.safetensors", new Uint8Array(await weights.arrayBuffer()));
     const task = async (
       { adapters, init, io, lora, models, random, text, train, tree }: typeof import("../src/browser.ts"),
-      options: object,
+      options: { readonly backend: "cpu" | "webgpu"; readonly config: object; readonly path?: string },
     ) => {
-      const device = await init(options);
-      const config = {
-        ...{
-          model_type: "llama",
-          vocab_size: 258,
-          hidden_size: 16,
-          intermediate_size: 24,
-          num_hidden_layers: 1,
-        },
-        ...{ num_attention_heads: 2, num_key_value_heads: 1, max_position_embeddings: 64 },
+      const device = await init({ backend: options.backend });
+      const { config } = options;
+      const dropped = async () => {
+        const weights = models.decoder(models.architecture(config)).init(random.key(0));
+        const blob = await io.safetensors.toBlob(Object.fromEntries(tree.entries(weights)));
+        return [new File([JSON.stringify(config)], "config.json"), new File([blob], "model.safetensors")];
       };
-      const weights = models.decoder(models.architecture(config)).init(random.key(0));
-      const { model, params } = await models.load([
-        new File([JSON.stringify(config)], "config.json"),
-        new File(
-          [await io.safetensors.toBlob(Object.fromEntries(tree.entries(weights)))],
-          "model.safetensors",
-        ),
-      ]);
+      const { model, params } = await models.load(
+        options.path === undefined ? await dropped() : new URL(options.path, location.href),
+      );
       const lines = Array.from({ length: 12 }, (_, i) =>
         JSON.stringify({ prompt: `${i}=`, completion: `${i}` }),
       );
@@ -234,7 +239,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
         tokens: completion!.tokens.length,
       };
     };
-    const here = await task(lorantz, { backend: "cpu" });
+    const here = await task(lorantz, { backend: "cpu", config });
     expect(here.losses.at(-1)).toBeLessThan(here.losses[0]!);
     expect(here).toMatchObject({
       resumed: true,
@@ -242,8 +247,12 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       tokens: 5,
     });
     type Here = typeof here;
-    expect(await browser.visit<Here>(String(task), { backend: "cpu" }, { page: "import map" })).toEqual(here);
-    const there = await browser.visit<Here>(String(task), { backend: "webgpu" }, { page: "import map" });
+    const visit = (options: Parameters<typeof task>[1]) =>
+      browser.visit<Here>(String(task), options, { page: "import map" });
+    const path = "/files/model/";
+    expect(await visit({ backend: "cpu", config })).toEqual(here);
+    expect(await visit({ backend: "cpu", config, path })).toEqual(here);
+    const there = await visit({ backend: "webgpu", config, path });
     expect(there).toMatchObject({ backend: "webgpu", resumed: true, files: here.files, tokens: 5 });
     there.losses.forEach((loss, i) => {
       expect(loss).toBeCloseTo(here.losses[i]!, 4);

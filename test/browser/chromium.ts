@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, type OutgoingHttpHeaders } from "node:http";
+import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -78,6 +78,8 @@ export interface Browser {
    * the text of a function of the library.
    */
   visit<T>(task: string, argument: unknown, how: Visit): Promise<T>;
+  /** Gives a file to pages, in ranges too, under `/files/`. */
+  serve(name: string, content: Uint8Array): void;
   close(): void;
 }
 
@@ -89,6 +91,7 @@ const patience = 60_000;
 export async function openBrowser(chromium: string): Promise<Browser> {
   const [script, library] = [await bundlePage(), await bundleLibrary()];
   const profile = mkdtempSync(join(tmpdir(), "lorantz-browser-"));
+  const files = new Map<string, Uint8Array>();
   let answered: (answer: Answer) => void = () => {};
   const server = createServer(async (request, response) => {
     const url = new URL(request.url!, "http://localhost"); // a server's request has one
@@ -105,7 +108,8 @@ export async function openBrowser(chromium: string): Promise<Browser> {
         "Access-Control-Allow-Origin": "*",
       });
       response.end(script);
-    } else if (url.pathname === "/lorantz.js") {
+    } else if (files.has(url.pathname)) sendRange(request, response, files.get(url.pathname)!);
+    else if (url.pathname === "/lorantz.js") {
       response.writeHead(200, { "Content-Type": "text/javascript" });
       response.end(library);
     } else if (kind === "import map") {
@@ -159,11 +163,25 @@ export async function openBrowser(chromium: string): Promise<Browser> {
       if ("error" in answer) throw new Error(`${task}: ${answer.error}\n${printed}`);
       return answer.value as T; // as the task's type says
     },
+    serve: (name, content) => void files.set(`/files/${name}`, content),
     close() {
       server.close();
       rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     },
   };
+}
+
+/** The bytes that a request asks for, or all. */
+function sendRange({ headers }: IncomingMessage, response: ServerResponse, content: Uint8Array): void {
+  const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(headers.range ?? "") ?? [];
+  if (from === undefined) {
+    response.end(content);
+    return;
+  }
+  const part = content.subarray(Number(from), Number(to) + 1);
+  const range = `bytes ${from}-${Number(from) + part.length - 1}/${content.length}`;
+  response.writeHead(206, { "Content-Range": range });
+  response.end(part);
 }
 
 function end(group: number | undefined): void {

@@ -61,7 +61,7 @@ const outside = {
   "model.norm.weight": "output_norm.weight",
 };
 
-async function writeGguf(path, config, entries) {
+export async function writeGguf(path, config, entries) {
   const { hidden_size, num_attention_heads: heads, num_key_value_heads: shared } = config;
   const tensors = {};
   for (const [name, weight] of Object.entries(entries)) {
