@@ -51,7 +51,8 @@ export interface Backend {
   /** @throws DeviceError when the buffer is larger than the device allows. */
   allocate(bytes: number): DeviceBuffer;
   free(buffer: DeviceBuffer): void;
-  write(buffer: DeviceBuffer, data: StoredArray): void;
+  /** Copies values into a buffer, from a byte on that is a multiple of 4. */
+  write(buffer: DeviceBuffer, data: StoredArray, at?: number): void;
   /** Copies the first bytes of a buffer into `into`, after all work submitted so far. */
   read(buffer: DeviceBuffer, into: StoredArray): Promise<void>;
   /** The same at once, on backends whose work is done when it was submitted. */

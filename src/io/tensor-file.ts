@@ -8,12 +8,19 @@ import {
   readOptions,
   show,
 } from "../base/arguments.ts";
-import { type DeviceDType, deviceDTypes, type FloatDType, isFloat } from "../base/dtype.ts";
+import {
+  bytesPerElement,
+  type DeviceDType,
+  deviceDTypes,
+  type FloatDType,
+  isFloat,
+  type StoredArray,
+} from "../base/dtype.ts";
 import { DTypeError, ValueError } from "../base/errors.ts";
-import type { Shape } from "../base/shape.ts";
-import type { Node } from "../graph/node.ts";
+import { numel, type Shape } from "../base/shape.ts";
+import { makeNode } from "../graph/node.ts";
 import { Device } from "../runtime/device.ts";
-import { storageOf, storedNode } from "../runtime/storage.ts";
+import { storageOf, storedNode, TensorStorage } from "../runtime/storage.ts";
 import { type Packed, type PackFormat, type PackOptions, pack, packedFloats } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { dispose, evaluate } from "../tensor/tree.ts";
@@ -132,10 +139,12 @@ export class TensorFile<M = unknown> {
     const given = readOptions(where, readFields, options);
     const dtype = readDType(where, placed.dtype, given.dtype);
     const { device } = given;
-    const dense = (as = dtype) =>
-      this.#make(placed, device, (bytes) =>
-        storedNode(fromFile(where, placed.dtype, bytes, placed.shape, as), placed.shape, as),
-      );
+    const dense = (as = dtype) => {
+      const values = (bytes: Uint8Array, shape: Shape) => fromFile(where, placed.dtype, bytes, shape, as);
+      return device && isFloat(as)
+        ? this.#pass(placed, device, as, values)
+        : this.#make(placed, device, as, values);
+    };
     if (given.pack === undefined) return dense();
     if (!isFloat(dtype)) throw new DTypeError(`${where}: is ${placed.dtype}; only floats are packed.`);
     const packing = typeof given.pack === "string" ? { format: given.pack } : given.pack;
@@ -146,23 +155,53 @@ export class TensorFile<M = unknown> {
     return packed;
   }
 
-  /** A tensor of the bytes. For a device they come by way of memory that is used again: new memory costs more than to read. */
+  /** A tensor of the bytes, read at once. */
   async #make(
-    { source, start, bytes }: Placed,
+    { source, start, bytes, shape }: Placed,
     device: Device | undefined,
-    node: (bytes: Uint8Array) => Node,
+    as: DeviceDType,
+    values: Values,
   ): Promise<Tensor> {
-    const passing = device !== undefined && bytes <= mostPassing;
-    const memory = (passing && this.#passing) || new Uint8Array(passing ? mostPassing : bytes);
-    if (passing) this.#passing = undefined; // another read at the same time takes its own
-    const whole = memory.subarray(0, bytes);
-    await source.read(whole, start);
-    const made = node(whole);
+    const made = storedNode(values(await readRange(source, start, bytes), shape), shape, as);
     if (device) storageOf(made).on(device);
-    if (passing) this.#passing = memory;
     return new Tensor(made);
+  }
+
+  /**
+   * Floats of the bytes, part by part by way of memory that is used again: new memory costs more than to read, and a large
+   * tensor is never there twice.
+   */
+  async #pass(
+    { source, start, bytes, shape }: Placed,
+    device: Device,
+    as: DeviceDType,
+    values: Values,
+  ): Promise<Tensor> {
+    const length = numel(shape);
+    const each = bytes / Math.max(length, 1);
+    const memory = this.#passing ?? new Uint8Array(mostPassing);
+    this.#passing = undefined; // another read at the same time takes its own
+    const buffer = device.allocate(length * bytesPerElement(as));
+    try {
+      const most = mostPassing / each;
+      for (let from = 0; from < length; from += most) {
+        const count = Math.min(most, length - from);
+        const part = memory.subarray(0, count * each);
+        await source.read(part, start + from * each);
+        device.backend.write(buffer, values(part, [count]), from * bytesPerElement(as));
+      }
+    } catch (error) {
+      device.free(buffer);
+      throw error;
+    }
+    this.#passing = memory;
+    const storage = new TensorStorage(as, length, { device, buffer });
+    return new Tensor(makeNode({ kind: "buffer", storage }, [], shape, as));
   }
 }
 
-/** The largest tensor that goes by way of memory that is kept. */
+/** What a device stores of the bytes of a tensor, or of a part of it. */
+type Values = (bytes: Uint8Array, shape: Shape) => StoredArray;
+
+/** Bytes that are kept to read into. */
 const mostPassing = 2 ** 24;

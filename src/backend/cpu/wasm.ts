@@ -105,8 +105,8 @@ export class WasmBackend implements Backend {
     this.memory.free(wasmBuffer(buffer).at);
   }
 
-  write(buffer: DeviceBuffer, data: StoredArray): void {
-    this.#view(data).set(data, wasmBuffer(buffer).at / data.BYTES_PER_ELEMENT);
+  write(buffer: DeviceBuffer, data: StoredArray, at = 0): void {
+    this.#view(data).set(data, (wasmBuffer(buffer).at + at) / data.BYTES_PER_ELEMENT);
   }
 
   async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {

@@ -97,7 +97,7 @@ export class WebGpuBackend implements Backend {
     gpuBuffer(buffer).buffer.destroy();
   }
 
-  write(buffer: DeviceBuffer, data: StoredArray): void {
+  write(buffer: DeviceBuffer, data: StoredArray, at = 0): void {
     this.check();
     if (data instanceof Float64Array)
       throw new DTypeError(
@@ -110,7 +110,7 @@ export class WebGpuBackend implements Backend {
     if (odd) words.set(data);
     this.#device.queue.writeBuffer(
       gpuBuffer(buffer).buffer,
-      0,
+      at,
       words.buffer,
       words.byteOffset,
       words.byteLength,
