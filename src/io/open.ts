@@ -63,8 +63,10 @@ async function openUrl(url: URL): Promise<Source> {
     throw new LorantzError(`${name}: cannot be read (${what}).`);
   };
   const request = async (headers: Record<string, string>): Promise<Response> => {
+    // A server may close a connection in the moment in which it is used again: the second try has a new one.
+    const get = () => fetch(url, { headers });
     try {
-      return await fetch(url, { headers });
+      return await get().catch(get);
     } catch (error) {
       const { message, cause } = error as Error;
       return fail(cause instanceof Error ? `${message}: ${cause.message}` : message);
