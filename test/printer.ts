@@ -10,6 +10,7 @@ export const gpu: ShaderOptions = {
   maxWorkgroups: 65535,
   busy: 65536,
   leastWorkgroup: 64,
+  hideLengths: false,
   matmul: {
     float16: { family: "shared", threads: 256, quads: 2 },
     float32: { family: "shared", threads: 256, quads: 2 },

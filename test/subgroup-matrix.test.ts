@@ -36,6 +36,7 @@ const optionsWith = (float16: MatrixChoice, float32: MatrixChoice): ShaderOption
   maxWorkgroups: 65535,
   busy: 65536,
   leastWorkgroup: 64,
+  hideLengths: false,
   matmul: { float16, float32 },
 });
 

@@ -31,6 +31,23 @@ export function spread(
 /** Workgroups from which they may be of full size. */
 const manyWorkgroups = 64;
 
+/** Rounds up to which a loop may be written out. */
+const fewRounds = 4;
+
+/** The body, with loops that the driver keeps: none of their lengths is a constant to it, since points could be negative. */
+function withLoops(body: readonly string[], { hideLengths }: ShaderOptions): readonly string[] {
+  if (!hideLengths) return body;
+  let hidden = false;
+  const lines = body.map((line) => {
+    const [, name, from, to, by = "1"] =
+      /^for \(var (\w+) = (\d+); \1 < (\d+); \1(?:\+\+| \+= (\d+))\) \{$/.exec(line) ?? [];
+    if (name === undefined || (Number(to) - Number(from)) / Number(by) <= fewRounds) return line;
+    hidden = true;
+    return line.replace(`< ${to};`, `< ${to} + zero_;`);
+  });
+  return hidden ? ["let zero_ = point >> 31u;", ...lines] : body;
+}
+
 /** One invocation for each of `count` points, named `point`. */
 export function perPoint(count: number, options: ShaderOptions, body: readonly string[]): Body {
   const size = count < manyWorkgroups * workgroupSize ? options.leastWorkgroup : workgroupSize;
@@ -43,7 +60,7 @@ export function perPoint(count: number, options: ShaderOptions, body: readonly s
       "fn main(@builtin(global_invocation_id) id: vec3<u32>) {",
       `let point = i32(${flat});`,
       ...(width * workgroups[1] * size === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
-      ...body,
+      ...withLoops(body, options),
       "}",
     ],
   };
@@ -67,7 +84,7 @@ export function perGroup(
       `let point = i32(${flat});`,
       ...(width * workgroups[1] * points === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
       "let lane_ = i32(local);",
-      ...body,
+      ...withLoops(body, options),
       "}",
     ],
   };

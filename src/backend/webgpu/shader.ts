@@ -47,6 +47,8 @@ export interface ShaderOptions {
   readonly busy: number;
   /** Invocations of the smallest workgroups, for work that is split among few: a software driver runs each on one core. */
   readonly leastWorkgroup: number;
+  /** Whether the driver is not to know how long loops are: it would write them out, and take seconds to compile that. */
+  readonly hideLengths: boolean;
   /** Invocations of a subgroup, where subgroups may be used and always have as many. */
   readonly lanes?: number | undefined;
   /** The family of matmul kernels for each precision, as tuned for the adapter. */
