@@ -59,6 +59,7 @@ export {
   compile,
   type Inspection,
   type MemoryPlan,
+  type Work,
 } from "./tensor/compile.ts";
 export {
   arange,

@@ -160,6 +160,12 @@ const wholeWeight: Plant = {
   replace: around("partition", () => (params: unknown) => [params, {}]),
 };
 
+const neverApart: Plant = {
+  what: "no losses are ever apart",
+  module: "experiments/claims/linear.ts",
+  replace: around("deviation", () => () => 0),
+};
+
 /** A claim, what is planted, and the verdict then; where that takes long, with how many seeds show it. */
 const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, seeds?: number])[] = [
   ["S0-2", rootScaling, "contradicted", 6],
@@ -261,6 +267,10 @@ const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, see
   ["S4-23", noMerge, "contradicted"],
   ["S4-24", noMerge, "contradicted"],
   ["S4-24", dropSecond, "contradicted"],
+  ["N-1", epsStays, "contradicted", 4],
+  ["N-3", noGroups, "contradicted"],
+  ["N-15", wholeWeight, "contradicted"],
+  ["N-22", neverApart, "contradicted", 2],
 ];
 
 async function verdictWith(id: string, { module, replace }: Plant, seeds: number): Promise<Result> {
@@ -289,7 +299,7 @@ describe("planted", () => {
   afterEach(() => vi.resetModules());
   // The first table of the page with a claim in it has its verdict.
   const page = readFileSync(new URL("../docs/claims.md", import.meta.url), "utf8");
-  const rows = [...page.matchAll(/^\| (S\d-\d+) \|.*\| ([^|]+) \|$/gm)].map(
+  const rows = [...page.matchAll(/^\| ((?:S\d|N)-\d+) \|.*\| ([^|]+) \|$/gm)].map(
     ([, id, verdict]) => [id, verdict] as const,
   );
   const before = new Map(rows.reverse());

@@ -23,6 +23,7 @@ import { claims } from "../src/experiments/claims/registry.ts";
 import { type Result, testClaims } from "../src/experiments/claims/run.ts";
 import { describeResult } from "../src/experiments/claims/summary.ts";
 import { type Check, outcome, verdict } from "../src/experiments/claims/verdict.ts";
+import { studies } from "../src/experiments/studies/registry.ts";
 import { init } from "../src/runtime/init.ts";
 import { lorantz } from "./command.ts";
 
@@ -178,10 +179,12 @@ describe("registry", () => {
   test("every claim has an id of its own, a source, a statement, and a test or a reason", () => {
     expect(new Set(claims.map(({ id }) => id)).size).toBe(claims.length);
     for (const claim of claims) {
-      expect(claim.id).toMatch(/^S[0-4]-\d+$/);
-      expect(Object.hasOwn(sources, claim.id.slice(0, 2))).toBe(true);
+      expect(claim.id).toMatch(/^(S[0-4]|N)-\d+$/);
+      expect(Object.hasOwn(sources, claim.id.split("-")[0]!)).toBe(true);
       expect(claim.statement).toMatch(/\S.*\.$/);
       if ("test" in claim) expect(claim.how).toMatch(/\.$/);
+      else if ("study" in claim)
+        expect(studies.find(({ name }) => name === claim.study)!.claims).toContain(claim.id);
       else expect(claim.later).toMatch(/\.$/);
     }
   });
@@ -191,7 +194,7 @@ describe("registry", () => {
     const ids = Object.entries(counts).flatMap(([source, count]) =>
       Array.from({ length: count }, (_, i) => `${source}-${i + 1}`),
     );
-    expect(claims.map(({ id }) => id)).toEqual(ids);
+    expect(claims.map(({ id }) => id).filter((id) => id.startsWith("S"))).toEqual(ids);
   });
 
   test("those that need no language model are tested", () => {
@@ -202,6 +205,7 @@ describe("registry", () => {
       ...[1, 2, 3, 4, 8].map((i) => `S2-${i}`),
       ...[1, 2, 3, 4, 5, 6].map((i) => `S3-${i}`),
       ...[2, 6, 8, 9, 13, 14, 23, 24].map((i) => `S4-${i}`),
+      ...[1, 3, 15, 22].map((i) => `N-${i}`),
     ]);
   });
 
@@ -211,7 +215,7 @@ describe("registry", () => {
       if ("test" in claim) expect(page).toContain(`| ${claim.id} | ${claim.statement} |`);
     const [, table] = page.split("## What came out");
     const [main] = table!.split("\n## ");
-    const verdicts = [...main!.matchAll(/^\| S\d-\d+ \|.*\| ([^|]+) \|$/gm)].map((match) => match[1]!);
+    const verdicts = [...main!.matchAll(/^\| (?:S\d|N)-\d+ \|.*\| ([^|]+) \|$/gm)].map((match) => match[1]!);
     expect(verdicts).toHaveLength(claims.filter((claim) => "test" in claim).length);
     for (const found of verdicts)
       expect([
@@ -256,6 +260,9 @@ describe("tests of claims", () => {
     ["S4-13", "holds"],
     ["S4-14", "wrong"],
     ["S4-24", "holds"],
+    ["N-3", "holds under a condition"],
+    ["N-15", "holds"],
+    ["N-22", "holds"],
   ])("%s %s", async (id, expected) => {
     const result = await tested(id);
     expect(result.verdict, describeResult(result)).toBe(expected);
@@ -302,11 +309,12 @@ describe("tests of claims", () => {
   });
 
   test("a claim for later has its reason and no checks", async () => {
-    const result = await tested("S0-5");
+    const result = await tested("S0-19");
     expect(result.verdict).toBe("not tested");
     expect(result.checks).toBeUndefined();
     expect(describeResult(result)).toContain("language model");
-    expect(describeResult(result)).toContain("  measure    The 28 runs");
+    expect(describeResult(result)).toContain("  measure    The largest eigenvalue");
+    expect(describeResult(await tested("S0-5"))).toContain("lorantz reproduce alpha-rank");
   });
 });
 

@@ -48,7 +48,12 @@ describeBackends("compile", (backend) => {
       donate: [1],
     });
     const [x, w] = [random.normal(random.key(0), [16, 16]), random.normal(random.key(1), [16, 16])];
-    const { inputs, intermediates, results } = await f.plan(x, w);
+    const { inputs, intermediates, results, work } = await f.plan(x, w);
+    // Two products of 16 x 16 matrices, exp by the table's cost, and sums.
+    expect(work.flops).toBeGreaterThanOrEqual(4 * 16 ** 3 + 3 * 16 ** 2);
+    expect(work.flops).toBeLessThan(1.5 * 4 * 16 ** 3);
+    expect(work.bytesRead).toBeGreaterThanOrEqual(2 * 16 * 16 * 4);
+    expect(work.bytesWritten).toBeGreaterThanOrEqual(16 * 16 * 4 + 4);
     await f(x, w);
     expect(intermediates).toBe(f.inspect().bytes);
     expect([inputs, results, f.traces]).toEqual([2 * 16 * 16 * 4, 4, 1]);

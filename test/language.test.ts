@@ -9,6 +9,9 @@ import { keyOf, type Run } from "../src/experiments/language/run.ts";
 import { storeIn } from "../src/experiments/language/store.ts";
 import { openBase, type Subject } from "../src/experiments/language/subject.ts";
 import { entriesOf, taskKinds } from "../src/experiments/language/tasks.ts";
+import { studies } from "../src/experiments/studies/registry.ts";
+import { describeStudy } from "../src/experiments/studies/report.ts";
+import { runStudy } from "../src/experiments/studies/run.ts";
 import * as models from "../src/models/index.ts";
 import { init } from "../src/runtime/init.ts";
 import { key } from "../src/tensor/random.ts";
@@ -74,6 +77,7 @@ describe("tasks", () => {
     const text = async (share: number) =>
       JSON.stringify(await entriesOf({ name: "language", share }, "learned", 4, []));
     expect(await text(0)).toContain("THE ");
+    for (const share of [0.1, 0.25, 0.5, 1]) expect(await text(share), String(share)).not.toBe(await text(0));
     expect(await text(1)).not.toContain("THE ");
     const facts = await entriesOf({ name: "facts", count: 5 }, "learned", 100, []);
     expect(new Set(facts.map((each) => ("prompt" in each ? each.prompt : ""))).size).toBe(5);
@@ -168,6 +172,32 @@ describe("lab", () => {
     const result = await lab.run(wild);
     expect(result.diverged).toBeGreaterThan(0);
     expect(result.loss).toBe(Math.log(448));
+  });
+
+  test("an experiment end to end, broken off and gone on with", async () => {
+    const lab = new Lab(subject, storeIn(join(folder, "runs")));
+    const setting = { steps: 4, batch: 2, seed: 0, choice: 1, comparison: 2 };
+    const study = studies.find(({ name }) => name === "xy")!;
+    const before = readdirSync(join(folder, "runs")).length;
+    const stopped = runStudy(study, lab, {
+      ...setting,
+      onProgress: (share) => {
+        if (share > 0.5) throw new Error("stopped");
+      },
+    });
+    await expect(stopped).rejects.toThrow("stopped");
+    const kept = readdirSync(join(folder, "runs")).length - before;
+    expect(kept).toBeGreaterThan(0);
+    const { results, tables, runs } = await runStudy(study, lab, setting);
+    expect(readdirSync(join(folder, "runs")).length - before).toBe(6);
+    expect(runs).toBe(6);
+    expect(tables[0]!.rows.map(([name]) => name)).toEqual(["X", "Y", "Y as LoRA+"]);
+    // Whatever the model has learned, LoRA+ at alpha 1 is run Y to the bit.
+    expect(results.map(({ id, verdict }) => [id, verdict])).toContainEqual([
+      "N-3",
+      "holds under a condition",
+    ]);
+    expect(describeStudy({ ...(await runStudy(study, lab, setting)) })).toContain("S0-12");
   });
 
   test("keys tell runs apart, and not the order of fields", () => {

@@ -3,13 +3,17 @@ import { claims as registry } from "../experiments/claims/registry.ts";
 import { testClaims } from "../experiments/claims/run.ts";
 import { describeResult, list, tally } from "../experiments/claims/summary.ts";
 import { largestSeed } from "../experiments/seeds.ts";
+import { studies } from "../experiments/studies/registry.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
 import { print } from "./print.ts";
+import { runStudies, studyOptions } from "./reproduce.ts";
 import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
 const defaults = { seed: 0, seeds: 20 };
+
+const { steps, batch, choice, cache } = studyOptions;
 
 const options = {
   list: {
@@ -19,21 +23,27 @@ const options = {
   seeds: {
     type: "string",
     value: "N",
-    help: `Repetitions of what has chance in it, 2 to 1000; default ${defaults.seeds}`,
+    help: `Repetitions of what has chance in it, 2 to 1000; default ${defaults.seeds}, on a language model 6`,
   },
   seed: {
     type: "string",
     value: "N",
     help: `Which repetitions, 0 to ${largestSeed}: none is drawn under two seeds; default ${defaults.seed}`,
   },
+  models: {
+    type: "string",
+    value: "NAME",
+    help: "Test those that need a language model on small, large or the model of a folder; some hours, and resumable",
+  },
+  ...{ steps, batch, choice, cache },
   json: { type: "boolean", help: "Print JSON on stdout instead of text" },
   help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz claims [ID...] [OPTIONS]
 
-Tests what five articles say about LoRA, as far as it needs no language model: algebra, arithmetic, counts, exponents,
-and small problems. Prints for each statement how it is tested, what was measured with its interval, whether it comes out
+Tests what is said about LoRA. Without --models, what needs no language model: algebra, arithmetic, counts, exponents, and
+small problems; with it, the rest, by the experiments that lorantz reproduce --list names. Prints for each statement how it is tested, what was measured with its interval, whether it comes out
 as stated, in its own setting and under a condition, and the verdict: holds, holds in its own setting, holds under a
 condition, contradicted, wrong (arithmetic says otherwise), or undecided. For a statement that is not tested, why, and
 what would be measured. Without an ID all are tested, on the CPU, some minutes.
@@ -63,6 +73,7 @@ export async function claims(args: readonly string[]): Promise<number> {
     print(given.json ? `${JSON.stringify(rows, undefined, 2)}\n` : `${list(chosen)}\n`);
     return 0;
   }
+  if (given.models !== undefined) return onModel(chosen, { ...given, model: given.models });
   return interruptible(async (onProgress, progress) => {
     using _device = await init({ backend: "cpu" });
     const results = await testClaims(chosen, { seed, seeds, onProgress });
@@ -72,6 +83,37 @@ export async function claims(args: readonly string[]): Promise<number> {
     print(given.json ? `${JSON.stringify(json, undefined, 2)}\n` : text);
     return 0;
   });
+}
+
+/** Those of the claims that studies judge, on a language model. */
+async function onModel(
+  chosen: readonly Claim[],
+  given: Parameters<typeof runStudies>[1] & { readonly json?: boolean | undefined },
+): Promise<number> {
+  const ids = chosen.map(({ id }) => id as string);
+  const needed = studies.filter((study) => study.claims.some((id) => ids.includes(id)));
+  if (needed.length === 0)
+    throw new UsageError(
+      `claims: no experiment on a language model judges ${ids.join(", ")}. Leave out --models.`,
+    );
+  return interruptible(
+    async (onProgress, progress) => {
+      const found = await runStudies(needed, given, onProgress);
+      progress.end();
+      const results = found.flatMap(({ results }) => results).filter(({ id }) => ids.includes(id));
+      const json = {
+        format: 2,
+        lorantz: version(),
+        model: found[0]!.model,
+        setting: found[0]!.setting,
+        results,
+      };
+      const text = `${results.map(describeResult).join("\n\n")}\n\n${tally(results)}\n`;
+      print(given.json ? `${JSON.stringify(json, undefined, 2)}\n` : text);
+      return 0;
+    },
+    () => "the runs that were done are kept, and the same command goes on from there",
+  );
 }
 
 function byId(id: string): Claim {

@@ -46,6 +46,10 @@ const commands: { readonly [name: string]: Row } = {
     summary: "Test what is said about LoRA, as far as it needs no language model",
     load: async () => (await import("./claims.ts")).claims,
   },
+  reproduce: {
+    summary: "Run experiments of articles on LoRA on a language model, and judge their claims",
+    load: async () => (await import("./reproduce.ts")).reproduce,
+  },
   convert: {
     summary: "Give a LoRA recipe the same training run with other settings",
     load: async () => (await import("./convert.ts")).convert,

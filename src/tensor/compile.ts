@@ -1,5 +1,6 @@
 import { type Fields, field, isIntegerIn, optional, readOptions, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { programCost } from "../compile/cost.ts";
 import { printProgram } from "../compile/print.ts";
 import { bytesOf } from "../compile/value.ts";
 import { Device, type Loaded } from "../runtime/device.ts";
@@ -49,7 +50,10 @@ export interface Compiled<A extends readonly unknown[], R> {
    * await step.warmup(params, state, zeros([32, 16]), zeros([32, 4]));
    */
   warmup(...args: { [K in keyof A]: Argument<A[K]> }): Promise<void>;
-  /** What a call with such arguments would take, found without running or loading anything. Only shapes matter, as for `warmup`. */
+  /**
+   * What a call with such arguments would take, memory and work, found without running or loading anything. Only shapes
+   * matter, as for `warmup`.
+   */
   plan(...args: { [K in keyof A]: Argument<A[K]> }): Promise<MemoryPlan>;
   /** What the latest call or warm-up ran: kernels as text, generated code, bytes of intermediates. */
   inspect(): Inspection;
@@ -63,6 +67,18 @@ export interface MemoryPlan {
   readonly intermediates: number;
   /** Results that do not take over a donated argument. */
   readonly results: number;
+  /** What its kernels do at least. */
+  readonly work: Work;
+}
+
+/**
+ * Floating-point operations of a program's kernels, a multiply-add being two, and the bytes that they load and store if each
+ * loads what it needs once.
+ */
+export interface Work {
+  readonly flops: number;
+  readonly bytesRead: number;
+  readonly bytesWritten: number;
 }
 
 export interface Inspection {
@@ -152,13 +168,15 @@ export function compile<A extends readonly unknown[], R>(
     plan(...args: readonly unknown[]): Promise<MemoryPlan> {
       refuseWhileTracing(nested);
       return prepare(args).then(({ trace }) => {
-        const { values, inputs, outputs, replaces, slots } = trace.plan();
+        const program = trace.plan();
+        const { values, inputs, outputs, replaces, slots } = program;
         const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);
         const bytesIn = (of: readonly number[]) => sum(of.map((id) => bytesOf(values[id]!)));
         return {
           inputs: bytesIn(inputs),
           intermediates: sum(slots),
           results: bytesIn(outputs.filter((_, i) => replaces[i] === undefined)),
+          work: programCost(program),
         };
       });
     },

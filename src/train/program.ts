@@ -1,7 +1,7 @@
 import { bytesPerElement } from "../base/dtype.ts";
 import type { Optimizer, OptimizerState } from "../optim/index.ts";
 import type { Device } from "../runtime/device.ts";
-import { type CompileOptions, compile, type MemoryPlan } from "../tensor/compile.ts";
+import { type CompileOptions, compile, type MemoryPlan, type Work } from "../tensor/compile.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -92,14 +92,21 @@ export function updateOf<P, B>(
     },
     plan: async (own, state, frozen, batch) => {
       if (accumulate === 1) return whole.plan(own, state, frozen, batch, scalar(0));
-      const { inputs, ...rest } = await add.plan(noGradients(own), own, frozen, batch, scalar(0));
+      const sum = noGradients(own);
+      const { inputs, work, ...rest } = await add.plan(sum, own, frozen, batch, scalar(0));
+      const last = await finish.plan(own, state, sum, scalar(1));
       const kept = tree
         .leaves(state)
         .reduce(
           (sum, leaf) => sum + (leaf.dtype === "number" ? 0 : leaf.size * bytesPerElement(leaf.dtype)),
           0,
         );
-      return { inputs: inputs + kept, ...rest };
+      const all = (field: keyof Work) => accumulate * work[field] + last.work[field];
+      return {
+        inputs: inputs + kept,
+        ...rest,
+        work: { flops: all("flops"), bytesRead: all("bytesRead"), bytesWritten: all("bytesWritten") },
+      };
     },
   };
 }

@@ -7,6 +7,7 @@ export const sources = {
   S2: "“LoRA+: Efficient Low Rank Adaptation of Large Models”, by one of its authors",
   S3: "“What LoRA alpha actually does (in theory)”, September 2023",
   S4: "Raschka's tips on fine-tuning with LoRA (LitGPT, Llama-2-7B), in a paraphrase",
+  N: "Since then: “LoRA Without Regret” (2025) and papers to 2026, some of them by their abstracts",
 } as const;
 
 export type Source = keyof typeof sources;
@@ -24,6 +25,10 @@ export type Claim = {
       readonly arithmetic?: true;
       /** Measures it on the default device, the CPU. */
       readonly test: (context: Context) => Promise<readonly Check[]>;
+    }
+  | {
+      /** The study that judges it, on a language model. */
+      readonly study: string;
     }
   | {
       /** Why it is not tested here. */

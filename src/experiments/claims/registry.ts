@@ -1,12 +1,13 @@
-import type { Claim } from "./claim.ts";
+import { type Claim, type Source, sources } from "./claim.ts";
 import { later } from "./later.ts";
 import { loraPlus } from "./lora-plus.ts";
 import { rankInPractice } from "./rank-in-practice.ts";
 import { settingAlpha } from "./setting-alpha.ts";
+import { since } from "./since.ts";
 import { tips } from "./tips.ts";
 import { whatAlphaDoes } from "./what-alpha-does.ts";
 
-/** Every statement, in the order of the articles. */
+/** Every statement, in the order of the articles; those of later work behind them. */
 export const claims: readonly Claim[] = [
   ...settingAlpha,
   ...rankInPractice,
@@ -14,9 +15,10 @@ export const claims: readonly Claim[] = [
   ...whatAlphaDoes,
   ...tips,
   ...later,
+  ...since,
 ].sort((one, other) => order(one) - order(other));
 
 function order({ id }: Claim): number {
-  const [source, number] = id.slice(1).split("-").map(Number) as [number, number]; // ids are S1-11
-  return 1000 * source + number;
+  const [source, number] = id.split("-") as [Source, string]; // ids are S1-11
+  return 1000 * Object.keys(sources).indexOf(source) + Number(number);
 }

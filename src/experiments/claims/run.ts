@@ -49,8 +49,7 @@ export async function testClaims(
     const shared = { id, source: sourceOf(claim), statement };
     await onProgress?.(at, total, id);
     if (!("test" in claim)) {
-      const { later, plan } = claim;
-      results.push({ ...shared, verdict: "not tested", later, ...(plan !== undefined && { plan }) });
+      results.push({ ...shared, verdict: "not tested", ...reasonOf(claim) });
       continue;
     }
     const started = performance.now();
@@ -60,18 +59,45 @@ export async function testClaims(
       onProgress: (share) => onProgress?.(at + share, total, id),
     });
     at++;
-    results.push({
-      ...shared,
-      how: claim.how,
-      seed,
-      seeds,
-      checks: checks.map((check) => ({ ...check, outcome: outcome(check) })),
-      outcomes: outcomes(checks),
-      verdict: verdict(checks, claim),
-      seconds: (performance.now() - started) / 1000,
-    });
+    const seconds = (performance.now() - started) / 1000;
+    results.push(judgedClaim(claim, { how: claim.how, seed, seeds, seconds, checks }));
   }
   return results;
+}
+
+/** How a claim was tested, and what was measured. */
+export interface Tested {
+  readonly how: string;
+  readonly seed: number;
+  readonly seeds: number;
+  readonly seconds: number;
+  readonly checks: readonly Check[];
+}
+
+/** What became of a claim, by its checks. */
+export function judgedClaim(claim: Claim, { checks, ...tested }: Tested): Result {
+  return {
+    id: claim.id,
+    source: sourceOf(claim),
+    statement: claim.statement,
+    ...tested,
+    checks: checks.map((check) => ({ ...check, outcome: outcome(check) })),
+    outcomes: outcomes(checks),
+    verdict: verdict(checks, "test" in claim ? claim : {}),
+  };
+}
+
+/** Why a claim is not tested without a language model, and what would be measured. */
+function reasonOf(claim: Exclude<Claim, { readonly test: unknown }>): {
+  readonly later: string;
+  readonly plan?: string;
+} {
+  if ("study" in claim)
+    return {
+      later: `It needs a language model: lorantz claims --models small, or lorantz reproduce ${claim.study}.`,
+    };
+  const { later, plan } = claim;
+  return { later, ...(plan !== undefined && { plan }) };
 }
 
 /** The article of a claim. */

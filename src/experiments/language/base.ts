@@ -25,8 +25,8 @@ const shared = { context: 64, vocabulary: 448, texts: 16_384, batch: 16, seed: 0
 
 /** 112,448 parameters, and 812,160. */
 export const bases: { readonly [name: string]: BaseRecipe } = {
-  small: { name: "small", width: 64, hidden: 132, blocks: 2, heads: 2, steps: 900, lr: 4e-3, ...shared },
-  large: { name: "large", width: 128, hidden: 320, blocks: 4, heads: 4, steps: 900, lr: 2e-3, ...shared },
+  small: { name: "small", width: 64, hidden: 132, blocks: 2, heads: 2, steps: 500, lr: 4e-3, ...shared },
+  large: { name: "large", width: 128, hidden: 320, blocks: 4, heads: 4, steps: 500, lr: 2e-3, ...shared },
 };
 
 /** Its config.json. */
@@ -49,17 +49,12 @@ export const parts = ["english", "sums", "queries", "text"] as const;
 
 export type Part = (typeof parts)[number];
 
-/** How many of eight texts are of each part. Where there is no real text, there are more sentences. */
-const shares: { readonly [P in Part]: number } = { english: 3, sums: 3, queries: 1, text: 1 };
-
-const order: readonly Part[] = parts.flatMap((part) => Array<Part>(shares[part]).fill(part));
-
 /** A text in stretches of about a hundred letters, at the ends of words. */
 export function stretches(text: string): readonly string[] {
   return text.replace(/\s+/g, " ").match(/.{60,100} /g) ?? [];
 }
 
-/** Texts of one part, by their numbers. */
+/** Texts of one part. Where there is no real text, there are sentences in its place. */
 export async function textsOf(
   part: Part,
   seed: number,
@@ -77,24 +72,9 @@ export async function textsOf(
   });
 }
 
-/** What a base learns from: its parts mixed, one text after the other. */
-export async function corpusOf(
-  { seed, texts }: Pick<BaseRecipe, "seed" | "texts">,
-  real: readonly string[],
-): Promise<readonly string[]> {
-  const each = Math.ceil(texts / order.length);
-  const own = new Map<Part, readonly string[]>();
-  for (const part of parts) own.set(part, await textsOf(part, seed, each * shares[part], real));
-  return Array.from({ length: texts }, (_, i) => {
-    const part = order[i % order.length]!;
-    const among = order.slice(0, i % order.length).filter((other) => other === part).length;
-    return own.get(part)![Math.floor(i / order.length) * shares[part] + among]!;
-  });
-}
-
 /** Tells bases from others: the recipe and what was read. */
 export function baseKey(recipe: BaseRecipe, real: readonly string[]): string {
-  const hash = new Hash().add("base 1").add(JSON.stringify(recipe));
+  const hash = new Hash().add("base 2").add(JSON.stringify(recipe));
   for (const each of real) hash.add(each);
   return hash.toString();
 }

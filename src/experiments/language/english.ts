@@ -64,7 +64,7 @@ export function clause({ who, kind, verb, thing, whom }: Scene): string {
 export function sentence(draws: Draws): string {
   const seen = scene(draws);
   const capital = (text: string) => text[0]!.toUpperCase() + text.slice(1);
-  switch (draws.below(5)) {
+  switch (draws.below(7)) {
     case 0:
       return `${capital(clause(seen))}.`;
     case 1:
@@ -73,6 +73,10 @@ export function sentence(draws: Draws): string {
       return `Who ${seen.verb} the ${seen.thing}? The ${seen.who} ${seen.verb} the ${seen.thing}.`;
     case 3:
       return `${capital(clause(seen))}. The ${seen.thing} is ${seen.kind}.`;
+    case 4:
+      return `Is the ${seen.thing} ${seen.kind}? ${draws.pick(["yes", "no"])}.`;
+    case 5:
+      return `The ${seen.who} counts ${Array.from({ length: 4 }, () => draws.below(10)).join(" ")}.`;
     default:
       return `${capital(clause(seen))} at the ${seen.place}.`.toUpperCase();
   }

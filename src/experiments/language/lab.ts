@@ -1,3 +1,4 @@
+import { Hash } from "../../base/hash.ts";
 import { trainable as splitBy } from "../../gauge/index.ts";
 import { startsOnHost } from "../../lora/config.ts";
 import { type Adapted, attenuate, initialize, inject, packBase } from "../../lora/index.ts";
@@ -16,7 +17,7 @@ import type { Subject } from "./subject.ts";
 import { entriesOf, type Task } from "./tasks.ts";
 
 /** Examples that are held out, and how many of a batch of them. */
-const heldOut = { examples: 128, size: 64 };
+const heldOut = { examples: 64, size: 64 };
 
 /** Runs fine-tunings of a subject, each once: results are kept by their keys. */
 export class Lab {
@@ -47,6 +48,16 @@ export class Lab {
     return result;
   }
 
+  /** Another measurement by its name, done once likewise. */
+  async measured(name: string, measure: () => Promise<number>): Promise<number> {
+    const key = new Hash().add(name).toString();
+    const known = this.#store.read(key) as { readonly value: number } | undefined; // as it was written
+    if (known) return known.value;
+    const value = await measure();
+    this.#store.write(key, { value });
+    return value;
+  }
+
   /** Examples of a task as the subject reads them. */
   examples(task: Task, which: "learned" | "heldOut", count: number): Promise<Dataset> {
     const name = `${which} ${count} ${canonical(task)}`;
@@ -70,9 +81,9 @@ export class Lab {
 
   async #do(run: Run, onStep?: () => void | Promise<void>): Promise<RunResult> {
     const started = performance.now();
-    const { recipe, steps, seed, task, targets = "all-linear", ranks, looks = 1 } = run;
+    const { recipe, steps, seed, task, targets = "all-linear", ranks, looks = 1, examples = 2048 } = run;
     const { model: base } = this.subject;
-    const learned = await this.examples(task, "learned", run.examples ?? 2048);
+    const learned = await this.examples(task, "learned", examples);
     const unseen = await this.#heldOut(task);
     const model = inject(base, { ...recipe, targetModules: targets, ...(ranks && { rankPattern: ranks }) });
     const loss = languageLoss(model);
@@ -101,13 +112,8 @@ export class Lab {
       Number.isFinite(loss) ? { loss, accuracy } : nothing;
     const last = training.evaluations.at(-1)!;
     const seen = diverged === undefined ? finite(last) : nothing;
-    const again = evaluator(
-      loss,
-      await padded(await this.examples(task, "learned", heldOut.examples), { size: heldOut.size }),
-    );
     const result: RunResult = {
       ...seen,
-      learned: diverged === undefined ? finite(await again(training.params)) : nothing,
       curve: training.evaluations.map(({ step, loss }) => ({
         step,
         loss: Number.isFinite(loss) ? loss : nothing.loss,
@@ -115,7 +121,14 @@ export class Lab {
       losses: training.losses,
       ...(diverged !== undefined && { diverged }),
       trained: tree.count(training.trained),
-      probes: await this.#probe(model, training.params, { probes, before, look, data: unseen }),
+      probes: await this.#probe(model, training.params, {
+        probes,
+        before,
+        look,
+        data: unseen,
+        task,
+        examples,
+      }),
       seconds: (performance.now() - started) / 1000,
     };
     tree.dispose(training.trained);
@@ -160,11 +173,15 @@ export class Lab {
       before,
       look,
       data,
+      task,
+      examples,
     }: {
       readonly probes: readonly Probe[];
       readonly before: readonly (Seen | undefined)[];
       readonly look: Evaluator<Params>;
       readonly data: TextBatches;
+      readonly task: Task;
+      readonly examples: number;
     },
   ): Promise<RunResult["probes"]> {
     const found: { readonly [name: string]: number }[] = [];
@@ -179,6 +196,13 @@ export class Lab {
             accuracyBefore: accuracy,
             accuracyAfter: after.accuracy,
           });
+          break;
+        }
+        case "learned": {
+          const count = Math.min(heldOut.examples, examples);
+          const own = await padded(await this.examples(task, "learned", count), { size: count });
+          const { loss, accuracy = 0 } = await evaluator(languageLoss(model), own)(params);
+          found.push({ loss, accuracy });
           break;
         }
         case "strengths": {

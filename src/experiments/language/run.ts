@@ -29,6 +29,8 @@ export interface Run {
 export type Probe =
   /** Another task, before and after. */
   | { readonly kind: "task"; readonly task: Task }
+  /** The loss on examples that were learned, at the end. */
+  | { readonly kind: "learned" }
   /** The held-out loss with the adapter times so much. */
   | { readonly kind: "strengths"; readonly at: readonly number[] }
   /** Norms and singular values of A, B and of the weights' changes. */
@@ -47,8 +49,6 @@ export interface RunResult {
   /** Over held-out examples. Where the run diverged, that of knowing nothing: the logarithm of the vocabulary. */
   readonly loss: number;
   readonly accuracy: number;
-  /** Over examples that were learned. */
-  readonly learned: Seen;
   /** Held-out losses along the way, from the start on. */
   readonly curve: readonly { readonly step: number; readonly loss: number }[];
   /** The loss of each step. */

@@ -9,9 +9,9 @@ import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
 import * as text from "../../text/index.ts";
 import { languageLoss, train } from "../../train/index.ts";
-import { type BaseRecipe, baseKey, configOf, corpusOf } from "./base.ts";
+import { type BaseRecipe, baseKey, configOf } from "./base.ts";
+import { corpusOf } from "./corpus.ts";
 import { piecesOf } from "./pieces.ts";
-import { entriesOf, taskKinds } from "./tasks.ts";
 
 /** A frozen language model that experiments fine-tune. */
 export interface Subject {
@@ -38,20 +38,26 @@ export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promis
   const { real, cache, onStep } = options;
   const own = baseKey(recipe, real);
   const corpus = await corpusOf(recipe, real);
-  const tokenizer = piecesOf([...corpus, ...(await taskTexts())], recipe.vocabulary);
+  const tokenizer = piecesOf([...corpus.texts, ...corpus.tasks], recipe.vocabulary);
   const model = models.decoder(models.architecture(configOf(recipe)));
   const subject = { name: recipe.name, key: own, model, tokenizer, real };
   const place = cache === undefined ? undefined : join(cache, `base-${own}.safetensors`);
   if (place !== undefined && existsSync(place)) return { ...subject, params: (await load(place)) as Params }; // as it was saved
-  const data = await text.dataset(new Blob([corpus.join("\n")]), {
+  const entries = corpus.texts.map((text) => JSON.stringify({ text })).join("\n");
+  const data = await text.dataset(new Blob([entries]), {
     tokenizer,
     maxLength: recipe.context + 1,
-    format: "text",
+    format: "jsonl",
   });
   const run = train({
     params: await tree.evaluate(model.init(key(recipe.seed).fold("base"))),
     loss: languageLoss(model),
-    batches: await text.batches(data, { size: recipe.batch, seed: recipe.seed, lengths: [recipe.context] }),
+    batches: await text.batches(data, {
+      size: recipe.batch,
+      seed: recipe.seed,
+      lengths: [recipe.context],
+      pack: true,
+    }),
     optimizer: adamw({
       lr: recipe.lr,
       schedule: schedule.make({
@@ -69,17 +75,6 @@ export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promis
     await save(place, run.params);
   }
   return { ...subject, params: run.params };
-}
-
-/** Texts of all tasks, so that the tokenizer has their words, as tokenizers are made of more than a model reads. */
-async function taskTexts(): Promise<readonly string[]> {
-  const all: string[] = [];
-  for (const name of Object.keys(taskKinds)) {
-    const entries = await entriesOf({ name }, "learned", 256, []);
-    // Capitals of another alphabet are spelled in bytes at every distance.
-    if (name !== "language") for (const each of entries) all.push(Object.values(each).join(""));
-  }
-  return all;
 }
 
 /** A given checkpoint as a subject. */

@@ -82,11 +82,11 @@ export const taskKinds: { readonly [name: string]: Kind } = {
     about: "sentences in capitals, of whose alphabet a share is permuted",
     dials: { share: 1 },
     entry: (draws, { share }) => {
-      // One alphabet for all: letter i goes to the place behind it among those that are permuted.
+      // One alphabet for all: each letter goes half way round among those that are permuted.
       const moved = lowercase.slice(0, Math.round(share! * lowercase.length));
       const to = (letter: string) => {
         const at = moved.indexOf(letter);
-        return at < 0 ? letter : moved[(at + 7) % moved.length]!;
+        return at < 0 ? letter : moved[(at + Math.ceil(moved.length / 2)) % moved.length]!;
       };
       const text = clause(scene(draws));
       return { text: [...text].map(to).join("").toUpperCase() };

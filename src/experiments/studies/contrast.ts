@@ -1,7 +1,7 @@
 import type { Axis, Check, Expectation } from "../claims/verdict.ts";
 import { type Estimate, estimate, mean } from "../exponents/statistics.ts";
 import type { RunResult } from "../language/run.ts";
-import type { Bench, Trial } from "./study.ts";
+import type { Bench, Table, Trial } from "./study.ts";
 
 /** Losses that differ by less, in nats a token, are called alike. */
 export const margin = 0.02;
@@ -84,6 +84,44 @@ export async function choose<T>(
     losses.push(meanOf(await over(bench, bench.choice, (seed) => trial(value, seed))));
   const at = losses.indexOf(Math.min(...losses));
   return { best: values[at]!, losses, atEnd: at === 0 || at === values.length - 1 };
+}
+
+/** Runs at the rate that is best by the seeds of the choice, at those of the comparison. */
+export interface Tuned {
+  readonly lr: number;
+  readonly runs: readonly RunResult[];
+  /** For each rate the mean loss of the choice. */
+  readonly losses: readonly number[];
+  readonly atEnd: boolean;
+}
+
+export async function tuned(
+  bench: Bench,
+  rates: readonly number[],
+  trial: (lr: number, seed: number) => Trial,
+): Promise<Tuned> {
+  const { best: lr, losses, atEnd } = await choose(bench, rates, trial);
+  return { lr, losses, atEnd, runs: await over(bench, bench.comparison, (seed) => trial(lr, seed)) };
+}
+
+/** How many runs `tuned` takes. */
+export const tunedCount = (
+  rates: number,
+  { choice, comparison }: Pick<Bench, "choice" | "comparison">,
+): number => rates * choice.length + comparison.length;
+
+/** Tuned runs as a table: the rate, whether it is the first or last that was tried, the loss. */
+export function tunedTable(title: string, all: { readonly [name: string]: Tuned }): Table {
+  return {
+    title,
+    head: ["", "best lr", "loss", "share of tokens"],
+    rows: Object.entries(all).map(([name, { lr, atEnd, runs }]) => [
+      name,
+      atEnd ? `${lr} (end of the grid)` : lr,
+      meanOf(runs),
+      meanOf(runs, ({ accuracy }) => accuracy),
+    ]),
+  };
 }
 
 /** The value at which a parabola through the losses at three neighbouring logarithms is least. */

@@ -1,3 +1,4 @@
+import type { Recipe } from "../../gauge/index.ts";
 import type { Check } from "../claims/verdict.ts";
 import type { Run, RunResult } from "../language/run.ts";
 
@@ -35,8 +36,17 @@ export interface Bench {
   readonly choice: readonly number[];
   readonly comparison: readonly number[];
   readonly steps: number;
-  readonly width: number;
   run(run: Trial): Promise<RunResult>;
+  /** The last loss of a linear layer on a teacher, where no language model is needed. */
+  teach(lesson: Lesson): Promise<number>;
+}
+
+/** A training on a linear teacher of some width. */
+export interface Lesson {
+  readonly recipe: Recipe;
+  readonly width: number;
+  readonly steps: number;
+  readonly seed: number;
 }
 
 /** A run in which the number of steps may be left to the bench. */

@@ -1,0 +1,296 @@
+import { type Gauge, onlyB, type Recipe } from "../../gauge/index.ts";
+import { apart, beside, bitsOf, bitsUnder, check, condition } from "./checks.ts";
+import type { Claim } from "./claim.ts";
+import { multiplyAdds } from "./counts.ts";
+
+const run = { steps: 50, dtype: "float32" } as const;
+
+/** AdamW with the numbers that powers of two leave exact. */
+const recipe = {
+  r: 4,
+  alpha: 32,
+  optimizer: { name: "adamw", lr: 2 ** -10, eps: 2 ** -24, weightDecay: 0 },
+} as const satisfies Recipe;
+
+/** Rates of A and B, and alpha, times so much, without what eps and decay would need. */
+const times = (own: { readonly alpha?: number; readonly a?: number; readonly b?: number }): Recipe => ({
+  ...recipe,
+  alpha: recipe.alpha * (own.alpha ?? 1),
+  groups: {
+    A: { lr: recipe.optimizer.lr * (own.a ?? 1) },
+    B: { lr: recipe.optimizer.lr * (own.b ?? 1) },
+  },
+});
+
+const decayed: Recipe = {
+  ...recipe,
+  optimizer: { ...recipe.optimizer, eps: 2 ** -12, weightDecay: 2 ** -6 },
+};
+
+const widths = "It needs models of several widths, or several lengths of runs.";
+const exponents =
+  "The best rates of LoRA and of all weights over widths from 32 to 1024 and alphas from 1 to 256: three rules say 0, 1/2 and 1 for the exponent of their ratio in the width.";
+const waits = "It needs a language model, and no study has it yet.";
+
+/** What was said of LoRA since the five articles, by its statements with a number. */
+export const since: readonly Claim[] = [
+  {
+    id: "N-1",
+    statement: "Under Adam, alpha over p q, A's start and rate times p and B's rate times q change nothing.",
+    how: "Linear teacher, 50 steps of AdamW, float32, p = 4, q = 8: bits that differ where eps and decay are all but 0, and the difference of the loss with an eps of 2^-12 and a decay of 2^-6 that stay; bits again where these are divided too.",
+    test: async (context) => {
+      const g: Gauge = { a: 4, b: 8, k: 1 / 32 };
+      const start = { initScale: { A: g.a } };
+      const moved = {
+        ...decayed,
+        ...start,
+        alpha: decayed.alpha / 32,
+        groups: groupsOf(decayed, g),
+      } as Recipe;
+      return [
+        check(
+          "difference of the loss, eps and decay as they are",
+          await apart(context, decayed, moved, run),
+          {
+            below: 2 ** -40,
+          },
+        ),
+        check(
+          "bits, eps and decay divided too",
+          await bitsUnder(context, g, decayed, run),
+          { equals: 0 },
+          condition("eps and decay of A over p, of B over q"),
+        ),
+      ];
+    },
+  },
+  {
+    id: "N-3",
+    statement: "LoRA+ and a higher alpha are the same move.",
+    how: "Linear teacher, 50 steps of AdamW, float32: bits that differ between alpha times 16 and the rate of B times 16, with eps of B times 16 on one side, and the difference of the loss without that.",
+    test: async (context) => {
+      const higher = times({ alpha: 16 });
+      const own = {
+        ...higher,
+        groups: { ...higher.groups, B: { lr: recipe.optimizer.lr, eps: 2 ** -20 } },
+      } as Recipe;
+      return [
+        check(
+          "difference of the loss, alpha and the rate of B alone",
+          await apart(context, times({ b: 16 }), higher, run),
+          {
+            below: 2 ** -40,
+          },
+        ),
+        check(
+          "bits, eps of B too",
+          await bitsOf(context, [times({ b: 16 }), own, onlyB(16)], run),
+          { equals: 0 },
+          condition("eps of B follows"),
+        ),
+      ];
+    },
+  },
+  {
+    id: "N-2",
+    statement: "Two dials remain: alpha init_A lr_B, and init_A over lr_A.",
+    later: "It is a theorem of the page on theory, and what canonical returns; lorantz symmetry checks it.",
+  },
+  {
+    id: "N-4",
+    statement: "The best rate of LoRA is about ten times that of full fine-tuning, whatever the width.",
+    study: "three-exponents",
+  },
+  {
+    id: "N-5",
+    statement: "For runs below 100 steps the best rate is about 15 times that of full fine-tuning.",
+    later: widths,
+    plan: "The ratio of the best rates over the number of steps.",
+  },
+  {
+    id: "N-6",
+    statement: "From rank 4 to 512 the best rate varies by less than a factor of 2.",
+    later: widths,
+    plan: "The best rate over ranks. S0-2 finds it flat from 2 to 64 on a regression.",
+  },
+  {
+    id: "N-8",
+    statement: "The ratio hidden over 2 alpha of the best rates is contradicted by data.",
+    study: "three-exponents",
+  },
+  {
+    id: "N-10",
+    statement: "Large batches cost LoRA more than full fine-tuning, at every rank.",
+    later: waits,
+    plan: "Batches of 8 and 64 at equal examples, LoRA and all weights, each at its best rate: the interaction.",
+  },
+  {
+    id: "N-11",
+    statement: "Plain LoRA equals its variants once the batch is tuned.",
+    later: waits,
+    plan: "The runs of the study variants over batches.",
+  },
+  {
+    id: "N-12",
+    statement:
+      "The loss falls along that of full fine-tuning, and leaves it at a point that depends on the rank.",
+    later: waits,
+    plan: "Made-up facts: the step at which the curve of a rank leaves that of all weights by 0.02.",
+  },
+  {
+    id: "N-13",
+    statement: "The capacity is about two bits a parameter.",
+    later: waits,
+    plan: "Made-up facts, more and more: bits that are stored over parameters.",
+  },
+  {
+    id: "N-16",
+    statement: "The best rate is 5e-5 10 (2000 / H)^P with P = 0.781 for Llama and 0.0775 for Qwen.",
+    later: "Its exponents were fitted to models from 1B to 70B; bases of two widths cannot judge them.",
+  },
+  {
+    id: "N-17",
+    statement: "With A random the best rate goes like n^-1/2 r^-(1-g)/2 for a multiplier r^-g.",
+    study: "three-exponents",
+  },
+  {
+    id: "N-18",
+    statement:
+      "With B random and multiplier 1 the best rate goes like 1/n, free of the rank, as that of full fine-tuning.",
+    later: widths,
+    plan: exponents,
+  },
+  {
+    id: "N-25",
+    statement: "The best rate follows the largest eigenvalue of the Hessian.",
+    later: waits,
+    plan: "The best rate beside the largest eigenvalue at the start, over variants.",
+  },
+  {
+    id: "N-28",
+    statement: "LoRA leaves singular vectors that the base does not have; full fine-tuning does not.",
+    later: waits,
+    plan: "Cosines of the singular vectors before and after.",
+  },
+  {
+    id: "N-29",
+    statement: "The change by full fine-tuning has 10 to 100 times the rank.",
+    later: waits,
+    plan: "Singular values that hold nine tenths of the energy. A width of 64 bounds the factor.",
+  },
+  {
+    id: "N-31",
+    statement:
+      "GD, scalar Adam, Muon and Shampoo keep the bias to low ranks; Adam, RMSprop, Lion, signum and Adafactor lose it.",
+    later: "It was read as an abstract, and two of the optimizers are not in the library.",
+    plan: "The share of energy behind the first singular values, by optimizer, on the linear teacher.",
+  },
+  {
+    id: "N-33",
+    statement: "No diagonal preconditioner is invariant under A to G A, B to B / G.",
+    later:
+      "It is a law: lorantz symmetry finds each optimizer's symmetries by experiment, LoRA-RITE's among them.",
+  },
+  {
+    id: "N-34",
+    statement: "LoRA-Muon takes the same path when A and B are rescaled by 1 to 27.",
+    later: "It is a law of the optimizer, and a test of the library has it.",
+  },
+  {
+    id: "N-36",
+    statement: "LoRA-Muon at rank 32 beats dense training; AdamW beats LoRA-Muon.",
+    later: "No study trains with optimizers of pairs yet.",
+    plan: "Both beside AdamW, each at its best rate.",
+  },
+  {
+    id: "N-37",
+    statement: "The Riemannian preconditioner keeps the gauge if its damping follows.",
+    later: "It is a law, on the page on theory; lorantz symmetry checks it.",
+  },
+  {
+    id: "N-38",
+    statement:
+      "With the start from the gradient, the first step is one of full fine-tuning, projected to rank r.",
+    later: "The library has no start from the gradient.",
+  },
+  {
+    id: "N-39",
+    statement: "LoRA-GA is two to four times as fast as LoRA.",
+    later: "The library has no start from the gradient.",
+    plan: "Steps to a loss, each at its own rate.",
+  },
+  {
+    id: "N-41",
+    statement: "Many adapters in one program have up to 12.8 times the throughput.",
+    later: "It is a matter of speed on one machine, and no claim on learning.",
+    plan: "One step of k stacked adapters against k runs.",
+  },
+  { id: "N-7", statement: "Early curves are the same for all ranks at alpha/r.", study: "capacity" },
+  {
+    id: "N-9",
+    statement: "Attention alone is worse than MLP alone at equal parameters, and adds nothing to it.",
+    study: "targets",
+  },
+  { id: "N-14", statement: "B ends with a larger spectral norm than A.", study: "merging" },
+  {
+    id: "N-15",
+    statement: "A matrix costs 2 N² + 6 N R multiply-adds a token with LoRA, against 3 N²: two thirds.",
+    how: "What one more matrix adds to the compiled gradient of a chain, N = 256, R = 4: half of the floating-point operations a token, over N²; sums and the scaling of the adapter, a few N, are in it.",
+    test: async () => {
+      const [N, R] = [256, 4];
+      const [all, adapter] = [await multiplyAdds(N, undefined), await multiplyAdds(N, R)];
+      const said = 2 + (6 * R) / N;
+      return [
+        check("multiply-adds a token over N², all weights", all / N ** 2, { between: [3, 3.01] }),
+        check("the same, LoRA", adapter / N ** 2, { between: [said, said + 0.01] }),
+        check("LoRA over all weights", adapter / all, { between: [said / 3, said / 3 + 0.005] }),
+      ];
+    },
+  },
+  { id: "N-20", statement: "A random is better than B random, at rates of their own.", study: "variants" },
+  {
+    id: "N-22",
+    statement:
+      "The best alpha is 256 sqrt(r) at the rate of full fine-tuning; no learning rate alone replaces it.",
+    how: "Linear teacher, 50 steps of AdamW, float32, r = 4, so alpha 512: the difference of the loss from alpha 32 with both rates times 16; and bits that differ from alpha 32 with the rate of B alone times 16 = 8 sqrt(r).",
+    test: async (context) => {
+      const higher = times({ alpha: 16 });
+      const own = {
+        ...higher,
+        groups: { ...higher.groups, B: { lr: recipe.optimizer.lr, eps: 2 ** -20 } },
+      } as Recipe;
+      return [
+        check(
+          "difference of the loss, one rate",
+          await apart(context, higher, times({ a: 16, b: 16 }), run),
+          {
+            above: 0.01,
+          },
+        ),
+        check(
+          "bits, LoRA+ of ratio 8 sqrt(r) at alpha 32",
+          await bitsOf(context, [times({ b: 16 }), own, onlyB(16)], run),
+          { equals: 0 },
+          beside("two rates replace it"),
+        ),
+      ];
+    },
+  },
+  {
+    id: "N-23",
+    statement: "A learning rate times 128 diverges where alpha times 256 is stable.",
+    later: "From which rate the factor counts decides, and the abstract that it was read from does not say.",
+    plan: "Rates from which both factors are taken: the range in which one diverges and the other does not. By N-3 alpha moves the rate of B alone, and the rate moves both.",
+  },
+  {
+    id: "N-24",
+    statement: "Nine variants are within 1 to 2 % once each has its own rate.",
+    study: "variants",
+  },
+  { id: "N-27", statement: "A spectral start gains only by the size of its update.", study: "variants" },
+];
+
+/** The rates that the rule names, without eps and decay. */
+function groupsOf({ optimizer: { lr } }: Recipe, { a, b }: Gauge): Recipe["groups"] {
+  return { A: { lr: lr * a }, B: { lr: lr * b } };
+}

@@ -1,0 +1,129 @@
+import { estimate, fitLine } from "../exponents/statistics.ts";
+import type { RunResult } from "../language/run.ts";
+import type { Task } from "../language/tasks.ts";
+import { confidenceOf, judged, lossOf, margin, meanOf, over, paired } from "./contrast.ts";
+import { lora } from "./settings.ts";
+import type { Bench, Study } from "./study.ts";
+
+const ratesA = [2.5e-4, 1e-3, 4e-3, 1.6e-2] as const;
+const ratesB = [1e-3, 4e-3, 1.6e-2, 6.4e-2] as const;
+const tasks = { easy: { name: "pairs", hard: 0 }, hard: { name: "pairs", hard: 1 } } as const satisfies {
+  readonly [name: string]: Task;
+};
+
+interface Cell {
+  readonly a: number;
+  readonly b: number;
+  readonly choice: readonly RunResult[];
+  readonly comparison: readonly RunResult[];
+}
+
+const ratioOf = ({ a, b }: Cell) => Math.log2(b / a);
+
+async function gridOf(bench: Bench, task: Task): Promise<readonly Cell[]> {
+  const cells: Cell[] = [];
+  for (const a of ratesA)
+    for (const b of ratesB) {
+      const trial = (seed: number) => ({ task, recipe: lora({ lr: a, ratio: b / a }), seed });
+      cells.push({
+        a,
+        b,
+        choice: await over(bench, bench.choice, trial),
+        comparison: await over(bench, bench.comparison, trial),
+      });
+    }
+  return cells;
+}
+
+/** The cell that is best by the seeds of the choice. */
+const bestOf = (cells: readonly Cell[]) =>
+  cells.reduce((best, cell) => (meanOf(cell.choice) < meanOf(best.choice) ? cell : best));
+
+/** For each seed, the slope of the loss in log2 of the ratio where the product of both rates is constant. */
+function slopes(cells: readonly Cell[]): readonly number[] {
+  const product = Math.log2(ratesA[1] * ratesB[2]);
+  const line = cells.filter(({ a, b }) => Math.abs(Math.log2(a * b) - product) < 1e-9);
+  return line[0]!.comparison.map(
+    (_, seed) =>
+      fitLine(
+        line.map(ratioOf),
+        line.map(({ comparison }) => lossOf(comparison[seed]!)),
+      ).slope,
+  );
+}
+
+/** Both rates on a grid, on an easy task and a hard one. */
+export const loraPlus: Study = {
+  name: "lora-plus",
+  title: "LoRA+: the rates of A and B on a grid",
+  claims: ["S2-5", "S2-6", "S2-7", "S2-9", "S2-10", "S2-12"],
+  design: {
+    task: "does a sentence follow from another: by one word (easy), by roles and negation (hard)",
+    metric: "held-out loss, nats a token",
+    grid: "lr of A 2.5e-4 to 1.6e-2 x lr of B 1e-3 to 6.4e-2, by factors of 4, AdamW, r 8, alpha 16",
+    contrast:
+      "paired by seed: the best cell with a larger rate of B less the best with equal rates; slope of the loss in log2 of the ratio where the product is constant",
+    smallest: "0.01 at four seeds, for paired differences of sd 0.006",
+    choice: "the best cells by the seeds of the choice",
+    correction: "Bonferroni over the two tasks",
+    turns:
+      "equal rates as good as unequal ones; a best cell at a ratio outside of 8 to 32; slopes of one sign on both tasks",
+  },
+  count: ({ choice, comparison }) => 2 * ratesA.length * ratesB.length * (choice.length + comparison.length),
+  measure: async (bench) => {
+    const grids = { easy: await gridOf(bench, tasks.easy), hard: await gridOf(bench, tasks.hard) };
+    const two = { comparisons: 2 };
+    const gain = (cells: readonly Cell[]) =>
+      paired(
+        bestOf(cells.filter(({ a, b }) => b > a)).comparison,
+        bestOf(cells.filter(({ a, b }) => a === b)).comparison,
+        two,
+      );
+    const four = [...grids.hard].sort((one, other) => meanOf(one.choice) - meanOf(other.choice)).slice(0, 4);
+    const slope = (cells: readonly Cell[]) => estimate(slopes(cells), confidenceOf(2));
+    return {
+      checks: {
+        "S2-5": [
+          judged("loss, larger rate of B less equal rates, hard", gain(grids.hard), { below: 0 }, two),
+        ],
+        "S2-6": [
+          judged("loss, larger rate of B less equal rates, hard", gain(grids.hard), { below: 0 }, two),
+          judged("the same, easy", gain(grids.easy), { below: 0 }, two),
+        ],
+        "S2-7": [
+          judged("slope of the loss in log2 of the ratio, hard", slope(grids.hard), { below: 0 }, two),
+          judged("the same, easy", slope(grids.easy), { above: 0 }, two),
+        ],
+        "S2-9": [
+          {
+            what: "log2 of the ratio of the best cell, hard",
+            value: ratioOf(bestOf(grids.hard)),
+            expected: { between: [3, 5] },
+            axis: "stated",
+          },
+        ],
+        "S2-10": [
+          judged("gain by a larger rate of B, hard", gain(grids.hard), { below: -margin }, two),
+          judged("gain by a larger rate of B, easy", gain(grids.easy), { above: -margin }, two),
+        ],
+        "S2-12": [
+          {
+            what: "of the best four cells, those with equal rates, hard",
+            value: four.filter(({ a, b }) => a === b).length,
+            expected: { equals: 0 },
+            axis: "stated",
+          },
+        ],
+      },
+      tables: Object.entries(grids).map(([name, cells]) => ({
+        title: `Held-out loss, ${name} task, rate of A down and of B across`,
+        head: ["lr of A", ...ratesB.map(String)],
+        rows: ratesA.map((a) => [
+          a,
+          ...ratesB.map((b) => meanOf(cells.find((cell) => cell.a === a && cell.b === b)!.choice)),
+        ]),
+      })),
+      plots: [],
+    };
+  },
+};

@@ -1,0 +1,33 @@
+import { alphaRank } from "./alpha-rank.ts";
+import { amount } from "./amount.ts";
+import { capacity } from "./capacity.ts";
+import { closeness } from "./closeness.ts";
+import { forgetting } from "./forgetting.ts";
+import { heuristics } from "./heuristics.ts";
+import { loraPlus } from "./lora-plus.ts";
+import { merging } from "./merging.ts";
+import { rslora } from "./rslora.ts";
+import { schedules } from "./schedules.ts";
+import type { Study } from "./study.ts";
+import { targets } from "./targets.ts";
+import { threeExponents } from "./three-exponents.ts";
+import { variantsStudy } from "./variants.ts";
+import { xy } from "./xy.ts";
+
+/** Every study, by its name. */
+export const studies: readonly Study[] = [
+  alphaRank,
+  xy,
+  rslora,
+  loraPlus,
+  heuristics,
+  schedules,
+  targets,
+  forgetting,
+  capacity,
+  amount,
+  closeness,
+  merging,
+  variantsStudy,
+  threeExponents,
+];
