@@ -28,19 +28,29 @@ export const lossOf = ({ loss }: RunResult) => loss;
 export const meanOf = (results: readonly RunResult[], of: (result: RunResult) => number = lossOf) =>
   mean(results.map(of));
 
-/** The mean difference of two lists of runs of the same seeds, the first less the second, with its t interval. */
+/** Runs, or those at a rate that was chosen. */
+type Side = readonly RunResult[] | Tuned;
+
+const runsOf = (side: Side): readonly RunResult[] => ("runs" in side ? side.runs : side);
+const isOpen = (side: Side) => "runs" in side && side.atEnd;
+
+/**
+ * The mean difference of runs of the same seeds, the first less the second, with its t interval. Where a rate was best that is
+ * the first or the last of its grid, a better one may lie beyond, and nothing is known of the difference.
+ */
 export function paired(
-  one: readonly RunResult[],
-  other: readonly RunResult[],
+  one: Side,
+  other: Side,
   {
     comparisons = 1,
     of = lossOf,
   }: { readonly comparisons?: number; readonly of?: (result: RunResult) => number } = {},
 ): Estimate {
-  return estimate(
-    one.map((result, i) => of(result) - of(other[i]!)),
+  const found = estimate(
+    runsOf(one).map((result, i) => of(result) - of(runsOf(other)[i]!)),
     confidenceOf(comparisons),
   );
+  return isOpen(one) || isOpen(other) ? { ...found, interval: [Number.NaN, Number.NaN] } : found;
 }
 
 /** An estimate as a check. */

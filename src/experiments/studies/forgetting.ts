@@ -56,15 +56,10 @@ export const forgetting: Study = {
       checks: {
         "S4-16": [judged("loss on sums, after less before", sums, { above: 0 })],
         "S4-22": [
-          judged(
-            "loss on SQL, all weights less LoRA",
-            paired(weights.runs, adapters.runs, two),
-            { above: 0 },
-            two,
-          ),
+          judged("loss on SQL, all weights less LoRA", paired(weights, adapters, two), { above: 0 }, two),
           judged(
             "what is lost on sentences, all weights less LoRA",
-            paired(weights.runs, adapters.runs, { ...two, of: lost(1) }),
+            paired(weights, adapters, { ...two, of: lost(1) }),
             { above: 0 },
             two,
           ),

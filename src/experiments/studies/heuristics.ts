@@ -42,7 +42,7 @@ export const heuristics: Study = {
             seed,
           })),
         );
-    const at = (name: Name, r: number) => cells.get(`${name} ${r}`)!.runs;
+    const at = (name: Name, r: number) => cells.get(`${name} ${r}`)!;
     const others = (["r", "r/2", "16"] as const).flatMap((name) => ranks.map((r) => ({ name, r })));
     const all = { comparisons: others.length };
     const two = { comparisons: ranks.length };

@@ -1,5 +1,5 @@
 import type { Recipe } from "../../gauge/index.ts";
-import { judged, margin, paired, type Tuned, tuned, tunedCount, tunedTable } from "./contrast.ts";
+import { judged, margin, meanOf, paired, type Tuned, tuned, tunedCount, tunedTable } from "./contrast.ts";
 import { hardSql, lora, rates } from "./settings.ts";
 import type { Study } from "./study.ts";
 
@@ -36,9 +36,9 @@ export const variantsStudy: Study = {
     const cells: Partial<Record<Name, Tuned>> = {};
     for (const [name, of] of Object.entries(variants) as [Name, (lr: number) => Recipe][])
       cells[name] = await tuned(bench, rates, (lr, seed) => ({ task: hardSql, recipe: of(lr), seed }));
-    const at = (name: Name) => cells[name]!.runs;
+    const at = (name: Name) => cells[name]!;
     const five = { comparisons: 5 };
-    const share = 0.02 * at("LoRA").reduce((sum, { loss }) => sum + loss / at("LoRA").length, 0);
+    const share = 0.02 * meanOf(at("LoRA").runs);
     return {
       checks: {
         "S2-11": [
