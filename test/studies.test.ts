@@ -170,7 +170,7 @@ const teacher =
   (exponent: number): World =>
   (run) => {
     const width = Math.log2(run.steps!);
-    const best = run.recipe.trained ? -4 - width : -2 + exponent * width;
+    const best = run.recipe.trained ? -2 - width : -2 + exponent * width;
     return Math.exp(0.1 * (Math.log2(run.recipe.optimizer.lr) - best) ** 2);
   };
 

@@ -7,13 +7,13 @@ import type { Bench, Study } from "./study.ts";
 
 const widths = [32, 64, 128, 256] as const;
 const alphas = [1, 16, 256] as const;
-const exponents = { full: [-14, -5], lora: [-12, 1] } as const;
+const exponents = { full: [-12, 0], lora: [-12, 1] } as const;
 const steps = 50;
 
 const between = ([from, to]: readonly [number, number]) =>
   Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
-/** log2 of the rate at which the logarithm of the last loss is least. */
+/** log2 of the rate at which the logarithm of the last loss is least; NaN where that is at an end of the range. */
 async function bestRate(
   bench: Bench,
   range: readonly [number, number],
@@ -25,7 +25,8 @@ async function bestRate(
   const losses: number[] = [];
   for (const log of logs)
     losses.push(Math.log(await bench.teach({ recipe: recipe(2 ** log), width, steps, seed })));
-  return vertex(logs, losses);
+  const at = losses.indexOf(Math.min(...losses));
+  return at === 0 || at === losses.length - 1 ? Number.NaN : vertex(logs, losses);
 }
 
 /** The ratio of LoRA's best rate to that of full fine-tuning, over widths and alphas: docs/three-exponents.md. */
@@ -36,7 +37,7 @@ export const threeExponents: Study = {
   design: {
     task: "a linear teacher of 64 samples in place of a language model, whose change has the width's full rank",
     metric: "log2 of the best learning rate after 50 steps, by a parabola in the logarithm of the last loss",
-    grid: "widths 32, 64, 128, 256; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-14 to 2^-5, by factors of 2; AdamW",
+    grid: "widths 32, 64, 128, 256; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-12 to 1, by factors of 2; AdamW",
     contrast:
       "for each seed the slope of the ratio's logarithm in that of the width, at each alpha, and in that of alpha, at each width",
     smallest: "0.1 in an exponent at three seeds",
