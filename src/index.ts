@@ -94,6 +94,7 @@ export {
 export { type Gradients, type GradOptions, grad, valueAndGrad, vjp } from "./tensor/grad.ts";
 export { acosh, asinh, atanh, cosh, exp2, log10, sinh } from "./tensor/hyperbolic.ts";
 export { type Derivatives, hessian, hvp, type Jacobian, jacfwd, jacrev, jvp } from "./tensor/jacobian.ts";
+export * as linalg from "./tensor/linalg.ts";
 export { type MatrixOrder, matrixNorm, type NormOptions, norm } from "./tensor/norms.ts";
 export {
   type BlockFormat,

@@ -11,6 +11,7 @@ import type { DType } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { checkFloat } from "./arithmetic.ts";
 import { where } from "./functions.ts";
+import { svd } from "./linalg.ts";
 import type { Axes, KeepDim, Tensor } from "./tensor.ts";
 
 export interface NormOptions extends KeepDim {
@@ -60,11 +61,12 @@ export function norm<D extends DType>(x: Tensor<D>, options: NormOptions = {}): 
 }
 
 /** Orders of `matrixNorm`. */
-export type MatrixOrder = "fro" | 1 | -1 | typeof Infinity;
+export type MatrixOrder = "fro" | "nuc" | 1 | -1 | 2 | -2 | typeof Infinity;
 
 /**
  * The norm of matrices, the last two axes: "fro" (default), the root of the sum of squares; 1 and -1, the largest and
- * smallest sum of a column's sizes; Infinity and -Infinity, those of a row's. Floats.
+ * smallest sum of a column's sizes; Infinity and -Infinity, those of a row's; 2 and -2, the largest and smallest singular
+ * value; "nuc", the sum of these. Floats.
  */
 export function matrixNorm<D extends DType>(x: Tensor<D>, ord: MatrixOrder = "fro"): Tensor<D> {
   checkCount("matrixNorm", arguments, 2);
@@ -74,10 +76,13 @@ export function matrixNorm<D extends DType>(x: Tensor<D>, ord: MatrixOrder = "fr
     "matrixNorm",
     "ord",
     ord,
-    field<MatrixOrder>('"fro", 1, -1, Infinity or -Infinity', (value) =>
-      (["fro", 1, -1, Infinity, -Infinity] as unknown[]).includes(value),
+    field<MatrixOrder>('"fro", "nuc", 1, -1, 2, -2, Infinity or -Infinity', (value) =>
+      (["fro", "nuc", 1, -1, 2, -2, Infinity, -Infinity] as unknown[]).includes(value),
     ),
   );
+  if (ord === "nuc") return svd(x).s.sum(-1);
+  if (ord === 2) return svd(x).s.amax(-1);
+  if (ord === -2) return svd(x).s.amin(-1);
   if (ord === "fro") return norm(x, { axis: [-2, -1] });
   const sums = x.abs().sum(Math.abs(ord) === 1 ? -2 : -1);
   return ord > 0 ? sums.amax(-1) : sums.amin(-1);

@@ -60,7 +60,8 @@ export function compare(
 const float64Bound: Bound = { relative: 1e-9, floor: 1e-6 };
 
 /** Cases whose float32 values lose digits by cancellation, whoever computes them. */
-const illConditioned = /^(logsumexp\/large|layer_norm\/offset)/;
+const illConditioned =
+  /^(logsumexp\/large|logcumsumexp\/large|layer_norm\/offset|(cholesky|triangular_solve|solve|inv|det|slogdet|qr|svd|svd_truncate|eigh|pinv|lstsq)\/)/;
 
 /** The bound of a case of an `ops_*` file or of LoRA layers. */
 export function boundOf(name: string, dtype: OracleDType): Bound {

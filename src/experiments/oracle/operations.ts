@@ -8,11 +8,11 @@ import * as arrange from "../../tensor/arrange.ts";
 import { einsum, tensordot } from "../../tensor/einsum.ts";
 import * as F from "../../tensor/functions.ts";
 import * as hyperbolic from "../../tensor/hyperbolic.ts";
+import * as linalg from "../../tensor/linalg.ts";
 import { type MatrixOrder, matrixNorm, norm } from "../../tensor/norms.ts";
 import * as scans from "../../tensor/scans.ts";
 import * as order from "../../tensor/sort.ts";
 import type { Extremes, Index, Tensor } from "../../tensor/tensor.ts";
-import { Unsupported } from "./case.ts";
 import type { OracleDType } from "./engine.ts";
 import type { Fields } from "./fields.ts";
 
@@ -202,9 +202,7 @@ export const operations: Readonly<Record<string, Operation>> = {
   norm: ([x], attrs) => norm(x!, { ord: attrs.number("ord"), axis: axes(attrs), ...keepdim(attrs) }),
   matrix_norm: ([x], attrs) => {
     const ord = attrs.value("ord");
-    if (ord === "nuc" || ord === 2 || ord === -2)
-      throw new Unsupported(`the matrix norm ${ord} needs singular values`);
-    return matrixNorm(x!, (ord === "fro" ? ord : attrs.number("ord")) as MatrixOrder);
+    return matrixNorm(x!, (ord === "fro" || ord === "nuc" ? ord : attrs.number("ord")) as MatrixOrder);
   },
 
   matmul: binary((x, y) => x.matmul(y)),
@@ -264,6 +262,42 @@ export const operations: Readonly<Record<string, Operation>> = {
     const { values, inverse, counts } = order.uniqueAmong(x!, valuesAtHand(x!.node) ?? []);
     return [values, inverse, counts];
   },
+  cholesky: ([a], attrs) => linalg.cholesky(a!, { upper: attrs.boolean("upper") }),
+  triangular_solve: ([a, b], attrs) =>
+    linalg.triangularSolve(a!, b!, {
+      upper: attrs.boolean("upper"),
+      transposed: attrs.boolean("transposeA"),
+      unitDiagonal: attrs.boolean("unitDiagonal"),
+    }),
+  solve: binary(linalg.solve),
+  inv: unary(linalg.inv),
+  det: unary(linalg.det),
+  slogdet: ([a]) => {
+    const { sign, log } = linalg.slogdet(a!);
+    return [sign, log];
+  },
+  // What does not depend on signs and bases.
+  eigh: ([a]) => {
+    const { w, v } = linalg.eigh(a!);
+    return [w, v.mul(w.div(4).exp().unsqueeze(-2)).matmul(v.transpose())];
+  },
+  svd: ([a]) => {
+    const { u, s, v } = linalg.svd(a!);
+    return [s, u.matmul(v.transpose())];
+  },
+  svd_truncate: ([a], attrs) => {
+    const { u, s, v } = linalg.svd(a!);
+    const first = (x: Tensor) => x.at("...", [0, attrs.number("rank")]).get();
+    return first(u).mul(first(s).unsqueeze(-2)).matmul(first(v).transpose());
+  },
+  qr: ([a]) => {
+    const { q, r } = linalg.qr(a!);
+    return [q, r];
+  },
+  pinv: ([a], attrs) => linalg.pinv(a!, attrs.has("rtol") ? { rtol: attrs.number("rtol") } : {}),
+  lstsq: binary((a, b) => linalg.lstsq(a, b)),
+  svdvals: ([a]) => linalg.svd(a!).s,
+  eigvalsh: ([a]) => linalg.eigh(a!).w,
   at_get: (inputs, attrs) => place(inputs, attrs).get(),
   at_set: (inputs, attrs) => place(inputs, attrs).set(inputs.at(-1)!),
   at_add: (inputs, attrs) => place(inputs, attrs).add(inputs.at(-1)!),

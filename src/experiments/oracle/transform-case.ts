@@ -1,9 +1,11 @@
 import { ValueError } from "../../base/errors.ts";
 import { crossEntropy } from "../../nn/losses.ts";
 import { atan2 } from "../../tensor/angles.ts";
+import { eye } from "../../tensor/creation.ts";
 import { gelu, where } from "../../tensor/functions.ts";
 import { grad, vjp } from "../../tensor/grad.ts";
 import { hessian, hvp, jacfwd, jacrev, jvp } from "../../tensor/jacobian.ts";
+import { slogdet } from "../../tensor/linalg.ts";
 import { cumprod } from "../../tensor/scans.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { vmap } from "../../tensor/vmap.ts";
@@ -32,6 +34,13 @@ const functions: Readonly<Record<string, Function>> = {
   "log(1 + sum(x^2, axis 1)); x is a matrix": (x) => x.square().sum(1).log1p(),
   "exp(matmul(x, x^T) / 8); x is a matrix": (x) => x.matmul(x.transpose()).div(8).exp(),
   "atan2(x[1:], 2 + x[:-1]^2)": (x) => atan2(x.slice([1]), x.slice([0], [-1]).square().add(2)),
+  "log|det(matmul(K, K^T) + I + outer(x, x))|; constants K": (x, k) =>
+    slogdet(
+      k!
+        .matmul(k!.transpose())
+        .add(eye(x.size).astype(x.dtype as "float32") as Tensor)
+        .add(x.outer(x)),
+    ).log,
   "where(x > 0, x^3, sin(x))": (x) => where(x.gt(0), x.pow(3), x.sin()),
 };
 

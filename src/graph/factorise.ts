@@ -1,0 +1,227 @@
+import { type Procedure, type Value, type Writer, written } from "./procedure.ts";
+
+// Factorisations of small matrices as programs on their rows one behind the other. Signs and orders that differ between
+// libraries are given by who runs them.
+
+type W = Writer<"real">;
+type Int = Value<"int">;
+
+/** L of A = L L^T in the lower triangle of n x n (A. L. Cholesky): NaN where A is not positive definite. */
+export function choleskyOf(n: number): Procedure {
+  return {
+    text: `cholesky ${n}`,
+    work: n ** 3 / 6 + n * 20,
+    code: () =>
+      written("real", (w) => {
+        w.for(0, n, (w, k) => {
+          const row = w.let(k.times(n));
+          w.store(row.plus(k), w.load(row.plus(k)).sqrt());
+          w.each(w.int(n - 1).minus(k), (w, below) => {
+            const at = w.let(below.plus(k).plus(1).times(n).plus(k));
+            w.store(at, w.load(at).over(w.load(row.plus(k))));
+          });
+          w.each(w.int(n - 1).minus(k), (w, below) => {
+            const i = w.let(below.plus(k).plus(1));
+            const factor = w.let(w.load(i.times(n).plus(k)));
+            w.for(k.plus(1), i.plus(1), (w, j) => {
+              const at = w.let(i.times(n).plus(j));
+              w.store(at, w.load(at).minus(factor.times(w.load(j.times(n).plus(k)))));
+            });
+          });
+        });
+      }),
+  };
+}
+
+/** X of L X = B, in the place of B: L, n x n, in front of B, n x m. */
+export function forwardSubstitution(n: number, m: number): Procedure {
+  const b = n * n;
+  return {
+    text: `substitution ${n} ${m}`,
+    work: (n * n * m) / 4 + n * m,
+    code: () =>
+      written("real", (w) => {
+        w.for(0, n, (w, i) => {
+          const row = w.let(i.times(m).plus(b));
+          w.for(0, i, (w, k) => {
+            const factor = w.let(w.real(0).minus(w.load(i.times(n).plus(k))));
+            w.addMultiple(row, k.times(m).plus(b), m, factor);
+          });
+          const pivot = w.let(w.load(i.times(n + 1)));
+          w.for(0, m, (w, j) => w.store(row.plus(j), w.load(row.plus(j)).over(pivot)));
+        });
+      }),
+    together: () =>
+      written("real", (w) => {
+        w.each(m, (w, j) => {
+          w.for(0, n, (w, i) => {
+            const at = w.let(i.times(m).plus(j).plus(b));
+            const left = w.let(w.load(at));
+            w.for(0, i, (w, k) => {
+              w.set(left, left.minus(w.load(i.times(n).plus(k)).times(w.load(k.times(m).plus(j).plus(b)))));
+            });
+            w.store(at, left.over(w.load(i.times(n + 1))));
+          });
+        });
+      }),
+  };
+}
+
+/** L and U of P A = L U in the place of A, n x n; behind it which row of A each row was, then the sign of P. */
+export function luOf(n: number): Procedure {
+  const order = n * n;
+  return {
+    text: `lu ${n}`,
+    work: n ** 3 / 4 + n * n,
+    code: () =>
+      written("real", (w) => {
+        w.each(n, (w, i) => w.store(i.plus(order), i.toReal()));
+        w.store(order + n, 1);
+        w.for(0, n, (w, k) => {
+          // The row with the largest element, the first of them, to the place k: by one invocation.
+          w.each(1, (w) => {
+            const best = w.let(k.plus(0));
+            const size = w.let(w.load(k.times(n + 1)).abs());
+            w.for(k.plus(1), n, (w, i) => {
+              const other = w.let(w.load(i.times(n).plus(k)).abs());
+              w.if(size.lt(other), (w) => {
+                w.set(best, i);
+                w.set(size, other);
+              });
+            });
+            w.if(k.lt(best), (w) => {
+              const swap = (w: W, a: Int, b: Int) => {
+                const held = w.let(w.load(a));
+                w.store(a, w.load(b));
+                w.store(b, held);
+              };
+              w.for(0, n, (w, j) => swap(w, w.let(k.times(n).plus(j)), w.let(best.times(n).plus(j))));
+              swap(w, w.let(k.plus(order)), w.let(best.plus(order)));
+              w.store(order + n, w.real(0).minus(w.load(order + n)));
+            });
+          });
+          w.each(w.int(n - 1).minus(k), (w, below) => {
+            const row = w.let(below.plus(k).plus(1).times(n));
+            const pivot = w.let(w.load(k.times(n + 1)));
+            w.if(
+              pivot.eq(0),
+              () => {},
+              (w) => {
+                const factor = w.let(w.load(row.plus(k)).over(pivot));
+                w.store(row.plus(k), factor);
+                const right = w.let(k.plus(1));
+                w.addMultiple(
+                  row.plus(right),
+                  k.times(n).plus(right),
+                  w.int(n).minus(right),
+                  w.real(0).minus(factor),
+                );
+              },
+            );
+          });
+        });
+      }),
+  };
+}
+
+/**
+ * Orthonormal columns and R: A^T, n x m with m >= n, in front of n x n zeros for R^T. Twice by Gram and Schmidt, which is
+ * enough (L. Giraud and others 2005); the diagonal of R is not negative, and columns that depend on others are zero.
+ */
+export function qrOf(m: number, n: number): Procedure {
+  const r = n * m;
+  return {
+    text: `qr ${m} ${n}`,
+    work: 2 * m * n * n,
+    code: () => written("real", (w) => orthonormalise(w, m, n, r, false)),
+    together: () => written("real", (w) => orthonormalise(w, m, n, r, true)),
+  };
+}
+
+/** @param room Where R^T lies; behind it there is room for n more. */
+function orthonormalise(w: W, m: number, n: number, r: number, together: boolean): void {
+  const parts = r + n * n;
+  w.for(0, n, (w, k) => {
+    const column = w.let(k.times(m));
+    w.store(parts + n, w.dot(column, column, m));
+    w.for(0, 2, (w) => {
+      w.each(k, (w, j) => {
+        const part = w.let(w.dot(j.times(m), column, m));
+        w.store(j.plus(parts), part);
+        const at = w.let(k.times(n).plus(j).plus(r));
+        w.store(at, w.load(at).plus(part));
+      });
+      if (together)
+        w.each(m, (w, i) => {
+          const left = w.let(w.load(column.plus(i)));
+          w.for(0, k, (w, j) => {
+            w.set(left, left.minus(w.load(j.plus(parts)).times(w.load(j.times(m).plus(i)))));
+          });
+          w.store(column.plus(i), left);
+        });
+      else
+        w.for(0, k, (w, j) => {
+          w.addMultiple(column, j.times(m), m, w.real(0).minus(w.load(j.plus(parts))));
+        });
+    });
+    // What is left of a column that depends on others is rounding.
+    const square = w.let(w.dot(column, column, m));
+    const none = w.let(square.le(w.load(parts + n).times(1e-13)));
+    const length = w.let(none.select(w.real(0), square.sqrt()));
+    const scale = w.let(none.select(w.real(0), w.real(1).over(none.select(w.real(1), square).sqrt())));
+    w.store(k.times(n).plus(k).plus(r), length);
+    w.each(m, (w, i) => w.store(column.plus(i), w.load(column.plus(i)).times(scale)));
+  });
+}
+
+/**
+ * Columns made orthogonal by rotations (M. R. Hestenes 1958): A^T, n x m, in front of the n x n identity, which takes the
+ * same rotations. The lengths of the columns are then the singular values, in no order.
+ */
+export function orthogonalised(m: number, n: number, wide: boolean): Procedure {
+  const v = n * m;
+  const bound = wide ? 2 ** -51 : 2 ** -22;
+  const even = n + (n % 2);
+  const last = even - 1;
+  /** One pass over all pairs of columns, in rounds of pairs that have none in common. */
+  const sweep = (w: W, turned: (w: W) => void) =>
+    w.for(0, last, (w, round) => {
+      w.each(even / 2, (w, i) => {
+        const p = w.let(i.eq(0).select(w.int(last), round.plus(i).rem(last)));
+        const q = w.let(i.eq(0).select(round, round.minus(i).plus(last).rem(last)));
+        w.if(p.lt(n).both(q.lt(n)), (w) => {
+          const [x, y] = [w.let(p.times(m)), w.let(q.times(m))];
+          const alpha = w.let(w.dot(x, x, m));
+          const beta = w.let(w.dot(y, y, m));
+          const gamma = w.let(w.dot(x, y, m));
+          w.if(alpha.sqrt().times(beta.sqrt()).times(bound).lt(gamma.abs()), (w) => {
+            turned(w);
+            // The smaller root of t^2 + 2 zeta t - 1 = 0 is the tangent of the angle.
+            const zeta = w.let(beta.minus(alpha).over(gamma.times(2)));
+            const size = w.let(zeta.abs());
+            const root = size.plus(w.real(1).plus(size.times(size)).sqrt());
+            const t = w.let(zeta.lt(0).select(w.real(-1), w.real(1)).over(root));
+            const cosine = w.let(w.real(1).over(w.real(1).plus(t.times(t)).sqrt()));
+            const sine = w.let(cosine.times(t));
+            w.rotate(x, y, m, cosine, sine);
+            w.rotate(p.times(n).plus(v), q.times(n).plus(v), n, cosine, sine);
+          });
+        });
+      });
+    });
+  return {
+    text: `orthogonalise ${m} ${n}${wide ? " wide" : ""}`,
+    work: 6 * n * n * (m + n),
+    code: () =>
+      written("real", (w) => {
+        const [left, moved] = [w.let(w.int(30)), w.let(w.int(1))];
+        w.while(w.int(0).lt(left).both(w.int(0).lt(moved)), (w) => {
+          w.set(left, left.minus(1));
+          w.set(moved, 0);
+          sweep(w, (w) => w.set(moved, 1));
+        });
+      }),
+    // All invocations go on for as long: converged pairs are left alone.
+    together: () => written("real", (w) => w.for(0, 12, (w) => sweep(w, () => {}))),
+  };
+}

@@ -1,0 +1,578 @@
+import { checkCount, type Fields, flag, nonNegative, optional, readOptions } from "../base/arguments.ts";
+import type { DType } from "../base/dtype.ts";
+import { ShapeError } from "../base/errors.ts";
+import { broadcastShapes, type Shape } from "../base/shape.ts";
+import { choleskyOf, forwardSubstitution, luOf, orthogonalised, qrOf } from "../graph/factorise.ts";
+import type { Procedure } from "../graph/procedure.ts";
+import { runProcedure } from "../graph/reduce.ts";
+import { checkFloat } from "./arithmetic.ts";
+import { diagonal } from "./arrange.ts";
+import { arange, eye, ones, zeros } from "./creation.ts";
+import { customVjp } from "./custom-vjp.ts";
+import { cat, where } from "./functions.ts";
+import { argsort } from "./sort.ts";
+import { Tensor } from "./tensor.ts";
+
+// Linear algebra on the last two axes, batched over the others, with gradients of every order: each function has a rule that
+// is written with these functions. Matrices in float32 are factorised with sums in float64 on the CPU.
+
+/** Sides from which a factorisation is made of blocks, so that products of matrices do the work. */
+const blockSide = 64;
+
+// What all have in common.
+
+function square<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
+  matrix(operation, x);
+  if (x.shape.at(-1) !== x.shape.at(-2))
+    throw new ShapeError(`${operation}: takes square matrices, the last two axes; given ${x}.`);
+  return x;
+}
+
+function matrix<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
+  checkFloat(operation, x);
+  if (x.rank < 2) throw new ShapeError(`${operation}: takes matrices, the last two axes; given ${x}.`);
+  return x;
+}
+
+/** In float32 where the dtype has no arithmetic of its own. */
+function computed<D extends DType, R>(x: Tensor<D>, f: (x: Tensor) => R): R {
+  return f(x.dtype === "float16" || x.dtype === "number" ? x.astype("float32") : x);
+}
+
+const like = <D extends DType>(y: Tensor, x: Tensor<D>): Tensor<D> =>
+  (x.dtype === "float16" ? y.astype("float16") : y) as unknown as Tensor<D>; // the dtype of x
+
+const batchOf = (x: Tensor): Shape => x.shape.slice(0, -2);
+const sides = (x: Tensor) => x.shape.slice(-2) as unknown as readonly [number, number];
+const T = (x: Tensor): Tensor => x.transpose(-2, -1);
+const flat = (x: Tensor): Tensor => x.reshape([...batchOf(x), sides(x)[0] * sides(x)[1]]);
+const identity = (n: number, x: Tensor): Tensor => eye(n).astype(x.dtype as "float32") as Tensor;
+const symmetric = (x: Tensor): Tensor => x.add(T(x)).mul(0.5);
+
+function run(procedure: Procedure, parts: readonly Tensor[]): Tensor {
+  return new Tensor(
+    runProcedure(
+      procedure,
+      cat(
+        parts.map((part) => part.detach()),
+        -1,
+      ).node,
+    ),
+  );
+}
+
+/** Elements of the last axis as a shape. */
+function taken(x: Tensor, from: number, shape: Shape): Tensor {
+  const batch = x.shape.slice(0, -1);
+  const size = shape.reduce((product, n) => product * n, 1);
+  const none = batch.map(() => null);
+  return x.slice([...none, from], [...none, from + size]).reshape([...batch, ...shape]);
+}
+
+/** Rows and columns of a matrix from `start` to `stop`. */
+function block(x: Tensor, rows: readonly [number, number], columns: readonly [number, number]): Tensor {
+  const none = batchOf(x).map(() => null);
+  return x.slice([...none, rows[0], columns[0]], [...none, rows[1], columns[1]]);
+}
+
+const isEmpty = (x: Tensor) => x.size === 0;
+
+export interface CholeskyOptions {
+  /** Gives L^T. Default false. */
+  readonly upper?: boolean;
+}
+
+/**
+ * The lower triangle L with A = L L^T, of the symmetric part of A: NaN where that is not positive definite.
+ *
+ * @example
+ * linalg.cholesky(tensor([[4, 2], [2, 2]])); // [[2, 0], [1, 1]]
+ */
+export function cholesky<D extends DType>(a: Tensor<D>, options: CholeskyOptions = {}): Tensor<D> {
+  checkCount("cholesky", arguments, 2);
+  square("cholesky", a);
+  const { upper } = readOptions("cholesky", { upper: flag }, options);
+  return computed(a, (a) => {
+    const l = factor(symmetric(a));
+    return upper ? T(l) : l;
+  }) as unknown as Tensor<D>;
+}
+
+const factor: (a: Tensor) => Tensor = (a) =>
+  customVjp(
+    (a: Tensor) => [lowerOf(a), a] as const,
+    (a, g) => {
+      const l = factor(a);
+      const p = T(l).matmul(g).tril();
+      const half = p.sub(p.mul(identity(sides(p)[0], p)).mul(0.5));
+      const left = substitute(l, half, true); // L^-T P
+      return [symmetric(T(substitute(l, T(left), true)))]; // (L^-T P) L^-1
+    },
+  )(a);
+
+/** Half by half: what is below the first is solved for, and its square taken from the second. */
+function lowerOf(a: Tensor): Tensor {
+  const [n] = sides(a);
+  if (isEmpty(a)) return a;
+  if (n <= blockSide) return taken(run(choleskyOf(n), [flat(a)]), 0, [n, n]).tril();
+  const k = Math.ceil(n / 2 / blockSide) * blockSide;
+  const first = lowerOf(block(a, [0, k], [0, k]));
+  const below = T(forward(first, T(block(a, [k, n], [0, k]))));
+  const second = lowerOf(block(a, [k, n], [k, n]).sub(below.matmul(T(below))));
+  const above = zeros([...batchOf(a), k, n - k]).astype(a.dtype as "float32") as Tensor;
+  return cat([cat([first, above], -1), cat([below, second], -1)], -2);
+}
+
+/** L^-1 B, or L^-T B, of a lower triangle. */
+const substitute = (l: Tensor, b: Tensor, transposed: boolean): Tensor =>
+  customVjp(
+    (l: Tensor, b: Tensor) =>
+      [
+        transposed ? forward(T(l).flip([-2, -1]), b.flip(-2)).flip(-2) : forward(l, b),
+        [l, b] as const,
+      ] as const,
+    ([l, b], g) => {
+      const x = substitute(l, b, transposed);
+      const back = substitute(l, g, !transposed);
+      const slope = transposed ? x.matmul(T(back)) : back.matmul(T(x));
+      return [slope.neg().tril(), back];
+    },
+  )(l, b);
+
+function forward(l: Tensor, b: Tensor): Tensor {
+  const [n, m] = sides(b);
+  if (isEmpty(b)) return b;
+  if (n <= blockSide) return taken(run(forwardSubstitution(n, m), [flat(l), flat(b)]), n * n, [n, m]);
+  const k = Math.ceil(n / 2 / blockSide) * blockSide;
+  const first = forward(block(l, [0, k], [0, k]), block(b, [0, k], [0, m]));
+  const rest = block(b, [k, n], [0, m]).sub(block(l, [k, n], [0, k]).matmul(first));
+  return cat([first, forward(block(l, [k, n], [k, n]), rest)], -2);
+}
+
+export interface TriangularOptions {
+  /** a is an upper triangle. Default false: a lower one. The other triangle is not read. */
+  readonly upper?: boolean;
+  /** Solves with the transpose. Default false. */
+  readonly transposed?: boolean;
+  /** The diagonal is not read, and taken for ones. Default false. */
+  readonly unitDiagonal?: boolean;
+}
+
+const triangularFields: Fields<Required<TriangularOptions>> = {
+  upper: flag,
+  transposed: flag,
+  unitDiagonal: flag,
+};
+
+/**
+ * The solution X of A X = B for a triangle A; B has as many rows, or is a vector. Leading axes broadcast.
+ *
+ * @example
+ * linalg.triangularSolve(tensor([[2, 0], [1, 1]]), tensor([2, 3])); // [1, 2]
+ */
+export function triangularSolve<D extends DType>(
+  a: Tensor<D>,
+  b: Tensor<D>,
+  options: TriangularOptions = {},
+): Tensor<D> {
+  checkCount("triangularSolve", arguments, 3);
+  const { upper, transposed, unitDiagonal } = readOptions("triangularSolve", triangularFields, options);
+  return solving("triangularSolve", a, b, (a, b) => {
+    const whole = upper ? T(a.triu()) : a.tril();
+    const one = identity(sides(a)[0], a);
+    const l = unitDiagonal ? where(one.eq(1), 1, whole) : whole;
+    return substitute(l, b, upper !== transposed);
+  });
+}
+
+/** Checks both sides, and gives `solve` matrices of one batch. */
+function solving<D extends DType>(
+  operation: string,
+  a: Tensor<D>,
+  b: Tensor<D>,
+  solve: (a: Tensor, b: Tensor) => Tensor,
+): Tensor<D> {
+  square(operation, a);
+  checkFloat(operation, b);
+  const [n] = sides(a);
+  const vector = b.rank === 1;
+  if (b.rank === 0 || b.shape[vector ? 0 : b.rank - 2] !== n || b.dtype !== a.dtype)
+    throw new ShapeError(`${operation}: a is ${a} and b ${b}; b has ${n} rows, and the dtype of a.`);
+  const right = vector ? b.unsqueeze(-1) : b;
+  const batch = broadcastShapes(operation, batchOf(a), batchOf(right));
+  const x = computed(a, (a) =>
+    computed(right, (b) => solve(a.expand([...batch, n, n]), b.expand([...batch, n, sides(b)[1]]))),
+  );
+  return like(vector ? x.squeeze(-1) : x, a);
+}
+
+/** P A = L U: both in one matrix, which row each was, and the sign of P. */
+function lu(a: Tensor): { readonly both: Tensor; readonly order: Tensor<"int32">; readonly sign: Tensor } {
+  const [n] = sides(a);
+  const room = zeros([...batchOf(a), n + 1]).astype(a.dtype as "float32") as Tensor;
+  const all = run(luOf(n), [flat(a), room]);
+  return {
+    both: taken(all, 0, [n, n]),
+    order: taken(all, n * n, [n]).astype("int32"),
+    sign: taken(all, n * n + n, []),
+  };
+}
+
+/**
+ * The solution X of A X = B, by Gaussian elimination with partial pivoting; B has as many rows, or is a vector. Leading axes
+ * broadcast. Not finite where A is singular.
+ *
+ * @example
+ * linalg.solve(tensor([[2, 1], [1, 3]]), tensor([3, 4])); // [1, 1]
+ */
+export function solve<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D> {
+  checkCount("solve", arguments, 2);
+  return solving("solve", a, b, (a, b) => solution(a, b));
+}
+
+const solution = (a: Tensor, b: Tensor): Tensor =>
+  customVjp(
+    (a: Tensor, b: Tensor) => {
+      if (isEmpty(b)) return [b, [a, b] as const] as const;
+      const { both, order } = lu(a);
+      const one = identity(sides(a)[0], a);
+      const l = where(one.eq(1), 1, both.tril());
+      const moved = b.gather(-2, order.unsqueeze(-1).expand(b.shape));
+      const y = forward(l, moved);
+      const x = forward(both.triu().flip([-2, -1]), y.flip(-2)).flip(-2);
+      return [x, [a, b] as const] as const;
+    },
+    ([a, b], g) => {
+      const back = solution(T(a), g);
+      return [back.matmul(T(solution(a, b))).neg(), back];
+    },
+  )(a, b);
+
+/**
+ * The inverse of square matrices; not finite where there is none. To solve a system take `solve`.
+ *
+ * @example
+ * linalg.inv(tensor([[2, 0], [0, 4]])); // [[0.5, 0], [0, 0.25]]
+ */
+export function inv<D extends DType>(a: Tensor<D>): Tensor<D> {
+  checkCount("inv", arguments, 1);
+  square("inv", a);
+  return like(
+    computed(a, (a) => solution(a, identity(sides(a)[0], a).expand(a.shape))),
+    a,
+  );
+}
+
+/** Sides up to which the gradient of a determinant is made of cofactors, which are there for singular matrices too. */
+const fewRows = 6;
+
+/**
+ * The determinant of square matrices. Its gradient is the matrix of cofactors, computed as such up to 6 rows, and as det(A)
+ * A^-T beyond.
+ *
+ * @example
+ * linalg.det(tensor([[2, 1], [1, 3]])); // 5
+ */
+export function det<D extends DType>(a: Tensor<D>): Tensor<D> {
+  checkCount("det", arguments, 1);
+  square("det", a);
+  return like(computed(a, determinant), a);
+}
+
+const determinant = (a: Tensor): Tensor => {
+  const [n] = sides(a);
+  if (n === 0) return ones(batchOf(a)).astype(a.dtype as "float32") as Tensor;
+  if (n === 1) return a.reshape(batchOf(a));
+  return customVjp(
+    (a: Tensor) => {
+      const { both, sign } = lu(a);
+      return [diagonal(both).prod(-1).mul(sign), a] as const;
+    },
+    (a, g) => {
+      const slope =
+        n <= fewRows
+          ? cofactors(a)
+          : determinant(a)
+              .unsqueeze(-1)
+              .unsqueeze(-1)
+              .mul(T(inv(a)));
+      return [slope.mul(g.unsqueeze(-1).unsqueeze(-1))];
+    },
+  )(a);
+};
+
+function cofactors(a: Tensor): Tensor {
+  const [n] = sides(a);
+  const without = (x: Tensor, axis: number, i: number) => {
+    const bound = (value: number) => x.shape.map((_, other) => (other === axis ? value : null));
+    return cat([x.slice([], bound(i)), x.slice(bound(i + 1))], axis);
+  };
+  const rank = a.rank;
+  const rows = Array.from({ length: n }, (_, i) =>
+    cat(
+      Array.from({ length: n }, (_, j) => without(without(a, rank - 2, i), rank - 1, j).unsqueeze(0)),
+      0,
+    ).unsqueeze(0),
+  );
+  const minors = determinant(cat(rows, 0)); // [n, n, ...batch]
+  const signs = arange(n).unsqueeze(1).add(arange(n)).astype("int32").bitwiseAnd(1).mul(-2).add(1);
+  const axes = [...batchOf(a).map((_, i) => i + 2), 0, 1];
+  return minors.permute(axes).mul(signs.astype(a.dtype as "float32") as Tensor);
+}
+
+/** A determinant by its sign and the logarithm of its size. */
+export interface SignAndLog<D extends DType> {
+  readonly sign: Tensor<D>;
+  readonly log: Tensor<D>;
+}
+
+/**
+ * The sign of the determinant, and the logarithm of its size: 0 and -Infinity where it is 0.
+ *
+ * @example
+ * linalg.slogdet(tensor([[2, 0], [0, -1]])); // sign -1, log 0.6931472
+ */
+export function slogdet<D extends DType>(a: Tensor<D>): SignAndLog<D> {
+  checkCount("slogdet", arguments, 1);
+  square("slogdet", a);
+  const [n] = sides(a);
+  return computed(a, (a) => {
+    if (n === 0) {
+      const one = ones(batchOf(a)).astype(a.dtype as "float32") as Tensor;
+      return { sign: one, log: one.sub(1) };
+    }
+    const { both, sign } = lu(a);
+    const pivots = diagonal(both);
+    return { sign: pivots.sign().prod(-1).mul(sign), log: logOf(a) };
+  }) as unknown as SignAndLog<D>;
+}
+
+const logOf = (a: Tensor): Tensor =>
+  customVjp(
+    (a: Tensor) => [diagonal(lu(a).both).abs().log().sum(-1), a] as const,
+    (a, g) => [T(inv(a)).mul(g.unsqueeze(-1).unsqueeze(-1))],
+  )(a);
+
+/** A = Q R. */
+export interface Qr<D extends DType> {
+  readonly q: Tensor<D>;
+  readonly r: Tensor<D>;
+}
+
+/**
+ * Orthonormal columns Q and an upper triangle R with A = Q R, reduced: Q has as many columns as A has rows or columns,
+ * whichever are fewer. The diagonal of R is not negative, which makes both unique. Columns of Q are zero where those of A
+ * depend on the ones before, and the gradient is not finite there.
+ *
+ * @example
+ * linalg.qr(tensor([[3, 1], [4, 2]])).r; // [[5, 2.2], [0, 0.4]]
+ */
+export function qr<D extends DType>(a: Tensor<D>): Qr<D> {
+  checkCount("qr", arguments, 1);
+  matrix("qr", a);
+  const [m, n] = sides(a);
+  const { q, r } = computed(a, (a) => {
+    if (isEmpty(a)) {
+      const k = Math.min(m, n);
+      const none = (shape: Shape) => zeros([...batchOf(a), ...shape]).astype(a.dtype as "float32") as Tensor;
+      return { q: none([m, k]), r: none([k, n]) };
+    }
+    if (m >= n) return orthonormal(a);
+    const first = orthonormal(block(a, [0, m], [0, m]));
+    return { q: first.q, r: cat([first.r, T(first.q).matmul(block(a, [0, m], [m, n]))], -1) };
+  });
+  return { q: like(q, a), r: like(r, a) };
+}
+
+const orthonormal = (a: Tensor): { readonly q: Tensor; readonly r: Tensor } =>
+  customVjp(
+    (a: Tensor) => {
+      const [m, n] = sides(a);
+      const room = zeros([...batchOf(a), n * n + n + 1]).astype(a.dtype as "float32") as Tensor;
+      const all = run(qrOf(m, n), [flat(T(a)), room]);
+      return [{ q: T(taken(all, 0, [n, m])), r: T(taken(all, n * m, [n, n])) }, a] as const;
+    },
+    (a, g) => {
+      const { q, r } = orthonormal(a);
+      const inner = r.matmul(T(g.r)).sub(T(g.q).matmul(q)).tril();
+      const both = inner.add(T(inner.tril(-1)));
+      // Times R^-T from the right.
+      const slope = g.q.add(q.matmul(both));
+      return [T(substitute(T(r), T(slope), true))];
+    },
+  )(a);
+
+/** A = U diag(s) V^T. */
+export interface Svd<D extends DType> {
+  /** [..., m, k] with k = min(m, n): orthonormal columns, zero where s is 0. */
+  readonly u: Tensor<D>;
+  /** [..., k], falling. */
+  readonly s: Tensor<D>;
+  /** [..., n, k]: orthonormal columns, zero where s is 0 and A has fewer rows than columns. */
+  readonly v: Tensor<D>;
+}
+
+/**
+ * Singular values and vectors, by one-sided rotations: to about the accuracy of the dtype times the largest value. The sign
+ * of each pair of vectors is as it comes. What a gradient would divide by the difference of equal values is left out.
+ *
+ * @example
+ * linalg.svd(tensor([[3, 0], [0, -4]])).s; // [4, 3]
+ */
+export function svd<D extends DType>(a: Tensor<D>): Svd<D> {
+  checkCount("svd", arguments, 1);
+  matrix("svd", a);
+  const [m, n] = sides(a);
+  const { u, s, v } = computed(a, (a) => {
+    if (isEmpty(a)) {
+      const none = (shape: Shape) => zeros([...batchOf(a), ...shape]).astype(a.dtype as "float32") as Tensor;
+      return { u: none([m, 0]), s: none([0]), v: none([n, 0]) };
+    }
+    if (m >= n) return singular(a);
+    const turned = singular(T(a));
+    return { u: turned.v, s: turned.s, v: turned.u };
+  });
+  return { u: like(u, a), s: like(s, a), v: like(v, a) };
+}
+
+interface Parts {
+  readonly u: Tensor;
+  readonly s: Tensor;
+  readonly v: Tensor;
+}
+
+const column = (x: Tensor): Tensor => x.unsqueeze(-1);
+const row = (x: Tensor): Tensor => x.unsqueeze(-2);
+/** 1 / x, and 0 where x is 0. */
+const inverse = (x: Tensor): Tensor => where(x.eq(0), 0, where(x.eq(0), 1, x).reciprocal());
+
+const singular = (a: Tensor): Parts =>
+  customVjp(
+    (a: Tensor) => [rotated(a), a] as const,
+    (a, g) => {
+      const { u, s, v } = singular(a);
+      // J. Townsend 2016, "Differentiating the singular value decomposition".
+      const squares = s.square();
+      const apart = inverse(row(squares).sub(column(squares)));
+      const skew = (x: Tensor, gx: Tensor) => T(x).matmul(gx).sub(T(gx).matmul(x)).mul(apart);
+      const inner = skew(u, g.u)
+        .mul(row(s))
+        .add(skew(v, g.v).mul(column(s)))
+        .add(identity(sides(v)[1], a).mul(row(g.s)));
+      const beyond = (x: Tensor, gx: Tensor) => gx.sub(x.matmul(T(x).matmul(gx))).mul(row(inverse(s)));
+      const along = u.matmul(inner).add(beyond(u, g.u)).matmul(T(v));
+      return [along.add(u.matmul(T(beyond(v, g.v))))];
+    },
+  )(a);
+
+function rotated(a: Tensor): Parts {
+  const [m, n] = sides(a);
+  const batch = batchOf(a);
+  // Of about 1, so that squares stay within the range.
+  const most = a.detach().abs().amax([-2, -1], { keepdim: true });
+  const scale = where(most.eq(0), 1, most);
+  const start = identity(n, a)
+    .reshape([n * n])
+    .expand([...batch, n * n]);
+  const all = run(orthogonalised(m, n, a.dtype === "float64"), [flat(T(a.div(scale))), start]);
+  const columns = taken(all, 0, [n, m]);
+  const lengths = columns.square().sum(-1).sqrt();
+  const order = argsort(lengths, { descending: true });
+  const sorted = (x: Tensor) => x.gather(-2, column(order as Tensor).expand(x.shape) as Tensor<"int32">);
+  const s = lengths.gather(-1, order);
+  return {
+    u: T(sorted(columns).mul(column(inverse(s)))),
+    s: s.mul(scale.squeeze(-1)),
+    v: T(sorted(taken(all, n * m, [n, n]))),
+  };
+}
+
+/** A = V diag(w) V^T. */
+export interface Eigh<D extends DType> {
+  /** [..., n], rising. */
+  readonly w: Tensor<D>;
+  /** [..., n, n]: orthonormal columns. */
+  readonly v: Tensor<D>;
+}
+
+/**
+ * Eigenvalues and eigenvectors of the symmetric part of A, to about the accuracy of the dtype times the largest size of an
+ * eigenvalue. The sign of each vector is as it comes. What a gradient would divide by the difference of equal values is left
+ * out.
+ *
+ * @example
+ * linalg.eigh(tensor([[2, 1], [1, 2]])).w; // [1, 3]
+ */
+export function eigh<D extends DType>(a: Tensor<D>): Eigh<D> {
+  checkCount("eigh", arguments, 1);
+  square("eigh", a);
+  const { w, v } = computed(a, (a) => {
+    if (isEmpty(a)) return { w: zeros(a.shape.slice(0, -1)).astype(a.dtype as "float32") as Tensor, v: a };
+    return spectral(symmetric(a));
+  });
+  return { w: like(w, a), v: like(v, a) };
+}
+
+const spectral = (a: Tensor): { readonly w: Tensor; readonly v: Tensor } =>
+  customVjp(
+    (a: Tensor) => {
+      // Shifted to where no eigenvalue is negative, they are the singular values.
+      const shift = a.abs().sum(-1).amax(-1);
+      const { s, v } = rotated(a.add(identity(sides(a)[0], a).mul(column(column(shift)))));
+      return [{ w: s.sub(column(shift)).flip(-1), v: v.flip(-1) }, a] as const;
+    },
+    (a, g) => {
+      const { w, v } = spectral(a);
+      const apart = inverse(row(w).sub(column(w)));
+      const inner = T(v)
+        .matmul(g.v)
+        .mul(apart)
+        .add(identity(sides(v)[1], a).mul(row(g.w)));
+      return [symmetric(v.matmul(inner).matmul(T(v)))];
+    },
+  )(a);
+
+export interface PinvOptions {
+  /** Singular values below this share of the largest are taken for 0. Default the accuracy of the dtype times the longer side. */
+  readonly rtol?: number;
+}
+
+const pinvFields: Fields<PinvOptions> = { rtol: optional(nonNegative(0)) };
+
+/**
+ * The pseudo-inverse of E. H. Moore and R. Penrose, of singular values that are not too small.
+ *
+ * @example
+ * linalg.pinv(tensor([[2, 0], [0, 0]])); // [[0.5, 0], [0, 0]]
+ */
+export function pinv<D extends DType>(a: Tensor<D>, options: PinvOptions = {}): Tensor<D> {
+  checkCount("pinv", arguments, 2);
+  matrix("pinv", a);
+  const { rtol } = readOptions("pinv", pinvFields, options);
+  return like(
+    computed(a, (a) => {
+      if (isEmpty(a)) return T(a);
+      const { u, s, v } = svd(a);
+      const unit = a.dtype === "float64" ? 2 ** -52 : 2 ** -23;
+      const least = s.amax(-1, { keepdim: true }).mul(rtol ?? unit * Math.max(...sides(a)));
+      const kept = where(s.gt(least), s, 0);
+      return v.mul(row(inverse(kept))).matmul(T(u));
+    }),
+    a,
+  );
+}
+
+/**
+ * The X for which A X is nearest to B, and of those the smallest: `pinv(a)` times B. B has as many rows as A, or is a vector.
+ *
+ * @example
+ * linalg.lstsq(tensor([[1], [1]]), tensor([1, 3])); // [2]
+ */
+export function lstsq<D extends DType>(a: Tensor<D>, b: Tensor<D>, options: PinvOptions = {}): Tensor<D> {
+  checkCount("lstsq", arguments, 3);
+  matrix("lstsq", a);
+  checkFloat("lstsq", b);
+  if (b.rank === 0 || b.shape[b.rank === 1 ? 0 : b.rank - 2] !== sides(a)[0] || b.dtype !== a.dtype)
+    throw new ShapeError(`lstsq: a is ${a} and b ${b}; b has ${sides(a)[0]} rows, and the dtype of a.`);
+  return pinv(a, options).matmul(b);
+}
