@@ -180,7 +180,8 @@ function orthonormalise(w: W, m: number, n: number, r: number, together: boolean
  */
 export function orthogonalised(m: number, n: number, wide: boolean): Procedure {
   const v = n * m;
-  const bound = wide ? 2 ** -51 : 2 ** -22;
+  // Products that are smaller are rounding errors of their sums.
+  const bound = (wide ? 2 ** -53 : 2 ** -24) * Math.max(4, Math.sqrt(m));
   const even = n + (n % 2);
   const last = even - 1;
   /** One pass over all pairs of columns, in rounds of pairs that have none in common. */
@@ -210,7 +211,7 @@ export function orthogonalised(m: number, n: number, wide: boolean): Procedure {
       });
     });
   return {
-    text: `orthogonalise ${m} ${n}${wide ? " wide" : ""}`,
+    text: `orthogonalise ${m} ${n} to ${bound}`,
     work: 6 * n * n * (m + n),
     code: () =>
       written("real", (w) => {

@@ -139,13 +139,13 @@ class Procedures {
       }
       case "addMultiple": {
         const factor = this.#real(s.factor);
+        const factors = this.#splat(factor);
         this.#pairs(s.y, s.x, s.length, (vector, y, x) => {
           const shape = this.#shape;
           code.get(y);
           if (vector) {
             code.get(y).memory("v128.load").get(x).memory("v128.load");
-            this.#splat(factor);
-            code.op(`${shape}.mul`, `${shape}.add`).memory("v128.store");
+            code.get(factors).op(`${shape}.mul`, `${shape}.add`).memory("v128.store");
           } else {
             code.get(y);
             this.#load();
@@ -159,23 +159,20 @@ class Procedures {
       }
       case "rotate": {
         const [cosine, sine] = [this.#real(s.cosine), this.#real(s.sine)];
+        const [cosines, sines] = [this.#splat(cosine), this.#splat(sine)];
         const [v, w] = [code.local("v128"), code.local("v128")];
         const [p, q] = [code.local("f64"), code.local("f64")];
         this.#pairs(s.x, s.y, s.length, (vector, x, y) => {
           if (vector) {
             const shape = this.#shape;
-            const term = (a: Local, factor: Local) => {
-              code.get(a);
-              this.#splat(factor);
-              code.op(`${shape}.mul`);
-            };
+            const term = (a: Local, factors: Local) => code.get(a).get(factors).op(`${shape}.mul`);
             code.get(x).memory("v128.load").set(v).get(y).memory("v128.load").set(w);
             code.get(x);
-            term(v, cosine);
-            term(w, sine);
+            term(v, cosines);
+            term(w, sines);
             code.op(`${shape}.sub`).memory("v128.store").get(y);
-            term(v, sine);
-            term(w, cosine);
+            term(v, sines);
+            term(w, cosines);
             code.op(`${shape}.add`).memory("v128.store");
           } else {
             code.get(x);
@@ -202,11 +199,15 @@ class Procedures {
     return local;
   }
 
-  #splat(factor: Local): void {
+  /** The same in all lanes. */
+  #splat(factor: Local): Local<"v128"> {
     const code = this.#code;
+    const factors = code.local("v128");
     code.get(factor);
     if (this.#shape === "f32x4") code.op("f32.demote_f64", "f32x4.splat");
     else code.op("f64x2.splat");
+    code.set(factors);
+    return factors;
   }
 
   /** Two runs of elements side by side: vectors, then what is left one by one. */
