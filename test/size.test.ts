@@ -47,7 +47,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
   ["a tensor", 'export { tensor } from "lorantz";', 37, 37],
-  ["the core", 'export * from "lorantz";', 68, 134],
+  ["the core", 'export * from "lorantz";', 73, 140],
   [
     "a LoRA training step",
     `export { compile, init, random, tree, valueAndGrad } from "lorantz";
