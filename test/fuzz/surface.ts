@@ -111,7 +111,7 @@ export function operations(): Operation[] {
     ...methodsOf(
       lorantz.random.key(0).constructor as typeof lorantz.Tensor,
       "Key",
-      source("tensor/random.ts"),
+      source("tensor/key.ts"),
     ),
     ...functionsOf(lorantz, "", source("index.ts")),
     ...functionsOf(nn, "nn.", source("nn/index.ts")),
