@@ -174,6 +174,21 @@ describe("recipes", () => {
 });
 
 describe("refusals", () => {
+  const takes: Readonly<Record<string, (recipe: gauge.Recipe) => unknown>> = {
+    apply: (recipe) => gauge.apply(gauge.onlyB(2), recipe),
+    applyLayers: (recipe) => gauge.applyLayers({ fc: gauge.onlyB(2) }, recipe),
+    applyState: ({ optimizer }) => gauge.applyState(gauge.onlyB(2), {} as never, optimizer),
+    optimizerOf: (recipe) => gauge.optimizerOf(recipe),
+    trainable: (recipe) => gauge.trainable(recipe, {}),
+    explicit: (recipe) => gauge.explicit(recipe),
+  };
+  test.each(Object.entries(takes))("%s takes no recipe without an optimizer", (name, call) => {
+    for (const wrong of [5, {}, { r: 8, alpha: 16, optimiser: {} }, { r: 8, alpha: 16, optimizer: null }])
+      expect(() => call(wrong as never)).toThrow(
+        new RegExp(`^gauge\\.${name}: takes an? (recipe|optimizer)`),
+      );
+  });
+
   const g = gauge.of({ a: 2, b: 1 / 4 });
 
   test("the plain global norm, unless all trained parameters have one factor", () => {

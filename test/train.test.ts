@@ -431,3 +431,8 @@ test("hashes are FNV-1a, and go on", () => {
   expect(new Hash().add("foobar").toString()).toBe("85944171f73967e8");
   expect(Hash.from(new Hash().add("foo").toString()).add("bar").toString()).toBe("85944171f73967e8");
 });
+
+test("no options are refused by name", () => {
+  for (const none of [undefined, null, 5])
+    expect(() => train(none as never)).toThrow("train: takes an object of options; given");
+});

@@ -6,7 +6,15 @@ import { explicit } from "./explicit.ts";
 import { checked, factor, type Gauge } from "./gauge.ts";
 import { clipActs, liveOf, liveRoles, pinsOf } from "./live.ts";
 import { normal } from "./range.ts";
-import { type Clip, hyperOf, numberOf, type PerRole, type Recipe, trainedRoles } from "./recipe.ts";
+import {
+  type Clip,
+  expectRecipe,
+  hyperOf,
+  numberOf,
+  type PerRole,
+  type Recipe,
+  trainedRoles,
+} from "./recipe.ts";
 import { factorOn, hyperPowers, moves, needsOf, type Rule, reaches, ruleOf, scaleHyper } from "./rules.ts";
 import { alwaysZero, startFactors, starts } from "./start.ts";
 
@@ -30,6 +38,7 @@ const operation = "gauge.apply";
  */
 export function apply<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["optimizer"]["name"]> {
   checked(operation, g);
+  expectRecipe(operation, recipe);
   checkAdapterConfig(recipe);
   for (const problem of startProblems(g, recipe)) throw new ValueError(`${operation}: ${problem.message}`);
   return transformed(g, recipe);

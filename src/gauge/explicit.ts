@@ -1,6 +1,6 @@
 import type { Role } from "../lora/roles.ts";
 import type { AnyOptimizerName } from "../optim/make.ts";
-import { type Clip, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { type Clip, expectRecipe, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 
 /** Hyperparameters that are another one when left out, though they follow a gauge by another power. */
 const standIns: { readonly [N in AnyOptimizerName]?: Readonly<Record<string, string>> } = {
@@ -16,6 +16,7 @@ const standIns: { readonly [N in AnyOptimizerName]?: Readonly<Record<string, str
  * explicit({ r: 8, alpha: 16, optimizer: { name: "radam", lr: 1e-3 } }).groups; // { A: { lrUnrectified: 1e-3 }, B: ... }
  */
 export function explicit(recipe: Recipe): Recipe {
+  expectRecipe("gauge.explicit", recipe);
   const { optimizer, clip } = recipe;
   const roles = trainedRoles(recipe);
   const stands = standIns[optimizer.name];

@@ -5,7 +5,7 @@ import * as tree from "../tensor/tree.ts";
 import { apply } from "./apply.ts";
 import { explicit } from "./explicit.ts";
 import type { Gauge } from "./gauge.ts";
-import type { Recipe } from "./recipe.ts";
+import { expectRecipe, type Recipe } from "./recipe.ts";
 import { applyParams, applyState } from "./trees.ts";
 
 /** A gauge for each of some adapted layers, by the layer's path; the others stay as they are. */
@@ -30,6 +30,7 @@ export interface LayeredRecipe {
  * partner.layers["layers.0.q"].alpha; // 4 times recipe.alpha
  */
 export function applyLayers(gauges: LayerGauges, recipe: Recipe): LayeredRecipe {
+  expectRecipe("gauge.applyLayers", recipe);
   const full = explicit(recipe);
   const layers = Object.entries(gauges).map(([layer, g]): [string, Recipe] => {
     try {

@@ -7,7 +7,7 @@ import type { Optimizer, Schedule } from "../optim/optimizer.ts";
 import { make as makeSchedule, type ScheduleConfig } from "../optim/schedule.ts";
 import { partition } from "../tensor/tree.ts";
 import { escaped, type LayeredRecipe, layerOf } from "./layers.ts";
-import { type Clip, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { type Clip, expectRecipe, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 
 export interface OptimizerOfOptions {
   /** A factor on all learning rates, where the recipe has no schedule of its own. */
@@ -34,6 +34,7 @@ const match: Readonly<Record<Role, string | ((path: string) => boolean)>> = {
  * const optimizer = gauge.optimizerOf({ ...recipe, schedule: { kind: "cosine", tMax: 100 } });
  */
 export function optimizerOf(recipe: Recipe, options: OptimizerOfOptions = {}): Optimizer {
+  expectRecipe("gauge.optimizerOf", recipe);
   return optimizerOfLayers({ recipe, layers: {} }, options);
 }
 
@@ -102,6 +103,7 @@ function scheduleOf(
  * where a leaf went to the other one.
  */
 export function trainable<P>(recipe: Recipe, params: P): [trained: P, frozen: P] {
+  expectRecipe("gauge.trainable", recipe);
   const roles = trainedRoles(recipe);
   return partition(params, (_, path) => roles.includes(roleOf(path)));
 }

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { AdapterConfig } from "../lora/config.ts";
 import type { Role } from "../lora/roles.ts";
@@ -64,6 +65,20 @@ export interface RecipeOf<N extends AnyOptimizerName> extends AdapterConfig {
    * compared and converted, not trained here. Default false.
    */
   readonly eightBitStates?: boolean;
+}
+
+/** Checks that a value is a recipe by its look; `checkRecipe` reads every field. */
+export function expectRecipe(operation: string, value: unknown): void {
+  const { optimizer } = (value ?? {}) as { readonly optimizer?: unknown }; // whatever it is
+  const { name } = (optimizer ?? {}) as { readonly name?: unknown };
+  if (typeof name === "string") return;
+  const given =
+    typeof value === "object" && value !== null
+      ? `its optimizer is ${show(optimizer)}`
+      : `given ${show(value)}`;
+  throw new ValueError(
+    `${operation}: takes a recipe such as { r: 8, alpha: 16, optimizer: { name: "adamw", lr: 2e-4 } }; ${given}.`,
+  );
 }
 
 /** The roles that a recipe trains. */

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { type Role, roleOf } from "../lora/roles.ts";
 import type { OptimizerConfig, PairOptimizerConfig } from "../optim/make.ts";
@@ -47,6 +48,10 @@ export function applyState<S extends OptimizerState>(
   optimizer: string | OptimizerConfig | PairOptimizerConfig,
 ): S {
   const config = typeof optimizer === "string" ? { name: optimizer } : optimizer;
+  if (typeof config?.name !== "string")
+    throw new ValueError(
+      `gauge.applyState: takes an optimizer, "adamw" or { name: "adamw", ... }; given ${show(optimizer)}.`,
+    );
   const { name } = config;
   const powers = statePowers("gauge.applyState", name, config);
   const slots = Object.entries(state).map(([slot, tree]): [string, unknown] => {

@@ -165,6 +165,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
 
   /** @internal */
   constructor(options: TrainOptions<P, B>) {
+    if (!isPlainObject(options)) readOptions("train", fields, options); // which refuses it
     const { params, batches, ...others } = options;
     const read = readOptions<Read>("train", fields, others) as unknown as Omit<
       TrainOptions<P, B>,
