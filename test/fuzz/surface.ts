@@ -108,11 +108,7 @@ export function operations(): Operation[] {
   return [
     ...methodsOf(lorantz.Tensor, "Tensor", source("tensor/tensor.ts")),
     ...pickedOf(),
-    ...methodsOf(
-      lorantz.random.key(0).constructor as typeof lorantz.Tensor,
-      "Key",
-      source("tensor/key.ts"),
-    ),
+    ...methodsOf(lorantz.random.key(0).constructor as typeof lorantz.Tensor, "Key", source("tensor/key.ts")),
     ...functionsOf(lorantz, "", source("index.ts")),
     ...functionsOf(nn, "nn.", source("nn/index.ts")),
   ];
