@@ -46,15 +46,16 @@ export async function tune(
   const [losses, norms, first]: [number[], number[], Params[]] = [[], [], []];
   for (let t = 0; t < steps; t++) {
     const { loss: value, gradients } = gradientsOf(loss, trained, {}, {}, {});
+    // Gradients of all updates, though two are looked at: so it is one program.
     const done = await engine.evaluate({
       ...updated(clipping, gradients, state, trained),
       value,
-      ...(t < 2 && { gradients }),
+      gradients,
     });
     ({ params: trained, state } = done);
     losses.push(await done.value.item());
     norms.push(await done.norm.item());
-    if (done.gradients) first.push(done.gradients);
+    if (t < 2) first.push(done.gradients);
   }
   return { losses, norms, gradients: first, trained };
 }
