@@ -55,6 +55,9 @@ describe("lorantz sweep", () => {
     const csv = readFileSync(at("same", "table.csv"), "utf8").trimEnd().split("\n");
     expect(csv[0]).toBe("cell,alpha,ratio,run,seed,ended,loss,best,accuracy,seconds,key");
     expect(csv).toHaveLength(10);
+    const report = readFileSync(at("same", "report.html"), "utf8");
+    expect(report).toContain("Loss over ratio and alpha");
+    expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
   });
 
   test("runs nothing twice, also of another grid", async () => {

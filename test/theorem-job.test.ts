@@ -240,6 +240,7 @@ test.for(thorough ? await backends() : ["cpu"])(
     const html = readFileSync(join(out, "report.html"), "utf8");
     expect(html).toContain(`All ${results.laws.held} comparisons came out as the theorem predicts.`);
     expect(html).toContain(join(folder, "base.txt"));
+    for (const next of ["tune", "sweep", "claims"]) expect(html).toContain(`<code>lorantz ${next}`);
   },
 );
 

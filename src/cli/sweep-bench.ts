@@ -1,3 +1,7 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { type BaseRecipe, bases, configOf } from "../experiments/language/base.ts";
+import { openBase } from "../experiments/language/subject.ts";
 import type { OnProgress } from "../experiments/sweep/cell.ts";
 import {
   type Bench,
@@ -7,6 +11,7 @@ import {
   type Setting,
   type SweepTask,
 } from "../experiments/sweep/task.ts";
+import { init } from "../runtime/init.ts";
 import * as text from "../text/index.ts";
 import {
   batchOptions,
@@ -19,14 +24,21 @@ import {
   targetsOf,
   usable,
 } from "./language.ts";
-import { UsageError, type Values, wholeNumber } from "./usage.ts";
+import { oneOf, UsageError, type Values, wholeNumber } from "./usage.ts";
 import { codeVersion } from "./version.ts";
 
 const { adapter: _, ...base } = modelOptions;
 
+/** Bases by the names that `--model` takes beside folders. */
+const ownBases: { readonly [name: string]: BaseRecipe | undefined } = bases;
+
 /** Options that say what the cells of a sweep have in common. */
 export const settingOptions = {
   ...base,
+  model: {
+    ...base.model,
+    help: `${base.model.help}; or small or large, which are trained here once`,
+  },
   ...dataOptions,
   ...heldOutOptions,
   "held-out": { ...heldOutOptions["held-out"], help: "Or: the share of --data to evaluate on; default 0.1" },
@@ -61,7 +73,11 @@ export async function openBench(
   const values = given as Values<typeof settingOptions>; // undefined where they are not given
   const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
   const { size, pack } = batchOptions(values);
-  const language = await openLanguage(command, values, threads === undefined ? {} : { threads });
+  const options = threads === undefined ? {} : { threads };
+  const own = given.model === undefined ? undefined : ownBases[given.model];
+  const language = own
+    ? await openOwn(command, own, values, options, say)
+    : await openLanguage(command, values, options);
   try {
     const evaluated = given.evaluate === undefined ? { "held-out": given["held-out"] ?? "0.1" } : {};
     const { data, heldOut } = await readExamples(command, { ...values, ...evaluated }, file, language, say);
@@ -88,6 +104,38 @@ export async function openBench(
     language.device[Symbol.dispose]();
     throw error;
   }
+}
+
+/** Where models that are trained here are kept. */
+const cache = () => join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "lorantz", "language");
+
+/** A model that is trained here: once, and then from the user's cache. */
+async function openOwn(
+  command: string,
+  recipe: BaseRecipe,
+  given: Values<typeof settingOptions>,
+  options: { readonly threads?: number },
+  say: (line: string) => void,
+): Promise<Language> {
+  const stray = (["tokenizer", "weights"] as const).find((name) => given[name] !== undefined);
+  if (stray !== undefined)
+    throw new UsageError(
+      `${command}: --${stray} speaks of a model in a folder; ${recipe.name} is trained here.`,
+    );
+  const backend = oneOf("backend", given.backend, ["cpu", "webgpu"]);
+  const device = await init({ ...(backend && { backend }), ...options });
+  let said = false;
+  const { model, params, tokenizer } = await openBase(recipe, {
+    real: [],
+    cache: cache(),
+    onStep: (_, total) => {
+      if (!said)
+        say(`Training the model ${recipe.name} for ${total} updates, once; it is kept in ${cache()}.`);
+      said = true;
+    },
+  });
+  const { architecture } = model;
+  return { device, model, params, architecture, config: configOf(recipe), tokenizer, notes: [] };
 }
 
 /** Work at the cells of sweeps in this process: model and data stay open as long as the cells are of the same. */

@@ -11,6 +11,7 @@ import { inProcess, local } from "../experiments/sweep/local.ts";
 import { checkSweep, mostCells, type Sweep, sameRuns, sweepOf } from "../experiments/sweep/plan.ts";
 import { Pool } from "../experiments/sweep/pool.ts";
 import { queued } from "../experiments/sweep/queue.ts";
+import { reportOf } from "../experiments/sweep/report.ts";
 import { openStore, type Store } from "../experiments/sweep/store.ts";
 import { csvOf, rowsOf, tableOf } from "../experiments/sweep/table.ts";
 import { type Grid, gridSize } from "../gauge/index.ts";
@@ -58,7 +59,7 @@ const options = {
   help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
-const help = `Usage: lorantz sweep GRID --model DIR --data FILE --out DIR [OPTIONS]
+const help = `Usage: lorantz sweep GRID --model DIR|small|large --data FILE --out DIR [OPTIONS]
        lorantz sweep --merge --out DIR [FOLDER...]
 
 Fine-tunes a language model by every recipe of a grid, and writes what came of it as a table and a report. Cells that are
@@ -229,8 +230,9 @@ async function finish(given: Given, planned: Sweep, folder: Folder, out: string)
     })),
   };
   const json = `${JSON.stringify(results, undefined, 2)}\n`;
-  const files = ["table.json", "table.csv"].map((name) => join(out, name));
-  const written = new Output("--out", files).write([json, csvOf(planned, rows)]);
+  const files = ["table.json", "table.csv", "report.html"].map((name) => join(out, name));
+  const html = await reportOf(planned, rows, factsOf(planned, missing.length));
+  const written = new Output("--out", files).write([json, csvOf(planned, rows), html]);
   print(given.json ? json : `${table(tableOf(planned, rows))}\n`);
   if (others > 0)
     say(`${others} results in ${out} are of other cells; they are kept, and not counted here.\n`);
@@ -240,6 +242,22 @@ async function finish(given: Given, planned: Sweep, folder: Folder, out: string)
     );
   say(`Wrote ${written.join(", ")}.\n`);
   return missing.length;
+}
+
+/** What a report says of a sweep. */
+function factsOf({ grid, runs, seeds, setting, sources, code }: Sweep, missing: number) {
+  const { model, data } = sources as Sources; // as it was begun here
+  const { batch, steps, backend, weights, targetModules } = setting;
+  const facts: [string, string][] = [
+    ["Model", `${model} (${setting.model}), weights ${weights}, on ${backend}`],
+    ["Examples", `${data} (${setting.data})`],
+    ["Layers", typeof targetModules === "string" ? "all linear ones" : targetModules.join(", ")],
+    ["Updates", `${steps}, of ${batch.accumulate} x ${batch.size} examples${batch.pack ? ", packed" : ""}`],
+    ["Cells", `${grid.length}, of which ${runs.length} are different runs; seeds ${seeds.join(", ")}`],
+    ...(missing > 0 ? [["Missing", `${missing} fine-tunings have no result yet`] as [string, string]] : []),
+    ["Lorantz", code],
+  ];
+  return facts;
 }
 
 /** Takes the results of other folders into one, and writes the table of all. */

@@ -37,7 +37,8 @@ ${htmlTable(results)}
 <ol>
 ${runs.map(({ name, about }) => `<li><b>${escapeXml(name)}.</b> ${escapeXml(about)}</li>`).join("\n")}
 </ol>
-</details>`,
+</details>
+${further}`,
   );
 }
 
@@ -69,6 +70,13 @@ function subjectFacts({ model, texts, pretraining }: Results): readonly (readonl
     ],
   ];
 }
+
+const further = `<h2>Where to go from here</h2>
+<ul>
+<li><code>lorantz tune --model DIR --data FILE --out DIR</code> fine-tunes a model of yours; <code>lorantz theorem --model DIR --data FILE</code> shows the theorem on it.</li>
+<li><code>lorantz sweep GRID --model small --data FILE --out DIR</code> tries a grid of recipes, each different run once.</li>
+<li><code>lorantz claims</code> tests what is said about LoRA.</li>
+</ul>`;
 
 const theorem = `<h2>The theorem in short</h2>
 <p>A LoRA layer computes <i>y</i> = <i>W</i><sub>0</sub><i>x</i> + <i>s B A x</i> with <i>s</i> =
