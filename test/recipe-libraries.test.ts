@@ -53,6 +53,21 @@ test("a deviation of a role's numbers is one of its invariants", () => {
   );
 });
 
+test("Unsloth takes none of PEFT's starts by decompositions", () => {
+  const x = { r: 8, alpha: 16, init: "pissa", optimizer: { name: "adamw", lr: 2e-4 } } as const;
+  expect(gauge.convert(x, to("peft-trainer")).settings).toMatchObject({ init_lora_weights: "pissa" });
+  const { settings, deviations } = gauge.convert(x, to("unsloth"));
+  expect(settings).not.toHaveProperty("init_lora_weights");
+  expect(deviations).toContainEqual(
+    expect.objectContaining({ field: "init", needed: "pissa", used: "standard" }),
+  );
+  expect(() => gauge.recipeOfSettings("unsloth", { init_lora_weights: "pissa" })).toThrow(
+    'init_lora_weights is "pissa"; it is true, false, "gaussian" or "loftq"',
+  );
+  const { recipe } = gauge.recipeOfSettings("unsloth", { max_steps: 60 });
+  expect([recipe.r, recipe.alpha, recipe.optimizer.lr]).toEqual([16, 16, 5e-5]);
+});
+
 test("states of 8 bits are a run of their own, and kept where a library has them", () => {
   const given = { learning_rate: 2e-4, max_steps: 60, max_grad_norm: 0 };
   const { recipe } = gauge.recipeOfSettings("unsloth", given);

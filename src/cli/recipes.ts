@@ -115,7 +115,7 @@ function detail({ name, title, version, settings }: NamedRecipe): string {
     ]),
     `Optimizers: ${Object.keys(library.optimizers).join(", ")}.`,
     library.notes.map((note) => `- ${note}`).join("\n"),
-    `Read in: ${library.source.join("; ")}.${library.unchecked === undefined ? "" : ` Not checked there: ${library.unchecked}.`}`,
+    `Read in: ${library.source.join("; ")}.`,
   ];
   return `${text.join("\n\n")}\n`;
 }

@@ -67,8 +67,6 @@ export interface Library {
   /** The version whose defaults these are, and where they were read. */
   readonly version: string;
   readonly source: readonly string[];
-  /** Defaults that were not found in a source, and are stated from memory; every conversion says so. */
-  readonly unchecked?: string;
   /** The setting that says which version wrote the others, and since which version these defaults hold. */
   readonly written?: { readonly at: string; readonly since: string };
   /** Its settings by their place, `"lora_parameters.rank"`. */
@@ -98,7 +96,6 @@ export interface Library {
 }
 
 /** By what defaults settings are read, for readers. */
-export function readWith({ title, version, unchecked }: Library): string {
-  const caution = unchecked === undefined ? "" : ` Not checked in its source: ${unchecked}.`;
-  return `Read with the defaults of ${title}, version ${version}.${caution}`;
+export function readWith({ title, version }: Library): string {
+  return `Read with the defaults of ${title}, version ${version}.`;
 }

@@ -452,11 +452,21 @@ export const libraries = {
     version: "2025.8",
     source: [
       ...peftSource,
-      "github.com/unslothai/unsloth, unsloth/models/rl.py (what it replaces in TRL's defaults) and llama.py (get_peft_model)",
+      "github.com/unslothai/unsloth, unsloth/models/rl.py (what it replaces in TRL's defaults) and llama.py (get_peft_model: r 16, lora_alpha 16)",
     ],
-    unchecked: "rank and alpha of get_peft_model",
     settings: {
       ...peftConfig,
+      // Its get_peft_model takes no other start, but LoftQ.
+      init_lora_weights: {
+        is: "init",
+        field: field<unknown>(
+          'true, false, "gaussian" or "loftq"',
+          (value) => typeof value === "boolean" || value === "gaussian" || value === "loftq",
+          true,
+        ),
+        words: { true: "standard", gaussian: "gaussian", false: "random" },
+        says: "how A and B start",
+      },
       r: rank(16),
       lora_alpha: alphaOver("r, or sqrt(r) with use_rslora", 16),
       ...trainer({ lr: 5e-5, decay: 0.01, optim: "adamw_8bit", schedule: "linear", share: 0.1 }),
