@@ -40,16 +40,44 @@ export function otherByRate(numRuns: number, seed?: number): Promise<void> {
 
 /**
  * That two runs differ in float64, where nothing rounds away: as they are, or else with gradients of the size of eps 1e-8,
- * where other constants count, or large ones, which are clipped. What differs at all does so by more than roundings.
+ * where other constants count, or large ones, which are clipped, or after more updates, for signs to turn. What differs at all does so by more than roundings.
  */
 async function expectAnother(x: gauge.Recipe, y: gauge.Recipe): Promise<void> {
   let most = 0;
-  for (const strength of [1, 2 ** -24, 2 ** 10]) {
-    const options = { strength, dtype: "float64" } as const;
+  for (const [strength, updates] of [
+    [1, 8],
+    [2 ** -24, 8],
+    [2 ** 10, 8],
+    [1, 64],
+  ] as const) {
+    const options = { strength, updates, dtype: "float64" } as const;
     most = Math.max(most, apart(await losses(x, options), await losses(y, options)));
     if (most > 1e-12) return;
   }
   expect(most).toBeGreaterThan(1e-12);
+}
+
+/**
+ * Each number of each matrix, changed alone: explain calls it another run where training shows one, and the same where it
+ * shows none.
+ */
+export async function eachNumber(form: object): Promise<void> {
+  const x = unchecked({ r: 2, alpha: 4, optimizer: { lr: 0.02, ...form } });
+  const wide = { dtype: "float64" } as const;
+  const own = await losses(x, wide);
+  for (const role of ["A", "B"] as const) {
+    const numbers = Object.entries(gauge.hyperOf(x as gauge.Recipe<"adam">, role)) as [string, unknown][];
+    for (const [field, value] of numbers) {
+      // An eps counts where it is not far below the gradients.
+      const other = (number: unknown): unknown =>
+        typeof number === "number" ? number * (/^eps/.test(field) ? 4096 : 0.75) : number;
+      const changed = Array.isArray(value) ? [0.75 * value[0], 0.9 * value[1]] : other(value);
+      if (changed === value) continue;
+      const y = unchecked({ ...x, groups: { [role]: { [field]: changed } } });
+      if (gauge.equivalent(x, y)) expect(apart(own, await losses(y, wide)), field).toBeLessThan(1e-12);
+      else await expectAnother(x, y);
+    }
+  }
 }
 
 /** Targets that no gauge reaches, whatever is given up. */

@@ -1,7 +1,14 @@
 import { afterAll, beforeAll, test } from "vitest";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
-import { convertedToLibrary, convertedToTarget, itselfInDisguise, otherByRate } from "./recipe-runs.ts";
+import { optimizerForms } from "./random-recipes.ts";
+import {
+  convertedToLibrary,
+  convertedToTarget,
+  eachNumber,
+  itselfInDisguise,
+  otherByRate,
+} from "./recipe-runs.ts";
 
 // Recipes trained in pairs, many of them; a few run with every test.
 
@@ -23,3 +30,10 @@ test(
   timeout,
 );
 test("a rate that counts makes another run", () => otherByRate(40, seed), timeout);
+
+// The converse of theorem 2, number by number.
+test.each(optimizerForms.map((form) => [JSON.stringify(form), form] as const))(
+  "a number counts where explain says so, and nowhere else: %s",
+  (_, form) => eachNumber(form),
+  timeout,
+);

@@ -100,6 +100,20 @@ describe("theorem 2", () => {
     },
   );
 
+  test("converse, AdamW: a decay of A that B's rate makes up for shows in the second update", async () => {
+    const [A, B] = [
+      { lr: 2 ** -6, eps: 2 ** -9, weightDecay: 16 },
+      { lr: 2 ** -6, eps: 2 ** -9, weightDecay: 0 },
+    ];
+    const reference = await losses(recipeOf("adamw", from, A, B), { dtype: "float64" });
+    const u = 1 - A.lr * A.weightDecay; // 3/4, and 1/2
+    const twice = { ...A, weightDecay: 2 * A.weightDecay };
+    const made = { ...B, lr: (B.lr * u) / (1 - 2 * (1 - u)) };
+    const other = await losses(recipeOf("adamw", from, twice, made), { dtype: "float64" });
+    expect(apart(other.slice(0, 2), reference.slice(0, 2))).toBeLessThan(1e-14);
+    expect(apart(other.slice(0, 3), reference.slice(0, 3))).toBeGreaterThan(1e-4);
+  });
+
   test("two numbers are not enough: eps has to follow", async () => {
     const [A, B] = [
       { lr: 2 ** -7, eps: 2 ** -10 },

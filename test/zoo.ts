@@ -579,6 +579,15 @@ export const zoo: Readonly<Record<string, Animal>> = {
     powers: { lr: 1, floor: -1 },
     says: /floor is .* not in \(0, 1\)/,
   },
+  "a rate that must be whole": {
+    make: ({ lr }) => {
+      if (!Number.isInteger(lr)) throw new TypeError("lr is a whole number of hundredths");
+      return each(none, (g) => [g.mul(-lr! / 100), {}]);
+    },
+    hyper: { lr: 3 },
+    none: true,
+    says: /with lr as it is, no powers of c make it follow/,
+  },
   "a whole number of updates between steps": {
     make: (h) => {
       if (!Number.isInteger(h.every!)) throw new Error(`every is ${h.every}, no integer`);

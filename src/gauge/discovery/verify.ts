@@ -11,8 +11,9 @@ import { countersOf, Misuse, type Run, type Subject, setAhead, slotsOf } from ".
 
 /** Relative to the largest element of a tensor: what rounding makes of powers of two, and of other factors. */
 const tolerance = { exact: 1e-11, other: 1e-9 };
-/** How much more than the optimizer's own rounding a difference may be. */
+/** How much more than the optimizer's own rounding a difference may be, and how much at most to say anything. */
 const amplified = 2 ** 10;
+const telling = 1e-3;
 
 /** A run in parts: from the start, and from each late update to which its counters are set ahead. */
 interface Legs {
@@ -148,6 +149,12 @@ export class Experiments {
           );
           continue;
         }
+        if (!verdict.bitwise && verdict.deviation > telling) {
+          this.#limits.add(
+            `c = ${showFactor(c)} for ${scenario.name}: rounding the inputs changes the run itself as much`,
+          );
+          continue;
+        }
         verified++;
         if (exact.includes(c)) bitwise &&= verdict.bitwise;
         deviation = Math.max(deviation, verdict.deviation);
@@ -155,11 +162,9 @@ export class Experiments {
       }
     }
     if (verified === 0)
-      throw new Misuse(
-        "throws",
-        refused ?? "no run with rescaled hyperparameters could be made",
-        this.numbers,
-      );
+      throw refused === undefined && this.#limits.size > 0
+        ? new Misuse("is not finite", `no run says anything of powers: ${[...this.#limits][0]}`, this.numbers)
+        : new Misuse("throws", refused ?? "no run with rescaled hyperparameters could be made", this.numbers);
     if (refused !== undefined) this.#limits.add(`some c: ${refused}`);
     return { bitwise, deviation, needs: [...needs] };
   }

@@ -78,11 +78,19 @@ export function describeNone({
     ? `element ${element} of the ${where}`
     : `element ${element} of the state ${where}`;
   return [
-    `${optimizer}: no powers of c make it follow a parameter times c, with gradients divided by c. The closest that were found are`,
+    `${optimizer}: ${kept(looked)}no powers of c make it follow a parameter times c, with gradients divided by c. The closest that were found are`,
     describePowers(closest),
     `and with them, for c = ${showFactor(c)} and ${scenario}, ${what} ${when} is ${found} where ${expected} was due, a relative difference of ${relative.toExponential(1)}.`,
     describeLooked(looked),
   ].join("\n");
+}
+
+/** What else might move, but could not be tried. */
+function kept({ untried }: Looked): string {
+  const names = Object.keys(untried);
+  return names.length === 0
+    ? ""
+    : `with ${names.join(", ")} as ${names.length === 1 ? "it is" : "they are"}, `;
 }
 
 /** For a reader: that nothing was decided, and why. */
