@@ -10,6 +10,7 @@ import { grad } from "../src/tensor/grad.ts";
 import * as random from "../src/tensor/random.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
+import { runs } from "./thorough.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -178,6 +179,8 @@ describe("injection", () => {
     expect(() => adapted(["norm"])).toThrow("target norm names a layerNorm layer, not a linear one");
     expect(() => adapted(["ead"])).toThrow("matches no layer");
     expect(() => adapted([])).toThrow('targetModules is []; it is "all-linear" or a list');
+    for (const wrong of [[5], [undefined], "fc1", null])
+      expect(() => adapted(wrong as never)).toThrow("lora.inject: targetModules is");
     expect(() => lora.inject(nn.dropout(0.1), config)).toThrow("no linear layer");
   });
 
@@ -277,7 +280,7 @@ describe("merge", () => {
           expect(await maximum(back.sub(leaf)), path).toBeLessThanOrEqual(size * 2 ** -23);
         }
       }),
-      { numRuns: 20 },
+      { numRuns: runs(20) },
     );
   });
 

@@ -151,6 +151,12 @@ describe("blocks by number", () => {
       "model.layers.1.q",
       "model.layers.1.v",
     ]);
+    expect(() => chosen({ targetModules: ["q"], excludeModules: [undefined] as never })).toThrow(
+      "excludeModules is [undefined]; it is a list of names and regular expressions.",
+    );
+    expect(() =>
+      chosen({ targetModules: ["q"], layersToTransform: 0, layersPattern: [{}] as never }),
+    ).toThrow("layersPattern is [an object]; it is the name of a list");
     expect(() => chosen({ targetModules: ["q"], excludeModules: ["q"] })).toThrow(
       "leaves none of the targets q",
     );

@@ -1,4 +1,4 @@
-import { checkNames } from "../base/arguments.ts";
+import { checkNames, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { count, partition as split } from "../tensor/tree.ts";
@@ -51,9 +51,16 @@ export interface PartitionOptions {
  */
 export function partition<P>(params: P, options: PartitionOptions = {}): [trained: P, frozen: P] {
   checkNames("lora.partition", options, ["bias", "adapters"]);
+  if (typeof params !== "object" || params === null)
+    throw new ValueError(`lora.partition: takes a tree of parameters; given ${show(params)}.`);
   const { bias = "none", adapters } = options;
+  if (
+    adapters !== undefined &&
+    !(Array.isArray(adapters) && adapters.every((name) => typeof name === "string"))
+  )
+    throw new ValueError(`lora.partition: adapters is ${show(adapters)}; it is a list of names.`);
   if (bias !== "none" && bias !== "lora_only" && bias !== "all")
-    throw new ValueError(`lora.partition: bias is ${String(bias)}; it is "none", "lora_only" or "all".`);
+    throw new ValueError(`lora.partition: bias is ${show(bias)}; it is "none", "lora_only" or "all".`);
   const places = adapterPlaces(params);
   const names = new Set(places.map(({ name }) => name));
   for (const name of adapters ?? []) {

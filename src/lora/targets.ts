@@ -32,7 +32,7 @@ export interface Chosen {
 /** The paths of the layers that a configuration chooses. */
 export function targetPaths(model: AnyLayer, config: Chosen): readonly string[] {
   const { targetModules: targets, excludeModules = [], layersToTransform, layersPattern } = config;
-  if (!Array.isArray(excludeModules))
+  if (!isTargets(excludeModules))
     throw new ValueError(
       `lora.inject: excludeModules is ${show(excludeModules)}; it is a list of names and regular expressions.`,
     );
@@ -56,6 +56,10 @@ export function targetPaths(model: AnyLayer, config: Chosen): readonly string[] 
       `lora.inject: layersToTransform is ${show(layersToTransform)}; it is the number of a block, from 0, or a list of them.`,
     );
   const lists = layersPattern === undefined ? [] : [layersPattern].flat();
+  if (!lists.every((list) => typeof list === "string"))
+    throw new ValueError(
+      `lora.inject: layersPattern is ${show(layersPattern)}; it is the name of a list of blocks, such as "layers", or several.`,
+    );
   const chosen = named.filter((path) => numbers.includes(blockOf(path, lists)));
   if (chosen.length === 0)
     throw new ValueError(
@@ -75,9 +79,9 @@ function blockOf(path: string, lists: readonly string[]): number | undefined {
 }
 
 function namedPaths(model: AnyLayer, targets: Targets): readonly string[] {
-  if (targets !== "all-linear" && (!Array.isArray(targets) || targets.length === 0)) {
+  if (targets !== "all-linear" && (!isTargets(targets) || targets.length === 0)) {
     throw new ValueError(
-      `lora.inject: targetModules is ${JSON.stringify(targets)}; it is "all-linear" or a list of names and regular expressions.`,
+      `lora.inject: targetModules is ${show(targets)}; it is "all-linear" or a list of names and regular expressions.`,
     );
   }
   const all = paths(model);
@@ -106,6 +110,9 @@ function namedPaths(model: AnyLayer, targets: Targets): readonly string[] {
     throw new ValueError("lora.inject: the model has no linear layer; there is nothing to adapt.");
   return [...new Set(chosen)];
 }
+
+const isTargets = (value: unknown): value is readonly (string | RegExp)[] =>
+  Array.isArray(value) && value.every((target) => typeof target === "string" || target instanceof RegExp);
 
 function matchesTarget(target: string | RegExp, path: string): boolean {
   return typeof target === "string" ? path === target || path.endsWith(`.${target}`) : isFound(target, path);

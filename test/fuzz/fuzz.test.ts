@@ -5,6 +5,7 @@ import { type Storage, topological } from "../../src/graph/node.ts";
 import { scalarOps } from "../../src/graph/scalar.ts";
 import { tensor } from "../../src/index.ts";
 import { backends } from "../devices.ts";
+import { runs } from "../thorough.ts";
 import { bound, compare } from "./bounds.ts";
 import { fuzz, learn } from "./fuzz.ts";
 import { operations } from "./surface.ts";
@@ -22,9 +23,19 @@ test("every public operation is called with success", () => {
 test("operations are found by their declarations", () => {
   const names = operations().map(({ name }) => name);
   expect(names).toEqual(
-    expect.arrayContaining(["x.add", "key.fold", "cat", "pack", "random.normal", "nn.functional.linear"]),
+    expect.arrayContaining([
+      ...["x.add", "key.fold", "cat", "pack", "random.normal", "nn.functional.linear"],
+      ...[
+        "nn.mlp",
+        "lora.inject",
+        "optim.adamw",
+        "optim.loraRite",
+        "optim.clipByValue",
+        "optim.schedule.cosine",
+      ],
+    ]),
   );
-  for (const none of ["x.item", "x.toString", "compile", "grad", "init", "nn.mlp"])
+  for (const none of ["x.item", "x.toString", "compile", "grad", "init", "nn.module"])
     expect(names).not.toContain(none);
 });
 
@@ -86,7 +97,7 @@ describe("bounds", () => {
         while (work.length > 1) work.push(step(work.shift()!, work.shift()!));
         expect(compare(work, expected).at).toBeUndefined();
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
   });
 
@@ -107,12 +118,13 @@ describe.each(await backends())("on %s", (name) => {
       const targets = await openTargets(name, bindings);
       const { faults, judged, elements } = await fuzz(targets, {
         seed: 5,
-        graphs: name === "cpu" ? 150 : 25,
+        graphs: name === "cpu" ? runs(150) : runs(30),
       });
       for (const { device } of targets) device.dispose();
       expect(faults.map(({ why, test: pasted }) => `${why}\n${pasted}`)).toEqual([]);
       expect(judged / elements).toBeGreaterThan(0.7);
     },
+    400_000,
   );
 });
 

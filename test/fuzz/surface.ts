@@ -1,7 +1,10 @@
 import { fileURLToPath } from "node:url";
 import * as lorantz from "../../src/index.ts";
+import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
+import * as optim from "../../src/optim/index.ts";
 import { exportsOf, resolve, type Signature, signaturesOf, type Type } from "./types.ts";
+import { type Public, wholes } from "./whole.ts";
 
 /** One public operation: what makes tensors of tensors, numbers and shapes. */
 export interface Operation {
@@ -88,28 +91,41 @@ function pickedOf(): Operation[] {
   });
 }
 
-function functionsOf(module: object, prefix: string, file: string): Operation[] {
+function functionsOf(module: object, prefix: string, file: string): Public[] {
   const declared = exportsOf(file);
-  return Object.entries(module).flatMap(([name, value]: [string, unknown]) => {
+  return Object.entries(module).flatMap(([name, value]: [string, unknown]): Public[] => {
     const place = declared.get(name);
     if (!place || excluded.includes(name)) return [];
     const shown = `${prefix}${name}`;
     if (place.name === null) return functionsOf(value as object, `${shown}.`, place.file); // a namespace
     if (typeof value !== "function" || value.prototype instanceof Error) return [];
-    const signatures = signaturesOf(place.file, place.name).filter(isOperation);
-    if (signatures.length === 0) return [];
-    const call = (_: unknown, args: readonly unknown[]): unknown => value(...args);
-    return [{ name: shown, method: false, signatures, call }];
+    return [
+      { name: shown, value: value as Public["value"], signatures: signaturesOf(place.file, place.name) },
+    ];
   });
 }
 
-/** Every public operation of `lorantz` and `lorantz/nn`, found by what is exported and how it is declared. */
+function operationOf({ name, value, signatures }: Public): Operation[] {
+  const fitting = signatures.filter(isOperation);
+  if (fitting.length === 0) return [];
+  return [{ name, method: false, signatures: fitting, call: (_, args) => value(...args) }];
+}
+
+/**
+ * Every public operation of `lorantz` and `lorantz/nn`, found by what is exported and how it is declared, and what takes
+ * several calls: layers, adapters of `lorantz/lora`, and optimizers, schedules and clipping of `lorantz/optim`.
+ */
 export function operations(): Operation[] {
+  const ofLayers = functionsOf(nn, "nn.", source("nn/index.ts"));
   return [
     ...methodsOf(lorantz.Tensor, "Tensor", source("tensor/tensor.ts")),
     ...pickedOf(),
     ...methodsOf(lorantz.random.key(0).constructor as typeof lorantz.Tensor, "Key", source("tensor/key.ts")),
-    ...functionsOf(lorantz, "", source("index.ts")),
-    ...functionsOf(nn, "nn.", source("nn/index.ts")),
+    ...[...functionsOf(lorantz, "", source("index.ts")), ...ofLayers].flatMap(operationOf),
+    ...wholes([
+      ...ofLayers,
+      ...functionsOf(lora, "lora.", source("lora/index.ts")),
+      ...functionsOf(optim, "optim.", source("optim/index.ts")),
+    ]),
   ];
 }

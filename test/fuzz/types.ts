@@ -225,6 +225,7 @@ class Reader {
       if (name === "[") {
         this.skip("]");
         this.next();
+        this.take("-");
         this.take("?");
         this.expect(":");
         this.type();
