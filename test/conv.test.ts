@@ -16,7 +16,7 @@ import { describeBackends } from "./devices.ts";
 
 // Reference values are the oracle's (`ops_conv.json`); these are other shapes against plain loops, and what is promised.
 
-const { conv1d, conv2d, convTranspose2d, maxPool2d, avgPool1d, unfold } = functional;
+const { conv1d, conv2d, convTranspose2d, maxPool2d, avgPool1d, avgPool2d, unfold } = functional;
 
 /** Cross-correlation by loops in float64. */
 function loops(
@@ -159,6 +159,16 @@ test("errors name what was given", () => {
   expect(() => conv2d(x, ones([2, 4, 3, 3]), undefined, { strides: 1 } as never)).toThrow(/strides/);
   expect(() => conv1d(x, ones([2, 4, 3]))).toThrow(/with 1 axes behind the first two/);
   expect(() => maxPool2d(x, 2, { padding: 2 })).toThrow(/more than half/);
+  expect(() => conv2d(x, ones([2, 4, 3, 3], { dtype: "float16" }))).toThrow(
+    /conv2d: the input is float32\[.*\], the weight float16\[2,4,3,3\]; they are of one dtype/,
+  );
+  expect(() => convTranspose2d(x, ones([4, 2, 2, 2]), ones([2], { dtype: "int32" }))).toThrow(
+    /convTranspose2d: .* the bias int32\[2\]; they are of one dtype/,
+  );
+  for (const pool of [maxPool2d, avgPool2d])
+    expect(() => pool(ones([1, 1, 4, 4], { dtype: "int32" }), 2)).toThrow(
+      /Pool2d: takes floats; given int32/,
+    );
   expect(() => convTranspose2d(x, ones([4, 2, 2, 2]), undefined, { outputPadding: 1 })).toThrow(
     /outputPadding 1/,
   );

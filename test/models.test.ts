@@ -318,6 +318,23 @@ describe("a configuration", () => {
       { ...configs.gemma2, use_bidirectional_attention: true },
       "use_bidirectional_attention",
     ],
+    [
+      "more blocks than there can be",
+      { ...base, num_hidden_layers: 1e9 },
+      "num_hidden_layers is 1000000000; expected an integer from 1 to 10000",
+    ],
+    [
+      "more heads",
+      { ...configs.gpt2, n_head: 1e9 },
+      "n_head is 1000000000; expected an integer from 1 to 65536",
+    ],
+    ["wider heads", { ...base, head_dim: 1e9 }, "heads of 1000000000 are more than the 65536"],
+    ["an axis too long", { ...base, hidden_size: 1e12 }, "expected an integer from 1 to 2147483647"],
+    [
+      "more than a whole turned",
+      { ...base, partial_rotary_factor: 1e9 },
+      "partial_rotary_factor is 1000000000; it is a share",
+    ],
     ["heads that do not fit", { ...base, num_key_value_heads: 3 }, "4 heads cannot share 3 heads of keys"],
     [
       "an unknown number of a scaling",

@@ -1,4 +1,4 @@
-import { isPlainObject, show } from "../base/arguments.ts";
+import { isIntegerIn, isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 
 /**
@@ -29,10 +29,10 @@ export class Config {
     return typeof value === "number" && Number.isFinite(value) ? value : this.#fail(name, "a finite number");
   }
 
-  /** A length or a count. */
-  size(name: string, otherwise?: number): number {
+  /** A length or a count: of an axis, unless there can be no more than `most`. */
+  size(name: string, otherwise?: number, most = 2 ** 31 - 1): number {
     const value = this.number(name, otherwise);
-    return Number.isSafeInteger(value) && value >= 1 ? value : this.#fail(name, "an integer >= 1");
+    return isIntegerIn(value, 1, most) ? value : this.#fail(name, `an integer from 1 to ${most}`);
   }
 
   /** A number, or undefined where there is none. */

@@ -136,14 +136,18 @@ interface Relative {
   readonly names?: Partial<Names>;
 }
 
+/** A file may name any number; a graph of more blocks would fill the memory before anything says so. */
+const mostBlocks = 10_000;
+const mostHeads = 2 ** 16;
+
 function llamaLike(config: Config, relative: Relative = {}): Architecture {
   const width = config.size("hidden_size");
-  const heads = config.size("num_attention_heads");
+  const heads = config.size("num_attention_heads", undefined, mostHeads);
   const headSize = config.has("head_dim")
     ? config.size("head_dim")
     : (relative.headSize ?? Math.floor(width / heads));
   const context = config.size("max_position_embeddings", relative.context ?? 2048);
-  const count = config.size("num_hidden_layers");
+  const count = config.size("num_hidden_layers", undefined, mostBlocks);
   const bias = config.flag("attention_bias", false);
   const networkBias = config.flag("mlp_bias", false);
   const norm: Norm = {
@@ -281,7 +285,7 @@ function gemma3(config: Config): Architecture {
 
 function gpt2(config: Config): Architecture {
   const width = config.size("n_embd", 768);
-  const heads = config.size("n_head", 12);
+  const heads = config.size("n_head", 12, mostHeads);
   const headSize = width / heads;
   if (config.flag("add_cross_attention", false))
     config.refuse("add_cross_attention", "blocks would attend to an encoder");
@@ -296,7 +300,7 @@ function gpt2(config: Config): Architecture {
     heads,
     sharedHeads: heads,
     headSize,
-    blocks: Array.from({ length: config.size("n_layer", 12) }, (_, i) => ({
+    blocks: Array.from({ length: config.size("n_layer", 12, mostBlocks) }, (_, i) => ({
       scale: byBlock ? scale / (i + 1) : scale,
     })),
     norm: { kind: "layer", eps: config.number("layer_norm_epsilon", 1e-5), offset: 0 },

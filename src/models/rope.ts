@@ -1,3 +1,4 @@
+import { ValueError } from "../base/errors.ts";
 import type { Rope } from "./architecture.ts";
 import type { Config } from "./config.ts";
 
@@ -15,9 +16,18 @@ export interface RopeSetting {
   readonly context: number;
 }
 
+/** There is a frequency for each pair: a file may name any number. */
+const widestHead = 2 ** 16;
+
 /** The rotary embedding of a configuration. @throws ValueError for a scaling that is not implemented. */
 export function ropeOf({ config, scaling, theta, size, context }: RopeSetting): Rope {
   const share = scaling?.maybe("partial_rotary_factor") ?? config.number("partial_rotary_factor", 1);
+  if (!(share >= 0 && share <= 1))
+    throw new ValueError(`config.json: partial_rotary_factor is ${share}; it is a share, from 0 to 1.`);
+  if (size > widestHead)
+    throw new ValueError(
+      `config.json: heads of ${size} are more than the ${widestHead} that can be turned in pairs.`,
+    );
   const turned = Math.trunc(size * share);
   const frequencies = Array.from({ length: turned / 2 }, (_, i) => theta ** ((-2 * i) / turned));
   const kind = scaling ? kindOf(config, scaling) : "default";

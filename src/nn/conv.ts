@@ -9,8 +9,9 @@ import {
   readOptions,
 } from "../base/arguments.ts";
 import { integerRange } from "../base/dtype.ts";
-import { ShapeError, ValueError } from "../base/errors.ts";
+import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { numel, type Shape, sameShape } from "../base/shape.ts";
+import { checkFloat } from "../tensor/arithmetic.ts";
 import { tensor } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { windows } from "../tensor/windows.ts";
@@ -121,6 +122,7 @@ function conv(
   const given = readOptions(operation, convFields, options);
   checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
   checkRank(operation, "the weight", weight, axes, "[out, in / groups, ...]");
+  checkDTypes(operation, x, weight, bias);
   const [stride, padding, dilation] = (["stride", "padding", "dilation"] as const).map((name) =>
     each(operation, name, given[name], axes),
   ) as [readonly number[], readonly number[], readonly number[]];
@@ -171,8 +173,17 @@ function correlate(
   return bias ? y.add(bias.reshape([out, ...lengths.map(() => 1)])) : y;
 }
 
-function checkBias(operation: string, bias: Tensor | undefined, out: number): void {
+/** One dtype for all, of numbers. */
+function checkDTypes(operation: string, x: Tensor, weight: Tensor, bias: Tensor | undefined): void {
   checkArgument(operation, "the bias", bias ?? undefined, optionalTensor);
+  const others = bias ? [weight, bias] : [weight];
+  if (x.dtype === "bool" || others.some(({ dtype }) => dtype !== x.dtype))
+    throw new DTypeError(
+      `${operation}: the input is ${x}, the weight ${weight}${bias ? `, the bias ${bias}` : ""}; they are of one dtype, of numbers. Cast with .astype(...).`,
+    );
+}
+
+function checkBias(operation: string, bias: Tensor | undefined, out: number): void {
   if (bias && !sameShape(bias.shape, [out]))
     throw new ShapeError(`${operation}: the bias is ${bias}; expected [${out}], one for each output.`);
 }
@@ -188,6 +199,7 @@ function convTranspose(
   const given = readOptions(operation, transposeFields, options);
   checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
   checkRank(operation, "the weight", weight, axes, "[in, out / groups, ...]");
+  checkDTypes(operation, x, weight, bias);
   const [stride, padding, dilation, extra] = (
     ["stride", "padding", "dilation", "outputPadding"] as const
   ).map((name) => each(operation, name, given[name], axes)) as [
@@ -363,6 +375,7 @@ function poolOf(
   ceil: boolean,
 ) {
   checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
+  checkFloat(operation, x);
   checkArgument(operation, "the size", kernel, perAxis(1, 1));
   const size = each(operation, "the size", kernel, axes);
   const stride = each(operation, "stride", options.stride ?? size, axes);
