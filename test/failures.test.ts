@@ -9,6 +9,7 @@ import {
   DeviceError,
   DisposedError,
   init,
+  ones,
   random,
   type Tensor,
   tensor,
@@ -202,6 +203,36 @@ test("no memory for 3 GiB beyond what the machine has", async () => {
   expect(() => memory.allocate(5 * 2 ** 30)).toThrow(/no memory for 5368709120 bytes/);
   const at = memory.allocate(1000);
   memory.free(at);
+});
+
+describeBackends("allocations beyond what there is", (backend) => {
+  const forms: Readonly<Record<string, (x: Tensor, length: number) => Tensor>> = {
+    "a result": (x, length) => x.expand([length]).add(1),
+    "what is stored on the way": (x, length) => x.expand([length]).cumsum(0).sin().sum(),
+  };
+  test.each(Object.entries(forms))(
+    "%s is refused before anything is touched, and the device goes on",
+    async (_, form) => {
+      using device = await init({ backend, maxBytes: 2 ** 50 });
+      const [w, x] = (await tree.evaluate([ones([4]), ones([1])])) as [Tensor, Tensor];
+      // More than a buffer of the adapter may have, or than the machine or WebAssembly has left.
+      const bytes =
+        backend === "webgpu"
+          ? device.backend.target.maxBuffer + 4
+          : Math.min(process.availableMemory(), 2 ** 32) + 2 ** 28;
+      const step = compile(
+        (w: Tensor, x: Tensor) => ({ w: w.add(1), large: form(x, Math.ceil(bytes / 4)) }),
+        { donate: [0] },
+      );
+      const [live, rss] = [device.liveBytes, process.memoryUsage().rss];
+      for (let tries = 0; tries < 3; tries++)
+        await expect(step(w, x)).rejects.toThrow(/^(?:webgpu|cpu): (?:no memory for|a tensor of) \d+ bytes/);
+      expect(device.liveBytes).toBe(live);
+      expect(process.memoryUsage().rss - rss).toBeLessThan(2 ** 28);
+      expect(await w.toArray()).toEqual([1, 1, 1, 1]); // donated, and not taken
+      expect(await w.add(x).toArray()).toEqual([2, 2, 2, 2]);
+    },
+  );
 });
 
 describe("workers that end before they are ready", () => {
