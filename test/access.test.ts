@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Along, motionOf, startsRun, strideIn } from "../src/compile/access.ts";
 import { type Expr, Expressions } from "../src/compile/expr.ts";
 import { indexValue } from "./index-value.ts";
+import { runs } from "./thorough.ts";
 
 // How an index moves along a variable, against the index at every place.
 
@@ -109,7 +110,7 @@ describe("the motion of an index", () => {
           if (first !== undefined && run && startsRun(motion)) expect(first % run === 0).toBe(true);
         }
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2000) },
     );
     expect(known).toBeGreaterThan(300);
   });

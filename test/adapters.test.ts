@@ -27,6 +27,7 @@ import { gguf, openFolder, safetensors } from "../src/io/index.ts";
 import * as lora from "../src/lora/index.ts";
 import * as models from "../src/models/index.ts";
 import * as nn from "../src/nn/index.ts";
+import { runs } from "./thorough.ts";
 
 // Adapters of other tools: what is written is read back with its bits, and computes the same.
 
@@ -220,7 +221,7 @@ describe("there and back", () => {
           }
         },
       ),
-      { numRuns: 30 },
+      { numRuns: runs(30) },
     );
   });
 
@@ -377,7 +378,7 @@ describe("the form of each tool", () => {
           if (read instanceof Error) expect(read).toBeInstanceOf(LorantzError);
           else expect((read as adapters.AdapterFile).modules.size).toBe(2);
         }),
-        { numRuns: 200 },
+        { numRuns: runs(200) },
       );
     }
   });

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { numel } from "../src/base/shape.ts";
 import { type Expr, Expressions, parts, walk } from "../src/compile/expr.ts";
 import { indexValue } from "./index-value.ts";
+import { runs } from "./thorough.ts";
 
 type Step =
   | { readonly kind: "digit"; readonly low: number; readonly modulus: number | null }
@@ -67,7 +68,7 @@ test("simplified index arithmetic has the value of what it simplifies", () => {
         }
       },
     ),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 

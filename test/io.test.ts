@@ -32,6 +32,7 @@ import {
   ValueError,
 } from "../src/index.ts";
 import { gguf, load, openFolder, readJson, readText, safetensors, save, saveBlob } from "../src/io/index.ts";
+import { runs } from "./thorough.ts";
 
 // Files of tensors: what is read is what was written, from wherever, and what is no such file is refused.
 
@@ -333,7 +334,7 @@ describe("safetensors", () => {
           }
           expect(held).toBeLessThanOrEqual(bytes.length);
         }),
-        { numRuns: 300 },
+        { numRuns: runs(300) },
       );
     });
   });
@@ -646,7 +647,7 @@ describe("gguf", () => {
             expect((await file!.bytes(name)).length).toBeLessThanOrEqual(bytes.length);
         },
       ),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   });
 });

@@ -22,6 +22,7 @@ import * as random from "../src/tensor/random.ts";
 import type { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
 import { floatBackends } from "./devices.ts";
+import { runs } from "./thorough.ts";
 
 type Params = nn.Params;
 
@@ -112,7 +113,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
   afterAll(() => device.dispose());
 
   const eps = dtype === "float64" ? 2 ** -52 : 2 ** -23;
-  const runs = { numRuns: backend === "webgpu" ? 2 : 15 };
+  const tries = { numRuns: backend === "webgpu" ? 2 : runs(15) };
   const start = (shape: readonly number[], name: string): Tensor =>
     random.normal(key.fold(name), shape).astype(dtype);
   const dense = (inputs: number, outputs: number, bias = true) => nn.linear(inputs, outputs, { bias, dtype });
@@ -155,7 +156,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
         expect(await distance(model.apply(params, x), base.apply(given, x))).toBeLessThan(200 * eps * size);
         expect(await bits(at(params, "bias"))).toEqual(await bits(at(given, "bias")));
       }),
-      runs,
+      tries,
     );
   });
 
@@ -345,7 +346,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
         }
         expect(await bits(params)).toEqual(before);
       }),
-      runs,
+      tries,
     );
   });
 
@@ -384,7 +385,7 @@ describe.each(await floatBackends())("on $backend in $dtype", ({ backend, dtype 
         for (const [i, value] of (await spectrum(cut)).entries())
           expect(Math.abs(value - (i === 0 ? t * whole[0]! : 0))).toBeLessThan(tolerance);
       }),
-      runs,
+      tries,
     );
   });
 });

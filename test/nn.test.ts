@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { compile, gelu, init, ones, random, relu, type Tensor, tensor, tree, valueAndGrad } from "lorantz";
 import * as nn from "lorantz/nn";
 import { beforeAll, describe, expect, test } from "vitest";
+import { runs } from "./thorough.ts";
 
 beforeAll(async () => {
   await init({ backend: "cpu" });
@@ -375,7 +376,7 @@ describe("losses", () => {
         close(total!, [sum(expected)], 10);
         close(mean!, [sum(expected) / data.length], 10);
       }),
-      { numRuns: 20 },
+      { numRuns: runs(20) },
     );
   });
 
@@ -424,7 +425,7 @@ describe("losses", () => {
             );
         },
       ),
-      { numRuns: 30 },
+      { numRuns: runs(30) },
     );
   });
 

@@ -4,6 +4,7 @@ import { isFound, matcher } from "../src/base/pattern.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
+import { runs } from "./thorough.ts";
 
 // Patterns of paths: the language is that of RegExp, the time is not.
 
@@ -55,7 +56,7 @@ test("matches what RegExp matches", () => {
         }
       },
     ),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
 });
 

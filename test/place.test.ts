@@ -4,6 +4,7 @@ import { type Expr, Expressions, parts } from "../src/compile/expr.ts";
 import { type Addition, type Level, type Placement, place } from "../src/compile/place.ts";
 import { add, exp, mul } from "../src/graph/elementwise.ts";
 import { indexValue } from "./index-value.ts";
+import { runs } from "./thorough.ts";
 
 // Where expressions are computed in a nest of loops: what a placement says adds up to what it was made of, and uses
 // nothing that is not there yet.
@@ -86,7 +87,7 @@ test("lets and uses have the values of what was placed, each from what is known 
       );
       expect(run(placement, roots, at)).toEqual(roots.map((root) => indexValue(root, at)));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 

@@ -14,6 +14,7 @@ import {
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
 import { describeBackends } from "./devices.ts";
+import { runs } from "./thorough.ts";
 
 // Mixed precision: what optimizers keep of float16, loss scaling, updates that are not finite, weights of gradients.
 
@@ -326,7 +327,7 @@ describeBackends("wrapped optimizers", (backend) => {
           expect(Math.abs(value + sum / Math.max(total, 1))).toBeLessThan(2e-6);
         });
       }),
-      { numRuns: backend === "cpu" ? 25 : 5 },
+      { numRuns: runs(backend === "cpu" ? 25 : 5) },
     );
   });
 

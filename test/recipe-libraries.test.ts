@@ -1,16 +1,15 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as gauge from "../src/gauge/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
 import { randomRecipes, unchecked } from "./random-recipes.ts";
 import { convertedToLibrary } from "./recipe-runs.ts";
+import { runs } from "./thorough.ts";
 import { apart, losses } from "./tiny.ts";
 
 // Libraries: what a recipe becomes as settings, and what settings are as a recipe. The settings that are printed, read
 // with the library's own defaults, are what the conversion speaks of; that is trained here.
-
-vi.setConfig({ testTimeout: 120_000 });
 
 let device: Device;
 beforeAll(async () => {
@@ -49,7 +48,7 @@ test("a deviation of a role's numbers is one of its invariants", () => {
         ).not.toEqual([]);
       }
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
 });
 

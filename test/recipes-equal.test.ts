@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as gauge from "../src/gauge/index.ts";
 import type { Device } from "../src/runtime/device.ts";
 import { init } from "../src/runtime/init.ts";
@@ -7,8 +7,6 @@ import { convertedToTarget, itselfInDisguise, otherByRate } from "./recipe-runs.
 import { apart, losses } from "./tiny.ts";
 
 // Equality of runs: what explain says of two recipes is what training them shows.
-
-vi.setConfig({ testTimeout: 120_000 });
 
 let device: Device;
 beforeAll(async () => {

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as gauge from "../src/gauge/index.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
@@ -13,8 +13,6 @@ import * as tree from "../src/tensor/tree.ts";
 import { initial, problems, type Setting, train } from "./trainer.ts";
 
 // Recipes compared, converted and thinned out; what is said of two recipes is checked by running both.
-
-vi.setConfig({ testTimeout: 120_000 });
 
 let device: Device;
 beforeAll(async () => {

@@ -21,7 +21,7 @@ import type { Tensor } from "../src/tensor/tensor.ts";
 import * as tree from "../src/tensor/tree.ts";
 import { type BackendName, describeBackends } from "./devices.ts";
 import { wgslPrinter } from "./printer.ts";
-import { thorough } from "./thorough.ts";
+import { runs } from "./thorough.ts";
 
 // Products with few results and a long inner axis, split along it. Only GPUs want that: here backends are told to.
 
@@ -123,7 +123,7 @@ describeBackends("split products", (name) => {
         const error = Math.max(...found.map((value, i) => Math.abs(value - expected![i]!)));
         expect(error / Math.sqrt(inner)).toBeLessThan(1e-6);
       }),
-      { numRuns: name === "cpu" ? 100 : thorough ? 12 : 3 },
+      { numRuns: runs(name === "cpu" ? 100 : 12) },
     );
   });
 

@@ -8,6 +8,9 @@ export const thorough = process.env.LORANTZ_TEST_ALL === "1";
 export const cases = <Case>(always: readonly Case[], others: readonly Case[]): readonly Case[] =>
   thorough ? [...always, ...others] : always;
 
+/** How often a property is tried of many times: a third, or all of them where every case is wanted. */
+export const runs = (many: number): number => (thorough ? many : Math.ceil(many / 3));
+
 /** Every n-th of many that are alike, and all of them where every case is wanted. */
 export const everyNth = <Case>(n: number, list: readonly Case[]): readonly Case[] =>
   thorough ? list : list.filter((_, i) => i % n === 0);

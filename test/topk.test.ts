@@ -12,6 +12,7 @@ import {
   vmap,
 } from "../src/index.ts";
 import { describeBackends } from "./devices.ts";
+import { runs } from "./thorough.ts";
 
 // The largest values and where they are; draws from distributions given by logits.
 
@@ -66,7 +67,7 @@ describeBackends("topk", (backend) => {
           expected.flatMap((places, r) => places.map((at) => held[r * length + at])),
         );
       }),
-      { numRuns: backend === "cpu" ? 25 : 6, seed: 2 },
+      { numRuns: runs(backend === "cpu" ? 25 : 6), seed: 2 },
     );
   });
 

@@ -16,6 +16,7 @@ import {
   type TrainOptions,
   train,
 } from "../src/train/index.ts";
+import { runs } from "./thorough.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -86,7 +87,7 @@ describe("accumulated gradients", () => {
         expect(furthest(found, expected)).toBeLessThan(1e-11);
         expect(furthest(four.losses, one.losses)).toBeLessThan(1e-11);
       }),
-      { numRuns: 12 },
+      { numRuns: runs(12) },
     );
   });
 

@@ -310,16 +310,39 @@ describe.runIf(webgpu)("errors of the device", () => {
   });
 });
 
-/** Adapters whose limits and size lead to other kernels, and families of matmul: each choice has to run here. */
-const adapters: readonly (readonly [name: string, overrides: Overrides, matmul: FamilyName | undefined])[] = [
-  ["as it is", {}, undefined],
-  ["with tiles in workgroup memory", {}, "shared"],
-  ["as a large GPU", { software: false }, "shared"],
-  ["as a large GPU without subgroups", { software: false, features: [] }, "shared"],
-  ["with 3 workgroups in a dimension", { limits: { maxComputeWorkgroupsPerDimension: 3 } }, undefined],
+/** Kinds of kernels that are printed in ways of their own. */
+const kinds = ["sums", "rows", "products", "ordered", "elements", "blocks", "grid"] as const;
+type Kind = (typeof kinds)[number];
+
+/**
+ * Adapters whose limits and size lead to other kernels, and families of matmul: each choice has to run here. Of which
+ * kinds of kernels the code is another one than that of adapters before stands beside; the others run where every case
+ * is wanted.
+ */
+const adapters: readonly (readonly [
+  name: string,
+  overrides: Overrides,
+  matmul: FamilyName | undefined,
+  own: readonly Kind[],
+])[] = [
+  ["as it is", {}, undefined, kinds],
+  ["with tiles in workgroup memory", {}, "shared", ["products"]],
+  ["as a large GPU", { software: false }, "shared", kinds],
+  ["as a large GPU without subgroups", { software: false, features: [] }, "shared", ["sums", "rows"]],
+  [
+    "with 3 workgroups in a dimension",
+    { limits: { maxComputeWorkgroupsPerDimension: 3 } },
+    undefined,
+    ["rows", "products", "ordered", "grid"],
+  ],
 ];
 
-describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
+describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul, own) => {
+  /** A suite of kernels of a kind, where they are of an adapter's own. */
+  const of = (kind: Kind, suite: () => void): void => {
+    if (thorough || own.includes(kind)) suite();
+  };
+
   let device: Device;
   beforeAll(async () => {
     ({ device } = await openAs(overrides, { matmul, tune: false }));
@@ -347,12 +370,14 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
       [[2, 5000], [1]],
     ],
   );
-  test.each(reductions)("reductions of %j along %j", async (shape, axes) => {
-    const x = values(shape);
-    expect(await errorOf(device, (y) => y.sum(axes), x)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (y) => y.amax(axes), x)).toBe(0);
-    expect(await errorOf(device, (y) => y.mul(0.1).add(1).prod(axes), x)).toBeLessThan(1e-4);
-    expect(await errorOf(device, (y) => y.var(axes), x)).toBeLessThan(1e-6);
+  of("sums", () => {
+    test.each(reductions)("reductions of %j along %j", async (shape, axes) => {
+      const x = values(shape);
+      expect(await errorOf(device, (y) => y.sum(axes), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.amax(axes), x)).toBe(0);
+      expect(await errorOf(device, (y) => y.mul(0.1).add(1).prod(axes), x)).toBeLessThan(1e-4);
+      expect(await errorOf(device, (y) => y.var(axes), x)).toBeLessThan(1e-6);
+    });
   });
 
   const rowsOf = cases(
@@ -365,24 +390,28 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
       [70, 1000],
     ],
   );
-  test.each(rowsOf)("rows of [%i, %i]", async (rows, length) => {
-    const x = values([rows, length]);
-    expect(await errorOf(device, (y) => y.softmax(1), x)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (y) => y.logsumexp(1), x)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (y) => layerNorm(y, [length]), x)).toBeLessThan(2e-6);
-    expect(
-      await errorOf(device, (y) => grad((z: Tensor) => layerNorm(z, [length]).pow(3).sum())(y), x),
-    ).toBeLessThan(5e-6);
+  of("rows", () => {
+    test.each(rowsOf)("rows of [%i, %i]", async (rows, length) => {
+      const x = values([rows, length]);
+      expect(await errorOf(device, (y) => y.softmax(1), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.logsumexp(1), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => layerNorm(y, [length]), x)).toBeLessThan(2e-6);
+      expect(
+        await errorOf(device, (y) => grad((z: Tensor) => layerNorm(z, [length]).pow(3).sum())(y), x),
+      ).toBeLessThan(5e-6);
+    });
   });
 
-  test("rows are shared by whom the adapter has", async () => {
-    const step = compile((x: Tensor) => x.softmax(1), { device });
-    await step(values([300, 257]));
-    const [source] = step.inspect().sources;
-    const shuffles = overrides.software === false && !overrides.features;
-    const partial = overrides.software === false && overrides.features;
-    expect(source!.includes("subgroupShuffleXor")).toBe(shuffles);
-    expect(source!.includes("workgroupBarrier")).toBe(Boolean(partial));
+  of("rows", () => {
+    test("rows are shared by whom the adapter has", async () => {
+      const step = compile((x: Tensor) => x.softmax(1), { device });
+      await step(values([300, 257]));
+      const [source] = step.inspect().sources;
+      const shuffles = overrides.software === false && !overrides.features;
+      const partial = overrides.software === false && overrides.features;
+      expect(source!.includes("subgroupShuffleXor")).toBe(shuffles);
+      expect(source!.includes("workgroupBarrier")).toBe(Boolean(partial));
+    });
   });
 
   const products = cases<readonly [m: number, k: number, n: number]>(
@@ -401,55 +430,60 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
       [130, 1, 131],
     ],
   );
-  // A software driver takes seconds to compile four kernels of tiles on a busy machine.
-  test.each(products)(
-    "matmul %i x %i x %i, operands as they are and transposed",
-    { timeout: 120_000 },
-    async (m, k, n) => {
-      const [a, at, b, bt] = [values([m, k]), values([k, m]), values([k, n], 2), values([n, k], 2)];
-      expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
-      expect(
-        await errorOf(device, (x, y) => x.transpose().matmul(y.transpose()).add(1).maximum(0), at, bt),
-      ).toBeLessThan(1e-6);
-      if (!thorough && m !== 33) return; // one alone: of the first product
-      expect(await errorOf(device, (x, y) => x.transpose().matmul(y), at, b)).toBeLessThan(1e-6);
-      expect(await errorOf(device, (x, y) => x.matmul(y.transpose()), a, bt)).toBeLessThan(1e-6);
-    },
-  );
-
-  test("batched matmul, scans and scatters", async () => {
-    const [a, b] = [values([5, 2, 9, 10]), values([5, 2, 10, 7], 2)];
-    expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (x) => x.cumsum(0), values([300, 257]))).toBeLessThan(1e-6);
-    expect(await errorOf(device, (x) => x.cumsum(1), values([3, 100]))).toBeLessThan(1e-6);
-    const index = arange(600).mul(7).sub(3).bitwiseAnd(15).reshape([600, 1]).expand([600, 40]);
-    expect(
-      await errorOf(device, (x) => zeros([9, 40]).scatterAdd(0, index, x), values([600, 40])),
-    ).toBeLessThan(1e-6);
+  of("products", () => {
+    test.each(products)(
+      "matmul %i x %i x %i, operands as they are and transposed",
+      { timeout: 120_000 },
+      async (m, k, n) => {
+        const [a, at, b, bt] = [values([m, k]), values([k, m]), values([k, n], 2), values([n, k], 2)];
+        expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
+        expect(
+          await errorOf(device, (x, y) => x.transpose().matmul(y.transpose()).add(1).maximum(0), at, bt),
+        ).toBeLessThan(1e-6);
+        if (!thorough && m !== 33) return; // one alone: of the first product
+        expect(await errorOf(device, (x, y) => x.transpose().matmul(y), at, b)).toBeLessThan(1e-6);
+        expect(await errorOf(device, (x, y) => x.matmul(y.transpose()), a, bt)).toBeLessThan(1e-6);
+      },
+    );
   });
 
-  test("elementwise kernels in quads: tails, broadcasts, shifts, selections, several results", async () => {
-    for (const length of [5, 1024, 1025, 1063]) {
-      const [x, y] = [values([length]), values([length], 2)];
-      expect(await errorOf(device, (a, b) => a.mul(b).add(0.5).exp(), x, y)).toBeLessThan(1e-6);
-      expect(await errorOf(device, (a, b) => a.gt(b).astype("float32"), x, y)).toBe(0);
-      expect(await errorOf(device, (a, b) => where(a.gt(b), a, b.mul(2)), x, y)).toBe(0);
-    }
-    const [wide, row, column] = [values([36, 36]), values([36], 2), values([36, 1], 3)];
-    expect(await errorOf(device, (a, b, c) => a.add(b).mul(c), wide, row, column)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (a) => a.slice([0, 4], [36, 36]).add(1), wide)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (a) => a.slice([1, 3], [36, 35]).add(1), wide)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (a) => a.transpose().add(a), wide)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (a) => a.flip([1]).sub(a), wide)).toBeLessThan(1e-6);
-    const [sum, product] = await compile(
-      (a: Tensor<"float32">, b: Tensor<"float32">) => [a.add(b), a.mul(b).gt(0)] as const,
-      { device },
-    )(wide, row);
-    const [sums, products] = await referenceValues([wide.add(row), wide.mul(row).gt(0)]);
-    (await sum.data()).forEach((value, i) => {
-      expect(value).toBeCloseTo(sums![i]!, 6);
+  of("ordered", () => {
+    test("batched matmul, scans and scatters", async () => {
+      const [a, b] = [values([5, 2, 9, 10]), values([5, 2, 10, 7], 2)];
+      expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (x) => x.cumsum(0), values([300, 257]))).toBeLessThan(1e-6);
+      expect(await errorOf(device, (x) => x.cumsum(1), values([3, 100]))).toBeLessThan(1e-6);
+      const index = arange(600).mul(7).sub(3).bitwiseAnd(15).reshape([600, 1]).expand([600, 40]);
+      expect(
+        await errorOf(device, (x) => zeros([9, 40]).scatterAdd(0, index, x), values([600, 40])),
+      ).toBeLessThan(1e-6);
     });
-    expect([...(await product.data())].map(Number)).toEqual([...products!]);
+  });
+
+  of("elements", () => {
+    test("elementwise kernels in quads: tails, broadcasts, shifts, selections, several results", async () => {
+      for (const length of [5, 1024, 1025, 1063]) {
+        const [x, y] = [values([length]), values([length], 2)];
+        expect(await errorOf(device, (a, b) => a.mul(b).add(0.5).exp(), x, y)).toBeLessThan(1e-6);
+        expect(await errorOf(device, (a, b) => a.gt(b).astype("float32"), x, y)).toBe(0);
+        expect(await errorOf(device, (a, b) => where(a.gt(b), a, b.mul(2)), x, y)).toBe(0);
+      }
+      const [wide, row, column] = [values([36, 36]), values([36], 2), values([36, 1], 3)];
+      expect(await errorOf(device, (a, b, c) => a.add(b).mul(c), wide, row, column)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (a) => a.slice([0, 4], [36, 36]).add(1), wide)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (a) => a.slice([1, 3], [36, 35]).add(1), wide)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (a) => a.transpose().add(a), wide)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (a) => a.flip([1]).sub(a), wide)).toBeLessThan(1e-6);
+      const [sum, product] = await compile(
+        (a: Tensor<"float32">, b: Tensor<"float32">) => [a.add(b), a.mul(b).gt(0)] as const,
+        { device },
+      )(wide, row);
+      const [sums, products] = await referenceValues([wide.add(row), wide.mul(row).gt(0)]);
+      (await sum.data()).forEach((value, i) => {
+        expect(value).toBeCloseTo(sums![i]!, 6);
+      });
+      expect([...(await product.data())].map(Number)).toEqual([...products!]);
+    });
   });
 
   /** Whether a kernel of the function loads, and stores, in quads. */
@@ -463,142 +497,155 @@ describe.runIf(webgpu).each(adapters)("kernels, %s", (_, overrides, matmul) => {
     return { loads: /in0: array<vec4</.test(source!), stores: /out0: array<vec4</.test(source!) };
   }
 
-  test("sums of quads along what is reduced, and along what is kept", { timeout: 60_000 }, async () => {
-    const large = overrides.software === false ? 4 * 65536 : 1024; // results in quads that keep the adapter busy
-    const sums = cases<readonly [shape: readonly number[], axes: readonly number[], quads: string]>(
-      [
-        [[9, 1000], [1], "loads"],
-        [[9, 1001], [1], ""],
-        [[70, 3, 20], [1, 2], "loads"],
-        [[5, large], [0], "loads stores"],
-        [[9, 66, 64], [0], overrides.software === false ? "" : "loads stores"],
-      ],
-      [
-        [[600, 8], [1], "loads"],
-        [[4, large], [0], "loads stores"],
-        [[3, 7, large / 2], [1], "loads stores"],
-        [[11, large + 1], [0], ""],
-      ],
-    );
-    for (const [shape, axes, quads] of sums) {
-      const x = values(shape);
-      const found = await quadsOf((y) => y.sum(axes), x);
-      expect([shape, found.loads, found.stores]).toEqual([
-        shape,
-        quads.includes("loads"),
-        quads.includes("stores"),
-      ]);
-      expect(await errorOf(device, (y) => y.square().mean(axes).add(1).sqrt(), x)).toBeLessThan(1e-6);
-      expect(await errorOf(device, (y) => y.mul(16).astype("int32").sum(axes), x)).toBe(0);
-      if (!thorough && x.size > 65536) continue; // whose reference takes a second each
-      expect(await errorOf(device, (y) => y.sum(axes), x)).toBeLessThan(1e-6);
-      expect(await errorOf(device, (y) => y.amin(axes), x)).toBe(0);
-      expect(await errorOf(device, (y) => y.gt(0).astype("int32").amax(axes), x)).toBe(0);
-    }
+  of("sums", () => {
+    test("sums of quads along what is reduced, and along what is kept", async () => {
+      const large = overrides.software === false ? 4 * 65536 : 1024; // results in quads that keep the adapter busy
+      const sums = cases<readonly [shape: readonly number[], axes: readonly number[], quads: string]>(
+        [
+          [[9, 1000], [1], "loads"],
+          [[9, 1001], [1], ""],
+          [[70, 3, 20], [1, 2], "loads"],
+          [[5, large], [0], "loads stores"],
+          [[9, 66, 64], [0], overrides.software === false ? "" : "loads stores"],
+        ],
+        [
+          [[600, 8], [1], "loads"],
+          [[4, large], [0], "loads stores"],
+          [[3, 7, large / 2], [1], "loads stores"],
+          [[11, large + 1], [0], ""],
+        ],
+      );
+      for (const [shape, axes, quads] of sums) {
+        const x = values(shape);
+        const found = await quadsOf((y) => y.sum(axes), x);
+        expect([shape, found.loads, found.stores]).toEqual([
+          shape,
+          quads.includes("loads"),
+          quads.includes("stores"),
+        ]);
+        expect(await errorOf(device, (y) => y.square().mean(axes).add(1).sqrt(), x)).toBeLessThan(1e-6);
+        expect(await errorOf(device, (y) => y.mul(16).astype("int32").sum(axes), x)).toBe(0);
+        if (!thorough && x.size > 65536) continue; // whose reference takes a second each
+        expect(await errorOf(device, (y) => y.sum(axes), x)).toBeLessThan(1e-6);
+        expect(await errorOf(device, (y) => y.amin(axes), x)).toBe(0);
+        expect(await errorOf(device, (y) => y.gt(0).astype("int32").amax(axes), x)).toBe(0);
+      }
+    });
   });
 
-  test("sums over everything, in two stages, of any length", async () => {
-    for (const shape of cases([[4097], [70_001], [350, 201]], [[70_002], [70_004], [301, 200]])) {
-      const x = values(shape);
-      expect(await errorOf(device, (y) => y.add(1).sum(), x)).toBeLessThan(1e-6);
-      expect(await errorOf(device, (y) => y.amax(), x)).toBe(0);
-    }
-    const kernels = async (shape: readonly number[], axis: number) => {
-      const step = compile((y: Tensor) => y.sum(axis), { device });
-      (await step(values(shape))).dispose();
-      return step.inspect().kernels;
-    };
-    expect(await kernels([70_001], 0)).toBe(2);
-    // Rows are for a thread each, or a workgroup on a GPU; of columns a thread has four.
-    expect(await kernels([63, 5000], 1)).toBe(2);
-    expect(await kernels([64, 5000], 1)).toBe(overrides.software === false ? 2 : 1);
-    expect(await kernels([5000, 252], 0)).toBe(2);
-    expect(await kernels([5000, 256], 0)).toBe(overrides.software === false ? 2 : 1);
-    // What is kept stays innermost.
-    for (const shape of [
-      [9001, 4],
-      [9000, 5],
-    ])
-      expect(await errorOf(device, (y) => y.add(1).sum(0), values(shape))).toBeLessThan(1e-6);
-    expect(await errorOf(device, (y) => y.add(1).sum([0, 2]), values([90, 3, 81]))).toBeLessThan(1e-6);
+  of("sums", () => {
+    test("sums over everything, in two stages, of any length", async () => {
+      for (const shape of cases([[4097], [70_001], [350, 201]], [[70_002], [70_004], [301, 200]])) {
+        const x = values(shape);
+        expect(await errorOf(device, (y) => y.add(1).sum(), x)).toBeLessThan(1e-6);
+        expect(await errorOf(device, (y) => y.amax(), x)).toBe(0);
+      }
+      const kernels = async (shape: readonly number[], axis: number) => {
+        const step = compile((y: Tensor) => y.sum(axis), { device });
+        (await step(values(shape))).dispose();
+        return step.inspect().kernels;
+      };
+      expect(await kernels([70_001], 0)).toBe(2);
+      // Rows are for a thread each, or a workgroup on a GPU; of columns a thread has four.
+      expect(await kernels([63, 5000], 1)).toBe(2);
+      expect(await kernels([64, 5000], 1)).toBe(overrides.software === false ? 2 : 1);
+      expect(await kernels([5000, 252], 0)).toBe(2);
+      expect(await kernels([5000, 256], 0)).toBe(overrides.software === false ? 2 : 1);
+      // What is kept stays innermost.
+      for (const shape of [
+        [9001, 4],
+        [9000, 5],
+      ])
+        expect(await errorOf(device, (y) => y.add(1).sum(0), values(shape))).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.add(1).sum([0, 2]), values([90, 3, 81]))).toBeLessThan(1e-6);
+    });
   });
 
-  test("padding beside quads", async () => {
-    const x = values([40, 52]);
-    for (const [before, after] of [
-      [
-        [0, 0],
-        [0, 12],
-      ],
-      [
-        [1, 4],
-        [2, 8],
-      ],
-      [
-        [0, 2],
-        [0, 2],
-      ],
-    ] as const) {
-      const build = (y: Tensor) =>
-        y.exp().pad(
-          before.map((n, i) => [n, after[i]!] as const),
-          0.5,
+  of("elements", () => {
+    test("padding beside quads", async () => {
+      const x = values([40, 52]);
+      for (const [before, after] of [
+        [
+          [0, 0],
+          [0, 12],
+        ],
+        [
+          [1, 4],
+          [2, 8],
+        ],
+        [
+          [0, 2],
+          [0, 2],
+        ],
+      ] as const) {
+        const build = (y: Tensor) =>
+          y.exp().pad(
+            before.map((n, i) => [n, after[i]!] as const),
+            0.5,
+          );
+        expect(await errorOf(device, build, x)).toBeLessThan(1e-6);
+        expect(await errorOf(device, (y) => build(y).sum(1), x)).toBeLessThan(1e-6);
+      }
+      // Rows that are no whole quads, and one that is padded.
+      expect(await errorOf(device, (y) => y.pad([[0, 7]]).mul(2), values([4001]))).toBe(0);
+    });
+  });
+
+  of("blocks", () => {
+    test("transposes in blocks, with what stands beside them", async () => {
+      const side = overrides.software === false ? 1024 : 64;
+      const x = values([side, side]);
+      const found = await quadsOf((y) => y.transpose(), x);
+      expect(found).toEqual({ loads: true, stores: true });
+      expect(await errorOf(device, (y) => y.transpose(), x)).toBe(0);
+      expect(await errorOf(device, (y) => y.transpose().add(y).mul(0.5), x)).toBeLessThan(1e-6);
+      expect(await errorOf(device, (y) => y.mul(8).astype("int32").transpose(), x)).toBe(0);
+      expect(await errorOf(device, (y) => y.gt(0).transpose().astype("float32"), x)).toBe(0);
+      const [column, row] = [values([side, 1], 2), values([side], 3)];
+      expect(await errorOf(device, (y, a, b) => y.transpose().mul(a).add(b), x, column, row)).toBeLessThan(
+        1e-6,
+      );
+      // Batched, by other permutations, and where blocks do not fill a line or do not divide.
+      const batched = cases(
+        [[2, side, side / 2 + 4]],
+        [
+          [3, side, side / 2 + 2],
+          [2, side + 2, side / 2],
+          [side / 32, 4, side / 8, 64],
+        ],
+      );
+      for (const shape of batched) {
+        const y = values(shape);
+        const rank = shape.length;
+        expect(await errorOf(device, (z) => z.transpose(rank - 2, rank - 1), y)).toBe(0);
+        expect(await errorOf(device, (z) => z.permute([rank - 1, ...shape.keys()].slice(0, rank)), y)).toBe(
+          0,
         );
-      expect(await errorOf(device, build, x)).toBeLessThan(1e-6);
-      expect(await errorOf(device, (y) => build(y).sum(1), x)).toBeLessThan(1e-6);
-    }
-    // Rows that are no whole quads, and one that is padded.
-    expect(await errorOf(device, (y) => y.pad([[0, 7]]).mul(2), values([4001]))).toBe(0);
+      }
+    });
   });
 
-  test("transposes in blocks, with what stands beside them", { timeout: 60_000 }, async () => {
-    if (overrides.features && !thorough) return; // subgroups do not matter to them, and their references are large
-    const side = overrides.software === false ? 1024 : 64;
-    const x = values([side, side]);
-    const found = await quadsOf((y) => y.transpose(), x);
-    expect(found).toEqual({ loads: true, stores: true });
-    expect(await errorOf(device, (y) => y.transpose(), x)).toBe(0);
-    expect(await errorOf(device, (y) => y.transpose().add(y).mul(0.5), x)).toBeLessThan(1e-6);
-    expect(await errorOf(device, (y) => y.mul(8).astype("int32").transpose(), x)).toBe(0);
-    expect(await errorOf(device, (y) => y.gt(0).transpose().astype("float32"), x)).toBe(0);
-    const [column, row] = [values([side, 1], 2), values([side], 3)];
-    expect(await errorOf(device, (y, a, b) => y.transpose().mul(a).add(b), x, column, row)).toBeLessThan(
-      1e-6,
-    );
-    // Batched, by other permutations, and where blocks do not fill a line or do not divide.
-    const batched = cases(
-      [[2, side, side / 2 + 4]],
-      [
-        [3, side, side / 2 + 2],
-        [2, side + 2, side / 2],
-        [side / 32, 4, side / 8, 64],
-      ],
-    );
-    for (const shape of batched) {
-      const y = values(shape);
-      const rank = shape.length;
-      expect(await errorOf(device, (z) => z.transpose(rank - 2, rank - 1), y)).toBe(0);
-      expect(await errorOf(device, (z) => z.permute([rank - 1, ...shape.keys()].slice(0, rank)), y)).toBe(0);
-    }
+  of("grid", () => {
+    test("a grid larger than a dispatch in one dimension", async () => {
+      const length = 64 * 40 + 5;
+      const result = await compile((x: Tensor) => x.add(1), { device })(arange(length));
+      expect(await result.data()).toEqual(Int32Array.from({ length }, (_, i) => i + 1));
+    });
   });
 
-  test("a grid larger than a dispatch in one dimension", async () => {
-    const length = 64 * 40 + 5;
-    const result = await compile((x: Tensor) => x.add(1), { device })(arange(length));
-    expect(await result.data()).toEqual(Int32Array.from({ length }, (_, i) => i + 1));
-  });
-
-  test("results do not vary from run to run", async () => {
-    const x = values([3, thorough ? 4001 : 1001]);
-    const step = compile(
-      (y: Tensor<"float32">) => ({ s: y.sum(1), v: y.var(), m: y.matmul(y.transpose()) }),
-      { device },
-    );
-    const runs = await Promise.all([step(x), step(x), step(x)]);
-    const [first, ...others] = await Promise.all(
-      runs.map(async ({ s, v, m }) => [...(await s.data()), ...(await v.data()), ...(await m.data())]),
-    );
-    for (const other of others) expect(other).toEqual(first);
+  of("grid", () => {
+    test("results do not vary from run to run", async () => {
+      const x = values([3, thorough ? 4001 : 1001]);
+      const step = compile(
+        (y: Tensor<"float32">) => ({ s: y.sum(1), v: y.var(), m: y.matmul(y.transpose()) }),
+        { device },
+      );
+      const runs = await Promise.all([step(x), step(x), step(x)]);
+      const [first, ...others] = await Promise.all(
+        runs.map(async ({ s, v, m }) => [...(await s.data()), ...(await v.data()), ...(await m.data())]),
+      );
+      for (const other of others) expect(other).toEqual(first);
+    });
   });
 });
 
