@@ -1,8 +1,9 @@
 import type { Loop } from "../../compile/kernel.ts";
 import { product } from "../../compile/nest.ts";
+import { axisAs, type Step } from "../../compile/steps.ts";
 import { printQuadStores } from "./elements.ts";
 import { type Body, digits, perPoint } from "./grid.ts";
-import { turned } from "./heuristics.ts";
+import { turnedLoads } from "./quads.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { write } from "./text.ts";
 
@@ -10,14 +11,16 @@ import { write } from "./text.ts";
 // An invocation has a block of four by four: it loads quads along the one axis, turns them in registers, and stores
 // quads along the other.
 
-/** Blocks that lie side by side in the results, one after the other: they fill a line of the cache. */
-const near = 4;
-
-/** A block for each invocation. */
-export function printBlockMap(kernel: Loop, bindings: Bindings, options: ShaderOptions): Body {
-  const { grid, stores } = kernel;
-  const along = grid[grid.length - 1]!;
-  const { across, loads } = turned(kernel, along)!; // the schedule found it
+/** A block for each invocation: lanes of one axis by copies of the other. */
+export function printBlockMap(
+  { grid, stores }: Loop,
+  steps: readonly Step[],
+  bindings: Bindings,
+  options: ShaderOptions,
+): Body {
+  const axisOf = (as: "lanes" | "copies") => grid.find(({ name }) => name === axisAs(steps, as)?.axis)!;
+  const [along, across] = [axisOf("lanes"), axisOf("copies")];
+  const loads = turnedLoads(stores, along, across);
 
   const indices = write(
     loads.map(({ index }) => ({ expr: index, at: 0 })),
@@ -33,7 +36,7 @@ export function printBlockMap(kernel: Loop, bindings: Bindings, options: ShaderO
     },
     bindings,
   );
-  const side = along.extent % (4 * near) === 0 ? near : 1;
+  const side = axisAs(steps, "blocks", along.name)?.by ?? 1;
   const blocks = [
     ...grid.filter((axis) => axis !== along && axis !== across),
     { name: "far", extent: along.extent / 4 / side },

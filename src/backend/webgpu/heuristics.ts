@@ -1,4 +1,4 @@
-import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
+import { isContiguous, type Load } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Loop, MatmulKernel, Nest } from "../../compile/kernel.ts";
 import { asLoop, passesOf, product, rowAxes, storesOfNest } from "../../compile/nest.ts";
@@ -8,7 +8,7 @@ import { sizeOf, workOf } from "../../compile/work.ts";
 import type { AdapterDescription } from "./device.ts";
 import { floatsOf } from "./dtypes.ts";
 import { quadGrid, workgroupSize } from "./grid.ts";
-import { accessesOf, isQuadLoad, loadAccesses, quadMotion, singleAccesses } from "./quads.ts";
+import { accessesOf, loadAccesses, singleAccesses, turnedLoads } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 
 // How generated kernels run on WebGPU: which loops are quads, shared or written out, and every number that decides it
@@ -111,8 +111,10 @@ function scheduleMap(kernel: Loop, bindings: Bindings, { busy }: ShaderOptions):
       const all = [...stores, ...loads].map(({ value }) => ({ value, quad: true }));
       if (areWide(bindings, [...all, ...rest], all)) {
         const copies: Step = { split: across.name, by: 4, as: "copies" };
+        const fills = last.extent % (4 * near) === 0;
+        const side: Step[] = fills ? [{ split: last.name, by: near, as: "blocks" }] : [];
         return {
-          steps: [lanesAlong(last), copies, { swap: [last.name, across.name] }],
+          steps: [lanesAlong(last), copies, ...side, { swap: [last.name, across.name] }],
           accesses: [...all, ...rest],
         };
       }
@@ -122,16 +124,17 @@ function scheduleMap(kernel: Loop, bindings: Bindings, { busy }: ShaderOptions):
   return areWide(bindings, accesses, stores) ? { steps: [lanesAlong(last)], accesses } : plain;
 }
 
+/** Blocks that lie side by side in the results, one after the other: they fill a line of the cache. */
+const near = 4;
+
 /** The axis along which some loads are quads that are none along the last one. */
-export function turned(
+function turned(
   { grid, stores }: Loop,
   along: Axis,
 ): { readonly across: Axis; readonly loads: readonly Load[] } | undefined {
   for (const across of grid.slice(0, -1)) {
     if (across.extent % 4 !== 0) continue;
-    const loads = loadsOf(exprsOf(stores)).filter(
-      (load) => quadMotion(load.index, along.name) === "other" && isQuadLoad(load, across.name),
-    );
+    const loads = turnedLoads(stores, along, across);
     if (loads.length > 0) return { across, loads };
   }
   return undefined;

@@ -19,7 +19,9 @@ export function printNest(nest: Nest, bindings: Bindings, options: ShaderOptions
   const blocks = nest.body.length === 1 && axisAs(steps, "copies") && asLoop(nest);
   return {
     steps,
-    ...(blocks ? printBlockMap(blocks, bindings, options) : printPoints(nest, steps, bindings, options)),
+    ...(blocks
+      ? printBlockMap(blocks, steps, bindings, options)
+      : printPoints(nest, steps, bindings, options)),
   };
 }
 

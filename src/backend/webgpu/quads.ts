@@ -1,6 +1,6 @@
 import { type Load, loadsOf, motionOf, startsRun } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
-import type { Store } from "../../compile/kernel.ts";
+import type { Axis, Store } from "../../compile/kernel.ts";
 import type { Access } from "./shader.ts";
 
 // Four neighbours at once. Drivers load a vector of four in one go, software drivers at the price of one or two
@@ -26,6 +26,13 @@ export function quadMotion(index: Expr, variable: string): QuadMotion {
 
 export function isQuadLoad(e: Expr, variable: string): e is Load {
   return e.kind === "load" && quadMotion(e.index, variable) === "quad";
+}
+
+/** What stores load that are quads along one axis and none along another. */
+export function turnedLoads(stores: readonly Store[], along: Axis, across: Axis): Load[] {
+  return loadsOf(stores.map(({ expr }) => expr)).filter(
+    (load) => quadMotion(load.index, along.name) === "other" && isQuadLoad(load, across.name),
+  );
 }
 
 /** How stores, and what they load, access buffers as the variable moves; undefined where some store is no quad. */
