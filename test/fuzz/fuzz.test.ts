@@ -118,7 +118,7 @@ describe.each(await backends())("on %s", (name) => {
       const targets = await openTargets(name, bindings);
       const { faults, judged, elements } = await fuzz(targets, {
         seed: 5,
-        graphs: name === "cpu" ? runs(150) : runs(30),
+        graphs: name === "cpu" ? runs(150) : runs(75),
       });
       for (const { device } of targets) device.dispose();
       expect(faults.map(({ why, test: pasted }) => `${why}\n${pasted}`)).toEqual([]);
