@@ -103,6 +103,12 @@ describe.each(available)("on %s", (name) => {
         [3, 1, 1],
       ],
       ["gather is clamped", () => tensor([1, 2, 3]).gather(0, onDevice([-4, 7])), [1, 3]],
+      // Its place does not move, and is read again for each source all the same.
+      [
+        "scatterAdd to one place",
+        () => zeros([1, 1]).scatterAdd(0, onDevice([0, 0, 0]).reshape([3, 1]), tensor([[-0.5], [0.25], [4]])),
+        [3.75],
+      ],
       ["scatterAdd drops", () => zeros([2]).scatterAdd(0, onDevice([-3, -1, 2]), ones([3])), [0, 1]],
       [
         "the gradient goes where gather is clamped",

@@ -1,5 +1,6 @@
 import { letterOf } from "../base/dtype.ts";
 import { type Expr, parts, type Term, walk } from "./expr.ts";
+import type { ValueId } from "./value.ts";
 
 // Where expressions are computed in a nest of loops, and what is named: decided here, before anything is printed. What
 // is used more than once, or can be computed further out than it is used, gets a name where it can be computed first.
@@ -12,6 +13,8 @@ export interface Scope {
   readonly levels?: ReadonlyMap<string, Level>;
   /** The level of the results of the core: after its loops. */
   readonly afterwards?: Level;
+  /** Where values are stored that may be loaded again: no load of one comes further out, whatever its index. */
+  readonly written?: ReadonlyMap<ValueId, Level>;
 }
 
 /** Levels and uses of the expressions below some roots. */
@@ -32,7 +35,10 @@ export class Places {
     if (level === undefined) {
       if (e.kind === "variable") level = this.#scope.levels?.get(e.name) ?? 0;
       else if (e.kind === "accumulator") level = this.#scope.afterwards ?? 0;
-      else level = parts(e).reduce((most, part) => Math.max(most, this.level(part)), 0);
+      else {
+        const first = e.kind === "load" ? (this.#scope.written?.get(e.value) ?? 0) : 0;
+        level = parts(e).reduce((most, part) => Math.max(most, this.level(part)), first);
+      }
       this.#levels.set(e, level);
     }
     return level;

