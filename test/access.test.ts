@@ -112,7 +112,7 @@ describe("the motion of an index", () => {
       }),
       { numRuns: runs(2000) },
     );
-    expect(known).toBeGreaterThan(300);
+    expect(known).toBeGreaterThan(0.15 * runs(2000));
   });
 
   test("adds up what mentions the variable twice", () => {

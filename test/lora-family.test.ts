@@ -497,7 +497,7 @@ describe("on cpu", () => {
       "head.b.loraA",
       "head.b.loraB",
     ]);
-    expect(() => lora.partition(params, { bias: "some" as "all" })).toThrow('bias is some; it is "none"');
+    expect(() => lora.partition(params, { bias: "some" as "all" })).toThrow('bias is "some"; it is "none"');
     expect(() => lora.partition(named.init(key), { adapters: ["c"] })).toThrow(
       'no adapter "c". There are: a, b.',
     );

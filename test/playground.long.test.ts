@@ -84,4 +84,23 @@ describe.skipIf(!findChromium())("in Chromium", { timeout: 600_000 }, () => {
     expect(faults).toEqual([]);
     await page.close();
   });
+
+  test("measure.html tests the backends, measures them, and reads what it saved", async () => {
+    const page = await browser.newPage();
+    await page.goto(`${site.url}measure.html`);
+    await page.click("#go");
+    await page.waitForSelector("#results:not([hidden])", { timeout: 110_000 });
+    const rows = await page.textContent("#results");
+    for (const words of ["cpu", "webgpu", "GFLOP/s", "LoRA step"]) expect(rows).toContain(words);
+    const counts = [...rows!.matchAll(/promised(?:cpu|webgpu)(\d+) of (\d+)/g)];
+    expect(counts).toHaveLength(2);
+    for (const [, right, all] of counts) expect(right).toBe(all);
+    const waiting = page.waitForEvent("download");
+    await page.click("#save");
+    const saved = await (await waiting).path();
+    await page.setInputFiles("#compare", saved);
+    await page.waitForSelector("#message:has-text('Beside')");
+    await page.setInputFiles("#compare", [{ name: "b.json", mimeType: "x/y", buffer: Buffer.from("{}") }]);
+    expect(await page.textContent("#message")).toContain("b.json: it is no file");
+  });
 });

@@ -18,6 +18,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
     plugins: [
       {
         name: "entry",
+        enforce: "pre", // before the package's own name leads to what was built
         resolveId: (id) =>
           id === entry
             ? id
@@ -46,16 +47,16 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
-  ["a tensor", 'export { tensor } from "lorantz";', 33, 33],
-  ["the core", 'export * from "lorantz";', 60, 121],
+  ["a tensor", 'export { tensor } from "lorantz";', 37, 37],
+  ["the core", 'export * from "lorantz";', 73, 140],
   [
     "a LoRA training step",
     `export { compile, init, random, tree, valueAndGrad } from "lorantz";
      export { adamw, applyUpdates } from "lorantz/optim";
      export { inject, partition } from "lorantz/lora";
      export { linear, mlp, mseLoss } from "lorantz/nn";`,
-    59,
-    120,
+    67,
+    132,
   ],
 ];
 

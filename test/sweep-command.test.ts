@@ -56,7 +56,7 @@ describe("lorantz sweep", () => {
     expect(csv[0]).toBe("cell,alpha,ratio,run,seed,ended,loss,best,accuracy,seconds,key");
     expect(csv).toHaveLength(10);
     const report = readFileSync(at("same", "report.html"), "utf8");
-    expect(report).toContain("Loss over ratio and alpha");
+    expect(report).toContain("Loss over alpha and ratio");
     expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
   });
 

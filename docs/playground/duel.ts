@@ -1,5 +1,4 @@
 import { random, type Tensor, tree } from "lorantz";
-import * as adapters from "lorantz/adapters";
 import * as gauge from "lorantz/gauge";
 import * as lora from "lorantz/lora";
 import type * as nn from "lorantz/nn";
@@ -146,7 +145,8 @@ export class Duel {
   }
 
   /** The adapter of a run in files of a tool. */
-  adapter(run: RunName, format: "peft" | "mlx"): Promise<Readonly<Record<string, Blob>>> {
+  async adapter(run: RunName, format: "peft" | "mlx"): Promise<Readonly<Record<string, Blob>>> {
+    const adapters = await import("lorantz/adapters"); // loaded where they are wanted
     const { model } = this.#learners[run];
     return adapters.toBlobs(adapters.extract(model, this.#trainings[run].params), format);
   }
