@@ -438,3 +438,17 @@ test("no options are refused by name", () => {
     expect(() => train(none as never)).toThrow("train: takes an object of options; given");
   expect(() => train(undefined as never)).toThrow("train: loss is missing");
 });
+
+test("batches that end before the steps are refused before any work", () => {
+  const one = tensor([1, 2]);
+  const options = {
+    params: { w: tensor([1, 2]) },
+    loss: ({ w }: { readonly w: Tensor }, x: Tensor) => w.mul(x).sum() as Tensor,
+    optimizer: optim.sgd({ lr: 0.1 }),
+    accumulate: 2,
+  };
+  expect(() => train({ ...options, batches: [one, one, one], steps: 2 })).toThrow(
+    "train: there are 3 batches, and 2 steps of 2 take 4.",
+  );
+  expect(train({ ...options, batches: [one, one, one, one], steps: 2 }).steps).toBe(2);
+});

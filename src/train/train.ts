@@ -184,6 +184,11 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     this.steps = steps;
     this.#batches = batchesOf("train", batches);
     this.#accumulate = accumulate;
+    const { count } = this.#batches;
+    if (count !== undefined && count < steps * accumulate)
+      throw new ValueError(
+        `train: there are ${count} batches, and ${steps} steps of ${accumulate} take ${steps * accumulate}. Give more batches, fewer steps, or batches without an end (text.batches with a seed, or a function of the place).`,
+      );
     this.#stops = read.nonFinite === "stop";
     this.#update = updateOf(loss, optimizer, key, accumulate, device);
     this.#state = optimizer.init(this.#own);
