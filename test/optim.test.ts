@@ -317,7 +317,12 @@ describe("bad input", () => {
       () => optim.clipByGlobalNorm(vectors({ w: [1] }), 0),
       "clipByGlobalNorm: maxNorm is 0; it is a finite number > 0.",
     ],
-    [() => optim.clipByGlobalNorm({}, 1), "clipByGlobalNorm: the tree has no gradients."],
+    [() => optim.clipByGlobalNorm({}, 1), "clipByGlobalNorm: takes a tree of gradients; an object has none."],
+    [
+      () => optim.clipByTensorNorm([{}], 1),
+      "clipByTensorNorm: takes a tree of gradients; [an object] has none.",
+    ],
+    [() => optim.clipByValue(undefined, 1), "clipByValue: takes a tree of gradients; undefined has none."],
     [
       () => optim.clipByTensorNorm(vectors({ w: [1] }), () => -1),
       "clipByTensorNorm: maxNorm of w is -1; it is a finite number > 0.",

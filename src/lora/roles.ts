@@ -1,7 +1,7 @@
 import { checkNames, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { count, partition as split } from "../tensor/tree.ts";
+import { count, leaves, partition as split } from "../tensor/tree.ts";
 
 /** What a parameter is to its adapter; "base" is everything outside adapters. */
 export type Role = "A" | "B" | "branchBias" | "magnitude" | "base";
@@ -51,8 +51,8 @@ export interface PartitionOptions {
  */
 export function partition<P>(params: P, options: PartitionOptions = {}): [trained: P, frozen: P] {
   checkNames("lora.partition", options, ["bias", "adapters"]);
-  if (typeof params !== "object" || params === null)
-    throw new ValueError(`lora.partition: takes a tree of parameters; given ${show(params)}.`);
+  if (leaves(params).length === 0)
+    throw new ValueError(`lora.partition: takes a tree of parameters; ${show(params)} has none.`);
   const { bias = "none", adapters } = options;
   if (
     adapters !== undefined &&

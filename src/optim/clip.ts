@@ -50,12 +50,11 @@ export function clipByGlobalNorm<G>(
     options,
   );
   const bound = lifted(name, "maxNorm", maxNorm);
-  const squares = tree.entries(gradients).map(([path, gradient]) => {
+  const squares = entriesOf(name, gradients).map(([path, gradient]) => {
     const own = wide(gradient);
     const weighted = weight ? own.mul(lifted(name, `weight of ${path}`, weight(path))) : own;
     return weighted.square().sum();
   });
-  if (squares.length === 0) throw new ValueError(`${name}: the tree has no gradients.`);
   const norm = squares.reduce((sum, square) => sum.add(square)).sqrt();
   const factor = shrinking(norm, bound, eps);
   return { gradients: tree.map(gradients, (gradient) => wide(gradient).mul(factor)), norm };
@@ -69,7 +68,7 @@ export interface TensorNormOptions {
 /**
  * Scales each gradient by `min(1, maxNorm / (its norm + eps))`, each on its own; those of float16 come back in float32.
  *
- * @throws ValueError for a bound that is not a finite number > 0.
+ * @throws ValueError for a bound that is not a finite number > 0, or a tree without tensors.
  */
 export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, options: TensorNormOptions = {}): G {
   const name = "clipByTensorNorm";
@@ -78,6 +77,7 @@ export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, options: Tenso
     { eps: field<number | ((path: string) => number)>("a number or a function of the path", isEps, 1e-6) },
     options,
   );
+  entriesOf(name, gradients);
   return tree.map(gradients, (gradient, path) => {
     const own = typeof eps === "function" ? eps(path) : eps;
     checkArgument(name, "eps", own, nonNegative(1e-6));
@@ -90,13 +90,22 @@ export function clipByTensorNorm<G>(gradients: G, maxNorm: Bound, options: Tenso
 /**
  * Every element of every gradient at least `-maxValue` and at most `maxValue`.
  *
- * @throws ValueError for a bound that is not a finite number > 0.
+ * @throws ValueError for a bound that is not a finite number > 0, or a tree without tensors.
  */
 export function clipByValue<G>(gradients: G, maxValue: Bound): G {
+  entriesOf("clipByValue", gradients);
   return tree.map(gradients, (gradient, path) => {
     const bound = boundOf("clipByValue", "maxValue", maxValue, path);
     return gradient.clamp(bound.neg(), bound);
   });
+}
+
+/** The gradients of a tree by their paths. @throws ValueError if there are none. */
+function entriesOf(name: string, gradients: unknown): [path: string, gradient: Tensor][] {
+  const entries = tree.entries(gradients);
+  if (entries.length === 0)
+    throw new ValueError(`${name}: takes a tree of gradients; ${show(gradients)} has none.`);
+  return entries;
 }
 
 function shrinking(norm: Tensor, bound: HostNumber, eps: number): Tensor {
