@@ -146,6 +146,7 @@ const x = tensor([
 ]);
 const v = tensor([1, 2, 3]);
 const i = tensor([0, 1], { dtype: "int32" });
+const of2x2 = i.expand([2, 2]);
 const b = tensor([true, false]);
 const key = random.key(0);
 const layer = nn.linear(2, 2);
@@ -534,6 +535,7 @@ const mistakes: readonly [what: string, make: () => unknown][] = [
   ["F.dropout(x)", () => nn.functional.dropout(x)],
   ["F.dropout(x,.5,true)", () => nn.functional.dropout(x, 0.5, true)],
   ["F.sdpa(x)", () => nn.functional.scaledDotProductAttention(x)],
+  ["F.sdpa(int32)", () => nn.functional.scaledDotProductAttention(of2x2, of2x2, of2x2, { scale: 4 })],
   ["F.sdpa(isCausal)", () => nn.functional.scaledDotProductAttention(x, x, x, { isCausal: true })],
   ["F.sdpa(mask)", () => nn.functional.scaledDotProductAttention(x, x, x, x)],
   ["F.rope(x,1e4)", () => nn.functional.rope(x, 10000)],

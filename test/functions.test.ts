@@ -274,6 +274,9 @@ describe("functions on the CPU", () => {
     expect(() => remainder(tensor([1], { dtype: "int32" }), 2)).toThrow(/remainder: takes floats/);
     expect(() => roll(x, [1], [0, 1])).toThrow(/1 shifts for 2 axes/);
     expect(() => diagonal(ones([3]))).toThrow(/takes matrices/);
+    expect(() => (atan2 as unknown as () => void)()).toThrow(/atan2: x is undefined/);
+    expect(() => flatten(ones([]), [] as never)).toThrow(/flatten: /);
+    expect(() => flatten(ones([]), 1)).toThrow(/flatten: /);
     expect(() => matrixNorm(x, 3 as never)).toThrow(/"fro"/);
     expect(() => bincount(tensor([1], { dtype: "int32" }), {} as never)).toThrow(/length is missing/);
     expect(() => searchsorted(ones([2, 3]), ones([3, 3]))).toThrow(/leading axes/);

@@ -8,7 +8,7 @@ import {
   positive,
   readOptions,
 } from "../base/arguments.ts";
-import { type FloatDType, normalRange } from "../base/dtype.ts";
+import { type FloatDType, isFloat, normalRange } from "../base/dtype.ts";
 import { DTypeError, ShapeError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { arange, tensor } from "../tensor/creation.ts";
@@ -60,8 +60,13 @@ export function scaledDotProductAttention(
     attention,
     options,
   );
-  for (const [name, operand] of Object.entries({ q, k, v }))
-    checkTensor("scaledDotProductAttention", name, operand);
+  for (const [name, operand] of Object.entries({ q, k, v })) {
+    const { dtype } = checkTensor("scaledDotProductAttention", name, operand);
+    if (!isFloat(dtype))
+      throw new DTypeError(
+        `scaledDotProductAttention: ${name} is ${operand}; it is of floats. Cast with .astype("float32").`,
+      );
+  }
   const [d, queries, keys] = [q.shape.at(-1), q.shape.at(-2), k.shape.at(-2)];
   if (
     d === undefined ||

@@ -51,5 +51,6 @@ export function atan<D extends DType>(x: Tensor<D>): Tensor<D> {
  */
 export function atan2<D extends DType>(y: Tensor<D>, x: Operand<D>): Tensor<D> {
   checkCount("atan2", arguments, 2);
-  return new Tensor(ops.atan2(y.node, operand("atan2", y, x).node));
+  const other = operand("atan2", y, x);
+  return new Tensor(ops.atan2(y.node, other.node));
 }

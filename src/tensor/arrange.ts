@@ -81,8 +81,10 @@ export function tile<D extends DType>(x: Tensor<D>, repeats: readonly number[]):
 export function flatten<D extends DType>(x: Tensor<D>, start = 0, end = -1): Tensor<D> {
   checkCount("flatten", arguments, 3);
   tensorNode("flatten", "x", x);
+  // A scalar is one axis of length 1.
+  const rank = Math.max(1, x.rank);
+  const [from, to] = [normalizeAxis("flatten", start, rank), normalizeAxis("flatten", end, rank)];
   if (x.rank === 0) return x.reshape([1]);
-  const [from, to] = [normalizeAxis("flatten", start, x.rank), normalizeAxis("flatten", end, x.rank)];
   if (from > to) throw new ShapeError(`flatten: start ${start} of ${x} lies behind end ${end}.`);
   const length = numel(x.shape.slice(from, to + 1));
   return x.reshape([...x.shape.slice(0, from), length, ...x.shape.slice(to + 1)]);
