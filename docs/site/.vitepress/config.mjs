@@ -1,0 +1,85 @@
+import { defineConfig } from "vitepress";
+
+// The docs as they are, with search: a site of files that asks nothing of a third party.
+
+const repository = "https://github.com/lorantz/lorantz/blob/main/";
+
+const pages = (...names) => names.map(([text, link]) => ({ text, link: `/${link}` }));
+
+export default defineConfig({
+  title: "Lorantz",
+  description: "Tensors and gradients on WebGPU and CPU, made for LoRA",
+  base: process.env.LORANTZ_SITE_BASE ?? "/",
+  srcDir: "..",
+  srcExclude: ["site/**", "playground/**"],
+  cleanUrls: false,
+  appearance: true,
+  // Built beside these pages, by build.mjs, which looks at their links too.
+  ignoreDeadLinks: [/^\/?(\.\/)?(playground|api)\//],
+  markdown: {
+    config(md) {
+      // What lies outside of docs/ is in the repository.
+      const before = md.renderer.rules.link_open;
+      md.renderer.rules.link_open = (tokens, i, options, env, self) => {
+        const href = tokens[i].attrGet("href");
+        if (href?.startsWith("../")) tokens[i].attrSet("href", repository + href.slice(3));
+        return before ? before(tokens, i, options, env, self) : self.renderToken(tokens, i, options);
+      };
+    },
+  },
+  themeConfig: {
+    search: { provider: "local" },
+    outline: [2, 3],
+    nav: [
+      { text: "Playground", link: "/playground/", target: "_self" },
+      { text: "Recipes", link: "/playground/recipes.html", target: "_self" },
+      { text: "This browser", link: "/playground/measure.html", target: "_self" },
+      { text: "API", link: "/api/", target: "_self" },
+    ],
+    sidebar: [
+      {
+        text: "Use",
+        items: pages(
+          ["The playground", "playground"],
+          ["Practitioners", "guide-practitioner"],
+          ["Fine-tune a model", "fine-tune"],
+          ["Sweeps", "sweeps"],
+          ["Adapters", "adapters"],
+          ["Models", "models"],
+          ["Files", "files"],
+        ),
+      },
+      {
+        text: "Research",
+        items: pages(
+          ["Theorists", "guide-theorist"],
+          ["Theory", "theory"],
+          ["Claims", "claims"],
+          ["Experiments", "experiments"],
+          ["Three exponents", "three-exponents"],
+          ["LoRA", "lora"],
+        ),
+      },
+      {
+        text: "Engine",
+        items: pages(
+          ["Tensors", "tensors"],
+          ["Functions", "functions"],
+          ["Profiling", "profiling"],
+          ["Performance", "performance"],
+          ["Benchmarks", "benchmarks"],
+          ["Package", "package"],
+        ),
+      },
+      {
+        text: "Inside",
+        items: pages(
+          ["Architecture", "architecture"],
+          ["Adding an op", "adding-an-op"],
+          ["Adding a dtype", "adding-a-dtype"],
+          ["Adding a kernel", "adding-a-kernel"],
+        ),
+      },
+    ],
+  },
+});
