@@ -1,5 +1,6 @@
 import { Controls } from "./controls.ts";
 import { type CopyName, copies, copyOf } from "./copy.ts";
+import { copy, download, find } from "./dom.ts";
 import type { Seen } from "./duel.ts";
 import {
   type Experiment,
@@ -20,8 +21,6 @@ import { Stories } from "./story.ts";
 import { Sweep } from "./sweep.ts";
 
 // The page: one experiment, which the address holds; a worker that trains it; drawings of what is seen.
-
-const find = <E extends Element = HTMLElement>(id: string) => document.getElementById(id) as unknown as E;
 
 const page = {
   experiment: opening(),
@@ -224,14 +223,6 @@ for (const format of ["peft", "mlx"] as const)
   find(`adapter-${format}`).addEventListener("click", () =>
     ask({ kind: "adapter", id: page.id, run: "x", format }),
   );
-function download(name: string, blob: Blob): void {
-  const link = Object.assign(document.createElement("a"), {
-    href: URL.createObjectURL(blob),
-    download: name,
-  });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
-}
 
 // Copies.
 
@@ -243,17 +234,8 @@ function showCopy(): void {
 }
 copyAs.addEventListener("change", showCopy);
 copyRun.addEventListener("change", showCopy);
-async function copy(text: string): Promise<void> {
-  const said = find("copied");
-  try {
-    await navigator.clipboard.writeText(text);
-    said.textContent = "Copied.";
-  } catch {
-    said.textContent = "This browser does not let the page copy; select the text.";
-  }
-}
-find("copy").addEventListener("click", () => copy(find("copy-text").textContent ?? ""));
-find("link").addEventListener("click", () => copy(location.href));
+find("copy").addEventListener("click", () => copy(find("copy-text").textContent ?? "", find("copied")));
+find("link").addEventListener("click", () => copy(location.href, find("copied")));
 
 // The address.
 

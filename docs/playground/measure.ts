@@ -4,11 +4,10 @@ import * as lora from "lorantz/lora";
 import * as nn from "lorantz/nn";
 import * as optim from "lorantz/optim";
 import { Bench } from "tinybench";
+import { download, find } from "./dom.ts";
 import { short } from "./svg.ts";
 
 // What this browser does of the engine's work: right, and how fast.
-
-const find = <E extends Element = HTMLElement>(id: string) => document.getElementById(id) as unknown as E;
 
 /** A measurement, or what the self-test found. */
 interface Row {
@@ -140,13 +139,8 @@ find("go").addEventListener("click", async ({ target }) => {
 });
 
 find("save").addEventListener("click", () => {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(
-    new Blob([`${JSON.stringify(findings, null, 2)}\n`], { type: "application/json" }),
-  );
-  link.download = "lorantz-browser.json";
-  link.click();
-  URL.revokeObjectURL(link.href);
+  const text = `${JSON.stringify(findings, null, 2)}\n`;
+  download("lorantz-browser.json", new Blob([text], { type: "application/json" }));
 });
 
 find<HTMLInputElement>("compare").addEventListener("change", async ({ target }) => {

@@ -3,12 +3,12 @@ import * as adapters from "lorantz/adapters";
 import * as gauge from "lorantz/gauge";
 import { openFolder } from "lorantz/io";
 import { inLibrary } from "./copy.ts";
+import { copy, find } from "./dom.ts";
 import { short } from "./svg.ts";
 
 // A recipe as it is pasted: what it is, what equals it, and who reads its adapter differently. No device computes but for
 // files that are dropped.
 
-const find = <E extends Element = HTMLElement>(id: string) => document.getElementById(id) as unknown as E;
 const libraries = Object.keys(gauge.libraries) as gauge.LibraryName[];
 
 const own = "Lorantz";
@@ -150,14 +150,7 @@ find<HTMLInputElement>("files").addEventListener("change", ({ target }) => {
   const { files } = target as HTMLInputElement; // the element that listens
   if (files && files.length > 0) void lint([...files]);
 });
-find("copy").addEventListener("click", async () => {
-  try {
-    await navigator.clipboard.writeText(find("settings").textContent ?? "");
-    find("copied").textContent = "Copied.";
-  } catch {
-    find("copied").textContent = "This browser does not let the page copy; select the text.";
-  }
-});
+find("copy").addEventListener("click", () => copy(find("settings").textContent ?? "", find("copied")));
 
 const given = new URLSearchParams(location.hash.slice(1));
 const first = examples["key=value"]!;
