@@ -274,8 +274,9 @@ describe("on the CPU", () => {
         if (f === slopes) gradients++;
       }
     }
-    expect(compared).toBeGreaterThan(300);
-    expect(gradients).toBeGreaterThan(80);
+    // About three in four rounds have something to compare; fewer, and the drafts have lost their way.
+    expect(compared).toBeGreaterThan(200);
+    expect(gradients).toBeGreaterThan(50);
   });
 
   test("argument numbers", async () => {
