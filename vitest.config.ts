@@ -12,8 +12,8 @@ const files = (names: string) => names.split(" ").map((name) => `test/${name}.te
 
 // What depends on how the CPU multiplies and adds runs again with relaxed SIMD, which Node 20 has behind a flag that
 // Node 22 no longer knows; and the browser, which has it, is compared with that.
-const relaxed = files("relaxed wasm ops lora browser");
-const relaxedToo = files("fuzz/fuzz theorem cpu-pool");
+const relaxed = files("backend/relaxed backend/wasm tensor/ops lora/lora browser/browser");
+const relaxedToo = files("fuzz/fuzz experiments/theorem backend/cpu-pool");
 const relaxedSimd = supportsVectors("f32x4.relaxed_madd") ? [] : ["--experimental-wasm-relaxed-simd"];
 
 // A file for the results as JSON, beside what is printed.
@@ -41,7 +41,7 @@ export default defineConfig(({ mode }) => {
           test: {
             name: "all",
             include: ["test/**/*.test.ts"],
-            exclude: [...files("relaxed browser"), ...long],
+            exclude: [...files("backend/relaxed browser/browser"), ...long],
             env,
           },
         },

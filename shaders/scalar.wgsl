@@ -1,5 +1,5 @@
 // Functions of one number that WGSL lacks, or whose builtin is inexact or undefined for some arguments. A kernel
-// contains those it uses. Accuracies are those of test/wgsl.test.ts. Functions that are not here are made of primitive
+// contains those it uses. Accuracies are those of test/backend/wgsl.test.ts. Functions that are not here are made of primitive
 // operations (src/graph/functions.ts).
 //
 // WGSL lets a compiler assume that there are no NaNs and infinities, and reorder sums: questions about them are

@@ -1,4 +1,4 @@
-// A training in a process of its own, which test/resume.test.ts kills: prints a line before each checkpoint, and at its
+// A training in a process of its own, which test/train/resume.test.ts kills: prints a line before each checkpoint, and at its
 // end the hash of the trajectory and of the parameters.
 import { existsSync, writeSync } from "node:fs";
 import { Hash } from "../src/base/hash.ts";

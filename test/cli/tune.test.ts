@@ -1,0 +1,224 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import * as adapters from "../../src/adapters/index.ts";
+import type { TuneResults } from "../../src/cli/tune-report.ts";
+import { proveOn } from "../../src/experiments/theorem/on-model.ts";
+import { plan } from "../../src/experiments/theorem/plan.ts";
+import { init } from "../../src/index.ts";
+import * as models from "../../src/models/index.ts";
+import * as text from "../../src/text/index.ts";
+import { lorantz } from "../command.ts";
+import { writeTinyModel } from "../tiny-model.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "lorantz-tune-"));
+const at = (...names: string[]) => join(folder, ...names);
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const lines = (from: number, count: number) =>
+  Array.from({ length: count }, (_, i) =>
+    JSON.stringify({ prompt: `${from + i}+1=`, completion: `${from + i + 1}` }),
+  ).join("\n");
+
+beforeAll(async () => {
+  await init({ backend: "cpu" });
+  await writeTinyModel(folder);
+  await writeTinyModel(at("small"), { vocab_size: 128 });
+  mkdirSync(at("bare"));
+  writeFileSync(at("train.jsonl"), lines(0, 24));
+  writeFileSync(at("dev.jsonl"), lines(30, 6));
+  writeFileSync(at("empty.jsonl"), "");
+});
+
+const common = ["--model", folder, "--tokenizer", "bytes", "--backend", "cpu", "--batch", "4"];
+const training = [
+  "tune",
+  ...common,
+  "--data",
+  at("train.jsonl"),
+  "--evaluate",
+  at("dev.jsonl"),
+  "--recipe",
+  "optimizer=adamw r=2 alpha=4 lr=0.05 dropout=0.1",
+];
+const resultsIn = (out: string) => JSON.parse(readFileSync(at(out, "results.json"), "utf8")) as TuneResults;
+
+test("the theorem holds on a model that is given, bit for bit", async () => {
+  const { model, params } = await models.load(folder);
+  const data = await text.dataset(at("train.jsonl"), { tokenizer: text.bytes(), maxLength: 32 });
+  const names = ["AdamW reference", "B only, alpha x 32", "B only, alpha x 32, eps not"];
+  const { runs, laws } = await proveOn(
+    { folder, family: "llama", model, params, data, targetModules: ["q_proj", "v_proj"], batch: 4 },
+    { seed: 1, steps: 20, runs: plan.filter(({ name }) => names.includes(name)) },
+  );
+  expect(laws).toEqual({ held: 2, broken: 0 });
+  expect(runs[1]!.comparison).toMatchObject({ lossesBitwise: true, parametersBitwise: true });
+  expect(runs[1]!.losses).not.toEqual(runs[2]!.losses);
+});
+
+describe("lorantz tune", () => {
+  test("trains an adapter, evaluates it, and writes it with results and a report", async () => {
+    const { code, stdout, stderr } = await lorantz(...training, "--epochs", "2", "--out", at("run"));
+    expect({ code, stderr: stderr.includes("24 examples") }).toEqual({ code: 0, stderr: true });
+    expect(stdout).toMatch(/^step\s+training loss\s+held-out loss\s+perplexity\s+accuracy/);
+    const { steps, losses, evaluations, written, model } = resultsIn("run");
+    expect([steps, losses.length, evaluations.at(-1)!.step]).toEqual([12, 12, 12]);
+    expect(evaluations.at(-1)!.loss).toBeLessThan(evaluations[0]!.loss);
+    expect(model.trained).toBe(2 * (4 * (16 + 16) - 16 + 3 * (16 + 24)));
+    const best = evaluations.reduce((a, b) => (b.loss < a.loss ? b : a));
+    expect(written).toBe(best.step);
+    const report = readFileSync(at("run", "report.html"), "utf8");
+    expect(report).toContain("held-out loss");
+    expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
+    const adapter = await adapters.open(at("run"));
+    expect(adapter.modules.size).toBe(7);
+    const checked = await lorantz(
+      "evaluate",
+      ...common,
+      "--data",
+      at("dev.jsonl"),
+      "--adapter",
+      at("run"),
+      "--json",
+    );
+    expect(JSON.parse(checked.stdout).loss).toBeCloseTo(best.loss, 6);
+  });
+
+  test("leaves a checkpoint when it is interrupted, and goes on to the same bits", async () => {
+    const out = at("broken");
+    const spy = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
+      if (String(text).includes("step 1:")) process.emit("SIGINT");
+      return true;
+    });
+    const first = await (async () => {
+      const { run } = await import("../../src/cli/run.ts");
+      return run([...training, "--epochs", "2", "--out", out]);
+    })();
+    const said = spy.mock.calls.map(([text]) => String(text)).join("");
+    spy.mockRestore();
+    expect(first).toBe(130);
+    expect(said).toContain(
+      `Interrupted; ${join(out, "training", "last.safetensors")} has the run after 2 updates`,
+    );
+    expect(existsSync(join(out, "results.json"))).toBe(false);
+
+    expect((await lorantz(...training, "--epochs", "2", "--out", out)).stderr).toContain(
+      "a run is there already",
+    );
+    const other = await lorantz(
+      ...training.slice(0, -1),
+      "optimizer=adamw r=2 alpha=4 lr=0.01 dropout=0.1",
+      "--epochs",
+      "2",
+      "--out",
+      out,
+      "--resume",
+    );
+    expect(other).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("recipe.optimizer.lr is 0.05 in the checkpoint and 0.01 now"),
+    });
+    const { code, stdout } = await lorantz(...training, "--epochs", "2", "--out", out, "--resume", "--json");
+    expect(code).toBe(0);
+    const [resumed, whole] = [JSON.parse(stdout) as TuneResults, resultsIn("run")];
+    expect(resumed.trajectory).toBe(whole.trajectory);
+    expect(resumed.losses).toEqual(whole.losses);
+    const bytes = (run: string) => readFileSync(at(run, "adapter_model.safetensors"));
+    expect(bytes("broken").equals(bytes("run"))).toBe(true);
+  });
+
+  test("packs, accumulates, holds out and writes for other tools", async () => {
+    const more = [
+      "--pack",
+      "--accumulate",
+      "2",
+      "--steps",
+      "2",
+      "--format",
+      "mlx",
+      "--target-modules",
+      "q_proj,v_proj",
+    ];
+    const { code, stderr } = await lorantz(
+      ...["tune", ...common, "--data", at("train.jsonl"), "--held-out", "0.25", "--out", at("packed")],
+      ...more,
+    );
+    expect({ code, stderr }).toMatchObject({ code: 0 });
+    expect(existsSync(at("packed", "adapters.safetensors"))).toBe(true);
+    expect(resultsIn("packed")).toMatchObject({
+      heldOut: { examples: 6 },
+      batch: { accumulate: 2, packed: true },
+    });
+  });
+
+  test("computes blocks again to the same bits, on examples grouped by length", async () => {
+    const run = async (out: string, ...more: string[]) => {
+      const { code } = await lorantz(...training, "--group", "--steps", "3", "--out", at(out), ...more);
+      return [code, resultsIn(out).trajectory, resultsIn(out).memory] as const;
+    };
+    const [plain, again] = [await run("kept"), await run("again", "--remat")];
+    expect(again.slice(0, 2)).toEqual([0, plain[1]]);
+    expect(again[2]).toBeLessThan(plain[2]);
+  });
+
+  test("says before it runs what would fit, where memory is too small", async () => {
+    const machine = process as unknown as { availableMemory(): number };
+    const spy = vi.spyOn(machine, "availableMemory").mockReturnValue(0);
+    const { code, stderr } = await lorantz(...training, "--out", at("large"));
+    spy.mockRestore();
+    expect(code).toBe(2);
+    expect(stderr).toMatch(
+      /a step needs about \d.* of memory, and there are \d.*--batch 2 with --accumulate 2, .*--remat, or --weights nf4/,
+    );
+    expect(existsSync(at("large"))).toBe(false);
+  });
+
+  test.each<[string, readonly string[], string]>([
+    ["no data", ["tune", ...common, "--out", at("x")], "--data FILE is missing"],
+    ["no model", ["tune", "--data", at("train.jsonl"), "--out", at("x")], "--model DIR is missing"],
+    [
+      "no folder",
+      ["tune", "--model", at("none"), "--data", at("train.jsonl"), "--out", at("x")],
+      "there is no such folder",
+    ],
+    [
+      "no tokenizer",
+      ["tune", "--model", folder, "--tokenizer", at("bare"), "--data", at("train.jsonl"), "--out", at("x")],
+      "there is no file tokenizer.json",
+    ],
+    [
+      "no examples",
+      ["tune", ...common, "--data", at("empty.jsonl"), "--out", at("x")],
+      "empty.jsonl: there are no examples in it",
+    ],
+    [
+      "a target that matches nothing",
+      [...training, "--out", at("x"), "--target-modules", "query"],
+      "query matches no layer",
+    ],
+    [
+      "too long",
+      [...training, "--out", at("x"), "--max-length", "129"],
+      "it is a whole number from 2 to 128",
+    ],
+    ["nothing to go on from", [...training, "--out", at("x"), "--resume"], "there is no"],
+    [
+      "patience alone",
+      ["tune", ...common, "--data", at("train.jsonl"), "--out", at("x"), "--patience", "2"],
+      "--patience waits for evaluations",
+    ],
+    ["a theorem without a model", ["theorem", "--data", at("train.jsonl")], "Add --model DIR"],
+    ["a theorem without data", ["theorem", "--model", folder], "--data FILE is missing"],
+    ["a theorem with a text", ["theorem", "--model", folder, "--base", "x"], "Give --data with --model"],
+    [
+      "another tokenizer",
+      ["evaluate", "--model", at("small"), ...common.slice(2), "--data", at("dev.jsonl")],
+      "the tokenizer has ids up to 257, and the model a vocabulary of 128",
+    ],
+  ])("says what is wrong with %s, and writes nothing", async (_, args, message) => {
+    const { code, stderr } = await lorantz(...args);
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+    expect(existsSync(at("x"))).toBe(false);
+  });
+});

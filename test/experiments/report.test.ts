@@ -1,0 +1,178 @@
+import { expect, test } from "vitest";
+import { table } from "../../src/base/table.ts";
+import { report } from "../../src/experiments/theorem/report.ts";
+import type { Comparison, Results, RunResult } from "../../src/experiments/theorem/results.ts";
+import { columns, headline, verdict } from "../../src/experiments/theorem/summary.ts";
+import { linePlot } from "../../src/experiments/theorem/svg.ts";
+
+const group = { lr: 0.00512, weightDecay: 0.01, eps: 1e-8 };
+const curve = (rate: number) =>
+  Array.from({ length: 60 }, (_, i) => 2 + Math.exp(-rate * i) + 0.05 * Math.sin(7 * i));
+
+function run(
+  number: number,
+  name: string,
+  losses: readonly number[],
+  comparison?: Partial<Comparison>,
+): RunResult {
+  return {
+    number,
+    name,
+    family: number < 4 ? "One recipe & its partners" : "Two <runs>",
+    about: "What was changed.",
+    optimizer: "adamw",
+    r: 8,
+    alpha: 16,
+    a: group,
+    b: group,
+    losses,
+    validation: { steps: [0, 30, 60], losses: [3, 2.4, 2.1] },
+    ...(comparison && {
+      comparison: {
+        reference: 1,
+        gauge: { a: 1, b: 1, k: 1 },
+        expected: { kind: "bitwise" },
+        lossesBitwise: true,
+        lossDeviation: 0,
+        parameterSteps: [30, 60],
+        parametersBitwise: true,
+        parameterDeviation: 0,
+        asPredicted: true,
+        ...comparison,
+      },
+    }),
+  };
+}
+
+const apart = { lossesBitwise: false, lossDeviation: 0.3, parametersBitwise: false, parameterDeviation: 0.5 };
+
+const sample: Results = {
+  format: 1,
+  lorantz: "0.0.0",
+  device: { backend: "cpu", description: "a processor" },
+  seed: 0,
+  steps: 60,
+  seconds: 61.2,
+  texts: {
+    base: { name: "Whales & <ships>", bytes: 1212868 },
+    target: { name: "speeches", bytes: 10759831 },
+  },
+  model: {
+    vocabulary: 95,
+    context: 16,
+    embedding: 24,
+    hidden: 128,
+    batch: 64,
+    parameters: 61000,
+    trainable: 5900,
+  },
+  pretraining: { steps: 300, validation: { steps: [0, 300], losses: [4.5, 2.3] } },
+  runs: [
+    run(1, "reference", curve(0.1)),
+    run(2, "partner", curve(0.1), {}),
+    run(
+      3,
+      "other",
+      curve(0.1).map((y) => y * (1 + 1e-7)),
+      {
+        ...apart,
+        expected: { kind: "rounding", bound: 1e-4 },
+        lossDeviation: 1e-7,
+        parameterDeviation: 1e-6,
+      },
+    ),
+    run(4, "X", curve(0.2), { ...apart, expected: { kind: "different", bound: 1e-3 } }),
+    run(5, "Y", curve(0.05), { ...apart, asPredicted: false }),
+  ],
+  laws: { held: 3, broken: 1 },
+};
+
+test("the report is one page without scripts or outside references, with text escaped", () => {
+  const html = report(sample);
+  expect(html).toContain("<!doctype html>");
+  expect(html).not.toMatch(/<script|<link|@import|url\(|\bsrc=|href=/);
+  expect(html).toContain("Whales &amp; &lt;ships&gt;");
+  expect(html).not.toContain("<ships>");
+  expect(html).toContain("Two &lt;runs&gt;");
+  expect(html).toContain("1,212,868 bytes");
+});
+
+test("tags of the report are closed in order", () => {
+  const open: string[] = [];
+  const empty = new Set(["meta", "!doctype", "path", "line"]);
+  for (const [, close, name = "", selfClosing] of report(sample).matchAll(
+    /<(\/?)([!a-z][a-z0-9]*)[^>]*?(\/?)>/gi,
+  )) {
+    if (close) expect(open.pop()).toBe(name);
+    else if (!selfClosing && !(empty.has(name) && name !== "path")) open.push(name);
+  }
+  expect(open).toEqual([]);
+});
+
+test("runs that agree bit for bit are one curve; a broken law is marked", () => {
+  const html = report(sample);
+  expect(html).toContain("1 reference — and bit for bit the same curve: run 2");
+  expect(html).toContain("Exactly zero at every step, and so not on this axis: run 2.");
+  expect(html).toContain('class="broken"');
+  expect(html).toContain("1 of 4 comparisons did not come out as the theorem predicts.");
+});
+
+test("verdicts say what came out and what the theory wants", () => {
+  const verdicts = sample.runs.map(({ comparison }) => comparison && verdict(comparison));
+  expect(verdicts).toEqual([
+    undefined,
+    "same run, as predicted",
+    "same to rounding, as predicted",
+    "differs, as predicted",
+    "NOT AS PREDICTED: theory says bitwise equality",
+  ]);
+  expect(headline({ ...sample, laws: { held: 4, broken: 0 } })).toBe(
+    "All 4 comparisons came out as the theorem predicts.",
+  );
+});
+
+test("the table of runs lines up", () => {
+  const lines = table(columns(sample)).split("\n");
+  expect(lines).toHaveLength(2 + sample.runs.length);
+  expect(lines[0]).toMatch(
+    /^# {2}run +alpha +lr of A +lr of B +val first +val last +vs +deviation +parameters +verdict$/,
+  );
+  const at = lines[0]!.indexOf("verdict");
+  expect(lines[2]!.slice(at)).toBe("reference");
+  expect(lines[3]!.slice(at)).toBe("same run, as predicted");
+});
+
+test("a plot draws each series within its frame, and leaves gaps where there is nothing to draw", () => {
+  const svg = linePlot({
+    title: "t",
+    yLabel: "y",
+    scale: "log",
+    series: [{ name: "a", steps: [1, 2, 3, 4, 5], ys: [0, 1e-7, 1e-5, Number.NaN, 0.3] }],
+  });
+  const [, path = ""] = /class="curve" d="([^"]*)"/.exec(svg) ?? [];
+  expect(path.match(/M/g)).toHaveLength(2);
+  const coordinates = [...path.matchAll(/([ML])([\d.]+) ([\d.]+)/g)].map(
+    ([, , x, y]) => [Number(x), Number(y)] as const,
+  );
+  expect(coordinates).toHaveLength(3);
+  for (const [x, y] of coordinates) {
+    expect(x).toBeGreaterThanOrEqual(64);
+    expect(x).toBeLessThanOrEqual(704);
+    expect(y).toBeGreaterThanOrEqual(12);
+    expect(y).toBeLessThanOrEqual(276);
+  }
+});
+
+test("plots of nothing, of one value and of equal values have finite coordinates", () => {
+  for (const ys of [[], [1], [2, 2, 2], [Number.NaN], [0, 0]]) {
+    for (const scale of ["linear", "log"] as const) {
+      const svg = linePlot({
+        title: "t",
+        yLabel: "y",
+        scale,
+        series: [{ name: "a", steps: ys.map((_, i) => i), ys }],
+      });
+      expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+    }
+  }
+});

@@ -1,0 +1,272 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { run } from "../../src/cli/run.ts";
+import { asPredicted, compare } from "../../src/experiments/theorem/compare.ts";
+import { Corpus, type Text, vocabularyOf } from "../../src/experiments/theorem/corpus.ts";
+import { prepare, prove } from "../../src/experiments/theorem/experiment.ts";
+import { type PlannedRun, plan } from "../../src/experiments/theorem/plan.ts";
+import type { Results } from "../../src/experiments/theorem/results.ts";
+import type { Trained } from "../../src/experiments/theorem/train.ts";
+import { apply, hyperOf, onlyB, type Recipe } from "../../src/gauge/index.ts";
+import { init } from "../../src/index.ts";
+import { key } from "../../src/tensor/random.ts";
+import { backends } from "../devices.ts";
+import { thorough } from "../thorough.ts";
+
+const whale =
+  "The whale swam on through the grey sea, and no man on the ship could say where it would rise. ";
+const address =
+  "Fellow citizens, the state of our union is strong; we ask the Congress to act on this plan. ";
+const text = (name: string, words: string): Text => ({
+  name,
+  bytes: new TextEncoder().encode(words.repeat(60)),
+});
+const material = () => prepare(text("base", whale), text("target", address));
+
+let folder: string;
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
+  writeFileSync(join(folder, "base.txt"), whale.repeat(60));
+  writeFileSync(join(folder, "target.txt"), address.repeat(60));
+  await init({ backend: "cpu" });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.doUnmock("../../src/experiments/theorem/plan.ts");
+});
+
+/** Runs `lorantz theorem` on the two small texts; returns the code and what went to stdout and stderr. */
+/** What is done when a job writes something. */
+let heard: (text: string) => void = () => {};
+
+async function theorem(program: typeof run, ...args: string[]) {
+  const written = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    vi.spyOn(process[name], "write").mockImplementation((chunk) => {
+      written[name] += String(chunk);
+      heard(String(chunk));
+      return true;
+    });
+  }
+  const texts = ["--base", join(folder, "base.txt"), "--target", join(folder, "target.txt")];
+  const code = await program(["theorem", ...texts, ...args]);
+  vi.restoreAllMocks();
+  heard = () => {};
+  return { code, ...written };
+}
+
+const named = (name: string): PlannedRun => plan.find((candidate) => candidate.name === name)!;
+
+test("every run is compared with an earlier one, in a gauge that fits both alphas", () => {
+  expect(new Set(plan.map(({ name }) => name)).size).toBe(plan.length);
+  plan.forEach(({ recipe, relation }, i) => {
+    if (!relation) return;
+    const reference = plan.findIndex(({ name }) => name === relation.reference);
+    expect(reference).toBeGreaterThanOrEqual(0);
+    expect(reference).toBeLessThan(i);
+    const { a, b, k } = relation.gauge;
+    expect(recipe.alpha).toBe(plan[reference]!.recipe.alpha * k);
+    expect(recipe.initScale?.A ?? 1).toBe(a);
+    expect(k * a * b).toBeCloseTo(1, 14);
+  });
+});
+
+test("the partners written out by hand are those that the gauge gives", () => {
+  const hyper = (recipe: Recipe) => [
+    recipe.alpha,
+    hyperOf<"adamw">(recipe as never, "A"),
+    hyperOf<"adamw">(recipe as never, "B"),
+  ];
+  const [x, y] = [named("X: alpha 1, lr 0.00512").recipe, named("Y: alpha 512, lr 1e-5").recipe];
+  expect(0.00512 / 512).toBe(1e-5);
+  expect(hyper(apply(onlyB(512), x))).toEqual(hyper(named("X's partner at alpha 512").recipe));
+  expect(hyper(apply(onlyB(1 / 512), y))).toEqual(hyper(named("Y as LoRA+ at alpha 1").recipe));
+});
+
+test("batches are windows of the training part with the bytes that follow, the same for the same key", async () => {
+  const source = text("t", whale);
+  const vocabulary = vocabularyOf([source]);
+  const corpus = new Corpus(source, vocabulary, 8);
+  const words = new TextDecoder().decode(source.bytes);
+  const decode = (tokens: ArrayLike<number>) =>
+    Array.from(tokens, (token) => String.fromCharCode(vocabulary[token]!)).join("");
+  const read = async (seed: number) => {
+    const batches = await corpus.batches(key(seed), 3, 4);
+    return Promise.all(
+      Array.from({ length: batches.count }, async (_, i) => {
+        const { x, y } = batches.at(i);
+        const [windows, next] = [decode(await x.data()), decode(await y.data())];
+        return Array.from(next, (byte, i) => windows.slice(8 * i, 8 * i + 8) + byte);
+      }),
+    );
+  };
+  const drawn = await read(1);
+  expect(drawn.flat()).toHaveLength(12);
+  for (const window of drawn.flat()) expect(words).toContain(window);
+  expect(await read(1)).toEqual(drawn);
+  expect(await read(2)).not.toEqual(drawn);
+  expect(corpus.training.length + corpus.validation.length).toBe(source.bytes.length);
+});
+
+function trained(losses: number[], a: number[]): Trained {
+  const tensors = new Map([["loraA", Float32Array.from(a)]]);
+  const validation = { steps: losses.map((_, i) => i), losses };
+  return {
+    params: {},
+    trained: {},
+    losses: Float32Array.from(losses),
+    validation,
+    snapshots: [{ step: 1, tensors }],
+  };
+}
+
+test("a comparison sees a single bit, in losses and in parameters", () => {
+  const ulp = 2 ** -23;
+  const reference = trained([2, 1], [0.5, -3]);
+  const half = () => 0.5;
+  const same = compare(trained([2, 1], [0.25, -1.5]), reference, half);
+  expect(same).toMatchObject({
+    lossesBitwise: true,
+    lossDeviation: 0,
+    parametersBitwise: true,
+    parameterDeviation: 0,
+  });
+  const loss = compare(trained([2, 1 + ulp], [0.25, -1.5]), reference, half);
+  expect(loss).toMatchObject({ lossesBitwise: false, lossDeviation: ulp, parametersBitwise: true });
+  const parameter = compare(trained([2, 1], [0.25, -1.5 * (1 + ulp)]), reference, half);
+  expect(parameter).toMatchObject({ lossesBitwise: true, parametersBitwise: false });
+  expect(parameter.parameterDeviation).toBeGreaterThan(0);
+  expect(compare(trained([2, 1], [0.5, -3]), reference, half).parameterDeviation).toBe(1);
+});
+
+test("verdicts follow from measurements; what is not finite proves nothing", () => {
+  const exact = compare(trained([2, 1], [1]), trained([2, 1], [1]), () => 1);
+  const near = {
+    ...exact,
+    lossesBitwise: false,
+    parametersBitwise: false,
+    lossDeviation: 1e-7,
+    parameterDeviation: 1e-6,
+  };
+  const far = { ...near, lossDeviation: 0.1, parameterDeviation: 0.5 };
+  const bitwise = { kind: "bitwise" } as const;
+  const rounding = { kind: "rounding", bound: 1e-4 } as const;
+  const different = { kind: "different", bound: 1e-3 } as const;
+  const verdicts = [bitwise, rounding, different].map((expected) =>
+    [exact, near, far].map((m) => asPredicted(expected, m)),
+  );
+  expect(verdicts).toEqual([
+    [true, false, false],
+    [true, true, false],
+    [false, false, true],
+  ]);
+  const diverged = compare(
+    trained([2, Number.NaN], [Number.NaN]),
+    trained([2, Number.NaN], [Number.NaN]),
+    () => 1,
+  );
+  for (const expected of [bitwise, rounding, different]) expect(asPredicted(expected, diverged)).toBe(false);
+});
+
+test("false claims are found out", { timeout: 60_000 }, async () => {
+  const [x, y, partner] = [
+    named("X: alpha 1, lr 0.00512"),
+    named("Y: alpha 512, lr 1e-5"),
+    named("X's partner at alpha 512"),
+  ];
+  const claim = (
+    planned: PlannedRun,
+    expected: NonNullable<PlannedRun["relation"]>["expected"],
+  ): PlannedRun => ({
+    ...planned,
+    relation: { ...planned.relation!, expected },
+  });
+  const runs = [x, claim(y, { kind: "bitwise" }), claim(partner, { kind: "different", bound: 1e-3 })];
+  const { laws, runs: found } = await prove(material(), { seed: 3, steps: 20, runs });
+  expect(laws).toEqual({ held: 0, broken: 2 });
+  expect(found.map(({ comparison }) => comparison?.asPredicted)).toEqual([undefined, false, false]);
+  expect(found[2]!.comparison).toMatchObject({ lossesBitwise: true, parametersBitwise: true });
+});
+
+test("the seed decides everything", { timeout: 60_000 }, async () => {
+  const losses = async (seed: number) =>
+    (await prove(material(), { seed, steps: 20, runs: plan.slice(0, 1) })).runs[0]!.losses;
+  const first = await losses(5);
+  expect(await losses(5)).toEqual(first);
+  expect(await losses(6)).not.toEqual(first);
+});
+
+// On a software driver it is a minute, of pipelines that are compiled.
+test.for(thorough ? await backends() : ["cpu"])(
+  "the whole job proves the theorem on %s and writes its results",
+  { timeout: 400_000 },
+  async (backend) => {
+    const out = join(folder, `out-${backend}`);
+    const { code, stdout, stderr } = await theorem(
+      run,
+      "--backend",
+      backend,
+      "--steps",
+      "20",
+      "--seed",
+      "7",
+      "--out",
+      out,
+      "--json",
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringContaining(`Training on ${backend}`) });
+    expect(readdirSync(out).sort()).toEqual(["report.html", "results.json"]);
+    expect(readFileSync(join(out, "results.json"), "utf8")).toBe(stdout);
+    const results: Results = JSON.parse(stdout);
+    expect(results).toMatchObject({ format: 1, seed: 7, steps: 20, device: { backend } });
+    expect(results.runs).toHaveLength(plan.length);
+    expect(results.laws).toEqual({ held: plan.filter(({ relation }) => relation).length, broken: 0 });
+    for (const { losses, validation, comparison } of results.runs) {
+      expect(losses).toHaveLength(20);
+      expect(losses.every(Number.isFinite)).toBe(true);
+      expect(validation.steps).toEqual(Array.from({ length: 21 }, (_, i) => i));
+      expect(validation.losses.at(-1)).toBeLessThan(validation.losses[0]!);
+      if (comparison?.expected.kind === "bitwise") {
+        expect(comparison).toMatchObject({
+          lossDeviation: 0,
+          parameterDeviation: 0,
+          parameterSteps: [10, 20],
+        });
+      }
+    }
+    const html = readFileSync(join(out, "report.html"), "utf8");
+    expect(html).toContain(`All ${results.laws.held} comparisons came out as the theorem predicts.`);
+    expect(html).toContain(join(folder, "base.txt"));
+    for (const next of ["tune", "sweep", "claims"]) expect(html).toContain(`<code>lorantz ${next}`);
+  },
+);
+
+test("the job ends with code 1 when a law does not hold, and still writes what it found", {
+  timeout: 60_000,
+}, async () => {
+  vi.resetModules();
+  const [x, y] = [named("X: alpha 1, lr 0.00512"), named("Y: alpha 512, lr 1e-5")];
+  const claimed = { ...y, relation: { ...y.relation!, expected: { kind: "bitwise" } } };
+  vi.doMock("../../src/experiments/theorem/plan.ts", () => ({ plan: [x, claimed] }));
+  const program = await import("../../src/cli/run.ts");
+  const out = join(folder, "broken");
+  const { code, stdout } = await theorem(program.run, "--backend", "cpu", "--steps", "20", "--out", out);
+  expect(code).toBe(1);
+  expect(stdout).toContain("NOT AS PREDICTED: theory says bitwise equality");
+  expect(stdout).toContain("1 of 1 comparisons did not come out as the theorem predicts.");
+  expect(readdirSync(out).sort()).toEqual(["report.html", "results.json"]);
+});
+
+test("an interrupted job ends with code 130 and leaves nothing behind", { timeout: 60_000 }, async () => {
+  const out = join(folder, "interrupted");
+  heard = (text) => {
+    if (text.startsWith("Training on")) process.emit("SIGINT");
+  };
+  const { code, stdout, stderr } = await theorem(run, "--backend", "cpu", "--steps", "10000", "--out", out);
+  expect({ code, stdout }).toEqual({ code: 130, stdout: "" });
+  expect(stderr).toContain("Interrupted; nothing was written.");
+  expect(readdirSync(folder)).not.toContain("interrupted");
+});

@@ -1,0 +1,438 @@
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import * as gauge from "../../src/gauge/index.ts";
+import type { Device } from "../../src/runtime/device.ts";
+import { init } from "../../src/runtime/init.ts";
+import { randomRecipes, unchecked } from "../random-recipes.ts";
+import { convertedToLibrary } from "../recipe-runs.ts";
+import { runs } from "../thorough.ts";
+import { apart, losses } from "../tiny.ts";
+
+// Libraries: what a recipe becomes as settings, and what settings are as a recipe. The settings that are printed, read
+// with the library's own defaults, are what the conversion speaks of; that is trained here.
+
+let device: Device;
+beforeAll(async () => {
+  device = await init({ backend: "cpu" });
+});
+afterAll(() => device.dispose());
+
+const names = Object.keys(gauge.libraries) as gauge.LibraryName[];
+const adamw = (alpha: number, lr: number): gauge.Recipe<"adamw"> => ({
+  r: 8,
+  alpha,
+  optimizer: { name: "adamw", lr },
+});
+const to = (library: gauge.LibraryName, alpha?: gauge.Alpha): gauge.Target => ({
+  to: "library",
+  library,
+  ...(alpha !== undefined && { alpha }),
+});
+const fields = ({ deviations }: gauge.Conversion) => deviations.map(({ field }) => field);
+/** What a library runs with the settings that a conversion printed. */
+const run = (library: gauge.LibraryName, { settings }: gauge.Conversion) =>
+  gauge.recipeOfSettings(library, JSON.parse(JSON.stringify(settings))).recipe;
+
+test("a deviation of a role's numbers is one of its invariants", () => {
+  fc.assert(
+    fc.property(randomRecipes(), fc.constantFrom(...names), (x, library) => {
+      const { deviations, recipe, exact } = gauge.convert(x, to(library));
+      if (exact) return;
+      const { fixed, invariants } = gauge.explain(x, recipe);
+      const unequal = [...fixed, ...invariants.filter(({ equal }) => !equal)].map(({ name }) => name);
+      for (const { role, field } of deviations) {
+        if (!role || field === "initScale" || field === "start" || unequal.includes("optimizer")) continue;
+        expect(
+          unequal.filter((name) => name.endsWith(role)),
+          field,
+        ).not.toEqual([]);
+      }
+    }),
+    { numRuns: runs(100) },
+  );
+});
+
+test("Unsloth takes none of PEFT's starts by decompositions", () => {
+  const x = { r: 8, alpha: 16, init: "pissa", optimizer: { name: "adamw", lr: 2e-4 } } as const;
+  expect(gauge.convert(x, to("peft-trainer")).settings).toMatchObject({ init_lora_weights: "pissa" });
+  const { settings, deviations } = gauge.convert(x, to("unsloth"));
+  expect(settings).not.toHaveProperty("init_lora_weights");
+  expect(deviations).toContainEqual(
+    expect.objectContaining({ field: "init", needed: "pissa", used: "standard" }),
+  );
+  expect(() => gauge.recipeOfSettings("unsloth", { init_lora_weights: "pissa" })).toThrow(
+    'init_lora_weights is "pissa"; it is true, false, "gaussian" or "loftq"',
+  );
+  const { recipe } = gauge.recipeOfSettings("unsloth", { max_steps: 60 });
+  expect([recipe.r, recipe.alpha, recipe.optimizer.lr]).toEqual([16, 16, 5e-5]);
+});
+
+test("states of 8 bits are a run of their own, and kept where a library has them", () => {
+  const given = { learning_rate: 2e-4, max_steps: 60, max_grad_norm: 0 };
+  const { recipe } = gauge.recipeOfSettings("unsloth", given);
+  expect(recipe.eightBitStates).toBe(true);
+  const { eightBitStates: _, ...full } = recipe;
+  expect(gauge.explain(recipe, full as gauge.Recipe)).toMatchObject({
+    exact: false,
+    fixed: [{ name: "eightBitStates", x: true, y: undefined }],
+  });
+  expect(gauge.explain(recipe, recipe)).toMatchObject({ exact: true, bitwise: true });
+  // A gauge by powers of two: the same run, but whoever rounds to 8 bits is not vouched for.
+  expect(gauge.explain(recipe, gauge.apply(gauge.onlyB(4), recipe))).toMatchObject({
+    exact: true,
+    bitwise: false,
+  });
+  const kept = gauge.convert(recipe, to("peft-trainer"));
+  expect(kept).toMatchObject({ exact: true, settings: { optim: "adamw_8bit" } });
+  expect(fields(gauge.convert(recipe, to("mlx-lm")))).toContain("eightBitStates");
+  // Nothing is rounded where nothing is kept.
+  const plain = { r: 8, alpha: 16, optimizer: { name: "sgd", lr: 0.1 } } as const;
+  expect(gauge.equivalent({ ...plain, eightBitStates: true }, plain)).toBe(true);
+  expect(() => gauge.optimizerOf(recipe)).toThrow(/^gauge.optimizerOf: eightBitStates is true;/);
+});
+
+test("kohya's SGDNesterov has a momentum of 0.9 where none is given", () => {
+  const given = { network_dim: 4, learning_rate: 0.1, optimizer_type: "SGDNesterov" };
+  const { recipe } = gauge.recipeOfSettings("kohya", given);
+  expect(recipe.optimizer).toMatchObject({ name: "sgd", momentum: 0.9, nesterov: true });
+  expect(gauge.convert(recipe, to("kohya"))).toMatchObject({ exact: true, bitwise: true });
+});
+
+test("a start of what stays zero for ever is no deviation", () => {
+  const frozen = { groups: { A: { lr: 0 } }, adapts: ["linear", "embedding"] as const };
+  const x = { ...adamw(16, 2e-4), ...frozen, initScale: { B: 0.5 } };
+  expect(fields(gauge.convert(x, to("peft")))).toEqual([]);
+});
+
+describe("each library", () => {
+  test.each(names)("%s: its example is a recipe, and becomes itself", (name) => {
+    const { recipe, title, version } = gauge.named(name);
+    expect(`${title} ${version}`).toMatch(/\d/);
+    expect(gauge.libraries[name].source.length).toBeGreaterThan(0);
+    const same = gauge.convert(recipe, to(name, recipe.alpha));
+    expect(same).toMatchObject({ exact: true, bitwise: true, deviations: [] });
+    expect(gauge.explain(recipe, run(name, same))).toMatchObject({ exact: true, bitwise: true });
+  });
+
+  test("nothing is dropped in silence: a recipe that is not what the settings run is not exact", () => {
+    const x = { r: 2, alpha: 4, init: "standard" } as const;
+    const odd: [object, readonly gauge.LibraryName[]][] = [
+      [{ optimizer: { name: "adamw", lr: 1e-3, betas: [0.8, 0.9] } }, []],
+      [
+        { optimizer: { name: "adamw", lr: 1e-3, amsgrad: true } },
+        ["peft", "loralib", "peft-loraplus", "litgpt", "kohya"],
+      ],
+      [{ optimizer: { name: "adamw", lr: 1e-3, epsInsideRoot: true } }, []],
+      [
+        { optimizer: { name: "adam", lr: 1e-3, weightDecay: 0.1 } },
+        ["peft", "loralib", "peft-loraplus", "litgpt", "kohya", "burn"],
+      ],
+      [{ optimizer: { name: "sgd", lr: 1e-3, momentum: 0.9 } }, ["burn", "tinker"]],
+      [{ optimizer: { name: "lamb", lr: 1e-3 } }, []],
+      [{ optimizer: { name: "rprop", lr: 1e-3 } }, []],
+      [{ optimizer: { name: "adamw", lr: 1e-3 }, dora: true }, []],
+      [{ optimizer: { name: "adamw", lr: 1e-3 }, trained: ["B"] }, []],
+      [{ optimizer: { name: "adamw", lr: 1e-3 }, init: "swapped" }, []],
+      [{ optimizer: { name: "adamw", lr: 1e-3 }, adapts: ["linear", "embedding"] }, []],
+      [{ optimizer: { name: "adamw", lr: 1e-3, biasCorrection: false } }, ["mlx-lm"]],
+      [{ optimizer: { name: "adamw", lr: 1e-3 }, schedule: { kind: "exponential", gamma: 0.9 } }, []],
+      [{ optimizer: { name: "adamw", lr: 1e-3 }, clip: { kind: "tensorNorm", maxNorm: 1 } }, []],
+    ];
+    for (const [more] of odd)
+      for (const name of names) {
+        const recipe = unchecked({ ...x, ...more });
+        const converted = gauge.convert(recipe, to(name));
+        const ran = run(name, converted);
+        const kinds = recipe.adapts?.filter((kind) =>
+          (gauge.libraries[name].adapts as readonly string[]).includes(kind),
+        );
+        const there = kinds && kinds.length > 0 ? { ...ran, adapts: kinds } : ran;
+        // The recipe that comes back is what the library runs, and the verdict is about that one.
+        expect(gauge.explain(converted.recipe, there)).toMatchObject({ exact: true, bitwise: true });
+        expect(converted.exact).toBe(gauge.equivalent(recipe, there));
+        expect(converted.deviations.length > 0).toBe(!converted.exact);
+      }
+  });
+});
+
+describe("faults that were found", () => {
+  const lr = 1e-3;
+  const of = (optimizer: object, rest: object = {}) => unchecked({ r: 8, alpha: 16, optimizer, ...rest });
+
+  test("betas are set, and what the Trainer lacks is said", () => {
+    const betas = gauge.convert(of({ name: "adamw", lr, betas: [0.8, 0.9] }), to("peft-trainer"));
+    expect(betas).toMatchObject({ exact: true, settings: { adam_beta1: 0.8, adam_beta2: 0.9 } });
+    expect(fields(gauge.convert(of({ name: "adamw", lr, amsgrad: true }), to("peft-trainer")))).toContain(
+      "amsgrad",
+    );
+    const inside = gauge.convert(of({ name: "adamw", lr, epsInsideRoot: true }), to("mlx-lm"));
+    expect(fields(inside)).toContain("epsInsideRoot");
+    const coupled = gauge.convert(of({ name: "adam", lr, weightDecay: 0.1 }), to("mlx-lm"));
+    expect(fields(coupled)).toContain("coupledDecay");
+    expect(gauge.convert(of({ name: "adamw", lr }, { dora: true }), to("peft-trainer"))).toMatchObject({
+      exact: true,
+      settings: { use_dora: true },
+      recipe: { dora: true },
+    });
+    expect(fields(gauge.convert(of({ name: "adamw", lr }, { dora: true }), to("kohya")))).toContain("dora");
+    expect(
+      fields(gauge.convert(of({ name: "adamw", lr }, { trained: ["B"] }), to("peft-trainer"))),
+    ).toContain("trained");
+  });
+
+  test("SGD is SGD to the Trainer, and MLX-LM has no LAMB and no Rprop", () => {
+    const sgd = gauge.convert(of({ name: "sgd", lr, momentum: 0.9 }), to("peft-trainer"));
+    expect(sgd).toMatchObject({
+      exact: true,
+      settings: { optim: "sgd", optim_args: "momentum=0.9,dampening=0" },
+    });
+    for (const name of ["lamb", "rprop"]) {
+      const other = gauge.convert(of({ name, lr }), to("mlx-lm"));
+      expect(other.exact).toBe(false);
+      expect(other.deviations).toContainEqual(
+        expect.objectContaining({ field: "optimizer", needed: name, used: "adam" }),
+      );
+      expect(other.recipe.optimizer.name).toBe("adam");
+    }
+    const none = gauge.convert(of({ name: "adam", lr }), to("peft-trainer"));
+    expect(none).toMatchObject({
+      exact: true,
+      bitwise: true,
+      settings: { optim: "adamw_torch", weight_decay: 0 },
+    });
+  });
+
+  test("the decay that PEFT's LoRA+ reads", () => {
+    const { settings, exact } = gauge.convert(of({ name: "adamw", lr }), to("peft-loraplus"));
+    expect(exact).toBe(true);
+    expect(settings).toMatchObject({ loraplus_weight_decay: 0.01 });
+    expect(settings).not.toHaveProperty("weight_decay");
+    const { recipe } = gauge.recipeOfSettings("peft-loraplus", { lr, loraplus_lr_ratio: 4 });
+    expect(gauge.hyperOf(recipe as gauge.Recipe<"adamw">, "A").weightDecay).toBe(0);
+  });
+
+  test("the Trainer decays its rate and clips unless it is told not to", () => {
+    const { settings } = gauge.convert(of({ name: "adamw", lr }), to("peft-trainer"));
+    expect(settings).toMatchObject({ lr_scheduler_type: "constant", max_grad_norm: 0 });
+    const bare = gauge.recipeOfSettings("peft-trainer", {
+      learning_rate: lr,
+      r: 8,
+      lora_alpha: 16,
+      weight_decay: 0.01,
+    });
+    expect(bare.recipe).toMatchObject({
+      schedule: { kind: "warmupLinear", warmup: 0, total: "end" },
+      clip: { kind: "globalNorm", maxNorm: 1 },
+    });
+    const { fixed } = gauge.explain(of({ name: "adamw", lr }), bare.recipe);
+    expect(fixed.map(({ name }) => name)).toEqual(expect.arrayContaining(["schedule", "clip"]));
+  });
+
+  test("the recipe that comes back is what the library runs", () => {
+    const x = of({ name: "adamw", lr }, { init: "swapped", branchBias: true, initScale: { B: 2 } });
+    const { recipe, deviations } = gauge.convert(x, to("mlx-lm"));
+    expect(recipe).toMatchObject({ init: "standard" });
+    expect(recipe.branchBias).toBeUndefined();
+    expect(deviations.map(({ field }) => field)).toEqual(expect.arrayContaining(["init", "branchBias"]));
+    const plain = gauge.recipeOfSettings("mlx-lm", {}).recipe;
+    expect(plain).toMatchObject({ alpha: 160, optimizer: { name: "adam", biasCorrection: false } });
+  });
+
+  test("a gaussian start has standard deviation 1/r, in PEFT and in Burn", () => {
+    const gaussian = of({ name: "adam", lr, eps: 1e-5 }, { init: "gaussian" });
+    expect(gauge.convert(gaussian, to("peft-trainer"))).toMatchObject({
+      exact: true,
+      settings: { init_lora_weights: "gaussian" },
+    });
+    expect(gauge.convert(gaussian, to("burn"))).toMatchObject({ exact: true, settings: { init_std: 1 / 8 } });
+    expect(fields(gauge.convert(of({ name: "adam", lr }), to("burn")))).toContain("init");
+    const burn = gauge.recipeOfSettings("burn", { rank: 8, alpha: 16, learning_rate: lr }).recipe;
+    expect(gauge.equivalent(burn, gaussian)).toBe(true);
+  });
+
+  test("branch biases and the length of DoRA", () => {
+    const x = of({ name: "adamw", lr }, { branchBias: true });
+    const y = gauge.convert(x, to("peft-trainer"));
+    // The Trainer does not decay what is called bias.
+    expect(y.deviations).toMatchObject([{ field: "weightDecay", role: "branchBias", needed: 0.01, used: 0 }]);
+    const undecayed = of(
+      { name: "adamw", lr },
+      { branchBias: true, groups: { branchBias: { weightDecay: 0 } } },
+    );
+    expect(gauge.convert(undecayed, to("peft-trainer"))).toMatchObject({
+      exact: true,
+      settings: { lora_bias: true },
+    });
+  });
+
+  test("Axolotl takes a threshold of 0 for none given, LitGPT has no constant rate, Tinker's alpha is 32", () => {
+    const x = of({ name: "adamw", lr });
+    expect(gauge.convert(x, to("axolotl")).deviations).toMatchObject([
+      { field: "clip", needed: "no clipping" },
+    ]);
+    expect(fields(gauge.convert(x, to("litgpt")))).toEqual(["schedule"]);
+    const tinker = gauge.convert(x, to("tinker"));
+    expect(tinker.recipe.alpha).toBe(32);
+    expect(fields(tinker)).toContain("lr");
+    expect(() => gauge.convert(x, to("tinker", 16))).toThrow("tinker has 32 for every run");
+  });
+});
+
+describe("conversions that were always there", () => {
+  test("PEFT with groups is exact; the start is the usual one", () => {
+    const x = { ...adamw(16, 2e-4), initScale: { A: 2 } };
+    const y = gauge.convert(x, to("peft", "r"));
+    expect(y).toMatchObject({
+      exact: true,
+      alpha: 8,
+      initScale: { A: 1 },
+      settings: { lora_alpha: 8, r: 8, lora_B: { lr: 8e-4 } },
+    });
+    expect(gauge.equivalent(x, y.recipe)).toBe(true);
+  });
+
+  test("TrainingArguments has one rate: alpha takes the ratio, eps and decay of B are lost", () => {
+    const x = { ...adamw(16, 2e-4), groups: { B: { lr: 8e-4 } } };
+    const y = gauge.convert(x, to("peft-trainer"));
+    expect(y).toMatchObject({
+      exact: false,
+      bitwise: false,
+      alpha: 64,
+      settings: { lora_alpha: 64, learning_rate: 2e-4, adam_epsilon: 1e-8, max_grad_norm: 0 },
+    });
+    expect(y.deviations).toMatchObject([
+      { field: "eps", role: "B", needed: 4e-8, used: 1e-8 },
+      { field: "weightDecay", role: "B", used: 0.01 },
+    ]);
+    expect(y.deviations[0]!.error).toContain("less than 1% where it is above 3e-6");
+    // A decay beside the rate is the trainer's times the rate, which is the same shrinking: no deviation.
+    const optimizer = { name: "adamw", lr: 0.01, decayTimesLr: false, weightDecay: 2 ** -8 } as const;
+    const beside = { r: 1, alpha: 1, optimizer, groups: { A: { lr: 0.04 } } };
+    expect(gauge.convert(beside, to("peft-trainer")).deviations).toMatchObject([
+      { field: "eps", role: "B", needed: 2.5e-9, used: 1e-8 },
+    ]);
+    const bare = { ...x, groups: { B: { lr: 8e-4, eps: 1e-8 / 4, weightDecay: 0.0025 } } };
+    expect(gauge.convert(bare, to("peft-trainer"))).toMatchObject({ exact: true, bitwise: true });
+    expect(gauge.convert(adamw(16, 0), to("peft-trainer")).exact).toBe(true);
+  });
+
+  test("create_loraplus_optimizer takes the ratio; MLX-LM the multiplier", () => {
+    const y = gauge.convert(adamw(16, 2e-4), to("peft-loraplus", "r"));
+    expect(y.settings).toMatchObject({ lora_alpha: 8, lr: 2e-4, loraplus_lr_ratio: 2 });
+    expect(fields(y)).toEqual(["eps", "weightDecay"]);
+    const x = { r: 8, alpha: 160, optimizer: { name: "adam", lr: 1e-5 } } as const;
+    const mlx = gauge.convert(x, to("mlx-lm"));
+    expect(mlx).toMatchObject({
+      exact: true,
+      settings: {
+        lora_parameters: { rank: 8, scale: 20 },
+        optimizer_config: { adam: { bias_correction: true } },
+      },
+    });
+    const rs = gauge.convert({ ...x, rsLora: true }, to("mlx-lm"));
+    expect(rs.settings).toMatchObject({ lora_parameters: { scale: rs.scaling } });
+    expect(rs.scaling).toBeCloseTo(160 / Math.sqrt(8), 10);
+    // What MLX-LM's defaults do to Adam is said where it is asked for.
+    const peft = gauge.convert(gauge.named("mlx-lm").recipe, to("peft-trainer"));
+    expect(peft.deviations.map(({ error }) => error).join()).toContain(
+      "3.16 times at first, at most 6.57 times at update 12",
+    );
+    const clipped = { ...adamw(16, 2e-4), clip: { kind: "globalNorm", maxNorm: 1 } } as const;
+    expect(gauge.convert(clipped, to("mlx-lm")).deviations).toMatchObject([
+      { field: "clip", used: "no clipping" },
+    ]);
+    expect(gauge.convert(clipped, to("peft-trainer"))).toMatchObject({
+      exact: true,
+      settings: { max_grad_norm: 1 },
+    });
+  });
+});
+
+test("settings that are printed train as the conversion says", () => convertedToLibrary(8));
+
+test("the Trainer's schedule and clipping are trained, not only named", async () => {
+  const settings = { r: 2, lora_alpha: 4, learning_rate: 0.02, adam_epsilon: 1e-3, max_steps: 8 };
+  const { recipe } = gauge.recipeOfSettings("peft-trainer", settings);
+  const other = unchecked({
+    r: 2,
+    alpha: 4,
+    optimizer: { name: "adamw", lr: 0.02, eps: 1e-3, weightDecay: 0 },
+  });
+  expect(apart(await losses(recipe), await losses(other))).toBeGreaterThan(1e-3);
+  const said = unchecked({
+    ...other,
+    schedule: { kind: "warmupLinear", warmup: 0, total: 8 },
+    clip: { kind: "globalNorm", maxNorm: 1 },
+  });
+  expect(await losses(recipe)).toEqual(await losses(said));
+});
+
+describe("settings that cannot be read", () => {
+  test.each<[gauge.LibraryName, unknown, string]>([
+    ["peft-trainer", { lora_alfa: 16 }, "has no setting lora_alfa that concerns a recipe"],
+    ["peft-trainer", { loraAlpha: 16 }, "Do you mean lora_alpha?"],
+    ["peft-trainer", { r: 1.5 }, "r is 1.5; it is an integer >= 1"],
+    ["peft-trainer", { optim: "adafactor" }, 'optim is "adafactor", which a recipe cannot say'],
+    [
+      "peft-trainer",
+      { lr_scheduler_type: "polynomial" },
+      'lr_scheduler_type is "polynomial", which a recipe cannot say',
+    ],
+    [
+      "peft-trainer",
+      { init_lora_weights: "loftq" },
+      'init_lora_weights is "loftq", which a recipe cannot say',
+    ],
+    ["peft-trainer", { rank_pattern: { q: 4 } }, "rank_pattern"],
+    ["peft-trainer", { bias: "all" }, 'bias is "all", which a recipe cannot say; it can where it is "none"'],
+    ["peft-trainer", { evaluation_strategy: "no" }, "Transformers calls it eval_strategy"],
+    [
+      "peft-trainer",
+      { warmup_ratio: 0.1 },
+      "a share of all updates, whose number is not known. Give max_steps",
+    ],
+    ["peft-loraplus", { lr: 1e-4, loraplus_lr_ratio: 4, weight_decay: 0.1 }, "loraplus_weight_decay"],
+    ["peft-loraplus", { lr: 1e-4 }, "loraplus_lr_ratio is missing"],
+    [
+      "mlx-lm",
+      { lora_parameters: { rank: 8, alpha: 16 } },
+      "lora_parameters.alpha is 16: MLX-LM's multiplier is scale",
+    ],
+    ["mlx-lm", { optimizer: "muon" }, 'optimizer is "muon"'],
+    ["mlx-lm", { fine_tune_type: "full" }, 'fine_tune_type is "full"'],
+    ["mlx-lm", { lora_parameters: 5 }, "lora_parameters"],
+    ["litgpt", { train: { learning_rate: 3e-4 } }, "since 0.4.4 it is optimizer.init_args.lr"],
+    ["axolotl", { lora_r: 8, learning_rate: 1e-4 }, "lora_alpha is missing"],
+    ["kohya", { network_dropout: 0.1 }, "network_dropout is 0.1, which a recipe cannot say"],
+    ["tinker", { alpha: 16 }, "Tinker's alpha is 32"],
+    ["burn", { rank: 8, alpha: 16 }, "learning_rate is missing"],
+    ["loralib", { lr: 1e-4 }, "r is missing"],
+    ["peft-trainer", { peft_version: "0.4.0" }, "are known here from 0.8 to 0.20"],
+    ["peft-trainer", { peft_version: "1.2.0" }, 'peft_version is "1.2.0"'],
+    ["peft", [], "they are an object"],
+    ["peft", JSON.parse('{ "__proto__": { "r": 4 } }'), "__proto__"],
+  ])("%s %j", (name, settings, message) => {
+    expect(() => gauge.recipeOfSettings(name, settings)).toThrow(message);
+  });
+
+  test("no such library", () => {
+    // @ts-expect-error no such library
+    expect(() => gauge.recipeOfSettings("keras", {})).toThrow('library is "keras"; it is one of loralib');
+    // @ts-expect-error no such library
+    expect(() => gauge.named("toString")).toThrow('library is "toString"');
+  });
+
+  test("nulls are as if they were not there, and what does not concern a recipe is passed over", () => {
+    const config = {
+      peft_type: "LORA",
+      base_model_name_or_path: "meta-llama/Llama-3.2-1B",
+      target_modules: ["q_proj"],
+      layers_to_transform: null,
+      bias: "none",
+      r: 16,
+      lora_alpha: 32,
+      peft_version: "0.17.0",
+    };
+    expect(gauge.recipeOfSettings("peft-trainer", config).recipe).toMatchObject({ r: 16, alpha: 32 });
+  });
+});

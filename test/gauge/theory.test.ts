@@ -1,0 +1,264 @@
+import { beforeAll, describe, expect, test } from "vitest";
+import { balance } from "../../src/experiments/symmetry/balance.ts";
+import { equivalent, type Recipe } from "../../src/gauge/index.ts";
+import { applyUpdates, sgd } from "../../src/optim/index.ts";
+import { init } from "../../src/runtime/init.ts";
+import { tensor } from "../../src/tensor/creation.ts";
+import { apart, losses } from "../tiny.ts";
+
+// What docs/theory.md states and no command prints, with its formulas written out here once more rather than taken
+// from the library: the same run is the same losses to the bit, another run is other losses.
+
+beforeAll(async () => {
+  await init({ backend: "cpu" });
+});
+
+const r = 2;
+
+/** Hyperparameters of A and of B. */
+interface Numbers {
+  readonly lr: number;
+  readonly eps?: number;
+  readonly weightDecay?: number;
+}
+
+/** A run from A = sigma Z, B = 0 with scaling s. */
+interface Start {
+  readonly s: number;
+  readonly sigma: number;
+}
+
+type Rule = "sgd" | "adam" | "adamw";
+const shared = { sgd: { momentum: 0.5 }, adam: {}, adamw: {} } as const;
+
+function recipeOf(name: Rule, { s, sigma }: Start, A: Numbers, B: Numbers): Recipe {
+  // The union of recipes keeps an optimizer and its numbers together.
+  return {
+    r,
+    alpha: s * r,
+    initScale: { A: sigma },
+    optimizer: { name, ...shared[name], ...A },
+    groups: { B: { ...B } },
+  } as unknown as Recipe;
+}
+
+/** Powers p with which numbers enter, as h_A / sigma^p and h_B (s sigma)^p. */
+const powers = {
+  sgd: { lr: 2, eps: 0, weightDecay: -2 },
+  adam: { lr: 1, eps: -1, weightDecay: -2 },
+  adamw: { lr: 1, eps: -1, weightDecay: -1 },
+} as const;
+
+/** The numbers of another start with the same invariants. */
+function moved(name: Rule, numbers: Numbers, c: number): Numbers {
+  const entries = Object.entries(numbers) as [keyof Numbers, number][];
+  return Object.fromEntries(
+    entries.map(([key, x]) => [key, x * c ** powers[name][key]]),
+  ) as unknown as Numbers;
+}
+
+const examples: readonly (readonly [Rule, Numbers, Numbers])[] = [
+  ["sgd", { lr: 0.5, weightDecay: 0.125 }, { lr: 0.25, weightDecay: 0.0625 }],
+  [
+    "adam",
+    { lr: 0.0625, eps: 2 ** -8, weightDecay: 0.125 },
+    { lr: 0.03125, eps: 2 ** -9, weightDecay: 0.25 },
+  ],
+  ["adamw", { lr: 0.0625, eps: 2 ** -8, weightDecay: 0.5 }, { lr: 0.03125, eps: 2 ** -9, weightDecay: 1 }],
+];
+const from = { s: 2, sigma: 1 };
+const starts = [
+  { s: 8, sigma: 1 },
+  { s: 2, sigma: 4 },
+  { s: 1 / 4, sigma: 1 / 2 },
+];
+
+describe("theorem 2", () => {
+  test.each(examples)("%s: equal invariants, eps and decay among them, are one run", async (name, A, B) => {
+    const reference = await losses(recipeOf(name, from, A, B));
+    for (const { s, sigma } of starts) {
+      const [ofA, ofB] = [
+        moved(name, A, sigma / from.sigma),
+        moved(name, B, (from.s * from.sigma) / (s * sigma)),
+      ];
+      expect(await losses(recipeOf(name, { s, sigma }, ofA, ofB))).toEqual(reference);
+    }
+  });
+
+  test.each(examples)(
+    "converse, %s: any one invariant that differs makes another run",
+    async (name, A, B) => {
+      const reference = await losses(recipeOf(name, from, A, B));
+      for (const key of Object.keys(A) as (keyof Numbers)[]) {
+        const [otherA, otherB] = [
+          recipeOf(name, from, { ...A, [key]: 1.5 * A[key]! }, B),
+          recipeOf(name, from, A, { ...B, [key]: 1.5 * B[key]! }),
+        ];
+        for (const other of [otherA, otherB])
+          expect(apart(await losses(other), reference), key).toBeGreaterThan(1e-6);
+      }
+    },
+  );
+
+  test("converse, AdamW: a decay of A that B's rate makes up for shows in the second update", async () => {
+    const [A, B] = [
+      { lr: 2 ** -6, eps: 2 ** -9, weightDecay: 16 },
+      { lr: 2 ** -6, eps: 2 ** -9, weightDecay: 0 },
+    ];
+    const reference = await losses(recipeOf("adamw", from, A, B), { dtype: "float64" });
+    const u = 1 - A.lr * A.weightDecay; // 3/4, and 1/2
+    const twice = { ...A, weightDecay: 2 * A.weightDecay };
+    const made = { ...B, lr: (B.lr * u) / (1 - 2 * (1 - u)) };
+    const other = await losses(recipeOf("adamw", from, twice, made), { dtype: "float64" });
+    expect(apart(other.slice(0, 2), reference.slice(0, 2))).toBeLessThan(1e-14);
+    expect(apart(other.slice(0, 3), reference.slice(0, 3))).toBeGreaterThan(1e-4);
+  });
+
+  test("two numbers are not enough: eps has to follow", async () => {
+    const [A, B] = [
+      { lr: 2 ** -7, eps: 2 ** -10 },
+      { lr: 2 ** -7, eps: 2 ** -10 },
+    ];
+    const reference = await losses(recipeOf("adam", from, A, B));
+    const lr = B.lr / 4;
+    const four = { s: 4 * from.s, sigma: 1 };
+    expect(await losses(recipeOf("adam", four, A, { lr, eps: 4 * B.eps }))).toEqual(reference);
+    expect(apart(await losses(recipeOf("adam", four, A, { ...B, lr })), reference)).toBeGreaterThan(1e-4);
+  });
+
+  const adam = { r, alpha: 4 } as const;
+  const degenerate: readonly (readonly [what: string, x: Recipe, y: Recipe])[] = [
+    [
+      "the eps and the decay of a factor whose rate is 0",
+      { ...adam, optimizer: { name: "adamw", lr: 0.01 }, groups: { A: { lr: 0 } } },
+      {
+        ...adam,
+        optimizer: { name: "adamw", lr: 0.01 },
+        groups: { A: { lr: 0, eps: 1, weightDecay: 0.5 } },
+      },
+    ],
+    [
+      "a rate of 0 and a factor that is frozen",
+      { ...adam, optimizer: { name: "sgd", lr: 0.1 }, groups: { A: { lr: 0 } } },
+      { ...adam, optimizer: { name: "sgd", lr: 0.1 }, trained: ["B"] },
+    ],
+    [
+      "a decay of 0 in either form",
+      { ...adam, optimizer: { name: "adam", lr: 0.01, weightDecay: 0 } },
+      { ...adam, optimizer: { name: "adamw", lr: 0.01, weightDecay: 0 } },
+    ],
+    [
+      "all numbers of A, where B is frozen at 0",
+      { ...adam, optimizer: { name: "adamw", lr: 0.01 }, groups: { B: { lr: 0 } } },
+      {
+        ...adam,
+        optimizer: { name: "adamw", lr: 0.5, eps: 1 },
+        groups: { B: { lr: 0 } },
+        initScale: { A: 4 },
+      },
+    ],
+    [
+      "dampening without momentum",
+      { ...adam, optimizer: { name: "sgd", lr: 0.1, momentum: 0, dampening: 0.5 } },
+      { ...adam, optimizer: { name: "sgd", lr: 0.1 } },
+    ],
+  ];
+  test.each(degenerate)("degenerate: %s", async (_, x, y) => {
+    expect(await losses(y)).toEqual(await losses(x));
+    expect(equivalent(x, y)).toBe(true);
+  });
+
+  test("two updates of SGD with momentum and decay are the products of the converse's proof", async () => {
+    const [mu, A, B] = [0.5, { lr: 0.25, weightDecay: 0.5 }, { lr: 0.5, weightDecay: 0.25 }];
+    const optimizer = sgd({ momentum: mu, ...A, groups: [{ match: "loraB", ...B }] });
+    // One input, one output, r 1; the gradient G is f - 1 of the function f = B A.
+    const numbers = (x: number) => tensor([x], { dtype: "float64" });
+    let factors = { loraA: numbers(1), loraB: numbers(0) };
+    let state = optimizer.init(factors);
+    const step = async () => {
+      const { loraA, loraB } = factors;
+      const G = loraB.mul(loraA).sub(1);
+      const [updates, next] = optimizer.update({ loraA: loraB.mul(G), loraB: G.mul(loraA) }, state, factors);
+      [factors, state] = [applyUpdates(factors, updates), next];
+      return G.reshape([]).item();
+    };
+    const values = async () => [
+      await factors.loraA.reshape([]).item(),
+      await factors.loraB.reshape([]).item(),
+    ];
+    const g = await step();
+    const u = 1 - A.lr * A.weightDecay;
+    expect(await values()).toEqual([u, -B.lr * g]);
+    const later = await step();
+    const [a, b] = await values();
+    expect(a).toBeCloseTo(u * u + mu * u - mu + A.lr * B.lr * g * later, 14);
+    expect(b).toBeCloseTo(-B.lr * ((1 + mu - B.lr * B.weightDecay) * g + u * later), 14);
+  });
+});
+
+describe("what follows", () => {
+  const ratio = 16;
+  const plus = (optimizer: Recipe["optimizer"]): Recipe =>
+    ({ r, alpha: 4, optimizer, groups: { B: { lr: ratio * optimizer.lr } } }) as Recipe; // the same optimizer
+  const common = (optimizer: Recipe["optimizer"], times: number, B: object): Recipe =>
+    ({ r, alpha: 4 * times, optimizer, groups: { B } }) as Recipe; // the same optimizer
+
+  test("LoRA+ is alpha times the ratio under Adam, and times its root under SGD", async () => {
+    const adamw = { name: "adamw", lr: 2 ** -8, eps: 2 ** -12, weightDecay: 2 ** -4 } as const;
+    const follows = { eps: 2 ** -12 * ratio, weightDecay: 2 ** -4 * ratio };
+    expect(await losses(common(adamw, ratio, follows))).toEqual(await losses(plus(adamw)));
+
+    const descent = { name: "sgd", lr: 2 ** -6, momentum: 0.5 } as const;
+    const reference = await losses(plus(descent));
+    expect(await losses(common(descent, Math.sqrt(ratio), {}))).toEqual(reference);
+    expect(apart(await losses(common(descent, ratio, {})), reference)).toBeGreaterThan(0.01);
+  });
+
+  test("where A starts at 0, as in embeddings, it is A's group that undoes alpha", async () => {
+    const embeddings = { r, adapts: ["embedding"] } as const;
+    const adam = { name: "adam", lr: 2 ** -6, eps: 2 ** -12 } as const;
+    const reference = await losses({ ...embeddings, alpha: 4, optimizer: adam });
+    const undone = (role: "A" | "B") =>
+      losses({
+        ...embeddings,
+        alpha: 16,
+        optimizer: adam,
+        groups: { [role]: { lr: adam.lr / 4, eps: adam.eps * 4 } },
+      });
+    expect(await undone("A")).toEqual(reference);
+    expect(apart(await undone("B"), reference)).toBeGreaterThan(1e-3);
+  });
+
+  test("clipping by the global norm follows a = b, unless a bias is clipped with A and B", async () => {
+    const clip = { kind: "globalNorm", maxNorm: 2 ** -4, eps: 2 ** -20 } as const;
+    const half = { ...clip, maxNorm: 2 * clip.maxNorm, eps: 2 * clip.eps }; // by c = 1/2
+    const x = { r, alpha: 4, optimizer: { name: "sgd", lr: 0.25 } } as const;
+    const y = { r, alpha: 16, initScale: { A: 1 / 2 }, optimizer: { name: "sgd", lr: 0.25 / 4 } } as const;
+    expect(await losses({ ...y, clip: half })).toEqual(await losses({ ...x, clip }));
+    // The bias of the branch is divided by k = 4, those of the base stay as they are.
+    const branch = { branchBias: true, groups: { branchBias: { lr: 0.25 / 16 } } } as const;
+    const [biased, partner] = [
+      { ...x, branchBias: true },
+      { ...y, ...branch },
+    ] as const;
+    expect(await losses(partner)).toEqual(await losses(biased));
+    expect(
+      apart(await losses({ ...partner, clip: half }), await losses({ ...biased, clip })),
+    ).toBeGreaterThan(1e-4);
+  });
+});
+
+describe("balancedness", () => {
+  test("changes by lr_A G_A G_A^T - lr_B G_B^T G_B in a step of SGD, and by nothing that a gauge moves", async () => {
+    const { D, error, moved } = await balance();
+    expect(error).toBeLessThan(1e-11);
+    expect(moved).toBeGreaterThan(1e-4); // far more than the error: it is no conserved quantity of steps
+    expect((await balance({ a: 4, b: 1 / 8 })).D).toEqual(D);
+  });
+
+  test("steps of half the size, twice as many, move it half as far", async () => {
+    const [whole, half] = [await balance({ steps: 20 }), await balance({ rate: 1 / 2, steps: 40 })];
+    // D itself is divided by the rates.
+    expect(half.moved / 2 / whole.moved).toBeCloseTo(1 / 2, 1);
+  });
+});

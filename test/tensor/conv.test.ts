@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import {
+  compile,
+  type Device,
+  grad,
+  init,
+  ones,
+  random,
+  type Tensor,
+  tensor,
+  vmap,
+  windows,
+} from "../../src/index.ts";
+import { functional } from "../../src/nn/index.ts";
+import { describeBackends } from "../devices.ts";
+
+// Reference values are the oracle's (`ops_conv.json`); these are other shapes against plain loops, and what is promised.
+
+const { conv1d, conv2d, convTranspose2d, maxPool2d, avgPool1d, avgPool2d, unfold } = functional;
+
+/** Cross-correlation by loops in float64. */
+function loops(
+  x: readonly number[],
+  [batch, channels, height, width]: readonly [number, number, number, number],
+  w: readonly number[],
+  [out, own, kh, kw]: readonly [number, number, number, number],
+  stride: number,
+  padding: number,
+  dilation: number,
+  groups: number,
+): number[] {
+  const lengthOf = (n: number, k: number) =>
+    Math.floor((n + 2 * padding - dilation * (k - 1) - 1) / stride) + 1;
+  const [oh, ow] = [lengthOf(height, kh), lengthOf(width, kw)];
+  const y: number[] = [];
+  for (let b = 0; b < batch; b++)
+    for (let o = 0; o < out; o++)
+      for (let i = 0; i < oh; i++)
+        for (let j = 0; j < ow; j++) {
+          let sum = 0;
+          for (let c = 0; c < own; c++)
+            for (let p = 0; p < kh; p++)
+              for (let q = 0; q < kw; q++) {
+                const [row, column] = [
+                  i * stride - padding + p * dilation,
+                  j * stride - padding + q * dilation,
+                ];
+                if (row < 0 || column < 0 || row >= height || column >= width) continue;
+                const channel = Math.floor(o / (out / groups)) * own + c;
+                sum +=
+                  x[((b * channels + channel) * height + row) * width + column]! *
+                  w[((o * own + c) * kh + p) * kw + q]!;
+              }
+          y.push(sum);
+        }
+  return y;
+}
+
+describeBackends("convolution", (backend) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await init({ backend });
+  });
+  afterAll(() => device.dispose());
+
+  test.each([
+    { stride: 1, padding: 1, dilation: 1, groups: 1 },
+    { stride: 2, padding: 0, dilation: 2, groups: 2 },
+    { stride: 3, padding: 2, dilation: 1, groups: 6 },
+  ])("is what loops give: %o", async ({ stride, padding, dilation, groups }) => {
+    const [xs, ws] = [
+      [2, 6, 9, 8],
+      [12, 6 / groups, 3, 2],
+    ] as const;
+    const [x, w] = [random.normal(random.key(1), xs), random.normal(random.key(2), ws)];
+    const y = await conv2d(x, w, undefined, { stride, padding, dilation, groups }).data();
+    const numbers = async (t: Tensor) => [...(await t.data())] as number[];
+    const expected = loops(await numbers(x), xs, await numbers(w), ws, stride, padding, dilation, groups);
+    expect(y.length).toBe(expected.length);
+    expected.forEach((value, i) => {
+      expect(Math.abs(y[i]! - value)).toBeLessThan(1e-4);
+    });
+  });
+
+  test("copies no windows: one kernel, and no intermediate values", async () => {
+    const step = compile((x: Tensor, w: Tensor) => conv2d(x, w, undefined, { padding: 1 }), { device });
+    await step(random.normal(random.key(0), [2, 8, 12, 12]), random.normal(random.key(1), [8, 8, 3, 3]));
+    expect(step.inspect().kernels).toBe(1);
+    expect(step.inspect().bytes).toBe(0);
+  });
+
+  test("the transposed one is the adjoint", async () => {
+    const [x, y] = [random.normal(random.key(0), [1, 2, 5, 6]), random.normal(random.key(1), [1, 4, 3, 3])];
+    const w = random.normal(random.key(2), [4, 2, 2, 3]);
+    const options = { stride: 2, padding: 1 };
+    const left = conv2d(x, w, undefined, options).mul(y).sum();
+    const right = convTranspose2d(y, w, undefined, { ...options, outputPadding: [1, 1] })
+      .mul(x)
+      .sum();
+    expect(convTranspose2d(y, w, undefined, { ...options, outputPadding: [1, 1] }).shape).toEqual([
+      1, 2, 5, 6,
+    ]);
+    expect(Math.abs((await left.item()) - (await right.item()))).toBeLessThan(1e-4);
+  });
+
+  test("windows overlap, their gradient is counted at each place, and they map", async () => {
+    const x = tensor([1, 2, 3, 4]);
+    expect(await windows(x, 0, 2).toArray()).toEqual([
+      [1, 2],
+      [2, 3],
+      [3, 4],
+    ]);
+    expect(await grad((x: Tensor) => windows(x, 0, 3).sum())(x).toArray()).toEqual([1, 2, 2, 1]);
+    const rows = vmap((row: Tensor) => windows(row, 0, 2, { step: 2 }).sum(1))(
+      tensor([
+        [1, 2, 3, 4],
+        [5, 6, 7, 8],
+      ]),
+    );
+    expect(await rows.toArray()).toEqual([
+      [3, 7],
+      [11, 15],
+    ]);
+  });
+
+  test("the first of tied elements gets the gradient of a maximum; a mean counts what is there", async () => {
+    const x = tensor([
+      [
+        [
+          [1, 1],
+          [1, 0],
+        ],
+      ],
+    ]);
+    expect(await grad((x: Tensor) => maxPool2d(x, 2).sum())(x).toArray()).toEqual([
+      [
+        [
+          [1, 0],
+          [0, 0],
+        ],
+      ],
+    ]);
+    const means = avgPool1d(ones([1, 1, 4]), 3, { padding: 1, stride: 1, countIncludePad: false });
+    expect(await means.toArray()).toEqual([[[1, 1, 1, 1]]]);
+    expect(unfold(ones([1, 2, 4, 3]), 2).shape).toEqual([1, 8, 6]);
+  });
+});
+
+test("errors name what was given", () => {
+  const x = ones([1, 4, 5, 5]);
+  expect(() => conv2d(x, ones([2, 3, 3, 3]))).toThrow(
+    /has 4 channels and the weight .* takes 3 in each of 1 groups/,
+  );
+  expect(() => conv2d(x, ones([2, 4, 7, 7]))).toThrow(/spans 7 places of axis 1, and the input has 5/);
+  expect(() => conv2d(x, ones([2, 4, 3, 3]), ones([3]))).toThrow(/bias is float32\[3\]; expected \[2\]/);
+  expect(() => conv2d(x, ones([2, 4, 3, 3]), undefined, { stride: [1] })).toThrow(
+    /stride has 1 numbers for 2 axes/,
+  );
+  expect(() => conv2d(x, ones([2, 4, 3, 3]), undefined, { strides: 1 } as never)).toThrow(/strides/);
+  expect(() => conv1d(x, ones([2, 4, 3]))).toThrow(/with 1 axes behind the first two/);
+  expect(() => maxPool2d(x, 2, { padding: 2 })).toThrow(/more than half/);
+  expect(() => conv2d(x, ones([2, 4, 3, 3], { dtype: "float16" }))).toThrow(
+    /conv2d: the input is float32\[.*\], the weight float16\[2,4,3,3\]; they are of one dtype/,
+  );
+  expect(() => convTranspose2d(x, ones([4, 2, 2, 2]), ones([2], { dtype: "int32" }))).toThrow(
+    /convTranspose2d: .* the bias int32\[2\]; they are of one dtype/,
+  );
+  for (const pool of [maxPool2d, avgPool2d])
+    expect(() => pool(ones([1, 1, 4, 4], { dtype: "int32" }), 2)).toThrow(
+      /Pool2d: takes floats; given int32/,
+    );
+  expect(() => convTranspose2d(x, ones([4, 2, 2, 2]), undefined, { outputPadding: 1 })).toThrow(
+    /outputPadding 1/,
+  );
+  expect(() => windows(x, 2, 6)).toThrow(/has length 5, and a window spans 6/);
+});

@@ -1,0 +1,199 @@
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  type Device,
+  eye,
+  grad,
+  init,
+  linalg,
+  matrixNorm,
+  random,
+  type Tensor,
+  tensor,
+  vmap,
+  zeros,
+} from "../../src/index.ts";
+import { describeBackends } from "../devices.ts";
+
+// Factors multiply to what was given, and have the form that they should; derivatives against differences in float64.
+// Reference values are the oracle's (ops_linalg).
+
+const T = (x: Tensor) => x.transpose();
+const draw = (name: string, ...shape: number[]) => random.normal(random.key(3).fold(name), shape) as Tensor;
+const positive = (name: string, ...shape: number[]) => {
+  const x = draw(name, ...shape);
+  const n = shape.at(-1)!;
+  return x
+    .matmul(T(x))
+    .div(n)
+    .add(eye(n) as Tensor);
+};
+/** The largest difference, beside the largest size. */
+async function distance(x: Tensor, y: Tensor): Promise<number> {
+  expect(x.shape).toEqual(y.shape);
+  return (await x.sub(y).abs().amax().item()) / Math.max(1e-30, await y.abs().amax().item());
+}
+
+describeBackends("linear algebra", (backend) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await init({ backend });
+  });
+  afterAll(() => device.dispose());
+
+  const one = (n: number) => eye(n) as Tensor;
+
+  // 100 and more are made of blocks.
+  test.each([1, 2, 7, 100])("triangles and systems of side %i", async (n) => {
+    const a = positive("a", 2, n, n);
+    const l = linalg.cholesky(a);
+    expect(await distance(l.matmul(T(l)), a)).toBeLessThan(1e-5);
+    expect(await l.triu(1).abs().sum().item()).toBe(0);
+    const b = draw("b", 2, n, 3);
+    expect(await distance(l.matmul(linalg.triangularSolve(l, b)), b)).toBeLessThan(5e-5);
+    const back = linalg.triangularSolve(T(l), b, { upper: true });
+    expect(await distance(T(l).matmul(back), b)).toBeLessThan(5e-5);
+    expect(await distance(back, linalg.triangularSolve(l, b, { transposed: true }))).toBeLessThan(5e-5);
+    const c = draw("c", 2, n, n).add(one(n).mul(2 * Math.sqrt(n)));
+    expect(await distance(c.matmul(linalg.solve(c, b)), b)).toBeLessThan(5e-5);
+    expect(await distance(c.matmul(linalg.inv(c)), one(n).expand([2, n, n]))).toBeLessThan(1e-4);
+    const { sign, log } = linalg.slogdet(a);
+    expect(await sign.toArray()).toEqual([1, 1]);
+    const diagonal = l.mul(one(n)).sum(-1);
+    expect(await log.sub(diagonal.square().log().sum(-1)).abs().amax().item()).toBeLessThan(1e-4 * n);
+  });
+
+  test.each([
+    [1, 1],
+    [5, 3],
+    [3, 5],
+    [40, 40],
+    [70, 9],
+  ])("factors of %i x %i", async (m, n) => {
+    const a = draw("factors", 2, m, n);
+    const k = Math.min(m, n);
+    const orthonormal = async (x: Tensor) =>
+      expect(await distance(T(x).matmul(x), one(k).expand([2, k, k]))).toBeLessThan(5e-5);
+    const { q, r } = linalg.qr(a);
+    expect(await distance(q.matmul(r), a)).toBeLessThan(5e-5);
+    await orthonormal(q);
+    expect(await r.tril(-1).abs().sum().item()).toBe(0);
+    const { u, s, v } = linalg.svd(a);
+    expect(await distance(u.mul(s.unsqueeze(-2)).matmul(T(v)), a)).toBeLessThan(5e-5);
+    await orthonormal(u);
+    await orthonormal(v);
+    const values = [...(await s.slice([0], [1]).data())];
+    expect(values).toEqual(values.toSorted((x, y) => y - x));
+    expect(await distance(a.matmul(linalg.pinv(a)).matmul(a), a)).toBeLessThan(5e-5);
+    expect(await distance(matrixNorm(a, "nuc"), s.sum(-1))).toBeLessThan(1e-5);
+  });
+
+  test("eigenvalues of both signs", async () => {
+    const x = draw("symmetric", 3, 24, 24);
+    const a = x.add(T(x));
+    const { w, v } = linalg.eigh(a);
+    expect(await distance(v.mul(w.unsqueeze(-2)).matmul(T(v)), a)).toBeLessThan(5e-5);
+    expect(await distance(T(v).matmul(v), one(24).expand([3, 24, 24]))).toBeLessThan(5e-5);
+    const trace = a.mul(one(24)).sum([-2, -1]);
+    expect(await w.sum(-1).sub(trace).div(w.abs().sum(-1)).abs().amax().item()).toBeLessThan(5e-5);
+  });
+
+  test("a row each, nothing, and what is singular", async () => {
+    const rows = positive("rows", 3, 4, 4);
+    const each = vmap(grad((a: Tensor) => linalg.slogdet(a).log))(rows);
+    expect(await distance(each, T(linalg.inv(rows)))).toBeLessThan(1e-4);
+    expect(await linalg.det(zeros([0, 0])).item()).toBe(1);
+    expect(linalg.inv(zeros([0, 0])).shape).toEqual([0, 0]);
+    const singular = tensor([
+      [1, 2],
+      [2, 4],
+    ]);
+    expect(await linalg.det(singular).abs().item()).toBe(0);
+    expect(await grad((a: Tensor) => linalg.det(a))(singular as Tensor).toArray()).toEqual([
+      [4, -2],
+      [-2, 1],
+    ]);
+    expect(
+      [
+        ...(await linalg
+          .cholesky(
+            tensor([
+              [-1, 0],
+              [0, 1],
+            ]),
+          )
+          .data()),
+      ][0],
+    ).toBeNaN();
+    expect(
+      await distance(linalg.lstsq(singular as Tensor, tensor([5, 10]) as Tensor), tensor([1, 2]) as Tensor),
+    ).toBeLessThan(1e-5);
+  });
+});
+
+test("refuse what has no matrices, and other numbers of rows", () => {
+  expect(() => linalg.cholesky(zeros([2, 3]))).toThrow(
+    /^cholesky: takes square matrices, the last two axes; given/,
+  );
+  expect(() => linalg.solve(zeros([2, 2]), zeros([3]))).toThrow(
+    /^solve: a is float32\[2,2\] and b float32\[3\]; b has 2 rows/,
+  );
+  expect(() => linalg.svd(zeros([3]))).toThrow(/^svd: takes matrices/);
+  expect(() => linalg.inv(zeros([2, 2], { dtype: "int32" }))).toThrow(/^inv: takes floats/);
+});
+
+describe("derivatives in float64", () => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await init({ backend: "cpu" });
+  });
+  afterAll(() => device.dispose());
+
+  const wide = (x: Tensor) => x.astype("float64") as unknown as Tensor;
+  /** Of what depends on no signs. */
+  const functions: Record<string, readonly [f: (a: Tensor) => Tensor, m: number, n: number]> = {
+    cholesky: [(a) => linalg.cholesky(a.matmul(T(a)).add(wide(eye(3)))), 3, 3],
+    triangularSolve: [(a) => linalg.triangularSolve(a.add(wide(eye(3)).mul(3)), a), 3, 3],
+    solve: [(a) => linalg.solve(a.add(wide(eye(3)).mul(3)), a.square()), 3, 3],
+    det: [(a) => linalg.det(a), 3, 3],
+    slogdet: [(a) => linalg.slogdet(a).log, 3, 3],
+    qr: [(a) => linalg.qr(a).q.mul(linalg.qr(a).r.sum()), 4, 3],
+    svd: [
+      (a) => {
+        const { u, s, v } = linalg.svd(a);
+        return u.mul(s.sqrt().unsqueeze(-2)).matmul(T(v));
+      },
+      4,
+      3,
+    ],
+    eigh: [
+      (a) => {
+        const { w, v } = linalg.eigh(a);
+        return v.mul(w.sin().unsqueeze(-2)).matmul(T(v));
+      },
+      3,
+      3,
+    ],
+    pinv: [(a) => linalg.pinv(a), 3, 4],
+  };
+
+  test.each(Object.keys(functions))("of %s", async (name) => {
+    const [f, m, n] = functions[name]!;
+    const [a, u, v] = ["a", "u", "v"].map((part) => wide(draw(`${name} ${part}`, m, n))) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const weights = wide(draw(`${name} w`, m * n + 20)).slice([0], [f(a).size]);
+    const value = (a: Tensor) => f(a).reshape([-1]).mul(weights).sum();
+    const slope = (a: Tensor) => grad(value)(a).mul(u).sum();
+    const h = 1e-5;
+    const difference = async (g: (a: Tensor) => Tensor, along: Tensor) =>
+      ((await g(a.add(along.mul(h))).item()) - (await g(a.sub(along.mul(h))).item())) / (2 * h);
+    const near = async (got: Tensor, wanted: number) => {
+      const value = await got.item();
+      expect(Math.abs(value - wanted) / Math.max(1, Math.abs(wanted))).toBeLessThan(1e-5);
+    };
+    await near(slope(a), await difference(value, u));
+    await near(grad(slope)(a).mul(v).sum(), await difference(slope, v));
+  });
+});

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { referenceValues } from "../../src/experiments/reference.ts";
+import {
+  argsort,
+  type Device,
+  grad,
+  hessian,
+  init,
+  median,
+  quantile,
+  random,
+  sort,
+  type Tensor,
+  tensor,
+  topk,
+  unique,
+  vmap,
+  zeros,
+} from "../../src/index.ts";
+import { describeBackends } from "../devices.ts";
+
+/** The stable order of numbers, NaN as the largest. */
+function orderOf(values: ArrayLike<number>, descending = false): number[] {
+  const rank = (x: number, y: number) =>
+    Number.isNaN(x) || Number.isNaN(y)
+      ? Number(Number.isNaN(x)) - Number(Number.isNaN(y))
+      : x < y
+        ? -1
+        : Number(x > y);
+  return Array.from(values, (_, i) => i).sort(
+    (i, j) => (descending ? -1 : 1) * rank(values[i]!, values[j]!) || i - j,
+  );
+}
+
+describeBackends("sort", (backend) => {
+  let device: Device;
+  beforeAll(async () => {
+    device = await init({ backend });
+  });
+  afterAll(() => device.dispose());
+
+  test.each([1, 2, 3, 31, 33, 200, 1000])("rows of %i", async (length) => {
+    const x = random.normal(random.key(length), [3, length]).mul(4).round(); // many ties, both zeros
+    const special = tensor([Number.NaN, Infinity, -Infinity, -0, 0, Number.NaN, 3e38, -1e-30]).slice(
+      [0],
+      [Math.min(length, 8)],
+    );
+    const rows = x.at([0, 1], [0, Math.min(length, 8)]).set(special);
+    const values = await rows.data();
+    for (const descending of [false, true]) {
+      const { values: sorted, indices } = sort(rows, { descending });
+      const [got, at] = [await sorted.data(), await indices.data()];
+      for (let row = 0; row < 3; row++) {
+        const own = values.slice(row * length, (row + 1) * length);
+        const wanted = orderOf(own, descending);
+        expect([...at.slice(row * length, (row + 1) * length)]).toEqual(wanted);
+        expect([...got.slice(row * length, (row + 1) * length)]).toEqual(wanted.map((i) => own[i]));
+      }
+      if (length <= 33) expect(at).toEqual(Int32Array.from((await referenceValues([indices]))[0]!));
+    }
+  });
+
+  test("other dtypes and axes", async () => {
+    const whole = random.bits(random.key(3), [50, 2]);
+    for (const x of [
+      whole,
+      whole.astype("int32"),
+      whole.astype("float16"),
+      whole.gt(2 ** 31),
+      whole.astype("float32").div(2 ** 16),
+    ]) {
+      const [values, at] = [await x.data(), await argsort(x as Tensor, { axis: 0 }).data()];
+      for (const column of [0, 1]) {
+        const own = Array.from({ length: 50 }, (_, i) => Number(values[2 * i + column]));
+        expect(Array.from({ length: 50 }, (_, i) => at[2 * i + column])).toEqual(orderOf(own));
+      }
+    }
+    expect(await sort(zeros([2, 0])).indices.toArray()).toEqual([[], []]);
+    if (backend === "cpu") {
+      const wide = tensor([1, 1 + 2 ** -40, Number.NaN, -Infinity, Infinity, 1, -0, 0], { dtype: "float64" });
+      expect(await argsort(wide).toArray()).toEqual([3, 6, 7, 0, 5, 1, 4, 2]);
+      expect(await argsort(wide, { descending: true }).toArray()).toEqual([2, 4, 1, 0, 5, 6, 7, 3]);
+    }
+  });
+
+  test("gradients of every order, and vmap", async () => {
+    const x = tensor([3, -1, 2, 0.5]);
+    const weights = tensor([1, 10, 100, 1000]);
+    const f = (x: Tensor) => sort(x).values.mul(weights).mul(x).sum();
+    expect(await grad((x: Tensor) => sort(x).values.mul(weights).sum())(x).toArray()).toEqual([
+      1000, 1, 100, 10,
+    ]);
+    // The permutation is constant: the second derivative of sum w_i x_p(i) x_i.
+    const H = (await hessian(f)(x).toArray()) as number[][];
+    const p = [1, 3, 2, 0];
+    const w = [1, 10, 100, 1000];
+    for (let i = 0; i < 4; i++)
+      for (let j = 0; j < 4; j++) expect(H[i]![j]).toBe((p[i] === j ? w[i]! : 0) + (p[j] === i ? w[j]! : 0));
+    const rows = random.normal(random.key(1), [3, 4]);
+    const each = vmap(grad(f))(rows);
+    for (let i = 0; i < 3; i++)
+      expect(await each.at(i).get().toArray()).toEqual(await grad(f)(rows.at(i).get()).toArray());
+  });
+
+  test("the first of long rows are those of the sorted row", async () => {
+    const x = random.normal(random.key(5), [2, 5000]).mul(100).round();
+    for (const largest of [true, false]) {
+      const { values, indices } = topk(x, 7, 1, { largest });
+      const whole = sort(x, { descending: largest });
+      expect(await indices.toArray()).toEqual(await whole.indices.slice([0, 0], [2, 7]).toArray());
+      expect(await values.toArray()).toEqual(await whole.values.slice([0, 0], [2, 7]).toArray());
+    }
+  });
+
+  test("shares of the elements", async () => {
+    const x = tensor([
+      [4, 1, 3, 2],
+      [8, Number.NaN, 0, 1],
+    ]);
+    expect(await quantile(x, [0, 0.5, 1], { axis: 1 }).toArray()).toEqual([
+      [1, Number.NaN],
+      [2.5, Number.NaN],
+      [4, Number.NaN],
+    ]);
+    expect(await median(x.slice([0], [1])).item()).toBe(2.5);
+    expect(await quantile(x.at(0).get(), 0.5, { interpolation: "lower" }).item()).toBe(2);
+    expect(() => quantile(x, 2)).toThrow(/^quantile: q is 2; it is numbers from 0 to 1/);
+    const { values, inverse, counts } = await unique(
+      tensor([
+        [2, Number.NaN],
+        [-1, 2],
+        [Number.NaN, 2],
+      ]),
+    );
+    expect(await values.toArray()).toEqual([-1, 2, Number.NaN]);
+    expect(await inverse.toArray()).toEqual([
+      [1, 2],
+      [0, 1],
+      [2, 1],
+    ]);
+    expect(await counts.toArray()).toEqual([1, 3, 2]);
+  });
+});
