@@ -540,7 +540,8 @@ export interface PinvOptions {
 const pinvFields: Fields<PinvOptions> = { rtol: optional(nonNegative(0)) };
 
 /**
- * The pseudo-inverse of E. H. Moore and R. Penrose, of singular values that are not too small.
+ * The pseudo-inverse of E. H. Moore and R. Penrose, of singular values that are not too small. Its gradient is that among
+ * matrices of one rank, where singular values are equal too: what is left out counts as zero, as in PyTorch and JAX.
  *
  * @example
  * linalg.pinv(tensor([[2, 0], [0, 0]])); // [[0.5, 0], [0, 0]]
@@ -550,17 +551,32 @@ export function pinv<D extends DType>(a: Tensor<D>, options: PinvOptions = {}): 
   matrix("pinv", a);
   const { rtol } = readOptions("pinv", pinvFields, options);
   return like(
-    computed(a, (a) => {
-      if (isEmpty(a)) return T(a);
-      const { u, s, v } = svd(a);
-      const unit = a.dtype === "float64" ? 2 ** -52 : 2 ** -23;
-      const least = s.amax(-1, { keepdim: true }).mul(rtol ?? unit * Math.max(...sides(a)));
-      const kept = where(s.gt(least), s, 0);
-      return v.mul(row(inverse(kept))).matmul(T(u));
-    }),
+    computed(a, (a) => (isEmpty(a) ? T(a) : pseudoInverse(a, rtol))),
     a,
   );
 }
+
+const pseudoInverse = (a: Tensor, rtol?: number): Tensor =>
+  customVjp(
+    (a: Tensor) => {
+      const { u, s, v } = svd(a);
+      const unit = a.dtype === "float64" ? 2 ** -52 : 2 ** -23;
+      const least = s.amax(-1, { keepdim: true }).mul(rtol ?? unit * Math.max(...sides(a)));
+      return [v.mul(row(inverse(where(s.gt(least), s, 0)))).matmul(T(u)), a] as const;
+    },
+    (a, g) => {
+      // G. H. Golub and V. Pereyra 1973: dP = -P dA P + P P^T dA^T (I - A P) + (I - P A) dA^T P^T P.
+      const p = pseudoInverse(a, rtol);
+      const [inner, outer] = [p.matmul(T(g)), T(g).matmul(p)];
+      const along = inner.sub(inner.matmul(p).matmul(a)).sub(T(inner));
+      const beyond = outer.sub(a.matmul(p.matmul(outer)));
+      return [
+        T(p)
+          .matmul(along)
+          .add(beyond.matmul(T(p))),
+      ];
+    },
+  )(a);
 
 /**
  * The X for which A X is nearest to B, and of those the smallest: `pinv(a)` times B. B has as many rows as A, or is a vector.

@@ -12,6 +12,7 @@ import { ShapeError } from "../base/errors.ts";
 import { checkFloat } from "./arithmetic.ts";
 import { where } from "./functions.ts";
 import { svd } from "./linalg.ts";
+import { nuclearNorm } from "./polar.ts";
 import type { Axes, KeepDim, Tensor } from "./tensor.ts";
 
 export interface NormOptions extends KeepDim {
@@ -80,6 +81,7 @@ export function matrixNorm<D extends DType>(x: Tensor<D>, ord: MatrixOrder = "fr
       (["fro", "nuc", 1, -1, 2, -2, Infinity, -Infinity] as unknown[]).includes(value),
     ),
   );
+  if (ord === "nuc" && x.size > 0) return nuclearNorm(x as unknown as Tensor) as unknown as Tensor<D>; // of the dtype of x
   if (ord === "nuc") return svd(x).s.sum(-1);
   if (ord === 2) return svd(x).s.amax(-1);
   if (ord === -2) return svd(x).s.amin(-1);

@@ -13,6 +13,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { describeBackends } from "../devices.ts";
+import { cases } from "../thorough.ts";
 
 // Factors multiply to what was given, and have the form that they should; derivatives against differences in float64.
 // Reference values are the oracle's (ops_linalg).
@@ -176,17 +177,14 @@ describe("derivatives in float64", () => {
     pinv: [(a) => linalg.pinv(a), 3, 4],
   };
 
-  test.each(Object.keys(functions))("of %s", async (name) => {
-    const [f, m, n] = functions[name]!;
-    const [a, u, v] = ["a", "u", "v"].map((part) => wide(draw(`${name} ${part}`, m, n))) as [
-      Tensor,
-      Tensor,
-      Tensor,
-    ];
-    const weights = wide(draw(`${name} w`, m * n + 20)).slice([0], [f(a).size]);
+  const h = 1e-5;
+  /** Slopes of both orders of a function along a direction of each matrix, against differences. */
+  async function check(f: (a: Tensor) => Tensor, a: Tensor, name: string): Promise<void> {
+    const [u, v] = ["u", "v"].map((part) => wide(draw(`${name} ${part}`, ...a.shape))) as [Tensor, Tensor];
+    const size = f(a).size;
+    const weights = wide(draw(`${name} w`, 200)).slice([0], [size]);
     const value = (a: Tensor) => f(a).reshape([-1]).mul(weights).sum();
     const slope = (a: Tensor) => grad(value)(a).mul(u).sum();
-    const h = 1e-5;
     const difference = async (g: (a: Tensor) => Tensor, along: Tensor) =>
       ((await g(a.add(along.mul(h))).item()) - (await g(a.sub(along.mul(h))).item())) / (2 * h);
     const near = async (got: Tensor, wanted: number) => {
@@ -195,5 +193,63 @@ describe("derivatives in float64", () => {
     };
     await near(slope(a), await difference(value, u));
     await near(grad(slope)(a).mul(v).sum(), await difference(slope, v));
+  }
+
+  test.each(Object.keys(functions))("of %s", async (name) => {
+    const [f, m, n] = functions[name]!;
+    await check(f, wide(draw(`${name} a`, m, n)), name);
+  });
+
+  /** A matrix of such singular values. */
+  const withValues = (s: readonly number[], m: number, n: number, name: string): Tensor => {
+    const orthonormal = (rows: number) => linalg.qr(wide(draw(`${name} ${rows}`, 2, rows, s.length))).q;
+    return orthonormal(m)
+      .mul(wide(tensor([...s])))
+      .matmul(T(orthonormal(n)));
+  };
+  const spectra: Record<string, readonly number[]> = {
+    equal: [2, 2, 2],
+    "two equal": [3, 1, 1],
+    small: [1, 1, 0.05],
+    "two equal and zero": [2, 2, 0],
+    "rank one": [3],
+  };
+  const functionsOfSpectra: Record<string, (a: Tensor) => Tensor> = {
+    pinv: (a) => linalg.pinv(a),
+    "pinv of pinv": (a) => linalg.pinv(linalg.pinv(a)),
+    lstsq: (a) => linalg.lstsq(a, a.square().sum(-1, { keepdim: true })),
+    "the nuclear norm": (a) => matrixNorm(a, "nuc"),
+    "the norm of 2": (a) => matrixNorm(a, 2),
+  };
+
+  const places = cases(["two equal", "two equal and zero"], ["equal", "small", "rank one"]);
+  describe.each(places)("singular values: %s", (spectrum) => {
+    test.each(Object.keys(functionsOfSpectra))("%s", async (name) => {
+      const s = spectra[spectrum]!;
+      const f = functionsOfSpectra[name]!;
+      const shapes = [
+        [3, 4],
+        [5, 3],
+        [3, 3],
+      ] as const;
+      for (const [m, n] of cases(shapes.slice(0, 1), shapes.slice(1))) {
+        const a = withValues(s, m, n, spectrum);
+        const isFull = Math.min(...s) > 0 && s.length === 3;
+        // Where the largest values are equal, or one is 0, norms bend.
+        if (name === "the norm of 2" && s[0] === s[1]) continue;
+        if (name === "the nuclear norm" && !isFull) continue;
+        const on = `${name} ${m} ${n}`;
+        if (isFull) await check(f, a, on);
+        // Among the matrices of its rank.
+        const around = (x: Tensor) =>
+          f(
+            wide(eye(m))
+              .add(x)
+              .matmul(a)
+              .add(a.matmul(T(a)).matmul(x).matmul(a)),
+          );
+        await check(around, wide(zeros([2, m, m]) as Tensor), on);
+      }
+    });
   });
 });
