@@ -106,7 +106,7 @@ export interface FromOptimizerOptions<H>
     Partial<
       Pick<
         OptimizerUnderTest<H & Hyper, PlainState>,
-        "exponents" | "stateExponents" | "nonzeroStart" | "jumps" | "tolerance" | "is"
+        "exponents" | "stateExponents" | "nonzeroStart" | "jumps" | "updates" | "tolerance" | "is"
       >
     > {}
 
@@ -173,7 +173,7 @@ function fromPlain(state: PlainState, like: OptimizerState): OptimizerState {
 export function fromRule<H extends { readonly lr: number }, S extends Slots>(
   rule: Rule<H, S>,
   options: OptimizerOptions<H> | fc.Arbitrary<OptimizerOptions<H>>,
-  more: DTypeOption & Pick<FromOptimizerOptions<H>, "jumps" | "tolerance"> = {},
+  more: DTypeOption & Pick<FromOptimizerOptions<H>, "jumps" | "updates" | "tolerance"> = {},
 ): OptimizerUnderTest<H, PlainState> {
   const drawn = options instanceof fc.Arbitrary ? options : fc.constant(options);
   // With defaults filled in: they scale too.

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { anyAlpha, isUnusual, loraConfig, scalingOf } from "./arbitrary/lora.ts";
+import { anyAlpha, isUnusual, isUnusualRank, loraConfig, scalingOf } from "./arbitrary/lora.ts";
 import { matrix, quarter } from "./arbitrary/values.ts";
 import { close, identical, largest, untouched } from "./compare.ts";
 import { type Awaitable, type Law, law, orRefused } from "./law.ts";
@@ -79,14 +79,15 @@ function combines(subject: Merging): subject is Combining {
   return subject.combine !== undefined;
 }
 
-/** An alpha that some libraries have reasons to refuse, and a weight. */
-const refusable = ({ alpha }: Adapter) => isUnusual(alpha);
+/** An alpha or a rank that some libraries have reasons to refuse, and a weight. */
+const refusable = ({ A, B, r, alpha }: Adapter) =>
+  isUnusual(alpha) || isUnusualRank(r, { in: A[0]?.length ?? 0, out: B.length });
 const anyUnusual = (adapters: readonly Adapter[], weights: readonly number[]) =>
   adapters.some(refusable) || weights.some((weight) => weight <= 0);
 
 /**
  * The functions on copies of their arguments: if they change them, one law says so, and no other one fails for it.
- * What is negative, a weight of 0 and an alpha that is no whole number they may refuse.
+ * What is negative, a weight of 0, an alpha that is no whole number and a rank above the weight's they may refuse.
  */
 function guarded(subject: Merging): Merging {
   const { combine, unmerge } = subject;

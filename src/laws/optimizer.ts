@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { ValueError } from "../base/errors.ts";
 import { power as wholePower } from "../gauge/rules.ts";
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import { applyUpdates } from "../optim/updates.ts";
@@ -48,6 +49,11 @@ export interface OptimizerUnderTest<H extends Hyper, S> {
    */
   readonly jumps?: boolean;
   /**
+   * How many updates the longest runs have. Default 32. What begins later, as after a warm-up, is only seen by more: 2000
+   * cost seconds where an update is plain arithmetic.
+   */
+  readonly updates?: number;
+  /**
    * Largest rounding error, as a share of the largest parameter of the run. Default 1e-9, and 2^-16 for a run whose
    * parameters, or a slot of whose state, are float32 numbers throughout.
    */
@@ -82,13 +88,17 @@ interface Trajectory {
  * gradients g / c and hyperparameters h c^p it goes to c times where it goes from theta, for c from 2^-60 to 2^60
  * (2^-30 to 2^30 in float32). With `is`, each update is that of the optimizer that it claims to be.
  *
- * Runs have up to 32 updates and gradients from 2^-20 to 2^5: what acts later, or beyond, is not looked at.
+ * Runs have up to `updates` updates and gradients from 2^-20 to 2^5: what acts later, or beyond, is not looked at.
  *
+ * @throws ValueError for `updates` that is no whole number of at least 10.
  * @example
  * for (const { name, property } of laws.optimizer(mine)) test(name, () => fc.assert(property));
  */
 export function optimizer<H extends Hyper, S>(of: OptimizerUnderTest<H, S>): readonly Law[] {
   const subject: Subject<H> = of;
+  const { updates = longest } = subject;
+  if (!Number.isInteger(updates) || updates < shorter)
+    throw new ValueError(`laws.optimizer: updates is ${updates}; it is a whole number >= ${shorter}.`);
   return [
     ...(subject.exponents ? equivariance(subject, subject.exponents) : []),
     deterministic(subject),
@@ -334,12 +344,16 @@ function scaledBy(value: unknown, by: number): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, x]) => [name, scaledBy(x, by)]));
 }
 
+/** Updates of the longest runs unless more are asked for; those of middle length have fewer than `shorter`. */
+const longest = 32;
+const shorter = 10;
+
 /**
  * Gradients of very different sizes, down to where eps matters, and with zeros; a start that may be zero; and some
- * long runs, for what changes after a while.
+ * long runs, which go through a few gradients over and over, for what changes after a while.
  */
 function cases<H extends Hyper>(
-  { hyper, nonzeroStart = false }: Subject<H>,
+  { hyper, nonzeroStart = false, updates = longest }: Subject<H>,
   minSteps = 1,
 ): fc.Arbitrary<Case<H>> {
   const size = fc.constantFrom(1, 2 ** 4, 2 ** -6, 2 ** -20, 0);
@@ -347,17 +361,20 @@ function cases<H extends Hyper>(
   const start = nonzeroStart ? rough() : fc.oneof(rough(), fc.constant(0));
   const vector = (value: fc.Arbitrary<number>, length: number) =>
     fc.array(value, { minLength: length, maxLength: length });
-  return fc.integer({ min: 1, max: 3 }).chain((length) =>
-    fc.record({
+  return fc.integer({ min: 1, max: 3 }).chain((length) => {
+    const some = (minLength: number, maxLength: number) =>
+      fc.array(vector(gradient, length), { minLength, maxLength });
+    const over = (rows: Matrix) => Array.from({ length: updates }, (_, t) => rows[t % rows.length]!);
+    return fc.record({
       hyper: isArbitrary(hyper) ? hyper : fc.constant(hyper),
       params: vector(start, length),
       gradients: fc.oneof(
-        { weight: 5, arbitrary: fc.array(vector(gradient, length), { minLength: minSteps, maxLength: 4 }) },
-        { weight: 2, arbitrary: fc.array(vector(gradient, length), { minLength: 6, maxLength: 9 }) },
-        { weight: 1, arbitrary: fc.array(vector(gradient, length), { minLength: 32, maxLength: 32 }) },
+        { weight: 5, arbitrary: some(minSteps, 4) },
+        { weight: 2, arbitrary: some(6, shorter - 1) },
+        { weight: 1, arbitrary: some(1, 32).map(over) },
       ),
-    }),
-  );
+    });
+  });
 }
 
 function isArbitrary<T extends object>(value: T | fc.Arbitrary<T>): value is fc.Arbitrary<T> {

@@ -202,6 +202,13 @@ describe("faults that were found", () => {
     });
   });
 
+  test("RAdam with one rate is told to a library, with another eps as a deviation", () => {
+    const one = of({ name: "radam", lr }, { initScale: { A: 2 }, groups: { B: { lr: lr / 2, eps: 1e-3 } } });
+    for (const name of names) expect(gauge.convert(one, to(name)).exact).toBe(false);
+    const { deviations } = gauge.convert(one, to("kohya"));
+    expect(deviations).toContainEqual(expect.objectContaining({ field: "eps", role: "B" }));
+  });
+
   test("the decay that PEFT's LoRA+ reads", () => {
     const { settings, exact } = gauge.convert(of({ name: "adamw", lr }), to("peft-loraplus"));
     expect(exact).toBe(true);

@@ -50,8 +50,11 @@ interface Parts {
   readonly start: (alpha: number, r: number, rsLora: boolean) => number;
   /** One scaling for every path, of the layer's own rank and that of the whole model. */
   readonly global?: (alpha: number, own: number, r: number, rsLora: boolean) => number;
-  /** What forward makes of its scaling by the shape of the weight, and by the number of inputs. */
+  /** What forward makes of its scaling by the shape of the weight and the rank, and by the number of inputs. */
   readonly shaped: (scaling: number, config: laws.LoraConfig) => number;
+  /** The branch's factors as forward reads them. */
+  readonly factorA: (A: Matrix) => Matrix;
+  readonly factorB: (B: Matrix) => Matrix;
   readonly batch: (scaling: number, size: number) => number;
   /** x W^T of the frozen weight. */
   readonly product: (x: Matrix, weight: Matrix) => Matrix;
@@ -89,6 +92,8 @@ const right: Parts = {
   start: scaling,
   shaped: (scaling) => scaling,
   batch: (scaling) => scaling,
+  factorA: (A) => A,
+  factorB: (B) => B,
   product: (x, weight) => matmul(x, transpose(weight)),
   A: (config, r) => kaiming(config.seed, r, config.in),
   B: (config, r) => scale(0, random(0, config.out, r)),
@@ -111,7 +116,7 @@ function layer(mistake: Partial<Parts> = {}): laws.LoraLayer {
         params: { weight: parts.init === "residual" ? residual : weight, A, B },
         scaling: scalingOf(parts.declared, alpha),
         forward: ({ weight, A, B }, x) => {
-          const branch = matmul(matmul(x, transpose(A)), transpose(B));
+          const branch = matmul(matmul(x, transpose(parts.factorA(A))), transpose(parts.factorB(B)));
           const own = parts.batch(parts.shaped(scalingOf(parts.forward, alpha), config), x.length);
           return add(parts.product(x, weight), scale(own, branch));
         },
@@ -157,6 +162,12 @@ describe("layers", () => {
     "begins with it": (path, name) => path.startsWith(name),
     "is it, whole": (path, name) => path === name,
     "has it as any part": (path, name) => path.split(".").includes(name),
+    "ends with it, where that has no dot": (path, name) =>
+      !name.includes(".") && path.split(".").at(-1) === name,
+    "ends with its last part": (path, name) => path.split(".").at(-1) === name.split(".").at(-1),
+    "ends with it, in the middle of a part where that has a dot": (path, name) =>
+      name.includes(".") ? path.endsWith(name) : path.split(".").at(-1) === name,
+    "begins with it, or ends": (path, name) => path.startsWith(`${name}.`) || `.${path}`.endsWith(`.${name}`),
     "ends with it in any case": (path, name) =>
       path.toLowerCase() === name.toLowerCase() || path.toLowerCase().endsWith(`.${name.toLowerCase()}`),
   };
@@ -215,6 +226,22 @@ describe("layers", () => {
         ...patterns,
       ],
     ],
+    "A transposed where the rank is that of the inputs": [
+      { factorA: (A) => (A.length === A[0]!.length ? transpose(A) : A) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "B transposed where the rank is that of the outputs": [
+      { factorB: (B) => (B.length === B[0]!.length ? transpose(B) : B) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "the adapter left out where the rank is above the weight's": [
+      { shaped: (s, { in: inputs, out, r }) => (r > Math.min(inputs, out) ? 0 : s) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "the scaling by the smaller of rank and inputs": [
+      { shaped: (s, { in: inputs, r }) => (r > inputs ? (s * r) / inputs : s) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
     "the scaling of a tall weight divided by out": [
       { shaped: (s, { in: inputs, out }) => (out > inputs ? s / out : s) },
       [forward, rs(forward), merge, rs(merge), ...patterns],
@@ -270,6 +297,30 @@ describe("layers", () => {
         ],
       ]),
     ),
+    ...Object.fromEntries(
+      (
+        [
+          ["last", (names) => names.at(-1)],
+          ["longest", (names) => [...names].sort((x, y) => y.length - x.length)[0]],
+          ["shortest", (names) => [...names].sort((x, y) => x.length - y.length)[0]],
+          ["largest", (names, pattern) => [...names].sort((x, y) => pattern[y]! - pattern[x]!)[0]],
+        ] satisfies [
+          string,
+          (names: string[], pattern: Readonly<Record<string, number>>) => string | undefined,
+        ][]
+      ).map(([which, choose]) => [
+        `the ${which} of two patterns that match`,
+        [
+          {
+            alpha: ({ alphaPattern = {}, path, alpha }: laws.LoraConfig) => {
+              const matching = Object.keys(alphaPattern).filter((name) => `.${path}`.endsWith(`.${name}`));
+              return alphaPattern[choose(matching, alphaPattern) ?? ""] ?? alpha;
+            },
+          },
+          ["alpha pattern", both],
+        ],
+      ]),
+    ),
     "patterns that match any part of a name": [
       { alpha: ({ alpha, alphaPattern }) => Object.values(alphaPattern ?? {})[0] ?? alpha },
       ["alpha pattern", both],
@@ -294,7 +345,7 @@ describe("layers", () => {
     ],
     "a rank cut at 8": [
       everywhere((alpha, r, rsLora) => scaling(alpha, Math.min(r, 8), rsLora)),
-      [...everyScale, "alpha pattern"],
+      [...everyScale, ...patterns],
     ],
     "initial values that change from build to build": [
       { A: (config, r) => right.A({ ...config, seed: Math.random() }, r) },
@@ -715,10 +766,12 @@ const adamLaws = (
   create: (hyper: AdamHyper) => laws.OptimizerInstance<AdamState>,
   exponents: laws.Exponents = { lr: 1, eps: -1, weightDecay: -1 },
   hyper: AdamHyper = { lr: 0.1, eps: 0.01, weightDecay: 0.1 },
+  updates?: number,
 ) =>
   laws.optimizer({
     hyper,
     create,
+    ...(updates !== undefined && { updates }),
     exponents: () => exponents,
     stateExponents: () => ({ m: -1, v: -2 }),
   });
@@ -863,6 +916,30 @@ describe("optimizers", () => {
 
   test.for(everyNth(3, Object.entries(mistakes)))("%s", async ([, [create, fails]]) => {
     expect(names(await broken(adamLaws(create), 100)).sort()).toEqual([...fails].sort());
+  });
+
+  test.for<readonly [what: string, create: Create, fails: readonly string[]]>([
+    ["no mistake", adam, []],
+    [
+      "a rate of its own after 500 updates",
+      (hyper) => adam(hyper, { rateAt: (t) => (t > 500 ? 0.1 : hyper.lr) }),
+      scaled,
+    ],
+    [
+      "an eps of its own after 999 updates",
+      (hyper) => adam(hyper, { epsAt: (t) => (t > 999 ? 0.01 : hyper.eps) }),
+      scaled,
+    ],
+  ])("in runs of 1000 updates: %s", async ([, create, fails]) => {
+    const long = adamLaws(create, undefined, undefined, 1000);
+    expect(names(await broken(long, 60)).sort()).toEqual([...fails].sort());
+    if (fails.length > 0) expect(names(await broken(adamLaws(create), 60))).toEqual([]);
+  });
+
+  test("runs that are too short for their laws are refused", () => {
+    expect(() => adamLaws(adam, undefined, undefined, 5)).toThrow(
+      "laws.optimizer: updates is 5; it is a whole number >= 10.",
+    );
   });
 
   test("a wrong rule for a right optimizer: SGD's rate for Adam, and a decay that is not coupled", async () => {

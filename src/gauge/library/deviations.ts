@@ -3,6 +3,7 @@ import { scaling } from "../../lora/scaling.ts";
 import type { Essence } from "../../optim/rule.ts";
 import type { Deviation } from "../approximate.ts";
 import { close } from "../compare.ts";
+import { explicit } from "../explicit.ts";
 import { clipActs, essenceOf, liveOf, liveRoles, roundsStates, scheduleOf } from "../live.ts";
 import { adapts, hyperOf, type Recipe } from "../recipe.ts";
 import { starts } from "../start.ts";
@@ -182,7 +183,7 @@ function effect(recipe: Recipe, role: Role, field: string, needed: unknown, used
 }
 
 function effectOfEps(recipe: Recipe, role: Role, field: string, needed: number, used: number): string {
-  const power = ruleFor("gauge.convert", recipe, role).hyper[field] ?? 0;
+  const power = ruleFor("gauge.convert", explicit(recipe), role).hyper[field] ?? 0;
   const [least, largest] = [Math.min(needed, used), Math.max(needed, used)];
   // With eps inside the root the sum is v + eps, so the change of the root is half as large relatively.
   const gradient = power === -2 ? Math.sqrt((largest - least) / 0.02) : (largest - least) / 0.01;

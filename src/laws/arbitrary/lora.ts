@@ -2,8 +2,8 @@ import fc from "fast-check";
 
 /**
  * A LoRA configuration for one weight of shape `[out, in]`, chosen so that nothing hides a wrong scale: alpha / r
- * and alpha / sqrt(r) are never 1 or -1, alpha is never 1 or r, and `r < in`, `r < out`, so that neither factor is
- * square. The weight is wide, tall or square, and alpha a whole number, a fraction or negative.
+ * and alpha / sqrt(r) are never 1 or -1, and alpha is never 1 or r. The weight is wide, tall or square, the rank below
+ * both its sides, equal to one or to both, or above them, and alpha a whole number, a fraction or negative.
  */
 export interface LoraConfig {
   readonly in: number;
@@ -16,7 +16,10 @@ export interface LoraConfig {
   readonly path: string;
   /** What initial values are drawn from. */
   readonly seed: number;
-  /** Ranks by name of a layer, which take the place of `r`. A name matches a path whose last part it is. */
+  /**
+   * Ranks by name of a layer, which take the place of `r`. A name matches a path whose last parts it is, and of several
+   * that match the first counts, as in PEFT.
+   */
   readonly rankPattern?: Readonly<Record<string, number>>;
   /** Alphas by name of a layer, which take the place of `alpha`. */
   readonly alphaPattern?: Readonly<Record<string, number>>;
@@ -33,13 +36,19 @@ export function namesOf(path: string): string[] {
   return parts.map((_, i) => parts.slice(parts.length - 1 - i).join("."));
 }
 
-/** Few, so that compiled libraries compile little: wide, tall, square, and wide with larger ranks. */
+/**
+ * Few, so that compiled libraries compile little: wide, tall, square, wide with a large rank; then the rank of one side,
+ * of the other, of both, and above both.
+ */
 const shapes = [
   { in: 4, out: 3, r: 2 },
   { in: 4, out: 7, r: 3 },
   { in: 5, out: 5, r: 2 },
-  { in: 6, out: 5, r: 4 },
   { in: 11, out: 10, r: 9 },
+  { in: 3, out: 6, r: 3 },
+  { in: 6, out: 4, r: 4 },
+  { in: 3, out: 3, r: 3 },
+  { in: 4, out: 3, r: 5 },
 ] as const;
 
 /** A positive alpha that no wrong scale can pass for: not 1, r, sqrt(r) or r^2. */
@@ -61,6 +70,11 @@ export function isUnusual(alpha: number): boolean {
   return !Number.isInteger(alpha) || alpha < 0;
 }
 
+/** Whether a rank is: above the smaller side of the weight it adds parameters, and no functions. */
+export function isUnusualRank(r: number, sides: Pick<LoraConfig, "in" | "out">): boolean {
+  return r > Math.min(sides.in, sides.out);
+}
+
 export interface LoraConfigOptions {
   /** Default both. */
   readonly rsLora?: boolean;
@@ -75,7 +89,7 @@ export function loraConfig({ rsLora }: LoraConfigOptions = {}): fc.Arbitrary<Lor
       r: fc.constant<number>(shape.r),
       alpha: anyAlpha(shape.r),
       rsLora: rsLora === undefined ? fc.boolean() : fc.constant(rsLora),
-      path: fc.constantFrom("layers.0.q", "layers.1.down", "layers.12.mlp.down"),
+      path: fc.constantFrom("layers.0.q", "layers.1.down", "layers.12.mlp.down", "layers.3.self_attn.q_proj"),
       seed: fc.nat({ max: 999 }),
     }),
   );

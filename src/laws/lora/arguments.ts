@@ -1,4 +1,4 @@
-import { isUnusual, type LoraConfig, namesOf } from "../arbitrary/lora.ts";
+import { isUnusual, isUnusualRank, type LoraConfig, namesOf } from "../arbitrary/lora.ts";
 import { untouched } from "../compare.ts";
 import { type Law, law, orRefused } from "../law.ts";
 import { cases } from "./cases.ts";
@@ -6,7 +6,7 @@ import type { LoraLayer, LoraParams } from "./layer.ts";
 
 /**
  * The layer on copies of its arguments: if it changes them, one law says so, and no other one fails for it. What
- * a layer takes it has to honour; an alpha which is negative or no whole number it may refuse.
+ * a layer takes it has to honour; what is `unusual` it may refuse.
  */
 export function guarded(layer: LoraLayer): LoraLayer {
   return {
@@ -25,12 +25,19 @@ export function guarded(layer: LoraLayer): LoraLayer {
   };
 }
 
-/** A negative or fractional alpha, and names in patterns that are no layer's. */
-function unusual({ alpha, alphaPattern = {}, rankPattern = {}, path }: LoraConfig): boolean {
-  const names = Object.keys({ ...alphaPattern, ...rankPattern });
+/**
+ * A negative or fractional alpha, a rank above the smaller side of the weight, and patterns with names that are no
+ * layer's, or with two that are this one's.
+ */
+function unusual({ r, alpha, alphaPattern = {}, rankPattern = {}, path, ...sides }: LoraConfig): boolean {
+  const own = namesOf(path);
   return (
     [alpha, ...Object.values(alphaPattern)].some(isUnusual) ||
-    names.some((name) => !namesOf(path).includes(name))
+    [r, ...Object.values(rankPattern)].some((rank) => isUnusualRank(rank, sides)) ||
+    [alphaPattern, rankPattern].some((pattern) => {
+      const names = Object.keys(pattern);
+      return names.length > 1 || names.some((name) => !own.includes(name));
+    })
   );
 }
 

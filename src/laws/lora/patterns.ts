@@ -42,18 +42,18 @@ export function patterns({ layer, tolerance }: Subject): Law[] {
   const drawn = <T>(of: (one: Case) => fc.Arbitrary<T>) =>
     cases({ rsLora: either }).chain((one) => fc.record({ one: fc.constant(one), given: of(one) }));
   const ranks = ({ config }: Case) =>
-    pattern(config.path, fc.constantFrom(...[1, 2, 3].filter((r) => r < Math.min(config.in, config.out))));
+    pattern(config.path, fc.constantFrom(...new Set([1, 2, 3, config.in, config.out])));
   const alphas = ({ config }: Case) => pattern(config.path, anyAlpha(config.r));
   return [
     law(
       "rank pattern",
-      "where a name in rankPattern is the path's, its rank takes the place of r: in the shapes and in the scaling",
+      "where a name in rankPattern is the path's, the first such rank takes the place of r: in the shapes and in the scaling",
       drawn(ranks),
       ({ one, given }) => check(one, { rankPattern: given }),
     ),
     law(
       "alpha pattern",
-      "where a name in alphaPattern is the path's, its alpha takes the place of alpha: in forward and in merge",
+      "where a name in alphaPattern is the path's, the first such alpha takes the place of alpha: in forward and in merge",
       drawn(alphas),
       ({ one, given }) => check(one, { alphaPattern: given }),
     ),
@@ -66,10 +66,11 @@ export function patterns({ layer, tolerance }: Subject): Law[] {
   ];
 }
 
-/** Names that are not, though they have letters, parts or the beginning of the path in common with it. */
+/** Names that are not, though they have letters, parts, the beginning or the end of the path in common with it. */
 function strangers(path: string): string[] {
   const parts = path.split(".");
   const last = parts.at(-1)!;
+  const cut = (name: string) => [name.slice(1), name.slice(0, -1)];
   return [
     "elsewhere",
     parts[0]!,
@@ -78,16 +79,28 @@ function strangers(path: string): string[] {
     `x${last}`,
     last.toUpperCase(),
     `${path}.${last}`,
-  ].concat(last.length > 1 ? [last.slice(1), last.slice(0, -1)] : []);
+    `elsewhere.${last}`,
+    ...namesOf(path).flatMap(cut),
+  ].filter((name) => !namesOf(path).includes(name) && name.split(".").every((part) => part !== ""));
 }
 
-/** A pattern with a name of the path, one of another layer, or both in either order. */
+/** A pattern with a name of the path or two, with names that are not, or with both in either order. */
 function pattern(path: string, value: fc.Arbitrary<number>): fc.Arbitrary<Readonly<Record<string, number>>> {
-  const entry = (of: readonly string[]) => fc.tuple(fc.constantFrom(...of), value);
-  const [own, other] = [entry(namesOf(path)), entry(strangers(path))];
-  return fc
-    .oneof(fc.tuple(own), fc.tuple(other), fc.tuple(own, other), fc.tuple(other, own))
-    .map((entries) => Object.fromEntries(entries as [string, number][])); // tuples of either length
+  const names = namesOf(path);
+  const each = (keys: readonly string[]) =>
+    fc.tuple(...keys.map((key) => value.map((own): readonly [string, number] => [key, own])));
+  const own = fc.constantFrom(...names).chain((name) => each([name]));
+  const others = fc.shuffledSubarray(strangers(path), { minLength: 1 }).chain(each);
+  const two = fc
+    .tuple(
+      fc.shuffledSubarray(names, { minLength: 2, maxLength: 2 }),
+      fc.uniqueArray(value, { minLength: 2, maxLength: 2 }),
+    )
+    .map(([keys, values]) => keys.map((key, i): readonly [string, number] => [key, values[i]!]));
+  const both = fc
+    .tuple(own, others, fc.boolean())
+    .map(([one, more, first]) => (first ? [...one, ...more] : [...more, ...one]));
+  return fc.oneof(own, others, both, two, two).map((entries) => Object.fromEntries(entries));
 }
 
 /** The entries of a matrix over again in another shape. */

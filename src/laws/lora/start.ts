@@ -64,6 +64,7 @@ const largeShapes = [
   { in: 96, out: 64, r: 8 },
   { in: 64, out: 128, r: 12 },
   { in: 48, out: 48, r: 16 },
+  { in: 24, out: 40, r: 24 },
 ] as const;
 
 export function startOfSize({ layer }: Subject, std: NonNullable<LoraLayer["std"]>): Law {
