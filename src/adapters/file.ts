@@ -2,6 +2,9 @@ import { show } from "../base/arguments.ts";
 import { hostArray } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import type { TensorFile } from "../io/tensor-file.ts";
+import type { Adaptable } from "../lora/hosts.ts";
+import { adapterTensors, kindWith, type NamedTensors, ownNames } from "../lora/kinds/index.ts";
+import type { AdapterKind } from "../lora/kinds/kind.ts";
 import { scaling } from "../lora/scaling.ts";
 import { tensor } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -11,19 +14,14 @@ import type { Tensor } from "../tensor/tensor.ts";
 
 export type FormatName = "peft" | "mlx" | "kohya" | "gguf";
 
-/** The change of one module: `scaling * B A`, with alpha / r or alpha / sqrt(r) as scaling. */
-export interface AdapterModule {
-  readonly kind: "linear" | "embedding";
+/**
+ * The change of one module: `scaling * B A`, with alpha / r or alpha / sqrt(r) as scaling. It has `loraA` `[r, in]` and `loraB`
+ * `[out, r]`, of an embedding `[r, vocabulary]` and `[dim, r]`, and what adapters of its kind have, as `lora` has it.
+ */
+export interface AdapterModule extends NamedTensors {
+  readonly kind: Adaptable["kind"];
   readonly r: number;
   readonly alpha: number;
-  /** `[r, in]`; of an embedding `[r, vocabulary]`. */
-  readonly loraA: Tensor;
-  /** `[out, r]`; of an embedding `[dim, r]`. */
-  readonly loraB: Tensor;
-  /** `[out]`, inside the scaled branch. */
-  readonly loraBias?: Tensor;
-  /** `[out]`, of DoRA. */
-  readonly loraMagnitude?: Tensor;
   /** What a file stores the values as; those of 16 bits are float32 here. */
   readonly dtype: string;
 }
@@ -67,12 +65,28 @@ export function alphaFor(multiplier: number, r: number): number {
 }
 
 /** Tensors that were found for a module, with the dtypes of the file. */
-export interface Parts {
-  loraA?: WholeParameter;
-  loraB?: WholeParameter;
-  loraBias?: WholeParameter;
-  loraMagnitude?: WholeParameter;
+export type Parts = { -readonly [K in keyof NamedTensors]?: WholeParameter } & {
   kind: AdapterModule["kind"];
+};
+
+/** The kind of adapter that a module has. */
+export function kindOf(module: AdapterModule): AdapterKind {
+  return kindWith((name) => module[name] !== undefined);
+}
+
+/** The tensors of a module by their names. */
+export function tensorsOf(module: AdapterModule): NamedTensors {
+  const own = ownNames.flatMap((name) => (module[name] ? [[name, module[name]]] : []));
+  return { loraA: module.loraA, loraB: module.loraB, ...Object.fromEntries(own) };
+}
+
+/** What of an adapter a tool has no place for: the tensors that it knows no name of. */
+export function strangers({ modules }: AdapterFile, known: readonly string[] = []): readonly string[] {
+  return [...modules].flatMap(([path, module]) =>
+    adapterTensors.flatMap(({ name, what }) =>
+      module[name] && !["loraA", "loraB", ...known].includes(name) ? [`the ${what} of ${path}`] : [],
+    ),
+  );
 }
 
 /** A tensor of a file with its dtype there. */
@@ -88,35 +102,42 @@ export async function readPart(file: TensorFile, name: string): Promise<WholePar
 export function moduleOf(
   where: string,
   path: string,
-  { loraA: a, loraB: b, loraBias, loraMagnitude, kind }: Parts,
+  parts: Parts,
   alphaOf: (r: number) => number,
 ): AdapterModule {
+  const { loraA: a, loraB: b, kind } = parts;
   if (!a || !b)
     throw new ValueError(
       `${where}: ${path} has its ${a ? "A, and no B" : "B, and no A"}. The file is not whole.`,
     );
-  const [r, outputs] = [a.values.shape[0]!, b.values.shape[0]!];
   if (a.values.rank !== 2 || b.values.rank !== 2)
     throw new ShapeError(
       `${where}: ${path} has the factors ${show(a.values)} and ${show(b.values)}; those of linear layers and embeddings are matrices. Convolutions are not implemented.`,
     );
-  const fits = r > 0 && b.values.shape[1] === r;
-  for (const vector of [loraBias, loraMagnitude])
-    if (vector && vector.values.shape.join() !== String(outputs))
-      throw new ShapeError(`${where}: ${path} has a vector ${show(vector.values)} for ${outputs} outputs.`);
-  if (!fits)
+  const sizes = { r: a.values.shape[0]!, in: a.values.shape[1]!, out: b.values.shape[0]! };
+  if (sizes.r === 0 || b.values.shape[1] !== sizes.r)
     throw new ShapeError(
       `${where}: ${path} has the factors ${show(a.values)} and ${show(b.values)}; expected A [r, in] and B [out, r]. Are they transposed, or of another tool?`,
     );
-  const dtypes = new Set([a, b, loraBias, loraMagnitude].flatMap((part) => (part ? [part.dtype] : [])));
+  const there = adapterTensors.flatMap((tensor) => {
+    const part = parts[tensor.name];
+    return part ? [{ ...tensor, part }] : [];
+  });
+  for (const { what, axes, part } of there) {
+    const shape = axes.map((axis) => sizes[axis]);
+    if (part.values.shape.join() !== shape.join())
+      throw new ShapeError(
+        `${where}: ${path} has the ${what} ${show(part.values)}; expected [${axes.join(", ")}], here [${shape.join(",")}].`,
+      );
+  }
+  const dtypes = new Set(there.map(({ part }) => part.dtype));
   return {
-    kind,
-    r,
-    alpha: alphaOf(r),
+    ...Object.fromEntries(there.map(({ name, part }) => [name, part.values])),
     loraA: a.values,
     loraB: b.values,
-    ...(loraBias && { loraBias: loraBias.values }),
-    ...(loraMagnitude && { loraMagnitude: loraMagnitude.values }),
+    kind,
+    r: sizes.r,
+    alpha: alphaOf(sizes.r),
     dtype: dtypes.size === 1 ? a.dtype : dtypes.has("F64") ? "F64" : "F32",
   };
 }

@@ -12,6 +12,7 @@ import {
   readPart,
   refuse,
   rowsFrom,
+  strangers,
   transposed,
   type WholeParameter,
 } from "./file.ts";
@@ -164,15 +165,13 @@ function architectureOf(adapter: AdapterFile, { base }: FormatOptions): string {
 
 async function fit(adapter: AdapterFile, options: FormatOptions): Promise<AdapterFile> {
   architectureOf(adapter, options);
-  const parts = [...adapter.modules].flatMap(([path, { loraBias, loraMagnitude }]) => [
-    ...(loraBias ? [`the branch bias of ${path}`] : []),
-    ...(loraMagnitude ? [`the magnitude (DoRA) of ${path}`] : []),
-    ...(nameOf(path) === undefined ? [`the module ${path}`] : []),
-  ]);
+  const unnamed = [...adapter.modules.keys()].flatMap((path) =>
+    nameOf(path) === undefined ? [`the module ${path}`] : [],
+  );
   refuse(
     "llama.cpp",
     adapter,
-    [...parts, ...adapter.whole.keys()],
+    [...strangers(adapter), ...unnamed, ...adapter.whole.keys()],
     "Merge the adapter, and convert the merged model.",
   );
   return withCommonAlpha(adapter, Math.fround);

@@ -1,16 +1,16 @@
 import { show } from "../base/arguments.ts";
 import { fileDType, isFloat } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { sizesOf } from "../lora/adapter.ts";
+import { tensorsOf as adapterTensorsOf } from "../lora/adapter.ts";
+import { isAdaptable, sizesOf } from "../lora/hosts.ts";
 import { type Adapted, inject as injectAdapters } from "../lora/inject.ts";
 import { ownParams } from "../lora/layer.ts";
-import { isAdaptable } from "../lora/targets.ts";
 import { adaptedLayers, paths } from "../lora/walk.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import { isPacked } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { map } from "../tensor/tree.ts";
-import { type AdapterFile, type AdapterModule, multiplierOf } from "./file.ts";
+import { type AdapterFile, type AdapterModule, kindOf, multiplierOf, tensorsOf } from "./file.ts";
 import { mostCommon } from "./rescale.ts";
 
 /**
@@ -45,16 +45,16 @@ export function inject<X, Y>(
     alphaPattern: others((module) => module.alpha, alpha),
     rsLora: adapter.rsLora,
     dropout: adapter.dropout,
-    dora: modules.some(([, { loraMagnitude }]) => loraMagnitude),
-    branchBias: modules.some(([, { loraBias }]) => loraBias),
+    ...Object.fromEntries(
+      modules.flatMap(([, module]) => kindOf(module).option?.name ?? []).map((name) => [name, true]),
+    ),
     targetModules: [...adapter.modules.keys()],
   });
   let params = base;
-  for (const [path, { loraA, loraB, loraBias, loraMagnitude }] of modules)
+  for (const [path, module] of modules)
     params = changed(params, path.split("."), (part) => {
       const own = (part ?? {}) as Params; // checkModel found the layer
-      const values = { loraA, loraB, ...(loraBias && { loraBias }), ...(loraMagnitude && { loraMagnitude }) };
-      return { ...own, ...map(values, (leaf) => leaf.astype(dtypeFor(own))) };
+      return { ...own, ...map(tensorsOf(module), (leaf) => leaf.astype(dtypeFor(own))) };
     });
   for (const [path, { values }] of adapter.whole)
     params = changed(params, path.split("."), (old) => replaced(adapter, path, old, values));
@@ -143,28 +143,13 @@ export function extract(
       `adapters.extract: the model has the adapters ${model.adapterNames.map((name) => show(name)).join(", ") || "none"}; a file holds one, made by lora.inject. Combine several with lora.combineAdapters.`,
     );
   const modules = layers.map(([path, layer]): [string, AdapterModule] => {
-    const { config: own } = layer.adapters[""]!;
+    const adapter = layer.adapters[""]!;
     const at = path
       .split(".")
       .reduce<Part | undefined>((part, name) => (part as Params | undefined)?.[name], params);
-    const { loraA, loraB, loraBias, loraMagnitude } = ownParams((at ?? {}) as Params, "");
-    if (!(loraA instanceof Tensor) || !(loraB instanceof Tensor))
-      throw new ValueError(
-        `adapters.extract: the parameters have no loraA and loraB at ${path}. Pass those of this model.`,
-      );
-    return [
-      path,
-      {
-        kind: layer.base.kind,
-        r: own.r,
-        alpha: own.alpha,
-        loraA,
-        loraB,
-        ...(loraBias instanceof Tensor && { loraBias }),
-        ...(loraMagnitude instanceof Tensor && { loraMagnitude }),
-        dtype: fileDType(loraA.dtype),
-      },
-    ];
+    const own = adapterTensorsOf(adapter, ownParams((at ?? {}) as Params, ""));
+    const { r, alpha } = adapter.config;
+    return [path, { ...own, kind: layer.base.kind, r, alpha, dtype: fileDType(own.loraA.dtype) }];
   });
   const { rsLora = false, dropout = 0 } = layers[0]![1].adapters[""]!.config;
   const adapter: AdapterFile = {

@@ -5,7 +5,15 @@ import type { Entry } from "../io/entry.ts";
 import { type Metadata, parts as safetensorsParts } from "../io/safetensors.ts";
 import type { TensorFile } from "../io/tensor-file.ts";
 import { full } from "../tensor/creation.ts";
-import { type AdapterFile, type AdapterModule, moduleOf, type Parts, readPart, refuse } from "./file.ts";
+import {
+  type AdapterFile,
+  type AdapterModule,
+  moduleOf,
+  type Parts,
+  readPart,
+  refuse,
+  strangers,
+} from "./file.ts";
 import type { FileFormat, FormatOptions, Written } from "./format.ts";
 import { mostCommon, withoutRsLora } from "./rescale.ts";
 
@@ -130,12 +138,15 @@ function pathOf(where: string, name: string, known: ReadonlyMap<string, string>,
 
 async function fit(adapter: AdapterFile): Promise<AdapterFile> {
   const whole = [...adapter.whole.keys()];
-  const parts = [...adapter.modules].flatMap(([path, { loraBias, loraMagnitude, kind }]) => [
-    ...(loraBias ? [`the branch bias of ${path}`] : []),
-    ...(loraMagnitude ? [`the magnitude (DoRA) of ${path}`] : []),
-    ...(kind === "embedding" ? [`the embedding ${path}`] : []),
-  ]);
-  refuse("kohya's form", adapter, [...parts, ...whole], "Merge the adapter instead.");
+  const embeddings = [...adapter.modules].flatMap(([path, { kind }]) =>
+    kind === "embedding" ? [`the embedding ${path}`] : [],
+  );
+  refuse(
+    "kohya's form",
+    adapter,
+    [...strangers(adapter), ...embeddings, ...whole],
+    "Merge the adapter instead.",
+  );
   return withoutRsLora(adapter);
 }
 

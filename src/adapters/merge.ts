@@ -8,7 +8,14 @@ import { open as openTensors, parts } from "../io/safetensors.ts";
 import { readRange } from "../io/source.ts";
 import { fromFile, toFile } from "../io/stored.ts";
 import type { TensorFile } from "../io/tensor-file.ts";
-import { type AdapterFile, type AdapterModule, multiplierOf, type WholeParameter } from "./file.ts";
+import {
+  type AdapterFile,
+  type AdapterModule,
+  kindOf,
+  multiplierOf,
+  tensorsOf,
+  type WholeParameter,
+} from "./file.ts";
 import { readBase } from "./formats.ts";
 
 /** What became of a weight. */
@@ -124,8 +131,9 @@ function targetsOf(file: TensorFile, adapter: AdapterFile): ReadonlyMap<string, 
       );
     else targets.set(name, whole);
   }
-  for (const [path, { loraBias }] of adapter.modules)
-    if (loraBias) problems.push(`${path} has a bias in its branch`);
+  for (const [path, module] of adapter.modules)
+    if (!kindOf(module).inWeight)
+      problems.push(`${path} is ${kindOf(module).title}, of which more than the weight changes`);
   if (problems.length === 0) return targets;
   throw new ShapeError(
     `${adapter.name}: cannot be merged into ${file.name}: ${problems.slice(0, 6).join("; ")}${problems.length > 6 ? `; and ${problems.length - 6} more` : ""}.`,
@@ -152,44 +160,43 @@ async function mergedWeight(
   module: AdapterModule,
 ): Promise<{ readonly bytes: Uint8Array; readonly report: Omit<MergedWeight, "name" | "dtype"> }> {
   const old = decode(fromFile(where, dtype, bytes, shape, "float64"), "float64");
-  const [a, b, magnitude] = await Promise.all([
-    module.loraA.data(),
-    module.loraB.data(),
-    module.loraMagnitude?.data(),
-  ]);
+  const entries = Object.entries(tensorsOf(module));
+  const read = await Promise.all(entries.map(async ([name, x]) => [name, await x.data()] as const));
+  const values: { readonly [name: string]: ArrayLike<number> } = Object.fromEntries(read);
+  const [a, b] = [values.loraA!, values.loraB!];
+  const { exactRow } = kindOf(module);
   const [outputs, inputs] = [module.loraB.shape[0]!, module.loraA.shape[1]!];
   const multiplier = multiplierOf(adapter, module);
   const across = liesAcross(shape, adapter, module);
   const place = (i: number, j: number) => (across ? j * outputs + i : i * inputs + j);
   const exact = Float64Array.from(old);
-  const row = new Float64Array(inputs);
+  const [weight, change] = [new Float64Array(inputs), new Float64Array(inputs)];
   for (let i = 0; i < outputs; i++) {
-    row.fill(0);
+    change.fill(0);
     for (let k = 0; k < module.r; k++) {
       const factor = b[i * module.r + k]!;
-      for (let j = 0; j < inputs; j++) row[j]! += factor * a[k * inputs + j]!;
+      for (let j = 0; j < inputs; j++) change[j]! += factor * a[k * inputs + j]!;
     }
-    let square = 0;
     for (let j = 0; j < inputs; j++) {
-      row[j] = old[place(i, j)]! + multiplier * row[j]!;
-      square += row[j]! ** 2;
+      weight[j] = old[place(i, j)]!;
+      change[j]! *= multiplier;
     }
-    const length = magnitude ? magnitude[i]! / Math.sqrt(square) : 1;
-    for (let j = 0; j < inputs; j++) exact[place(i, j)] = magnitude ? length * row[j]! : row[j]!;
+    const row = exactRow(weight, change, i, values);
+    for (let j = 0; j < inputs; j++) exact[place(i, j)] = row[j]!;
   }
   const rounded = toFile(dtype, exact, "float64");
   const now = decode(fromFile(where, dtype, Uint8Array.from(rounded), shape, "float64"), "float64");
-  let [change, error, unchanged] = [0, 0, 0];
+  let [moved, error, unchanged] = [0, 0, 0];
   for (let i = 0; i < exact.length; i++) {
-    change += (exact[i]! - old[i]!) ** 2;
+    moved += (exact[i]! - old[i]!) ** 2;
     error += (now[i]! - exact[i]!) ** 2;
     if (now[i] === old[i]) unchanged++;
   }
   return {
     bytes: rounded,
     report: {
-      change: Math.sqrt(change),
-      error: change === 0 ? 0 : Math.sqrt(error / change),
+      change: Math.sqrt(moved),
+      error: moved === 0 ? 0 : Math.sqrt(error / moved),
       unchanged: exact.length === 0 ? 1 : unchanged / exact.length,
     },
   };

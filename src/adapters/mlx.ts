@@ -13,6 +13,7 @@ import {
   type Parts,
   readPart,
   refuse,
+  strangers,
   transposed,
   type WholeParameter,
 } from "./file.ts";
@@ -25,6 +26,9 @@ import { mostCommon, withCommonMultiplier } from "./rescale.ts";
 const weights = "adapters.safetensors";
 
 type Config = Readonly<Record<string, unknown>>;
+
+/** Tensors by their names in files. */
+const names = { lora_a: "loraA", lora_b: "loraB", m: "loraMagnitude" } as const;
 
 /** Names of embeddings in models that MLX-LM has. */
 const embeddings = /(^|\.)(embed_tokens|wte|tok_embeddings|word_embeddings)$/;
@@ -51,10 +55,10 @@ async function open(folder: Folder): Promise<AdapterFile> {
       continue;
     }
     const parts = found.get(path) ?? { kind: embeddings.test(path) ? "embedding" : "linear" };
-    if (part === "m") parts.loraMagnitude = values;
-    else if (values.values.rank !== 2) parts[part === "lora_a" ? "loraA" : "loraB"] = values;
-    else
-      parts[part === "lora_a" ? "loraA" : "loraB"] = { ...values, values: await transposed(values.values) };
+    const across = part !== "m" && values.values.rank === 2;
+    parts[names[part as keyof typeof names]] = across
+      ? { ...values, values: await transposed(values.values) }
+      : values;
     found.set(path, parts);
   }
   const modules = new Map<string, AdapterModule>();
@@ -63,9 +67,9 @@ async function open(folder: Folder): Promise<AdapterFile> {
       path,
       moduleOf(folder.name, path, parts, (r) => alphaFor(scale, r)),
     );
-    if ((parts.loraMagnitude !== undefined) !== (type === "dora"))
+    if ((parts[names.m] !== undefined) !== (type === "dora"))
       throw new ValueError(
-        `${where}: fine_tune_type is ${show(type)}, and ${path} has ${parts.loraMagnitude ? "a" : "no"} magnitude m.`,
+        `${where}: fine_tune_type is ${show(type)}, and ${path} has ${parts[names.m] ? "a" : "no"} magnitude m.`,
       );
   }
   return {
@@ -82,10 +86,8 @@ async function open(folder: Folder): Promise<AdapterFile> {
 }
 
 async function fit(adapter: AdapterFile): Promise<AdapterFile> {
-  const biased = [...adapter.modules]
-    .filter(([, module]) => module.loraBias)
-    .map(([path]) => `the branch bias of ${path}`);
-  refuse("MLX-LM", adapter, biased, "Merge the adapter, or train without lora_bias.");
+  const strange = strangers(adapter, [names.m]);
+  refuse("MLX-LM", adapter, strange, "Merge the adapter, or train without lora_bias.");
   return withCommonMultiplier(adapter);
 }
 
@@ -107,7 +109,7 @@ function write(adapter: AdapterFile): Written {
   const parameters = isPlainObject(own.lora_parameters) ? own.lora_parameters : {};
   const config = {
     ...own,
-    fine_tune_type: modules.some(({ loraMagnitude }) => loraMagnitude) ? "dora" : "lora",
+    fine_tune_type: modules.some((module) => module[names.m]) ? "dora" : "lora",
     lora_parameters: {
       keys: keysOf([...adapter.modules.keys()]),
       dropout: adapter.dropout,
@@ -117,7 +119,8 @@ function write(adapter: AdapterFile): Written {
     },
   };
   const entries: Record<string, Entry> = {};
-  for (const [path, { loraA, loraB, loraMagnitude: m, dtype }] of adapter.modules) {
+  for (const [path, module] of adapter.modules) {
+    const { loraA, loraB, [names.m]: m, dtype } = module;
     const across = (matrix: Tensor): Entry => ({
       dtype,
       shape: matrix.shape.toReversed(),

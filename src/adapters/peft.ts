@@ -4,9 +4,11 @@ import { matcher } from "../base/pattern.ts";
 import type { Entry } from "../io/entry.ts";
 import { type Folder, findFile, readJson } from "../io/folder.ts";
 import * as safetensors from "../io/safetensors.ts";
+import { adapterTensors, kinds, type NamedTensors, type OwnName } from "../lora/kinds/index.ts";
 import {
   type AdapterFile,
   type AdapterModule,
+  kindOf,
   moduleOf,
   type Parts,
   readPart,
@@ -23,14 +25,17 @@ const prefix = "base_model.model.";
 
 type Config = Readonly<Record<string, unknown>>;
 
+/** Names of tensors by what PEFT calls them, without ".weight". */
+const partNames: ReadonlyMap<string, keyof NamedTensors> = new Map(
+  adapterTensors.map(({ name, peft }) => [peft.replace(/\.weight$/, ""), name]),
+);
+
 /** The fields that say which function the file holds, with their defaults. */
 const read = {
   r: 8,
   lora_alpha: 8,
   lora_dropout: 0,
   use_rslora: false,
-  use_dora: false,
-  lora_bias: false,
   fan_in_fan_out: false,
   bias: "none",
   rank_pattern: {},
@@ -38,6 +43,9 @@ const read = {
   modules_to_save: null,
   target_modules: null,
 } as const;
+
+/** Whether a field says of which kind the adapter is. */
+const isOption = (name: string) => kinds.some(({ option }) => option.peft === name);
 
 /** Fields that do not change what a trained adapter computes: kept as they are. */
 const kept: readonly string[] = [
@@ -82,7 +90,14 @@ function checkFields(where: string, config: Config): void {
       `${where}: init_lora_weights is ${show(init)}, which changed the weights of the base model: the adapter belongs to the changed ones. Let PEFT save it as an ordinary one, model.save_pretrained(..., path_initial_model_for_weight_conversion=...).`,
     );
   for (const [name, value] of Object.entries(config)) {
-    if (name in read || kept.includes(name) || name === "init_lora_weights" || isNothing(value)) continue;
+    if (
+      name in read ||
+      isOption(name) ||
+      kept.includes(name) ||
+      name === "init_lora_weights" ||
+      isNothing(value)
+    )
+      continue;
     throw new ValueError(
       `${where}: the field ${name} is ${isPlainObject(value) ? JSON.stringify(value).slice(0, 80) : show(value)}; it is not implemented, and may change what the adapter computes. Without it the adapter would be another one.`,
     );
@@ -150,24 +165,17 @@ async function open(folder: Folder): Promise<AdapterFile> {
   const whole = new Map<string, WholeParameter>();
   for (const name of file.names) {
     const plain = name.startsWith(prefix) ? name.slice(prefix.length) : name;
-    const [, path, part] =
-      /^(.+)\.(lora_(?:embedding_)?[AB](?:\.weight|\.bias)?|lora_magnitude_vector(?:\.weight)?)$/.exec(
-        plain.replace(/(\.lora_\w+)\.default(?=\.|$)/, "$1"), // as the state of a model names them
-      ) ?? [];
-    if (path === undefined || part === undefined) {
+    // As the state of a model names them, without the name of the adapter; of embeddings without "embedding".
+    const [, path, part = ""] =
+      /^(.+)\.(lora_.+)$/.exec(plain.replace(/(\.lora_\w+)\.default(?=\.|$)/, "$1")) ?? [];
+    const place = partNames.get(part.replace("_embedding", "").replace(/\.weight$/, ""));
+    if (path === undefined || place === undefined) {
       if (plain.includes("lora_"))
         throw new ValueError(`${folder.name}: the tensor ${show(name)} is not known.`);
       whole.set(plain.replace(/\.(modules_to_save|base_layer)\./, "."), await readPart(file, name));
       continue;
     }
     const parts = found.get(path) ?? { kind: "linear" };
-    const place = part.endsWith(".bias")
-      ? "loraBias"
-      : part.includes("magnitude")
-        ? "loraMagnitude"
-        : part.includes("A")
-          ? "loraA"
-          : "loraB";
     parts[place] = await readPart(file, name);
     if (part.includes("embedding")) parts.kind = "embedding";
     found.set(path, parts);
@@ -182,14 +190,15 @@ async function open(folder: Folder): Promise<AdapterFile> {
       throw new ValueError(
         `${where}: ${path} is to have the rank ${r}, and its tensors have ${module.r}. The files do not belong together.`,
       );
-    for (const [field, part, what] of [
-      ["use_dora", module.loraMagnitude, "magnitude"],
-      ["lora_bias", module.loraBias, "bias in its branch"],
-    ] as const)
-      if ((part !== undefined) !== (config[field] === true))
+    for (const { option, tensors, adapts } of kinds)
+      for (const { name, what } of tensors) {
+        const part = module[name as OwnName];
+        if (!part && !adapts.includes(module.kind)) continue;
+        if ((part !== undefined) === (config[option.peft] === true)) continue;
         throw new ValueError(
-          `${where}: ${field} is ${show(config[field] ?? false)}, and ${path} has ${part ? "a" : "no"} ${what}. The files do not belong together.`,
+          `${where}: ${option.peft} is ${show(config[option.peft] ?? false)}, and ${path} has ${part ? "a" : "no"} ${what}. The files do not belong together.`,
         );
+      }
     modules.set(path, module);
   }
   return {
@@ -238,7 +247,6 @@ function described(adapter: AdapterFile): Config {
 /** A configuration for an adapter that PEFT has not written: its defaults, and what the adapter is. */
 function configOf(adapter: AdapterFile): Config {
   const modules = [...adapter.modules];
-  const some = (part: "loraMagnitude" | "loraBias") => modules.some(([, module]) => module[part]);
   const whole = [...adapter.whole.keys()];
   const biases = whole.some((name) => name.endsWith(".bias") && adapter.modules.has(name.slice(0, -5)));
   return {
@@ -252,7 +260,9 @@ function configOf(adapter: AdapterFile): Config {
     init_lora_weights: true,
     layers_pattern: null,
     layers_to_transform: null,
-    lora_bias: some("loraBias"),
+    ...Object.fromEntries(
+      kinds.map((kind) => [kind.option.peft, modules.some(([, module]) => kindOf(module) === kind)]),
+    ),
     lora_dropout: adapter.dropout,
     modules_to_save: [
       ...new Set(
@@ -263,7 +273,6 @@ function configOf(adapter: AdapterFile): Config {
     revision: null,
     target_modules: [...adapter.modules.keys()],
     task_type: null,
-    use_dora: some("loraMagnitude"),
     ...described(adapter),
     ...(adapter.format === "lorantz" && adapter.config),
   };
@@ -277,18 +286,15 @@ function write(adapter: AdapterFile): Written {
         ? adapter.config
         : { ...adapter.config, ...described(adapter) };
   const entries: Record<string, Entry> = {};
-  for (const [path, { kind, loraA, loraB, loraBias, loraMagnitude, dtype }] of adapter.modules) {
-    const put = (part: string, values: typeof loraA | undefined) => {
-      if (values)
-        entries[`${prefix}${path}.${part}`] = { dtype, shape: values.shape, data: async () => values };
-    };
-    const [a, b] =
-      kind === "linear" ? ["lora_A.weight", "lora_B.weight"] : ["lora_embedding_A", "lora_embedding_B"];
-    put(a!, loraA);
-    put(b!, loraB);
-    put("lora_B.bias", loraBias);
-    put("lora_magnitude_vector", loraMagnitude);
-  }
+  for (const [path, module] of adapter.modules)
+    for (const { name, peft } of adapterTensors) {
+      const values = module[name];
+      if (!values) continue;
+      const part =
+        module.kind === "linear" ? peft : peft.replace(/^lora_([AB])\.weight$/, "lora_embedding_$1");
+      const { dtype } = module;
+      entries[`${prefix}${path}.${part}`] = { dtype, shape: values.shape, data: async () => values };
+    }
   for (const [name, { values, dtype }] of adapter.whole) {
     // PEFT keeps what an adapted module had before in a module of its own.
     const [, path = "", own] = /^(.*)\.([^.]+)$/.exec(name) ?? [];

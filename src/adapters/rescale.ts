@@ -1,3 +1,4 @@
+import { adapterTensors } from "../lora/kinds/index.ts";
 import { type AdapterFile, type AdapterModule, alphaFor, multiplierOf, scaled } from "./file.ts";
 
 // Tools that have one number for all modules: where the multipliers of modules differ by more, the rest goes into B.
@@ -54,14 +55,18 @@ async function rescaled(adapter: AdapterFile, alphaOf: (r: number) => number): P
   return { ...adapter, rsLora: false, modules };
 }
 
-/** B, and the bias beside it, times a number; what 16 bits would round is stored in 32. */
+/** B, and what the branch adds to B A, times a number; what 16 bits would round is stored in 32. */
 async function times(module: AdapterModule, factor: number): Promise<AdapterModule> {
   if (Math.abs(factor - 1) < tiny) return module;
-  const { loraB, loraBias, dtype } = module;
+  const { dtype } = module;
+  const branch = adapterTensors.filter(({ gauge }) => "b" in gauge || "k" in gauge);
+  const entries = branch.map(async ({ name }) => {
+    const tensor = module[name];
+    return tensor ? [[name, await scaled(tensor, factor)] as const] : [];
+  });
   return {
     ...module,
-    loraB: await scaled(loraB, factor),
-    ...(loraBias && { loraBias: await scaled(loraBias, factor) }),
+    ...Object.fromEntries((await Promise.all(entries)).flat()),
     dtype: Number.isInteger(Math.log2(Math.abs(factor))) || dtype === "F64" ? dtype : "F32",
   };
 }

@@ -1,7 +1,8 @@
 import { checkArgument, type Field, isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { checkAdapterConfig } from "../lora/config.ts";
-import type { Role } from "../lora/roles.ts";
+import { type KindOptions, kindFor, kinds } from "../lora/kinds/index.ts";
+import { type Role, roles } from "../lora/roles.ts";
 import { isPairOptimizerName, make } from "../optim/make.ts";
 import { make as makeSchedule, type ScheduleConfig } from "../optim/schedule.ts";
 import { type Recipe, trainedRoles } from "./recipe.ts";
@@ -11,7 +12,6 @@ import {
   hyperFields,
   initScaleFields,
   optimizerName,
-  roles,
   scheduleFields,
 } from "./schema.ts";
 import { alwaysZero } from "./start.ts";
@@ -40,15 +40,10 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
   checkFields(operation, "", recipe, adapterFields as unknown as Table);
   checkFields(operation, "initScale", part("initScale"), initScaleFields as unknown as Table);
   // Its fields were checked one by one.
-  const {
-    r,
-    init = "standard",
-    initScale = {},
-    branchBias,
-    dora,
-    adapts,
-    trained,
-  } = recipe as unknown as Recipe;
+  const { r, init = "standard", initScale = {}, adapts, trained } = recipe as unknown as Recipe;
+  const options = Object.fromEntries(
+    kinds.map(({ option: { name } }) => [name, recipe[name] ?? false]),
+  ) as KindOptions;
   if (init === "orthogonal" && r % 2 !== 0)
     contradiction(
       `init is orthogonal and r ${r}; A and B get half of the dimensions each, so r is even. Use r ${r + 1}.`,
@@ -57,11 +52,14 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     r,
     alpha: Number(recipe.alpha),
     init,
-    branchBias: branchBias ?? false,
-    dora: dora ?? false,
+    ...options,
   });
-  if (dora && adapts?.includes("embedding"))
-    contradiction("dora is true and adapts has embedding; DoRA adapts linear layers. Leave one of them out.");
+  const kind = kindFor(options);
+  const other = adapts?.find((layer) => !kind.adapts.includes(layer));
+  if (other && !kind.plainElsewhere)
+    contradiction(
+      `${kind.option?.name} is true and adapts has ${other}; ${kind.title} adapts ${kind.adapts.join(" and ")} layers. Leave one of them out.`,
+    );
   const zeros = { init, ...(adapts && { adapts }) };
   for (const role of ["A", "B"] as const) {
     if ((initScale[role] ?? 1) === 1 || !alwaysZero(zeros, role)) continue;
@@ -84,17 +82,16 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
 
   const own = trainedRoles({
     ...(trained && { trained }),
-    branchBias: branchBias ?? false,
-    dora: dora ?? false,
+    ...options,
   });
   if (isPairOptimizerName(name) && !(own.length === 2 && own.includes("A") && own.includes("B")))
     contradiction(
       `optimizer.name is ${show(name)}, which updates A and B together and nothing else, but trained are ${own.join(", ")}. Set trained to A and B, or use another optimizer.`,
     );
-  if (own.includes("branchBias") && branchBias !== true)
-    contradiction("trained has branchBias, but branchBias is not true: there is no such parameter.");
-  if (own.includes("magnitude") && dora !== true)
-    contradiction("trained has magnitude, but dora is not true: there is no such parameter.");
+  for (const { option, tensors } of kinds)
+    for (const { role } of tensors)
+      if (own.includes(role as Role) && kind.option !== option)
+        contradiction(`trained has ${role}, but ${option.name} is not true: there is no such parameter.`);
   const groups = object(operation, "groups", part("groups"), roles);
   for (const role of Object.keys(groups) as Role[]) {
     const group = object(operation, `groups.${role}`, groups[role], Object.keys(known));

@@ -1,4 +1,6 @@
 import { ValueError } from "../base/errors.ts";
+import { adapterTensors } from "../lora/kinds/index.ts";
+import type { AdapterTensor } from "../lora/kinds/kind.ts";
 import type { Role } from "../lora/roles.ts";
 
 /**
@@ -52,7 +54,11 @@ export function inverse(g: Gauge): Gauge {
  * inside the scaled branch, 1 for everything outside adapters. Its gradient is divided by c.
  */
 export function factor(g: Gauge, role: Role): number {
-  return { A: g.a, B: g.b, branchBias: 1 / g.k, magnitude: 1, base: 1 }[role];
+  const { gauge = {} }: Partial<AdapterTensor> = adapterTensors.find((tensor) => tensor.role === role) ?? {};
+  return (["a", "b", "k"] as const).reduce((c, name) => {
+    const power = gauge[name];
+    return power === undefined ? c : c * (power > 0 ? g[name] : 1 / g[name]);
+  }, 1);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { ValueError } from "../base/errors.ts";
+import { adapterTensors } from "../lora/kinds/index.ts";
 import { type Role, roleOf } from "../lora/roles.ts";
 import { clipByGlobalNorm, clipByTensorNorm, clipByValue } from "../optim/clip.ts";
 import type { Match } from "../optim/hyper.ts";
@@ -17,13 +18,10 @@ export interface OptimizerOfOptions {
 }
 
 /** Where the parameters of a role are, as optimizers match paths. */
-const match: Readonly<Record<Role, string | ((path: string) => boolean)>> = {
-  A: "loraA",
-  B: "loraB",
-  branchBias: "loraBias",
-  magnitude: "loraMagnitude",
-  base: (path) => roleOf(path) === "base",
-};
+const match = Object.fromEntries([
+  ...adapterTensors.map(({ role, name }) => [role, name]),
+  ["base", (path: string) => roleOf(path) === "base"],
+]) as Readonly<Record<Role, string | ((path: string) => boolean)>>; // each role has a tensor, but for base
 
 /**
  * The optimizer of a recipe: clips gradients as the recipe says, and updates with each role's hyperparameters.

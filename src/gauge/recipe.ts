@@ -1,7 +1,9 @@
 import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { AdapterConfig } from "../lora/config.ts";
-import type { Role } from "../lora/roles.ts";
+import type { Adaptable } from "../lora/hosts.ts";
+import type { KindOptions } from "../lora/kinds/index.ts";
+import { type Role, rolesOf } from "../lora/roles.ts";
 import type { AnyHyperOf, AnyOptimizerName } from "../optim/make.ts";
 import { make, type OptimizerConfig } from "../optim/make.ts";
 import type { ScheduleConfig } from "../optim/schedule.ts";
@@ -43,7 +45,7 @@ export type RecipeSchedule =
   | { readonly kind: Ending; readonly warmup: number; readonly total: number | "end" };
 
 /** The kinds of layers that adapters are put on. */
-export type Adapted = "linear" | "embedding";
+export type Adapted = Adaptable["kind"];
 
 export interface RecipeOf<N extends AnyOptimizerName> extends AdapterConfig {
   /**
@@ -84,17 +86,9 @@ export function expectRecipe(operation: string, value: unknown): void {
 /** The roles that a recipe trains. */
 export function trainedRoles({
   trained,
-  branchBias = false,
-  dora = false,
-}: Pick<Recipe, "trained" | "branchBias" | "dora">): readonly Role[] {
-  return (
-    trained ?? [
-      "A",
-      "B",
-      ...(branchBias ? ["branchBias" as const] : []),
-      ...(dora ? ["magnitude" as const] : []),
-    ]
-  );
+  ...options
+}: Pick<Recipe, "trained" | keyof KindOptions>): readonly Role[] {
+  return trained ?? rolesOf(options);
 }
 
 /** The kinds of layers that a recipe puts adapters on. */

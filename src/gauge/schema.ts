@@ -12,7 +12,8 @@ import {
 } from "../base/arguments.ts";
 import { floatDTypes } from "../base/dtype.ts";
 import type { AdapterConfig, AdapterInit } from "../lora/config.ts";
-import type { Role } from "../lora/roles.ts";
+import { type KindOptions, kinds } from "../lora/kinds/index.ts";
+import { roles } from "../lora/roles.ts";
 import { type AnyOptimizerName, anyRule, optimizerNames } from "../optim/make.ts";
 import type { ScheduleConfig } from "../optim/schedule.ts";
 import type { Adapted, Clip, Recipe } from "./recipe.ts";
@@ -28,8 +29,6 @@ export interface RecipeField<T> extends Field<T> {
 
 /** A field for each name of an object type. */
 type RecipeFields<H> = { readonly [K in keyof H]-?: RecipeField<Exclude<H[K], undefined>> };
-
-export const roles: readonly Role[] = ["A", "B", "branchBias", "magnitude", "base"];
 
 const inits: { readonly [I in AdapterInit]: string } = {
   standard: "A at random, B = 0 (embeddings the other way round)",
@@ -57,6 +56,10 @@ function listOf<T extends string>(words: readonly T[]): Field<readonly T[]> {
   );
 }
 
+const kindFields = Object.fromEntries(
+  kinds.map(({ option: { name, says } }) => [name, said(says, flag)]),
+) as RecipeFields<KindOptions>; // one for each
+
 /** The fields of the adapter, and which layers and parameters are concerned. */
 export const adapterFields: RecipeFields<
   Omit<AdapterConfig, "initScale"> & Pick<Recipe, "adapts" | "trained" | "eightBitStates">
@@ -74,8 +77,7 @@ export const adapterFields: RecipeFields<
       .join(", ")}`,
     oneOf(Object.keys(inits) as AdapterInit[], "standard"),
   ),
-  branchBias: said("A bias inside the scaled branch, from zero", flag),
-  dora: said("DoRA: the lengths of the weight's rows are learned apart", flag),
+  ...kindFields,
   dtype: said(
     "What the adapter's parameters are stored in, which rounds; by default as the weight, float32 where that is shorter",
     optional(oneOf(floatDTypes)),

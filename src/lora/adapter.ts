@@ -1,26 +1,23 @@
 import { type FloatDType, isFloat } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import type { Embedding } from "../nn/embedding.ts";
 import * as functional from "../nn/functional.ts";
 import type { Context, Params } from "../nn/layer.ts";
-import type { Linear } from "../nn/linear.ts";
 import { isPacked, unpack } from "../tensor/packed.ts";
-import { inDType, wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type AdapterConfig, checkAdapterConfig } from "./config.ts";
-import { type Factors, rowFactors } from "./dora.ts";
+import { type Adaptable, hostOf } from "./hosts.ts";
+import { adapterTensors, kindFor } from "./kinds/index.ts";
+import { type AdapterKind, plain, type Site, type Tensors } from "./kinds/kind.ts";
 import { applyScaling, type Scaling, scaling } from "./scaling.ts";
 
-/** A layer that can be adapted. */
-export type Adaptable = Linear | Embedding;
-
 /**
- * One adapter of one layer. Functions take its own parameters, `{ loraA, loraB, loraBias?, loraMagnitude? }`, and
+ * One adapter of one layer. Functions take its own parameters, `{ loraA, loraB }` and those of its kind, and
  * those of the layer it adapts, `{ weight, bias? }`.
  */
 export interface Adapter {
   readonly layer: Adaptable;
   readonly config: AdapterConfig;
+  readonly kind: AdapterKind;
   readonly scaling: Scaling;
   /** What it adds to the output of the layer; float32 of its own float32 parameters, whatever the layer's dtype is. */
   readonly branch: (own: Params, base: Params, x: Tensor, context: Context) => Tensor;
@@ -29,70 +26,75 @@ export interface Adapter {
 /** The adapter of a linear layer or an embedding; `linear` and `embedding` say what it computes. */
 export function adapterOf(layer: Adaptable, config: AdapterConfig): Adapter {
   checkAdapterConfig(config);
-  if (config.dora && layer.kind === "embedding")
-    throw new ValueError("lora: dora adapts linear layers; the target is an embedding. Leave it out.");
-  const factor = scaling(config);
-  return {
+  const asked = kindFor(config);
+  const kind: AdapterKind = asked.plainElsewhere && !asked.adapts.includes(layer.kind) ? plain : asked;
+  if (!kind.adapts.includes(layer.kind))
+    throw new ValueError(
+      `lora: ${kind.option?.name} adapts ${kind.adapts.join(" and ")} layers; the target is an ${layer.kind}. Leave it out.`,
+    );
+  const { drops, product } = hostOf(layer);
+  const adapter: Adapter = {
     layer,
     config,
-    scaling: factor,
+    kind,
+    scaling: scaling(config),
     branch: (own, base, x, context) => {
-      const { loraA, loraB, loraBias, loraMagnitude } = adapterParams(own);
-      if (layer.kind === "embedding") {
-        const rows = functional.embedding(x, loraA.transpose());
-        return applyScaling(factor, rows.matmul(loraB.transpose()));
-      }
-      const input = functional.dropout(x, config.dropout ?? 0, context);
-      const product = inDType(input, loraA).matmul(loraA.transpose()).matmul(loraB.transpose());
-      const branch = applyScaling(factor, loraBias ? product.add(loraBias) : product);
-      if (!loraMagnitude) return branch;
-      const weight = weightOf(layer, base);
-      const factors = rowFactors({ weight, loraA, loraB }, loraMagnitude, factor);
-      const output = wide(functional.linear(input, weight));
-      return factors
-        .sub(1)
-        .mul(output)
-        .add(factors.mul(wide(branch)));
+      const tensors = tensorsOf(adapter, own);
+      const input = drops ? functional.dropout(x, config.dropout ?? 0, context) : x;
+      return kind.branch(siteOf(adapter, base), tensors, product(input, tensors.loraA, tensors.loraB), input);
+    },
+  };
+  return adapter;
+}
+
+/** An adapter beside the parameters of its layer. */
+export function siteOf({ layer, scaling }: Adapter, base: Params): Site {
+  return {
+    layer,
+    base,
+    scaling,
+    get weight() {
+      return weightOf(layer, base);
     },
   };
 }
 
-/** `[in, out]` of the linear map whose change is B A: an embedding is one of one-hot vectors. */
-export function sizesOf(layer: Adaptable): readonly [inputs: number, outputs: number] {
-  return layer.kind === "linear" ? [layer.in, layer.out] : [layer.vocabulary, layer.dim];
-}
-
 /** The scaled product, in the dtype of the adapter, as it lies in the weight: `[out, in]` of a linear layer, `[vocabulary, dim]` of an embedding. */
-export function weightDelta({ layer, scaling }: Adapter, own: Params): Tensor {
-  const { loraA, loraB } = adapterParams(own);
+export function weightDelta(adapter: Adapter, own: Params): Tensor {
+  const { loraA, loraB } = tensorsOf(adapter, own);
   const product = loraB.matmul(loraA);
-  return applyScaling(scaling, layer.kind === "linear" ? product : product.transpose());
+  return applyScaling(adapter.scaling, hostOf(adapter.layer).across ? product.transpose() : product);
 }
 
-export interface AdapterTensors extends Pick<Factors, "loraA" | "loraB"> {
-  readonly loraBias?: Tensor;
-  readonly loraMagnitude?: Tensor;
-}
-
-/** The tensors of an adapter. */
-export function adapterParams({ loraA, loraB, loraBias, loraMagnitude }: Params): AdapterTensors {
-  if (!(loraA instanceof Tensor) || !(loraB instanceof Tensor)) {
+/**
+ * The tensors of an adapter.
+ *
+ * @throws ValueError where one of its kind is missing, or there is one of another.
+ */
+export function tensorsOf({ kind }: Pick<Adapter, "kind">, own: Params): Tensors {
+  const { loraA, loraB } = own;
+  if (!(loraA instanceof Tensor) || !(loraB instanceof Tensor))
     throw new ValueError(
       "lora: the parameters have no loraA and loraB here. Add them with the adapted model's init(key, baseParams), or combine both parts of a partition.",
     );
+  const tensors: Record<string, Tensor> = {};
+  for (const { name } of adapterTensors) {
+    const value = own[name];
+    const expected =
+      name === "loraA" || name === "loraB" || kind.tensors.some((tensor) => tensor.name === name);
+    if (value instanceof Tensor !== expected)
+      throw new ValueError(
+        `lora: the parameters have ${expected ? "no" : "a"} ${name} here, and the adapter is ${kind.title}. Pass the parameters of this model.`,
+      );
+    if (value instanceof Tensor) tensors[name] = value;
   }
-  return {
-    loraA,
-    loraB,
-    ...(loraBias instanceof Tensor && { loraBias }),
-    ...(loraMagnitude instanceof Tensor && { loraMagnitude }),
-  };
+  return { loraA, loraB, ...tensors };
 }
 
 /** The weight of an adapted layer, checked; one in packed storage is unpacked where it is used. */
 export function weightOf(layer: Adaptable, base: Params): Tensor<FloatDType> {
   const weight = isPacked(base.weight) ? unpack(base.weight) : base.weight;
-  const shape = layer.kind === "linear" ? [layer.out, layer.in] : [layer.vocabulary, layer.dim];
+  const shape = hostOf(layer).weight(layer);
   if (!(weight instanceof Tensor) || weight.shape.join() !== shape.join()) {
     throw new ShapeError(
       `lora: the base parameters have the weight ${String(weight)}; expected [${shape.join(",")}]. Pass the parameters of the adapted model.`,

@@ -3,11 +3,9 @@ import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import type { AnyLayer, Params } from "../nn/layer.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
-import { inDType, wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { adapterParams, weightOf } from "./adapter.ts";
+import { siteOf, tensorsOf } from "./adapter.ts";
 import { read } from "./combine.ts";
-import { rowLengths } from "./dora.ts";
 import { activeNames, type LoraLayer, ownParams, withOwn } from "./layer.ts";
 import { multiply, rowMajor, scaleColumns, svdOfProduct, transpose } from "./linalg.ts";
 import { type Pattern, patternValues } from "./targets.ts";
@@ -43,19 +41,12 @@ export function attenuate(model: AnyLayer, params: Params, strength: number | Pa
   return mapAdapted(model, params, (layer, given, path) => {
     const by = scalar(strengths.get(path)!);
     return mapActive("lora.attenuate", layer, given, (name) => {
-      const { loraA, loraB, loraBias, loraMagnitude } = adapterParams(ownParams(given, name));
-      const nothing = { weight: weightOf(layer.base, given), loraA, loraB: zerosLike(loraB) };
-      const { scaling } = layer.adapters[name]!;
+      const adapter = layer.adapters[name]!;
+      const own = tensorsOf(adapter, ownParams(given, name));
       return {
-        loraA,
-        loraB: loraB.mul(by),
-        ...(loraBias && { loraBias: loraBias.mul(by) }),
-        ...(loraMagnitude && {
-          loraMagnitude: inDType(
-            rowLengths(nothing, scaling).mul(scalar(1).sub(by)).add(wide(loraMagnitude).mul(by)),
-            loraMagnitude,
-          ),
-        }),
+        loraA: own.loraA,
+        loraB: own.loraB.mul(by),
+        ...adapter.kind.attenuate(siteOf(adapter, given), own, by),
       };
     });
   });
@@ -78,12 +69,13 @@ export async function attenuateSpectrum(
   return mapAdaptedOnHost(model, params, async (layer, given, path) => {
     const made = new Map<string, Params>();
     for (const name of activeNames("lora.attenuateSpectrum", layer)) {
-      const { config, scaling } = layer.adapters[name]!;
-      if (config.dora)
+      const adapter = layer.adapters[name]!;
+      const { kind, scaling } = adapter;
+      if (!kind.isSum)
         throw new ValueError(
-          `lora.attenuateSpectrum: the adapter of ${path || "the model"} is DoRA; its change of the weight is not s B A. Use attenuate.`,
+          `lora.attenuateSpectrum: the adapter of ${path || "the model"} is ${kind.title}; its change of the weight is not s B A. Use attenuate.`,
         );
-      const { loraA, loraB, ...rest } = adapterParams(ownParams(given, name));
+      const { loraA, loraB, ...rest } = tensorsOf(adapter, ownParams(given, name));
       const { a, b } = await read({ loraA, loraB });
       const { u, s } = svdOfProduct(b, a);
       const shares = Array.from(s, (value, i) => share(Math.abs(scaling.value) * value, i, path));

@@ -6,8 +6,10 @@ import { scalar, tensor } from "../tensor/creation.ts";
 import { cat } from "../tensor/functions.ts";
 import { wide } from "../tensor/precision.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { type Adapter, type AdapterTensors, adapterOf, adapterParams } from "./adapter.ts";
+import { map } from "../tensor/tree.ts";
+import { type Adapter, adapterOf, tensorsOf } from "./adapter.ts";
 import { type Adapted, withAdapters } from "./inject.ts";
+import type { AdapterKind, Tensors } from "./kinds/kind.ts";
 import { baseParams, type LoraLayer, ownParams } from "./layer.ts";
 import {
   type Columns,
@@ -87,12 +89,10 @@ export async function combineAdapters<X, Y>(
     if (parts.length === 0) return base;
     const made = await methods[method](parts, rank, path);
     const r = made.loraA.shape[0]!;
-    const loraBias = sum(
-      parts.flatMap(({ own, factor }) => (own.loraBias ? [times(own.loraBias, factor)] : [])),
-    );
-    const config = { r, alpha: r, ...(loraBias && { branchBias: true }) };
-    adapters.set(path, adapterOf(layer.base, config));
-    return { ...base, ...made, ...(loraBias && { loraBias }) };
+    // What is not plain LoRA says how its tensors add up.
+    const { option, sum } = parts.find(({ kind }) => kind.sum)?.kind ?? parts[0]!.kind;
+    adapters.set(path, adapterOf(layer.base, { r, alpha: r, ...(option && { [option.name]: true }) }));
+    return { ...base, ...made, ...sum?.(parts) };
   });
   return { model: withAdapters(model.base, new Map([["", adapters]])), params: combined };
 }
@@ -115,7 +115,8 @@ export async function spectrum(
 
 interface Part {
   readonly name: string;
-  readonly own: AdapterTensors;
+  readonly kind: AdapterKind;
+  readonly own: Tensors;
   /** w_i s_i */
   readonly factor: number;
 }
@@ -124,21 +125,18 @@ function partsOf(layer: LoraLayer, all: Params, weights: CombineOptions["weights
   return Object.keys(weights).flatMap((name) => {
     const adapter = layer.adapters[name];
     if (!adapter) return [];
-    if (adapter.config.dora)
+    const { kind, scaling } = adapter;
+    if (!kind.isSum)
       throw new ValueError(
-        `lora: the adapter ${JSON.stringify(name)} of ${path || "the model"} is DoRA; its change of the weight is not s B A, so it has no sum or spectrum. Merge it instead.`,
+        `lora: the adapter ${JSON.stringify(name)} of ${path || "the model"} is ${kind.title}; its change of the weight is not s B A, so it has no sum or spectrum. Merge it instead.`,
       );
-    const own = wideTensors(adapterParams(ownParams(all, name)));
-    return [{ name, own, factor: weights[name]! * adapter.scaling.value }];
+    // Adapters of float16 are put together in float32, beside others or not.
+    const own = map(tensorsOf(adapter, ownParams(all, name)), wide);
+    return [{ name, kind, own, factor: weights[name]! * scaling.value }];
   });
 }
 
-/** Adapters of float16 are put together in float32, beside others or not. */
-function wideTensors({ loraA, loraB, loraBias }: AdapterTensors): AdapterTensors {
-  return { loraA: wide(loraA), loraB: wide(loraB), ...(loraBias && { loraBias: wide(loraBias) }) };
-}
-
-type Made = Pick<AdapterTensors, "loraA" | "loraB">;
+type Made = Pick<Tensors, "loraA" | "loraB">;
 type Method = (parts: readonly Part[], rank: number | undefined, path: string) => Made | Promise<Made>;
 
 const methods: Readonly<Record<CombineOptions["method"], Method>> = {
@@ -150,10 +148,9 @@ const methods: Readonly<Record<CombineOptions["method"], Method>> = {
         `lora.combineAdapters: linear needs equal ranks; at ${path || "the model"} ${parts.map(({ name }, i) => `${name} has ${ranks[i]}`).join(" and ")}. Use cat or svd.`,
       );
     const root = ({ factor }: Part) => Math.sqrt(Math.abs(factor));
-    // There is at least one part, so there are sums.
     return {
-      loraA: sum(parts.map((part) => times(part.own.loraA, Math.sign(part.factor) * root(part))))!,
-      loraB: sum(parts.map((part) => times(part.own.loraB, root(part))))!,
+      loraA: sum(parts.map((part) => times(part.own.loraA, Math.sign(part.factor) * root(part)))),
+      loraB: sum(parts.map((part) => times(part.own.loraB, root(part)))),
     };
   },
   svd: async (parts, rank = Math.max(...parts.map(({ own }) => own.loraA.shape[0]!))) => {
@@ -201,6 +198,6 @@ function times(x: Tensor, factor: number): Tensor {
   return x.mul(scalar(factor));
 }
 
-function sum(terms: readonly Tensor[]): Tensor | undefined {
-  return terms.length === 0 ? undefined : terms.reduce((total, term) => total.add(term));
+function sum(terms: readonly Tensor[]): Tensor {
+  return terms.reduce((total, term) => total.add(term)); // there is at least one part
 }

@@ -2,6 +2,7 @@ import { checkArgument, checkNames, flag, fraction, isPlainObject, show } from "
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
 import { checkFloatDType } from "../nn/check.ts";
+import { chosen, type KindOptions, kinds } from "./kinds/index.ts";
 import { type ScalingConfig, scaling } from "./scaling.ts";
 
 /** How A and B start; `docs/lora.md` compares them. */
@@ -21,22 +22,18 @@ export type AdapterInit =
   /** The first r columns of Q and rows of R of the weight (Buyukakyuz 2024, arXiv:2406.01775). */
   | "olora";
 
-export interface AdapterConfig extends ScalingConfig {
+export interface AdapterConfig extends ScalingConfig, KindOptions {
   /** Probability with which an entry of the adapter's input is zeroed in training. Default 0. */
   readonly dropout?: number;
   /** Default "standard". "orthogonal", "pissa" and "olora" start with `initialize`. */
   readonly init?: AdapterInit;
   /** Factors on the initial values of A and B. Default 1 and 1. */
   readonly initScale?: InitScale;
-  /** A bias inside the scaled branch, `scaling * (B A x + loraBias)`, starting at zero. Default false. */
-  readonly branchBias?: boolean;
   /**
    * Of the adapter's parameters, in which its branch is computed. Default that of the weight, but float32 where the weight
    * is float16, packed or not: updates of an adapter are too small for 16 bits.
    */
   readonly dtype?: FloatDType;
-  /** Learn the length of each row of the weight apart from its direction (`dora.ts`). Default false. */
-  readonly dora?: boolean;
 }
 
 export interface InitScale {
@@ -64,18 +61,13 @@ export function isResidual({ init }: { readonly init?: AdapterInit | undefined }
   return init === "pissa" || init === "olora";
 }
 
+const kindOptions = kinds.map(({ option }) => option);
+
 /** The options of an adapter. */
 const names: readonly string[] = [
-  "r",
-  "alpha",
-  "rsLora",
-  "dropout",
-  "init",
-  "initScale",
-  "branchBias",
-  "dora",
-  "dtype",
-] satisfies readonly (keyof AdapterConfig)[];
+  ...(["r", "alpha", "rsLora", "dropout", "init", "initScale", "dtype"] satisfies (keyof AdapterConfig)[]),
+  ...kindOptions.map(({ name }) => name),
+];
 
 /** What PEFT and others call them. */
 const otherNames: Readonly<Record<string, string>> = {
@@ -85,9 +77,8 @@ const otherNames: Readonly<Record<string, string>> = {
   use_rslora: "rsLora",
   lora_dropout: "dropout",
   init_lora_weights: "init",
-  lora_bias: "branchBias",
-  use_dora: "dora",
   autocast_adapter_dtype: "dtype",
+  ...Object.fromEntries(kindOptions.map(({ name, peft }) => [peft, name])),
 };
 
 /** The other fields of a recipe (`gauge`), which may stand beside those of an adapter: its trainer reads them. */
@@ -112,11 +103,12 @@ export function checkConfigNames(where: string, config: object, more: readonly s
 export function checkAdapterConfig(config: AdapterConfig): void {
   scaling(config);
   if (config.dtype !== undefined) checkFloatDType("lora", config.dtype);
-  for (const name of ["branchBias", "dora", "rsLora"] as const) {
-    const value: unknown = config[name];
+  const given = config as unknown as Readonly<Record<string, unknown>>; // an object, as scaling saw
+  for (const name of ["rsLora", ...kindOptions.map(({ name }) => name)]) {
+    const value = given[name];
     if (value !== undefined) checkArgument("lora", name, value, flag);
   }
-  const { r, dropout = 0, init = "standard", initScale = {}, branchBias = false, dora = false } = config;
+  const { r, dropout = 0, init = "standard", initScale = {} } = config;
   if (!fraction().valid(dropout))
     throw new ValueError(`lora: dropout is ${show(dropout)}; it is a probability from 0 to below 1.`);
   if (!inits.includes(init))
@@ -125,9 +117,10 @@ export function checkAdapterConfig(config: AdapterConfig): void {
     throw new ValueError(
       `lora: init is orthogonal and r ${r}; A and B get half of the dimensions each, so r is even. Use r ${r + 1}.`,
     );
-  if (dora && branchBias)
+  const [kind, other] = chosen(config);
+  if (other)
     throw new ValueError(
-      "lora: dora has no branch bias. Leave branchBias out, or train the layer's own bias.",
+      `lora: ${kind!.option.name} and ${other.option.name} are two kinds of adapters, and one has no place for the tensors of the other. Leave one of them out.`,
     );
   checkNames("lora: initScale", initScale, ["A", "B"]);
   for (const [name, value] of Object.entries(initScale)) {

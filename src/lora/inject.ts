@@ -3,8 +3,9 @@ import { ValueError } from "../base/errors.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import type { Adaptable, Adapter } from "./adapter.ts";
+import type { Adapter } from "./adapter.ts";
 import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
+import type { Adaptable } from "./hosts.ts";
 import {
   type Active,
   adaptersByName,

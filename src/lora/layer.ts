@@ -6,8 +6,9 @@ import { where } from "../tensor/functions.ts";
 import { inDType, plus } from "../tensor/precision.ts";
 import type { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import { type Adaptable, type Adapter, adapterOf, sizesOf } from "./adapter.ts";
+import { type Adapter, adapterOf } from "./adapter.ts";
 import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
+import { type Adaptable, hostOf, sizesOf } from "./hosts.ts";
 import { rememberBase } from "./merged.ts";
 import { type Start, start, startOnHost } from "./start.ts";
 
@@ -98,8 +99,7 @@ function roomOf(base: Adaptable): number {
 }
 
 function shapeOf(base: Adaptable): string {
-  const [inputs, outputs] = sizesOf(base);
-  return `[${(base.kind === "linear" ? [outputs, inputs] : [inputs, outputs]).join(",")}]`;
+  return `[${hostOf(base).weight(base).join(",")}]`;
 }
 
 /** Adapters by name, in an object that has nothing by itself: "constructor" is a name like any other. */

@@ -1,10 +1,12 @@
 import { DTypeError } from "../base/errors.ts";
 import type { AnyLayer, Params } from "../nn/layer.ts";
-import type { Tensor } from "../tensor/tensor.ts";
 import { evaluate } from "../tensor/tree.ts";
-import { adapterParams, weightOf } from "./adapter.ts";
+import { tensorsOf, weightOf } from "./adapter.ts";
+import { read } from "./combine.ts";
+import { hostOf } from "./hosts.ts";
+import type { Tensors } from "./kinds/kind.ts";
 import { type LoraLayer, ownParams } from "./layer.ts";
-import { columnsOf, multiply, rowMajor, transpose } from "./linalg.ts";
+import { type Columns, columnsOf, multiply, rowMajor, transpose } from "./linalg.ts";
 import { merge, mergeable, unmerge } from "./merge.ts";
 import { partition } from "./roles.ts";
 import { mapAdapted } from "./walk.ts";
@@ -74,20 +76,23 @@ function unitInLastPlace(x: number): number {
   return 2 ** Math.max(Math.floor(Math.log2(x)) - 23, -149);
 }
 
-/** The merged weight in float64, row by row. */
+/** The merged weight in float64, as it lies. */
 async function exactMerge(layer: LoraLayer, all: Params): Promise<Float64Array> {
-  const read = async (x: Tensor) => columnsOf(await x.data(), x.shape[0]!, x.shape[1]!);
-  let weight = await read(weightOf(layer.base, all));
+  const start = weightOf(layer.base, all);
+  const { across } = hostOf(layer.base);
+  const turn = (x: Columns) => (across ? x : transpose(x));
+  let rows = turn(columnsOf(await start.data(), start.shape[0]!, start.shape[1]!));
   for (const name of mergeable(layer)) {
-    const { loraA, loraB, loraMagnitude } = adapterParams(ownParams(all, name));
-    const product = multiply(await read(loraB), await read(loraA));
-    const change = layer.base.kind === "linear" ? product : transpose(product);
-    const { value } = layer.adapters[name]!.scaling;
-    weight = weight.map((column, j) => column.map((x, i) => x + value * change[j]![i]!));
-    if (!loraMagnitude) continue;
-    const magnitude = await loraMagnitude.data();
-    const factors = transpose(weight).map((row, i) => magnitude[i]! / Math.hypot(...row));
-    weight = weight.map((column) => column.map((x, i) => x * factors[i]!));
+    const adapter = layer.adapters[name]!;
+    const own = tensorsOf(adapter, ownParams(all, name));
+    const [{ a, b }, values] = await Promise.all([read(own), valuesOf(own)]);
+    const change = transpose(multiply(b, a)).map((row) => row.map((x) => adapter.scaling.value * x));
+    rows = rows.map((row, i) => adapter.kind.exactRow(row, change[i]!, i, values));
   }
-  return rowMajor(weight);
+  return rowMajor(turn(rows));
+}
+
+async function valuesOf(own: Tensors): Promise<{ readonly [name: string]: ArrayLike<number> }> {
+  const entries = Object.entries(own).map(async ([name, x]) => [name, await x.data()] as const);
+  return Object.fromEntries(await Promise.all(entries));
 }

@@ -1,13 +1,10 @@
 import { ValueError } from "../base/errors.ts";
 import type { AnyLayer, Params } from "../nn/layer.ts";
-import { inDType, minus, plus, wide } from "../tensor/precision.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { combine } from "../tensor/tree.ts";
-import { type Adapter, adapterParams, weightDelta, weightOf } from "./adapter.ts";
-import { rowFactors } from "./dora.ts";
+import { type Adapter, siteOf, tensorsOf, weightDelta } from "./adapter.ts";
 import { activeNames, baseParams, type LoraLayer, ownParams } from "./layer.ts";
 import { rememberMerge, rememberUnmerge } from "./merged.ts";
-import { applyScaling } from "./scaling.ts";
 import { mapAdapted } from "./walk.ts";
 
 /**
@@ -21,7 +18,7 @@ import { mapAdapted } from "./walk.ts";
  * rows stays beside it as `loraFactor`, `[out]`, which `unmerge` needs and the base model ignores.
  *
  * @throws ValueError if the parameters have no adapter, or one that is in the weight already; if a branch bias has no
- *   bias to go into, adapters are chosen per sample, or one of several active adapters of a layer is DoRA.
+ *   bias to go into, adapters are chosen per sample, or the change of one of several on a layer is not `scaling * B A` (DoRA).
  * @example
  * const y = model.apply(lora.merge(adapted, params), x); // as adapted.apply(params, x), with fewer operations
  */
@@ -32,7 +29,9 @@ export function merge(model: AnyLayer, params: Params): Params {
       (base, name) => mergeOne(layer.adapters[name]!, ownParams(all, name), base),
       baseParams(layer, all),
     );
-    const changes = names.map((name) => [name, adapterParams(ownParams(all, name)).loraB] as const);
+    const changes = names.map(
+      (name) => [name, tensorsOf(layer.adapters[name]!, ownParams(all, name)).loraB] as const,
+    );
     rememberMerge(all, merged, changes, path);
     return merged;
   });
@@ -61,11 +60,12 @@ export function unmerge(model: AnyLayer, merged: Params, adapter: Params): Param
     return all;
   });
   return mapAdapted(model, combine<Params>(adapter, merged), (layer, all, path) => {
-    const { loraFactor, ...rest } = all;
     const names = mergeable(layer);
+    const left = new Set(names.map((name) => layer.adapters[name]!.kind.leaves));
+    const [beside, rest] = split(all, (name) => left.has(name));
     const base = names.reduceRight(
-      (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base, loraFactor),
-      baseParams(layer, rest),
+      (base, name) => unmergeOne(layer.adapters[name]!, ownParams(rest, name), base),
+      { ...baseParams(layer, rest), ...beside },
     );
     rememberUnmerge(all, base, names, path);
     return { ...rest, ...base };
@@ -84,46 +84,27 @@ function checkGone(name: string, all: Params, path: string): void {
 /** The adapters of a layer that a merge puts into its weight, in order. */
 export function mergeable(layer: LoraLayer): readonly string[] {
   const names = activeNames("lora.merge", layer);
-  if (names.length > 1 && names.some((name) => layer.adapters[name]!.config.dora))
+  const other = names.map((name) => layer.adapters[name]!.kind).find(({ isSum }) => !isSum);
+  if (names.length > 1 && other)
     throw new ValueError(
-      `lora.merge: ${names.join(" and ")} act on one layer, and one of them is DoRA, whose factor on the weight depends on what is merged before it. Merge one with setAdapter.`,
+      `lora.merge: ${names.join(" and ")} act on one layer, and one of them is ${other.title}, whose change of the weight depends on what is merged before it. Merge one with setAdapter.`,
     );
   return names;
 }
 
 function mergeOne(adapter: Adapter, own: Params, base: Params): Params {
-  const { loraA, loraB, loraMagnitude } = adapterParams(own);
-  const weight: Tensor = weightOf(adapter.layer, base);
-  const sum = plus(weight, weightDelta(adapter, own));
-  if (!loraMagnitude) return { ...base, weight: inDType(sum, weight), ...shiftedBias(adapter, own, base, 1) };
-  const loraFactor = rowFactors({ weight, loraA, loraB }, loraMagnitude, adapter.scaling);
-  return { ...base, weight: inDType(loraFactor.unsqueeze(-1).mul(wide(sum)), weight), loraFactor };
+  return adapter.kind.merge(siteOf(adapter, base), tensorsOf(adapter, own), weightDelta(adapter, own));
 }
 
-function unmergeOne(adapter: Adapter, own: Params, base: Params, loraFactor: Params[string]): Params {
-  const merged: Tensor = weightOf(adapter.layer, base);
-  const change = weightDelta(adapter, own);
-  if (!adapter.config.dora)
-    return {
-      ...base,
-      weight: inDType(minus(merged, change), merged),
-      ...shiftedBias(adapter, own, base, -1),
-    };
-  if (!(loraFactor instanceof Tensor))
-    throw new ValueError(
-      "lora.unmerge: a weight was merged with DoRA, and its loraFactor is gone, without which the length of rows is unknown. Keep what merge returned, or the parameters before it.",
-    );
-  const scaled = wide(merged).div(loraFactor.unsqueeze(-1));
-  return { ...base, weight: inDType(minus(scaled, change), merged) };
+function unmergeOne(adapter: Adapter, own: Params, base: Params): Params {
+  return adapter.kind.unmerge(siteOf(adapter, base), tensorsOf(adapter, own), weightDelta(adapter, own));
 }
 
-function shiftedBias({ scaling }: Adapter, own: Params, { bias }: Params, sign: 1 | -1): Params {
-  const { loraBias } = adapterParams(own);
-  if (!loraBias) return {};
-  if (!(bias instanceof Tensor))
-    throw new ValueError(
-      "lora.merge: the branch bias has no bias of the base layer to go into. Make the base layer with a bias.",
-    );
-  const change = applyScaling(scaling, loraBias);
-  return { bias: inDType(sign > 0 ? plus(bias, change) : minus(bias, change), bias) };
+/** The parameters of some names, and the others. */
+function split(params: Params, has: (name: string) => boolean): [Params, Params] {
+  const entries = Object.entries(params);
+  return [
+    Object.fromEntries(entries.filter(([name]) => has(name))),
+    Object.fromEntries(entries.filter(([name]) => !has(name))),
+  ];
 }

@@ -2,9 +2,21 @@ import { checkNames, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { count, leaves, partition as split } from "../tensor/tree.ts";
+import { adapterTensors, type KindOptions, kindFor, type TensorRole } from "./kinds/index.ts";
+import { factors } from "./kinds/kind.ts";
 
 /** What a parameter is to its adapter; "base" is everything outside adapters. */
-export type Role = "A" | "B" | "branchBias" | "magnitude" | "base";
+export type Role = TensorRole | "base";
+
+/** All roles, those of adapters first. */
+export const roles: readonly Role[] = [...adapterTensors.map(({ role }) => role), "base"];
+
+/** The roles of the tensors that an adapter with these options has. */
+export function rolesOf(options: KindOptions): readonly Role[] {
+  return [...factors, ...kindFor(options).tensors].map(({ role }) => role as Role); // as in the table
+}
+
+const byName: ReadonlyMap<string, Role> = new Map(adapterTensors.map(({ name, role }) => [name, role]));
 
 /**
  * The role of the parameter at a path.
@@ -15,18 +27,7 @@ export type Role = "A" | "B" | "branchBias" | "magnitude" | "base";
  * roleOf("layers.0.q.weight");        // "base"
  */
 export function roleOf(path: string): Role {
-  switch (path.slice(path.lastIndexOf(".") + 1)) {
-    case "loraA":
-      return "A";
-    case "loraB":
-      return "B";
-    case "loraBias":
-      return "branchBias";
-    case "loraMagnitude":
-      return "magnitude";
-    default:
-      return "base";
-  }
+  return byName.get(path.slice(path.lastIndexOf(".") + 1)) ?? "base";
 }
 
 export interface PartitionOptions {

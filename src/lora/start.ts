@@ -1,15 +1,14 @@
 import { coerce, computeDType, type FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
-import { type Initializer, kaimingUniform, zeros as zeroInit } from "../nn/init.ts";
+import { type Initializer, zeros as zeroInit } from "../nn/init.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor, zeros } from "../tensor/creation.ts";
 import { isPacked } from "../tensor/packed.ts";
-import { inDType } from "../tensor/precision.ts";
 import { type Key, normal } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { type Adapter, sizesOf, weightOf } from "./adapter.ts";
+import { type Adapter, siteOf, weightOf } from "./adapter.ts";
 import { isResidual, startsOnHost } from "./config.ts";
-import { rowLengths } from "./dora.ts";
+import { hostOf, sizesOf } from "./hosts.ts";
 import { type Columns, columnsOf, multiply, qr, rowMajor, scaleColumns, svd, transpose } from "./linalg.ts";
 
 /** The parameters an adapter starts with, and those of its layer: a residual start has a new weight. */
@@ -55,8 +54,7 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
   const like = (x: Columns, of = dtype) =>
     tensor(rowMajor(x), { shape: [x[0]?.length ?? 0, x.length], dtype: of });
 
-  // An embedding is a linear map of one-hot vectors, whose weight lies transposed.
-  const turn = layer.kind === "linear" ? (x: Columns) => x : transpose;
+  const turn = hostOf(layer).across ? transpose : (x: Columns) => x;
   const whole = config.init === "orthogonal" ? undefined : turn(await read(weight));
   const raw = whole
     ? config.init === "pissa"
@@ -77,29 +75,17 @@ function dtypeOf({ config, layer }: Adapter, base: Params): FloatDType {
 }
 
 function assemble(adapter: Adapter, base: Params, loraA: Tensor, loraB: Tensor): Start {
-  const { config, layer, scaling } = adapter;
-  const weight = weightOf(layer, base);
-  return {
-    base,
-    own: {
-      loraA,
-      loraB,
-      ...(config.branchBias && {
-        loraBias: zeros([sizesOf(layer)[1]], { dtype: loraA.dtype as FloatDType }),
-      }),
-      ...(config.dora && { loraMagnitude: inDType(rowLengths({ weight, loraA, loraB }, scaling), loraA) }),
-    },
-  };
+  const factors = { loraA, loraB };
+  return { base, own: { ...factors, ...adapter.kind.start(siteOf(adapter, base), factors) } };
 }
 
-/** How A and B are drawn. For embeddings B is normal and A zero, as in loralib, and "gaussian" is no other. */
+/** How A and B are drawn. */
 function initializers({ config, layer }: Adapter): readonly [a: Initializer, b: Initializer] {
   const { r, init = "standard" } = config;
-  const draw: Initializer = layer.kind === "embedding" ? normal : kaimingUniform;
+  const { draw, gaussian, zero } = hostOf(layer);
   if (init === "random") return [draw, draw];
-  if (layer.kind === "embedding") return init === "swapped" ? [draw, zeroInit] : [zeroInit, draw];
-  if (init === "swapped") return [zeroInit, draw];
-  return [init === "gaussian" ? (key, shape) => normal(key, shape, { std: 1 / r }) : draw, zeroInit];
+  if ((zero === "A") !== (init === "swapped")) return [zeroInit, draw];
+  return [init === "gaussian" ? gaussian(r) : draw, zeroInit];
 }
 
 interface Matrices {

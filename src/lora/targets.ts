@@ -3,7 +3,7 @@ import { ValueError } from "../base/errors.ts";
 import { isFound, matcher } from "../base/pattern.ts";
 import type { AnyLayer } from "../nn/layer.ts";
 import { isLinear } from "../nn/linear.ts";
-import type { Adaptable } from "./adapter.ts";
+import { isAdaptable } from "./hosts.ts";
 import { paths } from "./walk.ts";
 
 /**
@@ -12,11 +12,6 @@ import { paths } from "./walk.ts";
  * Names and expressions reach embeddings and the output as well.
  */
 export type Targets = "all-linear" | readonly (string | RegExp)[];
-
-/** Whether adapters can be added to a layer. */
-export function isAdaptable(layer: AnyLayer): layer is Adaptable {
-  return isLinear(layer) || layer.kind === "embedding";
-}
 
 /** Which layers get an adapter, with PEFT's names and meanings. */
 export interface Chosen {

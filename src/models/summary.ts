@@ -1,7 +1,7 @@
 import { type Fields, field, integer, readOptions } from "../base/arguments.ts";
 import { numel } from "../base/shape.ts";
 import { type FolderSource, openFolder, readJson, safetensors } from "../io/index.ts";
-import { sizesOf } from "../lora/adapter.ts";
+import { sizesOf } from "../lora/hosts.ts";
 import { adaptedLayers, inject, type Targets } from "../lora/index.ts";
 import { key } from "../tensor/random.ts";
 import * as tree from "../tensor/tree.ts";

@@ -849,6 +849,8 @@ describe("bad recipes", () => {
     [{ ...good, trained: ["A", "A"] }, "names each at most once"],
     [{ ...good, trained: [] }, "trained is []"],
     [{ ...good, trained: ["A", "magnitude"] }, "dora is not true"],
+    [{ ...good, dora: true, adapts: ["embedding"] }, "DoRA adapts linear layers"],
+    [{ ...good, dora: true, branchBias: true }, "two kinds of adapters"],
     [{ ...good, r: 7, init: "orthogonal" }, "r is even"],
     [{ ...good, trained: ["branchBias"] }, "branchBias is not true"],
     [{ ...good, clip: { kind: "norm" } }, 'clip.kind is "norm"'],

@@ -693,8 +693,13 @@ describe("on cpu", () => {
       lora.unmerge(dora, { ...lora.merge(dora, params), head }, lora.partition(params)[0]),
     ).toThrow("its loraFactor is gone");
     expect(() => lora.inject(model, { ...config, ...all, dora: true, branchBias: true })).toThrow(
-      "no branch bias",
+      "two kinds of adapters",
     );
+    const table = lora.embedding(nn.embedding(4, 2), { ...config, branchBias: true });
+    expect(Object.keys(table.init(random.key(0)))).toEqual(["weight", "loraA", "loraB"]);
+    const plain = lora.linear(nn.linear(4, 3), config);
+    const stray = { ...plain.init(random.key(0)), loraMagnitude: ones([3]) };
+    expect(() => plain.apply(stray, ones([1, 4]))).toThrow("a loraMagnitude here, and the adapter is LoRA");
   });
 
   test.each(["LoRA", "DoRA"])(

@@ -55,7 +55,7 @@ const limits: readonly (readonly [what: string, code: string, first: number, all
      export { adamw, applyUpdates } from "lorantz/optim";
      export { inject, partition } from "lorantz/lora";
      export { linear, mlp, mseLoss } from "lorantz/nn";`,
-    67,
+    68,
     132,
   ],
 ];

@@ -78,6 +78,7 @@ export default defineConfig({
           ["Adding an op", "adding-an-op"],
           ["Adding a dtype", "adding-a-dtype"],
           ["Adding a kernel", "adding-a-kernel"],
+          ["Adding a kind of adapter", "adding-an-adapter"],
         ),
       },
     ],
