@@ -47,6 +47,14 @@ export interface For {
   readonly kind: "for";
   readonly over: readonly Axis[];
   readonly body: readonly Statement[];
+  /** Given where the first axis is run over in part only. */
+  readonly share?: Share;
+}
+
+/** What a part has of an axis: so many elements, one part after the other; the last one also has what is left. */
+export interface Share {
+  readonly part: Axis;
+  readonly length: number;
 }
 
 /**
@@ -194,20 +202,28 @@ export function mapStores({ grid, body }: Nest, f: (store: Store) => Store): Nes
 
 /**
  * A reduction in two nests: of the parts of one reduced axis, with the axes outside of it, each of which keeps what it comes
- * to; and of the results, which combine them. The last part also has what is left.
+ * to; and of the results, which combine them.
+ *
+ * @param whole What all parts but the last have is a multiple of this.
  */
 export function cutLoop(
   { grid, inner, accumulators, stores }: Loop,
   axis: string,
   into: number,
+  whole = 1,
 ): readonly [parts: Nest, results: Nest] {
   const numbered = accumulators.map((a, index) => ({ ...a, index }));
   const depth = inner.findIndex(({ name }) => name === axis);
-  const over = [...inner.slice(0, depth), { name: "part", extent: into }];
+  const own = { name: "part", extent: into };
+  const over = [...inner.slice(0, depth), own];
+  const share = { part: own, length: Math.floor(inner[depth]!.extent / whole / into) * whole };
   const part: Nest = {
     kind: "nest",
     grid: [...grid.slice(0, -1), ...over, grid[grid.length - 1] ?? { name: "", extent: 1 }],
-    body: [loopOver(inner.slice(depth), accumulate(numbered)), { kind: "keep", accumulators: numbered }],
+    body: [
+      { ...loopOver(inner.slice(depth), accumulate(numbered)), share },
+      { kind: "keep", accumulators: numbered },
+    ],
   };
   return [
     part,

@@ -11,7 +11,7 @@ import {
   type Store,
   writesOf,
 } from "./kernel.ts";
-import { isOrdered, type Nest, visitNest } from "./nest.ts";
+import { isOrdered, type Nest, type Share, visitNest } from "./nest.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
 import { type Stage, type Step, showSteps } from "./steps.ts";
@@ -92,6 +92,10 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
     if (axes.some(({ extent }) => extent === 0)) return;
     for (const { value, index, expr } of list) access(value, index, expr.dtype, "a store");
   };
+  const share = ({ part, length }: Share, [whole]: readonly Axis[], axes: readonly Axis[]) => {
+    if (!axes.includes(part)) fail(`there is no loop over the parts ${part.name}`);
+    if (length < 1 || part.extent * length > (whole?.extent ?? 0)) fail(`parts of ${length} do not fit`);
+  };
   const loops = (axes: readonly Axis[]) => {
     const names = axes.map(({ name }) => name);
     if (new Set(names).size < names.length) fail(`two loops have one name (${names.join(", ")})`);
@@ -116,6 +120,7 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
       switch (s.kind) {
         case "for":
           loops([...axes, ...s.over]);
+          if (s.share) share(s.share, s.over, axes);
           go(s.body, [...axes, ...s.over]);
           break;
         case "at":
@@ -187,10 +192,12 @@ function verifySteps({ nest, steps }: Stage): void {
     internal(`${showSteps([step])} ${why} in ${describeKernel(nest)}. Please report this.`);
   const grid = new Set(nest.grid.map(({ name }) => name));
   const reduced = new Map<string, number>();
+  const shares = new Map<string, number>();
   const ordered = new Set<string>();
   visitNest(nest, (s) => {
     if (s.kind === "for") {
       for (const { name, extent } of s.over) reduced.set(name, extent);
+      if (s.share) shares.set(s.over[0]!.name, s.share.length);
       if (isOrdered(s)) for (const { name } of s.over) ordered.add(name);
     } else if (s.kind === "combine") {
       // Parts lie as they were kept.
@@ -217,6 +224,11 @@ function verifySteps({ nest, steps }: Stage): void {
     }
     if ("split" in step) {
       if (!Number.isInteger(step.by) || step.by < 1) fail(step, "takes no iterations together");
+      const taken = steps.reduce(
+        (n, other) => ("split" in other && other.split === step.split ? n * other.by : n),
+        1,
+      );
+      if ((shares.get(step.split) ?? 0) % taken !== 0) fail(step, "takes elements of two parts together");
       if (step.as === "units" && !grid.has(step.split))
         fail(step, "lets the order of a sum depend on threads");
       if ((step.as === "subgroup" || step.as === "workgroup") && grid.has(step.split))

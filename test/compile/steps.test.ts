@@ -135,8 +135,8 @@ describe("one kernel by several lists of steps", () => {
     const whole = Float32Array.from({ length: 128 * 96 }, (_, n) => (n * 7919) % 1009);
     const along = sum([i], [k], at([96, i], [1, k]), at([1, i]));
     const nest = nestOf(along);
-    const cut = (into: number, ...steps: Step[]): Stage[] => {
-      const [parts, results] = cutLoop(along, "k0", into);
+    const cut = (into: number, whole: number, ...steps: Step[]): Stage[] => {
+      const [parts, results] = cutLoop(along, "k0", into, whole);
       return [
         { nest: parts, steps: [...steps, { cut: "k0", into }, units(32)] },
         { nest: results, steps },
@@ -146,10 +146,10 @@ describe("one kernel by several lists of steps", () => {
     const stages: readonly (readonly Stage[])[] = [
       [{ nest, steps: lanes("k0") }],
       [{ nest, steps: [...lanes("k0", 2), units(8)] }],
-      cut(2),
-      cut(5),
-      cut(3, ...lanes("k0")),
-      cut(7, ...lanes("k0", 2)),
+      cut(2, 1),
+      cut(5, 1),
+      cut(3, 4, ...lanes("k0")),
+      cut(7, 8, ...lanes("k0", 2)),
     ];
     for (const list of stages) expect(runStages(nest, list, whole, 128)).toEqual(exact);
     expect(exact.some((x) => x > 0)).toBe(true);

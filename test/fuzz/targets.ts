@@ -4,6 +4,7 @@ import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { openDevice } from "../../src/backend/webgpu/device.ts";
 import { openGpu } from "../../src/backend/webgpu/gpu-node.ts";
 import { Device } from "../../src/runtime/device.ts";
+import { nestDevice, stagesOf } from "../nests.ts";
 import type { Target } from "./judge.ts";
 
 const bytes = 2 ** 30;
@@ -18,6 +19,7 @@ export async function openTargets(backend: string, bindings?: number): Promise<T
       cpu("wasm, one thread", new WasmBackend({ threads: 1 })),
       // Small kernels are shared too.
       cpu("wasm, three threads", new WasmBackend({ threads: 3, worthSharing: 0 })),
+      { name: "nests as JavaScript", device: nestDevice(stagesOf), arithmetic: ieee },
     ];
   throw new Error(`the backend ${backend} is unknown: it is cpu, webgpu or all`);
 }

@@ -103,7 +103,7 @@ function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   const block = swept ? columnBlock(last) : blockOf(last, over);
   const cut = accumulators.length > 0 ? cutOf(loop, along, block) : undefined;
   if (cut) {
-    const [parts, results] = cutLoop(loop, cut.axis, cut.into);
+    const [parts, results] = cutLoop(loop, cut.axis, cut.into, cut.whole);
     const length = product(inner.slice(cut.depth)) / cut.into;
     return [
       {
@@ -288,7 +288,13 @@ function cutOf(
   along: Along,
   block: number,
 ):
-  | { readonly axis: string; readonly depth: number; readonly into: number; readonly parts: number }
+  | {
+      readonly axis: string;
+      readonly depth: number;
+      readonly into: number;
+      readonly whole: number;
+      readonly parts: number;
+    }
   | undefined {
   const { grid, inner } = loop;
   const last = grid[grid.length - 1] ?? none;
@@ -301,5 +307,5 @@ function cutOf(
   // Parts are whole vectors where lanes run along them.
   const whole = along === "inner" && depth === inner.length - 1 ? 4 * vectorsOf(loop, along) : 1;
   const into = Math.max(1, Math.min(Math.ceil(wanted / places), Math.floor(extent / whole)));
-  return { axis: name, depth, into, parts: places * into };
+  return { axis: name, depth, into, whole, parts: places * into };
 }

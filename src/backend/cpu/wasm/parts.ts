@@ -1,5 +1,5 @@
 import type { Axis, Loop, Nest } from "../../../compile/kernel.ts";
-import { product } from "../../../compile/nest.ts";
+import { product, type Share } from "../../../compile/nest.ts";
 import { axisAs, type Step } from "../../../compile/steps.ts";
 import { alongOf, lanesAxis, none } from "./along.ts";
 import type { Arguments } from "./arguments.ts";
@@ -11,6 +11,8 @@ import { Values } from "./values.ts";
 
 /** A nest of parts, or of results that combine them, as a loop of its own. */
 interface Part extends Loop {
+  /** What a part has of its first inner axis. */
+  readonly share: Share | undefined;
   /** Whose parts are joined, where they are. */
   readonly over: readonly Axis[] | undefined;
 }
@@ -18,18 +20,24 @@ interface Part extends Loop {
 /** The nest as a part, if it keeps something or combines what was kept. */
 export function asPart({ grid, body: [first, second] }: Nest): Part | undefined {
   if (first?.kind === "for" && second?.kind === "keep")
-    return { grid, inner: first.over, accumulators: second.accumulators, stores: [], over: undefined };
+    return {
+      grid,
+      inner: first.over,
+      share: first.share,
+      accumulators: second.accumulators,
+      stores: [],
+      over: undefined,
+    };
   if (first?.kind === "combine" && second?.kind === "write")
-    return { grid, inner: [], accumulators: first.accumulators, stores: second.stores, over: first.over };
+    return {
+      grid,
+      inner: [],
+      share: undefined,
+      accumulators: first.accumulators,
+      stores: second.stores,
+      over: first.over,
+    };
   return undefined;
-}
-
-/** How a reduced axis is cut: into so many parts of a length, the last of which also has what is left. */
-function lengthOf({ extent }: Axis, steps: readonly Step[], vectors: number, whole: boolean) {
-  const count = steps.find((step) => "cut" in step)?.into ?? 1;
-  // Parts are whole vectors where lanes run along them.
-  const multiple = whole ? 4 * vectors : 1;
-  return { count, multiple, length: Math.max(1, Math.floor(extent / multiple / count)) * multiple };
 }
 
 /**
@@ -43,7 +51,7 @@ export function definePart(
   steps: readonly Step[],
   given: Arguments,
 ): DefinedStage {
-  const { grid, inner, accumulators, stores, over } = part;
+  const { grid, inner, share, accumulators, stores, over } = part;
   const last = grid[grid.length - 1] ?? none;
   const along = alongOf(steps, grid);
   const vectors = axisAs(steps, "copies")?.by ?? 1;
@@ -55,8 +63,9 @@ export function definePart(
     ? stores.flatMap(({ index, expr }) => [index, expr])
     : accumulators.map(({ expr }) => expr);
   const [cutAxis = none, ...rest] = inner;
-  const whole = along === "inner" && rest.length === 0;
-  const { count, multiple, length } = lengthOf(cutAxis, steps, vectors, whole);
+  const length = share?.length ?? 0;
+  // Of the last part, what makes no whole vectors comes after its loop.
+  const multiple = along === "inner" && rest.length === 0 ? 4 * vectors : 1;
   const cut = cutGrid(grid, steps);
   module.define(name, phaseTypes, (code, { begin, end, args, shared }) => {
     const start = code.piece();
@@ -81,16 +90,16 @@ export function definePart(
       .set(place);
     element.get(values.variable(last.name)).i32(step).op("i32.div_u").i32(bytes).op("i32.mul");
     element.get(place).op("i32.add").set(slot);
-    if (over) {
+    if (!share) {
       const writer = new LoopWriter(element, values, part, last, along, { vectors });
       element.append(writer.joined(values.variable(last.name), stop, slot, joined, rowBytes));
     } else {
       const range = { from: element.local("i32"), to: element.local("i32") };
-      const p = values.variable(grid[grid.length - 2]!.name);
+      const p = values.variable(share.part.name);
       unit.get(p).i32(length).op("i32.mul").tee(range.from).i32(length).op("i32.add").set(range.to);
       unit
         .get(p)
-        .i32(count - 1)
+        .i32(share.part.extent - 1)
         .op("i32.eq");
       unit.when(() => unit.i32(cutAxis.extent - (cutAxis.extent % multiple)).set(range.to));
       element.append(new LoopWriter(element, values, part, last, along, { vectors, range }).part(slot));

@@ -1,0 +1,41 @@
+import { expect, test } from "vitest";
+import { type Tensor, tensor, tree } from "../../src/index.ts";
+import { bound, compare } from "../fuzz/bounds.ts";
+import { settledValues } from "../fuzz/judge.ts";
+import { canonicalGraphs } from "../graphs.ts";
+import { nestDevice, stagesOf } from "../nests.ts";
+
+// What a nest says is all that there is to know of a kernel: the shortest printer makes the evaluator's values of it.
+// Random graphs run on it as well, in the stages of the CPU (test/fuzz/targets.ts).
+
+const exact = { reorders: false, flushes: false, specials: true };
+
+test.each(canonicalGraphs)("$name", async ({ make, run }) => {
+  const { f, args } = make();
+  const expected = tree.leaves(f(...(args as never[]))) as Tensor[];
+  const nodes = expected.map(({ node }) => node);
+  const bounds = bound(nodes, await settledValues(nodes), exact);
+  const results = tree.leaves((await run(nestDevice())).results) as Tensor[];
+  for (const [i, result] of results.entries()) {
+    const { at, judged } = compare(await result.data(), bounds[i]!);
+    expect(at).toBeUndefined();
+    // A quotient by what may be 0 is unknown.
+    expect(judged).toBeGreaterThan(0.9 * result.size - 1);
+  }
+});
+
+test("what is cut into parts", async () => {
+  for (const shape of [[200_003], [2, 100_000], [700, 300], [5, 40_000, 2]]) {
+    const size = shape.reduce((n, extent) => n * extent, 1);
+    const values = Int32Array.from({ length: size }, (_, i) => (i * 7919) % 1009);
+    const [whole, parts] = await Promise.all(
+      [nestDevice(), nestDevice(stagesOf)].map(async (device) => {
+        const x = tensor(values, { shape, dtype: "int32" });
+        const results = [x.sum(), x.amax(), x.astype("float32").sum(0), x.sum(shape.length - 1)];
+        await tree.evaluate(results, device);
+        return Promise.all(results.map(async (result) => [...(await result.data())]));
+      }),
+    );
+    expect(parts).toEqual(whole);
+  }
+});
