@@ -8,6 +8,13 @@ export const thorough = process.env.LORANTZ_TEST_ALL === "1";
 export const cases = <Case>(always: readonly Case[], others: readonly Case[]): readonly Case[] =>
   thorough ? [...always, ...others] : always;
 
+/** The cases that are always tested, and on the CPU, whose kernels are compiled in no time, the others as well. */
+export const casesOn = <Case>(
+  backend: "cpu" | "webgpu",
+  always: readonly Case[],
+  others: readonly Case[],
+): readonly Case[] => (backend === "cpu" ? [...always, ...others] : cases(always, others));
+
 /** How often a property is tried of many times: a third, or all of them where every case is wanted. */
 export const runs = (many: number): number => (thorough ? many : Math.ceil(many / 3));
 

@@ -20,6 +20,7 @@ import {
 } from "../../src/index.ts";
 import { load, saveBlob } from "../../src/io/index.ts";
 import { describeBackends } from "../devices.ts";
+import { casesOn } from "../thorough.ts";
 
 // bfloat16: the upper half of a float32. What of it is like any narrow float is in half.test.ts; here is what it adds:
 // its numbers, and that on a GPU two of them share a word, which different invocations may write.
@@ -130,12 +131,18 @@ describeBackends("bfloat16", (backend) => {
     expect([...(await set.data())]).toEqual(Array.from(old, (x, i) => (i === 1 ? 2 : x)));
   });
 
-  test.each([
-    [1, 64, 64],
-    [17, 33, 9],
-    [40, 256, 72],
-    [128, 96, 130],
-  ])("products of %d x %d by %d", async (m, k, n) => {
+  const products = casesOn<readonly [m: number, k: number, n: number]>(
+    backend,
+    [
+      [1, 64, 64],
+      [17, 33, 9],
+    ],
+    [
+      [40, 256, 72],
+      [128, 96, 130],
+    ],
+  );
+  test.each(products)("products of %d x %d by %d", async (m, k, n) => {
     const [a, b] = [values([m, k]), values([k, n], "bfloat16", 2)];
     const [at, bt] = [values([k, m], "bfloat16", 3), values([n, k], "bfloat16", 4)];
     const wide = values([m, k], "float32", 5);

@@ -27,6 +27,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { Device as DeviceOf } from "../../src/runtime/device.ts";
 import { backends } from "../devices.ts";
+import { casesOn } from "../thorough.ts";
 
 const { load: fromHalfBits, store: halfBits, round: roundToHalf } = narrowFloat(floatRange("float16"));
 
@@ -82,9 +83,9 @@ describe("on the host", () => {
 });
 
 const devices = [
-  { name: "cpu", open: () => init({ backend: "cpu" }) },
+  { name: "cpu" as const, open: () => init({ backend: "cpu" }) },
   ...((await backends()).includes("webgpu")
-    ? [{ name: "webgpu", open: () => init({ backend: "webgpu" }) }]
+    ? [{ name: "webgpu" as const, open: () => init({ backend: "webgpu" }) }]
     : []),
 ];
 
@@ -156,38 +157,47 @@ describe.each(devices)("on $name", ({ name, open }) => {
     );
   });
 
-  test.each([1, 2, 3, 4, 5, 7, 33, 1023, 1025, 5000])("vectors of %d, as they lie and across", async (n) => {
-    const x = values([3, n]);
-    const across = values([n, 3], "float16", 2);
-    const results = [
-      x.mul(2).add(1),
-      x.add(across.transpose()),
-      x.transpose().reshape([n * 3]),
-      x.sum(1),
-      x.flip(1),
-    ];
-    const expected = await referenceValues(results);
-    await tree.evaluate(results, device);
-    for (const [i, result] of results.entries()) {
-      expect(result.dtype).toBe("float16");
-      const found = await result.data();
-      expected[i]!.forEach((value, j) => {
-        // The inputs are exact in float32, and so is the sum of two; sums of many are rounded twice.
-        const slack = i === 3 ? 1 + 2 ** -12 : 1;
-        expect(Math.abs(found[j]! - value)).toBeLessThanOrEqual(
-          slack * Math.max(2 ** -11 * Math.abs(value), 2 ** -25),
-        );
-      });
-    }
-  });
+  test.each(casesOn(name, [1, 3, 1025], [2, 4, 5, 7, 33, 1023, 5000]))(
+    "vectors of %d, as they lie and across",
+    async (n) => {
+      const x = values([3, n]);
+      const across = values([n, 3], "float16", 2);
+      const results = [
+        x.mul(2).add(1),
+        x.add(across.transpose()),
+        x.transpose().reshape([n * 3]),
+        x.sum(1),
+        x.flip(1),
+      ];
+      const expected = await referenceValues(results);
+      await tree.evaluate(results, device);
+      for (const [i, result] of results.entries()) {
+        expect(result.dtype).toBe("float16");
+        const found = await result.data();
+        expected[i]!.forEach((value, j) => {
+          // The inputs are exact in float32, and so is the sum of two; sums of many are rounded twice.
+          const slack = i === 3 ? 1 + 2 ** -12 : 1;
+          expect(Math.abs(found[j]! - value)).toBeLessThanOrEqual(
+            slack * Math.max(2 ** -11 * Math.abs(value), 2 ** -25),
+          );
+        });
+      }
+    },
+  );
 
-  test.each([
-    [1, 64, 64],
-    [17, 33, 9],
-    [64, 64, 64],
-    [40, 257, 72],
-    [128, 96, 130],
-  ])("products of %d x %d by %d, in all transposes", async (m, k, n) => {
+  const products = casesOn<readonly [m: number, k: number, n: number]>(
+    name,
+    [
+      [1, 64, 64],
+      [40, 257, 72],
+    ],
+    [
+      [17, 33, 9],
+      [64, 64, 64],
+      [128, 96, 130],
+    ],
+  );
+  test.each(products)("products of %d x %d by %d, in all transposes", async (m, k, n) => {
     const [a, b] = [values([m, k]), values([k, n], "float16", 2)];
     const [at, bt] = [values([k, m], "float16", 3), values([n, k], "float16", 4)];
     const results = [

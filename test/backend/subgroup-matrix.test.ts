@@ -220,12 +220,10 @@ describe.runIf((await backends()).includes("webgpu"))("on a driver without them"
   });
 
   const products = cases<readonly [Precision, m: number, k: number, n: number]>(
+    [["float32", 33, 36, 21]], // of float16, whose numbers this driver takes long to compile, there are the batches below
     [
       ["float16", 33, 36, 21],
       ["float16", 1, 300, 129],
-      ["float32", 33, 36, 21],
-    ],
-    [
       ["float16", 64, 64, 64],
       ["float16", 33, 70, 45],
       ["float16", 200, 40, 8],

@@ -252,6 +252,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
     const path = "/files/model/";
     expect(await visit({ backend: "cpu", config })).toEqual(here);
     expect(await visit({ backend: "cpu", config, path })).toEqual(here);
+    if (!thorough) return; // a driver in software compiles for twenty seconds
     const there = await visit({ backend: "webgpu", config, path });
     expect(there).toMatchObject({ backend: "webgpu", resumed: true, files: here.files, tokens: 5 });
     there.losses.forEach((loss, i) => {
@@ -270,11 +271,19 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       expect(failed).toEqual([]);
     });
 
-    test("large results that are dropped are collected before memory runs out, without timers", async () => {
-      const results = thorough ? 96 : 56; // 3.5 GiB, or 6
-      const { peak, timers } = await browser.visit<Dropped>("drop", { backend, results }, { page: "plain" });
-      expect(peak).toBeLessThan(3 * 2 ** 30);
-      expect(timers).toBe(0);
-    });
+    // 3.5 GiB, or 6.
+    const counts = thorough ? [96] : backend === "cpu" ? [56] : [];
+    test.each(counts)(
+      "%i large results that are dropped are collected before memory runs out, without timers",
+      async (results) => {
+        const { peak, timers } = await browser.visit<Dropped>(
+          "drop",
+          { backend, results },
+          { page: "plain" },
+        );
+        expect(peak).toBeLessThan(3 * 2 ** 30);
+        expect(timers).toBe(0);
+      },
+    );
   });
 });

@@ -12,6 +12,7 @@ import * as adapters from "../../src/adapters/index.ts";
 import { init, random } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
+import { cases } from "../thorough.ts";
 import { findChromium, flags } from "./chromium.ts";
 import { serve } from "./site.ts";
 
@@ -102,7 +103,8 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(faults).toEqual([]);
   });
 
-  test.each(stories.map(({ name, title, steps }) => [name, title, steps.length] as const))(
+  const told = stories.map(({ name, title, steps }) => [name, title, steps.length] as const);
+  test.each(cases(told.slice(0, 1), told.slice(1)))(
     "tells the story %s to its end, which holds",
     async (_, title, count) => {
       await open();
@@ -163,7 +165,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
 
   test("has no fault that axe-core finds, in light and in dark", async () => {
     const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-    for (const colorScheme of ["light", "dark"] as const) {
+    for (const colorScheme of cases<"light" | "dark">(["light"], ["dark"])) {
       await open();
       await page.emulateMedia({ colorScheme });
       await untilLamp("same");

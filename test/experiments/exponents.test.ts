@@ -28,6 +28,7 @@ import { type Exponent, type ExponentOptions, exponent, fitExponent } from "../.
 
 import { init } from "../../src/runtime/init.ts";
 import { lorantz } from "../command.ts";
+import { everyNth } from "../thorough.ts";
 
 describe("statistics", () => {
   test.each([
@@ -222,7 +223,7 @@ describe("exponent", () => {
     ],
     ["the gradient of B", times(inRank.gradient(ranks), -1), { of: "gradientB", optimizer: adam, ...rank }],
   ];
-  test.each(cases)("%s", async (_, theory, options) => {
+  test.each(everyNth(3, cases))("%s", async (_, theory, options) => {
     const { slope, interval, points } = await exponent({ ...options, confidence: judgedConfidence });
     expect(judge(interval, theory), `${slope} in ${interval} for ${theory.exponent}`).toBe("agrees");
     expect(points.length).toBeGreaterThan(1);

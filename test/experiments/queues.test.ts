@@ -51,7 +51,7 @@ for (const [name, server] of Object.entries(servers)) {
     const children: ChildProcess[] = [];
     beforeAll(async () => {
       symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
-      writeFileSync(program, await bundle("test/sweeps/program.ts"));
+      writeFileSync(program, await bundle("test/experiments/sweeps/program.ts"));
       await server!.start();
     });
     afterAll(async () => {

@@ -25,10 +25,18 @@ const formulas = ["i", "ij->ji", "...i", "...ij->...j", "ij,jk", "i,j->ij", "...
 
 /** Choices that led to success. */
 export class Learned {
-  readonly #weights = new Map<string, number[]>();
+  readonly #weights: Map<string, number[]>;
   #open: [weights: number[], chosen: number][] = [];
   /** No more learning: what is drawn is then a function of the seed alone. */
   frozen = false;
+
+  /** Starts from what another one learned, if there is one, and leaves that as it is. */
+  constructor(from?: Learned) {
+    this.#weights = new Map(
+      [...(from ? from.#weights : [])].map(([place, weights]) => [place, [...weights]]),
+    );
+    this.frozen = from?.frozen ?? false;
+  }
 
   choose<T>(place: string, options: readonly T[], random: Random): T {
     let weights = this.#weights.get(place);

@@ -1,7 +1,7 @@
-import type { DType } from "../../src/base/dtype.ts";
+import type { DType, FloatDType } from "../../src/base/dtype.ts";
 import { generator } from "../../src/base/generator.ts";
 
-import { type Device, Tensor } from "../../src/index.ts";
+import { Tensor } from "../../src/index.ts";
 import {
   type Graph,
   isForCallers,
@@ -63,20 +63,32 @@ const makers = table.filter(({ signatures }) =>
   signatures.some(({ result }) => result.kind === "name" && result.name === "Packed"),
 );
 
-/** Dtypes of leaves, as often as they are worth it. */
-function dtypesFor({ backend }: Device): DType[] {
-  const { floats } = backend.target;
+/** Dtypes of leaves on a device of these floats, as often as they are worth it. */
+export function dtypesWith(floats: readonly FloatDType[]): DType[] {
   return [
     ...floats,
     ...(["float32", "float32", "float32", "int32", "int32", "uint32", "bool", "number"] as const),
   ];
 }
 
-/** Learns, without a device, what the operations take. Gives how often each one was called with success. */
-export function learn(
-  dtypes: readonly DType[],
-  chosen: readonly Operation[] = table,
-): { learned: Learned; successes: Map<string, number> } {
+interface Lesson {
+  readonly learned: Learned;
+  /** How often each operation was called with success. */
+  readonly successes: ReadonlyMap<string, number>;
+}
+
+/** What was learned, by dtypes and operations: it takes ten seconds. */
+const lessons = new Map<string, Lesson>();
+
+/** Learns, without a device, what the operations take. */
+export function learn(dtypes: readonly DType[], chosen: readonly Operation[] = table): Lesson {
+  const key = [...dtypes, ...chosen.map(({ name }) => name)].join();
+  const lesson = lessons.get(key) ?? study(dtypes, chosen);
+  lessons.set(key, lesson);
+  return { ...lesson, learned: new Learned(lesson.learned) };
+}
+
+function study(dtypes: readonly DType[], chosen: readonly Operation[]): Lesson {
   const learned = new Learned();
   const random = new Random(generator(1));
   const successes = new Map<string, number>();
@@ -239,7 +251,7 @@ export async function fuzz(
   { seed, from = 0, graphs = Infinity, seconds = Infinity, only = "" }: Limits,
   progress: (report: Report) => void = () => {},
 ): Promise<Report> {
-  const dtypes = dtypesFor(targets[0]!.device);
+  const dtypes = dtypesWith(targets[0]!.device.backend.target.floats);
   const chosen = table.filter(({ name }) => name.includes(only));
   const { learned } = learn(dtypes, chosen);
   const report: Report = {

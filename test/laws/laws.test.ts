@@ -11,6 +11,7 @@ import { eye, tensor, zeros } from "../../src/tensor/creation.ts";
 import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
+import { runs } from "../thorough.ts";
 
 // The laws on what this library has. That they catch mistakes is laws-bugs.test.ts.
 
@@ -20,9 +21,9 @@ beforeAll(async () => {
 });
 afterAll(() => device.dispose());
 
-/** A test for each law. */
+/** A test for each law, of so many tries where every case is wanted. */
 function suite(all: readonly laws.Law[], numRuns: number): void {
-  for (const { name, property } of all) test(name, () => fc.assert(property, { numRuns }));
+  for (const { name, property } of all) test(name, () => fc.assert(property, { numRuns: runs(numRuns) }));
 }
 
 describe.for(["float32", "float64"] as const)("an injected adapter, %s", (dtype) => {

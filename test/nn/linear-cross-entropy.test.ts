@@ -7,7 +7,7 @@ import { compile, grad, init, random, Tensor, tensor, valueAndGrad, zeros } from
 import { crossEntropy, functional, linearCrossEntropy, type Reduction } from "../../src/nn/index.ts";
 import { describeBackends } from "../devices.ts";
 import { target } from "../target.ts";
-import { thorough } from "../thorough.ts";
+import { casesOn } from "../thorough.ts";
 
 // The loss of a vocabulary without its logits: the same values and gradients, and less memory.
 
@@ -32,14 +32,14 @@ describeBackends("cross entropy by chunks", (backend) => {
     });
   };
 
-  const forms = [
+  const forms: readonly (readonly [reduction: Reduction, chunk: number | undefined])[] = [
     ["mean", 4],
     ["sum", 21],
     ["none", 5],
     ["mean", undefined],
-  ] as const;
-  // A driver that compiles is slow.
-  test.each(backend === "cpu" || thorough ? forms : forms.slice(0, 1))(
+  ];
+  // A driver that compiles is slow: two chunks are few kernels.
+  test.each(casesOn(backend, [["mean", 11]], forms))(
     "%s with chunks of %s is the plain form, and so are gradients",
     async (reduction, chunk) => {
       const options = { reduction: reduction as Reduction, ignoreIndex: -1 };

@@ -7,6 +7,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { inverseFactor, inverseRoot, orthogonalised } from "../../src/optim/small-matrix.ts";
 import { describeBackends } from "../devices.ts";
+import { cases } from "../thorough.ts";
 
 // Optimizers of both factors of a layer: their formulas on small numbers, their exact laws, and what they follow.
 
@@ -284,7 +285,7 @@ describe("recipes", () => {
       const own = await lossesOf(x);
       expect((await lossesOf(partner, gauge.applyParams(g, task.params))).losses).toEqual(own.losses);
       // Each number of each factor counts.
-      for (const role of ["A", "B"] as const) {
+      for (const role of cases<"A" | "B">(["B"], ["A"])) {
         for (const [field, value] of Object.entries(config)) {
           if (typeof value !== "number") continue;
           const other = recipeOf(config, { groups: { [role]: { [field]: value * 0.75 } } });

@@ -23,7 +23,7 @@ import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import { nf4Levels } from "../../src/tensor/codes.ts";
 import { describeBackends } from "../devices.ts";
-import { cases } from "../thorough.ts";
+import { casesOn } from "../thorough.ts";
 import { type Problem, type Setting, train } from "../trainer.ts";
 
 // Weights in packed storage: what is stored, that no kernel writes a float copy of it, and that adapters on it keep
@@ -66,7 +66,7 @@ describeBackends("packed weights", (backend) => {
     for (const [i, [, expected]] of cases.entries()) expect(values[i]).toBe(expected);
   });
 
-  test.each(cases([[[3, 70]], [[16, 64]]], [[[7]], [[2, 5, 33]]]))(
+  test.each(casesOn(backend, [[[3, 70]]], [[[16, 64]], [[7]], [[2, 5, 33]]]))(
     "every format is near what it packs: %j",
     async (shape) => {
       const weight = random.normal(key.fold("round trip"), shape);
@@ -151,13 +151,14 @@ describeBackends("packed weights", (backend) => {
     expect(bits({ format: "int8" })).toBe(8.125);
   });
 
-  const shapes = cases<readonly [name: string, batch: number, out: number, inputs: number]>(
+  const shapes = casesOn<readonly [name: string, batch: number, out: number, inputs: number]>(
+    backend,
+    [["odd sizes", 19, 45, 37]],
     [
       ["one row", 1, 64, 96],
       ["one output", 48, 1, 192],
-      ["odd sizes", 19, 45, 37],
+      ["a batch", 48, 64, 96],
     ],
-    [["a batch", 48, 64, 96]],
   );
   test.each(shapes)(
     "no kernel writes a float copy, forward and backward: %s",
@@ -294,54 +295,59 @@ describeBackends("packed weights", (backend) => {
       await near(dora.apply(params, x), wanted!);
     });
 
-    test.each<gauge.Recipe["optimizer"]>([
-      { name: "adamw", lr: 1e-2 },
-      { name: "sgd", lr: 1e-2 },
-    ])("a gauge of powers of two trains the same model with $name, bit for bit", async (optimizer) => {
-      const problem: Problem = {
-        base: nn.mlp([24, 16, 8]),
-        inputs: 24,
-        outputs: 8,
-        batch: 6,
-        adapter: { r: 4, targetModules: "all-linear" },
-        trainBiases: false,
-        loss: "mse",
-      };
-      const setting: Setting = { problem, dtype: "float32", seed: 5, steps: 4 };
-      const recipe: gauge.Recipe = { r: 4, alpha: 10, init: "random", optimizer } as gauge.Recipe;
-      const g = gauge.of({ a: 1 / 4, b: 1 / 2 });
-      expect(gauge.bitwise(g)).toBe(true);
-      const adapted = lora.inject(problem.base, { ...problem.adapter, ...config, r: 4 });
-      const start = await tree.evaluate(
-        adapted.init(
-          key.fold("adapter"),
-          lora.packBase(adapted, problem.base.init(key.fold("base")), { format: "nf4" }),
-        ),
-        device,
-      );
-      const one = await train(setting, recipe, { params: start, done: 0 });
-      const other = await train(setting, gauge.apply(g, recipe), {
-        params: gauge.applyParams(g, start),
-        done: 0,
-      });
-      let seen = 0;
-      for (const [t, step] of one.steps.entries()) {
-        for (const [path, values] of step) {
-          const by = path.endsWith("loraA") ? g.a : path.endsWith("loraB") ? g.b : 1;
-          expect(other.steps[t]!.get(path), `${path} at ${t}`).toEqual(values.map((x) => x * by));
-          seen++;
-        }
-      }
-      expect(seen).toBe(4 * (2 + 4));
-      const moved = tree.entries(one.end.params).filter(([path]) => path.endsWith("loraB"));
-      for (const [path, B] of moved)
-        expect(await B.data(), path).not.toEqual(
-          await tree
-            .entries(start)
-            .find(([other]) => other === path)![1]
-            .data(),
+    const optimizers = casesOn<gauge.Recipe["optimizer"]>(
+      backend,
+      [{ name: "adamw", lr: 1e-2 }],
+      [{ name: "sgd", lr: 1e-2 }],
+    );
+    test.each(optimizers)(
+      "a gauge of powers of two trains the same model with $name, bit for bit",
+      async (optimizer) => {
+        const problem: Problem = {
+          base: nn.mlp([24, 16, 8]),
+          inputs: 24,
+          outputs: 8,
+          batch: 6,
+          adapter: { r: 4, targetModules: "all-linear" },
+          trainBiases: false,
+          loss: "mse",
+        };
+        const setting: Setting = { problem, dtype: "float32", seed: 5, steps: 4 };
+        const recipe: gauge.Recipe = { r: 4, alpha: 10, init: "random", optimizer } as gauge.Recipe;
+        const g = gauge.of({ a: 1 / 4, b: 1 / 2 });
+        expect(gauge.bitwise(g)).toBe(true);
+        const adapted = lora.inject(problem.base, { ...problem.adapter, ...config, r: 4 });
+        const start = await tree.evaluate(
+          adapted.init(
+            key.fold("adapter"),
+            lora.packBase(adapted, problem.base.init(key.fold("base")), { format: "nf4" }),
+          ),
+          device,
         );
-    });
+        const one = await train(setting, recipe, { params: start, done: 0 });
+        const other = await train(setting, gauge.apply(g, recipe), {
+          params: gauge.applyParams(g, start),
+          done: 0,
+        });
+        let seen = 0;
+        for (const [t, step] of one.steps.entries()) {
+          for (const [path, values] of step) {
+            const by = path.endsWith("loraA") ? g.a : path.endsWith("loraB") ? g.b : 1;
+            expect(other.steps[t]!.get(path), `${path} at ${t}`).toEqual(values.map((x) => x * by));
+            seen++;
+          }
+        }
+        expect(seen).toBe(4 * (2 + 4));
+        const moved = tree.entries(one.end.params).filter(([path]) => path.endsWith("loraB"));
+        for (const [path, B] of moved)
+          expect(await B.data(), path).not.toEqual(
+            await tree
+              .entries(start)
+              .find(([other]) => other === path)![1]
+              .data(),
+          );
+      },
+    );
   });
 });
 

@@ -45,7 +45,7 @@ describe("a run that is killed", () => {
     const unbroken = await start(join(folder, mkdtempSync(join(folder, "whole-")).slice(folder.length + 1)));
     expect(unbroken).toMatch(/^end [0-9a-f]{16} [0-9a-f]{16} 24 /);
     const place = mkdtempSync(join(folder, "broken-"));
-    const kills = Array.from({ length: thorough ? 40 : 3 }, (_, i) => ({
+    const kills = Array.from({ length: thorough ? 40 : 2 }, (_, i) => ({
       line: 1 + ((i * 5) % 3),
       after: [0, 1, 3, 8, 2, 20][i % 6]!,
     }));

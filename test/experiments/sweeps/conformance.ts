@@ -29,7 +29,7 @@ export function conforms(name: string, { make, role, fast = true, processes }: C
     const children: ChildProcess[] = [];
     beforeAll(async () => {
       symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
-      writeFileSync(program, await bundle("test/sweeps/program.ts"));
+      writeFileSync(program, await bundle("test/experiments/sweeps/program.ts"));
     });
     afterAll(() => {
       for (const child of children) child.kill("SIGKILL");
