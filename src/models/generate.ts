@@ -313,17 +313,19 @@ function programs(model: AnyDecoder, plain: boolean, { device }: GenerateOptions
     const rows = logits.reshape([logits.shape[0]!, logits.shape[2]!]);
     return plain ? rows.argmax(-1) : rows;
   };
+  // Lengths are rounded up, and prompts have many.
+  const options = { expectedTraces: Number.POSITIVE_INFINITY, ...(device && { device }) };
   const made: Programs = {
     step: compile(
       (params: Params, cache: Cache, input: DecoderInput, choice: Choice) => {
         const output = chosen(choice).apply(params, { ...input, cache });
         return { cache: output.cache!, found: taken(output) };
       },
-      { donate: [1], ...(device && { device }) },
+      { ...options, donate: [1] },
     ),
     all: compile(
       (params: Params, input: DecoderInput, choice: Choice) => taken(chosen(choice).apply(params, input)),
-      { ...(device && { device }) },
+      options,
     ),
   };
   if (!device) own.set(key, made);

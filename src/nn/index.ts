@@ -25,3 +25,4 @@ export {
 export { type MlpOptions, mlp } from "./mlp.ts";
 export { type Bound, type ModuleOptions, module, sequential } from "./module.ts";
 export { type LayerNormLayerOptions, layerNorm, type RmsNormLayerOptions, rmsNorm } from "./norm.ts";
+export { type LayerSummary, type ModelSummary, summary } from "./summary.ts";

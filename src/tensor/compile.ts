@@ -7,6 +7,7 @@ import { Device, type Loaded } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { refuseWhileTracing } from "../runtime/tracing.ts";
+import { type Form, formOf, retraced } from "./retraced.ts";
 import type { Tensor } from "./tensor.ts";
 import { type Call, leavesOf, load, rehearse, run, signatureOf, type Trace, trace } from "./trace.ts";
 
@@ -15,10 +16,22 @@ export interface CompileOptions {
   readonly donate?: readonly number[];
   /** Default: the device of the latest `init` at each call. */
   readonly device?: Device;
+  /**
+   * For how many forms of its arguments (structure, shapes, dtypes) the function is to be traced. One more, once, is a warning on
+   * the console that says which argument changes. Default 9.
+   */
+  readonly expectedTraces?: number;
 }
 
-const fields: Fields<CompileOptions & { readonly donate: readonly number[] }> = {
+type Filled = CompileOptions & Required<Pick<CompileOptions, "donate" | "expectedTraces">>;
+
+const fields: Fields<Filled> = {
   donate: field("a list of positions such as [0, 1]", Array.isArray, []),
+  expectedTraces: field(
+    "a whole number >= 1, or Infinity",
+    (count) => count === Number.POSITIVE_INFINITY || isIntegerIn(count, 1),
+    9,
+  ),
   device: optional(field("a device that init opened", (value) => value instanceof Device)),
 };
 
@@ -111,13 +124,14 @@ export function compile<A extends readonly unknown[], R>(
   options: CompileOptions = {},
 ): Compiled<A, R> {
   if (typeof f !== "function") throw new ValueError(`compile: takes a function; given ${show(f)}.`);
-  const { donate, device: chosen } = readOptions("compile", fields, options);
+  const { donate, device: chosen, expectedTraces } = readOptions("compile", fields, options);
   for (const position of donate) {
     if (!isIntegerIn(position, 0))
       throw new ValueError(`compile: donate names argument ${show(position)}; positions are integers >= 0.`);
   }
   let count = 0;
   let latest: Loaded | undefined;
+  const forms: Form[] = [];
 
   /** Checks the arguments, and traces the function for them if they are new. */
   const prepare = async (args: readonly unknown[]): Promise<Call> => {
@@ -137,6 +151,10 @@ export function compile<A extends readonly unknown[], R>(
     let traced = traces.get(signature);
     if (!traced) {
       count++;
+      if (forms.length <= expectedTraces && forms.push(formOf(leaves)) > expectedTraces) {
+        const warning = retraced(f.name, forms);
+        if (warning) console.warn(warning);
+      }
       traced = trace(f, args, leaves, device);
       traced.catch(() => traces.delete(signature));
       traces.set(signature, traced);

@@ -92,9 +92,14 @@ function checkLeaf(leaf: Leaf, name: string): void {
   }
 }
 
+/** What a trace depends on of a tensor or number. */
+export function typeOf(leaf: Leaf): string {
+  return typeof leaf === "number" ? "number[]" : describe(leaf);
+}
+
 /** What a trace depends on: equal signatures share one. */
 export function signatureOf(args: readonly unknown[], leaves: readonly LeafAt[]): string {
-  const types = leaves.map(({ leaf }) => (typeof leaf === "number" ? "number[]" : describe(leaf)));
+  const types = leaves.map(({ leaf }) => typeOf(leaf));
   return `${treeStructure(args, isLeaf)} ${types.join()}`;
 }
 

@@ -1,6 +1,6 @@
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test, vi } from "vitest";
 import {
   compile,
   type Device,
@@ -11,6 +11,7 @@ import {
   tensor,
   tree,
   valueAndGrad,
+  zeros,
 } from "../../src/index.ts";
 import { saveBlob } from "../../src/io/index.ts";
 import { describeBackends } from "../devices.ts";
@@ -41,6 +42,26 @@ describeBackends("compile", (backend) => {
     expect(device.programs).toBe(programs);
     expect(await (await f(tensor([1, 2, 3]), 1)).toArray()).toEqual([3, 4, 5]);
     expect(f.traces).toBe(2);
+  });
+
+  test("warns once of a function that is traced too often, with the argument that changes", async () => {
+    const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
+    try {
+      const step = (x: { readonly ids: Tensor }, w: Tensor) => x.ids.mul(w);
+      const [f, expected] = [compile(step), compile(step, { expectedTraces: 20 })];
+      for (let n = 1; n <= 12; n++) {
+        expect(warn).toHaveBeenCalledTimes(n <= 10 ? 0 : 1);
+        for (const g of [expected, f]) if (n < 12) await g.plan({ ids: zeros([n]) }, zeros([1]));
+      }
+      const text = String(warn.mock.calls[0]);
+      expect(text).toMatch(/^compile: step was traced for 10 forms of its arguments/);
+      expect(text).toContain(
+        "is argument 0.ids (float32[1], float32[2], float32[3], float32[4] and 6 more). Pad",
+      );
+      expect(() => compile(step, { expectedTraces: 0 })).toThrow("expectedTraces is 0; it is a whole number");
+    } finally {
+      warn.mockRestore();
+    }
   });
 
   test("plans what a call takes, without running it", async () => {
