@@ -1,6 +1,6 @@
 // Builds the site: the docs, an API reference from the docstrings, the playground; then looks at every link.
 // Usage: npm run site [-- FOLDER]    into FOLDER, by default site/
-import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Application } from "typedoc";
@@ -34,6 +34,7 @@ if (!project) throw new Error("site: TypeDoc read no entry point");
 await api.generateDocs(project, join(out, "api"));
 
 await buildPlayground(join(out, "playground"));
+cpSync(`${root}docs/examples`, join(out, "examples"), { recursive: true }); // which the docs link to
 
 const broken = brokenLinks(out);
 for (const { page, link } of broken) console.error(`site: ${page} links to ${link}, which is not there`);

@@ -15,7 +15,7 @@ export default defineConfig({
   cleanUrls: false,
   appearance: true,
   // Built beside these pages, by build.mjs, which looks at their links too.
-  ignoreDeadLinks: [/^\/?(\.\/)?(playground|api)\//],
+  ignoreDeadLinks: [/^\/?(\.\/)?(playground|api|examples)\//],
   markdown: {
     config(md) {
       // What lies outside of docs/ is in the repository.
@@ -58,6 +58,7 @@ export default defineConfig({
           ["Experiments", "experiments"],
           ["Three exponents", "three-exponents"],
           ["LoRA", "lora"],
+          ["Examples", "examples"],
         ),
       },
       {
