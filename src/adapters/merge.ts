@@ -51,9 +51,9 @@ const weightFiles = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx)$|\.index\.j
  * @throws ValueError or ShapeError for an adapter of another model, with the names and shapes that do not fit; LorantzError
  *   for what cannot be read or written.
  * @example
- * const { weights } = await adapters.merge(await openFolder("model"), await adapters.open("adapter"), "merged");
+ * const { weights } = await adapters.mergeCheckpoint(await openFolder("model"), await adapters.open("adapter"), "merged");
  */
-export async function merge(model: Folder, given: AdapterFile, out: string): Promise<MergeReport> {
+export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: string): Promise<MergeReport> {
   // GPT-2's layers lie across, whether or not the files of the adapter say so.
   const isGpt2 = (await model.find("config.json")) && (await readBase(model)).base?.model_type === "gpt2";
   const adapter = isGpt2 ? { ...given, config: { ...given.config, fan_in_fan_out: true } } : given;

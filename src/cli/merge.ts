@@ -40,7 +40,7 @@ export async function merge(args: readonly string[]): Promise<number> {
   const folder = await openFolder(model);
   const base = (await folder.find("config.json")) ? await adapters.readBase(folder) : {};
   const read = await adapters.open(adapter, base);
-  const report = await adapters.merge(folder, read, values.out);
+  const report = await adapters.mergeCheckpoint(folder, read, values.out);
   print(values.json ? `${JSON.stringify(report, undefined, 2)}\n` : describe(report));
   return 0;
 }

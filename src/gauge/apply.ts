@@ -15,7 +15,16 @@ import {
   type Recipe,
   trainedRoles,
 } from "./recipe.ts";
-import { factorOn, hyperPowers, moves, needsOf, type Rule, reaches, ruleOf, scaleHyper } from "./rules.ts";
+import {
+  type ExactRule,
+  factorOn,
+  hyperPowers,
+  moves,
+  needsOf,
+  reaches,
+  ruleOf,
+  scaleHyper,
+} from "./rules.ts";
 import { alwaysZero, startFactors, starts } from "./start.ts";
 
 const operation = "gauge.apply";
@@ -62,7 +71,7 @@ export function transformed<R extends Recipe>(g: Gauge, recipe: R): Recipe<R["op
   return partner as unknown as Recipe<R["optimizer"]["name"]>; // the same optimizer with other numbers
 }
 
-function scaleAll(rule: Rule, hyper: object, g: Gauge, role: Role): Record<string, unknown> {
+function scaleAll(rule: ExactRule, hyper: object, g: Gauge, role: Role): Record<string, unknown> {
   const powers = hyperPowers(rule);
   const scaled = Object.entries(hyper).map(([name, value]: [string, unknown]): [string, unknown] => {
     if (!moves(powers, name)) return [name, value];

@@ -63,7 +63,7 @@ export {
 export { applyMatrix, type MatrixGauge, type MatrixKind, matrix, matrixRefusal } from "./matrix.ts";
 export { type OptimizerOfOptions, optimizerOf, optimizerOfLayers, trainable } from "./optimizer.ts";
 export {
-  type Adapted,
+  type AdaptedKind,
   type Clip,
   hyperOf,
   type PerRole,
@@ -73,7 +73,7 @@ export {
   trainedRoles,
 } from "./recipe.ts";
 export { gridOfText, recipeOfText } from "./recipe-text.ts";
-export { type Rule, ruleOf } from "./rules.ts";
+export { type ExactRule, ruleOf } from "./rules.ts";
 export { type FlatField, flatFields } from "./schema.ts";
 export type { Alpha, Target } from "./target.ts";
 export { applyGradients, applyParams, applyState } from "./trees.ts";

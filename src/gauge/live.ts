@@ -2,7 +2,7 @@ import type { Role } from "../lora/roles.ts";
 import { type AnyOptimizerName, anyRule } from "../optim/make.ts";
 import type { Essence } from "../optim/rule.ts";
 import type { Gauge } from "./gauge.ts";
-import { type Adapted, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import { type AdaptedKind, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { needsOf } from "./rules.ts";
 import { scheduleFields } from "./schema.ts";
 import { starts } from "./start.ts";
@@ -21,7 +21,7 @@ export function essenceOf(recipe: Recipe, role: Role): Essence {
 
 /** What acts in the layers of one kind, and what does not. */
 export interface Live {
-  readonly kind: Adapted;
+  readonly kind: AdaptedKind;
   /** B A stays zero for ever: the adapter's rank, start and dropout have no effect. */
   readonly inert: boolean;
   /** The trained roles whose numbers have an effect. */
@@ -34,11 +34,11 @@ export interface Live {
 export function liveOf(recipe: Recipe): readonly Live[] {
   const trained = trainedRoles(recipe);
   const reads = (role: Role) => essenceOf(recipe, role).reads;
-  const zeroOf = (kind: Adapted) => {
+  const zeroOf = (kind: AdaptedKind) => {
     const { A, B } = starts(recipe, kind);
     return A === 0 ? "A" : B === 0 ? "B" : undefined;
   };
-  const isInert = (kind: Adapted) => {
+  const isInert = (kind: AdaptedKind) => {
     const zero = zeroOf(kind);
     return zero !== undefined && reads(zero) === "nothing";
   };

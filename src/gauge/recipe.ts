@@ -45,14 +45,14 @@ export type RecipeSchedule =
   | { readonly kind: Ending; readonly warmup: number; readonly total: number | "end" };
 
 /** The kinds of layers that adapters are put on. */
-export type Adapted = Adaptable["kind"];
+export type AdaptedKind = Adaptable["kind"];
 
 export interface RecipeOf<N extends AnyOptimizerName> extends AdapterConfig {
   /**
    * The kinds of layers that have adapters; an embedding starts with A = 0 and B random, the other way round than a
    * linear layer. Default `["linear"]`.
    */
-  readonly adapts?: readonly Adapted[];
+  readonly adapts?: readonly AdaptedKind[];
   /** The optimizer's name, `lr`, and other hyperparameters where they differ from the optimizer's defaults. */
   readonly optimizer: { readonly name: N; readonly lr: number } & Partial<Omit<AnyHyperOf[N], "lr">>;
   /** Hyperparameters of a role where they differ from `optimizer`. */
@@ -92,7 +92,7 @@ export function trainedRoles({
 }
 
 /** The kinds of layers that a recipe puts adapters on. */
-export function adapts({ adapts = ["linear"] }: Pick<Recipe, "adapts">): readonly Adapted[] {
+export function adapts({ adapts = ["linear"] }: Pick<Recipe, "adapts">): readonly AdaptedKind[] {
   return adapts;
 }
 

@@ -8,7 +8,7 @@ import {
   rules,
 } from "../optim/make.ts";
 import type { PairScaling } from "../optim/pair.ts";
-import { commonPowers, type Scaling } from "../optim/rule.ts";
+import { commonPowers, type RuleScaling } from "../optim/rule.ts";
 import { factor, type Gauge } from "./gauge.ts";
 
 /** Powers by name: of the factor on the parameter itself, and of the one on the other matrix of its layer. */
@@ -19,13 +19,13 @@ export interface PowersOf {
 }
 
 /** The exact rule of an optimizer in one form: the powers of c for its numbers, as its update rule declares them. */
-export interface Rule {
+export interface ExactRule {
   /** The power for each hyperparameter. */
   readonly hyper: Readonly<Record<string, number>>;
   /** The power for each slot of the state. */
   readonly state: Readonly<Record<string, number>>;
   /** For optimizers of pairs: the powers of the constant of the other matrix in the layer. */
-  readonly partner?: Pick<Rule, "hyper" | "state">;
+  readonly partner?: Pick<ExactRule, "hyper" | "state">;
   /** Whether the first update divides 0 by 0 where the gradient is 0. */
   readonly dividesZeroByZero: boolean;
   /** What parameters must be for the rule to be exact, where it is not for all. */
@@ -39,7 +39,7 @@ export interface Rule {
  * @example
  * ruleOf("gauge", "adamw", adamw({ lr: 1e-3 }).defaults).hyper.eps; // -1
  */
-export function ruleOf(operation: string, optimizer: string, hyper: object): Rule {
+export function ruleOf(operation: string, optimizer: string, hyper: object): ExactRule {
   const scaling = scalingOf(operation, optimizer);
   const given = hyper as Readonly<Record<string, unknown>>; // what scalingOf takes
   const dividesZeroByZero = scaling.dividesZeroByZero(given);
@@ -68,7 +68,7 @@ export function ruleOf(operation: string, optimizer: string, hyper: object): Rul
 }
 
 /** The powers for hyperparameters. */
-export function hyperPowers({ hyper, partner }: Rule): PowersOf {
+export function hyperPowers({ hyper, partner }: ExactRule): PowersOf {
   return { own: hyper, partner: partner?.hyper ?? {} };
 }
 
@@ -92,9 +92,9 @@ export function statePowers(operation: string, optimizer: string, hyper: object)
 
 type Given = Readonly<Record<string, unknown>>;
 
-function scalingOf(operation: string, optimizer: string): Scaling<Given> | PairScaling<Given> {
+function scalingOf(operation: string, optimizer: string): RuleScaling<Given> | PairScaling<Given> {
   // Its hyperparameters are those of this optimizer: the optimizer made them.
-  const all = { ...rules, ...pairRules } as unknown as { [name: string]: { scaling: Scaling<Given> } };
+  const all = { ...rules, ...pairRules } as unknown as { [name: string]: { scaling: RuleScaling<Given> } };
   if (Object.hasOwn(all, optimizer)) return all[optimizer]!.scaling;
   throw new ValueError(
     `${operation}: no exact rule is known for the optimizer ${JSON.stringify(optimizer)}. There are rules for ${optimizerNames.join(", ")}.`,

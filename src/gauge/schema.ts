@@ -16,7 +16,7 @@ import { type KindOptions, kinds } from "../lora/kinds/index.ts";
 import { roles } from "../lora/roles.ts";
 import { type AnyOptimizerName, anyRule, optimizerNames } from "../optim/make.ts";
 import type { ScheduleConfig } from "../optim/schedule.ts";
-import type { Adapted, Clip, Recipe } from "./recipe.ts";
+import type { AdaptedKind, Clip, Recipe } from "./recipe.ts";
 
 // The one description of a recipe: every field with its name, what it takes, its default and a sentence. Checks
 // (`check.ts`), recipes as text (`text.ts`), the options and help of the command line and the table in
@@ -83,7 +83,7 @@ export const adapterFields: RecipeFields<
     optional(oneOf(floatDTypes)),
   ),
   adapts: said("The kinds of layers that have adapters", {
-    ...listOf<Adapted>(["linear", "embedding"]),
+    ...listOf<AdaptedKind>(["linear", "embedding"]),
     otherwise: ["linear"],
   }),
   trained: said("Which parameters are trained; by default those of the adapter", optional(listOf(roles))),

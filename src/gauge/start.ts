@@ -1,7 +1,7 @@
 import type { AdapterInit } from "../lora/config.ts";
 import { scaling } from "../lora/scaling.ts";
 import type { Gauge } from "./gauge.ts";
-import { type Adapted, adapts, type Recipe } from "./recipe.ts";
+import { type AdaptedKind, adapts, type Recipe } from "./recipe.ts";
 
 /**
  * The matrix that starts at zero in a kind of layer, if one does: embeddings start the other way round than linear
@@ -9,7 +9,7 @@ import { type Adapted, adapts, type Recipe } from "./recipe.ts";
  */
 export function zeroSide(
   { init = "standard" }: { readonly init?: AdapterInit },
-  kind: Adapted = "linear",
+  kind: AdaptedKind = "linear",
 ): "A" | "B" | undefined {
   const linear = kind === "linear";
   if (init === "swapped") return linear ? "A" : "B";
@@ -26,7 +26,10 @@ export function alwaysZero(recipe: Pick<Recipe, "init" | "adapts">, role: "A" | 
  * How large A and B start in a kind of layer, in units that no gauge changes: the factors on their initial values, 0
  * for a side that starts at zero. PiSSA divides its start by the root of the scaling, which counts here.
  */
-export function starts(recipe: Recipe, kind: Adapted = "linear"): { readonly A: number; readonly B: number } {
+export function starts(
+  recipe: Recipe,
+  kind: AdaptedKind = "linear",
+): { readonly A: number; readonly B: number } {
   const zero = zeroSide(recipe, kind);
   const own = recipe.init === "pissa" ? 1 / Math.sqrt(scaling(recipe).value) : 1;
   const { A = 1, B = 1 } = recipe.initScale ?? {};

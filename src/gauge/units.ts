@@ -5,11 +5,11 @@ import type { AnyOptimizerName } from "../optim/make.ts";
 import { checked, type Gauge } from "./gauge.ts";
 import { type Live, liveOf, type Pins, pinsOf, scaled } from "./live.ts";
 import { hyperOf, type Recipe } from "./recipe.ts";
-import { type Rule, ruleOf } from "./rules.ts";
+import { type ExactRule, ruleOf } from "./rules.ts";
 import { starts } from "./start.ts";
 
 /** The rule of a role's form of the optimizer. */
-export function ruleFor(operation: string, recipe: Recipe, role: Role): Rule {
+export function ruleFor(operation: string, recipe: Recipe, role: Role): ExactRule {
   return ruleOf(operation, recipe.optimizer.name, hyperOf<AnyOptimizerName>(recipe, role));
 }
 

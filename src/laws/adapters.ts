@@ -14,7 +14,7 @@ import { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import type { LoraConfig } from "./arbitrary/lora.ts";
 import type { Awaitable } from "./law.ts";
-import type { LoraLayer, LoraParams } from "./lora/layer.ts";
+import type { LayerUnderTest, LoraParams } from "./lora/layer.ts";
 import type { Matrix } from "./matrix.ts";
 import type { Exponents, Hyper, OptimizerUnderTest, Vector } from "./optimizer.ts";
 import type { ScheduleUnderTest } from "./schedule.ts";
@@ -33,7 +33,7 @@ export interface AdaptedLinear {
 
 export interface FromAdaptedOptions<M extends AdaptedLinear>
   extends DTypeOption,
-    Partial<Pick<LoraLayer, "init" | "std" | "tolerance">> {
+    Partial<Pick<LayerUnderTest, "init" | "std" | "tolerance">> {
   /** Whether the layer can do `alpha / sqrt(r)`. Default true. */
   readonly rsLora?: boolean;
   /** Parameters of the base with the adapter merged in, as `lora.merge`. */
@@ -50,7 +50,7 @@ export interface FromAdaptedOptions<M extends AdaptedLinear>
 export function fromAdapted<M extends AdaptedLinear>(
   make: (base: Linear, config: LoraConfig) => M,
   options: FromAdaptedOptions<M> = {},
-): LoraLayer {
+): LayerUnderTest {
   const { dtype = "float32", merge, rsLora = true, init, std, tolerance } = options;
   const asTensors = ({ weight, A, B }: LoraParams): Params => ({
     weight: tensor(weight, { dtype }),

@@ -23,10 +23,10 @@ export {
   run,
   type Verdict,
 } from "./law.ts";
-export type { BuiltLora, LoraFeature, LoraLayer, LoraParams } from "./lora/layer.ts";
+export type { BuiltLora, LayerUnderTest, LoraFeature, LoraParams } from "./lora/layer.ts";
 export { lora } from "./lora.ts";
 export type { Matrix } from "./matrix.ts";
-export { type Adapter, type AdapterSwitch, type Merging, merge } from "./merge.ts";
+export { type AdapterSwitch, type AdapterUnderTest, type Merging, merge } from "./merge.ts";
 export {
   type Exponents,
   type Hyper,

@@ -2,7 +2,7 @@ import { ValueError } from "../base/errors.ts";
 import type { Law } from "./law.ts";
 import { guarded, leavesArguments } from "./lora/arguments.ts";
 import { anyGauge, bitwiseGauge } from "./lora/gauge.ts";
-import { features, type LoraLayer, type Subject } from "./lora/layer.ts";
+import { features, type LayerUnderTest, type Subject } from "./lora/layer.ts";
 import { patterns } from "./lora/patterns.ts";
 import { linearInAlpha, ownScaling, scaled, zeroB } from "./lora/scaling.ts";
 import { start, startFromSeed, startOfSize, startWithoutAlpha } from "./lora/start.ts";
@@ -16,7 +16,7 @@ import { start, startFromSeed, startOfSize, startWithoutAlpha } from "./lora/sta
  * @example
  * for (const { name, property } of laws.lora(mine)) test(name, () => fc.assert(property));
  */
-export function lora(layer: LoraLayer): readonly Law[] {
+export function lora(layer: LayerUnderTest): readonly Law[] {
   const { supports, init = "zero", std, tolerance = 1e-5 } = layer;
   if (!Array.isArray(supports) || !supports.every((feature) => features.includes(feature)))
     throw new ValueError(

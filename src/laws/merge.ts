@@ -6,7 +6,7 @@ import { type Awaitable, type Law, law, orRefused } from "./law.ts";
 import { type Matrix, map, multiply, plus, times, transpose, zeros } from "./matrix.ts";
 
 /** A trained adapter of a linear layer. */
-export interface Adapter {
+export interface AdapterUnderTest {
   /** `[r, in]` */
   readonly A: Matrix;
   /** `[out, r]` */
@@ -27,27 +27,27 @@ export interface AdapterSwitch {
 /** Merging and combining adapters, of any library; laws about what is missing are left out. */
 export interface Merging {
   /** The weight `[out, in]` with `strength` times the adapter in it. */
-  merge(weight: Matrix, adapter: Adapter, strength: number): Awaitable<Matrix>;
+  merge(weight: Matrix, adapter: AdapterUnderTest, strength: number): Awaitable<Matrix>;
   /** Takes a merged adapter of strength 1 off again. */
-  unmerge?(weight: Matrix, adapter: Adapter): Awaitable<Matrix>;
+  unmerge?(weight: Matrix, adapter: AdapterUnderTest): Awaitable<Matrix>;
   /** One adapter in place of several with weights. */
-  combine?(adapters: readonly Adapter[], weights: readonly number[]): Awaitable<Adapter>;
+  combine?(adapters: readonly AdapterUnderTest[], weights: readonly number[]): Awaitable<AdapterUnderTest>;
   /** Whether the combination is exactly the weighted sum of the adapters' changes, as `cat` is. Default false. */
   readonly additive?: boolean;
   /** Whether `combine` takes adapters of one rank only. Default false. */
   readonly sameRank?: boolean;
   /** A layer with several adapters, none of them merged. */
-  switching?(weight: Matrix, adapters: readonly Adapter[]): Awaitable<AdapterSwitch>;
+  switching?(weight: Matrix, adapters: readonly AdapterUnderTest[]): Awaitable<AdapterSwitch>;
   /** Largest rounding error, as a share of the terms that are added. Default 1e-5, which float32 keeps. */
   readonly tolerance?: number;
 }
 
 /** The change of the weight that an adapter stands for, scaling B A. */
-function delta({ A, B, ...config }: Adapter): Matrix {
+function delta({ A, B, ...config }: AdapterUnderTest): Matrix {
   return times(scalingOf(config), multiply(B, A));
 }
 
-function sizeOf(weight: Matrix, ...adapters: readonly Adapter[]): number {
+function sizeOf(weight: Matrix, ...adapters: readonly AdapterUnderTest[]): number {
   const size = (x: Matrix) => map(x, Math.abs);
   const sizes = adapters.map((one) => delta({ ...one, A: size(one.A), B: size(one.B) }));
   return largest([size(weight), ...sizes].reduce(plus));
@@ -80,9 +80,9 @@ function combines(subject: Merging): subject is Combining {
 }
 
 /** An alpha or a rank that some libraries have reasons to refuse, and a weight. */
-const refusable = ({ A, B, r, alpha }: Adapter) =>
+const refusable = ({ A, B, r, alpha }: AdapterUnderTest) =>
   isUnusual(alpha) || isUnusualRank(r, { in: A[0]?.length ?? 0, out: B.length });
-const anyUnusual = (adapters: readonly Adapter[], weights: readonly number[]) =>
+const anyUnusual = (adapters: readonly AdapterUnderTest[], weights: readonly number[]) =>
   adapters.some(refusable) || weights.some((weight) => weight <= 0);
 
 /**
@@ -252,19 +252,22 @@ function switching(make: NonNullable<Merging["switching"]>, tolerance: number): 
   );
 }
 
-interface Case<A extends readonly Adapter[]> {
+interface Case<A extends readonly AdapterUnderTest[]> {
   readonly weight: Matrix;
   readonly adapters: A;
 }
 
-function cases(count: 1): fc.Arbitrary<Case<readonly [Adapter]>>;
-function cases(count: 2, sameRank?: boolean): fc.Arbitrary<Case<readonly [Adapter, Adapter]>>;
-function cases(count: number, sameRank?: boolean): fc.Arbitrary<Case<readonly Adapter[]>>;
-function cases(count: number, sameRank = false): fc.Arbitrary<Case<readonly Adapter[]>> {
+function cases(count: 1): fc.Arbitrary<Case<readonly [AdapterUnderTest]>>;
+function cases(
+  count: 2,
+  sameRank?: boolean,
+): fc.Arbitrary<Case<readonly [AdapterUnderTest, AdapterUnderTest]>>;
+function cases(count: number, sameRank?: boolean): fc.Arbitrary<Case<readonly AdapterUnderTest[]>>;
+function cases(count: number, sameRank = false): fc.Arbitrary<Case<readonly AdapterUnderTest[]>> {
   return loraConfig().chain(({ in: inputs, out: outputs, r }) => {
     // Scalings differ from adapter to adapter, and ranks where they may.
     const adapter = fc.constantFrom(...(sameRank ? [r] : [r, r - 1])).chain((r) =>
-      fc.record<Adapter>({
+      fc.record<AdapterUnderTest>({
         A: matrix(r, inputs),
         B: matrix(outputs, r, quarter()),
         r: fc.constant(r),
@@ -280,7 +283,7 @@ function cases(count: number, sameRank = false): fc.Arbitrary<Case<readonly Adap
 }
 
 /** Two adapters to six: what is right for two may forget a third, or a fifth. */
-function several(sameRank = false): fc.Arbitrary<Case<readonly Adapter[]>> {
+function several(sameRank = false): fc.Arbitrary<Case<readonly AdapterUnderTest[]>> {
   return fc.constantFrom(2, 3, 4, 6).chain((count) => cases(count, sameRank));
 }
 

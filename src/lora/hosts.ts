@@ -1,7 +1,7 @@
 import { numel, type Shape } from "../base/shape.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import * as functional from "../nn/functional.ts";
-import { type Initializer, kaimingUniform } from "../nn/init.ts";
+import { type Initializer, kaimingUniform } from "../nn/initializers.ts";
 import type { AnyLayer } from "../nn/layer.ts";
 import type { Linear } from "../nn/linear.ts";
 import { inDType } from "../tensor/precision.ts";

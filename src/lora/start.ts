@@ -1,6 +1,6 @@
 import { coerce, computeDType, type FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
-import { type Initializer, zeros as zeroInit } from "../nn/init.ts";
+import { type Initializer, zeros as zeroInit } from "../nn/initializers.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor, zeros } from "../tensor/creation.ts";
 import { isPacked } from "../tensor/packed.ts";

@@ -115,7 +115,7 @@ export const roles = {
   networkDrop: "resid_mlp_dropout",
 } as const;
 
-export type Role = keyof typeof roles;
+export type PartRole = keyof typeof roles;
 
 /** What the parts are called in a checkpoint: those of Llama, unless an architecture says otherwise. */
-export type Names = { readonly [R in Role]: string };
+export type Names = { readonly [R in PartRole]: string };

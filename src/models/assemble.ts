@@ -1,8 +1,8 @@
 import type { AnyLayer, Context, Layer, Params } from "../nn/layer.ts";
-import { type Bound, type ModuleOptions, module } from "../nn/module.ts";
-import type { Names, Role } from "./architecture.ts";
+import { type ChildFunctions, type ModuleOptions, module } from "../nn/module.ts";
+import type { Names, PartRole } from "./architecture.ts";
 
-type Parts = { readonly [R in Role]?: AnyLayer | undefined };
+type Parts = { readonly [R in PartRole]?: AnyLayer | undefined };
 
 /**
  * A module of parts by what they do, each under the name that the architecture gives it; parts that it does not have are
@@ -11,18 +11,18 @@ type Parts = { readonly [R in Role]?: AnyLayer | undefined };
 export function assemble<P extends Parts, X, Y>(
   names: Names,
   parts: P,
-  forward: (parts: Bound<P>, x: X, context: Context) => Y,
+  forward: (parts: ChildFunctions<P>, x: X, context: Context) => Y,
   options: ModuleOptions = {},
 ): Layer<Params, X, Y> {
   const there = Object.entries(parts).flatMap(([role, layer]) =>
-    layer ? [{ role, name: names[role as Role], layer }] : [],
+    layer ? [{ role, name: names[role as PartRole], layer }] : [],
   );
   const made = module(
     Object.fromEntries(there.map(({ name, layer }) => [name, layer])),
     (children, x: X, context) =>
       // The same functions under the names of their roles.
       forward(
-        Object.fromEntries(there.map(({ role, name }) => [role, children[name]])) as Bound<P>,
+        Object.fromEntries(there.map(({ role, name }) => [role, children[name]])) as ChildFunctions<P>,
         x,
         context,
       ),

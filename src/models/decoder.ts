@@ -133,7 +133,9 @@ interface Read {
 function body(architecture: Architecture, again: boolean): Layer<Params, Reading, Read> {
   const { vocabulary, width, context: longest, learnedPositions, initialStd, embeddingScale } = architecture;
   const table = (rows: number) =>
-    nn.embedding(rows, width, { init: (key, shape) => nn.init.normal(key, shape, { std: initialStd }) });
+    nn.embedding(rows, width, {
+      init: (key, shape) => nn.initializers.normal(key, shape, { std: initialStd }),
+    });
   const { embedding: dropped } = architecture.dropout;
   return assemble(
     architecture.names,

@@ -1,4 +1,4 @@
-export type { Architecture, BlockKind, Names, Norm, Role, Rope } from "./architecture.ts";
+export type { Architecture, BlockKind, Names, Norm, PartRole, Rope } from "./architecture.ts";
 export { type BlockCache, type Cache, type CacheSizes, emptyCache } from "./cache.ts";
 export {
   type Decoder,

@@ -12,7 +12,7 @@ export function linear(
 ): nn.Linear {
   return nn.linear(inputs, outputs, {
     bias,
-    init: (key, shape) => nn.init.normal(key, shape, { std: initialStd }),
+    init: (key, shape) => nn.initializers.normal(key, shape, { std: initialStd }),
   });
 }
 

@@ -14,7 +14,7 @@ import { DTypeError, ValueError } from "../base/errors.ts";
 import { checkInt32 } from "../tensor/indices.ts";
 import { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
-import type { Initializer } from "./init.ts";
+import type { Initializer } from "./initializers.ts";
 import type { Context } from "./layer.ts";
 
 // Fields of arguments that several layers take.
@@ -40,7 +40,7 @@ export const aKey: Field<Key> = field("one such as random.key(0)", (key) => key 
 
 /** A function that makes initial values. */
 export const initializer: Field<Initializer> = field(
-  "a function (key, shape) => tensor, such as init.normal",
+  "a function (key, shape) => tensor, such as initializers.normal",
   (value) => typeof value === "function",
 );
 

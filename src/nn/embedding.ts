@@ -3,7 +3,7 @@ import type { FloatDType } from "../base/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
-import { type Initializer, normal } from "./init.ts";
+import { type Initializer, normal } from "./initializers.ts";
 import type { Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
 
@@ -15,7 +15,7 @@ export interface Embedding extends Layer<{ readonly weight: Tensor }> {
 }
 
 export interface EmbeddingOptions {
-  /** Initial weight. Default `init.normal`, of standard deviation 1 as in PyTorch. */
+  /** Initial weight. Default `initializers.normal`, of standard deviation 1 as in PyTorch. */
   readonly init?: Initializer;
   /** Default float32. */
   readonly dtype?: FloatDType;

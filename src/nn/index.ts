@@ -2,7 +2,7 @@ export { type Activation, activation } from "./activation.ts";
 export { dropout } from "./dropout.ts";
 export { type Embedding, type EmbeddingOptions, embedding } from "./embedding.ts";
 export * as functional from "./functional.ts";
-export * as init from "./init.ts";
+export * as initializers from "./initializers.ts";
 export type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
 export { isLinear, type Linear, type LinearOptions, type LinearParams, linear } from "./linear.ts";
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from "./linear-cross-entropy.ts";
@@ -23,6 +23,6 @@ export {
   smoothL1Loss,
 } from "./losses.ts";
 export { type MlpOptions, mlp } from "./mlp.ts";
-export { type Bound, type ModuleOptions, module, sequential } from "./module.ts";
+export { type ChildFunctions, type ModuleOptions, module, sequential } from "./module.ts";
 export { type LayerNormLayerOptions, layerNorm, type RmsNormLayerOptions, rmsNorm } from "./norm.ts";
 export { type LayerSummary, type ModelSummary, summary } from "./summary.ts";

@@ -4,7 +4,7 @@ import { uniform } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
 import * as functional from "./functional.ts";
-import { type Initializer, kaimingUniform } from "./init.ts";
+import { type Initializer, kaimingUniform } from "./initializers.ts";
 import type { AnyLayer, Layer } from "./layer.ts";
 import { parameter } from "./params.ts";
 
@@ -20,7 +20,7 @@ export interface Linear extends Layer<LinearParams> {
 export interface LinearOptions {
   /** Default true. */
   readonly bias?: boolean;
-  /** Initial weight. Default `init.kaimingUniform`, so uniform in +-1/sqrt(in). */
+  /** Initial weight. Default `initializers.kaimingUniform`, so uniform in +-1/sqrt(in). */
   readonly init?: Initializer;
   /** Default float32. */
   readonly dtype?: FloatDType;

@@ -18,15 +18,15 @@ import { childParams, withoutTied, withTied } from "./params.ts";
 type Children = { readonly [name: string]: AnyLayer };
 
 /** The children as functions: each with its parameters, and with a random stream of its own. */
-export type Bound<C> = { readonly [K in keyof C]: BoundOne<C[K]> };
+export type ChildFunctions<C> = { readonly [K in keyof C]: ChildFunction<C[K]> };
 
-type BoundOne<L> = L extends { apply(params: never, x: infer X, context?: Context): infer Y }
+type ChildFunction<L> = L extends { apply(params: never, x: infer X, context?: Context): infer Y }
   ? (x: X) => Y
   : L extends undefined
     ? undefined
     : never;
 
-type Forward<C, X, Y> = (children: Bound<C>, x: X, context: Context) => Y;
+type Forward<C, X, Y> = (children: ChildFunctions<C>, x: X, context: Context) => Y;
 
 /** Facts about a module beside its children. */
 export type ModuleOptions = Pick<AnyLayer, "tied" | "output">;
@@ -84,12 +84,12 @@ export function module<C extends Children, X = Tensor, Y = Tensor>(
         const own = childParams("module", all as Params, name);
         let calls = 0;
         return (input: unknown) => {
-          const y = child.apply(own, input as never, streamOf(context, name, calls++)); // `Bound` has its type
+          const y = child.apply(own, input as never, streamOf(context, name, calls++)); // `ChildFunctions` has its type
           context.watch?.(name, y);
           return y;
         };
       });
-      return forward(bound as Bound<C>, x, context);
+      return forward(bound as ChildFunctions<C>, x, context);
     },
     withChildren: (replacements) => {
       for (const name of Object.keys(replacements)) {

@@ -48,7 +48,7 @@ export {
   type NoRule,
   type Powers,
   type Rule,
-  type Scaling,
+  type RuleScaling,
   type Slots,
   type Step,
 } from "./rule.ts";

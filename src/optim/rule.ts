@@ -34,7 +34,7 @@ export interface NoRule {
  * is multiplied into the parameter must not scale: `lr * weightDecay` when decoupled. `gauge.discoverSymmetry`
  * finds the same powers by experiment.
  */
-export interface Scaling<H> {
+export interface RuleScaling<H> {
   /** The powers for the hyperparameters, which may depend on the form that they choose; or why there are none. */
   readonly hyper: (hyper: H) => Powers<H> | NoRule;
   /** The power for each slot of the state. */
@@ -89,7 +89,7 @@ export interface Rule<H extends { readonly lr: number }, S extends Slots> {
    */
   readonly step: (hyper: H, lr: HostNumber, t: HostNumber, factor: HostNumber) => Step<S>;
   /** How its numbers follow a rescaled parameter. */
-  readonly scaling: Scaling<H>;
+  readonly scaling: RuleScaling<H>;
   /** What hyperparameters come to, once those without effect are left out. Default: all of them count. */
   readonly essence?: (hyper: H) => Essence;
 }

@@ -99,7 +99,7 @@ const right: Parts = {
   B: (config, r) => scale(0, random(0, config.out, r)),
 };
 
-function layer(mistake: Partial<Parts> = {}): laws.LoraLayer {
+function layer(mistake: Partial<Parts> = {}): laws.LayerUnderTest {
   const parts = { ...right, ...mistake };
   return {
     supports: ["rsLora", "merge", "patterns"],
@@ -378,7 +378,7 @@ describe("layers", () => {
   });
 
   test("an alpha that is refused is no mistake, and what was not tried is counted", async () => {
-    const strict: laws.LoraLayer = {
+    const strict: laws.LayerUnderTest = {
       ...layer(),
       build: (weight, config) => {
         for (const alpha of [config.alpha, ...Object.values(config.alphaPattern ?? {})])
@@ -422,7 +422,7 @@ describe("layers", () => {
 
   test("a scaling shared by all layers", async () => {
     let latest = 0;
-    const shared: laws.LoraLayer = {
+    const shared: laws.LayerUnderTest = {
       ...layer(),
       build: (weight, config) => {
         latest = scaling(config.alpha, config.r, config.rsLora);
@@ -435,7 +435,7 @@ describe("layers", () => {
   });
 
   test("B left in although it is zero: a bias", async () => {
-    const biased: laws.LoraLayer = {
+    const biased: laws.LayerUnderTest = {
       ...layer(),
       supports: [],
       build: async (weight, config) => {
@@ -456,7 +456,7 @@ describe("layers", () => {
   });
 
   test("parameters changed in place", async () => {
-    const careless: laws.LoraLayer = {
+    const careless: laws.LayerUnderTest = {
       ...layer(),
       build: async (weight, config) => {
         const built = await layer().build(weight, config);
@@ -480,11 +480,11 @@ describe("layers", () => {
 
 // --- merging ---------------------------------------------------------------------------------------------------
 
-const delta = ({ A, B, r, alpha, rsLora }: laws.Adapter): Matrix =>
+const delta = ({ A, B, r, alpha, rsLora }: laws.AdapterUnderTest): Matrix =>
   scale(scaling(alpha, r, rsLora), matmul(B, A));
 
 /** Concatenation: the rows of A one below the other, the scaled columns of B side by side, alpha = r. */
-function cat(adapters: readonly laws.Adapter[], weights: readonly number[]): laws.Adapter {
+function cat(adapters: readonly laws.AdapterUnderTest[], weights: readonly number[]): laws.AdapterUnderTest {
   const A = adapters.flatMap((one) => one.A);
   const parts = adapters.map(({ B, r, alpha, rsLora }, i) =>
     scale(weights[i]! * scaling(alpha, r, rsLora), B),
@@ -552,7 +552,7 @@ describe("merging", () => {
         merge: (() => {
           // The first weight that is not a sum of what came before is taken for the base.
           const bases = new Map<string, Matrix>();
-          return (weight: Matrix, adapter: laws.Adapter, strength: number) => {
+          return (weight: Matrix, adapter: laws.AdapterUnderTest, strength: number) => {
             const base = bases.get(JSON.stringify(weight)) ?? weight;
             const merged = add(base, scale(strength, delta(adapter)));
             bases.set(JSON.stringify(merged), base);

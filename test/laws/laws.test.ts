@@ -58,7 +58,7 @@ describe("an adapter in a model, with patterns", () => {
   /** A linear layer at the path of the configuration, and behind it those that patterns name, which change nothing. */
   const nested = <T>(path: string, leaf: T, wrap: (children: Record<string, T>) => T): T =>
     path.split(".").reduceRight((inner, name) => wrap({ [name]: inner }), leaf);
-  const layer: laws.LoraLayer = {
+  const layer: laws.LayerUnderTest = {
     supports: ["rsLora", "patterns"],
     build: async (weight, { in: inputs, out, path, seed, ...config }) => {
       const linear = nn.linear(inputs, out, { bias: false, dtype });
@@ -101,7 +101,7 @@ describe("an adapter in a model, with patterns", () => {
 describe.for(["cat", "linear", "svd"] as const)("adapters merged, switched and combined by %s", (method) => {
   const dtype = "float64";
   const names = ["first", "second", "third", "fourth", "fifth", "sixth"];
-  const build = (weight: laws.Matrix, adapters: readonly laws.Adapter[]) => {
+  const build = (weight: laws.Matrix, adapters: readonly laws.AdapterUnderTest[]) => {
     const base = nn.linear(weight[0]!.length, weight.length, { bias: false, dtype });
     const own = adapters.map(({ A, B, ...config }, i) => ({
       name: names[i]!,
@@ -302,7 +302,7 @@ describe("running laws", () => {
   test("an unknown feature, and a schedule of no steps, are errors", () => {
     const layer = laws.fromAdapted(laws.injected());
     // As from JavaScript.
-    const supports = ["rslora"] as unknown as laws.LoraLayer["supports"];
+    const supports = ["rslora"] as unknown as laws.LayerUnderTest["supports"];
     expect(() => laws.lora({ ...layer, supports })).toThrow(
       'supports is ["rslora"]; it is a list of what the layer has of rsLora, merge, patterns',
     );

@@ -572,7 +572,7 @@ describe.skipIf(!existsSync(shared))("adapters made elsewhere", () => {
       const converted = await adapters.convert(adapter, "gguf", { base: heads });
       expect(furthest(await act(converted), wanted), path).toBeLessThan(1e-9);
       const out = join(folder, path);
-      await adapters.merge(await openFolder(stories), adapter, out);
+      await adapters.mergeCheckpoint(await openFolder(stories), adapter, out);
       const merged = await models.load(out, { dtype: "float64" });
       // The model's dtype is float32, to which the sums are rounded.
       expect(furthest(await logitsOf(merged.model, merged.params), wanted), path).toBeLessThan(2e-5);

@@ -26,24 +26,29 @@ describe("initialisers", () => {
   const shape = [64, 256];
   const gain = Math.sqrt(2);
   test.each([
-    ["kaimingUniform", nn.init.kaimingUniform(seed, shape), 1 / Math.sqrt(3 * 256), 1 / 16],
+    ["kaimingUniform", nn.initializers.kaimingUniform(seed, shape), 1 / Math.sqrt(3 * 256), 1 / 16],
     [
       "kaimingUniform of gain",
-      nn.init.kaimingUniform(seed, shape, { gain }),
+      nn.initializers.kaimingUniform(seed, shape, { gain }),
       gain / 16,
       gain * Math.sqrt(3 / 256),
     ],
     [
       "kaimingUniform by outputs",
-      nn.init.kaimingUniform(seed, shape, { fan: "out" }),
+      nn.initializers.kaimingUniform(seed, shape, { fan: "out" }),
       1 / Math.sqrt(3 * 64),
       1 / 8,
     ],
-    ["kaimingNormal", nn.init.kaimingNormal(seed, shape, { gain: 1 }), 1 / 16, Infinity],
-    ["xavierUniform", nn.init.xavierUniform(seed, shape), Math.sqrt(2 / 320), Math.sqrt(6 / 320)],
-    ["xavierNormal", nn.init.xavierNormal(seed, shape, { gain: 2 }), 2 * Math.sqrt(2 / 320), Infinity],
-    ["normal", nn.init.normal(seed, shape, { std: 0.02 }), 0.02, Infinity],
-    ["uniform", nn.init.uniform(seed, shape, { min: -1, max: 1 }), Math.sqrt(1 / 3), 1],
+    ["kaimingNormal", nn.initializers.kaimingNormal(seed, shape, { gain: 1 }), 1 / 16, Infinity],
+    ["xavierUniform", nn.initializers.xavierUniform(seed, shape), Math.sqrt(2 / 320), Math.sqrt(6 / 320)],
+    [
+      "xavierNormal",
+      nn.initializers.xavierNormal(seed, shape, { gain: 2 }),
+      2 * Math.sqrt(2 / 320),
+      Infinity,
+    ],
+    ["normal", nn.initializers.normal(seed, shape, { std: 0.02 }), 0.02, Infinity],
+    ["uniform", nn.initializers.uniform(seed, shape, { min: -1, max: 1 }), Math.sqrt(1 / 3), 1],
   ])("%s has its standard deviation and bounds", async (_, weight, std, bound) => {
     const values = await numbers(weight);
     const n = values.length;
@@ -58,14 +63,14 @@ describe("initialisers", () => {
   });
 
   test("say what is wrong", () => {
-    expect(() => nn.init.kaimingUniform(seed, [3])).toThrow(
-      "init.kaimingUniform: shape [3] has no inputs and outputs; it is [out, in]. Use init.uniform or init.normal.",
+    expect(() => nn.initializers.kaimingUniform(seed, [3])).toThrow(
+      "initializers.kaimingUniform: shape [3] has no inputs and outputs; it is [out, in]. Use initializers.uniform or initializers.normal.",
     );
-    expect(() => nn.init.xavierNormal(seed, [2, 2], { gain: Number.NaN })).toThrow(
-      "init.xavierNormal: gain is NaN; it is a finite number > 0.",
+    expect(() => nn.initializers.xavierNormal(seed, [2, 2], { gain: Number.NaN })).toThrow(
+      "initializers.xavierNormal: gain is NaN; it is a finite number > 0.",
     );
     // @ts-expect-error a fan is "in" or "out"
-    expect(() => nn.init.kaimingNormal(seed, [2, 2], { fan: "both" })).toThrow(
+    expect(() => nn.initializers.kaimingNormal(seed, [2, 2], { fan: "both" })).toThrow(
       'fan is "both"; it is "in" or "out".',
     );
   });

@@ -447,7 +447,7 @@ describe("the declared rules", () => {
     for (const [, { config }] of rows) {
       const rule = optim.rules[config.name];
       const optimizer = make(config);
-      const { hyper, state } = rule.scaling as optim.Scaling<unknown>;
+      const { hyper, state } = rule.scaling as optim.RuleScaling<unknown>;
       const powers = hyper(optimizer.defaults);
       if (!("none" in powers)) expect(Object.keys(powers).sort()).toEqual(Object.keys(rule.fields).sort());
       const slots = Object.keys(optimizer.init({ w: tensor([1]) })).filter((slot) => slot !== "step");

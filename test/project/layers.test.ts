@@ -148,3 +148,48 @@ test("src/ holds no any", () => {
 test("names of files are in kebab case", () => {
   expect(files.filter((file) => !/^[a-z0-9./-]+$/.test(file))).toEqual([]);
 });
+
+/** Entries of the package, and what each exports. */
+const entryPoints = readdirSync(root, { withFileTypes: true })
+  .flatMap((entry) =>
+    entry.isDirectory() ? [`${entry.name}/index.ts`] : entry.name === "index.ts" ? ["index.ts"] : [],
+  )
+  .filter((file) => sources.has(file));
+
+function exported(file: string): string[] {
+  const text = sources.get(file)!;
+  const lists = [...text.matchAll(/export (?:type )?\{([^}]*)\}/g)].flatMap(([, list = ""]) =>
+    list.split(","),
+  );
+  const names = lists.map((name) => name.trim().replace(/^type |^.* as /g, "")).filter(Boolean);
+  return [...names, ...[...text.matchAll(/export \* as (\w+)/g)].map(([, name = ""]) => name)];
+}
+
+/** Names that stand in several entries because they do the same to different things. */
+const shared: readonly string[] = [
+  "linear", // a layer, and one with an adapter
+  "embedding",
+  "inject", // adapters into a model, new ones or those of a file
+  "convert", // a recipe, and a file of an adapter
+  "load", // a tree, a tokenizer, a model
+  "summary", // of a model, and of a checkpoint
+  "merge", // and its laws
+  "schedule",
+];
+
+test("a public name means one thing", () => {
+  const entries = entryPoints.filter((file) => !/^(cli|experiments)\//.test(file));
+  const places = new Map<string, string[]>();
+  for (const file of entries)
+    for (const name of exported(file)) places.set(name, [...(places.get(name) ?? []), file]);
+  expect(places.size).toBeGreaterThan(300);
+  const several = [...places].filter(([, files]) => files.length > 1).map(([name]) => name);
+  expect(several.sort()).toEqual([...shared].sort());
+});
+
+test("no entry but their own leads to the experiments", () => {
+  const reached = new Set(entryPoints.filter((file) => !/^(cli|experiments)\//.test(file)));
+  for (const file of reached) for (const { from, to } of imports) if (from === file) reached.add(to);
+  expect([...reached].filter((file) => /^(cli|experiments)\//.test(file))).toEqual([]);
+  expect(reached.size).toBeGreaterThan(300);
+});

@@ -62,6 +62,7 @@ type Name =
   | "huberLoss"
   | "indexSelect"
   | "init"
+  | "initializers"
   | "item"
   | "kaimingUniform"
   | "key"
@@ -542,13 +543,13 @@ const mistakes: readonly [what: string, make: () => unknown][] = [
   ["F.rope(positions)", () => nn.functional.rope(x, { positions: [0] })],
   ["F.rope(positions frac)", () => nn.functional.rope(x, { positions: [0, 0.5] })],
   ["F.rope(theta)", () => nn.functional.rope(x, { base: 3 })],
-  ["init.kaiming(mode)", () => nn.init.kaimingUniform(key, [2, 2], { mode: "fan_in" })],
-  ["init.kaiming(key)", () => nn.init.kaimingUniform([2, 2])],
-  ["init.kaiming(1d)", () => nn.init.kaimingUniform(key, [2])],
-  ["init.kaiming(gain)", () => nn.init.kaimingUniform(key, [2, 2], 2)],
-  ["init.zeros()", () => nn.init.zeros()],
-  ["init.normal()", () => nn.init.normal([2])],
-  ["init.xavier", () => nn.init.xavierNormal(key, 3)],
+  ["initializers.kaiming(mode)", () => nn.initializers.kaimingUniform(key, [2, 2], { mode: "fan_in" })],
+  ["initializers.kaiming(key)", () => nn.initializers.kaimingUniform([2, 2])],
+  ["initializers.kaiming(1d)", () => nn.initializers.kaimingUniform(key, [2])],
+  ["initializers.kaiming(gain)", () => nn.initializers.kaimingUniform(key, [2, 2], 2)],
+  ["initializers.zeros()", () => nn.initializers.zeros()],
+  ["initializers.normal()", () => nn.initializers.normal([2])],
+  ["initializers.xavier", () => nn.initializers.xavierNormal(key, 3)],
   ["tree.map(x)", () => tree.map({ a: x })],
   ["tree.map(f,t)", () => tree.map((l: Loose) => l, { a: x })],
   ["tree.map(Map)", () => tree.map(new Map(), (l: Loose) => l)],

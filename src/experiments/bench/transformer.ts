@@ -31,7 +31,7 @@ export function transformer({ vocabulary, width, layers, heads, context }: Trans
 function positions(context: number, width: number): nn.Layer {
   return {
     kind: "positions",
-    init: (key) => ({ weight: nn.init.normal(key.fold("weight"), [context, width]) }),
+    init: (key) => ({ weight: nn.initializers.normal(key.fold("weight"), [context, width]) }),
     apply: (params, x) => x.add(params.weight as Tensor),
   };
 }

@@ -1,7 +1,7 @@
 import type { Field } from "../../base/arguments.ts";
 import type { Role } from "../../lora/roles.ts";
 import type { AnyOptimizerName } from "../../optim/make.ts";
-import type { Adapted } from "../recipe.ts";
+import type { AdaptedKind } from "../recipe.ts";
 
 // A library described as data: which settings it has, what each of them is in a recipe, and what it is when nobody
 // sets it. Writing and reading settings are one function each for all libraries (`write.ts`, `read.ts`).
@@ -83,7 +83,7 @@ export interface Library {
   readonly fixed?: { readonly [field: string]: unknown };
   /** The kind of schedule that it has for good. */
   readonly schedule?: "warmupCosine";
-  readonly adapts: readonly Adapted[];
+  readonly adapts: readonly AdaptedKind[];
   /** Settings that have nothing to do with a recipe: names, or beginnings of names that end in a star. */
   readonly others: readonly string[];
   /** Settings of other versions and those that mislead, with what to do. */

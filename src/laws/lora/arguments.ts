@@ -2,13 +2,13 @@ import { isUnusual, isUnusualRank, type LoraConfig, namesOf } from "../arbitrary
 import { untouched } from "../compare.ts";
 import { type Law, law, orRefused } from "../law.ts";
 import { cases } from "./cases.ts";
-import type { LoraLayer, LoraParams } from "./layer.ts";
+import type { LayerUnderTest, LoraParams } from "./layer.ts";
 
 /**
  * The layer on copies of its arguments: if it changes them, one law says so, and no other one fails for it. What
  * a layer takes it has to honour; what is `unusual` it may refuse.
  */
-export function guarded(layer: LoraLayer): LoraLayer {
+export function guarded(layer: LayerUnderTest): LayerUnderTest {
   return {
     ...layer,
     build: async (weight, config) => {
@@ -41,7 +41,7 @@ function unusual({ r, alpha, alphaPattern = {}, rankPattern = {}, path, ...sides
   );
 }
 
-export function leavesArguments(layer: LoraLayer): Law {
+export function leavesArguments(layer: LayerUnderTest): Law {
   return law(
     "arguments stay as they were",
     "build, forward and merge change nothing that they are given",

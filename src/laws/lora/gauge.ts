@@ -6,7 +6,7 @@ import { close, identical } from "../compare.ts";
 import { type Law, law } from "../law.ts";
 import { type Matrix, times } from "../matrix.ts";
 import { type Case, cases } from "./cases.ts";
-import type { LoraLayer, Subject } from "./layer.ts";
+import type { LayerUnderTest, Subject } from "./layer.ts";
 import { sizeOf } from "./output.ts";
 
 export function bitwiseGauge({ layer }: Subject): Law {
@@ -37,7 +37,7 @@ export function anyGauge({ layer, tolerance }: Subject): Law {
 }
 
 async function gauged(
-  layer: LoraLayer,
+  layer: LayerUnderTest,
   { config, params, x }: Case,
   { a, b, k }: { readonly a: number; readonly b: number; readonly k: number },
 ): Promise<[y: Matrix, partner: Matrix]> {

@@ -30,7 +30,7 @@ export const features = ["rsLora", "merge", "patterns"] as const;
 export type LoraFeature = (typeof features)[number];
 
 /** A LoRA layer under test, of any library. */
-export interface LoraLayer {
+export interface LayerUnderTest {
   /** What it has; laws about the rest are left out. */
   readonly supports: readonly LoraFeature[];
   /**
@@ -52,6 +52,6 @@ export interface LoraLayer {
 
 /** A layer with the rounding that it may show. */
 export interface Subject {
-  readonly layer: LoraLayer;
+  readonly layer: LayerUnderTest;
   readonly tolerance: number;
 }

@@ -5,7 +5,7 @@ import { close, difference, identical, largest } from "../compare.ts";
 import { type Law, LawError, law } from "../law.ts";
 import { type Matrix, multiply, transpose, zeros } from "../matrix.ts";
 import { cases } from "./cases.ts";
-import type { LoraLayer, LoraParams, Subject } from "./layer.ts";
+import type { LayerUnderTest, LoraParams, Subject } from "./layer.ts";
 import { sizeOf } from "./output.ts";
 
 export function start({ layer, tolerance }: Subject, init: "zero" | "residual"): Law {
@@ -67,7 +67,7 @@ const largeShapes = [
   { in: 24, out: 40, r: 24 },
 ] as const;
 
-export function startOfSize({ layer }: Subject, std: NonNullable<LoraLayer["std"]>): Law {
+export function startOfSize({ layer }: Subject, std: NonNullable<LayerUnderTest["std"]>): Law {
   return law(
     "initial values have the promised size",
     "the random factor's mean is 0 and its standard deviation the promised one, to 6 standard errors of normal numbers",

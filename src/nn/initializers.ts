@@ -91,24 +91,24 @@ const kaiming: Fields<Required<KaimingOptions>> = {
 };
 
 function kaimingStd(name: string, shape: Shape, options: KaimingOptions): number {
-  const { gain, fan } = readOptions(`init.${name}`, kaiming, options);
+  const { gain, fan } = readOptions(`initializers.${name}`, kaiming, options);
   const fans = fansOf(name, shape);
   return gain / Math.sqrt(fans[fan]);
 }
 
 function xavierStd(name: string, shape: Shape, options: XavierOptions): number {
-  const { gain } = readOptions(`init.${name}`, { gain: positive(1) }, options);
+  const { gain } = readOptions(`initializers.${name}`, { gain: positive(1) }, options);
   const fans = fansOf(name, shape);
   return gain * Math.sqrt(2 / (fans.in + fans.out));
 }
 
 /** Inputs and outputs of a weight `[out, in, ...]`; further axes (a convolution's window) count in both. */
 function fansOf(name: string, shape: Shape): { readonly in: number; readonly out: number } {
-  checkShape(`init.${name}`, shape);
+  checkShape(`initializers.${name}`, shape);
   const [outputs, inputs, ...window] = shape;
   if (outputs === undefined || inputs === undefined) {
     throw new ShapeError(
-      `init.${name}: shape [${shape.join(",")}] has no inputs and outputs; it is [out, in]. Use init.uniform or init.normal.`,
+      `initializers.${name}: shape [${shape.join(",")}] has no inputs and outputs; it is [out, in]. Use initializers.uniform or initializers.normal.`,
     );
   }
   const size = numel(window);
