@@ -19,7 +19,13 @@ export type By =
 
 export type Step =
   /** Takes `by` iterations of a loop together. */
-  | { readonly split: string; readonly by: number; readonly as: By }
+  | {
+      readonly split: string;
+      readonly by: number;
+      readonly as: By;
+      /** Only where these are accumulated; by default wherever the loop runs. */
+      readonly results?: readonly number[];
+    }
   /** Cuts a reduction into so many parts that run beside each other and are combined in a fixed order. */
   | { readonly cut: string; readonly into: number }
   /** Runs loops that are inside of each other as one. */
@@ -45,6 +51,20 @@ export function axisAs(
   return undefined;
 }
 
+/** How many copies of a loop run where some results are accumulated. */
+export function copiesOf(
+  steps: readonly Step[],
+  name: string,
+  accumulators: readonly { readonly index: number }[],
+): number {
+  for (const step of steps)
+    if ("split" in step && step.as === "copies" && step.split === name) {
+      const { results, by } = step;
+      if (!results || accumulators.every(({ index }) => results.includes(index))) return by;
+    }
+  return 1;
+}
+
 /** Whether a loop runs outside of one that was outside of it. */
 export function isSwapped(steps: readonly Step[], inner: string, outer: string): boolean {
   return steps.some((step) => "swap" in step && step.swap[0] === inner && step.swap[1] === outer);
@@ -63,7 +83,8 @@ export function showSteps(steps: readonly Step[]): string {
     if ("swap" in step) return `swap ${step.swap[0]} and ${step.swap[1]}`;
     if ("join" in step) return `join ${step.join.join(" and ")} as ${step.as}`;
     if ("cut" in step) return `cut ${step.cut} into ${step.into}`;
-    return `${step.split} by ${step.by} as ${step.as}`;
+    const only = step.results ? ` for results ${step.results.join(" and ")}` : "";
+    return `${step.split} by ${step.by} as ${step.as}${only}`;
   };
   return steps.map(show).join(", ");
 }

@@ -1,9 +1,9 @@
 import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
-import type { Code, Local } from "./assemble.ts";
+import type { Code, Local, Push } from "./assemble.ts";
+import { narrow } from "./expressions.ts";
 import type { Operator } from "./instructions.ts";
 import { valueType } from "./operations.ts";
-import { narrow, type Push } from "./v128.ts";
 
 // Sums, products and extremes as they run in registers, one element or one vector at a time. Sums and products of
 // float32 run in float64. Extremes of float32 give NaN if there is one, and +0 counts as more than -0.

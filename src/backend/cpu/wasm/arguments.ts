@@ -1,9 +1,8 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import { walk } from "../../../compile/expr.ts";
 import { expressionsOf, type Kernel, reads, writesOf } from "../../../compile/kernel.ts";
-import type { Code, Local } from "./assemble.ts";
+import type { Code, Local, Push } from "./assemble.ts";
 import { valueType } from "./operations.ts";
-import type { Push } from "./v128.ts";
 
 /** What a kernel is given when it runs: addresses of its values, then its host numbers, in one block of memory. */
 export class Arguments {

@@ -59,8 +59,9 @@ export class Code {
     return new Code(this.#locals);
   }
 
-  append(piece: Code): void {
-    for (const byte of piece.bytes) this.bytes.push(byte);
+  append(...pieces: readonly Code[]): this {
+    for (const { bytes } of pieces) for (const byte of bytes) this.bytes.push(byte);
+    return this;
   }
 
   local<T extends ValueType>(type: T, name?: string): Local<T> {
@@ -129,7 +130,7 @@ export class Code {
     return this.#write([0x10, ...unsigned(index)]);
   }
 
-  push<T extends ValueType>(value: Value<T>): this {
+  push(value: Value<ValueType>): this {
     if (typeof value === "number") return this.i32(value);
     if (typeof value !== "function") return this.get(value);
     value(this);
@@ -200,15 +201,10 @@ export class Code {
   }
 
   /** for (variable = start; variable < end; variable += step), at least once; `end` is a constant or a local. */
-  repeat(variable: Local, end: number | Local, step: number, body: () => void): this {
-    return this.loop((again) => {
-      body();
-      this.get(variable).i32(step).op("i32.add").tee(variable);
-      if (typeof end === "number") this.i32(end);
-      else this.get(end);
-      this.op("i32.lt_u");
-      again("if");
-    });
+  repeat(variable: Local<"i32">, end: number | Local<"i32">, step: number, body: () => void): this {
+    return this.doWhile(body, (code) =>
+      code.get(variable).i32(step).op("i32.add").tee(variable).push(end).op("i32.lt_u"),
+    );
   }
 
   #write(bytes: readonly number[]): this {

@@ -1,19 +1,28 @@
-import type { Push, Scalar, Value, ValueType } from "./assemble.ts";
-import type { Named } from "./instructions.ts";
+import type { Local, Push, Scalar, Value, ValueType } from "./assemble.ts";
+import type { Named, Operator } from "./instructions.ts";
 
 // Expressions of addresses, counters and vectors, as they are read: `i32.add(at, 16)`.
 
-const unary =
-  <T extends ValueType, R extends ValueType>(name: Named<"unary">) =>
-  (x: Value<T>): Push<R> =>
-  (code) =>
-    code.push(x).op(name);
+/** A vector of 128 bits. */
+export type Vector = Push<"v128">;
 
-const binary =
-  <T extends ValueType, R extends ValueType>(name: Named<"binary">) =>
+/** What an instruction makes of values. */
+export const apply =
+  <R extends ValueType = "v128">(name: Operator, ...values: readonly Value<ValueType>[]): Push<R> =>
+  (code) => {
+    for (const value of values) code.push(value);
+    code.op(name);
+  };
+
+export const unary =
+  <T extends ValueType = "v128", R extends ValueType = T>(name: Named<"unary">) =>
+  (x: Value<T>): Push<R> =>
+    apply<R>(name, x);
+
+export const binary =
+  <T extends ValueType = "v128", R extends ValueType = T>(name: Named<"binary">) =>
   (x: Value<T>, y: Value<T>): Push<R> =>
-  (code) =>
-    code.push(x).push(y).op(name);
+    apply<R>(name, x, y);
 
 const load =
   <R extends ValueType>(name: Named<"load">) =>
@@ -23,32 +32,31 @@ const load =
 
 /** Whole numbers without a sign. */
 export const i32 = {
-  add: binary<"i32", "i32">("i32.add"),
-  sub: binary<"i32", "i32">("i32.sub"),
-  mul: binary<"i32", "i32">("i32.mul"),
-  div: binary<"i32", "i32">("i32.div_u"),
-  rem: binary<"i32", "i32">("i32.rem_u"),
-  lt: binary<"i32", "i32">("i32.lt_u"),
-  le: binary<"i32", "i32">("i32.le_u"),
-  gt: binary<"i32", "i32">("i32.gt_u"),
-  ge: binary<"i32", "i32">("i32.ge_u"),
-  isZero: unary<"i32", "i32">("i32.eqz"),
+  add: binary<"i32">("i32.add"),
+  sub: binary<"i32">("i32.sub"),
+  mul: binary<"i32">("i32.mul"),
+  div: binary<"i32">("i32.div_u"),
+  rem: binary<"i32">("i32.rem_u"),
+  lt: binary<"i32">("i32.lt_u"),
+  le: binary<"i32">("i32.le_u"),
+  gt: binary<"i32">("i32.gt_u"),
+  ge: binary<"i32">("i32.ge_u"),
+  eq: binary<"i32">("i32.eq"),
+  isZero: unary<"i32">("i32.eqz"),
   load: load<"i32">("i32.load"),
 };
 
 export const f32 = { load: load<"f32">("f32.load") };
 
 const shaped = (shape: "f32x4" | "f64x2") => {
-  const product = binary<"v128", "v128">(`${shape}.mul`);
-  const sum = binary<"v128", "v128">(`${shape}.add`);
+  const product = binary(`${shape}.mul`);
+  const sum = binary(`${shape}.add`);
   return {
     /** sum + x y, rounded twice. */
     multiplyAdd: (x: Value<"v128">, y: Value<"v128">, to: Value<"v128">) => sum(to, product(x, y)),
     /** The same, rounded once. */
-    fusedMultiplyAdd:
-      (x: Value<"v128">, y: Value<"v128">, to: Value<"v128">): Push<"v128"> =>
-      (code) =>
-        code.push(x).push(y).push(to).op(`${shape}.relaxed_madd`),
+    fusedMultiplyAdd: (x: Value<"v128">, y: Value<"v128">, to: Value<"v128">) =>
+      apply(`${shape}.relaxed_madd`, x, y, to),
   };
 };
 
@@ -70,7 +78,30 @@ export const v128 = {
         .lanes(...lanes),
 };
 
-/** A number of a type, from memory. */
-export function loadNumber<T extends Scalar>(type: T, address: Value<"i32">): Push<T> {
-  return load<T>(`${type}.load`)(address);
+/** What is in memory, as a value of a type. */
+export function loadAs<T extends ValueType>(type: T, address: Value<"i32">, offset = 0): Push<T> {
+  return load<T>(`${type}.load`)(address, offset);
 }
+
+/** `local = value` as an expression. */
+export function tee<T extends ValueType>(local: Local<T>, value: Value<T>): Push<T> {
+  return (code) => code.push(value).tee(local);
+}
+
+/** One lane of a vector. */
+export const extractLane =
+  <R extends Scalar>(name: Named<"extract">, x: Value<"v128">, lane: number): Push<R> =>
+  (code) =>
+    code.push(x).lane(name, lane);
+
+/** `condition ? x : y`, lane by lane. */
+export const select = (condition: Value<"v128">, x: Value<"v128">, y: Value<"v128">): Vector =>
+  apply("v128.bitselect", x, y, condition);
+
+/** Half a vector of float32 as two float64. */
+export const widen = (x: Value<"v128">, half: 0 | 1): Vector =>
+  apply("f64x2.promote_low_f32x4", half === 1 ? v128.lanes(x, x, 2, 3, 2, 3) : x);
+
+/** Two vectors of two float64 as four float32. */
+export const narrow = (low: Value<"v128">, high: Value<"v128">): Vector =>
+  v128.lanes(apply("f32x4.demote_f64x2_zero", low), apply("f32x4.demote_f64x2_zero", high), 0, 1, 4, 5);

@@ -1,4 +1,5 @@
-import { binary, type Lanes, narrow, type Push, select, shift, unary, widen } from "./v128.ts";
+import { apply, binary, narrow, select, unary, type Vector, v128, widen } from "./expressions.ts";
+import type { Lanes } from "./lanes.ts";
 
 // Functions of four float32 that use what WebAssembly has and WGSL has not: float64, and sums that are not reordered. What
 // else there is of functions is made of these and of instructions (src/graph/functions.ts). All are written into the
@@ -19,8 +20,10 @@ const addInt = binary("i32x4.add");
 const subInt = binary("i32x4.sub");
 
 /** Horner's scheme, highest power first. */
-function polynomial(l: Lanes, x: Push, coefficients: readonly number[]): Push {
-  return coefficients.slice(1).reduce<Push>((sum, c) => add(mul(sum, x), l.f32(c)), l.f32(coefficients[0]!));
+function polynomial(l: Lanes, x: Vector, coefficients: readonly number[]): Vector {
+  return coefficients
+    .slice(1)
+    .reduce<Vector>((sum, c) => add(mul(sum, x), l.f32(c)), l.f32(coefficients[0]!));
 }
 
 /** 1.5 * 2^23: added to a number below 2^22, it leaves the nearest whole number in the low bits. */
@@ -29,23 +32,23 @@ const magic = 12582912;
 const exponentBias = 127;
 
 /** The float whose exponent is the low bits: 2^(e - exponentBias) for 1 <= e <= 254. Higher bits are shifted out. */
-function withExponent(e: Push): Push {
-  return shift("i32x4.shl", e, 23);
+function withExponent(e: Vector): Vector {
+  return apply("i32x4.shl", e, 23);
 }
 
 /** The whole number n nearest to x, in the low bits, for |x| below 2^21. */
-export function wholeBits(l: Lanes, x: Push): Push {
+export function wholeBits(l: Lanes, x: Vector): Vector {
   return l.hold(add(x, l.f32(magic + 2 * exponentBias)));
 }
 
 /** The number whose `wholeBits` are given. */
-export function wholeOf(l: Lanes, bits: Push): Push {
+export function wholeOf(l: Lanes, bits: Vector): Vector {
   return sub(bits, l.f32(magic + 2 * exponentBias));
 }
 
 /** y 2^n. The factor in two parts, as it may be too large or too small for a float: both exponents are half of n + 254. */
-export function ldexp(l: Lanes, y: Push, bits: Push): Push {
-  const half = l.hold(shift("i32x4.shr_s", bits, 1));
+export function ldexp(l: Lanes, y: Vector, bits: Vector): Vector {
+  const half = l.hold(apply("i32x4.shr_s", bits, 1));
   return mul(mul(y, withExponent(half)), withExponent(subInt(bits, half)));
 }
 
@@ -72,7 +75,7 @@ const nearby = 1e6;
  * 24 bits and at most 32 zeros, the products of X and the first two parts of 2/pi 2^e are exact. A multiple of pi/2
  * is at least 2^-30 away from every float32, so 2^-53 of a quarter turn is exact enough.
  */
-function reduceLarge(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } {
+function reduceLarge(l: Lanes, x: Vector): { readonly n: Vector; readonly r: Vector } {
   const nearest = unary("f64x2.nearest");
   const size = l.hold(unary("f64x2.abs")(x));
   const masks = turns.slice(1).map(([e]) => l.hold(binary("f64x2.ge")(size, l.f64(2 ** (e + 24)))));
@@ -81,7 +84,7 @@ function reduceLarge(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } 
   const scaled = l.hold(mulDouble(x, chosen(turns.map(([e]) => 2 ** -e))));
   const [first, second, rest] = [1, 2, 3].map((part) =>
     l.hold(mulDouble(scaled, chosen(turns.map((row) => row[part]!)))),
-  ) as [Push, Push, Push];
+  ) as [Vector, Vector, Vector];
   const [n1, n2] = [l.hold(nearest(first)), l.hold(nearest(second))];
   const left = l.hold(addDouble(addDouble(subDouble(first, n1), subDouble(second, n2)), rest));
   const n3 = l.hold(nearest(left));
@@ -97,7 +100,7 @@ function reduceLarge(l: Lanes, x: Push): { readonly n: Push; readonly r: Push } 
  * sin and cos: x = n pi/2 + r, reduced in float64 (pi/2 in two parts, the first of 33 bits), then a polynomial by
  * quadrant. Large numbers are reduced in more steps, if one of four is large. Infinities and NaN give NaN.
  */
-function circular(l: Lanes, x: Push, quarter: 0 | 1): Push {
+function circular(l: Lanes, x: Vector, quarter: 0 | 1): Vector {
   const halves = ([0, 1] as const).map((half) => {
     const wide = l.hold(widen(x, half));
     const n = l.variable(unary("f64x2.nearest")(mulDouble(wide, l.f64(2 / Math.PI))));
@@ -117,11 +120,7 @@ function circular(l: Lanes, x: Push, quarter: 0 | 1): Push {
   const [low, high] = halves as [(typeof halves)[0], (typeof halves)[0]];
   const r = l.hold(narrow(low.r.get, high.r.get));
   const integer = unary("i32x4.trunc_sat_f64x2_s_zero");
-  const n: Push = (code) => {
-    integer(low.n.get)(code);
-    integer(high.n.get)(code);
-    code.lanes(0, 1, 4, 5);
-  };
+  const n = v128.lanes(integer(low.n.get), integer(high.n.get), 0, 1, 4, 5);
   const quadrant = l.hold(quarter === 0 ? n : addInt(n, l.i32(1)));
   const z = l.hold(mul(r, r));
   const sine = add(
@@ -131,24 +130,21 @@ function circular(l: Lanes, x: Push, quarter: 0 | 1): Push {
   const p = polynomial(l, z, [2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2]);
   const cosine = add(sub(mul(mul(p, z), z), mul(z, l.f32(0.5))), l.f32(1));
   const odd = binary("i32x4.ne")(and(quadrant, l.i32(1)), l.i32(0));
-  const sign = shift("i32x4.shl", and(quadrant, l.i32(2)), 30);
+  const sign = apply("i32x4.shl", and(quadrant, l.i32(2)), 30);
   return xor(select(odd, cosine, sine), sign);
 }
 
-export function sin(l: Lanes, x: Push): Push {
+export function sin(l: Lanes, x: Vector): Vector {
   return select(eq(x, l.f32(0)), x, circular(l, x, 0));
 }
 
-export function cos(l: Lanes, x: Push): Push {
+export function cos(l: Lanes, x: Vector): Vector {
   return circular(l, x, 1);
 }
 
 /** log of a positive float64, to about 1e-12 (relative to 1). */
-function logDouble(l: Lanes, x: Push): Push {
-  const biased: Push = (code) => {
-    x(code);
-    code.i32(52).op("i64x2.shr_u");
-  };
+function logDouble(l: Lanes, x: Vector): Vector {
+  const biased = apply("i64x2.shr_u", x, 52);
   // The exponent as a float64: its bits in the mantissa of 2^52.
   const magic = l.f64(2 ** 52);
   const exponent = subDouble(or(biased, magic), l.f64(2 ** 52 + 1022));
@@ -159,7 +155,7 @@ function logDouble(l: Lanes, x: Push): Push {
   // log m = 2 artanh((m - 1) / (m + 1)), |s| <= 0.1716
   const s = l.hold(binary("f64x2.div")(subDouble(m, l.f64(1)), addDouble(m, l.f64(1))));
   const z = l.hold(mulDouble(s, s));
-  const series = [1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3].reduce<Push>(
+  const series = [1 / 13, 1 / 11, 1 / 9, 1 / 7, 1 / 5, 1 / 3].reduce<Vector>(
     (sum, c) => addDouble(mulDouble(sum, z), l.f64(c)),
     l.f64(1 / 15),
   );
@@ -168,25 +164,21 @@ function logDouble(l: Lanes, x: Push): Push {
 }
 
 /** exp of a float64 in [-200, 200], to about 1e-10. */
-function expDouble(l: Lanes, x: Push): Push {
+function expDouble(l: Lanes, x: Vector): Vector {
   const n = l.hold(unary("f64x2.nearest")(mulDouble(x, l.f64(Math.LOG2E))));
   const r = l.hold(subDouble(x, mulDouble(n, l.f64(Math.LN2))));
   const factorials = [40320, 5040, 720, 120, 24, 6, 2, 1, 1];
-  const p = factorials.reduce<Push>(
+  const p = factorials.reduce<Vector>(
     (sum, f) => addDouble(mulDouble(sum, r), l.f64(1 / f)),
     l.f64(1 / 362880),
   );
   // n + 1023 sits in the low bits of n + 1023 + 2^52.
   const shifted = addDouble(n, l.f64(2 ** 52 + 1023));
-  const power: Push = (code) => {
-    shifted(code);
-    code.i32(52).op("i64x2.shl");
-  };
-  return mulDouble(p, power);
+  return mulDouble(p, apply("i64x2.shl", shifted, 52));
 }
 
 /** x^y by exp(y log |x|) in float64, rounded once; the cases of C99 for zeros, ones, infinities and signs. */
-export function pow(l: Lanes, x: Push, y: Push): Push {
+export function pow(l: Lanes, x: Vector, y: Vector): Vector {
   const a = l.hold(abs(x));
   const halves = ([0, 1] as const).map((half) => {
     const base = l.hold(widen(a, half));

@@ -1,7 +1,11 @@
 import type { Axis } from "../../../compile/kernel.ts";
 import { axisAs, isSwapped, type Step } from "../../../compile/steps.ts";
 import { none } from "./along.ts";
-import type { Code, Local } from "./assemble.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Code, Local, Module } from "./assemble.ts";
+import { i32, tee } from "./expressions.ts";
+
+const { add, mul, div, rem, gt, ge } = i32;
 
 /** A part of a kernel that threads share: a function of a range of units, any split of which gives the same. */
 export interface Phase {
@@ -9,13 +13,6 @@ export interface Phase {
   readonly units: number;
   /** Rough time of a unit in nanoseconds. */
   readonly cost: number;
-}
-
-/** A nest as a phase. */
-export interface DefinedStage {
-  readonly phase: Phase;
-  /** Bytes of scratch memory that threads share. */
-  readonly scratch: number;
 }
 
 /** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
@@ -28,6 +25,16 @@ export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<str
     ...grid.map(({ name }, i): [string, number] => [name, depth(i)]),
     ...inner.map(({ name }, i): [string, number] => [name, 3 + i]),
   ]);
+}
+
+/** Where a stage is written. */
+export interface Site {
+  readonly module: Module;
+  readonly given: Arguments;
+  readonly code: Code;
+  /** What the function begins with. */
+  readonly start: Code;
+  readonly params: { readonly [name in "args" | "shared" | "scratch"]: Local<"i32"> };
 }
 
 /** A grid in units: one place on all axes but the last, and a block of that. */
@@ -51,10 +58,11 @@ export function cutGrid(grid: readonly Axis[], steps: readonly Step[]): Cut {
   return { outer, last, block, blocks, units: outer.reduce((n, { extent }) => n * extent, blocks), down };
 }
 
-interface Grid {
-  readonly variable: (name: string) => Local;
+/** What runs in the loops over a grid. */
+export interface Grid {
+  readonly variable: (name: string) => Local<"i32">;
   /** Where the block ends. */
-  readonly stop: Local;
+  readonly stop: Local<"i32">;
   /** How far the last axis moves at a time. */
   readonly step: number;
   readonly start: Code;
@@ -66,7 +74,7 @@ interface Grid {
 }
 
 /** The loops over the units from `begin` to `end`, and in each over its block. */
-export function writeGrid(code: Code, begin: Local, end: Local, cut: Cut, grid: Grid): void {
+export function writeGrid(code: Code, begin: Local<"i32">, end: Local<"i32">, cut: Cut, grid: Grid): void {
   const { outer, last, block, blocks } = cut;
   const { stop, element } = grid;
   const unit = code.local("i32");
@@ -77,59 +85,46 @@ export function writeGrid(code: Code, begin: Local, end: Local, cut: Cut, grid: 
   const counters = cut.down ? [which, ...places] : [...places, which];
   code.append(grid.start);
   decode(code, begin, counters);
-  for (const piece of grid.pieces[0]!) code.append(piece);
-  code.get(begin).set(unit);
-  code.loop((again) => {
-    for (const piece of grid.pieces[1]!) code.append(piece);
+  code.append(...grid.pieces[0]!);
+  code.each(unit, begin, end, 1, () => {
+    code.append(...grid.pieces[1]!);
     const around = grid.around ?? ((_, body) => body());
     around(code, () => {
-      code.get(at).i32(block).op("i32.mul").set(v);
-      if (blocks === 1) code.i32(last.extent).set(stop);
-      else {
-        code.get(v).i32(block).op("i32.add").tee(stop).i32(last.extent).op("i32.gt_u");
-        code.when(() => code.i32(last.extent).set(stop));
-      }
-      code.loop((more) => {
-        code.append(element);
-        code.get(v).i32(grid.step).op("i32.add").tee(v).get(stop).op("i32.lt_u");
-        more("if");
-      });
+      code.assign(v, mul(at, block));
+      const toEnd = () => code.assign(stop, last.extent);
+      if (blocks === 1) toEnd();
+      else code.if(gt(tee(stop, add(v, block)), last.extent), toEnd);
+      code.repeat(v, stop, grid.step, () => code.append(element));
     });
     advance(code, counters);
-    code.get(unit).i32(1).op("i32.add").tee(unit).get(end).op("i32.lt_u");
-    again("if");
   });
 }
 
 /** Splits a unit number into counters, the last of which runs fastest. */
 export function decode(
   code: Code,
-  unit: Local,
-  counters: readonly { readonly local: Local; readonly extent: number }[],
+  unit: Local<"i32">,
+  counters: readonly { readonly local: Local<"i32">; readonly extent: number }[],
 ): void {
   let factor = 1;
   for (const { local, extent } of [...counters].reverse()) {
-    code.get(unit);
-    if (factor > 1) code.i32(factor).op("i32.div_u");
-    code.i32(extent).op("i32.rem_u").set(local);
+    code.assign(local, rem(factor > 1 ? div(unit, factor) : unit, extent));
     factor *= extent;
   }
 }
 
 /** The next unit, without division. */
-function advance(code: Code, counters: readonly { readonly local: Local; readonly extent: number }[]): void {
+function advance(
+  code: Code,
+  counters: readonly { readonly local: Local<"i32">; readonly extent: number }[],
+): void {
   const step = (at: number) => {
     const { local, extent } = counters[at]!;
-    code.get(local).i32(1).op("i32.add").tee(local);
-    if (at === 0) {
-      code.op("drop");
-      return;
-    }
-    code
-      .i32(extent)
-      .op("i32.ge_u")
-      .when(() => {
-        code.i32(0).set(local);
+    const next = tee(local, add(local, 1));
+    if (at === 0) code.push(next).op("drop");
+    else
+      code.if(ge(next, extent), () => {
+        code.assign(local, 0);
         step(at - 1);
       });
   };

@@ -1,7 +1,14 @@
 import { floatDTypes } from "../../../base/dtype.ts";
 import { loadsOf, strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import { type Axis, expressionsOf, type Loop, type Nest, type Statement } from "../../../compile/kernel.ts";
+import {
+  type Axis,
+  expressionsOf,
+  type Loop,
+  type Nest,
+  type NumberedAccumulator,
+  type Statement,
+} from "../../../compile/kernel.ts";
 import {
   asLoop,
   cutLoop,
@@ -11,7 +18,7 @@ import {
   storesOfNest,
   visitNest,
 } from "../../../compile/nest.ts";
-import type { Stage, Step } from "../../../compile/steps.ts";
+import { axisAs, type Stage, type Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
 import { type Along, fitsLanes, none } from "./along.ts";
@@ -43,9 +50,19 @@ export function instructionsOf(roots: readonly Expr[]): number {
   return workOf(roots, () => 1);
 }
 
-/** Rough time of a unit in nanoseconds: 0.6 for an instruction, 0.2 in lanes, 5 for its loops; not recorded. */
-export function unitTime(elements: number, roots: readonly Expr[], along: Along): number {
-  return elements * instructionsOf(roots) * (along === "nothing" ? 0.6 : 0.2) + 5;
+/** Rough time of a unit, of which a place has so many, in nanoseconds: 0.6 for an instruction, 0.2 in lanes, 5 for its loops; not recorded. */
+export function unitCost({ nest, steps }: Stage, blocks: number): number {
+  const { grid, body } = nest;
+  const last = grid[grid.length - 1] ?? none;
+  const elements = (last.extent / blocks) * iterations(body);
+  return elements * instructionsOf(expressionsOf(nest)) * (axisAs(steps, "lanes") ? 0.2 : 0.6) + 5;
+}
+
+/** How often what is in the loops at a point runs; all loops of a row run over the same axes. */
+function iterations(body: readonly Statement[]): number {
+  const loop = body.find((s) => s.kind === "for" || s.kind === "combine");
+  if (loop?.kind !== "for" || !loop.share) return product(loop?.over ?? []);
+  return loop.share.length * product(loop.over.slice(1));
 }
 
 /** Elements of float32 in a line of the cache: 64 bytes on both machines. */
@@ -156,12 +173,27 @@ function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
   const along = chooseRowLanes(nest, last, innermost);
   const over = product(inner);
   const abreast = rowsAbreast(along, over, last);
-  const copies = passes.map((accumulators) => vectorsOf({ grid, inner, accumulators, stores: [] }, along));
   return [
-    ...laneSteps(along, last, innermost, along === "inner" ? Math.max(1, ...copies) : 1),
+    ...laneSteps(along, last, innermost, 1),
+    ...(along === "inner" ? copiesOfPasses(passes, grid, inner) : []),
     ...(abreast > 1 ? [{ split: last.name, by: abreast, as: "copies" } as const] : []),
     ...unitSteps(grid, over * (passes.length + 1)),
   ];
+}
+
+/** Copies of the innermost loop: for all passes, or for the results of those that have any. */
+function copiesOfPasses(
+  passes: readonly (readonly NumberedAccumulator[])[],
+  grid: readonly Axis[],
+  inner: readonly Axis[],
+): Step[] {
+  const { name } = inner[inner.length - 1]!; // lanes run along it
+  const copies = passes.map((accumulators) => vectorsOf({ grid, inner, accumulators, stores: [] }, "inner"));
+  const by = Math.max(1, ...copies);
+  if (by === 1) return [];
+  const some = passes.filter((_, i) => copies[i] === by).flat();
+  const results = some.length < passes.flat().length ? { results: some.map(({ index }) => index) } : {};
+  return [{ split: name, by, as: "copies", ...results }];
 }
 
 function chooseRowLanes(nest: Nest, last: Axis, innermost: Axis): Along {
@@ -215,7 +247,7 @@ function isSideBySide(nest: Nest, last: Axis): boolean {
  * How many vectors stand side by side: along the grid they read whole cache lines, along a reduction they hide latency.
  * Four vectors are a line; two accumulators of each are what 16 registers hold. Not recorded.
  */
-export function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): number {
+function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): number {
   const count = accumulators.length;
   const { extent } = (along === "grid" ? grid[grid.length - 1] : inner[inner.length - 1]) ?? none;
   if (along === "grid") return count === 1 && extent % 16 === 0 ? 4 : count > 0 && extent % 8 === 0 ? 2 : 1;

@@ -1,5 +1,6 @@
 import { type DeviceDType, isNarrow, type NarrowFloatDType } from "../../../base/dtype.ts";
-import { binary, type Lanes, type Push, select, shift, unary } from "./v128.ts";
+import { apply, binary, select, unary, type Vector } from "./expressions.ts";
+import type { Lanes } from "./lanes.ts";
 
 // Narrow floats in vectors: kernels compute with four float32, and convert where they load and store. A cast to one
 // rounds and stays a float32. Of float16 WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below
@@ -29,22 +30,22 @@ const overflow = 65536;
 const lost = 13 << 23;
 
 /** Four numbers from their bits. */
-function fromHalfBits(l: Lanes, bits: Push): Push {
+function fromHalfBits(l: Lanes, bits: Vector): Vector {
   // With sign, exponent and mantissa where float32 has them, all are right but those that are not finite.
-  const placed = and(shift("i32x4.shl", bits, 13), l.i32(~0x70000000));
+  const placed = and(apply("i32x4.shl", bits, 13), l.i32(~0x70000000));
   const value = l.hold(mul(placed, l.f32(2 ** 112)));
   return l.hold(or(value, and(ge(abs(value), l.f32(overflow)), l.i32(infinity))));
 }
 
 /** What to add to numbers of that size to round them to float16; `size` is at most `overflow`, or is made so by `most`. */
-function roundingMagic(l: Lanes, size: Push, atMost: number): Push {
+function roundingMagic(l: Lanes, size: Vector, atMost: number): Vector {
   const exponent = maxInt(and(size, l.i32(infinity)), l.i32(least));
   const bounded = atMost < infinity ? minInt(exponent, l.i32(atMost)) : exponent;
   return addInt(bounded, l.i32(lost));
 }
 
 /** Four float32 rounded to float16, ties to even. */
-function roundToHalf(l: Lanes, value: Push): Push {
+function roundToHalf(l: Lanes, value: Vector): Vector {
   const x = l.hold(value);
   const size = l.hold(abs(x));
   const magic = l.hold(roundingMagic(l, size, most));
@@ -55,49 +56,49 @@ function roundToHalf(l: Lanes, value: Push): Push {
 }
 
 /** The bits of four float32 rounded to float16, ties to even. */
-function halfBits(l: Lanes, value: Push): Push {
+function halfBits(l: Lanes, value: Vector): Vector {
   const x = l.hold(value);
   const size = l.hold(pmin(abs(x), l.f32(overflow))); // NaN stays
   const sum = add(size, roundingMagic(l, size, infinity));
   // The sum's low half is the mantissa with its first bit, its high half the exponent: put together by a dot product.
   const parts = binary("i32x4.dot_i16x8_s")(sum, l.i32(1 + (8 << 16)));
   const bits = subInt(parts, l.i32((127 + lost / 2 ** 23 - 14) << 10));
-  const word = l.hold(or(bits, and(shift("i32x4.shr_u", x, 16), l.i32(0x8000))));
+  const word = l.hold(or(bits, and(apply("i32x4.shr_u", x, 16), l.i32(0x8000))));
   // NaN came out larger than 16 bits, and is made the largest word there is, a NaN.
   return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
 }
 
-const isNumber = (x: Push) => binary("f32x4.eq")(x, x);
+const isNumber = (x: Vector) => binary("f32x4.eq")(x, x);
 
 /** Bits whose upper half is that of the nearest bfloat16, ties to even. */
-function raised(l: Lanes, x: Push): Push {
-  const odd = and(shift("i32x4.shr_u", x, 16), l.i32(1));
+function raised(l: Lanes, x: Vector): Vector {
+  const odd = and(apply("i32x4.shr_u", x, 16), l.i32(1));
   return addInt(addInt(x, l.i32(0x7fff)), odd);
 }
 
 /** Four numbers of a narrow float at once. */
 interface NarrowLanes {
   /** The numbers of four words of 16 bits, with their signs in the high half. */
-  readonly load: (l: Lanes, bits: Push) => Push;
+  readonly load: (l: Lanes, bits: Vector) => Vector;
   /** Four float32 rounded, ties to even. */
-  readonly round: (l: Lanes, value: Push) => Push;
+  readonly round: (l: Lanes, value: Vector) => Vector;
   /** The bits of four float32 rounded, in the low half of a vector. */
-  readonly store: (l: Lanes, value: Push) => Push;
+  readonly store: (l: Lanes, value: Vector) => Vector;
 }
 
 const narrow: Readonly<Record<NarrowFloatDType, NarrowLanes>> = {
   float16: { load: fromHalfBits, round: roundToHalf, store: halfBits },
   /** The upper half of a float32. */
   bfloat16: {
-    load: (_, bits) => shift("i32x4.shl", bits, 16),
+    load: (_, bits) => apply("i32x4.shl", bits, 16),
     round: (l, value) => {
       const x = l.hold(value);
       return l.hold(select(isNumber(x), and(raised(l, x), l.i32(-0x10000)), x));
     },
     store: (l, value) => {
       const x = l.hold(value);
-      const quiet = or(shift("i32x4.shr_u", x, 16), l.i32(0x40));
-      const word = l.hold(select(isNumber(x), shift("i32x4.shr_u", raised(l, x), 16), quiet));
+      const quiet = or(apply("i32x4.shr_u", x, 16), l.i32(0x40));
+      const word = l.hold(select(isNumber(x), apply("i32x4.shr_u", raised(l, x), 16), quiet));
       return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
     },
   },

@@ -14,6 +14,7 @@ import {
 } from "./accumulators.ts";
 import { type Along, none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
+import { i32, loadAs } from "./expressions.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import type { Sweep } from "./sweep.ts";
 import type { Values } from "./values.ts";
@@ -34,8 +35,8 @@ function bottomOf(inner: readonly Axis[]): number {
 
 /** Where a loop over the outermost reduced axis begins and ends. */
 export interface Range {
-  readonly from: Local;
-  readonly to: Local;
+  readonly from: Local<"i32">;
+  readonly to: Local<"i32">;
 }
 
 interface Options {
@@ -78,14 +79,12 @@ export class LoopWriter {
   }
 
   /** All that is done at one place of the last axis of the grid: code of level 2 and of everything inside. */
-  element(v: Local, stop: Local): Code {
+  element(v: Local<"i32">, stop: Local<"i32">): Code {
     const { accumulators } = this.#loop;
     const code = this.#code.piece();
     if (accumulators.length === 0) {
       const stores = this.#stores(2, v, stop);
-      code.append(this.#values.piece(2));
-      code.append(stores);
-      return code;
+      return code.append(this.#values.piece(2), stores);
     }
     const { running, begin, nest } = this.#reduction();
     const registers = running.flat(2);
@@ -93,65 +92,48 @@ export class LoopWriter {
     const sweep = this.#sweep;
     if (sweep) sweep.begin(code, registers, begin);
     else code.append(begin);
-    code.append(this.#values.piece(2));
-    code.append(nest);
+    code.append(this.#values.piece(2), nest);
     if (sweep) sweep.end(code, registers, endings);
-    else for (const part of endings) code.append(part);
+    else code.append(...endings);
     return code;
   }
 
   /** As `element`, without stores: the results are left in locals, one for each accumulator. */
   reduce(): { readonly code: Code; readonly results: readonly Local[] } {
     const { running, begin, nest } = this.#reduction();
-    const code = this.#code.piece();
-    for (const part of [begin, this.#values.piece(2), nest]) code.append(part);
+    const code = this.#code.piece().append(begin, this.#values.piece(2), nest);
     return { code, results: this.#finish(code, running, 0) };
   }
 
   /** As `element`, but what runs is kept at the address in `slot` instead of being finished. */
-  part(slot: Local): Code {
+  part(slot: Local<"i32">): Code {
     const { running, begin, nest } = this.#reduction();
-    const code = this.#code.piece();
-    for (const part of [begin, this.#values.piece(2), nest]) code.append(part);
+    const code = this.#code.piece().append(begin, this.#values.piece(2), nest);
     running.flat(2).forEach((register, i) => {
-      code
-        .get(slot)
-        .get(register)
-        .memory(`${register.type}.store`, slotBytes * i);
+      code.store(`${register.type}.store`, slot, slotBytes * i, register);
     });
     return code;
   }
 
   /** As `element`, from what parts have left: the first at the address in `slot`, `count` of them, so many bytes apart. */
-  joined(v: Local, stop: Local, slot: Local, count: number, apart: number): Code {
+  joined(v: Local<"i32">, stop: Local<"i32">, slot: Local<"i32">, count: number, apart: number): Code {
     const code = this.#code.piece();
     const running = this.#begin(code);
     const endings = this.#endings(running, v, stop);
-    const i = code.local("i32");
-    code.i32(0).set(i);
-    code.repeat(i, count, 1, () => {
+    code.each(code.local("i32"), 0, count, 1, () => {
       let at = 0;
       for (const vectors of running)
         vectors.forEach((registers, j) => {
-          const other = registers.map(({ type }) => {
-            const local = code.local(type);
-            code
-              .get(slot)
-              .memory(`${type}.load`, slotBytes * at++)
-              .set(local);
-            return local;
-          });
+          const other = registers.map(({ type }) => code.let(type, loadAs(type, slot, slotBytes * at++)));
           join(code, this.#loop.accumulators[j]!, registers, other);
         });
-      code.get(slot).i32(apart).op("i32.add").set(slot);
+      code.advance(slot, apart);
     });
-    code.append(this.#values.piece(2));
-    for (const part of endings) code.append(part);
-    return code;
+    return code.append(this.#values.piece(2), ...endings);
   }
 
   /** Results and stores, vector by vector. */
-  #endings(running: readonly (readonly Running[])[], v: Local, stop: Local): Code[] {
+  #endings(running: readonly (readonly Running[])[], v: Local<"i32">, stop: Local<"i32">): Code[] {
     const after = bottomOf(this.#loop.inner) + 1;
     const count = this.#along === "grid" ? this.#vectors : 1;
     return Array.from({ length: count }, (_, i) => {
@@ -161,10 +143,7 @@ export class LoopWriter {
       });
       // Its variables may go into `code` as well: it is complete when the stores are.
       const stores = this.#stores(after, v, stop);
-      const ending = this.#code.piece();
-      ending.append(code);
-      ending.append(stores);
-      return ending;
+      return this.#code.piece().append(code, stores);
     });
   }
 
@@ -201,21 +180,16 @@ export class LoopWriter {
     const offsets = Array.from({ length: this.#vectors }, (_, i) => 4 * i);
     const code = this.#code.piece();
     const k = values.variable(innermost.name);
-    const bounds = (depth: number, end: number): { from: (c: Code) => void; to: Local | number } =>
-      this.#range && depth === 0
-        ? { from: (c) => c.get(this.#range!.from), to: this.#range.to }
-        : { from: (c) => c.i32(0), to: end };
     const loop = (
       into: Code,
-      variable: Local,
+      variable: Local<"i32">,
       depth: number,
       end: number,
       step: number,
       body: () => void,
     ) => {
-      const { from, to } = bounds(depth, end);
-      from(into);
-      into.set(variable).repeat(variable, to, step, body);
+      const { from, to } = (depth === 0 && this.#range) || { from: 0, to: end };
+      into.each(variable, from, to, step, body);
     };
     const deepest = inner.length - 1;
     if (this.#along !== "inner") {
@@ -233,15 +207,10 @@ export class LoopWriter {
       const rest = this.#code.piece();
       for (let from = whole; from < innermost.extent; from += 4) {
         const body = updates([0], Math.min(4, innermost.extent - from));
-        rest.i32(from).set(k).append(body);
+        rest.assign(k, from).append(body);
       }
       if (deepest > 0 || !this.#range) code.append(rest);
-      else
-        code
-          .get(this.#range.to)
-          .i32(whole)
-          .op("i32.eq")
-          .when(() => code.append(rest));
+      else code.if(i32.eq(this.#range.to, whole), () => code.append(rest));
     }
     // The other reduced axes around it.
     let nest = code;
@@ -250,8 +219,7 @@ export class LoopWriter {
       const { name, extent } = inner[depth]!;
       const body = nest;
       loop(wrapped, values.variable(name), depth, extent, 1, () => {
-        wrapped.append(values.piece(3 + depth));
-        wrapped.append(body);
+        wrapped.append(values.piece(3 + depth), body);
       });
       nest = wrapped;
     }
@@ -295,7 +263,7 @@ export class LoopWriter {
   }
 
   /** Computes all results before the first is stored: a result may replace what another one reads. */
-  #stores(at: number, v: Local, stop: Local): Code {
+  #stores(at: number, v: Local<"i32">, stop: Local<"i32">): Code {
     const values = this.#values;
     const body = values.piece(at);
     return writeStores(body, values, this.#loop.stores, at, this.#along === "grid", (code, address, held) => {

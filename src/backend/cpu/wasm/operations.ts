@@ -3,10 +3,11 @@ import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
 import type { Code, Scalar } from "./assemble.ts";
+import { apply, extractLane, select, type Vector } from "./expressions.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
+import type { Lanes } from "./lanes.ts";
 import { lookUp } from "./tables.ts";
-import { type Lanes, type Push, select, shift } from "./v128.ts";
 
 // Elementwise operations in WebAssembly: the primitives, and what is made of them. Of float64 there are only those that
 // are instructions; the host evaluates the others, element by element.
@@ -100,30 +101,19 @@ const laneOperators: Readonly<Partial<Record<DeviceDType, Operators>>> = {
 };
 
 /** Four lanes of an operation's results; `args` push vectors, and may be pushed more than once. */
-type Lanewise = (l: Lanes, args: readonly Push[], dtype: DeviceDType) => Push;
-
-function op(name: Operator, ...operands: readonly Push[]): Push {
-  return (code) => {
-    for (const operand of operands) operand(code);
-    code.op(name);
-  };
-}
+type Lanewise = (l: Lanes, args: readonly Vector[], dtype: DeviceDType) => Vector;
 
 /** Those of one instruction, which depends on the dtype. */
 const instruction =
   (name: Primitive): Lanewise =>
   (_, args, dtype) =>
-    op(laneOperators[dtype]![name]!, ...args);
+    apply(laneOperators[dtype]![name]!, ...args);
 
 /** Bits of all lanes are moved by the first lane of `by`. */
 const shifted =
   (name: (dtype: DeviceDType) => Operator): Lanewise =>
   (_, [x, by], dtype) =>
-  (code) => {
-    x!(code);
-    by!(code);
-    code.lane("i32x4.extract_lane", 0).op(name(dtype));
-  };
+    apply(name(dtype), x!, extractLane("i32x4.extract_lane", by!, 0));
 
 const lanewise: Readonly<Record<Primitive, Lanewise>> = {
   add: instruction("add"),
@@ -151,12 +141,12 @@ const lanewise: Readonly<Record<Primitive, Lanewise>> = {
   rightShift: shifted((dtype) => (dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s")),
   bitcast: (_, [x]) => x!,
   where: (_, [condition, x, y]) => select(condition!, x!, y!),
-  isNaN: (_, [x]) => op("f32x4.ne", x!, x!),
-  isFinite: (l, [x]) => op("f32x4.lt", op("f32x4.abs", x!), l.f32(Infinity)),
+  isNaN: (_, [x]) => apply("f32x4.ne", x!, x!),
+  isFinite: (l, [x]) => apply("f32x4.lt", apply("f32x4.abs", x!), l.f32(Infinity)),
   sign: (l, [x]) => {
     const one = l.f32(1);
-    const positive = op("v128.and", op("f32x4.gt", x!, l.f32(0)), one);
-    return op("f32x4.sub", positive, op("v128.and", op("f32x4.lt", x!, l.f32(0)), one));
+    const positive = apply("v128.and", apply("f32x4.gt", x!, l.f32(0)), one);
+    return apply("f32x4.sub", positive, apply("v128.and", apply("f32x4.lt", x!, l.f32(0)), one));
   },
   ldexp: (l, [x, power]) => functions.ldexp(l, x!, functions.wholeBits(l, power!)),
   sin: (l, [x]) => functions.sin(l, x!),
@@ -165,27 +155,32 @@ const lanewise: Readonly<Record<Primitive, Lanewise>> = {
 };
 
 /** Four lanes; `args` push vectors and may be pushed more than once. */
-export function vectorOperation(l: Lanes, row: ScalarRow, dtype: DeviceDType, args: readonly Push[]): Push {
+export function vectorOperation(
+  l: Lanes,
+  row: ScalarRow,
+  dtype: DeviceDType,
+  args: readonly Vector[],
+): Vector {
   if (row.expand) return expanded(l, row, args);
   return row.table ? lookUp(l, row.table, args[0]!) : lanewise[row.name](l, args, dtype);
 }
 
 /** Four lanes of an operation that is made of others. What is used twice is held. */
-function expanded(l: Lanes, row: ExpandedRow, args: readonly Push[]): Push {
+function expanded(l: Lanes, row: ExpandedRow, args: readonly Vector[]): Vector {
   const root = expansionOf(row);
   const uses = usesOf(root);
-  const known = new Map<Expr, Push>();
+  const known = new Map<Expr, Vector>();
   // Where a power of two and the rounded exponent are both wanted, they are made of the same bits.
-  const bits = new Map<Expr, Push>();
+  const bits = new Map<Expr, Vector>();
   const powers = new Set(
     [...uses.keys()].flatMap((e) => (e.kind === "apply" && e.row.name === "ldexp" ? e.args.slice(1) : [])),
   );
-  const bitsOf = (power: Expr): Push => {
+  const bitsOf = (power: Expr): Vector => {
     const push = bits.get(power) ?? functions.wholeBits(l, of(power));
     bits.set(power, push);
     return push;
   };
-  const of = (e: Expr): Push => {
+  const of = (e: Expr): Vector => {
     const before = known.get(e);
     if (before) return before;
     const written = write(e);
@@ -194,7 +189,7 @@ function expanded(l: Lanes, row: ExpandedRow, args: readonly Push[]): Push {
     known.set(e, push);
     return push;
   };
-  const write = (e: Expr): Push => {
+  const write = (e: Expr): Vector => {
     const constant = constantOf(e);
     if (constant !== undefined) return e.dtype === "float32" ? l.f32(constant) : l.i32(constant);
     switch (e.kind) {
@@ -228,9 +223,15 @@ function constantOf(e: Expr): number | undefined {
 }
 
 /** An operation on a number and a constant, where there are better instructions for that. */
-function withConstant(l: Lanes, row: ScalarRow, dtype: DeviceDType, x: Push, by: number): Push | undefined {
-  if (row.name === "leftShift") return shift("i32x4.shl", x, by);
-  if (row.name === "rightShift") return shift(dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s", x, by);
+function withConstant(
+  l: Lanes,
+  row: ScalarRow,
+  dtype: DeviceDType,
+  x: Vector,
+  by: number,
+): Vector | undefined {
+  if (row.name === "leftShift") return apply("i32x4.shl", x, by);
+  if (row.name === "rightShift") return apply(dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s", x, by);
   return dtype === "float32" ? bounded(l, row, x, by) : undefined;
 }
 
@@ -247,13 +248,13 @@ export function pushesOnce(row: ScalarRow): boolean {
 }
 
 /** Four lanes of another dtype of 32 bits; bools are masks. */
-export function castLanes(l: Lanes, from: DeviceDType, to: DeviceDType, x: Push): Push {
-  if (to === "bool") return op(from === "float32" ? "f32x4.ne" : "i32x4.ne", x, l.i32(0));
-  if (from === "bool") return op("v128.and", x, to === "float32" ? l.f32(1) : l.i32(1));
-  if (from === "float32" && to === "int32") return op("i32x4.trunc_sat_f32x4_s", x);
-  if (from === "float32" && to === "uint32") return op("i32x4.trunc_sat_f32x4_u", x);
-  if (to === "float32" && from === "int32") return op("f32x4.convert_i32x4_s", x);
-  if (to === "float32" && from === "uint32") return op("f32x4.convert_i32x4_u", x);
+export function castLanes(l: Lanes, from: DeviceDType, to: DeviceDType, x: Vector): Vector {
+  if (to === "bool") return apply(from === "float32" ? "f32x4.ne" : "i32x4.ne", x, l.i32(0));
+  if (from === "bool") return apply("v128.and", x, to === "float32" ? l.f32(1) : l.i32(1));
+  if (from === "float32" && to === "int32") return apply("i32x4.trunc_sat_f32x4_s", x);
+  if (from === "float32" && to === "uint32") return apply("i32x4.trunc_sat_f32x4_u", x);
+  if (to === "float32" && from === "int32") return apply("f32x4.convert_i32x4_s", x);
+  if (to === "float32" && from === "uint32") return apply("f32x4.convert_i32x4_u", x);
   return x;
 }
 
@@ -261,18 +262,13 @@ export function castLanes(l: Lanes, from: DeviceDType, to: DeviceDType, x: Push)
  * Four lanes of the larger or smaller of x and a constant, by the pseudo-extreme that gives x where the two do not
  * compare: NaN stays. That is one instruction, `f32x4.max` is eight. Undefined where it does not do.
  */
-export function bounded(l: Lanes, row: ScalarRow, x: Push, bound: number): Push | undefined {
+export function bounded(l: Lanes, row: ScalarRow, x: Vector, bound: number): Vector | undefined {
   if (Number.isNaN(bound) || (row.name !== "maximum" && row.name !== "minimum")) return undefined;
   const largest = row.name === "maximum";
   if (Object.is(bound, -0) && !largest) return undefined; // x would be +0 where that is
-  return (code) => {
-    x(code);
-    l.f32(bound)(code);
-    code.op(largest ? "f32x4.pmax" : "f32x4.pmin");
-    if (!largest || !Object.is(bound, 0)) return;
-    l.f32(0)(code);
-    code.op("f32x4.add"); // -0 becomes +0, which counts as more
-  };
+  const nearer = apply(largest ? "f32x4.pmax" : "f32x4.pmin", x, l.f32(bound));
+  // -0 becomes +0, which counts as more
+  return largest && Object.is(bound, 0) ? apply("f32x4.add", nearer, l.f32(0)) : nearer;
 }
 
 /**

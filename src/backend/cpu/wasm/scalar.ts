@@ -2,10 +2,11 @@ import { coerce, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import type { Code } from "./assemble.ts";
+import type { Vector } from "./expressions.ts";
 import { importRow } from "./imports.ts";
+import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import { hasScalar, laneShape, scalarOperation, valueType, vectorOperation } from "./operations.ts";
-import type { Lanes, Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
 
 /** Pushes one element, from its parts. */
@@ -79,7 +80,7 @@ export function writeScalar(w: Writer, e: Expr, code: Code, at: Level): void {
 }
 
 /** One number by a function of vectors, of the vector on the stack. */
-function firstLane(w: Writer, code: Code, f: (lanes: Lanes, x: Push) => Push): void {
+function firstLane(w: Writer, code: Code, f: (lanes: Lanes, x: Vector) => Vector): void {
   f(w.lanes(code), () => {})(code);
   code.lane("f32x4.extract_lane", 0);
 }

@@ -4,9 +4,10 @@ import { type Expr, parts } from "../../../compile/expr.ts";
 import { type Level, Places } from "../../../compile/place.ts";
 import { Addresses } from "./addresses.ts";
 import type { Code, Local, ValueType } from "./assemble.ts";
+import type { Vector } from "./expressions.ts";
+import { Lanes } from "./lanes.ts";
 import { laneShape, valueType } from "./operations.ts";
 import { writeScalar } from "./scalar.ts";
-import { Lanes, type Push } from "./v128.ts";
 import { writeVector } from "./vector.ts";
 import type { Address, Scope, Writer } from "./writer.ts";
 
@@ -182,7 +183,7 @@ export class Values implements Writer {
     this.#held(e).set(e, local);
   }
 
-  #constant(value: number, dtype: DeviceDType, code: Code): Push {
+  #constant(value: number, dtype: DeviceDType, code: Code): Vector {
     const lanes = this.lanes(code);
     const exact = coerce(value, dtype);
     return dtype === "float32" ? lanes.f32(exact) : lanes.i32(dtype === "bool" ? -exact : exact);

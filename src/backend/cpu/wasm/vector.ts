@@ -3,10 +3,10 @@ import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code } from "./assemble.ts";
+import type { Vector } from "./expressions.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
-import type { Push } from "./v128.ts";
 import type { Writer } from "./writer.ts";
 
 /** Pushes four lanes, from their parts. */
@@ -28,7 +28,7 @@ export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
         break;
       }
       // Plain operations take their arguments from the stack; others push them more than once.
-      const held = e.args.map((arg): Push => {
+      const held = e.args.map((arg): Vector => {
         const cheap = arg.kind === "constant" || w.isHeld(arg);
         if (cheap || pushesOnce(e.row)) return (into) => w.vector(arg, into, at);
         return lanes.hold((into) => w.vector(arg, into, at));
@@ -95,7 +95,7 @@ function withConstant(
   e: Extract<Expr, { kind: "apply" }>,
   code: Code,
   at: Level,
-): Push | undefined {
+): Vector | undefined {
   const [x, y] = e.args;
   if (e.dtype !== "float32" || !x || !y) return undefined;
   const [bound, other] = y.kind === "constant" ? [y, x] : [x, y];

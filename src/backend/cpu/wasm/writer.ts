@@ -1,8 +1,8 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level, Scope as PlaceScope, Places } from "../../../compile/place.ts";
-import type { Code, Local, Module, ValueType } from "./assemble.ts";
-import type { Lanes, Push } from "./v128.ts";
+import type { Code, Local, Module, Push, ValueType } from "./assemble.ts";
+import type { Lanes } from "./lanes.ts";
 
 /** The loop variable that four lanes run along. */
 export interface VectorAxis {

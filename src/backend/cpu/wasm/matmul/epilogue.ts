@@ -1,6 +1,6 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
-import { loadNumber, v128 } from "../expressions.ts";
+import { loadAs } from "../expressions.ts";
 import { storeLanes, writeStores } from "../stores.ts";
 import { Values } from "../values.ts";
 import type { Site } from "./geometry.ts";
@@ -57,7 +57,7 @@ export function writeEpilogue(
     code.append(values.piece(1));
     code.assign(at, line);
     code.each(c, block.firstColumn, block.columnEnd, block.vector ? 4 : 1, () => {
-      code.push(type === "v128" ? v128.load(at) : loadNumber(type, at)).set(sum);
+      code.assign(sum, loadAs(type, at));
       code.append(body);
       code.append(writes);
       code.advance(at, block.vector ? 16 : block.bytes);

@@ -61,6 +61,6 @@ export function addressOf(
   for (const [name, place] of places) start.assign(values.variable(name), place);
   const { base, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
   const address = piece.let("i32", i32.add(base, offset));
-  for (const part of [start, values.piece(0), piece]) body.append(part);
+  body.append(start, values.piece(0), piece);
   return address;
 }

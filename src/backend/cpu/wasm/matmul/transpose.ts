@@ -84,7 +84,7 @@ function rowAddress(code: Code, { module, given, args }: Site, p: Packing, lane:
   begin.if(i32.ge(at, along.extent), () => begin.assign(at, along.extent - 1));
   const { base, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
   const address = piece.let("i32", i32.add(base, offset));
-  for (const part of [begin, values.piece(0), piece]) code.append(part);
+  code.append(begin, values.piece(0), piece);
   return address;
 }
 

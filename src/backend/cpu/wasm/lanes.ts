@@ -1,0 +1,59 @@
+import type { Code, Local } from "./assemble.ts";
+import type { Vector } from "./expressions.ts";
+
+/** Where vector expressions are written: the code, and constants that are made once, outside of all loops. */
+export class Lanes {
+  readonly #code: Code;
+  readonly #constants: Code;
+  readonly #known: Map<string, Local>;
+
+  constructor(code: Code, constants: Code, known: Map<string, Local>) {
+    this.#code = code;
+    this.#constants = constants;
+    this.#known = known;
+  }
+
+  /** Computes a value here; what comes back pushes it as often as wanted. */
+  hold = (value: Vector): Vector => {
+    value(this.#code);
+    const local = this.#code.local("v128");
+    this.#code.set(local);
+    return (code) => code.get(local);
+  };
+
+  /** A value that is computed here, and again where `whenAny` says so. */
+  variable = (value: Vector): { readonly get: Vector; readonly set: (value: Vector) => void } => {
+    const local = this.#code.local("v128");
+    const set = (next: Vector) => {
+      next(this.#code);
+      this.#code.set(local);
+    };
+    set(value);
+    return { get: (code) => code.get(local), set };
+  };
+
+  /** Runs what `then` writes if any lane of a mask is set; its constants are made there, so that none is kept for it. */
+  whenAny = (mask: Vector, then: (l: Lanes) => void): void => {
+    const code = this.#code;
+    mask(code);
+    code.op("v128.any_true").when(() => then(new Lanes(code, code, new Map())));
+  };
+
+  f32 = (value: number): Vector =>
+    this.#constant(`f${value}${Object.is(value, -0)}`, () => Float32Array.of(value, value, value, value));
+  f64 = (value: number): Vector => this.#constant(`d${value}`, () => Float64Array.of(value, value));
+  i32 = (value: number): Vector => this.i32s(value, value, value, value);
+  i32s = (...values: readonly number[]): Vector =>
+    this.#constant(`i${values.join()}`, () => Int32Array.from(values));
+
+  #constant(key: string, values: () => Float32Array | Float64Array | Int32Array): Vector {
+    let local = this.#known.get(key);
+    if (!local) {
+      local = this.#constants.local("v128");
+      this.#constants.v128(values()).set(local);
+      this.#known.set(key, local);
+    }
+    const constant = local;
+    return (code) => code.get(constant);
+  }
+}
