@@ -12,6 +12,7 @@ import * as adapters from "../../src/adapters/index.ts";
 import { init, random } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
+import { long } from "../long.ts";
 import { cases } from "../thorough.ts";
 import { findChromium, flags } from "./chromium.ts";
 import { serve } from "./site.ts";
@@ -96,7 +97,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     await shot("playground-wide");
   });
 
-  test("says of factors that are no powers of two that they round", async () => {
+  long("says of factors that are no powers of two that they round", async () => {
     const { x } = opening();
     await open(`#y.alpha=24&y.lrB=${x.lrB / 3}&y.epsB=${x.epsB * 3}`);
     await untilLamp("rounding");
@@ -116,7 +117,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     },
   );
 
-  test("runs move in the plane by keys: alpha along one axis, rates along the diagonal", async () => {
+  long("runs move in the plane by keys: alpha along one axis, rates along the diagonal", async () => {
     await open();
     await paused();
     const before = fromAddress(new URL(page.url()).hash.slice(1));
@@ -129,7 +130,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(faults).toEqual([]);
   });
 
-  test("shows pictures of the picture task, on a phone's width too", async () => {
+  long("shows pictures of the picture task, on a phone's width too", async () => {
     await open("#task=picture", 390);
     await page.waitForSelector("#pictures:not([hidden])");
     await untilLamp("same");
@@ -139,7 +140,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(faults).toEqual([]);
   });
 
-  test("trains on WebGPU where it is asked for", async () => {
+  long("trains on WebGPU where it is asked for", async () => {
     await open();
     await paused();
     await page.selectOption("#backend", "webgpu");

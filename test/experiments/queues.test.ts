@@ -18,6 +18,7 @@ import { queued, workAt } from "../../src/experiments/sweep/queue.ts";
 import { openStore, withoutPassword } from "../../src/experiments/sweep/store.ts";
 import { init } from "../../src/index.ts";
 import { bundle, root } from "../command.ts";
+import { long } from "../long.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { conforms } from "./sweeps/conformance.ts";
 import { postgres, redis } from "./sweeps/servers.ts";
@@ -85,7 +86,9 @@ for (const [name, server] of Object.entries(servers)) {
         processes: true,
       });
 
-    test("loses nothing when workers are killed and the server starts anew", async () => {
+    // 18 s on Redis, 3 s on PostgreSQL.
+    const lasting = name === "Redis" ? long : test;
+    lasting("loses nothing when workers are killed and the server starts anew", async () => {
       const { log, folder, ends } = place();
       const cells = cellsOf(log, 16, { milliseconds: 60 });
       const store = await openStore(server!.url);

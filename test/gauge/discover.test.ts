@@ -12,7 +12,8 @@ import { where } from "../../src/tensor/functions.ts";
 import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
-import { everyNth, thorough } from "../thorough.ts";
+import { long } from "../long.ts";
+import { everyNth } from "../thorough.ts";
 
 // Discovery without a device. What it must find is written out here from the theory; what the rules declare is
 // compared with it as well.
@@ -154,9 +155,6 @@ describe("the table of the theory", () => {
     expect(declared).toMatchObject(hyper);
     expect((scaling.state as (hyper: unknown) => object)(optimizer.defaults)).toMatchObject(state);
   });
-
-  // Each takes a second and more of a processor.
-  const long = thorough ? test : () => {};
 
   long("RAdam has no single rate, and is exact with one for each of its phases", async () => {
     const found = await none(optim.radam({ lr: 1e-3 }));
@@ -385,7 +383,7 @@ describe("what states may hold", () => {
     expect(found.closest.hyper).toEqual({ lr: 2 });
   });
 
-  test("keys of random numbers", async () => {
+  long("keys of random numbers", async () => {
     const make = ({ lr, sigma }: { lr: number; sigma: number }) =>
       holding({ key: random.key(3) }, (g, { key }) => [
         g.add(random.normal(key, g.shape).astype("float64").mul(sigma)).mul(-lr),

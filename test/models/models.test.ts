@@ -11,6 +11,7 @@ import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { type ReferenceConfig, referenceLogits, type Weights } from "../decoder-reference.ts";
+import { long } from "../long.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -272,24 +273,22 @@ describe("a decoder", () => {
   });
 });
 
-describe("remat", () => {
-  test("has the same gradients, bit for bit, and holds less", { timeout: 60_000 }, async () => {
-    const deep = models.architecture({ ...configs.gemma3, num_hidden_layers: 6 });
-    const tokens = int32([sequence, sequence]);
-    const stepOf = (remat: boolean) => {
-      const model = models.decoder(deep, { remat });
-      return compile((params: Params) =>
-        grad((params: Params) => model.apply(params, { tokens }).logits.square().mean())(params),
-      );
-    };
-    const params = await tree.evaluate(models.decoder(deep).init(random.key(3)));
-    const [plain, again] = [stepOf(false), stepOf(true)];
-    const [one, other] = [await plain(params), await again(params)];
-    for (const [i, [path, leaf]] of tree.entries(one).entries())
-      expect([path, ...(await leaf.data())]).toEqual([path, ...(await tree.entries(other)[i]![1].data())]);
-    const held = async (step: typeof plain) => (await step.plan(params)).intermediates;
-    expect(await held(again)).toBeLessThan(0.7 * (await held(plain)));
-  });
+long("remat has the same gradients, bit for bit, and holds less", async () => {
+  const deep = models.architecture({ ...configs.gemma3, num_hidden_layers: 6 });
+  const tokens = int32([sequence, sequence]);
+  const stepOf = (remat: boolean) => {
+    const model = models.decoder(deep, { remat });
+    return compile((params: Params) =>
+      grad((params: Params) => model.apply(params, { tokens }).logits.square().mean())(params),
+    );
+  };
+  const params = await tree.evaluate(models.decoder(deep).init(random.key(3)));
+  const [plain, again] = [stepOf(false), stepOf(true)];
+  const [one, other] = [await plain(params), await again(params)];
+  for (const [i, [path, leaf]] of tree.entries(one).entries())
+    expect([path, ...(await leaf.data())]).toEqual([path, ...(await tree.entries(other)[i]![1].data())]);
+  const held = async (step: typeof plain) => (await step.plan(params)).intermediates;
+  expect(await held(again)).toBeLessThan(0.7 * (await held(plain)));
 });
 
 describe("a configuration", () => {
