@@ -12,7 +12,7 @@ import { Module } from "./wasm/assemble.ts";
 import { joining, target, turn } from "./wasm/heuristics.ts";
 import { rows } from "./wasm/imports.ts";
 import { emitKernel, printKernel, type WasmKernel } from "./wasm/kernel.ts";
-import { threadScratch } from "./wasm/matmul/geometry.ts";
+import { threadScratch } from "./wasm/matmul/schedule.ts";
 
 /** Does the platform have vector instructions, and fused multiply-add? */
 export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" = "f32x4.add"): boolean {

@@ -1,9 +1,9 @@
 import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
-import type { Code, Local, Push } from "./assemble.ts";
-import { narrow } from "./expressions.ts";
+import type { Code, Local, Push, Scalar, Value, ValueType } from "./assemble.ts";
+import { apply, constant, extractLane, narrow, tee, type Vector, v128 } from "./expressions.ts";
 import type { Operator } from "./instructions.ts";
-import { valueType } from "./operations.ts";
+import { laneShape, valueType } from "./operations.ts";
 
 // Sums, products and extremes as they run in registers, one element or one vector at a time. Sums and products of
 // float32 run in float64. Extremes of float32 give NaN if there is one, and +0 counts as more than -0.
@@ -26,53 +26,38 @@ export function registersOf(a: Accumulator, vector: boolean): number {
 
 export function beginScalar(code: Code, a: Accumulator): Running {
   const type = isWide(a) ? "f64" : valueType(a.dtype);
-  const local = code.local(type);
-  const start = neutral(a.name, a.dtype);
-  if (type === "f64") code.f64(start);
-  else if (type === "f32") code.f32(start);
-  else code.i32(start);
-  code.set(local);
-  return [local];
+  return [code.let(type, constant(type, neutral(a.name, a.dtype)))];
 }
 
-/** Takes in the element that `x` pushes. */
+/** Takes in an element. */
 export function updateScalar(code: Code, a: Accumulator, [register]: Running, x: Push): void {
-  joinScalar(code, a, register!, (into) => {
-    x(into);
-    if (isWide(a)) into.op("f64.promote_f32");
-  });
+  joinScalar(code, a, register!, isWide(a) ? apply("f64.promote_f32", x) : x);
 }
 
 /** Takes in a number of the register's type. */
-function joinScalar(code: Code, a: Accumulator, running: Local, x: Push): void {
+function joinScalar(code: Code, a: Accumulator, running: Local, x: Value<ValueType>): void {
   if (running.type !== "i32" || a.name === "sum" || a.name === "prod") {
-    code.get(running);
-    x(code);
     const names = { sum: "add", prod: "mul", max: "max", min: "min" } as const;
-    code.op(`${running.type}.${names[a.name]}` as Operator).set(running); // i32 has sums and products only
+    const operator = `${running.type}.${names[a.name]}` as Operator; // i32 has sums and products only
+    code.assign(running, apply<ValueType>(operator, running, x));
     return;
   }
   const held = code.local("i32");
-  x(code);
-  code.tee(held).get(running).get(held).get(running);
-  code.op(`i32.${a.name === "max" ? "gt" : "lt"}_${a.dtype === "int32" ? "s" : "u"}`, "select").set(running);
+  const nearer = `i32.${a.name === "max" ? "gt" : "lt"}_${a.dtype === "int32" ? "s" : "u"}` as const;
+  code.assign(
+    running,
+    apply<ValueType>("select", tee<ValueType>(held, x), running, apply(nearer, held, running)),
+  );
 }
 
 export function finishScalar(code: Code, a: Accumulator, [register]: Running): Local {
-  if (!isWide(a)) return register!;
-  const result = code.local("f32");
-  code.get(register!).op("f32.demote_f64").set(result);
-  return result;
+  return isWide(a) ? code.let("f32", apply("f32.demote_f64", register!)) : register!;
 }
 
 export function beginVector(code: Code, a: Accumulator): Running {
   const start = neutral(a.name, a.dtype);
   const all = [start, start, start, start];
-  const set = (values: Float64Array | Float32Array | Int32Array): Local => {
-    const local = code.local("v128");
-    code.v128(values).set(local);
-    return local;
-  };
+  const set = (values: Float64Array | Float32Array | Int32Array) => code.let("v128", v128.constant(values));
   if (isWide(a)) return [set(Float64Array.of(start, start)), set(Float64Array.of(start, start))];
   if (isFloatExtreme(a)) return [set(Float32Array.from(all)), set(Int32Array.of(0, 0, 0, 0))];
   return [set(a.dtype === "float32" ? Float32Array.from(all) : Int32Array.from(all))];
@@ -90,11 +75,9 @@ export function updateVector(code: Code, a: Accumulator, running: Running, x: Pu
     code.op("f64x2.promote_low_f32x4").get(second).op(join).set(second);
   } else if (isFloatExtreme(a)) {
     const held = code.local("v128");
-    code.set(held);
-    extreme(code, a, first, held);
-    code.set(first);
+    code.set(held).assign(first, extreme(a, first, held));
     // Lanes that met a NaN.
-    code.get(held).get(held).op("f32x4.ne").get(second).op("v128.or").set(second);
+    code.assign(second, apply("v128.or", apply("f32x4.ne", held, held), second));
   } else code.get(first).op(joinOf(a)).set(first);
 }
 
@@ -102,42 +85,33 @@ export function updateVector(code: Code, a: Accumulator, running: Running, x: Pu
  * The greater or smaller of two vectors without NaN, in three instructions where `f32x4.max` is eight that wait for
  * each other: both orders of the pseudo-extreme differ only if zeros of both signs meet.
  */
-function extreme(code: Code, { name }: Accumulator, x: Local, y: Local): void {
+function extreme({ name }: Accumulator, x: Local, y: Local): Vector {
   const op = name === "max" ? "f32x4.pmax" : "f32x4.pmin";
-  code.get(x).get(y).op(op).get(y).get(x).op(op);
-  code.op(name === "max" ? "v128.and" : "v128.or");
+  return apply(name === "max" ? "v128.and" : "v128.or", apply(op, x, y), apply(op, y, x));
 }
 
 /** Takes in what another part of the same reduction came to, register by register. */
 export function join(code: Code, a: Accumulator, running: Running, other: Running): void {
   const [first, second] = running as [Local, Local];
   if (first.type !== "v128") {
-    joinScalar(code, a, first, (into) => into.get(other[0]!));
+    joinScalar(code, a, first, other[0]!);
     return;
   }
   if (isFloatExtreme(a)) {
-    extreme(code, a, first, other[0]!);
-    code.set(first).get(second).get(other[1]!).op("v128.or").set(second);
+    code.assign(first, extreme(a, first, other[0]!));
+    code.assign(second, apply("v128.or", second, other[1]!));
     return;
   }
   running.forEach((register, i) => {
-    code.get(register).get(other[i]!).op(joinOf(a)).set(register);
+    code.assign(register, apply(joinOf(a), register, other[i]!));
   });
 }
 
 /** The results of four lanes of elements, each with a running value of its own. */
 export function finishLanes(code: Code, a: Accumulator, running: Running): Local {
-  const [first, second] = running as [Local, Local];
-  const result = code.local("v128");
-  if (isWide(a))
-    narrow(
-      (c) => c.get(first),
-      (c) => c.get(second),
-    )(code);
-  else if (isFloatExtreme(a)) code.get(first).get(second).op("v128.or");
-  else return first;
-  code.set(result);
-  return result;
+  const [first, second] = running as [Vectors, Vectors];
+  if (isWide(a)) return code.let("v128", narrow(first, second));
+  return isFloatExtreme(a) ? code.let("v128", apply("v128.or", first, second)) : first;
 }
 
 /** The result of one element from partial values in the lanes of several vectors, joined in a fixed order. */
@@ -147,27 +121,27 @@ export function finishAcross(code: Code, a: Accumulator, parts: readonly Running
   const result = code.local(valueType(a.dtype));
   if (isWide(a)) {
     const [low, high] = first as [Local, Local];
-    const v = code.local("v128");
-    code.get(low).get(high).op(joinOf(a)).set(v);
-    code.get(v).lane("f64x2.extract_lane", 0).get(v).lane("f64x2.extract_lane", 1);
-    code.op(a.name === "sum" ? "f64.add" : "f64.mul", "f32.demote_f64").set(result);
+    const v = code.let("v128", apply(joinOf(a), low, high));
+    const half = (lane: 0 | 1) => extractLane<"f64">("f64x2.extract_lane", v, lane);
+    const both = apply<"f64">(a.name === "sum" ? "f64.add" : "f64.mul", half(0), half(1));
+    code.assign(result, apply<Scalar>("f32.demote_f64", both));
     return result;
   }
   // The upper half onto the lower one, then one lane onto the other.
-  const fold = (x: number, y: number, z: number, w: number) => {
-    const other = first.map((register) => {
-      const local = code.local("v128");
-      code.get(register).get(register).lanes(x, y, z, w).set(local);
-      return local;
-    });
+  const fold = (...lanes: readonly [number, number, number, number]) => {
+    const other = (first as readonly Vectors[]).map((register) =>
+      code.let("v128", v128.lanes(register, register, ...lanes)),
+    );
     join(code, a, first, other);
   };
   fold(2, 3, 0, 1);
   fold(1, 0, 3, 2);
-  code.get(finishLanes(code, a, first));
-  code.lane(a.dtype === "float32" ? "f32x4.extract_lane" : "i32x4.extract_lane", 0).set(result);
+  const all = finishLanes(code, a, first) as Vectors;
+  code.assign(result, extractLane<Scalar>(`${laneShape(a.dtype)}.extract_lane`, all, 0));
   return result;
 }
+
+type Vectors = Local<"v128">;
 
 /** The instruction that joins two vectors of an accumulator. */
 function joinOf({ name, dtype }: Accumulator): Operator {

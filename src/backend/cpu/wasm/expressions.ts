@@ -42,18 +42,36 @@ export const i32 = {
   gt: binary<"i32">("i32.gt_u"),
   ge: binary<"i32">("i32.ge_u"),
   eq: binary<"i32">("i32.eq"),
+  and: binary<"i32">("i32.and"),
+  shl: binary<"i32">("i32.shl"),
+  /** As numbers with a sign. */
+  ltSigned: binary<"i32">("i32.lt_s"),
   isZero: unary<"i32">("i32.eqz"),
   load: load<"i32">("i32.load"),
 };
 
 export const f32 = { load: load<"f32">("f32.load") };
 
+export const f64 = {
+  add: binary<"f64">("f64.add"),
+  sub: binary<"f64">("f64.sub"),
+  mul: binary<"f64">("f64.mul"),
+};
+
+/** A number of a type. */
+export const constant =
+  <T extends Scalar>(type: T, value: number): Push<T> =>
+  (code) =>
+    code[type](value);
+
 const shaped = (shape: "f32x4" | "f64x2") => {
-  const product = binary(`${shape}.mul`);
-  const sum = binary(`${shape}.add`);
+  const [add, sub, mul] = [binary(`${shape}.add`), binary(`${shape}.sub`), binary(`${shape}.mul`)];
   return {
+    add,
+    sub,
+    mul,
     /** sum + x y, rounded twice. */
-    multiplyAdd: (x: Value<"v128">, y: Value<"v128">, to: Value<"v128">) => sum(to, product(x, y)),
+    multiplyAdd: (x: Value<"v128">, y: Value<"v128">, to: Value<"v128">) => add(to, mul(x, y)),
     /** The same, rounded once. */
     fusedMultiplyAdd: (x: Value<"v128">, y: Value<"v128">, to: Value<"v128">) =>
       apply(`${shape}.relaxed_madd`, x, y, to),
@@ -64,6 +82,10 @@ export const f32x4 = shaped("f32x4");
 export const f64x2 = shaped("f64x2");
 
 export const v128 = {
+  constant:
+    (values: Float64Array | Float32Array | Int32Array): Vector =>
+    (code) =>
+      code.v128(values),
   load: load<"v128">("v128.load"),
   /** One number in all lanes. */
   loadSplat32: load<"v128">("v128.load32_splat"),

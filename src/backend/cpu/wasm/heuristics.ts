@@ -24,7 +24,7 @@ import { workOf } from "../../../compile/work.ts";
 import { type Along, fitsLanes, none } from "./along.ts";
 
 // How generated kernels run on the CPU: which loops are lanes, copies or shared, and every number that decides it (those
-// of matmul are in matmul/geometry.ts). Each number says by what it was chosen: on a Zen 4 or Zen 5 server with two
+// of matmul are in matmul/schedule.ts). Each number says by what it was chosen: on a Zen 4 or Zen 5 server with two
 // threads and Node 20, as in docs/performance.md. "Not recorded" means that nobody wrote down a measurement.
 
 /** What the schedule knows of this backend. */

@@ -3,7 +3,8 @@ import type { ProcedureKernel, Store } from "../../../compile/kernel.ts";
 import { nestOf } from "../../../compile/nest.ts";
 import type { Operator, Statement, Term, Type } from "../../../graph/procedure.ts";
 import type { Arguments } from "./arguments.ts";
-import type { Code, Local, Module } from "./assemble.ts";
+import type { Code, Local, Module, Push, Value, ValueType } from "./assemble.ts";
+import { apply, constant, extractLane, f32x4, f64, f64x2, i32, v128 } from "./expressions.ts";
 import { type Phase, phaseTypes } from "./grid.ts";
 import { schedule } from "./heuristics.ts";
 import type { Operator as Instruction, Named } from "./instructions.ts";
@@ -57,6 +58,9 @@ const elements: Record<ProcedureKernel["dtype"], Element> = {
 
 const localType = (type: Type) => (type === "real" ? "f64" : "i32");
 
+/** Two runs of elements side by side are read by vectors, then what is left one by one. */
+type Pair = (vector: boolean, x: Local<"i32">, y: Local<"i32">) => void;
+
 /** Writes a program over the row at `row`; locals of floats are float64. */
 class Procedures {
   readonly #code: Code;
@@ -77,112 +81,77 @@ class Procedures {
     for (const statement of statements) this.#statement(statement);
   }
 
-  /** The address of an element. */
-  #address(at: Term): void {
-    const { bytes } = this.#element;
-    this.#code.get(this.#row);
-    this.#term(at);
-    this.#code.i32(Math.log2(bytes)).op("i32.shl", "i32.add");
+  /** So many elements in bytes. */
+  #bytes(count: Term): Push<"i32"> {
+    return i32.shl(this.#int(count), Math.log2(this.#element.bytes));
   }
 
-  #load(): void {
+  #address(at: Term): Push<"i32"> {
+    return i32.add(this.#row, this.#bytes(at));
+  }
+
+  #load(address: Value<"i32">): Push<"f64"> {
     const { load, widens } = this.#element;
-    this.#code.memory(load);
-    if (widens) this.#code.op("f64.promote_f32");
+    const element: Push<"f64"> = (code) => code.push(address).memory(load);
+    return widens ? apply("f64.promote_f32", element) : element;
   }
 
-  #store(): void {
+  #store(address: Value<"i32">, value: Value<ValueType>): void {
     const { store, widens } = this.#element;
-    if (widens) this.#code.op("f32.demote_f64");
-    this.#code.memory(store);
+    this.#code.store(store, address, 0, widens ? apply("f32.demote_f64", value) : value);
   }
 
   #statement(s: Statement): void {
     const code = this.#code;
+    const { mul, add, sub, multiplyAdd } = this.#shape === "f32x4" ? f32x4 : f64x2;
     switch (s.kind) {
       case "set":
-        this.#term(s.value);
-        code.set(this.#locals[s.local]!);
+        code.assign(this.#locals[s.local]!, this.#term(s.value));
         break;
       case "store":
-        this.#address(s.at);
-        this.#term(s.value);
-        this.#store();
+        this.#store(this.#address(s.at), this.#term(s.value));
         break;
-      case "if":
-        this.#term(s.condition);
-        code.when(
-          () => this.write(s.holds),
-          s.otherwise.length > 0 ? () => this.write(s.otherwise) : undefined,
-        );
+      case "if": {
+        const otherwise = s.otherwise.length > 0 ? () => this.write(s.otherwise) : undefined;
+        code.if(this.#int(s.condition), () => this.write(s.holds), otherwise);
         break;
-      case "while":
-        this.#term(s.condition);
-        code.when(() =>
-          code.doWhile(
-            () => this.write(s.body),
-            () => this.#term(s.condition),
-          ),
-        );
+      }
+      case "while": {
+        const condition = this.#int(s.condition);
+        code.if(condition, () => code.doWhile(() => this.write(s.body), condition));
         break;
+      }
       case "for":
       case "each": {
-        const at = this.#locals[s.local] as Local<"i32">;
-        if (s.kind === "for") this.#term(s.from);
-        else code.i32(0);
-        code.set(at);
-        const end = code.local("i32");
-        this.#term(s.kind === "for" ? s.to : s.count);
-        code.set(end).get(at).get(end).op("i32.lt_s");
-        code.when(() => code.repeat(at, end, 1, () => this.write(s.body)));
+        const at = this.#locals[s.local] as Local<"i32">; // of whole numbers
+        code.assign(at, s.kind === "for" ? this.#int(s.from) : 0);
+        const end = code.let("i32", this.#int(s.kind === "for" ? s.to : s.count));
+        code.if(i32.ltSigned(at, end), () => code.repeat(at, end, 1, () => this.write(s.body)));
         break;
       }
       case "addMultiple": {
-        const factor = this.#real(s.factor);
+        const factor = code.let("f64", this.#real(s.factor));
         const factors = this.#splat(factor);
         this.#pairs(s.y, s.x, s.length, (vector, y, x) => {
-          const shape = this.#shape;
-          code.get(y);
-          if (vector) {
-            code.get(y).memory("v128.load").get(x).memory("v128.load");
-            code.get(factors).op(`${shape}.mul`, `${shape}.add`).memory("v128.store");
-          } else {
-            code.get(y);
-            this.#load();
-            code.get(x);
-            this.#load();
-            code.get(factor).op("f64.mul", "f64.add");
-            this.#store();
-          }
+          if (vector) code.store("v128.store", y, 0, multiplyAdd(v128.load(x), factors, v128.load(y)));
+          else this.#store(y, f64.add(this.#load(y), f64.mul(this.#load(x), factor)));
         });
         break;
       }
       case "rotate": {
-        const [cosine, sine] = [this.#real(s.cosine), this.#real(s.sine)];
-        const [cosines, sines] = [this.#splat(cosine), this.#splat(sine)];
+        const [c, d] = [s.cosine, s.sine].map((term) => code.let("f64", this.#real(term))) as [Real, Real];
+        const [cosine, sine] = [this.#splat(c), this.#splat(d)];
         const [v, w] = [code.local("v128"), code.local("v128")];
         const [p, q] = [code.local("f64"), code.local("f64")];
         this.#pairs(s.x, s.y, s.length, (vector, x, y) => {
           if (vector) {
-            const shape = this.#shape;
-            const term = (a: Local, factors: Local) => code.get(a).get(factors).op(`${shape}.mul`);
-            code.get(x).memory("v128.load").set(v).get(y).memory("v128.load").set(w);
-            code.get(x);
-            term(v, cosines);
-            term(w, sines);
-            code.op(`${shape}.sub`).memory("v128.store").get(y);
-            term(v, sines);
-            term(w, cosines);
-            code.op(`${shape}.add`).memory("v128.store");
+            code.assign(v, v128.load(x)).assign(w, v128.load(y));
+            code.store("v128.store", x, 0, sub(mul(v, cosine), mul(w, sine)));
+            code.store("v128.store", y, 0, add(mul(v, sine), mul(w, cosine)));
           } else {
-            code.get(x);
-            this.#load();
-            code.set(p).get(y);
-            this.#load();
-            code.set(q).get(x).get(p).get(cosine).op("f64.mul").get(q).get(sine).op("f64.mul", "f64.sub");
-            this.#store();
-            code.get(y).get(p).get(sine).op("f64.mul").get(q).get(cosine).op("f64.mul", "f64.add");
-            this.#store();
+            code.assign(p, this.#load(x)).assign(q, this.#load(y));
+            this.#store(x, f64.sub(f64.mul(p, c), f64.mul(q, d)));
+            this.#store(y, f64.add(f64.mul(p, d), f64.mul(q, c)));
           }
         });
         break;
@@ -192,126 +161,85 @@ class Procedures {
     }
   }
 
-  #real(term: Term): Local<"f64"> {
-    const local = this.#code.local("f64");
-    this.#term(term);
-    this.#code.set(local);
-    return local;
-  }
-
   /** The same in all lanes. */
-  #splat(factor: Local): Local<"v128"> {
-    const code = this.#code;
-    const factors = code.local("v128");
-    code.get(factor);
-    if (this.#shape === "f32x4") code.op("f32.demote_f64", "f32x4.splat");
-    else code.op("f64x2.splat");
-    code.set(factors);
-    return factors;
+  #splat(factor: Real): Local<"v128"> {
+    const all = this.#shape === "f32x4" ? apply<"f32">("f32.demote_f64", factor) : factor;
+    return this.#code.let("v128", apply(`${this.#shape}.splat`, all));
   }
 
-  /** Two runs of elements side by side: vectors, then what is left one by one. */
-  #pairs(
-    first: Term,
-    second: Term,
-    length: Term,
-    body: (vector: boolean, x: Local<"i32">, y: Local<"i32">) => void,
-  ): void {
+  #pairs(first: Term, second: Term, length: Term, body: Pair): void {
     const code = this.#code;
-    const { bytes } = this.#element;
     const [x, y, stop, whole] = [code.local("i32"), code.local("i32"), code.local("i32"), code.local("i32")];
-    this.#address(first);
-    code.set(x);
-    this.#address(second);
-    code.set(y);
-    this.#term(length);
-    code.i32(Math.log2(bytes)).op("i32.shl").set(stop);
-    code.get(x).get(stop).i32(-16).op("i32.and", "i32.add").set(whole);
-    code.get(x).get(stop).op("i32.add").set(stop);
-    for (const [vector, end, step] of [
-      [true, whole, 16],
-      [false, stop, bytes],
-    ] as const) {
-      code.get(x).get(end).op("i32.lt_u");
-      code.when(() =>
-        code.loop((again) => {
+    code.assign(x, this.#address(first)).assign(y, this.#address(second)).assign(stop, this.#bytes(length));
+    code.assign(whole, i32.add(x, i32.and(stop, -16))).assign(stop, i32.add(x, stop));
+    const each = (vector: boolean, end: Local<"i32">, step: number) =>
+      code.if(i32.lt(x, end), () =>
+        code.repeat(x, end, step, () => {
           body(vector, x, y);
-          code.get(y).i32(step).op("i32.add").set(y);
-          code.get(x).i32(step).op("i32.add").tee(x).get(end).op("i32.lt_u");
-          again("if");
+          code.advance(y, step);
         }),
       );
-    }
+    each(true, whole, 16);
+    each(false, stop, this.#element.bytes);
   }
 
-  #dot({ x, y, length }: Extract<Term, { kind: "dot" }>): void {
-    const code = this.#code;
+  /** Sums of products in lanes and of what is left, then all together. */
+  #dot({ x, y, length }: Extract<Term, { kind: "dot" }>): Push<"f64"> {
     const shape = this.#shape;
-    const [lanes, sum] = [code.local("v128"), code.local("f64")];
-    code.i32(0).op("i32x4.splat").set(lanes).f64(0).set(sum);
-    this.#pairs(x, y, length, (vector, x, y) => {
-      if (vector) {
-        code.get(lanes).get(x).memory("v128.load").get(y).memory("v128.load");
-        code.op(`${shape}.mul`, `${shape}.add`).set(lanes);
-      } else {
-        code.get(sum).get(x);
-        this.#load();
-        code.get(y);
-        this.#load();
-        code.op("f64.mul", "f64.add").set(sum);
+    const { multiplyAdd } = shape === "f32x4" ? f32x4 : f64x2;
+    return (code) => {
+      const [lanes, sum] = [code.local("v128"), code.local("f64")];
+      code.assign(lanes, apply("i32x4.splat", 0)).assign(sum, constant("f64", 0));
+      this.#pairs(x, y, length, (vector, x, y) => {
+        if (vector) code.assign(lanes, multiplyAdd(v128.load(x), v128.load(y), lanes));
+        else code.assign(sum, f64.add(sum, f64.mul(this.#load(x), this.#load(y))));
+      });
+      let total: Value<"f64"> = sum;
+      for (let lane = 0; lane < 16 / this.#element.bytes; lane++) {
+        const element = extractLane<"f64">(`${shape}.extract_lane`, lanes, lane);
+        total = f64.add(total, this.#element.widens ? apply("f64.promote_f32", element) : element);
       }
-    });
-    code.get(sum);
-    for (let lane = 0; lane < 16 / this.#element.bytes; lane++) {
-      code.get(lanes).lane(`${shape}.extract_lane`, lane);
-      if (this.#element.widens) code.op("f64.promote_f32");
-      code.op("f64.add");
-    }
+      code.push(total);
+    };
   }
 
-  /** Pushes a value. */
-  #term(term: Term): void {
-    const code = this.#code;
+  #int(term: Term): Value<"i32"> {
+    return this.#term(term) as Value<"i32">; // what its type says
+  }
+
+  #real(term: Term): Value<"f64"> {
+    return this.#term(term) as Value<"f64">; // likewise
+  }
+
+  #term(term: Term): Value<ValueType> {
     switch (term.kind) {
       case "number":
-        if (term.type === "real") code.f64(term.value);
-        else code.i32(term.value);
-        break;
+        return term.type === "real" ? constant("f64", term.value) : term.value;
       case "local":
-        code.get(this.#locals[term.index]!);
-        break;
+        return this.#locals[term.index]!;
       case "load":
-        this.#address(term.at);
-        this.#load();
-        break;
+        return this.#load(this.#address(term.at));
       case "dot":
-        this.#dot(term);
-        break;
+        return this.#dot(term);
       case "apply": {
-        const { operator, args } = term;
-        if (operator === "select") {
-          this.#term(args[1]!);
-          this.#term(args[2]!);
-          this.#term(args[0]!);
-          code.op("select");
-          break;
-        }
-        for (const arg of args) this.#term(arg);
-        const { type } = args[0]!;
-        if (operator === "abs" && type === "int") {
-          const held = code.local("i32");
-          code.tee(held).i32(0).get(held).op("i32.sub").get(held).get(held).i32(0);
-          code.op("i32.lt_s", "select").set(held).op("drop").get(held);
-          break;
-        }
-        code.op((type === "real" ? reals : integers)[operator]!);
-        break;
+        const { operator } = term;
+        const args = term.args.map((arg) => this.#term(arg));
+        if (operator === "select") return apply("select", args[1]!, args[2]!, args[0]!);
+        const { type } = term.args[0]!;
+        if (operator !== "abs" || type === "real")
+          return apply((type === "real" ? reals : integers)[operator]!, ...args);
+        return (code) => {
+          const x = code.let("i32", args[0] as Value<"i32">); // what is not real
+          code.push(apply("select", i32.sub(0, x), x, i32.ltSigned(x, 0)));
+        };
       }
       default:
-        term satisfies never;
+        return term satisfies never;
     }
   }
 }
+
+type Real = Local<"f64">;
 
 /** First the copy of what is given, then the program on each row. */
 export function defineProcedure(module: Module, kernel: ProcedureKernel, given: Arguments): Phase[] {
@@ -329,11 +257,8 @@ export function defineProcedure(module: Module, kernel: ProcedureKernel, given: 
     new Procedures(body, row, kernel).write(procedure.code().statements);
     code.append(start);
     const bytes = position.extent * bytesPerElement(dtype);
-    code.get(begin).set(unit).get(pointer).get(begin).i32(bytes).op("i32.mul", "i32.add").set(row);
-    code.repeat(unit, end, 1, () => {
-      code.append(body);
-      code.get(row).i32(bytes).op("i32.add").set(row);
-    });
+    code.assign(unit, begin).assign(row, i32.add(pointer, i32.mul(begin, bytes)));
+    code.repeat(unit, end, 1, () => code.append(body).advance(row, bytes));
   });
   return [...copy, { name: "run", units: lane.extent, cost: procedure.work }];
 }

@@ -1,38 +1,26 @@
-import { strideIn } from "../../../../compile/access.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
 import { type Phase, phaseTypes } from "../grid.ts";
-import { instructionsOf } from "../heuristics.ts";
 import { writeEpilogue } from "./epilogue.ts";
-import {
-  blockColumns,
-  blockRows,
-  blocksOf,
-  type Geometry,
-  type Site,
-  span,
-  tileBytes,
-  units,
-} from "./geometry.ts";
-import { addressOf, stridesOfA } from "./in-place.ts";
 import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
+import { blockColumns, blockRows, computeCost, type Packing, type Schedule, tileBytes } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
-import type { Packing } from "./transpose.ts";
+import { addressOf, type Site, span, units } from "./site.ts";
+import type { Panel } from "./transpose.ts";
 
 const { add, sub, mul, div, gt } = i32;
 
 /** Locals by their names. */
 type PlacesOf<Names extends string> = Readonly<Record<Names, Local<"i32">>>;
 
-export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
-  const { batch, row, column, inner, a, b, stores, dtype } = kernel;
-  const direct = stridesOfA(kernel, g);
+export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Schedule): Phase {
+  const { batch, row, column, inner, a, b } = kernel;
+  const { rowBlock, columnBlock, vector } = g;
+  const direct = "row" in g.a ? g.a : undefined;
   const strides = direct ?? { row: g.bytes, inner: g.rows * g.bytes };
-  const { rowBlock, columnBlock } = blocksOf(kernel, g);
   const rowBlocks = Math.ceil(row.extent / rowBlock);
   const columnBlocks = Math.ceil(column.extent / columnBlock);
   const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;
@@ -41,15 +29,9 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const tileBytesA = g.innerStep * g.rows * g.bytes;
   const left = row.extent % g.rows;
   const tileOf = (name: string, rows: number) =>
-    defineMicrokernel(module, name, rows, strides, g.strideB ?? tileBytes, rowBytes, g);
+    defineMicrokernel(module, name, rows, strides, typeof g.b === "number" ? g.b : tileBytes, rowBytes, g);
   const whole = tileOf("tile", g.rows);
   const last = left === 0 ? whole : tileOf("lastTile", left);
-  const roots = stores.flatMap(({ index, expr }) => [index, expr]);
-  const vector =
-    dtype === "float32" &&
-    fitsLanes(roots) &&
-    stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1);
-
   module.define("compute", phaseTypes, (code, { begin, end, args, shared: packed, scratch }) => {
     const site = { module, given, args };
     const sums = code.let("i32", scratch);
@@ -70,7 +52,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
               [row.name, firstRow],
               [inner.name, from],
             ])
-          : packRows(body, site, { i, firstRow, rowEnd, from, count, into: packedA });
+          : packRows(body, site, g.a as Packing, { i, firstRow, rowEnd, from, count, into: packedA });
         // Panels of b, and for each all tiles of rows.
         const panel = body.let("i32", div(firstColumn, g.columns));
         const panelEnd = body.let("i32", div(add(columnEnd, g.columns - 1), g.columns));
@@ -115,6 +97,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   function packRows(
     body: Code,
     site: Site,
+    how: Packing,
     {
       i,
       firstRow,
@@ -126,7 +109,8 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   ): Local<"i32"> {
     const first = body.let("i32", firstRow);
     const target = body.let("i32", into);
-    const packing: Packing = {
+    const panel: Panel = {
+      how,
       expr: a,
       batch: { name: batch.name, local: i },
       along: row,
@@ -138,7 +122,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
       innerCount: count,
       bytes: g.bytes,
     };
-    writePanels(body, site, packing, rowEnd, tileBytesA, () => writePack(body, site, packing));
+    writePanels(body, site, panel, rowEnd, tileBytesA, () => writePack(body, site, panel));
     return into;
   }
 
@@ -148,7 +132,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     site: Site,
     { i, panel, from, packed }: PlacesOf<"i" | "panel" | "from" | "packed">,
   ): Local<"i32"> {
-    if (g.strideB !== undefined) {
+    if (typeof g.b === "number") {
       const firstColumn = body.let("i32", mul(panel, g.columns));
       return addressOf(body, site, b, [
         [batch.name, i],
@@ -161,8 +145,5 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     return body.let("i32", add(start, mul(from, g.columns * g.bytes)));
   }
 
-  const area = Math.min(rowBlock, row.extent) * Math.min(columnBlock, column.extent);
-  const cost =
-    (area * inner.extent * 2) / (g.bytes === 4 ? 25 : 10) + area * instructionsOf(roots) * 0.2 + 100;
-  return { name: "compute", units: batch.extent * rowBlocks * columnBlocks, cost };
+  return { name: "compute", units: batch.extent * rowBlocks * columnBlocks, cost: computeCost(kernel, g) };
 }

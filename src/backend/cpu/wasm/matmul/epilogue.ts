@@ -3,7 +3,7 @@ import type { Code, Local } from "../assemble.ts";
 import { loadAs } from "../expressions.ts";
 import { storeLanes, writeStores } from "../stores.ts";
 import { Values } from "../values.ts";
-import type { Site } from "./geometry.ts";
+import type { Site } from "./site.ts";
 
 export interface Block {
   readonly batch: Local<"i32">;

@@ -3,9 +3,8 @@ import type { Arguments } from "../arguments.ts";
 import type { Module } from "../assemble.ts";
 import type { Phase } from "../grid.ts";
 import { defineCompute } from "./compute.ts";
-import { type Geometry, innerBlock, tileBytes, tileRows } from "./geometry.ts";
-import { strideOfB } from "./in-place.ts";
 import { definePack } from "./pack.ts";
+import { scheduleMatmul } from "./schedule.ts";
 
 // Packed, register-blocked matrix product after Goto and van de Geijn (2008). Phase one packs b into panels as wide
 // as the microkernel's tile, once, shared by all threads, unless there are too few rows for that to be worth it. Phase two takes blocks of the result: packs its rows of a
@@ -27,26 +26,16 @@ export function defineMatmul(
   given: Arguments,
   { relaxed }: { readonly relaxed: boolean },
 ): Matmul {
-  const wide = kernel.dtype === "float64";
-  const bytes = wide ? 8 : 4;
-  const columns = tileBytes / bytes;
-  const rows = Math.min(tileRows, kernel.row.extent);
-  const inner = kernel.inner.extent;
-  const panels = Math.ceil(kernel.column.extent / columns);
-  const innerStep =
-    inner <= innerBlock ? Math.max(inner, 1) : Math.ceil(inner / Math.ceil(inner / innerBlock));
-  const packedGeometry: Geometry = { bytes, rows, columns, panels, innerStep, relaxed, strideB: undefined };
-  const strideB = strideOfB(kernel, packedGeometry);
-  const geometry: Geometry = { ...packedGeometry, strideB };
-
-  const packs = strideB === undefined ? [definePack(module, kernel, given, geometry)] : [];
-  const compute = defineCompute(module, kernel, given, geometry);
+  const schedule = scheduleMatmul(kernel, relaxed);
+  const { bytes, rows, columns, panels, b } = schedule;
+  const packs = typeof b === "number" ? [] : [definePack(module, kernel, given, schedule, b)];
+  const compute = defineCompute(module, kernel, given, schedule);
   const notes = [`tiles of ${rows} x ${columns}`];
   if (packs.length === 0) notes.push("second operand in place");
   if (relaxed) notes.push("fused multiply-add");
   return {
     phases: [...packs, compute],
-    packed: packs.length * kernel.batch.extent * panels * columns * inner * bytes,
+    packed: packs.length * kernel.batch.extent * panels * columns * kernel.inner.extent * bytes,
     note: notes.join(", "),
   };
 }

@@ -1,7 +1,6 @@
 import type { Local, Module } from "../assemble.ts";
 import { f32x4, f64x2, i32, v128 } from "../expressions.ts";
-import { type Geometry, tileBytes } from "./geometry.ts";
-import type { Strides } from "./in-place.ts";
+import { type Schedule, type Strides, tileBytes } from "./schedule.ts";
 
 /** Sums of one tile: `tile[i][j] += a[i][k] * b[k][j]` for `count` inner elements, or `=` for the first block. */
 export function defineMicrokernel(
@@ -11,7 +10,7 @@ export function defineMicrokernel(
   strides: Strides,
   strideB: number,
   rowBytes: number,
-  g: Geometry,
+  g: Schedule,
 ): number {
   const { multiplyAdd, fusedMultiplyAdd } = g.bytes === 4 ? f32x4 : f64x2;
   const sumOf = g.relaxed ? fusedMultiplyAdd : multiplyAdd;

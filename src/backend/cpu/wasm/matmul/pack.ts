@@ -1,18 +1,23 @@
-import { strideIn } from "../../../../compile/access.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import { fitsLanes } from "../along.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
 import { type Phase, phaseTypes } from "../grid.ts";
 import { Values } from "../values.ts";
-import { type Geometry, type Site, span, units } from "./geometry.ts";
-import { panelGroup, writePanels } from "./side-by-side.ts";
-import { type Packing, packTransposed } from "./transpose.ts";
+import { type Packing, packCost, panelGroup, type Schedule } from "./schedule.ts";
+import { writePanels } from "./side-by-side.ts";
+import { type Site, span, units } from "./site.ts";
+import { type Panel, packTransposed } from "./transpose.ts";
 
 const { add, mul } = i32;
 
-export function definePack(module: Module, kernel: MatmulKernel, given: Arguments, g: Geometry): Phase {
+export function definePack(
+  module: Module,
+  kernel: MatmulKernel,
+  given: Arguments,
+  g: Schedule,
+  how: Packing,
+): Phase {
   const { batch, inner, column, b } = kernel;
   const groups = Math.ceil(g.panels / panelGroup);
   const panelBytes = inner.extent * g.columns * g.bytes;
@@ -22,7 +27,8 @@ export function definePack(module: Module, kernel: MatmulKernel, given: Argument
       const [first, stop] = span(body, group, panelGroup * g.columns, column.extent);
       const panel = add(mul(i, g.panels), mul(group, panelGroup));
       const into = body.let("i32", add(packed, mul(panel, panelBytes)));
-      const packing: Packing = {
+      const own: Panel = {
+        how,
         expr: b,
         batch: { name: batch.name, local: i },
         along: column,
@@ -34,30 +40,25 @@ export function definePack(module: Module, kernel: MatmulKernel, given: Argument
         innerCount: inner.extent,
         bytes: g.bytes,
       };
-      writePanels(body, site, packing, stop, panelBytes, () => writePack(body, site, packing));
+      writePanels(body, site, own, stop, panelBytes, () => writePack(body, site, own));
     });
   });
-  const elements = panelGroup * g.columns * inner.extent;
-  return { name: "pack", units: batch.extent * groups, cost: elements * 0.6 + 20 };
+  return { name: "pack", units: batch.extent * groups, cost: packCost(kernel, g) };
 }
 
 /**
  * `into[k * width + lane] = expr(first + lane, innerFirst + k)`. What lies beyond the end of `along` repeats its
  * last element: those sums are never stored.
  */
-export function writePack(code: Code, site: Site, p: Packing): void {
-  const { expr, along, inner, width, bytes } = p;
-  const strideInner =
-    expr.kind === "load" && expr.dtype === "float32" ? strideIn(expr.index, inner.name) : undefined;
-  const strideAlong = expr.kind === "load" ? strideIn(expr.index, along.name) : undefined;
-  if (strideInner === 1 && strideAlong !== undefined && strideAlong !== 1) {
+export function writePack(code: Code, site: Site, p: Panel): void {
+  const { how, width } = p;
+  if (how.by === "turned") {
     packTransposed(code, site, p);
     return;
   }
-  const vectors = bytes === 4 && fitsLanes([expr]);
   const [k, target] = [code.local("i32"), code.local("i32")];
   for (let lane = 0; lane < width; ) {
-    const lanes = vectors && width - lane >= 4 ? 4 : 1;
+    const lanes = how.by === "lanes" && width - lane >= 4 ? 4 : 1;
     packLanes(code, site, p, { lane, lanes, k, target });
     lane += lanes;
   }
@@ -74,7 +75,7 @@ interface Lane {
 function packLanes(
   code: Code,
   { module, given, args }: Site,
-  p: Packing,
+  p: Panel,
   { lane, lanes, k, target }: Lane,
 ): void {
   const { expr, batch, along, inner, width, bytes } = p;

@@ -1,19 +1,9 @@
 import { strideIn } from "../../../../compile/access.ts";
 import type { Code, Local } from "../assemble.ts";
 import { i32, v128 } from "../expressions.ts";
-import type { Site } from "./geometry.ts";
-import { addressOf } from "./in-place.ts";
-import type { Packing } from "./transpose.ts";
-
-/** Panels that are packed side by side: together they are a cache line or two. */
-export const panelGroup = 4;
-
-/** Does the operand lie so that a row of neighbouring panels is one piece of memory? */
-function isContiguous({ expr, along, inner, width, bytes }: Packing): boolean {
-  if (expr.kind !== "load" || (expr.dtype === "float64") !== (bytes === 8)) return false;
-  const down = inner.extent === 1 || strideIn(expr.index, inner.name) !== undefined;
-  return down && strideIn(expr.index, along.name) === 1 && (width * bytes) % 16 === 0;
-}
+import { panelGroup } from "./schedule.ts";
+import { addressOf, type Site } from "./site.ts";
+import type { Panel } from "./transpose.ts";
 
 /**
  * Packs panels from `first` on until `stop`: groups of whole panels in one go where they lie side by side, so that each
@@ -23,12 +13,12 @@ function isContiguous({ expr, along, inner, width, bytes }: Packing): boolean {
 export function writePanels(
   code: Code,
   site: Site,
-  p: Packing,
+  p: Panel,
   stop: Local<"i32">,
   panelBytes: number,
   one: () => void,
 ): void {
-  const { first, into, width, along } = p;
+  const { first, into, width } = p;
   const advance = (panels: number) => code.advance(into, panels * panelBytes).advance(first, panels * width);
   const single = () => {
     one();
@@ -40,14 +30,13 @@ export function writePanels(
   };
   const group = panelGroup * width;
   const some = () => {
-    if (isContiguous(p) && along.extent >= group)
-      code.if(i32.le(i32.add(first, group), stop), several, single);
+    if (p.how.together) code.if(i32.le(i32.add(first, group), stop), several, single);
     else single();
   };
   code.doWhile(some, i32.lt(first, stop));
 }
 
-function packGroup(code: Code, site: Site, p: Packing, panelBytes: number): void {
+function packGroup(code: Code, site: Site, p: Panel, panelBytes: number): void {
   const { expr, batch, along, inner, first, width, into, innerFirst, innerCount, bytes } = p;
   const source = addressOf(code, site, expr, [
     [batch.name, batch.local],

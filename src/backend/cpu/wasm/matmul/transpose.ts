@@ -4,10 +4,12 @@ import type { Axis } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
 import { f32, i32, v128 } from "../expressions.ts";
 import { Values } from "../values.ts";
-import type { Site } from "./geometry.ts";
+import type { Packing } from "./schedule.ts";
+import type { Site } from "./site.ts";
 
-/** What is packed, and where to. */
-export interface Packing {
+/** What is packed, how, and where to. */
+export interface Panel {
+  readonly how: Packing;
   readonly expr: Expr;
   readonly batch: { readonly name: string; readonly local: Local<"i32"> };
   /** The axis that is cut into panels: columns of b, rows of a. */
@@ -23,7 +25,7 @@ export interface Packing {
 }
 
 /** The inner axis is contiguous: four vectors along it are transposed in registers. */
-export function packTransposed(code: Code, site: Site, p: Packing): void {
+export function packTransposed(code: Code, site: Site, p: Panel): void {
   const { expr, width, into, innerCount } = p;
   if (expr.kind !== "load") return;
   const k = code.local("i32");
@@ -62,7 +64,7 @@ export function packTransposed(code: Code, site: Site, p: Packing): void {
 type V = Local<"v128">;
 
 /** The address of a row of the panel at its first inner element; rows beyond the end are the last one. */
-function rowAddress(code: Code, { module, given, args }: Site, p: Packing, lane: number): Local<"i32"> {
+function rowAddress(code: Code, { module, given, args }: Site, p: Panel, lane: number): Local<"i32"> {
   const { expr, batch, along, inner, first, innerFirst } = p;
   if (expr.kind !== "load") internal("an operand that is transposed is no load");
   const begin = code.piece();

@@ -1,0 +1,163 @@
+import { strideIn } from "../../../../compile/access.ts";
+import type { Expr } from "../../../../compile/expr.ts";
+import type { Axis, MatmulKernel } from "../../../../compile/kernel.ts";
+import { fitsLanes } from "../along.ts";
+import { instructionsOf } from "../heuristics.ts";
+
+// How products of matrices run on the CPU, and every number that decides it; chosen as in ../heuristics.ts, on the same
+// machines. The code is written by this and decides nothing.
+
+/** Columns of a microkernel tile, in bytes: two vectors. */
+export const tileBytes = 32;
+/** Rows of a tile: eight sums, two of b and one of a. Taller ones, or k unrolled, and V8 spills registers. */
+export const tileRows = 4;
+/** Inner elements for which a panel of b stays in the first cache. */
+export const innerBlock = 512;
+/** Rows and columns of a block of the result, whose sums stay in the second cache. */
+export const blockRows = 60;
+export const blockColumns = 256;
+
+/** Blocks that threads can share evenly; for their sake a block may be as small as that. */
+const enoughBlocks = 16;
+const fewColumns = 64;
+const fewRows = 16;
+
+/** Rows of a result for which packing b costs more than it saves. */
+const rowsInPlace = 2 * tileRows;
+/** Elements of float32 in a line of the cache. */
+const line = 16;
+/** Panels that are packed side by side: together they are a cache line or two. */
+export const panelGroup = 4;
+
+/** Bytes of scratch memory that each thread needs for a block. */
+export const threadScratch = 8 * blockRows * (innerBlock + blockColumns + 16);
+
+/** Where the microkernel finds elements of a: bytes from row to row and from one inner element to the next. */
+export interface Strides {
+  readonly row: number;
+  readonly inner: number;
+}
+
+/** How an operand gets into panels. */
+export interface Packing {
+  /** Whole panels that lie side by side are copied in one go. */
+  readonly together: boolean;
+  /** Other panels by four inner elements of a row, which are turned; by four lanes across; or one element after the other. */
+  readonly by: "turned" | "lanes" | "elements";
+}
+
+/** How a product runs. */
+export interface Schedule {
+  readonly bytes: number;
+  /** Of a tile. */
+  readonly rows: number;
+  readonly columns: number;
+  readonly panels: number;
+  readonly innerStep: number;
+  /** Of a block. */
+  readonly rowBlock: number;
+  readonly columnBlock: number;
+  readonly relaxed: boolean;
+  readonly a: Packing | Strides;
+  /** Packed, or bytes from one inner element to the next where it is read in place. */
+  readonly b: Packing | number;
+  /** Whether four results are made of sums at once. */
+  readonly vector: boolean;
+}
+
+export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule {
+  const { batch, row, column, inner, a, b, stores, dtype } = kernel;
+  const bytes = dtype === "float64" ? 8 : 4;
+  const columns = tileBytes / bytes;
+  const rows = Math.min(tileRows, row.extent);
+  const roots = stores.flatMap(({ index, expr }) => [index, expr]);
+  return {
+    bytes,
+    rows,
+    columns,
+    panels: Math.ceil(column.extent / columns),
+    innerStep:
+      inner.extent <= innerBlock
+        ? Math.max(inner.extent, 1)
+        : Math.ceil(inner.extent / Math.ceil(inner.extent / innerBlock)),
+    ...blocksOf([batch, row, column], rows, columns),
+    relaxed,
+    a: stridesOfA(kernel, bytes) ?? packingOf(a, row, inner, rows, bytes),
+    b: strideOfB(kernel, columns, bytes) ?? packingOf(b, column, inner, columns, bytes),
+    vector:
+      dtype === "float32" &&
+      fitsLanes(roots) &&
+      stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1),
+  };
+}
+
+/** Rough times of units in nanoseconds: 25 operations of float32 in one, 10 of float64; not recorded. */
+export function computeCost({ row, column, inner, stores }: MatmulKernel, s: Schedule): number {
+  const area = Math.min(s.rowBlock, row.extent) * Math.min(s.columnBlock, column.extent);
+  const epilogue = instructionsOf(stores.flatMap(({ index, expr }) => [index, expr]));
+  return (area * inner.extent * 2) / (s.bytes === 4 ? 25 : 10) + area * epilogue * 0.2 + 100;
+}
+
+export const packCost = ({ inner }: MatmulKernel, { columns }: Schedule): number =>
+  panelGroup * columns * inner.extent * 0.6 + 20;
+
+/** The largest multiple of `step` up to `most` that cuts `extent` evenly. */
+function evenBlock(extent: number, step: number, most: number): number {
+  const steps = Math.ceil(extent / step);
+  const blocks = Math.ceil(steps / Math.floor(most / step));
+  return Math.ceil(steps / blocks) * step;
+}
+
+/**
+ * Rows and columns of a block: equal blocks, multiples of the tile, as large as fits the caches but for results that would
+ * then have too few for threads to share evenly.
+ */
+function blocksOf(
+  [batch, row, column]: readonly [Axis, Axis, Axis],
+  rows: number,
+  columns: number,
+): Pick<Schedule, "rowBlock" | "columnBlock"> {
+  const bounded = (share: number, least: number, most: number) => Math.min(most, Math.max(least, share));
+  const columnShare = (column.extent * batch.extent * Math.ceil(row.extent / blockRows)) / enoughBlocks;
+  const columnBlock = evenBlock(column.extent, columns, bounded(columnShare, fewColumns, blockColumns));
+  const blocks = batch.extent * Math.ceil(column.extent / columnBlock);
+  const rowShare = (row.extent * blocks) / enoughBlocks;
+  return { rowBlock: evenBlock(row.extent, rows, bounded(rowShare, fewRows, blockRows)), columnBlock };
+}
+
+function isPlain(e: Expr, bytes: number): e is Extract<Expr, { kind: "load" }> {
+  return e.kind === "load" && (e.dtype === "float64") === (bytes === 8);
+}
+
+/** Of a, where inner elements lie next to each other, or rows do and there are few of them. */
+function stridesOfA({ a, row, inner }: MatmulKernel, bytes: number): Strides | undefined {
+  if (!isPlain(a, bytes)) return undefined;
+  const along = inner.extent === 1 ? 1 : strideIn(a.index, inner.name);
+  const across = strideIn(a.index, row.name);
+  if (along === undefined || across === undefined || across < 0) return undefined;
+  const transposed = across === 1 && along > 0 && along <= line;
+  return along === 1 || transposed ? { row: across * bytes, inner: along * bytes } : undefined;
+}
+
+/** Bytes from one inner element of b to the next, where whole panels lie in each row and each is read a few times only. */
+function strideOfB(
+  { b, row, column, inner }: MatmulKernel,
+  columns: number,
+  bytes: number,
+): number | undefined {
+  if (!isPlain(b, bytes) || row.extent > rowsInPlace || column.extent % columns !== 0) return undefined;
+  const down = inner.extent === 1 ? 1 : strideIn(b.index, inner.name);
+  if (strideIn(b.index, column.name) !== 1 || down === undefined || down <= 0) return undefined;
+  return down * bytes;
+}
+
+function packingOf(expr: Expr, along: Axis, inner: Axis, width: number, bytes: number): Packing {
+  const across = expr.kind === "load" ? strideIn(expr.index, along.name) : undefined;
+  const down = expr.kind === "load" ? strideIn(expr.index, inner.name) : undefined;
+  const inRows = isPlain(expr, bytes) && (inner.extent === 1 || down !== undefined) && across === 1;
+  const turned = expr.dtype === "float32" && down === 1 && across !== undefined && across !== 1;
+  return {
+    together: inRows && (width * bytes) % 16 === 0 && along.extent >= panelGroup * width,
+    by: turned ? "turned" : bytes === 4 && fitsLanes([expr]) ? "lanes" : "elements",
+  };
+}
