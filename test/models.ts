@@ -1,6 +1,5 @@
 import type { Program } from "../src/compile/program.ts";
 import { transformer } from "../src/experiments/bench/transformer.ts";
-import { languageModel, sizes } from "../src/experiments/theorem/model.ts";
 import * as lora from "../src/lora/index.ts";
 import * as nn from "../src/nn/index.ts";
 import * as optim from "../src/optim/index.ts";
@@ -48,14 +47,6 @@ export const models: Readonly<Record<string, (layers: number) => Setup>> = {
   "adapted transformer": (layers) => ({ ...gpt(layers), adapt: ["q", "v"] }),
   transformer: gpt,
 };
-
-/** The model of the experiment on text, whose depth is fixed. */
-export const experiment = (): Setup => ({
-  model: languageModel(300),
-  batch: (count) => [zeros([count, sizes.context], { dtype: "int32" }), zeros([count], { dtype: "int32" })],
-  loss: (logits, target) => nn.crossEntropy(logits, target as Tensor<"int32">),
-  adapt: ["hidden", "output"],
-});
 
 export interface StepOptions {
   readonly examples: number;

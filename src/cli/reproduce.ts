@@ -162,7 +162,7 @@ function seedCounts({ choice, comparison }: Pick<StudyOptions, "choice" | "compa
 
 /** A base that is trained here once, or a given checkpoint. */
 async function openSubject(name: string, cache: string, onProgress: OnProgress): Promise<Subject> {
-  const real = stretches(new TextDecoder().decode((await loadDataset("base")).bytes));
+  const real = stretches((await loadDataset("base")).text);
   const base = Object.hasOwn(bases, name) ? bases[name] : undefined;
   if (!base) {
     const { model, params, config, tokenizer, architecture } = await openLanguage("reproduce", {

@@ -1,9 +1,9 @@
-import type { Text } from "../experiments/theorem/corpus.ts";
+import type { Text } from "../experiments/theorem/own-model.ts";
 import { readFile } from "./input.ts";
 import { UsageError } from "./usage.ts";
 
 /**
- * The text of a file, as UTF-8 bytes.
+ * The text of a file.
  *
  * @throws UsageError if the file is missing, cannot be read, is empty, or is not UTF-8.
  */
@@ -18,7 +18,7 @@ export function readText(option: string, path: string): Text {
         "Give a text file, or convert it, for example with iconv -t UTF-8.",
     );
   }
-  return { name: path, bytes };
+  return { name: path, text: new TextDecoder("utf-8", { ignoreBOM: true }).decode(bytes) };
 }
 
 /** Where the bytes stop being UTF-8; undefined if they never do. */
@@ -75,5 +75,5 @@ export async function loadDataset(which: keyof typeof datasets): Promise<Text> {
     .default()
     .map((section) => section.text)
     .join("\n");
-  return { name, bytes: new TextEncoder().encode(text) };
+  return { name, text };
 }

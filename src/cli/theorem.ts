@@ -1,9 +1,7 @@
 import { join } from "node:path";
-import { ValueError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
-import type { Text } from "../experiments/theorem/corpus.ts";
-import { type Material, type ProveOptions, prepare, prove } from "../experiments/theorem/experiment.ts";
-import { proveOn } from "../experiments/theorem/on-model.ts";
+import { type ProveOptions, prove } from "../experiments/theorem/experiment.ts";
+import { prepare, proveOnOwn, type Text } from "../experiments/theorem/own-model.ts";
 import { report } from "../experiments/theorem/report.ts";
 import type { Findings, Results } from "../experiments/theorem/results.ts";
 import { columns, headline } from "../experiments/theorem/summary.ts";
@@ -76,7 +74,7 @@ const options = {
 
 const help = `Usage: lorantz theorem [OPTIONS]
 
-Trains a small language model on one text, freezes it, and fine-tunes it with LoRA on another, by recipes that
+Trains a small transformer on one text, freezes it, and fine-tunes it with LoRA on another, by recipes that
 the scaling theorem says are the same training run, and by others that it says are not. Prints the comparison,
 writes results.json and report.html. With --model and --data it does so on that very model and those examples.
 
@@ -113,7 +111,7 @@ export async function theorem(args: readonly string[]): Promise<number> {
     const started = performance.now();
     const findings = await subject.prove({ seed, steps, onStep });
     const results: Results = {
-      format: 1,
+      format: 2,
       lorantz: version(),
       device: { backend: device.backend.name, description: device.description },
       ...findings,
@@ -143,8 +141,9 @@ async function ownModel(given: Given): Promise<Subject> {
   );
   if (stray !== undefined)
     throw new UsageError(`theorem: --${stray} speaks of a model that is given. Add --model DIR.`);
-  const material = prepared(...(await texts(given.base, given.target)));
-  return { prove: (options) => prove(material, options) };
+  const [base, target] = await texts(given.base, given.target);
+  const material = await usable(() => prepare(base, target));
+  return { prove: (options) => proveOnOwn(material, options) };
 }
 
 async function givenModel(given: Given, backend: "cpu" | "webgpu" | undefined): Promise<Subject> {
@@ -162,16 +161,9 @@ async function givenModel(given: Given, backend: "cpu" | "webgpu" | undefined): 
   );
   const targetModules = targetsOf(given["target-modules"]);
   await usable(async () => inject(model, { r: 1, alpha: 1, targetModules })); // before the work begins
-  const checkpoint = {
-    folder: given.model!,
-    family: architecture.family,
-    model,
-    params,
-    data,
-    targetModules,
-    batch,
-  };
-  return { device, prove: (options) => proveOn(checkpoint, options) };
+  const { family } = architecture;
+  const subject = { name: given.model!, family, model, params, data, targetModules, batch };
+  return { device, prove: (options) => prove(subject, options) };
 }
 
 async function texts(
@@ -187,13 +179,4 @@ async function texts(
   if (base === undefined || target === undefined)
     return [await loadDataset("base"), await loadDataset("target")];
   return [readText("base", base), readText("target", target)];
-}
-
-/** Texts that cannot be trained on are the caller's matter. */
-function prepared(base: Text, target: Text): Material {
-  try {
-    return prepare(base, target);
-  } catch (error) {
-    throw error instanceof ValueError ? new UsageError(error.message) : error;
-  }
 }

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import * as adapters from "../../src/adapters/index.ts";
 import type { TuneResults } from "../../src/cli/tune-report.ts";
-import { proveOn } from "../../src/experiments/theorem/on-model.ts";
+import { prove } from "../../src/experiments/theorem/experiment.ts";
 import { plan } from "../../src/experiments/theorem/plan.ts";
 import { init } from "../../src/index.ts";
 import * as models from "../../src/models/index.ts";
@@ -48,13 +48,21 @@ test("the theorem holds on a model that is given, bit for bit", async () => {
   const { model, params } = await models.load(folder);
   const data = await text.dataset(at("train.jsonl"), { tokenizer: text.bytes(), maxLength: 32 });
   const names = ["AdamW reference", "B only, alpha x 32", "B only, alpha x 32, eps not"];
-  const { runs, laws } = await proveOn(
-    { folder, family: "llama", model, params, data, targetModules: ["q_proj", "v_proj"], batch: 4 },
-    { seed: 1, steps: 20, runs: plan.filter(({ name }) => names.includes(name)) },
-  );
+  const subject = {
+    ...{ name: folder, family: "llama", model, params, data, batch: 4 },
+    targetModules: ["q_proj", "v_proj"],
+  };
+  const planned = plan.filter(({ name }) => names.includes(name));
+  const { runs, laws } = await prove(subject, { seed: 1, steps: 20, runs: planned });
   expect(laws).toEqual({ held: 2, broken: 0 });
   expect(runs[1]!.comparison).toMatchObject({ lossesBitwise: true, parametersBitwise: true });
   expect(runs[1]!.losses).not.toEqual(runs[2]!.losses);
+  const first = async (seed: number) => {
+    const again = await prove(subject, { seed, steps: 20, runs: planned.slice(0, 1) });
+    return again.runs[0]!.losses;
+  };
+  expect(await first(1)).toEqual(runs[0]!.losses);
+  expect(await first(2)).not.toEqual(runs[0]!.losses);
 });
 
 describe("lorantz tune", () => {

@@ -14,7 +14,7 @@ import { cat, stack } from "../../src/tensor/functions.ts";
 import { Tensor } from "../../src/tensor/tensor.ts";
 import { backends } from "../devices.ts";
 import { canonicalGraphs } from "../graphs.ts";
-import { experiment, models, perceptronOf, stepOf } from "../models.ts";
+import { models, perceptronOf, stepOf } from "../models.ts";
 import { wgslPrinter } from "../printer.ts";
 import { target as targetOf } from "../target.ts";
 import { cases, runs } from "../thorough.ts";
@@ -315,13 +315,11 @@ const options = cases([8], [64, 10]).flatMap((maxBindings) =>
   cases([true], [false]).map((clip) => ({ clip, maxBindings })),
 );
 
-test.each(
-  [...Object.keys(models), "model of the experiment"].flatMap((name) => options.map((o) => ({ name, ...o }))),
-)(
+test.each(Object.keys(models).flatMap((name) => options.map((o) => ({ name, ...o }))))(
   "a step of the $name holds little more than what is alive at once, clipped: $clip, bindings: $maxBindings",
   async ({ name, ...rest }) => {
     for (const examples of cases([4], [16, 64])) {
-      const p = await stepOf(models[name]?.(4) ?? experiment(), { examples, ...rest });
+      const p = await stepOf(models[name]!(4), { examples, ...rest });
       checkMemory(p);
       checkBindings(p, rest.maxBindings);
       expectSmall(p);

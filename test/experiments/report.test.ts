@@ -47,26 +47,30 @@ function run(
 const apart = { lossesBitwise: false, lossDeviation: 0.3, parametersBitwise: false, parameterDeviation: 0.5 };
 
 const sample: Results = {
-  format: 1,
+  format: 2,
   lorantz: "0.0.0",
   device: { backend: "cpu", description: "a processor" },
   seed: 0,
   steps: 60,
   seconds: 61.2,
-  texts: {
-    base: { name: "Whales & <ships>", bytes: 1212868 },
-    target: { name: "speeches", bytes: 10759831 },
-  },
   model: {
-    vocabulary: 95,
-    context: 16,
-    embedding: 24,
-    hidden: 128,
+    name: "a small one",
+    family: "llama",
+    data: "speeches & <toasts>",
+    examples: 1059831,
+    heldOut: 1000,
+    targetModules: "all-linear",
     batch: 64,
+    context: 32,
     parameters: 61000,
     trainable: 5900,
   },
-  pretraining: { steps: 300, validation: { steps: [0, 300], losses: [4.5, 2.3] } },
+  pretraining: {
+    data: "Whales & <ships>",
+    examples: 1212868,
+    steps: 300,
+    validation: { steps: [0, 300], losses: [4.5, 2.3] },
+  },
   runs: [
     run(1, "reference", curve(0.1)),
     run(2, "partner", curve(0.1), {}),
@@ -94,7 +98,7 @@ test("the report is one page without scripts or outside references, with text es
   expect(html).toContain("Whales &amp; &lt;ships&gt;");
   expect(html).not.toContain("<ships>");
   expect(html).toContain("Two &lt;runs&gt;");
-  expect(html).toContain("1,212,868 bytes");
+  expect(html).toContain("1,212,868 examples, 300 steps, validation loss 4.500 to 2.300");
 });
 
 test("tags of the report are closed in order", () => {

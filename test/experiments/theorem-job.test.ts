@@ -4,14 +4,11 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { run } from "../../src/cli/run.ts";
 import { asPredicted, compare } from "../../src/experiments/theorem/compare.ts";
-import { Corpus, type Text, vocabularyOf } from "../../src/experiments/theorem/corpus.ts";
-import { prepare, prove } from "../../src/experiments/theorem/experiment.ts";
+import { prepare, type Text } from "../../src/experiments/theorem/own-model.ts";
 import { type PlannedRun, plan } from "../../src/experiments/theorem/plan.ts";
 import type { Results } from "../../src/experiments/theorem/results.ts";
 import type { Trained } from "../../src/experiments/theorem/train.ts";
 import { apply, hyperOf, onlyB, type Recipe } from "../../src/gauge/index.ts";
-import { init } from "../../src/index.ts";
-import { key } from "../../src/tensor/random.ts";
 import { backends } from "../devices.ts";
 import { thorough } from "../thorough.ts";
 
@@ -19,18 +16,13 @@ const whale =
   "The whale swam on through the grey sea, and no man on the ship could say where it would rise. ";
 const address =
   "Fellow citizens, the state of our union is strong; we ask the Congress to act on this plan. ";
-const text = (name: string, words: string): Text => ({
-  name,
-  bytes: new TextEncoder().encode(words.repeat(60)),
-});
-const material = () => prepare(text("base", whale), text("target", address));
+const text = (name: string, words: string): Text => ({ name, text: words.repeat(60) });
 
 let folder: string;
-beforeAll(async () => {
+beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "lorantz-"));
   writeFileSync(join(folder, "base.txt"), whale.repeat(60));
   writeFileSync(join(folder, "target.txt"), address.repeat(60));
-  await init({ backend: "cpu" });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => {
@@ -57,6 +49,9 @@ async function theorem(program: typeof run, ...args: string[]) {
   heard = () => {};
   return { code, ...written };
 }
+
+const settings = ["--steps", "20", "--seed", "7"];
+const resultsIn = (out: string): Results => JSON.parse(readFileSync(join(out, "results.json"), "utf8"));
 
 const named = (name: string): PlannedRun => plan.find((candidate) => candidate.name === name)!;
 
@@ -86,36 +81,24 @@ test("the partners written out by hand are those that the gauge gives", () => {
   expect(hyper(apply(onlyB(1 / 512), y))).toEqual(hyper(named("Y as LoRA+ at alpha 1").recipe));
 });
 
-test("batches are windows of the training part with the bytes that follow, the same for the same key", async () => {
-  const source = text("t", whale);
-  const vocabulary = vocabularyOf([source]);
-  const corpus = new Corpus(source, vocabulary, 8);
-  const words = new TextDecoder().decode(source.bytes);
-  const decode = (tokens: ArrayLike<number>) =>
-    Array.from(tokens, (token) => String.fromCharCode(vocabulary[token]!)).join("");
-  const read = async (seed: number) => {
-    const batches = await corpus.batches(key(seed), 3, 4);
-    return Promise.all(
-      Array.from({ length: batches.count }, async (_, i) => {
-        const { x, y } = batches.at(i);
-        const [windows, next] = [decode(await x.data()), decode(await y.data())];
-        return Array.from(next, (byte, i) => windows.slice(8 * i, 8 * i + 8) + byte);
-      }),
-    );
-  };
-  const drawn = await read(1);
-  expect(drawn.flat()).toHaveLength(12);
-  for (const window of drawn.flat()) expect(words).toContain(window);
-  expect(await read(1)).toEqual(drawn);
-  expect(await read(2)).not.toEqual(drawn);
-  expect(corpus.training.length + corpus.validation.length).toBe(source.bytes.length);
+test("a text becomes examples of one length, each with the tokens that follow", async () => {
+  const { base, target } = await prepare(text("base", whale), text("target", address));
+  for (const [name, data] of Object.entries({ base, target })) {
+    expect(data.name).toBe(name);
+    expect(data.length).toBeGreaterThan(20);
+    for (let i = 0; i < data.length; i++) {
+      const [tokens, targets] = [data.tokens(i), data.targets(i)];
+      expect(targets.subarray(0, -1)).toEqual(tokens.subarray(1));
+      if (i < data.length - 1) expect(tokens).toHaveLength(32);
+      if (i > 0) expect(tokens[0]).toBe(data.targets(i - 1).at(-1));
+    }
+  }
 });
 
 function trained(losses: number[], a: number[]): Trained {
   const tensors = new Map([["loraA", Float32Array.from(a)]]);
   const validation = { steps: losses.map((_, i) => i), losses };
   return {
-    params: {},
     trained: {},
     losses: Float32Array.from(losses),
     validation,
@@ -171,34 +154,6 @@ test("verdicts follow from measurements; what is not finite proves nothing", () 
   for (const expected of [bitwise, rounding, different]) expect(asPredicted(expected, diverged)).toBe(false);
 });
 
-test("false claims are found out", { timeout: 60_000 }, async () => {
-  const [x, y, partner] = [
-    named("X: alpha 1, lr 0.00512"),
-    named("Y: alpha 512, lr 1e-5"),
-    named("X's partner at alpha 512"),
-  ];
-  const claim = (
-    planned: PlannedRun,
-    expected: NonNullable<PlannedRun["relation"]>["expected"],
-  ): PlannedRun => ({
-    ...planned,
-    relation: { ...planned.relation!, expected },
-  });
-  const runs = [x, claim(y, { kind: "bitwise" }), claim(partner, { kind: "different", bound: 1e-3 })];
-  const { laws, runs: found } = await prove(material(), { seed: 3, steps: 20, runs });
-  expect(laws).toEqual({ held: 0, broken: 2 });
-  expect(found.map(({ comparison }) => comparison?.asPredicted)).toEqual([undefined, false, false]);
-  expect(found[2]!.comparison).toMatchObject({ lossesBitwise: true, parametersBitwise: true });
-});
-
-test("the seed decides everything", { timeout: 60_000 }, async () => {
-  const losses = async (seed: number) =>
-    (await prove(material(), { seed, steps: 20, runs: plan.slice(0, 1) })).runs[0]!.losses;
-  const first = await losses(5);
-  expect(await losses(5)).toEqual(first);
-  expect(await losses(6)).not.toEqual(first);
-});
-
 // On a software driver it is a minute, of pipelines that are compiled.
 test.for(thorough ? await backends() : ["cpu"])(
   "the whole job proves the theorem on %s and writes its results",
@@ -209,10 +164,7 @@ test.for(thorough ? await backends() : ["cpu"])(
       run,
       "--backend",
       backend,
-      "--steps",
-      "20",
-      "--seed",
-      "7",
+      ...settings,
       "--out",
       out,
       "--json",
@@ -221,7 +173,7 @@ test.for(thorough ? await backends() : ["cpu"])(
     expect(readdirSync(out).sort()).toEqual(["report.html", "results.json"]);
     expect(readFileSync(join(out, "results.json"), "utf8")).toBe(stdout);
     const results: Results = JSON.parse(stdout);
-    expect(results).toMatchObject({ format: 1, seed: 7, steps: 20, device: { backend } });
+    expect(results).toMatchObject({ format: 2, seed: 7, steps: 20, device: { backend } });
     expect(results.runs).toHaveLength(plan.length);
     expect(results.laws).toEqual({ held: plan.filter(({ relation }) => relation).length, broken: 0 });
     for (const { losses, validation, comparison } of results.runs) {
@@ -244,20 +196,38 @@ test.for(thorough ? await backends() : ["cpu"])(
   },
 );
 
-test("the job ends with code 1 when a law does not hold, and still writes what it found", {
+test("false claims are found out: code 1, with all that was found; the seed decides the rest", {
   timeout: 60_000,
 }, async () => {
   vi.resetModules();
-  const [x, y] = [named("X: alpha 1, lr 0.00512"), named("Y: alpha 512, lr 1e-5")];
-  const claimed = { ...y, relation: { ...y.relation!, expected: { kind: "bitwise" } } };
-  vi.doMock("../../src/experiments/theorem/plan.ts", () => ({ plan: [x, claimed] }));
+  const [x, y, partner] = [
+    named("X: alpha 1, lr 0.00512"),
+    named("Y: alpha 512, lr 1e-5"),
+    named("X's partner at alpha 512"),
+  ];
+  const claim = (
+    planned: PlannedRun,
+    expected: NonNullable<PlannedRun["relation"]>["expected"],
+  ): PlannedRun => ({
+    ...planned,
+    relation: { ...planned.relation!, expected },
+  });
+  const runs = [x, claim(y, { kind: "bitwise" }), claim(partner, { kind: "different", bound: 1e-3 })];
+  vi.doMock("../../src/experiments/theorem/plan.ts", () => ({ plan: runs }));
   const program = await import("../../src/cli/run.ts");
   const out = join(folder, "broken");
-  const { code, stdout } = await theorem(program.run, "--backend", "cpu", "--steps", "20", "--out", out);
+  const { code, stdout } = await theorem(program.run, "--backend", "cpu", ...settings, "--out", out);
   expect(code).toBe(1);
   expect(stdout).toContain("NOT AS PREDICTED: theory says bitwise equality");
-  expect(stdout).toContain("1 of 1 comparisons did not come out as the theorem predicts.");
+  expect(stdout).toContain("NOT AS PREDICTED: theory says a different run");
+  expect(stdout).toContain("2 of 2 comparisons did not come out as the theorem predicts.");
   expect(readdirSync(out).sort()).toEqual(["report.html", "results.json"]);
+  const { laws, runs: found } = resultsIn(out);
+  expect(laws).toEqual({ held: 0, broken: 2 });
+  expect(found[2]!.comparison).toMatchObject({ lossesBitwise: true, parametersBitwise: true });
+  // The other job trained a base of its own, on another device.
+  const before = resultsIn(join(folder, "out-cpu")).runs.find(({ name }) => name === x.name)!;
+  expect({ ...found[0], number: before.number }).toEqual(before);
 });
 
 test("an interrupted job ends with code 130 and leaves nothing behind", { timeout: 60_000 }, async () => {

@@ -4,21 +4,25 @@ import { drawsOf } from "./draws.ts";
 import { sentence } from "./english.ts";
 import { query } from "./sql.ts";
 
-/** A language model that is trained here, as plain data. Two of equal data are equal to the bit. */
-export interface BaseRecipe {
-  readonly name: string;
+/** Sizes of a language model that is trained here, and how: plain data. */
+export interface Schooling {
   readonly width: number;
   readonly hidden: number;
   readonly blocks: number;
   readonly heads: number;
   readonly context: number;
   readonly vocabulary: number;
-  /** Texts that it learns from. */
-  readonly texts: number;
   readonly batch: number;
   readonly steps: number;
   readonly lr: number;
   readonly seed: number;
+}
+
+/** A base of experiments. Two of equal data are equal to the bit. */
+export interface BaseRecipe extends Schooling {
+  readonly name: string;
+  /** Texts that it learns from. */
+  readonly texts: number;
 }
 
 const shared = { context: 64, vocabulary: 448, texts: 16_384, batch: 16, seed: 0 } as const;
@@ -30,7 +34,7 @@ export const bases: { readonly [name: string]: BaseRecipe } = {
 };
 
 /** Its config.json. */
-export function configOf({ width, hidden, blocks, heads, context, vocabulary }: BaseRecipe): object {
+export function configOf({ width, hidden, blocks, heads, context, vocabulary }: Schooling): object {
   return {
     model_type: "llama",
     vocab_size: vocabulary,

@@ -8,8 +8,14 @@ import { adamw, schedule } from "../../optim/index.ts";
 import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
 import * as text from "../../text/index.ts";
-import { languageLoss, train } from "../../train/index.ts";
-import { type BaseRecipe, baseKey, configOf } from "./base.ts";
+import {
+  type EvaluateOptions,
+  languageLoss,
+  type StepEvent,
+  type Training,
+  train,
+} from "../../train/index.ts";
+import { type BaseRecipe, baseKey, configOf, type Schooling } from "./base.ts";
 import { corpusOf } from "./corpus.ts";
 import { piecesOf } from "./pieces.ts";
 
@@ -49,32 +55,46 @@ export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promis
     maxLength: recipe.context + 1,
     format: "jsonl",
   });
-  const run = train({
-    params: await tree.evaluate(model.init(key(recipe.seed).fold("base"))),
-    loss: languageLoss(model),
-    batches: await text.batches(data, {
-      size: recipe.batch,
-      seed: recipe.seed,
-      lengths: [recipe.context],
-      pack: true,
-    }),
-    optimizer: adamw({
-      lr: recipe.lr,
-      schedule: schedule.make({
-        kind: "warmupCosine",
-        warmup: Math.ceil(recipe.steps / 20),
-        total: recipe.steps,
-      }),
-    }),
-    steps: recipe.steps,
+  const { params } = await school(model, recipe, {
+    data,
+    pack: true,
+    onStep: async (event) => onStep?.(event.step, recipe.steps, event.loss),
   });
-  for await (const event of run)
-    if (event.kind === "step") await onStep?.(event.step, recipe.steps, event.loss);
   if (place !== undefined) {
     mkdirSync(cache!, { recursive: true });
-    await save(place, run.params);
+    await save(place, params);
   }
-  return { ...subject, params: run.params };
+  return { ...subject, params };
+}
+
+/** What a model learns from, and what is looked at on the way. */
+export interface SchoolOptions {
+  readonly data: text.Dataset;
+  /** Put several examples into a row. */
+  readonly pack: boolean;
+  readonly evaluate?: EvaluateOptions<text.Batch>;
+  readonly onStep: (event: StepEvent) => Promise<void>;
+}
+
+/** Trains a model from its start to the end. */
+export async function school(
+  model: models.Decoder,
+  { seed, batch, context, lr, steps }: Schooling,
+  { data, pack, evaluate, onStep }: SchoolOptions,
+): Promise<Training<Params, text.Batch>> {
+  const run = train({
+    params: await tree.evaluate(model.init(key(seed).fold("base"))),
+    loss: languageLoss(model),
+    batches: await text.batches(data, { size: batch, seed, lengths: [context], pack }),
+    optimizer: adamw({
+      lr,
+      schedule: schedule.make({ kind: "warmupCosine", warmup: Math.ceil(steps / 20), total: steps }),
+    }),
+    steps,
+    ...(evaluate && { evaluate }),
+  });
+  for await (const event of run) if (event.kind === "step") await onStep(event);
+  return run;
 }
 
 /** A given checkpoint as a subject. */

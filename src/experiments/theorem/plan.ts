@@ -27,11 +27,11 @@ export interface PlannedRun {
   };
 }
 
-/** Losses of runs that are the same to rounding deviate by less than this ... */
+/** Losses of runs that are the same to rounding deviate by less than this (measured: 1e-7) ... */
 const rounding = 1e-5;
 
-/** ... and losses of runs that are not the same by more than this, somewhere. */
-const different = { kind: "different", bound: 1e-3 } as const;
+/** ... and losses of runs that are not the same by more than this, somewhere (measured after 20 steps: 1.4e-3). */
+const different = { kind: "different", bound: 1e-4 } as const;
 
 /** The reference recipe. Decay and eps are large enough to matter, and the scaling is not 1. */
 const adamw = {

@@ -43,32 +43,28 @@ ${further}`,
 }
 
 /** What was fine-tuned, and on what. */
-function subjectFacts({ model, texts, pretraining }: Results): readonly (readonly [string, string])[] {
-  const counts = `${group(model.parameters)} frozen parameters, ${group(model.trainable)} in the adapters`;
-  if ("folder" in model) {
-    const { folder, family, data, examples, heldOut, context, targetModules } = model;
-    const layers = targetModules === "all-linear" ? "all linear layers" : targetModules.join(", ");
-    return [
-      ["Model", `${folder} (${family}): ${counts}, on ${layers}`],
-      [
-        "Examples",
-        `${data}: ${group(examples)}, of which ${group(heldOut)} are held out; ${context} tokens at most`,
-      ],
-    ];
-  }
-  return [
-    ["Base text", `${texts!.base.name}, ${group(texts!.base.bytes)} bytes`],
-    ["Target text", `${texts!.target.name}, ${group(texts!.target.bytes)} bytes`],
+function subjectFacts({ model, pretraining }: Results): readonly (readonly [string, string])[] {
+  const { name, family, data, examples, heldOut, context, targetModules, parameters, trainable } = model;
+  const layers = targetModules === "all-linear" ? "all linear layers" : targetModules.join(", ");
+  const facts: (readonly [string, string])[] = [
     [
       "Model",
-      `${model.context} bytes of context, embedding ${model.embedding}, hidden layer ${model.hidden}, ` +
-        `${model.vocabulary} possible next bytes; ${counts}`,
-    ],
-    [
-      "Base training",
-      `${group(pretraining!.steps)} steps, validation loss ${pretraining!.validation.losses[0]!.toFixed(3)} to ${pretraining!.validation.losses.at(-1)!.toFixed(3)}`,
+      `${name} (${family}): ${group(parameters)} frozen parameters, ${group(trainable)} in the adapters, on ${layers}`,
     ],
   ];
+  if (pretraining) {
+    const { losses } = pretraining.validation;
+    facts.push([
+      "It learned",
+      `${pretraining.data}: ${group(pretraining.examples)} examples, ${group(pretraining.steps)} steps, ` +
+        `validation loss ${losses[0]!.toFixed(3)} to ${losses.at(-1)!.toFixed(3)}`,
+    ]);
+  }
+  facts.push([
+    "Examples",
+    `${data}: ${group(examples)}, of which ${group(heldOut)} are held out; ${context} tokens at most`,
+  ]);
+  return facts;
 }
 
 const further = `<h2>Where to go from here</h2>
@@ -118,7 +114,7 @@ function lossSection(family: string, runs: readonly RunResult[]): string {
   });
   return figureOf(
     family,
-    "Loss on the validation part of the target text. Runs whose losses agree bit for bit are one curve.",
+    "Loss on the held-out examples. Runs whose losses agree bit for bit are one curve.",
     series,
     { yLabel: "validation loss (nats)", scale: "linear" },
   );

@@ -5,17 +5,15 @@
  */
 export interface Results {
   /** Version of this layout. */
-  readonly format: 1;
+  readonly format: 2;
   readonly lorantz: string;
   readonly device: { readonly backend: string; readonly description: string };
   readonly seed: number;
   readonly steps: number;
   readonly seconds: number;
-  /** Of the model that the job trains itself. */
-  readonly texts?: { readonly base: TextFacts; readonly target: TextFacts };
-  readonly model: ModelFacts | CheckpointFacts;
-  /** Training of the base model, before it is frozen; absent for one that was given. */
-  readonly pretraining?: { readonly steps: number; readonly validation: Curve };
+  readonly model: ModelFacts;
+  /** How the model learned before it was frozen; absent for one that was given. */
+  readonly pretraining?: Pretraining;
   readonly runs: readonly RunResult[];
   /** Runs whose outcome was as the theory predicts, and others. */
   readonly laws: { readonly held: number; readonly broken: number };
@@ -24,9 +22,10 @@ export interface Results {
 /** What an experiment finds; the caller adds where and when. */
 export type Findings = Omit<Results, "format" | "lorantz" | "device" | "seconds">;
 
-/** A model that was given, and the examples that it is fine-tuned on. */
-export interface CheckpointFacts {
-  readonly folder: string;
+/** A model, and the examples that it is fine-tuned on. */
+export interface ModelFacts {
+  /** Its folder, for one that was given. */
+  readonly name: string;
   readonly family: string;
   readonly data: string;
   readonly examples: number;
@@ -40,23 +39,14 @@ export interface CheckpointFacts {
   readonly trainable: number;
 }
 
-export interface TextFacts {
-  readonly name: string;
-  readonly bytes: number;
+export interface Pretraining {
+  readonly data: string;
+  readonly examples: number;
+  readonly steps: number;
+  readonly validation: Curve;
 }
 
-export interface ModelFacts {
-  /** Distinct bytes in the two texts. */
-  readonly vocabulary: number;
-  readonly context: number;
-  readonly embedding: number;
-  readonly hidden: number;
-  readonly batch: number;
-  readonly parameters: number;
-  readonly trainable: number;
-}
-
-/** Losses on the validation part of a text, always on the same windows. */
+/** Losses on held-out examples, always the same. */
 export interface Curve {
   /** After how many steps; the first is 0, the last all of them. */
   readonly steps: readonly number[];

@@ -1,12 +1,12 @@
 import type { Params } from "../../nn/layer.ts";
 import * as tree from "../../tensor/tree.ts";
-import { type TrainOptions, train } from "../../train/index.ts";
+import type { Batch } from "../../text/index.ts";
+import { type EvaluationEvent, type TrainOptions, train } from "../../train/index.ts";
 import type { Curve } from "./results.ts";
 
-export interface RunOptions<B>
-  extends Pick<TrainOptions<Params, B>, "params" | "optimizer" | "recipe" | "loss" | "batches" | "steps"> {
-  /** One batch, or several. */
-  readonly validation: readonly B[];
+export interface RunOptions
+  extends Pick<TrainOptions<Params, Batch>, "params" | "recipe" | "loss" | "batches" | "steps"> {
+  readonly validation: readonly Batch[];
   /** Steps from one loss on the validation batch to the next. */
   readonly every: number;
   /** Steps after which the trained parameters are read. */
@@ -22,9 +22,7 @@ export interface Snapshot {
 }
 
 export interface Trained {
-  /** All parameters. */
-  readonly params: Params;
-  /** Those that were trained, with undefined where the others are. */
+  /** The parameters that were trained, with undefined where the others are. */
   readonly trained: Params;
   /** Training loss of every step. */
   readonly losses: Float32Array;
@@ -32,8 +30,8 @@ export interface Trained {
   readonly snapshots: readonly Snapshot[];
 }
 
-/** Trains a language model, with its losses and some snapshots on the host. Losses that are not finite end nothing. */
-export async function trainModel<B>(options: RunOptions<B>): Promise<Trained> {
+/** Fine-tunes a language model, with its losses and some snapshots on the host. Losses that are not finite end nothing. */
+export async function trainModel(options: RunOptions): Promise<Trained> {
   const { validation, every, snapshotSteps, onStep, ...how } = options;
   const run = train({ ...how, evaluate: { batches: validation, every }, nonFinite: "continue" });
   const snapshots: Snapshot[] = [];
@@ -43,15 +41,16 @@ export async function trainModel<B>(options: RunOptions<B>): Promise<Trained> {
     if (snapshotSteps.includes(step)) snapshots.push(await read(run.trained, step));
   }
   return {
-    params: run.params,
     trained: run.trained,
     losses: Float32Array.from(run.losses),
-    validation: {
-      steps: run.evaluations.map(({ step }) => step),
-      losses: run.evaluations.map(({ loss }) => loss),
-    },
+    validation: curveOf(run.evaluations),
     snapshots,
   };
+}
+
+/** The losses of evaluations. */
+export function curveOf(evaluations: readonly EvaluationEvent[]): Curve {
+  return { steps: evaluations.map(({ step }) => step), losses: evaluations.map(({ loss }) => loss) };
 }
 
 async function read(params: Params, step: number): Promise<Snapshot> {
