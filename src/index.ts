@@ -11,7 +11,7 @@ export {
 } from "./base/errors.ts";
 export type { Shape } from "./base/shape.ts";
 export type { Device } from "./runtime/device.ts";
-export { type InitOptions, init } from "./runtime/init.ts";
+export { type BackendName, type InitOptions, init } from "./runtime/init.ts";
 export {
   chromeTrace,
   type HostSpan,

@@ -1,9 +1,9 @@
 import { describe } from "vitest";
 import type { ComputeFloat } from "../src/base/dtype.ts";
 import { DeviceError } from "../src/base/errors.ts";
-import { init } from "../src/runtime/init.ts";
+import { type BackendName, init } from "../src/runtime/init.ts";
 
-export type BackendName = "cpu" | "webgpu";
+export type { BackendName };
 
 const adapter = await probe();
 

@@ -1,6 +1,6 @@
 import { random, type Tensor, tensor, tree } from "lorantz";
-import * as lora from "lorantz/lora";
 import * as nn from "lorantz/nn";
+import { learnerOf } from "./learner.ts";
 import type { Task } from "./tasks.ts";
 
 const width = 32;
@@ -20,14 +20,7 @@ export async function linear(seed: number, rank: number): Promise<Task> {
   await tree.evaluate([params, weight]);
   return {
     params,
-    learner: (numbers) => {
-      const model = lora.inject(base, { ...numbers, targetModules: "all-linear" });
-      return {
-        model,
-        init: (key) => model.init(key, params),
-        loss: (params, { x, y }) => nn.mseLoss(model.apply(params, x!), y!),
-      };
-    },
+    learner: learnerOf(base, params),
     batch: (update) => {
       const x = random.normal(key.fold("batch").fold(update), [64, width]);
       return { x, y: x.matmul(weight.transpose()) };

@@ -1,8 +1,8 @@
 import { random, scalar, type Tensor, tensor, tree } from "lorantz";
-import * as lora from "lorantz/lora";
 import * as nn from "lorantz/nn";
 import * as optim from "lorantz/optim";
 import { train } from "lorantz/train";
+import { learnerOf } from "./learner.ts";
 import type { Batch, Picture, Progress, Task } from "./tasks.ts";
 
 const side = 28;
@@ -34,15 +34,9 @@ export async function picture(seed: number, progress: Progress): Promise<Task> {
   const params = run.params;
   return {
     params,
-    learner: (numbers) => {
-      const model = lora.inject(base, { ...numbers, targetModules: "all-linear" });
-      return {
-        model,
-        init: (key) => model.init(key, params),
-        loss: (params, { x, y }) => nn.mseLoss(model.apply(params, x!), y!),
-        look: async (params) => ({ picture: pictureOf(await model.apply(params, x).data()) }),
-      };
-    },
+    learner: learnerOf(base, params, (model) => async (params) => ({
+      picture: pictureOf(await model.apply(params, x).data()),
+    })),
     batch: () => ({ x, y: after! }),
     target: { picture: image("moon") },
   };

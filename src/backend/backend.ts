@@ -41,7 +41,7 @@ export interface Executable {
 }
 
 export interface Backend {
-  readonly name: "cpu" | "webgpu";
+  readonly name: string;
   /** What it runs on, for people: the adapter, or the processor. */
   readonly description: string;
   /** What programs may assume of it. */

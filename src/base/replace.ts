@@ -86,7 +86,8 @@ function removeAbandoned(folder: string): void {
   }
 }
 
-function isRunning(id: number): boolean {
+/** Whether there is a process of that number. */
+export function isRunning(id: number): boolean {
   try {
     process.kill(id, 0); // sends nothing
     return true;

@@ -23,7 +23,6 @@ const options = {
     help: "The folder of the base model: GGUF needs its config.json, and kohya's names the paths of its modules",
   },
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz adapter lint ADAPTER [OPTIONS]
@@ -50,11 +49,7 @@ Exit codes: 0 done, 1 what cannot be read, written or converted, 2 wrong usage.
 
 /** The command `adapter`; see its help. */
 export async function adapter(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("adapter", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("adapter", args, options, help);
   const [action, path, ...more] = positionals;
   if (action !== "lint" && action !== "convert" && action !== "bake")
     throw new UsageError(

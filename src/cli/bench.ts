@@ -36,7 +36,6 @@ const options = {
     value: "FILE",
     help: "Print how much faster each is than in an earlier JSON file",
   },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz bench [OPTIONS]
@@ -54,11 +53,7 @@ The exit code is 1 if an answer is wrong or a benchmark does not run.
 
 /** `lorantz bench`: returns 1 if an answer is wrong or a benchmark does not run. */
 export async function bench(args: readonly string[]): Promise<number> {
-  const values = parseOptions("bench", withJsonValue(args), options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const values = parseOptions("bench", withJsonValue(args), options, help);
   if (values.small && values.large) throw new UsageError("--small and --large exclude each other.");
   const cases = benchCases(values.small ? "small" : values.large ? "large" : "usual");
   const found = regularExpression(values.filter);

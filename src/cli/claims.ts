@@ -37,7 +37,6 @@ const options = {
   },
   ...{ steps, batch, choice, cache },
   json: { type: "boolean", help: "Print JSON on stdout instead of text" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz claims [ID...] [OPTIONS]
@@ -56,11 +55,7 @@ Exit codes: 0 done, whatever the verdicts, 1 the work broke off, 2 wrong usage, 
 
 /** The command `claims`; see its help. */
 export async function claims(args: readonly string[]): Promise<number> {
-  const { values: given, positionals } = parseArguments("claims", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const { values: given, positionals } = parseArguments("claims", args, options, help);
   const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
   const seed = wholeNumber("seed", given.seed, { min: 0, max: largestSeed, otherwise: defaults.seed });
   const chosen = positionals.length > 0 ? positionals.map(byId) : registry;

@@ -58,7 +58,6 @@ const options = {
     help: "Where no rule is exact, convert all the same and state the expected error",
   },
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 /** An option for each field of a recipe. */
@@ -79,18 +78,14 @@ Options of the conversion:
 ${optionsHelp(options)}
 
 Options of the recipe, in place of one; each hyperparameter also for one of the two, --lr-a, --eps-b:
-${optionsHelp(fieldOptions)}
+${optionsHelp(fieldOptions, {})}
 
 Exit codes: 0 done, 2 wrong usage, a bad recipe, or a conversion that does not exist.
 `;
 
 /** The command `convert`; see its help. */
 export async function convert(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("convert", args, { ...fieldOptions, ...options });
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("convert", args, { ...fieldOptions, ...options }, help);
   if (values.rewrite && values.anyway)
     throw new UsageError("convert: --rewrite and --anyway exclude each other.");
   const recipe = given(values as Values<Options>, positionals);

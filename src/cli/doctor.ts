@@ -9,7 +9,6 @@ import { optionsHelp, parseOptions } from "./usage.ts";
 
 const options = {
   json: { type: "boolean", help: "Print the findings as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz doctor [OPTIONS]
@@ -39,7 +38,7 @@ interface WebGpuFindings {
 }
 
 interface BackendFindings {
-  readonly name: "cpu" | "webgpu";
+  readonly name: string;
   readonly description: string;
   readonly results: readonly OpResult[];
 }
@@ -56,11 +55,7 @@ const telling = [
 
 /** `lorantz doctor`: returns 1 if an operation is less accurate than promised, or does not run. */
 export async function doctor(args: readonly string[]): Promise<number> {
-  const values = parseOptions("doctor", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const values = parseOptions("doctor", args, options, help);
   const platform = `Node ${process.versions.node}, ${process.platform} ${process.arch}`;
   const adapter = await findAdapter();
   const progress = new Progress(terminal);
@@ -129,7 +124,7 @@ function describeWebGpu({ reason, adapter, limits, features }: WebGpuFindings): 
   ].join("\n");
 }
 
-function describeChoice({ adapter, reason }: WebGpuFindings, taken: "cpu" | "webgpu"): string {
+function describeChoice({ adapter, reason }: WebGpuFindings, taken: string): string {
   if (taken === "webgpu") return 'init()    takes WebGPU; init({ backend: "cpu" }) takes the CPU';
   if (!adapter || reason) return "init()    takes the CPU, as WebGPU cannot be had";
   return 'init()    takes the CPU, as the adapter computes in software; init({ backend: "webgpu" }) takes it all the same';

@@ -11,7 +11,6 @@ const options = {
   ...modelOptions,
   ...dataOptions,
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz evaluate --model DIR --data FILE [--adapter DIR] [OPTIONS]
@@ -27,11 +26,7 @@ Exit codes: 0 done, 1 the work broke off, 2 wrong usage or unusable input, 130 i
 
 /** The command `evaluate`; see its help. */
 export async function evaluate(args: readonly string[]): Promise<number> {
-  const given = parseOptions("evaluate", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const given = parseOptions("evaluate", args, options, help);
   const { data: file } = given;
   if (file === undefined) throw new UsageError("evaluate: --data FILE is missing. It has the examples.");
   const language = await openLanguage("evaluate", given);

@@ -11,7 +11,6 @@ const options = {
     help: "Relative difference below which numbers are equal; default 1e-12",
   },
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz explain X Y [OPTIONS]
@@ -30,11 +29,7 @@ Exit codes: 0 done, 2 wrong usage or a bad recipe.
 
 /** The command `explain`; see its help. */
 export async function explain(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("explain", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("explain", args, options, help);
   const [x, y] = positionals;
   if (x === undefined || y === undefined || positionals.length > 2)
     throw new UsageError(

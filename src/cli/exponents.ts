@@ -29,7 +29,6 @@ const options = {
   },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of tables" },
   out: { type: "string", value: "DIR", help: "Folder for exponents.json and exponents.html; default none" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz exponents [OPTIONS]
@@ -50,11 +49,7 @@ const files = ["exponents.json", "exponents.html"];
 
 /** The command `exponents`; see its help. */
 export async function exponents(args: readonly string[]): Promise<number> {
-  const given = parseOptions("exponents", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const given = parseOptions("exponents", args, options, help);
   const only = oneOf("only", given.only, names);
   const seeds = wholeNumber("seeds", given.seeds, { min: 2, max: 1000, otherwise: defaults.seeds });
   const seed = wholeNumber("seed", given.seed, { min: 0, max: largestSeed, otherwise: defaults.seed });

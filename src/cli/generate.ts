@@ -30,7 +30,6 @@ const options = {
   stop: { type: "string", value: "TEXT", help: "Text that ends a text, and is no part of it" },
   seed: { type: "string", value: "N", help: "Gives what is drawn; default 0" },
   json: { type: "boolean", help: "Print the texts as JSON, with their tokens" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz generate --model DIR [PROMPT ...] [OPTIONS]
@@ -47,11 +46,7 @@ Exit codes: 0 done, 1 the work broke off, 2 wrong usage or unusable input, 130 i
 
 /** The command `generate`; see its help. */
 export async function generate(args: readonly string[]): Promise<number> {
-  const { values: given, positionals } = parseArguments("generate", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const { values: given, positionals } = parseArguments("generate", args, options, help);
   const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
   const maxTokens =
     given["max-tokens"] === undefined

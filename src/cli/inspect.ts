@@ -14,7 +14,6 @@ const options = {
     help: "Layers that get an adapter, as q_proj,v_proj; default all linear layers but the output",
   },
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz inspect MODEL [OPTIONS]
@@ -34,11 +33,7 @@ const lengths = [256, 1024, 4096];
 
 /** The command `inspect`; see its help. */
 export async function inspect(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("inspect", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("inspect", args, options, help);
   const [folder, ...more] = positionals;
   if (folder === undefined || more.length > 0)
     throw new UsageError(`inspect: takes the folder of one model; given ${positionals.length}.`);

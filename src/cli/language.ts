@@ -4,7 +4,7 @@ import { LorantzError } from "../base/errors.ts";
 import * as models from "../models/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Device } from "../runtime/device.ts";
-import { init } from "../runtime/init.ts";
+import { backendNames, init } from "../runtime/init.ts";
 import * as text from "../text/index.ts";
 import { say } from "./print.ts";
 import { oneOf, UsageError, type Values, wholeNumber } from "./usage.ts";
@@ -98,7 +98,7 @@ export async function openLanguage(
     throw new UsageError(
       `${command}: --model DIR is missing. It is a folder with config.json and model.safetensors.`,
     );
-  const backend = oneOf("backend", given.backend, ["cpu", "webgpu"]);
+  const backend = oneOf("backend", given.backend, backendNames);
   const weights =
     oneOf("weights", given.weights, Object.keys(packings) as (keyof typeof packings)[]) ?? "float32";
   const packing = packings[weights];

@@ -8,7 +8,6 @@ import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
 const options = {
   out: { type: "string", value: "DIR", help: "The folder to write into; it is made where it is missing" },
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz merge MODEL ADAPTER --out DIR [OPTIONS]
@@ -27,11 +26,7 @@ Exit codes: 0 done, 1 what cannot be read, written or merged, 2 wrong usage.
 
 /** The command `merge`; see its help. */
 export async function merge(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("merge", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("merge", args, options, help);
   const [model, adapter, ...more] = positionals;
   if (model === undefined || adapter === undefined || more.length > 0)
     throw new UsageError(`merge: takes a model and an adapter; given ${positionals.length}.`);

@@ -21,7 +21,6 @@ const options = {
     help: "Checkpoint (config.json, model.safetensors) that the reference files in DIR and below are of",
   },
   json: { type: "boolean", help: "Print the results as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz oracle [DIR] [OPTIONS]
@@ -37,11 +36,7 @@ ${optionsHelp(options)}
 
 /** `lorantz oracle`: returns 1 if a case failed. */
 export async function oracle(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("oracle", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("oracle", args, options, help);
   const backend = oneOf("backend", values.backend, ["cpu", "webgpu", "evaluator"] as const);
   const dtype = oneOf("dtype", values.dtype, ["float32", "float64"] as const);
   if (positionals.length > 1)

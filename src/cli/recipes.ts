@@ -17,7 +17,6 @@ import { optionsHelp, parseArguments, UsageError } from "./usage.ts";
 
 const options = {
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const names = Object.keys(libraries) as LibraryName[];
@@ -43,11 +42,7 @@ Exit codes: 0 done, 2 wrong usage.
 
 /** The command `recipes`; see its help. */
 export async function recipes(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("recipes", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("recipes", args, options, help);
   const [name] = positionals;
   if (positionals.length > 1) throw new UsageError(`recipes: takes one name; given ${positionals.length}.`);
   const chosen = name === undefined ? names : names.filter((each) => each === name);

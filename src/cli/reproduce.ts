@@ -56,7 +56,6 @@ const options = {
   out: { type: "string", value: "DIR", help: "Folder for results.json and report.html; default none" },
   list: { type: "boolean", help: "List the experiments with how many runs each takes, and end" },
   json: { type: "boolean", help: "Print JSON on stdout instead of text" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const width = Math.max(...studies.map(({ name }) => name.length));
@@ -78,11 +77,7 @@ Exit codes: 0 done, whatever the verdicts, 1 the work broke off, 2 wrong usage, 
 
 /** The command `reproduce`; see its help. */
 export async function reproduce(args: readonly string[]): Promise<number> {
-  const { values: given, positionals } = parseArguments("reproduce", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const { values: given, positionals } = parseArguments("reproduce", args, options, help);
   const setting = settingOf(given);
   if (given.list) {
     for (const study of studies) {

@@ -1,7 +1,7 @@
 import { LorantzError } from "../base/errors.ts";
 import { oneLine } from "../base/text.ts";
 import { print, say } from "./print.ts";
-import { UsageError } from "./usage.ts";
+import { HelpAsked, UsageError } from "./usage.ts";
 import { version } from "./version.ts";
 
 /** Runs with the arguments after its name, and returns the exit code. */
@@ -122,10 +122,7 @@ Exit codes: 0 done, 1 a law or a check failed or the work broke off, 2 wrong usa
 export async function run(args: readonly string[]): Promise<number> {
   const [name, ...rest] = args;
   try {
-    if (name === "--help" || name === "-h") {
-      print(help());
-      return 0;
-    }
+    if (name === "--help" || name === "-h") throw new HelpAsked(help());
     if (name === "--version" || name === "-V") {
       print(`${version()}\n`);
       return 0;
@@ -138,6 +135,10 @@ export async function run(args: readonly string[]): Promise<number> {
     const command = await row.load();
     return await command(rest);
   } catch (error) {
+    if (error instanceof HelpAsked) {
+      print(error.message);
+      return 0;
+    }
     say(`lorantz: ${describeError(error)}\n`);
     return error instanceof UsageError ? 2 : 1;
   }

@@ -13,7 +13,6 @@ const options = {
   },
   limit: { type: "string", value: "N", help: "The most cells that are taken, up to 100000; default 4096" },
   json: { type: "boolean", help: "Print the result as JSON" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz sweep-plan GRID [OPTIONS]
@@ -36,11 +35,7 @@ Exit codes: 0 done, 2 wrong usage, a bad recipe or too large a grid.
 
 /** The command `sweep-plan`; see its help. */
 export async function sweepPlan(args: readonly string[]): Promise<number> {
-  const { values, positionals } = parseArguments("sweep-plan", args, options);
-  if (values.help) {
-    print(help);
-    return 0;
-  }
+  const { values, positionals } = parseArguments("sweep-plan", args, options, help);
   const [grid] = positionals;
   if (grid === undefined || positionals.length > 1)
     throw new UsageError(

@@ -56,7 +56,6 @@ const options = {
   },
   yes: { type: "boolean", help: `Go on with more than ${1000} cells without asking` },
   json: { type: "boolean", help: "Print the table as JSON on stdout" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz sweep GRID --model DIR|small|large --data FILE --out DIR [OPTIONS]
@@ -86,11 +85,7 @@ type Given = Values<typeof options>;
 
 /** The command `sweep`; see its help. */
 export async function sweep(args: readonly string[]): Promise<number> {
-  const { values: given, positionals } = parseArguments("sweep", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const { values: given, positionals } = parseArguments("sweep", args, options, help);
   const { out } = given;
   if (out === undefined) throw new UsageError("sweep: --out DIR is missing. Results are kept there.");
   if (given.merge) return merge(given, out, positionals);

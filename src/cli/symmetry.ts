@@ -29,7 +29,6 @@ const options = {
   balance: { type: "boolean", help: "Measure what SGD does to A A^T / lr_A - B^T B / lr_B instead" },
   rank: { type: "string", value: "R", help: "With --lie: the rank of the layer; default 3" },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of tables" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz symmetry [OPTIONS]
@@ -61,11 +60,7 @@ interface Row {
 
 /** The command `symmetry`; see its help. */
 export async function symmetry(args: readonly string[]): Promise<number> {
-  const given = parseOptions("symmetry", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const given = parseOptions("symmetry", args, options, help);
   const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
   const only = given.only?.toLowerCase() ?? "";
   if (given.rank !== undefined && !given.lie)

@@ -7,7 +7,7 @@ import type { Findings, Results } from "../experiments/theorem/results.ts";
 import { columns, headline } from "../experiments/theorem/summary.ts";
 import { inject } from "../lora/index.ts";
 import type { Device } from "../runtime/device.ts";
-import { init } from "../runtime/init.ts";
+import { type BackendName, backendNames, init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
 import { dataOptions, modelOptions, openLanguage, readData, targetsOf, usable } from "./language.ts";
 import { Output } from "./output.ts";
@@ -69,7 +69,6 @@ const options = {
     help: `Folder for results.json and report.html; default ${defaults.out}`,
   },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz theorem [OPTIONS]
@@ -89,15 +88,11 @@ const files = ["results.json", "report.html"];
 
 /** The command `theorem`; see its help. */
 export async function theorem(args: readonly string[]): Promise<number> {
-  const given = parseOptions("theorem", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const given = parseOptions("theorem", args, options, help);
   const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: defaults.seed });
   // Fewer steps than 20 are too few for runs that differ to differ by enough.
   const steps = wholeNumber("steps", given.steps, { min: 20, max: 10_000, otherwise: defaults.steps });
-  const backend = oneOf("backend", given.backend, ["cpu", "webgpu"]);
+  const backend = oneOf("backend", given.backend, backendNames);
   const subject = given.model === undefined ? await ownModel(given) : await givenModel(given, backend);
   const folder = given.out ?? defaults.out;
   const out = new Output(
@@ -146,7 +141,7 @@ async function ownModel(given: Given): Promise<Subject> {
   return { prove: (options) => proveOnOwn(material, options) };
 }
 
-async function givenModel(given: Given, backend: "cpu" | "webgpu" | undefined): Promise<Subject> {
+async function givenModel(given: Given, backend: BackendName | undefined): Promise<Subject> {
   const stray = (["base", "target"] as const).find((name) => given[name] !== undefined);
   if (stray)
     throw new UsageError(`theorem: --${stray} is a text for the job's own model. Give --data with --model.`);

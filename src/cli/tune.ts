@@ -84,7 +84,6 @@ const options = {
     help: "Go on with the run whose checkpoint is in --out, given the same options",
   },
   json: { type: "boolean", help: "Print the results as JSON on stdout instead of the table" },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz tune --model DIR --data FILE --out DIR [OPTIONS]
@@ -106,11 +105,7 @@ Exit codes: 0 done, 1 the work broke off, 2 wrong usage or unusable input, 130 i
 
 /** The command `tune`; see its help. */
 export async function tune(args: readonly string[]): Promise<number> {
-  const given = parseOptions("tune", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const given = parseOptions("tune", args, options, help);
   const { data: file, out } = given;
   if (file === undefined) throw new UsageError("tune: --data FILE is missing. It has the examples.");
   if (out === undefined) throw new UsageError("tune: --out DIR is missing. The adapter is written there.");

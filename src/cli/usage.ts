@@ -6,6 +6,14 @@ export class UsageError extends LorantzError {
   override readonly name = "UsageError";
 }
 
+/** What a command throws that is asked for its help: `run` prints it. */
+export class HelpAsked extends Error {
+  override readonly name = "HelpAsked";
+}
+
+/** An option of every command. */
+const common: Options = { help: { type: "boolean", short: "h", help: "This text" } };
+
 /** Runs what works on the user's input: a bad value is wrong usage. */
 export function asUsage<T>(f: () => T): T {
   try {
@@ -43,39 +51,45 @@ export interface Arguments<O extends Options> {
 /**
  * The options and the positional arguments of a command.
  *
- * @throws UsageError for unknown options and missing values.
+ * @throws HelpAsked with --help; UsageError for unknown options and missing values.
  */
 export function parseArguments<O extends Options>(
   command: string,
   args: readonly string[],
   options: O,
+  help: string,
 ): Arguments<O> {
-  return parse(command, args, options, true);
+  return parse(command, args, options, help, true);
 }
 
 /**
  * The values of the options of a command that takes nothing else.
  *
- * @throws UsageError for unknown options, missing values and positional arguments.
+ * @throws HelpAsked with --help; UsageError for unknown options, missing values and positional arguments.
  */
 export function parseOptions<O extends Options>(
   command: string,
   args: readonly string[],
   options: O,
+  help: string,
 ): Values<O> {
-  return parse(command, args, options, false).values;
+  return parse(command, args, options, help, false).values;
 }
 
 function parse<O extends Options>(
   command: string,
   args: readonly string[],
-  options: O,
+  own: O,
+  help: string,
   allowPositionals: boolean,
 ): Arguments<O> {
+  const options = { ...own, ...common };
   try {
     const { values, positionals } = parseArgs({ args: [...args], options, strict: true, allowPositionals });
+    if ((values as Values<Options>).help) throw new HelpAsked(help);
     return { values: values as unknown as Values<O>, positionals }; // values have the types of `options`
   } catch (error) {
+    if (error instanceof HelpAsked) throw error;
     const reason = messageOf(error);
     const known = Object.keys(options).map((name) => `--${name}`);
     throw new UsageError(
@@ -84,9 +98,9 @@ function parse<O extends Options>(
   }
 }
 
-/** One line for each option, aligned. */
-export function optionsHelp(options: Options): string {
-  const shown = Object.entries(options).filter(([, { hidden }]) => !hidden);
+/** One line for each option, aligned, the common ones last. */
+export function optionsHelp(options: Options, more: Options = common): string {
+  const shown = Object.entries({ ...options, ...more }).filter(([, { hidden }]) => !hidden);
   const rows = shown.map(([name, { short, value, help }]) => ({
     left: `${short ? `-${short}, ` : "    "}--${name}${value ? ` ${value}` : ""}`,
     help,

@@ -4,7 +4,7 @@ import { workAt } from "../experiments/sweep/queue.ts";
 import { openStore } from "../experiments/sweep/store.ts";
 import { interruptible } from "./interrupt.ts";
 import { usable } from "./language.ts";
-import { print, say } from "./print.ts";
+import { say } from "./print.ts";
 import { poolOf } from "./sweep.ts";
 import { sweepWork } from "./sweep-bench.ts";
 import { optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
@@ -24,7 +24,6 @@ const options = {
   idle: { type: "string", value: "SECONDS", help: "End after so long without work; default never" },
   pool: { type: "boolean", help: "", hidden: true },
   threads: { type: "string", value: "N", help: "", hidden: true },
-  help: { type: "boolean", short: "h", help: "This text" },
 } as const;
 
 const help = `Usage: lorantz worker --queue URL [OPTIONS]
@@ -40,11 +39,7 @@ Exit codes: 0 idle for as long as --idle says, 1 the work broke off, 2 wrong usa
 
 /** The command `worker`; see its help. */
 export async function worker(args: readonly string[]): Promise<number> {
-  const given = parseOptions("worker", args, options);
-  if (given.help) {
-    print(help);
-    return 0;
-  }
+  const given = parseOptions("worker", args, options, help);
   if (given.pool) {
     if (!process.connected)
       throw new UsageError("worker: --pool is for the processes that lorantz sweep and worker start.");

@@ -60,7 +60,7 @@ export class Device {
     });
   }
 
-  get name(): "cpu" | "webgpu" {
+  get name(): string {
     return this.backend.name;
   }
 

@@ -6,7 +6,7 @@ import { Device } from "./device.ts";
 
 export interface InitOptions extends CpuOptions {
   /** Force a backend; by default WebGPU if there is an adapter, else CPU. An adapter named so may be a software driver. */
-  readonly backend?: "cpu" | "webgpu";
+  readonly backend?: BackendName;
   /** Whether a WebGPU adapter that computes on the processor counts where `backend` is left out. Default false: the CPU backend is faster. */
   readonly software?: boolean;
   /** Bytes that live tensors may hold on the device. Default 4 GiB. */
@@ -38,8 +38,24 @@ export async function init(options: InitOptions = {}): Promise<Device> {
   return current;
 }
 
+/** A backend, or why there is none. */
+type Found = Backend | { readonly reason: string };
+
+/** How each backend is opened, the first one that there is first. A bundler makes files of their own of them. */
+const backends = {
+  webgpu: async ({ software }: { readonly software: boolean }): Promise<Found> =>
+    (await import("../backend/webgpu/backend.ts")).openWebGpu({ software }),
+  cpu: async (options: CpuOptions): Promise<Found> =>
+    (await import("../backend/cpu/backend.ts")).openCpu(options),
+};
+
+/** The names of the backends. */
+export type BackendName = keyof typeof backends;
+const inOrder = Object.keys(backends) as readonly BackendName[]; // no others
+export const backendNames: readonly BackendName[] = inOrder.toSorted();
+
 const fields: Fields<Filled> = {
-  backend: optional(oneOf(["cpu", "webgpu"])),
+  backend: optional(oneOf(backendNames)),
   software: flag,
   maxBytes: field("a number of bytes > 0", (bytes) => typeof bytes === "number" && bytes > 0, 4 * 2 ** 30),
   checkIndices: flag,
@@ -49,22 +65,16 @@ const fields: Fields<Filled> = {
 
 type Filled = InitOptions & Required<Pick<InitOptions, "software" | "maxBytes" | "checkIndices">>;
 
-/** Each backend is loaded where it is used: a bundler makes files of their own of them. */
-async function open(backend: InitOptions["backend"], software: boolean, cpu: CpuOptions): Promise<Backend> {
-  if (backend === "cpu") return await openOnCpu(cpu);
-  const { openWebGpu } = await import("../backend/webgpu/backend.ts");
-  const found = await openWebGpu({ software: software || backend === "webgpu" });
-  if (!("reason" in found)) return found;
-  if (backend === "webgpu") {
-    throw new DeviceError(
-      `init: WebGPU was asked for and cannot be had: ${found.reason}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`,
-    );
+async function open(wanted: BackendName | undefined, software: boolean, cpu: CpuOptions): Promise<Backend> {
+  const reasons: string[] = [];
+  for (const name of wanted ? [wanted] : inOrder) {
+    const found = await backends[name]({ ...cpu, software: software || name === wanted });
+    if (!("reason" in found)) return found;
+    reasons.push(found.reason);
   }
-  return await openOnCpu(cpu);
-}
-
-async function openOnCpu(options: CpuOptions): Promise<Backend> {
-  return (await import("../backend/cpu/backend.ts")).openCpu(options);
+  throw new DeviceError(
+    `init: WebGPU was asked for and cannot be had: ${reasons.join("; ")}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`,
+  );
 }
 
 /** The device of the latest `init`. */

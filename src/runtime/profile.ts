@@ -36,7 +36,7 @@ export interface HostSpan {
 
 /** What ran on a device, kernel by kernel, and how long it took. */
 export interface Profile {
-  readonly backend: "cpu" | "webgpu";
+  readonly backend: string;
   /** What it ran on, for people. */
   readonly description: string;
   /** What measured the kernels: the device's own timestamps, or the host's clock around each. */

@@ -128,9 +128,10 @@ test("options are read by their table", () => {
     json: { type: "boolean", help: "" },
     seed: { type: "string", short: "s", value: "N", help: "" },
   } as const;
-  expect(parseOptions("demo", ["--json", "-s", "3"], options)).toMatchObject({ json: true, seed: "3" });
-  expect(parseOptions("demo", [], options).seed).toBeUndefined();
-  expect(() => parseOptions("demo", ["--sed", "3"], options)).toThrow(UsageError);
+  expect(parseOptions("demo", ["--json", "-s", "3"], options, "")).toMatchObject({ json: true, seed: "3" });
+  expect(parseOptions("demo", [], options, "").seed).toBeUndefined();
+  expect(() => parseOptions("demo", ["--sed", "3"], options, "")).toThrow(UsageError);
+  expect(() => parseOptions("demo", ["--json", "-h"], options, "of demo")).toThrow("of demo");
   expect(wholeNumber("seed", undefined, { min: 0, max: 9, otherwise: 4 })).toBe(4);
   expect(wholeNumber("seed", "9", { min: 0, max: 9, otherwise: 4 })).toBe(9);
 });

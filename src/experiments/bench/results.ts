@@ -22,7 +22,7 @@ export interface BenchResults {
 }
 
 export interface BackendResults {
-  readonly name: "cpu" | "webgpu";
+  readonly name: string;
   readonly description: string;
   readonly limits: Limits;
   readonly results: readonly CaseResult[];

@@ -1,5 +1,5 @@
 import { DeviceError, LorantzError } from "../../base/errors.ts";
-import { init } from "../../runtime/init.ts";
+import { type BackendName, init } from "../../runtime/init.ts";
 import type { Answer, BenchCase, Prepared, Work } from "./case.ts";
 import { adapterCost } from "./cases.ts";
 import type { Limits } from "./limits.ts";
@@ -23,13 +23,19 @@ export const tolerance = 2e-5;
 /** Every case is measured this often, in turn, so that a busy moment of the machine spoils none of them. */
 const rounds = 3;
 
+/** What measures the limits of each backend. */
+const probes: { readonly [B in BackendName]: (milliseconds: number) => Promise<Limits> } = {
+  cpu: probeCpu,
+  webgpu: probeWebGpu,
+};
+
 /**
  * Measures the limits of a backend and then every case on it: the answer is checked before it is timed.
  *
  * @throws DeviceError if the backend cannot be had.
  */
 export async function benchBackend(
-  backend: "cpu" | "webgpu",
+  backend: BackendName,
   { cases, time, onProgress = async () => {} }: BenchOptions,
 ): Promise<BackendResults> {
   const { Bench } = await loadTinybench();
@@ -39,7 +45,7 @@ export async function benchBackend(
   const progress = (what: string) => onProgress(done++, total, `${what} on ${backend}`);
 
   await progress("limits");
-  const limits = await (backend === "cpu" ? probeCpu : probeWebGpu)(time / 4);
+  const limits = await probes[backend](time / 4);
   const failures: Failure[] = [];
   const ready: Ready[] = [];
   for (const one of cases) {

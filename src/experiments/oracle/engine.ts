@@ -1,19 +1,19 @@
 import { type ComputeFloat, hostArray } from "../../base/dtype.ts";
 import { ValueError } from "../../base/errors.ts";
-import { init } from "../../runtime/init.ts";
+import { type BackendName, init } from "../../runtime/init.ts";
 import { scalar, tensor } from "../../tensor/creation.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import { referenceValues } from "../reference.ts";
 
-export type EngineName = "cpu" | "webgpu" | "evaluator";
+export type EngineName = BackendName | "evaluator";
 
 /** Floats that reference values are stated for: narrow floats hold neither their inputs nor their magnitudes. */
 export type OracleDType = ComputeFloat;
 
 /** What computes the cases: a backend, or the reference evaluator. */
 export interface Engine {
-  readonly name: EngineName;
+  readonly name: string;
   /** The processor or adapter, for people. */
   readonly description: string;
   /** dtype of the floats. */

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { isPlainObject } from "../../base/arguments.ts";
 import { LorantzError, ValueError } from "../../base/errors.ts";
 import { makeFolders, reasonOf } from "../../base/files.ts";
-import { replacing } from "../../base/replace.ts";
+import { isRunning, replacing } from "../../base/replace.ts";
 import type { Cell } from "./cell.ts";
 
 /** What a file of a result holds. */
@@ -207,15 +207,6 @@ function ownerOf(text: string): { readonly place: string; readonly process: numb
     return JSON.parse(text) as { place: string; process: number }; // as `words` made it
   } catch {
     return undefined; // cut off by a kill
-  }
-}
-
-function isRunning(id: number): boolean {
-  try {
-    process.kill(id, 0); // sends nothing
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== "ESRCH";
   }
 }
 
