@@ -2,6 +2,7 @@ import { describe } from "vitest";
 import type { ComputeFloat } from "../src/base/dtype.ts";
 import { DeviceError } from "../src/base/errors.ts";
 import { type BackendName, init } from "../src/runtime/init.ts";
+import { thorough } from "./thorough.ts";
 
 export type { BackendName };
 
@@ -29,6 +30,15 @@ export async function floatBackends(): Promise<{ backend: BackendName; dtype: Co
 export function describeBackends(name: string, suite: (backend: BackendName) => void): void {
   describe(`${name} on cpu`, () => suite("cpu"));
   describe.skipIf(!adapter)(`${name} on webgpu`, () => suite("webgpu"));
+}
+
+/**
+ * A suite for what is made of operations alone, whose graphs any backend runs: on the CPU, and on WebGPU too where every
+ * case is wanted. Operations and kernels themselves are tested on both in every run.
+ */
+export function describeComposed(name: string, suite: (backend: BackendName) => void): void {
+  if (thorough) describeBackends(name, suite);
+  else describe(`${name} on cpu`, () => suite("cpu"));
 }
 
 async function probe(): Promise<boolean> {

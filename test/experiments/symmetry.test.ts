@@ -5,6 +5,7 @@ import { type LieForm, lieForms, measure } from "../../src/experiments/symmetry/
 import { lieAlgebra } from "../../src/gauge/index.ts";
 import { init } from "../../src/index.ts";
 import * as optim from "../../src/optim/index.ts";
+import { everyNth } from "../thorough.ts";
 
 // The experiment behind `lorantz symmetry`, on a few forms; the discovery beside it has tests of its own.
 
@@ -34,7 +35,7 @@ describe("the Lie algebra of a rule", () => {
   const formOf = (name: string) => lieForms.find((form) => form.name === name)!;
 
   // Table of the theory at r = 3, of nine dimensions: at fixed numbers, and with numbers for each factor that may change.
-  test.each([
+  const table: readonly (readonly [name: string, fixed: number, joint: number])[] = [
     ["SGD", 3, 4],
     ["Adam", 0, 1],
     ["Muon", 3, 4],
@@ -44,7 +45,8 @@ describe("the Lie algebra of a rule", () => {
     ["LoRA-RITE", 9, 9],
     ["LoRA-Muon", 9, 9],
     ["scaled AdamW", 0, 1],
-  ])("%s: %i, and %i with hyperparameters", async (name, fixed, joint) => {
+  ];
+  test.each(everyNth(3, table))("%s: %i, and %i with hyperparameters", async (name, fixed, joint) => {
     const found = await measure(formOf(name), 3);
     expect([found.dimension, found.withHyper.dimension]).toEqual([fixed, joint]);
     // The rank is no matter of taste: four orders of magnitude at least lie between what was kept and what was dropped.

@@ -14,7 +14,7 @@ import {
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
-import { describeBackends } from "../devices.ts";
+import { describeComposed } from "../devices.ts";
 
 // What adapters promise beside their mathematics: dtypes, ranks, names, refusals.
 
@@ -159,7 +159,7 @@ describe("ranks", () => {
   });
 });
 
-describeBackends("names of adapters", (backend) => {
+describeComposed("names of adapters", (backend) => {
   let device: Device;
   beforeAll(async () => {
     device = await init({ backend });

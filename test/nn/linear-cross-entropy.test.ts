@@ -5,15 +5,14 @@ import { programCost } from "../../src/compile/cost.ts";
 import { makeNode } from "../../src/graph/node.ts";
 import { compile, grad, init, random, Tensor, tensor, valueAndGrad, zeros } from "../../src/index.ts";
 import { crossEntropy, functional, linearCrossEntropy, type Reduction } from "../../src/nn/index.ts";
-import { describeBackends } from "../devices.ts";
+import { describeComposed } from "../devices.ts";
 import { target } from "../target.ts";
-import { casesOn } from "../thorough.ts";
 
 // The loss of a vocabulary without its logits: the same values and gradients, and less memory.
 
 type Loss = (hidden: Tensor, weight: Tensor) => Tensor;
 
-describeBackends("cross entropy by chunks", (backend) => {
+describeComposed("cross entropy by chunks", (backend) => {
   beforeAll(async () => {
     await init({ backend });
   });
@@ -38,8 +37,7 @@ describeBackends("cross entropy by chunks", (backend) => {
     ["none", 5],
     ["mean", undefined],
   ];
-  // A driver that compiles is slow: two chunks are few kernels.
-  test.each(casesOn(backend, [["mean", 11]], forms))(
+  test.each(forms)(
     "%s with chunks of %s is the plain form, and so are gradients",
     async (reduction, chunk) => {
       const options = { reduction: reduction as Reduction, ignoreIndex: -1 };

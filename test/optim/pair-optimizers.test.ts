@@ -6,7 +6,7 @@ import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { inverseFactor, inverseRoot, orthogonalised } from "../../src/optim/small-matrix.ts";
-import { describeBackends } from "../devices.ts";
+import { describeComposed } from "../devices.ts";
 import { cases } from "../thorough.ts";
 
 // Optimizers of both factors of a layer: their formulas on small numbers, their exact laws, and what they follow.
@@ -435,7 +435,7 @@ describe("matrix gauges", () => {
   });
 });
 
-describeBackends("the law to the last bit, and one result", (backend) => {
+describeComposed("the law to the last bit, and one result", (backend) => {
   beforeAll(async () => {
     await init({ backend });
   });

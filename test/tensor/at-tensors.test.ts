@@ -11,14 +11,14 @@ import {
   vmap,
   zeros,
 } from "../../src/index.ts";
-import { describeBackends } from "../devices.ts";
+import { describeComposed } from "../devices.ts";
 
 // Indices by tensors; reference values of many more are the oracle's (ops_indexing).
 
 const ints = (values: readonly number[] | readonly number[][]) =>
   tensor(values as number[], { dtype: "int32" }) as Tensor<"int32">;
 
-describeBackends("tensors as indices", (backend) => {
+describeComposed("tensors as indices", (backend) => {
   let device: Device;
   beforeAll(async () => {
     device = await init({ backend });

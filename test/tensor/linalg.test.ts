@@ -44,7 +44,7 @@ describeBackends("linear algebra", (backend) => {
   const one = (n: number) => eye(n) as Tensor;
 
   // 100 and more are made of blocks.
-  test.each(casesOn(backend, [100], [1, 2, 7]))("triangles and systems of side %i", async (n) => {
+  test.each(casesOn(backend, [7], [1, 2, 100]))("triangles and systems of side %i", async (n) => {
     const a = positive("a", 2, n, n);
     const l = linalg.cholesky(a);
     expect(await distance(l.matmul(T(l)), a)).toBeLessThan(1e-5);
@@ -92,7 +92,7 @@ describeBackends("linear algebra", (backend) => {
     expect(await distance(matrixNorm(a, "nuc"), s.sum(-1))).toBeLessThan(1e-5);
   });
 
-  test.each(casesOn(backend, [5], [24]))("eigenvalues of both signs, of side %i", async (n) => {
+  test.each(casesOn(backend, [], [5, 24]))("eigenvalues of both signs, of side %i", async (n) => {
     const x = draw("symmetric", 3, n, n);
     const a = x.add(T(x));
     const { w, v } = linalg.eigh(a);

@@ -23,7 +23,7 @@ import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import { nf4Levels } from "../../src/tensor/codes.ts";
 import { describeBackends } from "../devices.ts";
-import { casesOn } from "../thorough.ts";
+import { casesOn, thorough } from "../thorough.ts";
 import { type Problem, type Setting, train } from "../trainer.ts";
 
 // Weights in packed storage: what is stored, that no kernel writes a float copy of it, and that adapters on it keep
@@ -222,7 +222,10 @@ describeBackends("packed weights", (backend) => {
     );
   });
 
-  describe("under adapters", () => {
+  // Adapters are made of operations alone: see describeComposed.
+  const composed: (name: string, suite: () => void) => void =
+    backend === "cpu" || thorough ? describe : () => {};
+  composed("under adapters", () => {
     const base = nn.mlp([32, 48, 16], { activation: "gelu" });
     const config = { r: 4, alpha: 10, init: "random", targetModules: "all-linear" } as const;
     const model = lora.inject(base, config);

@@ -15,7 +15,7 @@ import {
   vmap,
   where,
 } from "../../src/index.ts";
-import { describeBackends } from "../devices.ts";
+import { describeComposed } from "../devices.ts";
 import { target } from "../target.ts";
 import { thorough } from "../thorough.ts";
 
@@ -25,7 +25,7 @@ type Weights = { readonly up: Tensor; readonly down: Tensor };
 const block = (x: Tensor, { up, down }: Weights) =>
   x.add(x.matmul(up).mul(0.5).tanh().exp().matmul(down).mul(0.1));
 
-describeBackends("remat", (backend) => {
+describeComposed("remat", (backend) => {
   beforeAll(async () => {
     await init({ backend });
   });
@@ -52,7 +52,7 @@ describeBackends("remat", (backend) => {
       .mean();
 
   test("gives the same bits, compiled and not, of first and second order", async () => {
-    const ws = weights(thorough ? 3 : backend === "cpu" ? 2 : 1); // code that runs once is compiled for long
+    const ws = weights(thorough ? 3 : 2); // code that runs once is compiled for long
     const results = Object.values(forms).map(async (form) => {
       const loss = lossOf(form);
       const [value, gradients] = await compile((w: Weights[], x: Tensor) => valueAndGrad(loss)(w, x))(ws, x);

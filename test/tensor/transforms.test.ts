@@ -25,7 +25,7 @@ import {
   vmap,
 } from "../../src/index.ts";
 import { dropout, functional, linear } from "../../src/nn/index.ts";
-import { describeBackends } from "../devices.ts";
+import { describeComposed } from "../devices.ts";
 import { makeLeaf, prune } from "../fuzz/case.ts";
 import { Draft, Random } from "../fuzz/draw.ts";
 import { learn } from "../fuzz/fuzz.ts";
@@ -51,7 +51,7 @@ function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, wha
   }
 }
 
-describeBackends("vmap", (backend) => {
+describeComposed("vmap", (backend) => {
   let device: Device;
   beforeAll(async () => {
     device = await init({ backend });
