@@ -7,13 +7,13 @@ import { expressionsOf } from "../../src/compile/kernel.ts";
 import type { Program } from "../../src/compile/program.ts";
 import { models, stepOf } from "../models.ts";
 import { gpu } from "../printer.ts";
-import { cases, thorough } from "../thorough.ts";
+import { cases, everyNth, thorough } from "../thorough.ts";
 
 // How the cost of a training step grows, counted and not timed; and what it takes to compile.
 
 const depths = thorough ? ([4, 8, 12] as const) : ([4, 6, 8] as const);
 
-describe.each(Object.entries(models))("a step of the %s", (name, make) => {
+describe.each(everyNth(2, Object.entries(models)))("a step of the %s", (name, make) => {
   const made = new Map<string, Promise<Program>>();
   /** The step of so many layers and examples, compiled once. */
   function stepWith(layers: number, examples: number): Promise<Program> {

@@ -17,7 +17,7 @@ import { canonicalGraphs } from "../graphs.ts";
 import { models, perceptronOf, stepOf } from "../models.ts";
 import { wgslPrinter } from "../printer.ts";
 import { target as targetOf } from "../target.ts";
-import { cases, runs } from "../thorough.ts";
+import { cases, everyNth, runs } from "../thorough.ts";
 
 const webgpu = (await backends()).includes("webgpu");
 
@@ -315,7 +315,7 @@ const options = cases([8], [64, 10]).flatMap((maxBindings) =>
   cases([true], [false]).map((clip) => ({ clip, maxBindings })),
 );
 
-test.each(Object.keys(models).flatMap((name) => options.map((o) => ({ name, ...o }))))(
+test.each(everyNth(2, Object.keys(models)).flatMap((name) => options.map((o) => ({ name, ...o }))))(
   "a step of the $name holds little more than what is alive at once, clipped: $clip, bindings: $maxBindings",
   async ({ name, ...rest }) => {
     for (const examples of cases([4], [16, 64])) {

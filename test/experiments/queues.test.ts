@@ -19,6 +19,7 @@ import { openStore, withoutPassword } from "../../src/experiments/sweep/store.ts
 import { init } from "../../src/index.ts";
 import { bundle, root } from "../command.ts";
 import { long } from "../long.ts";
+import { thorough } from "../thorough.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { conforms } from "./sweeps/conformance.ts";
 import { postgres, redis } from "./sweeps/servers.ts";
@@ -78,7 +79,7 @@ for (const [name, server] of Object.entries(servers)) {
       while (!what()) await pause(20);
     };
 
-    if (server)
+    if (server && (thorough || name === "Redis"))
       conforms(`a queue on ${name}`, {
         make: withWorker(server.url),
         role: () => server.url,

@@ -196,9 +196,9 @@ describe("two runs that look alike", () => {
   });
 });
 
-test("a run is itself under every gauge that apply takes, and in every disguise", () => itselfInDisguise(6));
+test("a run is itself under every gauge that apply takes, and in every disguise", () => itselfInDisguise(3));
 
-test("what is converted is the same run, and what is refused is another", () => convertedToTarget(6));
+test("what is converted is the same run, and what is refused is another", () => convertedToTarget(3));
 
 test("what apply refuses to move differs when it is moved all the same", async () => {
   const clip = { kind: "globalNorm", maxNorm: 0.05 } as const;
@@ -218,7 +218,7 @@ test("what apply refuses to move differs when it is moved all the same", async (
   }
 });
 
-test("a number that counts makes another run", () => otherByRate(5));
+test("a number that counts makes another run", () => otherByRate(3));
 
 test("rates within the tolerance of their neighbours only are several runs", () => {
   const chain = Array.from({ length: 8 }, (_, i) => of({ name: "sgd", lr: 0.1 * (1 + 0.7e-9 * i) }));

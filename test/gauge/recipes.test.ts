@@ -10,6 +10,7 @@ import { init } from "../../src/runtime/init.ts";
 import { valueAndGrad } from "../../src/tensor/grad.ts";
 import * as random from "../../src/tensor/random.ts";
 import * as tree from "../../src/tensor/tree.ts";
+import { everyNth } from "../thorough.ts";
 import { initial, problems, type Setting, train } from "../trainer.ts";
 
 // Recipes compared, converted and thinned out; what is said of two recipes is checked by running both.
@@ -318,7 +319,7 @@ describe("running both recipes", () => {
     base({ name: "adam", lr: 0.02, eps: 1e-3, weightDecay: 0.1 }),
   ];
 
-  test.each(forms)(
+  test.each(everyNth(2, forms))(
     "recipes that explain calls the same run give the same bits: $optimizer.name",
     async (x) => {
       const targets: gauge.Target[] = [
@@ -342,20 +343,23 @@ describe("running both recipes", () => {
     },
   );
 
-  test.each(forms)("recipes that it calls different give other losses: $optimizer.name", async (x) => {
-    const own = await losses(x);
-    const moved = gauge.convert(x, { to: "alpha", alpha: 8 }).recipe;
-    for (const y of [
-      { ...x, alpha: 8 },
-      { ...moved, groups: {} },
-      unchecked({ ...x, groups: { A: { lr: 0.04 } } }),
-    ]) {
-      expect(gauge.explain(x, y).exact).toBe(false);
-      const other = await losses(y);
-      const difference = Math.max(...other.map((loss, i) => Math.abs(loss / own[i]! - 1)));
-      expect(difference).toBeGreaterThan(1e-4);
-    }
-  });
+  test.each(everyNth(2, forms))(
+    "recipes that it calls different give other losses: $optimizer.name",
+    async (x) => {
+      const own = await losses(x);
+      const moved = gauge.convert(x, { to: "alpha", alpha: 8 }).recipe;
+      for (const y of [
+        { ...x, alpha: 8 },
+        { ...moved, groups: {} },
+        unchecked({ ...x, groups: { A: { lr: 0.04 } } }),
+      ]) {
+        expect(gauge.explain(x, y).exact).toBe(false);
+        const other = await losses(y);
+        const difference = Math.max(...other.map((loss, i) => Math.abs(loss / own[i]! - 1)));
+        expect(difference).toBeGreaterThan(1e-4);
+      }
+    },
+  );
 
   test("RAdam has an exact partner once its second rate is written out; kept as it is it deviates", async () => {
     const x = base({ name: "radam", lr: 0.02 });

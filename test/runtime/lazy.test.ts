@@ -18,7 +18,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import type { Loaded, RunArguments } from "../../src/runtime/device.ts";
 import { describeBackends } from "../devices.ts";
-import { casesOn, thorough } from "../thorough.ts";
+import { cases, thorough } from "../thorough.ts";
 
 // What lazy evaluation keeps, so that no loop computes its history again; and what donation spares.
 
@@ -77,8 +77,7 @@ describeBackends("lazy evaluation", (backend) => {
   const adapted = lora.inject(base, { r: 2, alpha: 4, targetModules: "all-linear" });
 
   // As above: a driver that compiles is slow.
-  const some = casesOn<readonly [name: string, optimizer: optim.Optimizer]>(
-    backend,
+  const some = cases<readonly [name: string, optimizer: optim.Optimizer]>(
     [["adamw", optimizers.adamw]],
     [
       ["sgd", optimizers.sgd],
