@@ -25,8 +25,8 @@ export interface LoadOptions {
   /** Of the parameters. Default float32; float64 on the CPU alone. */
   readonly dtype?: FloatDType;
   /**
-   * Storage of the linear weights of blocks, as in QLoRA: packed one after the other as they are read. Embeddings, norms and
-   * the output layer stay dense, but "bfloat16" packs all matrices.
+   * Storage of the linear weights of blocks, as in QLoRA: packed one after the other as they are read. Embeddings and the
+   * output layer are packed in bfloat16 beside any format; norms and biases stay dense.
    */
   readonly pack?: PackFormat | PackOptions;
   /** In place of the next token, scores of so many classes, by a new output layer `score` without a bias. */
@@ -95,7 +95,7 @@ export async function load(from: FolderSource, options: LoadOptions = {}): Promi
   const on = device ?? defaultDevice();
   const read = new Map<string, Tensor | Packed>();
   for (const { path, name, transposed, matrix } of places) {
-    const packed = packing !== undefined && matrix && isPackable(found, path, packing) ? packing : undefined;
+    const packed = packing !== undefined && matrix ? formatOf(found, path, packing) : undefined;
     read.set(path, await readOne(file, name, { dtype, transposed, packed, on }));
   }
   const drawn = tree.map(model.init(key), (leaf, path) =>
@@ -191,10 +191,13 @@ function isIdle({ tied, labels, names }: Architecture, name: string): boolean {
   );
 }
 
-/** Whether a weight is packed: those of linear layers in blocks, and of bfloat16 all. */
-function isPackable({ names }: Architecture, path: string, packing: PackFormat | PackOptions): boolean {
-  const format = typeof packing === "string" ? packing : packing.format;
-  return format === "bfloat16" || path.startsWith(`${names.body}.${names.blocks}.`);
+/** How a matrix is packed: as is asked in blocks; what has a row for each token in bfloat16, which decoding can pay for. */
+function formatOf(
+  { names }: Architecture,
+  path: string,
+  packing: PackFormat | PackOptions,
+): PackFormat | PackOptions {
+  return path.startsWith(`${names.body}.${names.blocks}.`) ? packing : "bfloat16";
 }
 
 interface ReadOne {

@@ -108,7 +108,7 @@ export async function summary(from: FolderSource, options: SummaryOptions = {}):
     weights: {
       float32: 4 * total,
       bfloat16: 2 * matrices + 4 * (total - matrices),
-      nf4: Math.round((nf4Bits / 8) * packed + 4 * (total - packed)),
+      nf4: Math.round((nf4Bits / 8) * packed + 2 * (matrices - packed) + 4 * (total - matrices)),
     },
     adapters: { r, layers, parameters: adapted, bytes: 16 * adapted },
     cache: 8 * found.blocks.length * found.sharedHeads * found.headSize * found.context,

@@ -7,10 +7,14 @@ import {
   type Device,
   type DeviceDType,
   init,
+  type Packed,
+  pack,
   random,
   sigmoid,
   Tensor,
   tensor,
+  tree,
+  unpack,
   where,
 } from "../../src/index.ts";
 import { nf4Level, nf4Levels } from "../../src/tensor/codes.ts";
@@ -489,6 +493,33 @@ test("a table is looked up by the lowest bits of a code, four at once and one by
     expect([...(await (await f(tensor(codes, { dtype: "uint32" }))).data())]).toEqual(expected);
   expect(look.inspect().sources[0]).toContain("i8x16.swizzle");
 });
+
+test.each(["bfloat16", "nf4", "int8", "dynamic8"] as const)(
+  "a row times a matrix in %s adds up in float32 no longer than it may",
+  async (format) => {
+    using device = await init({ backend: "cpu" });
+    const product = compile((x: Tensor, w: Packed) => x.matmul(unpack(w).transpose()), { device });
+    for (const inner of [30, 64, 1003, 4800]) {
+      const packed = await tree.evaluate(pack(make([160, inner], 1).mul(1.1), { format }), device);
+      // Where this is added up, a one is lost until what is near is added in float64.
+      const first = tensor([2 ** 24]).pad([[0, inner - 1]]);
+      const dense = await unpack(packed).data();
+      for (const row of [make([inner], 2).mul(1.1), first.add(1)]) {
+        const x = await row.data();
+        const found = await (await product(row.reshape([1, inner]), packed)).data();
+        for (let i = 0; i < 160; i += 7) {
+          const terms = Array.from(x, (value, k) => value * dense[i * inner + k]!);
+          const [sum, size] = [terms, terms.map(Math.abs)].map((list) => list.reduce((a, b) => a + b, 0));
+          expect(Math.abs(found[i]! - sum!), `${inner}, ${i}`).toBeLessThanOrEqual(258 * 2 ** -24 * size!);
+        }
+      }
+    }
+    // Codes leave their word together, not lane by lane.
+    const one = compile((x: Tensor, w: Packed) => x.matmul(unpack(w).transpose()), { device });
+    await one(make([1, 576], 2), await tree.evaluate(pack(make([160, 576], 1), { format }), device));
+    expect(one.inspect().sources.at(-1)).not.toContain("replace_lane");
+  },
+);
 
 test.each([...scalarOps.keys()])("%s is computed four elements at once, and by no call", async (name) => {
   using device = await init({ backend: "cpu", threads: 1 });

@@ -120,7 +120,10 @@ describe("a checkpoint", () => {
         const plain = unpacked(params, "") as typeof params;
         const all = tree.entries(dense.params).filter(([, leaf]) => leaf.rank === 2);
         const blocks = all.filter(([path]) => /\.(layers|h)\.0\./.test(path));
-        expect(packedPaths.sort()).toEqual((format === "nf4" ? blocks : all).map(([path]) => path).sort());
+        expect(packedPaths.sort()).toEqual(all.map(([path]) => path).sort());
+        for (const [path, { dtype }] of tree.entries(params))
+          if (dtype === "bfloat16")
+            expect(format === "nf4" && blocks.some(([name]) => path.startsWith(name)), path).toBe(false);
         const [one, other] = [model.apply(params, { tokens }).logits, model.apply(plain, { tokens }).logits];
         expect([...(await one.data())]).toEqual([...(await other.data())]);
         const [path, leaf] = blocks[0]!;

@@ -1,12 +1,16 @@
+import { isNarrow } from "../../../base/dtype.ts";
+import { walk } from "../../../compile/expr.ts";
 import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import type { Code, Local, Push, Scalar, Value, ValueType } from "./assemble.ts";
+import { codeOf } from "./codes.ts";
 import { apply, constant, extractLane, narrow, tee, type Vector, v128 } from "./expressions.ts";
 import type { Operator } from "./instructions.ts";
 import { laneShape, valueType } from "./operations.ts";
 
 // Sums, products and extremes as they run in registers, one element or one vector at a time. Sums and products of
-// float32 run in float64. Extremes of float32 give NaN if there is one, and +0 counts as more than -0.
+// float32 run in float64, sums of products with a packed factor in float32 for a while. Extremes of float32 give NaN if
+// there is one, and +0 counts as more than -0.
 
 /** The registers of a running value. */
 export type Running = readonly Local[];
@@ -17,6 +21,44 @@ function isWide({ name, dtype }: Accumulator): boolean {
 
 function isFloatExtreme({ name, dtype }: Accumulator): boolean {
   return dtype === "float32" && (name === "max" || name === "min");
+}
+
+/**
+ * Whether products of two factors are added up of which one is stored in fewer bits than float32, as packed weights are.
+ * Decoding reads each weight once, and with float64 there the sums would take longer than memory does.
+ */
+export function isPackedProduct({ name, dtype, expr }: Accumulator): boolean {
+  if (name !== "sum" || dtype !== "float32" || expr.kind !== "apply" || expr.row.name !== "mul") return false;
+  let packed = false;
+  walk([expr], (e) => {
+    if ((e.kind === "load" && isNarrow(e.dtype)) || codeOf(e)) packed = true;
+  });
+  return packed && expr.args[0] !== expr.args[1];
+}
+
+/** Elements that are added up in float32 before their sum is added in float64: no lane has more than 256 of them. */
+export const nearElements = 1024;
+
+/** Sums in float32, one for each accumulator of each vector: as locals they begin at 0, and do so again when they are added. */
+export function nearSums(code: Code, vectors: number, count: number): readonly (readonly Local[])[] {
+  return Array.from({ length: vectors }, () => Array.from({ length: count }, () => code.local("v128")));
+}
+
+export function updateNear(code: Code, _: Accumulator, [near]: Running, x: Push): void {
+  code.assign(near!, apply("f32x4.add", x, near!));
+}
+
+/** Adds what is near to the running sums, and begins anew. */
+export function addNear(code: Code, running: readonly Running[], near: readonly (readonly Local[])[]): void {
+  for (const vector of near)
+    vector.forEach((local, j) => {
+      const upper: Vector = (c) => c.get(local).get(local).lanes(2, 3, 2, 3);
+      [local, upper].forEach((half, i) => {
+        const to = running[j]![i]!;
+        code.assign(to, apply("f64x2.add", apply("f64x2.promote_low_f32x4", half), to));
+      });
+      code.assign(local, v128.constant(new Float32Array(4)));
+    });
 }
 
 /** How many registers a running value takes. */

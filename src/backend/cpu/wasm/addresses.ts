@@ -7,10 +7,15 @@ import type { Address, Writer } from "./writer.ts";
 /** Addresses of elements, as far as they are computed. */
 export class Addresses {
   readonly #writer: Writer;
-  readonly #known = new Map<string, Local<"i32">>();
+  readonly #known = new Map<string, { readonly local: Local<"i32">; readonly level: Level }>();
 
   constructor(writer: Writer) {
     this.#writer = writer;
+  }
+
+  /** Forgets what is computed at a level that starts anew, and further in. */
+  restart(from: Level): void {
+    for (const [key, { level }] of this.#known) if (level >= from) this.#known.delete(key);
   }
 
   /**
@@ -45,13 +50,13 @@ export class Addresses {
     for (const { level, terms: added } of groups) {
       if (level >= at) return { base: (into) => write(into, level, added), offset };
       key += `;${level}:${added.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join()}`;
-      let local = this.#known.get(key);
+      let local = this.#known.get(key)?.local;
       if (!local) {
         local = w.local("i32");
         const piece = w.piece(level);
         write(piece, level, added);
         piece.set(local);
-        this.#known.set(key, local);
+        this.#known.set(key, { local, level });
       }
       base = local;
     }

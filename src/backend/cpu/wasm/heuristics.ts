@@ -21,6 +21,7 @@ import {
 import { axisAs, type Stage, type Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
+import { isPackedProduct } from "./accumulators.ts";
 import { type Along, fitsLanes, none } from "./along.ts";
 
 // How generated kernels run on the CPU: which loops are lanes, copies or shared, and every number that decides it (those
@@ -115,10 +116,11 @@ function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   const along = chooseLanes(loop, last, innermost, roots);
   const over = product(inner);
   const outer = grid[grid.length - 2];
-  const steps = laneSteps(along, last, innermost, vectorsOf(loop, along));
   const swept = along === "grid" && walksDownRows(loop, last);
   const block = swept ? columnBlock(last) : blockOf(last, over);
   const cut = accumulators.length > 0 ? cutOf(loop, along, block) : undefined;
+  const near = !cut && isNear(loop, along);
+  const steps = laneSteps(along, last, innermost, near ? nearVectors(innermost) : vectorsOf(loop, along));
   if (cut) {
     const [parts, results] = cutLoop(loop, cut.axis, cut.into, cut.whole);
     const length = product(inner.slice(cut.depth)) / cut.into;
@@ -241,6 +243,16 @@ function isSideBySide(nest: Nest, last: Axis): boolean {
       );
   });
   return fits;
+}
+
+/** Whether sums run in float32 for a while: products with packed weights, which lanes run along. */
+export function isNear({ accumulators }: Loop, along: Along): boolean {
+  return along === "inner" && accumulators.length > 0 && accumulators.every(isPackedProduct);
+}
+
+/** Four vectors hide the latency of an addition, and all codes of a word are taken at once. */
+function nearVectors({ extent }: Axis): number {
+  return extent % 4 === 0 && extent < 16 ? extent / 4 : extent >= 16 ? 4 : 1;
 }
 
 /**

@@ -1,7 +1,8 @@
 import type { Loop } from "../../../compile/kernel.ts";
 import { axisAs, type Step } from "../../../compile/steps.ts";
-import { alongOf, lanesAxis, none } from "./along.ts";
+import { alongOf, lanesAxis, nearLanes, none } from "./along.ts";
 import { type Grid, levelsOf, type Site } from "./grid.ts";
+import { isNear } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { Sweep } from "./sweep.ts";
 import { Values } from "./values.ts";
@@ -18,16 +19,17 @@ export function writeLoop(
   const innermost = inner[inner.length - 1] ?? none;
   const vectors = axisAs(steps, "copies")?.by ?? 1;
   const rows = axisAs(steps, "blocks", innermost.name)?.by;
+  const near = isNear(loop, along);
   const values = new Values(code, {
     module,
     roots: [...accumulators.map(({ expr }) => expr), ...stores.flatMap(({ index, expr }) => [index, expr])],
     levels: levelsOf(grid, inner),
     ...(accumulators.length > 0 ? { afterwards: 3 + inner.length } : {}),
-    vector: lanesAxis(along, last, innermost),
+    vector: near ? nearLanes(inner, vectors) : lanesAxis(along, last, innermost, vectors),
     ...given.access(start, params.args),
   });
   const sweep = rows ? new Sweep(code, params.scratch, innermost.extent, rows) : undefined;
-  const writer = new LoopWriter(code, values, loop, last, along, { vectors, sweep });
+  const writer = new LoopWriter(code, values, loop, last, along, { vectors, sweep, near });
   const stop = code.local("i32");
   const element = writer.element(values.variable(last.name), stop);
   return {

@@ -1,20 +1,25 @@
 import type { Accumulator, Axis, Loop } from "../../../compile/kernel.ts";
+import { product } from "../../../compile/nest.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import {
+  addNear,
   beginScalar,
   beginVector,
   finishAcross,
   finishLanes,
   finishScalar,
   join,
+  nearElements,
+  nearSums,
   type Running,
   registersOf,
+  updateNear,
   updateScalar,
   updateVector,
 } from "./accumulators.ts";
 import { type Along, none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import { i32, loadAs } from "./expressions.ts";
+import { apply, i32, loadAs } from "./expressions.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import type { Sweep } from "./sweep.ts";
 import type { Values } from "./values.ts";
@@ -43,6 +48,8 @@ interface Options {
   /** Vectors side by side. */
   readonly vectors: number;
   readonly sweep?: Sweep | undefined;
+  /** Adds up in float32 for a while. */
+  readonly near?: boolean;
   /** A part of the outermost reduced axis: whole vectors where lanes run along it, and what is left in the last one. */
   readonly range?: Range | undefined;
 }
@@ -57,6 +64,7 @@ export class LoopWriter {
   readonly #along: Along;
   readonly #vectors: number;
   readonly #sweep: Sweep | undefined;
+  readonly #near: boolean;
   readonly #range: Range | undefined;
 
   constructor(
@@ -65,7 +73,7 @@ export class LoopWriter {
     loop: Loop,
     last: Axis,
     along: Along,
-    { vectors, sweep, range = sweep }: Options,
+    { vectors, sweep, near = false, range = sweep }: Options,
   ) {
     this.#code = code;
     this.#values = values;
@@ -74,6 +82,7 @@ export class LoopWriter {
     this.#along = along;
     this.#vectors = vectors;
     this.#sweep = sweep;
+    this.#near = near;
     this.#range = range;
     this.step = along === "grid" ? 4 * vectors : 1;
   }
@@ -166,16 +175,26 @@ export class LoopWriter {
     const { inner, accumulators } = this.#loop;
     const values = this.#values;
     const innermost = inner[inner.length - 1] ?? none;
+    const near = this.#near ? nearSums(this.#code, this.#vectors, accumulators.length) : undefined;
     const updates = (offsets: readonly number[], lanes: number): Code => {
       const piece = this.#code.piece();
       offsets.forEach((offset, i) => {
         const body = values.restart(bottom, offset);
         accumulators.forEach((a, j) => {
-          this.#update(body, a, running[i]![j]!, bottom, lanes);
+          this.#update(body, a, near ? [near[i]![j]!] : running[i]![j]!, bottom, lanes);
         });
         piece.append(body);
       });
       return piece;
+    };
+    // What is near is added before it has too many terms.
+    const settle = (into: Code, depth: number) => {
+      const each = product(inner.slice(depth + 1));
+      if (!near || each > nearElements || each * inner[depth]!.extent <= nearElements) return;
+      const points = 2 ** Math.floor(Math.log2(nearElements / each));
+      const variable = values.variable(inner[depth]!.name);
+      const left = apply<"i32">("i32.and", variable, points - 1);
+      into.if(i32.isZero(left), () => addNear(into, running[0]!, near));
     };
     const offsets = Array.from({ length: this.#vectors }, (_, i) => 4 * i);
     const code = this.#code.piece();
@@ -201,7 +220,12 @@ export class LoopWriter {
       const whole = innermost.extent - (innermost.extent % step);
       if (whole > 0) {
         const body = updates(offsets, 4);
-        loop(code, k, deepest, whole, step, () => code.append(body));
+        if (whole === step && !this.#range) code.assign(k, 0).append(body);
+        else
+          loop(code, k, deepest, whole, step, () => {
+            settle(code, deepest);
+            code.append(body);
+          });
       }
       // The rest, vector by vector, the last one with lanes left out.
       const rest = this.#code.piece();
@@ -218,17 +242,26 @@ export class LoopWriter {
       const wrapped = this.#code.piece();
       const { name, extent } = inner[depth]!;
       const body = nest;
-      loop(wrapped, values.variable(name), depth, extent, 1, () => {
+      const variable = values.variable(name);
+      loop(wrapped, variable, depth, extent, 1, () => {
+        settle(wrapped, depth);
         wrapped.append(values.piece(3 + depth), body);
+        if (name !== values.scope.vector?.pairs) return;
+        values.restart(3 + depth, 0, 1);
+        const second = updates(offsets, 4);
+        wrapped.advance(variable, 1).append(values.piece(3 + depth), second);
+        values.restart(3 + depth, 0, 0);
       });
       nest = wrapped;
     }
+    if (near) addNear(nest, running[0]!, near);
     return nest;
   }
 
   #begin(code: Code): readonly (readonly Running[])[] {
     const begin = this.#along === "nothing" ? beginScalar : beginVector;
-    return Array.from({ length: this.#vectors }, () => this.#loop.accumulators.map((a) => begin(code, a)));
+    const vectors = this.#near ? 1 : this.#vectors;
+    return Array.from({ length: vectors }, () => this.#loop.accumulators.map((a) => begin(code, a)));
   }
 
   #update(code: Code, a: Accumulator, running: Running, at: number, lanes: number): void {
@@ -237,7 +270,8 @@ export class LoopWriter {
       updateScalar(code, a, running, (into) => values.scalar(a.expr, into, at));
       return;
     }
-    updateVector(code, a, running, (into) => {
+    const update = this.#near ? updateNear : updateVector;
+    update(code, a, running, (into) => {
       values.vector(a.expr, into, at);
       if (lanes === 4) return;
       // Lanes beyond the end take the identity.

@@ -23,11 +23,14 @@ export class Values implements Writer {
   /** Vectors that are the same in all lanes, and others by offset. */
   #splats = new Map<Expr, Local>();
   readonly #vectors = new Map<number, Map<Expr, Local>>();
+  /** By expression and by what is made of it. */
+  #made = new Map<Expr, Map<string, Local<"v128">>>();
   readonly #addresses = new Addresses(this);
   readonly #constants = new Map<string, Local>();
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
   #offset = 0;
+  #copy = 0;
 
   constructor(code: Code, scope: Scope) {
     this.#code = code;
@@ -46,13 +49,16 @@ export class Values implements Writer {
     return piece;
   }
 
-  /** Starts a level anew: for another vector of the same loop, or its remainder. */
-  restart(level: Level, offset = 0): Code {
+  /** Starts a level anew: for another vector of the same loop, or its remainder; or for the second point of a pair. */
+  restart(level: Level, offset = 0, copy = this.#copy): Code {
     this.#offset = offset;
-    const kept = (map: ReadonlyMap<Expr, Local>) =>
+    const kept = <T>(map: ReadonlyMap<Expr, T>) =>
       new Map([...map].filter(([e]) => this.places.level(e) < level));
     this.#scalars = kept(this.#scalars);
     this.#splats = kept(this.#splats);
+    if (copy === 0 || copy === this.#copy) this.#made = kept(this.#made);
+    this.#copy = copy;
+    this.#addresses.restart(level);
     for (const [at, map] of this.#vectors) this.#vectors.set(at, kept(map));
     const piece = this.#code.piece();
     this.#pieces.set(level, piece);
@@ -73,8 +79,27 @@ export class Values implements Writer {
     return this.#offset;
   }
 
+  get copy(): number {
+    return this.#copy;
+  }
+
   isHeld(e: Expr): boolean {
     return this.#held(e).has(e);
+  }
+
+  made(
+    e: Expr,
+    what: string,
+    code: Code,
+    at: Level,
+    make: (into: Code, level: Level) => Local<"v128">,
+  ): Local<"v128"> {
+    const own = this.#made.get(e) ?? new Map<string, Local<"v128">>();
+    this.#made.set(e, own);
+    const level = Math.min(this.places.level(e), at);
+    const local = own.get(what) ?? make(level < at ? this.piece(level) : code, level);
+    own.set(what, local);
+    return local;
   }
 
   local<T extends ValueType>(type: T): Local<T> {

@@ -3,6 +3,7 @@ import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code } from "./assemble.ts";
+import { writeCodes, writeLevels } from "./codes.ts";
 import type { Vector } from "./expressions.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
@@ -17,6 +18,7 @@ export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
       loadVector(w, e, code, at);
       break;
     case "apply": {
+      if (writeLevels(w, e, code, at) || writeCodes(w, e, code, at)) break;
       const dtype = e.args[e.args.length - 1]!.dtype;
       if (e.row.name === "leftShift" || e.row.name === "rightShift") {
         shift(w, e, code, at);

@@ -10,6 +10,10 @@ export interface VectorAxis {
   readonly extent: number;
   /** No lane ever lies beyond the extent, so strided loads of all lanes stay inside the buffer. */
   readonly exact: boolean;
+  /** All of it is one step, so that a lane is where its offset says. */
+  readonly whole?: boolean;
+  /** The loop around it that takes two of its points at a time. */
+  readonly pairs?: string | undefined;
 }
 
 export interface Scope extends PlaceScope {
@@ -32,6 +36,8 @@ export interface Writer {
   readonly places: Places;
   /** Added to the vector variable: which of several vectors in a row is written. */
   readonly offset: number;
+  /** Which of the two points of `pairs` is written. */
+  readonly copy: number;
   local<T extends ValueType>(type: T): Local<T>;
   /** The code of a level. */
   piece(level: Level): Code;
@@ -44,6 +50,14 @@ export interface Writer {
   stride(index: Expr): number | undefined;
   /** Are its lanes in a local? */
   isHeld(e: Expr): boolean;
+  /** A local with what is made of an expression, there where that is known, for all vectors and for both points of a pair. */
+  made(
+    e: Expr,
+    what: string,
+    code: Code,
+    at: Level,
+    make: (into: Code, level: Level) => Local<"v128">,
+  ): Local<"v128">;
   /** Pushes one element; what does not change at level `at` is computed further out. */
   scalar(e: Expr, code: Code, at: Level): void;
   /** Pushes four lanes; bools as masks. */
