@@ -1,7 +1,7 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
-import type { AnyLayer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params, ParamsLike } from "../nn/layer.ts";
 import { scalar, tensor, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { siteOf, tensorsOf } from "./adapter.ts";
@@ -28,7 +28,11 @@ import { adaptedLayers, mapAdapted, mapAdaptedOnHost } from "./walk.ts";
  * const half = lora.attenuate(adapted, params, 0.5);
  * const early = lora.attenuate(adapted, params, { "layers\\.[0-3]\\..*": 0 });
  */
-export function attenuate(model: AnyLayer, params: Params, strength: number | Pattern): Params {
+export function attenuate<P extends ParamsLike<P>>(
+  model: AnyLayer,
+  params: P | Params,
+  strength: number | Pattern,
+): P {
   if (typeof strength !== "number" && !isPlainObject(strength))
     throw new ValueError(
       `lora.attenuate: the strength is ${show(strength)}; it is a number, or numbers by patterns of paths.`,
@@ -49,7 +53,7 @@ export function attenuate(model: AnyLayer, params: Params, strength: number | Pa
         ...adapter.kind.attenuate(siteOf(adapter, given), own, by),
       };
     });
-  });
+  }) as unknown as P; // of the same structure
 }
 
 /**
@@ -61,11 +65,11 @@ export function attenuate(model: AnyLayer, params: Params, strength: number | Pa
  * @example
  * const strongest = await lora.attenuateSpectrum(adapted, params, (_, i) => (i < 2 ? 1 : 0));
  */
-export async function attenuateSpectrum(
+export async function attenuateSpectrum<P extends ParamsLike<P>>(
   model: AnyLayer,
-  params: Params,
+  params: P | Params,
   share: (singularValue: number, index: number, path: string) => number,
-): Promise<Params> {
+): Promise<P> {
   return mapAdaptedOnHost(model, params, async (layer, given, path) => {
     const made = new Map<string, Params>();
     for (const name of activeNames("lora.attenuateSpectrum", layer)) {
@@ -83,7 +87,7 @@ export async function attenuateSpectrum(
       made.set(name, { loraA, loraB: keep(loraB, b, u, shares), ...rest });
     }
     return mapActive("lora.attenuateSpectrum", layer, given, (name) => made.get(name)!);
-  });
+  }) as Promise<unknown> as Promise<P>; // of the same structure
 }
 
 /** U diag(shares) U^T B: since B A = U S V^T, it times A is U diag(shares) S V^T. */

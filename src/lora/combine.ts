@@ -1,7 +1,7 @@
 import { checkNames, isPlainObject, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
-import type { Params } from "../nn/layer.ts";
+import type { Params, ParamsLike } from "../nn/layer.ts";
 import { scalar, tensor } from "../tensor/creation.ts";
 import { cat } from "../tensor/functions.ts";
 import { wide } from "../tensor/precision.ts";
@@ -53,9 +53,9 @@ export interface CombineOptions {
  * const both = await lora.combineAdapters(model, params, { weights: { english: 0.7, french: 0.3 }, method: "cat" });
  * const y = both.model.apply(both.params, ones([1, 8]));
  */
-export async function combineAdapters<X, Y>(
+export async function combineAdapters<X, Y, P extends ParamsLike<P>>(
   model: Adapted<X, Y>,
-  params: Params,
+  params: P | Params,
   options: CombineOptions,
 ): Promise<{ readonly model: Adapted<X, Y>; readonly params: Params }> {
   checkNames("lora.combineAdapters", options, ["weights", "method", "rank"]);
@@ -98,9 +98,9 @@ export async function combineAdapters<X, Y>(
 }
 
 /** The singular values of `scaling * B A` for an adapter on each of its layers, largest first; on the host. */
-export async function spectrum(
+export async function spectrum<P extends ParamsLike<P>>(
   model: Adapted<never, unknown>,
-  params: Params,
+  params: P | Params,
   name = "",
 ): Promise<{ readonly [path: string]: Float64Array }> {
   known("lora.spectrum", model, [name]);

@@ -1,6 +1,6 @@
 import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
-import type { Layer, Params } from "../nn/layer.ts";
+import type { Layer, Params, ParamsLike } from "../nn/layer.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { Adapter } from "./adapter.ts";
@@ -41,7 +41,7 @@ export interface Adapted<X = Tensor, Y = Tensor> extends Layer<Params, X, Y> {
    * adapter at a path depends on the key, its name and that path only. Adapters with a name that are among the
    * given parameters stay as they are.
    */
-  readonly init: (key: Key, base?: Params) => Params;
+  readonly init: <P extends ParamsLike<P> = Params>(key: Key, base?: P | Params) => Params;
 }
 
 /**
@@ -136,13 +136,13 @@ function pairsOf(configs: NamedConfigs): readonly (readonly [name: string, confi
  * const model = lora.inject(nn.linear(64, 32), { r: 4, alpha: 8, init: "pissa", targetModules: "all-linear" });
  * const params = await lora.initialize(model, random.key(0));
  */
-export function initialize(
+export function initialize<P extends ParamsLike<P> = Params>(
   model: Adapted<never, unknown>,
   key: Key,
-  base: Params = model.base.init(key),
+  base?: P | Params,
 ): Promise<Params> {
   const own = key.fold("lora");
-  return mapAdaptedOnHost(model, base, (layer, params, path) =>
+  return mapAdaptedOnHost(model, base ?? model.base.init(key), (layer, params, path) =>
     addAdaptersOnHost(layer, own.fold(path), params),
   );
 }
@@ -189,9 +189,11 @@ function asAdapted<X, Y>(
       }),
     ),
     active,
-    init: (key, params = base.init(key)) => {
+    init: (key, params) => {
       const own = key.fold("lora");
-      return mapAdapted(adapted, params, (layer, given, path) => addAdapters(layer, own.fold(path), given));
+      return mapAdapted(adapted, params ?? base.init(key), (layer, given, path) =>
+        addAdapters(layer, own.fold(path), given),
+      );
     },
   };
 }

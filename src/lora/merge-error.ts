@@ -1,5 +1,5 @@
 import { DTypeError } from "../base/errors.ts";
-import type { AnyLayer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params, ParamsLike } from "../nn/layer.ts";
 import { evaluate } from "../tensor/tree.ts";
 import { tensorsOf, weightOf } from "./adapter.ts";
 import { read } from "./combine.ts";
@@ -28,9 +28,9 @@ export interface MergeError {
  * const model = lora.inject(nn.linear(16, 8), { r: 2, alpha: 4, init: "random", targetModules: "all-linear" });
  * const errors = await lora.mergeError(model, model.init(random.key(0))); // { "": { merge: 0.6, unmerge: 0.5 } }
  */
-export async function mergeError(
+export async function mergeError<P extends ParamsLike<P>>(
   model: AnyLayer,
-  params: Params,
+  params: P | Params,
 ): Promise<{ readonly [path: string]: MergeError }> {
   const merged = merge(model, params);
   const again = unmerge(model, merged, partition(params)[0]);

@@ -1,5 +1,5 @@
 import { ValueError } from "../base/errors.ts";
-import type { AnyLayer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params, ParamsLike } from "../nn/layer.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { combine } from "../tensor/tree.ts";
 import { type Adapter, siteOf, tensorsOf, weightDelta } from "./adapter.ts";
@@ -22,7 +22,7 @@ import { mapAdapted } from "./walk.ts";
  * @example
  * const y = model.apply(lora.merge(adapted, params), x); // as adapted.apply(params, x), with fewer operations
  */
-export function merge(model: AnyLayer, params: Params): Params {
+export function merge<P extends ParamsLike<P>>(model: AnyLayer, params: P | Params): Params {
   return mapAdapted(model, params, (layer, all, path) => {
     const names = mergeable(layer);
     const merged = names.reduce(
@@ -54,7 +54,11 @@ export function merge(model: AnyLayer, params: Params): Params {
  * const [adapter] = lora.partition(params);
  * const again = lora.unmerge(adapted, lora.merge(adapted, params), adapter);
  */
-export function unmerge(model: AnyLayer, merged: Params, adapter: Params): Params {
+export function unmerge<P extends ParamsLike<P>, A extends ParamsLike<A>>(
+  model: AnyLayer,
+  merged: P | Params,
+  adapter: A | Params,
+): Params {
   mapAdapted(model, merged, (layer, all, path) => {
     for (const name of mergeable(layer)) checkGone(name, all, path);
     return all;

@@ -1,6 +1,6 @@
 import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import type { Params } from "../nn/layer.ts";
+import type { Params, ParamsLike } from "../nn/layer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type Adapted, checkName, withActive } from "./inject.ts";
 import { baseParams, ownParams, withOwn } from "./layer.ts";
@@ -59,7 +59,11 @@ export function perSample<X, Y>(
  * const [alone, both] = [lora.inject(nn.linear(8, 4), config), lora.injectNamed(nn.linear(8, 4), { english: config, french: config })];
  * const params = both.init(random.key(1), lora.nameAdapter(alone, alone.init(random.key(0)), "english"));
  */
-export function nameAdapter(model: Adapted<never, unknown>, params: Params, name: string): Params {
+export function nameAdapter<P extends ParamsLike<P>>(
+  model: Adapted<never, unknown>,
+  params: P | Params,
+  name: string,
+): Params {
   known("lora.nameAdapter", model, [""]);
   checkName("lora.nameAdapter", name);
   return mapAdapted(model, params, (layer, all) => {

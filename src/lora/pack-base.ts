@@ -1,4 +1,4 @@
-import type { AnyLayer, Params } from "../nn/layer.ts";
+import type { AnyLayer, Params, ParamsLike } from "../nn/layer.ts";
 import { type PackOptions, pack } from "../tensor/packed.ts";
 import { weightOf } from "./adapter.ts";
 import { mapAdapted } from "./walk.ts";
@@ -17,7 +17,11 @@ import { mapAdapted } from "./walk.ts";
  * const base = lora.packBase(model, model.base.init(random.key(0)), { format: "nf4" });
  * const params = model.init(random.key(1), await tree.evaluate(base));
  */
-export function packBase(model: AnyLayer, params: Params, options: PackOptions): Params {
+export function packBase<P extends ParamsLike<P>>(
+  model: AnyLayer,
+  params: P | Params,
+  options: PackOptions,
+): Params {
   return mapAdapted(model, params, (layer, own) => ({
     ...own,
     weight: pack(weightOf(layer.base, own), options),

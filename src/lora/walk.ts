@@ -38,10 +38,11 @@ export function adaptedLayers(model: AnyLayer): [path: string, layer: LoraLayer]
 /** Replaces the parameters at each adapted layer by what `f` makes of them; others stay. */
 export function mapAdapted(
   model: AnyLayer,
-  params: Params,
+  tree: object,
   f: (layer: LoraLayer, params: Params, path: string) => Params,
   path = "",
 ): Params {
+  const params = tree as Params; // callers have checked its type
   if (typeof params !== "object" || params === null)
     throw new ValueError(
       `lora: the parameters${path && ` at ${path}`} are ${show(params)}; they are a tree of tensors, the parameters of this model.`,
@@ -62,7 +63,7 @@ export function mapAdapted(
 /** `mapAdapted` for a function that waits for values; one layer after the other, to hold one on the host at a time. */
 export async function mapAdaptedOnHost(
   model: AnyLayer,
-  params: Params,
+  params: object,
   f: (layer: LoraLayer, params: Params, path: string) => Promise<Params>,
 ): Promise<Params> {
   const given = new Map<string, Params>();

@@ -3,7 +3,7 @@ export { dropout } from "./dropout.ts";
 export { type Embedding, type EmbeddingOptions, embedding } from "./embedding.ts";
 export * as functional from "./functional.ts";
 export * as initializers from "./initializers.ts";
-export type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
+export type { AnyLayer, Context, Layer, Params, ParamsLike, ParamsOf } from "./layer.ts";
 export { isLinear, type Linear, type LinearOptions, type LinearParams, linear } from "./linear.ts";
 export { type LinearCrossEntropyOptions, linearCrossEntropy } from "./linear-cross-entropy.ts";
 export {

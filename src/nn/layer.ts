@@ -14,6 +14,20 @@ export interface Context {
 /** A tree of parameters. */
 export type Params = { readonly [name: string]: Tensor | Params | undefined };
 
+/**
+ * Parameters as functions take them: `P extends ParamsLike<P>` are `Params`, and an interface of tensors and such interfaces too,
+ * which TypeScript does not take for an object of any keys.
+ */
+export type ParamsLike<P> = { readonly [K in keyof P]: PartLike<P[K]> };
+
+type PartLike<T> = T extends Tensor | undefined
+  ? T
+  : T extends (...args: never[]) => unknown
+    ? never
+    : T extends object
+      ? ParamsLike<T>
+      : never;
+
 /** The parameters of layers by name. */
 export type ParamsOf<C> = {
   readonly [K in keyof C]: C[K] extends { init(key: Key): infer P } ? P : never;

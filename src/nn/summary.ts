@@ -6,7 +6,7 @@ import { type Node, topological } from "../graph/node.ts";
 import { isPacked } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { entries, leaves } from "../tensor/tree.ts";
-import type { AnyLayer, Layer, Params } from "./layer.ts";
+import type { AnyLayer, Layer, Params, ParamsLike } from "./layer.ts";
 import { childParams, withTied } from "./params.ts";
 
 /** One layer of a model, with all that is in it. */
@@ -47,13 +47,14 @@ export interface ModelSummary extends Omit<LayerSummary, "path" | "tensors" | "o
  * const model = mlp([64, 32, 10]);
  * const { parameters, flops, text } = summary(model, model.init(random.key(0)), zeros([8, 64]));
  */
-export function summary<P extends Params, X>(
-  model: Layer<P, X, unknown>,
+export function summary<P extends ParamsLike<P>, X>(
+  model: Layer<Params, X, unknown>,
   params: P | Params,
   x?: X,
 ): ModelSummary {
-  const watched = x === undefined ? [] : watch(model as Layer<Params, X, unknown>, params, x);
-  const layers = layersOf(model, params, "").map(({ path, layer, own }): LayerSummary => {
+  const all = params as Params; // just checked
+  const watched = x === undefined ? [] : watch(model, all, x);
+  const layers = layersOf(model, all, "").map(({ path, layer, own }): LayerSummary => {
     const inside = (name: string) => path === "" || name === path || name.startsWith(`${path}.`);
     const output = watched.findLast((one) => one.path === path)?.output;
     return {

@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { floatRange } from "../../src/base/dtype.ts";
-import { generator } from "../../src/base/generator.ts";
 import { narrowFloat } from "../../src/base/narrow.ts";
-import { numel } from "../../src/base/shape.ts";
 import { referenceValues } from "../../src/experiments/reference.ts";
 
 import {
@@ -10,7 +8,6 @@ import {
   compile,
   type Device,
   type FloatDType,
-  grad,
   init,
   random,
   type Tensor,
@@ -20,6 +17,7 @@ import {
 } from "../../src/index.ts";
 import { load, saveBlob } from "../../src/io/index.ts";
 import { describeBackends } from "../devices.ts";
+import { expectProducts, expectReadAsStored, uniformValues } from "../narrow.ts";
 import { casesOn } from "../thorough.ts";
 
 // bfloat16: the upper half of a float32. What of it is like any narrow float is in half.test.ts; here is what it adds:
@@ -34,15 +32,8 @@ const ofWord = (bits: number): number => {
   return float[0]!;
 };
 
-/** Uniform in [-1, 1). */
-function values(shape: readonly number[], dtype: FloatDType = "bfloat16", seed = 1): Tensor<FloatDType> {
-  const draw = generator(seed);
-  const length = numel(shape);
-  return tensor(
-    Float32Array.from({ length }, () => draw() * 2 - 1),
-    { shape, dtype },
-  );
-}
+const values = (shape: readonly number[], dtype: FloatDType = "bfloat16", seed = 1) =>
+  uniformValues(shape, dtype, seed);
 
 test("on the host, numbers are the upper halves of float32, and rounded to the nearest even", () => {
   for (const bits of all) {
@@ -154,30 +145,11 @@ describeBackends("bfloat16", (backend) => {
     ].slice(0, device.backend.target.floats.includes("float16") ? 4 : 3);
     const expected = await referenceValues(results);
     await tree.evaluate(results, device);
-    for (const [i, result] of results.entries()) {
-      const found = await result.data();
-      const half = [2 ** -8, 2 ** -8, 0, 2 ** -11][i]!;
-      expected[i]!.forEach((value, j) => {
-        const allowed = half * (1 + 2 ** -6) * Math.abs(value) + k * 2 ** -23;
-        if (Math.abs(found[j]! - value) > allowed) expect(found[j], `${i}: ${j}`).toBe(value);
-      });
-    }
+    const half = [2 ** -8, 2 ** -8, 0, 2 ** -11];
+    await expectProducts(results, expected, k, (i) => half[i]! * (1 + 2 ** -6));
   });
 
-  test("a frozen weight is read in 16 bits, and no copy of it is made", async () => {
-    const layer = (x: Tensor, w: Tensor) => x.matmul(w.astype("float32").transpose()).square().sum();
-    const step = compile((x: Tensor, w: Tensor) => valueAndGrad(layer)(x, w));
-    const [x, w] = [values([32, 48], "float32"), values([40, 48], "bfloat16", 2)];
-    const [loss, gradient] = await step(x, w);
-    const [exactLoss, exactGradient] = await referenceValues([layer(x, w), grad(layer)(x, w)]);
-    expect(await loss.item()).toBeCloseTo(exactLoss![0]!, 2);
-    const found = await gradient.data();
-    exactGradient!.forEach((value, i) => {
-      expect(found[i]).toBeCloseTo(value, 3);
-    });
-    expect(step.inspect().kernels).toBe(3);
-    expect(step.inspect().schedule).not.toMatch(/float32\[?1920/);
-  });
+  test("a frozen weight is read in 16 bits, and no copy of it is made", () => expectReadAsStored("bfloat16"));
 
   test("is saved and loaded", async () => {
     const w = random.normal(random.key(1), [5]).astype("bfloat16");

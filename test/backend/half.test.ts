@@ -4,7 +4,6 @@ import { openDevice } from "../../src/backend/webgpu/device.ts";
 import { floatRange } from "../../src/base/dtype.ts";
 import { generator } from "../../src/base/generator.ts";
 import { narrowFloat } from "../../src/base/narrow.ts";
-import { numel } from "../../src/base/shape.ts";
 import { referenceValues } from "../../src/experiments/reference.ts";
 
 import {
@@ -12,7 +11,6 @@ import {
   type Device,
   type FloatDType,
   full,
-  grad,
   init,
   ones,
   random,
@@ -27,6 +25,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { Device as DeviceOf } from "../../src/runtime/device.ts";
 import { backends } from "../devices.ts";
+import { expectProducts, expectReadAsStored, uniformValues } from "../narrow.ts";
 import { casesOn } from "../thorough.ts";
 
 const { load: fromHalfBits, store: halfBits, round: roundToHalf } = narrowFloat(floatRange("float16"));
@@ -89,15 +88,8 @@ const devices = [
     : []),
 ];
 
-/** Uniform in [-1, 1). */
-function values(shape: readonly number[], dtype: FloatDType = "float16", seed = 1): Tensor<FloatDType> {
-  const draw = generator(seed);
-  const length = numel(shape);
-  return tensor(
-    Float32Array.from({ length }, () => draw() * 2 - 1),
-    { shape, dtype },
-  );
-}
+const values = (shape: readonly number[], dtype: FloatDType = "float16", seed = 1) =>
+  uniformValues(shape, dtype, seed);
 
 describe.each(devices)("on $name", ({ name, open }) => {
   let device: Device;
@@ -208,14 +200,7 @@ describe.each(devices)("on $name", ({ name, open }) => {
     ];
     const expected = await referenceValues(results);
     await tree.evaluate(results, device);
-    for (const [i, result] of results.entries()) {
-      const found = await result.data();
-      expected[i]!.forEach((value, j) => {
-        expect(Math.abs(found[j]! - value)).toBeLessThanOrEqual(
-          2 ** -11 * (1 + 2 ** -8) * Math.abs(value) + k * 2 ** -23,
-        );
-      });
-    }
+    await expectProducts(results, expected, k, () => 2 ** -11 * (1 + 2 ** -8));
   });
 
   test("does not overflow in between, and rounds the operands of products", async () => {
@@ -250,21 +235,7 @@ describe.each(devices)("on $name", ({ name, open }) => {
     expect(await full([], 0.1, { dtype: "float16" }).item()).toBe(roundToHalf(0.1));
   });
 
-  test("a frozen weight is read in 16 bits, and no copy of it is made", async () => {
-    const layer = (x: Tensor, w: Tensor<"float16">) =>
-      x.matmul(w.astype("float32").transpose()).square().sum();
-    const step = compile((x: Tensor, w: Tensor<"float16">) => valueAndGrad(layer)(x, w));
-    const [x, w] = [values([32, 48], "float32"), values([40, 48], "float16", 2) as Tensor<"float16">];
-    const [loss, gradient] = await step(x, w);
-    const [exactLoss, exactGradient] = await referenceValues([layer(x, w), grad(layer)(x, w)]);
-    expect(await loss.item()).toBeCloseTo(exactLoss![0]!, 2);
-    const found = await gradient.data();
-    exactGradient!.forEach((value, i) => {
-      expect(found[i]).toBeCloseTo(value, 3);
-    });
-    expect(step.inspect().kernels).toBe(3);
-    expect(step.inspect().schedule).not.toMatch(/float32\[?1920/);
-  });
+  test("a frozen weight is read in 16 bits, and no copy of it is made", () => expectReadAsStored("float16"));
 });
 
 test("an adapter without shader-f16 is named", async () => {

@@ -1,7 +1,10 @@
 import { expectTypeOf, test } from "vitest";
+import * as gauge from "../../src/gauge/index.ts";
 import type { ScalarRow } from "../../src/graph/node.ts";
-import { type Tensor, tensor, where, zeros } from "../../src/index.ts";
+import { compile, grad, type Tensor, tensor, tree, valueAndGrad, where, zeros } from "../../src/index.ts";
+import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
+import * as optim from "../../src/optim/index.ts";
 import * as random from "../../src/tensor/random.ts";
 
 // What types promise: `npm run typecheck` is what fails here.
@@ -38,14 +41,37 @@ test("parameters are typed by the layers, and an interface is a tree of paramete
   expectTypeOf(params.out.last.bias).toEqualTypeOf<Tensor | undefined>();
   expectTypeOf(nn.mlp([2, 1]).init(random.key(0)).fc1?.weight).toEqualTypeOf<Tensor | undefined>();
   const general: nn.Layer = net;
-  const tree: nn.Params = params;
-  general.apply(tree, zeros([1, 2]));
+  const whole: nn.Params = params;
+  general.apply(whole, zeros([1, 2]));
   interface Mine {
     readonly fc1: { readonly weight: Tensor; readonly bias: Tensor };
     readonly out: { readonly last: { readonly weight: Tensor } };
   }
   const mine = params as Mine;
   net.apply(mine, zeros([1, 2]));
+  const loss = (p: Mine) => p.fc1.weight.sum();
+  void ((model: lora.Adapted, g: gauge.Gauge) => {
+    expectTypeOf(grad(loss)(mine)).toEqualTypeOf<Mine>();
+    expectTypeOf(valueAndGrad(loss)(mine)).toEqualTypeOf<[Tensor, Mine]>();
+    expectTypeOf(compile((p: Mine) => p)(mine)).toEqualTypeOf<Promise<Mine>>();
+    const optimizer = optim.adam({ lr: 1 });
+    const [updates] = optimizer.update(mine, optimizer.init(mine), mine);
+    expectTypeOf(optim.applyUpdates(mine, updates)).toEqualTypeOf<Mine>();
+    expectTypeOf(tree.map(mine, (x) => x)).toEqualTypeOf<Mine>();
+    expectTypeOf(lora.partition(mine)).toEqualTypeOf<[Mine, Mine]>();
+    expectTypeOf(lora.attenuate(model, mine, 1)).toEqualTypeOf<Mine>();
+    expectTypeOf(gauge.applyParams(g, mine)).toEqualTypeOf<Mine>();
+    for (const made of [
+      lora.merge(model, mine),
+      lora.unmerge(model, mine, mine),
+      model.init(random.key(0), mine),
+    ])
+      expectTypeOf(made).toEqualTypeOf<nn.Params>();
+    lora.merge(model, tree.combine(mine, mine));
+    nn.summary(model, mine, zeros([1]));
+    // @ts-expect-error a text is no parameter
+    lora.merge(model, { fc1: { weight: "none" } });
+  });
 });
 
 test("a row that no backend has code for says what it is made of", () => {
