@@ -74,35 +74,35 @@ function foldConstants(row: ScalarRow, args: readonly Node[], dtype: DType, resu
 }
 
 function checkTypes(name: string, types: TypeRule, args: readonly Node[], first: number, dtype: DType): void {
-  const given = args.map(describe).join(", ");
+  const given = () => args.map(describe).join(", ");
   if (args.slice(first).some((arg) => arg.dtype !== dtype)) {
     throw new DTypeError(
-      `${name}: operands have different dtypes: ${given}. Cast one of them with .astype(...).`,
+      `${name}: operands have different dtypes: ${given()}. Cast one of them with .astype(...).`,
     );
   }
   if (types === "select" && args[0]!.dtype !== "bool") {
     throw new DTypeError(
-      `${name}: the condition must be bool; given ${given}. Compare it with something first.`,
+      `${name}: the condition must be bool; given ${given()}. Compare it with something first.`,
     );
   }
   if ((types === "float" || types === "test") && !isFloat(dtype)) {
-    throw new DTypeError(`${name}: takes floats; given ${given}. Cast with .astype("float32").`);
+    throw new DTypeError(`${name}: takes floats; given ${given()}. Cast with .astype("float32").`);
   }
   if (types === "numeric" && dtype === "bool") {
     throw new DTypeError(
-      `${name}: takes numbers; given ${given}. Cast with .astype("float32") or .astype("int32").`,
+      `${name}: takes numbers; given ${given()}. Cast with .astype("float32") or .astype("int32").`,
     );
   }
   if (types === "bitcast" && dtype !== "float32" && dtype !== "uint32") {
-    throw new DTypeError(`${name}: takes float32 or uint32; given ${given}. Cast with .astype(...) first.`);
+    throw new DTypeError(`${name}: takes float32 or uint32; given ${given()}. Cast with .astype(...) first.`);
   }
   if (types === "code" && dtype !== "uint32") {
-    throw new DTypeError(`${name}: takes uint32; given ${given}. Cast with .astype("uint32") first.`);
+    throw new DTypeError(`${name}: takes uint32; given ${given()}. Cast with .astype("uint32") first.`);
   }
   if (types === "integer" && !isInteger(dtype)) {
-    throw new DTypeError(`${name}: takes integers; given ${given}. Cast with .astype("int32").`);
+    throw new DTypeError(`${name}: takes integers; given ${given()}. Cast with .astype("int32").`);
   }
   if (types === "bits" && dtype !== "bool" && !isInteger(dtype)) {
-    throw new DTypeError(`${name}: takes integers or bool; given ${given}.`);
+    throw new DTypeError(`${name}: takes integers or bool; given ${given()}.`);
   }
 }

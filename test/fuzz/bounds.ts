@@ -404,7 +404,7 @@ function elementwise(
 function around(x: number, error: number): number[] {
   const between = error * (Math.SQRT2 - 1); // no whole number: powers of negative numbers have none there
   const values = [x - error, x - between, x, x + between, x + error];
-  return Math.abs(x) <= error ? [...values, 0] : values;
+  return [...values, ...[0, Math.round(x)].filter((special) => Math.abs(x - special) <= error)];
 }
 
 /** Functions whose values stay near each other on both sides of a jump. */

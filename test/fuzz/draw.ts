@@ -20,6 +20,9 @@ import { resolve, type Type } from "./types.ts";
 // a choice at a place (operation, argument, question), and choices of calls that succeed are made more often. Some
 // draws stay blind, so that wrong arguments are met too.
 
+/** Ranks of leaves, as often as they are worth it. */
+const ranks = [0, 1, 1, 2, 2, 2, 3, 3, 4, 5];
+
 /** Texts that say what becomes of axes. */
 const formulas = ["i", "ij->ji", "...i", "...ij->...j", "ij,jk", "i,j->ij", "...,...->..."];
 
@@ -27,6 +30,8 @@ const formulas = ["i", "ij->ji", "...i", "...ij->...j", "ij,jk", "i,j->ij", "...
 export class Learned {
   readonly #weights: Map<string, number[]>;
   #open: [weights: number[], chosen: number][] = [];
+  /** How many of the choices of a call are made without regard to what was learned. */
+  #blind = 0;
   /** No more learning: what is drawn is then a function of the seed alone. */
   frozen = false;
 
@@ -38,30 +43,34 @@ export class Learned {
     this.frozen = from?.frozen ?? false;
   }
 
-  choose<T>(place: string, options: readonly T[], random: Random): T {
-    let weights = this.#weights.get(place);
+  /** Begins a call. Most keep to what was learned: of many choices, one that is blind is enough to spoil it. */
+  open(random: Random): void {
+    this.#open = [];
+    this.#blind = random.chance(0.3) ? 0.3 : 0;
+  }
+
+  choose<T>(question: string, options: readonly T[], random: Random): T {
+    let weights = this.#weights.get(question);
     if (!weights || weights.length !== options.length) {
       weights = options.map(() => 1);
-      this.#weights.set(place, weights);
+      this.#weights.set(question, weights);
     }
-    const chosen = random.chance(0.2) ? random.below(options.length) : random.weighted(weights);
+    const chosen = random.chance(this.#blind) ? random.below(options.length) : random.weighted(weights);
     this.#open.push([weights, chosen]);
     return options[chosen]!;
   }
 
   /** Makes a call within the drawing of another one. */
   nested<T>(call: () => T): T {
-    const outer = this.#open;
-    this.#open = [];
+    const [outer, blind] = [this.#open, this.#blind];
     const result = call();
-    this.#open = outer;
+    [this.#open, this.#blind] = [outer, blind];
     return result;
   }
 
-  /** What came of the choices since the last call. */
+  /** What came of the choices since the call began. */
   settle(success: boolean): void {
     if (success && !this.frozen) for (const [weights, chosen] of this.#open) weights[chosen]! += 1;
-    this.#open = [];
   }
 }
 
@@ -130,8 +139,7 @@ export class Draft {
     return this.refs(fits).at(-1);
   }
 
-  shape(most = 5): Shape {
-    const rank = this.random.pick([0, 1, 1, 2, 2, 2, 3, 3, 4, 5].filter((n) => n <= most));
+  shape(rank = this.random.pick(ranks)): Shape {
     return Array.from({ length: rank }, () => this.random.pick(this.lengths));
   }
 
@@ -193,6 +201,7 @@ export class Draft {
   call(operation: Operation): Step | { readonly thrown: unknown; readonly step: Step } {
     const { random } = this;
     const kept = this.leaves.length;
+    this.learned.open(random);
     const signature = random.pick(operation.signatures);
     const arguing = new Arguing(this, operation.name, signature.bounds);
     const receiver = operation.method
@@ -269,6 +278,11 @@ const specials = [
 ];
 const wordsOfInt = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 65536, 31, 32];
 const wordsOfUint = [0, 1, 2, 2 ** 32 - 1, 2 ** 31, 65536, 31, 32];
+/** As often as they are worth it. */
+const kindsOfNumbers = [
+  ...["small", "small", "length", "length", "axis", "axis"],
+  ...["negative", "fraction", "unit", "odd"],
+] as const;
 const oddNumbers = [
   Number.NaN,
   Infinity,
@@ -314,8 +328,9 @@ class Arguing {
       if (own === "Key") return this.#key();
       if (own === "Packed") return this.#packed();
       if (name === "number") return this.#number(place);
-      if (name === "string") return this.choose(`${place} is`, ["a", "", "0", "layers.0", ...formulas]);
+      if (name === "string") return this.choose(`${place} is`, ["a", "", "0", "fc1", ...formulas]);
       if (name === "boolean") return random.chance(0.5);
+      if (own === "RegExp") return random.pick([/./, /1$/]);
       if (own === "HostArray") return new Float32Array([1, 2, 3, 4].slice(0, random.below(5)));
       if (own === "Nested")
         return random.pick([
@@ -353,7 +368,7 @@ class Arguing {
         const fields = declared.fields.filter(
           ({ name, optional, type }) =>
             type.kind !== "function" &&
-            (!optional || this.choose(`${place}.${name} is there`, [false, true])),
+            (!optional || this.choose(`${place}.${name} is there`, [false, false, false, true])),
         );
         return Object.fromEntries(
           fields.map(({ name, type }) => [name, this.draw(type, `${place}.${name}`)]),
@@ -398,7 +413,11 @@ class Arguing {
       const dtypes = draft.dtypes;
       const wanted = this.choose("dtype of the receiver", [...deviceDTypes, "number" as const]);
       dtype = dtypes.includes(wanted) || wanted === "number" ? wanted : random.pick(dtypes);
-      const fitting = pool.filter(({ id }) => (draft.values.get(id) as Tensor).dtype === dtype);
+      const rank = this.choose("rank of the receiver", ranks);
+      const fitting = pool.filter(({ id }) => {
+        const value = draft.values.get(id) as Tensor;
+        return value.dtype === dtype && value.rank === rank;
+      });
       // The latest value makes chains; any other makes graphs.
       const latest = pool.at(-1);
       const ref =
@@ -406,7 +425,7 @@ class Arguing {
           ? latest
           : fitting.length > 0 && random.chance(0.8)
             ? random.pick(fitting)
-            : draft.leaf(dtype, draft.shape());
+            : draft.leaf(dtype, draft.shape(rank));
       const value = draft.values.get(ref.id) as Tensor;
       this.#chosen.set("D", value.dtype);
       this.#related.push(value);
@@ -428,11 +447,12 @@ class Arguing {
       this.#related.length > 1 && relation !== "any"
         ? this.choose(`${place} goes with`, [first!, this.#related.at(-1)!])
         : first;
+    const rank = relation === "any" ? this.choose(`rank of ${place}`, ranks) : 0;
     if (relation === "any") {
-      const pool = draft.refs(fits);
+      const pool = draft.refs((value) => fits(value) && value.rank === rank);
       if (pool.length > 0 && random.chance(0.7)) ref = random.pick(pool.slice(-6));
     }
-    const shape = relation === "any" ? draft.shape() : this.#relate(relation, base!.shape);
+    const shape = relation === "any" ? draft.shape(rank) : this.#relate(relation, base!.shape);
     if (!ref) {
       const pool = draft.refs((value) => fits(value) && value.shape.join() === shape.join());
       ref = pool.length > 0 && random.chance(0.6) ? random.pick(pool) : draft.leaf(dtype, shape);
@@ -492,9 +512,7 @@ class Arguing {
   #number(place: string): number {
     const { random, lengths } = this.#draft;
     const shape = (this.#related[0]?.shape ?? []) as Shape;
-    switch (
-      this.choose(`kind of ${place}`, ["small", "axis", "length", "negative", "fraction", "unit", "odd"])
-    ) {
+    switch (this.choose(`kind of ${place}`, kindsOfNumbers)) {
       case "small":
         return random.below(4);
       case "axis":
@@ -551,7 +569,7 @@ class Arguing {
           return random.chance(0.5) ? stretched : [random.pick(lengths), ...stretched];
         }
         case "small":
-          return [...this.#draft.shape(4)];
+          return [...this.#draft.shape(random.pick(ranks.filter((n) => n <= 4)))];
         case "axes":
           return shuffled(
             shape.map((_, axis) => axis),

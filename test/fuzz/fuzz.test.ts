@@ -32,6 +32,8 @@ test("operations are found by their declarations", () => {
         "optim.loraRite",
         "optim.clipByValue",
         "optim.schedule.cosine",
+        "models.gpt2",
+        "models.gemma3_text",
       ],
     ]),
   );

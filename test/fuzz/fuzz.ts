@@ -5,6 +5,7 @@ import { Tensor } from "../../src/index.ts";
 import {
   type Graph,
   isForCallers,
+  isPlain,
   type Mode,
   printTest,
   prune,
@@ -89,6 +90,8 @@ export function learn(dtypes: readonly DType[], chosen: readonly Operation[] = t
 }
 
 function study(dtypes: readonly DType[], chosen: readonly Operation[]): Lesson {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0; // nearly all that is thrown is caught at once
   const learned = new Learned();
   const random = new Random(generator(1));
   const successes = new Map<string, number>();
@@ -101,6 +104,7 @@ function study(dtypes: readonly DType[], chosen: readonly Operation[]): Lesson {
     successes.set(operation.name, count);
   }
   learned.frozen = true;
+  Error.stackTraceLimit = stackTraceLimit;
   return { learned, successes };
 }
 
@@ -125,7 +129,8 @@ function generate(
   const large = family >= 5;
   const most = large ? 50_000 : largestResult;
   const draft = new Draft(random, learned, { dtypes, lengths: lengths[family]!, makers, most });
-  for (let i = 1 + random.below(3); i > 0; i--) draft.leaf(random.pick(dtypes), draft.shape(large ? 2 : 5));
+  for (let i = 1 + random.below(3); i > 0; i--)
+    draft.leaf(random.pick(dtypes), draft.shape(large ? random.below(3) : undefined));
   // A few operations at a time: chains of some then happen that are rare among all.
   const some = random.chance(0.2)
     ? chosen
@@ -297,12 +302,14 @@ export async function fuzz(
   return report;
 }
 
-/** Derivatives that their rules stop on purpose. */
+/** Derivatives that their rules stop on purpose: of what is left out with small singular values too. */
 const stopped = /detach|pack|bitcast/;
+const leavesOut = ({ args }: Step) => args.some((arg) => isPlain(arg) && arg.rtol !== undefined);
 
 async function slopeOf(graph: Graph): Promise<string | undefined> {
   const { gradient } = graph.mode;
-  if (gradient === 0 || graph.steps.some(({ operation }) => stopped.test(operation.name))) return undefined;
+  const stops = graph.steps.some((step) => stopped.test(step.operation.name) || leavesOut(step));
+  if (gradient === 0 || stops) return undefined;
   try {
     return await wrongSlope(graph.leaves, buildOf(graph), gradient);
   } catch (error) {

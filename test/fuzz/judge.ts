@@ -16,14 +16,19 @@ export interface Target {
   readonly arithmetic: Arithmetic;
 }
 
+/** Nodes of a graph that are compiled: of larger ones each takes seconds, in which hundreds of others find more. */
+const mostNodes = 4000;
 /** Elements of all values of a graph, and products of its matrices, that the evaluator is asked for. */
 const mostWork = 1_000_000;
 
-function workOf(nodes: readonly Node[]): number {
-  return topological(nodes).reduce((sum, { operation, inputs, shape }) => {
+function isTooLarge(roots: readonly Node[]): boolean {
+  const nodes = topological(roots);
+  if (nodes.length > mostNodes) return true;
+  const work = nodes.reduce((sum, { operation, inputs, shape }) => {
     const inner = operation.kind === "matmul" ? inputs[0]!.shape.at(-1)! : 1;
     return sum + numel(shape) * inner;
   }, 0);
+  return !(work < mostWork);
 }
 
 export interface Verdict {
@@ -118,7 +123,7 @@ export async function judge(
     const broken = brokenShape(reference);
     if (broken) return { ...none, fault: broken };
     const nodes = reference.map((x) => x.node);
-    if (!(workOf(nodes) < mostWork)) return { ...none, tooLarge: true, fault: undefined };
+    if (isTooLarge(nodes)) return { ...none, tooLarge: true, fault: undefined };
     expected = bound(nodes, await settledValues(nodes), arithmetic);
   } catch (error) {
     if (reference.length === 0 || !isForCallers(error))

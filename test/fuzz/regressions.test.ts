@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { type Tensor, where } from "../../src/index.ts";
+import { linalg, type Tensor, where } from "../../src/index.ts";
 import type { Leaf, Mode } from "./case.ts";
 import { judge } from "./judge.ts";
 import { wrongSlope } from "./slopes.ts";
@@ -226,5 +226,26 @@ check(
     const s2 = x4.matmul(x4);
     const s3 = s2.at(...[]).max(x7);
     return [s3];
+  },
+);
+
+check(
+  "a power whose exponent is nearly whole",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x2", dtype: "bfloat16", shape: [2], values: [2, -1] }],
+  (x2: Tensor<"bfloat16">) => {
+    const s2 = x2.pow(1e-8);
+    return [s2];
+  },
+);
+
+check(
+  "pseudo-inverses of orthogonal matrices",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x0", dtype: "float32", shape: [3, 3], values: [1, 2, 0, -1, 1, 3, 2, 0, 1] }],
+  (x0: Tensor<"float32">) => {
+    const s0 = linalg.pinv(linalg.svd(x0).v);
+    const s1 = linalg.pinv(linalg.pinv(x0));
+    return [s0, s1, x0.square()];
   },
 );

@@ -3,6 +3,8 @@ import { random, Tensor, tree } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import type * as nn from "../../src/nn/index.ts";
 import type * as optim from "../../src/optim/index.ts";
+import { decoders, runDecoder, type Sizes, sizesType } from "./decoders.ts";
+import { admits } from "./draw.ts";
 import type { Operation } from "./surface.ts";
 import { type Field, resolve, type Signature, type Type } from "./types.ts";
 
@@ -100,16 +102,26 @@ function plain(type: Type): Type {
   };
 }
 
+/** What is drawn for an operation of the fuzzer itself; another value is refused, as public functions do. */
+function drawnAsDeclared(drawn: readonly Field[], args: readonly unknown[]): readonly Tensor[] {
+  for (const [i, { name, type }] of drawn.entries()) {
+    const given = args[i];
+    const fits =
+      type === key.type
+        ? given instanceof random.key(0).constructor
+        : type === sizesType
+          ? admits(type, given, new Map())
+          : given instanceof Tensor;
+    if (!fits) throw new ValueError(`the fuzzer draws ${name} as it is`);
+  }
+  return args.slice(0, drawn.length) as readonly Tensor[];
+}
+
 function operation(maker: Maker, drawn: readonly Field[], run: Run): Operation {
   const { name, params, make, signatures } = maker;
   const call = (_: unknown, args: readonly unknown[]) => {
-    const given = args.slice(0, drawn.length);
-    for (const [i, { type }] of drawn.entries()) {
-      const fits =
-        type === key.type ? given[i] instanceof random.key(0).constructor : given[i] instanceof Tensor;
-      if (!fits) throw new ValueError(`the fuzzer draws ${drawn[i]!.name} as it is`);
-    }
-    return tree.leaves(run(make(args.slice(drawn.length)), given as Tensor[]));
+    const given = drawnAsDeclared(drawn, args);
+    return tree.leaves(run(make(args.slice(drawn.length)), given));
   };
   const result: Type = { kind: "array", of: tensorType };
   const { bounds } = signatures[0]!;
@@ -141,43 +153,62 @@ function runOptimizer(made: unknown, params: unknown, gradients: unknown): unkno
   );
 }
 
+/** A decoder is made of a configuration, which is no type that could be read. */
+function decoderOf(family: string): Operation {
+  const tokens = field("tokens", named("Tensor", { kind: "literal", value: "int32" }));
+  const params = [tokens, key, by, field("sizes", sizesType)];
+  const call = (_: unknown, args: readonly unknown[]) => {
+    const [given, own, moving, sizes] = drawnAsDeclared(params, args) as readonly unknown[];
+    return runDecoder(family, sizes as Sizes, given as Tensor, own as random.Key, moving as Tensor);
+  };
+  const result: Type = { kind: "array", of: tensorType };
+  return {
+    name: `models.${family}`,
+    method: false,
+    signatures: [{ params, result, bounds: new Map() }],
+    call,
+  };
+}
+
 /** Operations of what layers, adapters, optimizers and schedules do, and of functions of trees. */
 export function wholes(found: readonly Public[]): Operation[] {
-  return found.flatMap((one): Operation[] => {
-    const [signature] = one.signatures;
-    if (!signature || excluded.includes(one.name)) return [];
-    const { result, params } = signature;
-    const maker = makerOf(found, one);
-    if (maker && isLayer(result)) return [operation(maker, [x, key, by], runLayer)];
-    if (maker && isOptimizer(result)) {
-      if (/[sS]caled[A-Z]|loraRite|loraMuon/.test(one.name))
-        return [
-          operation(maker, [field("loraB", tensorType), field("loraA", tensorType)], (made, [loraB, loraA]) =>
-            runOptimizer(made, { loraA, loraB }, { loraA: loraA!.sin(), loraB: loraB!.cos() }),
-          ),
-        ];
+  return [...found.flatMap((one) => wholeOf(found, one)), ...decoders.map(decoderOf)];
+}
+
+function wholeOf(found: readonly Public[], one: Public): Operation[] {
+  const [signature] = one.signatures;
+  if (!signature || excluded.includes(one.name)) return [];
+  const { result, params } = signature;
+  const maker = makerOf(found, one);
+  if (maker && isLayer(result)) return [operation(maker, [x, key, by], runLayer)];
+  if (maker && isOptimizer(result)) {
+    if (/[sS]caled[A-Z]|loraRite|loraMuon/.test(one.name))
       return [
-        operation(maker, [x, field("gradient", tensorType)], (made, [w, g]) =>
-          runOptimizer(made, { w }, { w: g }),
+        operation(maker, [field("loraB", tensorType), field("loraA", tensorType)], (made, [loraB, loraA]) =>
+          runOptimizer(made, { loraA, loraB }, { loraA: loraA!.sin(), loraB: loraB!.cos() }),
         ),
       ];
-    }
-    if (maker && isSchedule(result))
-      return [
-        operation(
-          maker,
-          [field("step", named("Tensor", { kind: "literal", value: "number" }))],
-          (made, [step]) => (made as optim.Schedule)(step as Tensor<"number">),
-        ),
-      ];
-    if (params.some(({ type }) => isTree(signature, type))) {
-      const list: Type = { kind: "array", of: tensorType };
-      const own = params.map((param) => (isTree(signature, param.type) ? { ...param, type: list } : param));
-      const call = (_: unknown, args: readonly unknown[]) => tree.leaves(one.value(...args));
-      return [
-        { name: one.name, method: false, signatures: [{ ...signature, params: own, result: list }], call },
-      ];
-    }
-    return [];
-  });
+    return [
+      operation(maker, [x, field("gradient", tensorType)], (made, [w, g]) =>
+        runOptimizer(made, { w }, { w: g }),
+      ),
+    ];
+  }
+  if (maker && isSchedule(result))
+    return [
+      operation(
+        maker,
+        [field("step", named("Tensor", { kind: "literal", value: "number" }))],
+        (made, [step]) => (made as optim.Schedule)(step as Tensor<"number">),
+      ),
+    ];
+  if (params.some(({ type }) => isTree(signature, type))) {
+    const list: Type = { kind: "array", of: tensorType };
+    const own = params.map((param) => (isTree(signature, param.type) ? { ...param, type: list } : param));
+    const call = (_: unknown, args: readonly unknown[]) => tree.leaves(one.value(...args));
+    return [
+      { name: one.name, method: false, signatures: [{ ...signature, params: own, result: list }], call },
+    ];
+  }
+  return [];
 }
