@@ -58,6 +58,15 @@ export const dataOptions = {
   pack: { type: "boolean", help: "Put several examples into a row, each of which sees itself only" },
 } as const;
 
+/** Options that say which layers get an adapter: `targetsOf` reads them. */
+export const targetOptions = {
+  "target-modules": {
+    type: "string",
+    value: "NAMES",
+    help: "Layers that get an adapter, as q_proj,v_proj; default all-linear",
+  },
+} as const;
+
 /** Options that say what is evaluated on. */
 export const heldOutOptions = {
   evaluate: {

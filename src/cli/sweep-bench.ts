@@ -21,6 +21,7 @@ import {
   modelOptions,
   openLanguage,
   readExamples,
+  targetOptions,
   targetsOf,
   usable,
 } from "./language.ts";
@@ -42,11 +43,7 @@ export const settingOptions = {
   ...dataOptions,
   ...heldOutOptions,
   "held-out": { ...heldOutOptions["held-out"], help: "Or: the share of --data to evaluate on; default 0.1" },
-  "target-modules": {
-    type: "string",
-    value: "NAMES",
-    help: "Layers that get an adapter, as q_proj,v_proj; default all-linear",
-  },
+  ...targetOptions,
   epochs: { type: "string", value: "N", help: "How often all examples are seen; default 1" },
   steps: { type: "string", value: "N", help: "Or: the number of updates" },
   accumulate: { type: "string", value: "N", help: "Batches of an update; default 1" },

@@ -23,6 +23,7 @@ import {
   modelOptions,
   openLanguage,
   readExamples,
+  targetOptions,
   targetsOf,
   usable,
 } from "./language.ts";
@@ -49,11 +50,7 @@ const options = {
     value: "RECIPE",
     help: "A recipe, as below; default r 8, alpha 16, AdamW with lr 2e-4",
   },
-  "target-modules": {
-    type: "string",
-    value: "NAMES",
-    help: "Layers that get an adapter, as q_proj,v_proj; default all-linear",
-  },
+  ...targetOptions,
   ...heldOutOptions,
   every: {
     type: "string",

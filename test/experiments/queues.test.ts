@@ -124,7 +124,7 @@ for (const [name, server] of Object.entries(servers)) {
       );
       const pool = new Pool({ module: program, args: ["pool"] }, 1);
       const working = await workAt(store, pool, { code: "new", note: (text) => notes.push(text) });
-      await pause(500);
+      await until(() => notes.length > 0);
       await working.close();
       expect(notes).toContainEqual(
         expect.stringMatching(/^2 cells wait at .* for lorantz old; this is new, and leaves/),

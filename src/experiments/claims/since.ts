@@ -22,6 +22,12 @@ const times = (own: { readonly alpha?: number; readonly a?: number; readonly b?:
   },
 });
 
+const higher = times({ alpha: 16 });
+const higherWithEps = {
+  ...higher,
+  groups: { ...higher.groups, B: { lr: recipe.optimizer.lr, eps: 2 ** -20 } },
+} as Recipe;
+
 const decayed: Recipe = {
   ...recipe,
   optimizer: { ...recipe.optimizer, eps: 2 ** -12, weightDecay: 2 ** -6 },
@@ -69,11 +75,6 @@ export const since: readonly Claim[] = [
     statement: "LoRA+ and a higher alpha are the same move.",
     how: "Linear teacher, 50 steps of AdamW, float32: bits that differ between alpha times 16 and the rate of B times 16, with eps of B times 16 on one side, and the difference of the loss without that.",
     test: async (context) => {
-      const higher = times({ alpha: 16 });
-      const own = {
-        ...higher,
-        groups: { ...higher.groups, B: { lr: recipe.optimizer.lr, eps: 2 ** -20 } },
-      } as Recipe;
       return [
         check(
           "difference of the loss, alpha and the rate of B alone",
@@ -84,7 +85,7 @@ export const since: readonly Claim[] = [
         ),
         check(
           "bits, eps of B too",
-          await bitsOf(context, [times({ b: 16 }), own, onlyB(16)], run),
+          await bitsOf(context, [times({ b: 16 }), higherWithEps, onlyB(16)], run),
           { equals: 0 },
           condition("eps of B follows"),
         ),
@@ -254,11 +255,6 @@ export const since: readonly Claim[] = [
       "The best alpha is 256 sqrt(r) at the rate of full fine-tuning; no learning rate alone replaces it.",
     how: "Linear teacher, 50 steps of AdamW, float32, r = 4, so alpha 512: the difference of the loss from alpha 32 with both rates times 16; and bits that differ from alpha 32 with the rate of B alone times 16 = 8 sqrt(r).",
     test: async (context) => {
-      const higher = times({ alpha: 16 });
-      const own = {
-        ...higher,
-        groups: { ...higher.groups, B: { lr: recipe.optimizer.lr, eps: 2 ** -20 } },
-      } as Recipe;
       return [
         check(
           "difference of the loss, one rate",
@@ -269,7 +265,7 @@ export const since: readonly Claim[] = [
         ),
         check(
           "bits, LoRA+ of ratio 8 sqrt(r) at alpha 32",
-          await bitsOf(context, [times({ b: 16 }), own, onlyB(16)], run),
+          await bitsOf(context, [times({ b: 16 }), higherWithEps, onlyB(16)], run),
           { equals: 0 },
           beside("two rates replace it"),
         ),
