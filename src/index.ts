@@ -109,6 +109,7 @@ export {
 } from "./tensor/packed.ts";
 export * as random from "./tensor/random.ts";
 export { remat } from "./tensor/remat.ts";
+export { type ScanOptions, scan } from "./tensor/scan.ts";
 export {
   type BincountOptions,
   bincount,

@@ -1,5 +1,6 @@
 import type { Backend, DeviceBuffer, Executable } from "../src/backend/backend.ts";
 import { target as cpu, schedule as onCpu } from "../src/backend/cpu/wasm/heuristics.ts";
+import { carriedBytes, sourceOfLoop, stepsOf } from "../src/backend/loop.ts";
 import { coerce, convert, type DeviceDType, decode, encode, isFloat, isNarrow } from "../src/base/dtype.ts";
 import type { Expr } from "../src/compile/expr.ts";
 import {
@@ -318,7 +319,13 @@ export const stagesOf = (nest: Nest): readonly Nest[] => onCpu(nest).map((stage)
 /** A device that runs nests as they are, or as stages that a schedule makes of them. */
 export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) => [nest]): Device {
   const load = (program: Program): Executable => {
-    const kernels = program.kernels.map((kernel) => ({ kernel, ...printed(kernel, schedule) }));
+    const memory = (bytes: number): Memory => ({ bytes, data: new ArrayBuffer(Math.ceil(bytes / 8) * 8) });
+    const kernels = program.kernels.map((kernel) => {
+      if (kernel.kind !== "loop") return { kind: "nest", kernel, ...printed(kernel, schedule) } as const;
+      const body = load(kernel.body);
+      const spare = carriedBytes(kernel).map((bytes) => [memory(bytes), memory(bytes)] as const);
+      return { kind: "loop", loop: kernel, body, spare, source: sourceOfLoop(kernel, body.sources) } as const;
+    });
     const slots = program.slots.map((bytes) => new ArrayBuffer(Math.ceil(bytes / 8) * 8));
     const run: Executable["run"] = (inputs, outputs, scalars) => {
       const bufferOf = (buffer: DeviceBuffer) => (buffer as Memory).data; // its own
@@ -326,19 +333,32 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
         if (input === undefined || inputs[input] === outputs[output]) return;
         new Uint8Array(bufferOf(outputs[output]!)).set(new Uint8Array(bufferOf(inputs[input]!)));
       });
+      const lying = (value: number): ArrayBuffer => {
+        const at = program.places[value]!;
+        return at.kind === "slot"
+          ? slots[at.index]!
+          : bufferOf((at.kind === "input" ? inputs : outputs)[at.index]!);
+      };
       const viewOf = (value: number) => {
         const at = program.places[value]!;
         const { dtype, size } = program.values[value]!;
-        const data =
-          at.kind === "slot"
-            ? slots[at.index]!
-            : bufferOf((at.kind === "input" ? inputs : outputs)[at.index]!);
+        const data = lying(value);
         const Elements = encode(decode(new Uint16Array(0), dtype), dtype)
           .constructor as Float64ArrayConstructor;
         return new Elements(data, at.kind === "slot" ? at.offset : 0, size);
       };
       const numbers = program.scalars.map(({ source, dtype }) => coerce(scalars[source]!, dtype));
-      for (const { kernel, run: compute } of kernels) {
+      for (const each of kernels) {
+        if (each.kind === "loop") {
+          const whole = (value: number) => {
+            const data = lying(value);
+            return { bytes: data.byteLength, data } as Memory;
+          };
+          for (const step of stepsOf(each.loop, whole, each.spare, scalars))
+            each.body.run(step.inputs, step.outputs, step.scalars);
+          continue;
+        }
+        const { kernel, run: compute } = each;
         const values = [...reads(kernel), ...writesOf(kernel)];
         compute(Object.fromEntries(values.map((value) => [value, viewOf(value)])), numbers);
       }
@@ -356,7 +376,7 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
     description: "runs nests as JavaScript",
     target: cpu,
     lost: new Promise(() => {}),
-    allocate: (bytes) => ({ bytes, data: new ArrayBuffer(Math.ceil(bytes / 8) * 8) }) as Memory,
+    allocate: (bytes): Memory => ({ bytes, data: new ArrayBuffer(Math.ceil(bytes / 8) * 8) }),
     free: () => {},
     write: (buffer, data, at = 0) =>
       new Uint8Array((buffer as Memory).data).set(

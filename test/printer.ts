@@ -17,6 +17,13 @@ export const gpu: ShaderOptions = {
   },
 };
 
+/** The code of all kernels, those of loops too. */
+function sourcesOf(program: Program, options: ShaderOptions): string[] {
+  return program.kernels.flatMap((kernel) =>
+    kernel.kind === "loop" ? sourcesOf(kernel.body, options) : [printKernel(kernel, program, options).source],
+  );
+}
+
 /**
  * A device that prints the WGSL of its programs for a GPU of fixed limits, and computes nothing.
  *
@@ -29,7 +36,7 @@ export function wgslPrinter(
   target: Partial<Target> = {},
 ): Device {
   const print = (program: Program): Executable => ({
-    sources: program.kernels.map((kernel) => printKernel(kernel, program, options).source),
+    sources: sourcesOf(program, options),
     bytes: 0,
     run: () => {},
     profile: async () => ({ clock: "host", spans: [] }),

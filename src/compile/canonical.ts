@@ -95,8 +95,43 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
   };
 }
 
+const loopTexts = new WeakMap<Operation, string>();
+
+/** A loop with its body. */
+function describeLoop(operation: Extract<Operation, { kind: "loop" }>): string {
+  let text = loopTexts.get(operation);
+  if (text === undefined) {
+    const { loop, output, last } = operation;
+    const { steps, reversed, carries, slices, given, next } = loop;
+    const { key, leaves, scalars } = canonicalise([...next, output], false);
+    const places = [...carries, ...slices, ...given];
+    const numbers = scalars.map((node) => describeHost(node, places));
+    const order = `${carries.length}+${slices.length}+${given.length}`;
+    text = `loop ${steps} ${reversed} ${last} ${order} of ${leaves.map((leaf) => places.indexOf(leaf))} ${numbers.join(";")} {${key}}`;
+    loopTexts.set(operation, text);
+  }
+  return text;
+}
+
+/** A number of the host in a body. */
+function describeHost(root: Node, places: readonly Node[]): string {
+  const lines = new Map<Node, string>();
+  for (const node of topological([root])) {
+    const { operation, inputs, dtype } = node;
+    const what =
+      operation.kind === "input"
+        ? `given ${places.indexOf(node)}`
+        : operation.kind === "scalar"
+          ? operation.op.row.name
+          : describeOperation(operation);
+    lines.set(node, `${what}(${inputs.map((input) => lines.get(input)).join()}):${dtype}`);
+  }
+  return lines.get(root)!;
+}
+
 /** The kind and parameters of a structural operation, `permute [1,0]`. */
 export function describeOperation(operation: Operation): string {
+  if (operation.kind === "loop") return describeLoop(operation);
   const { kind, ...parameters } = operation;
   const values = Object.values(parameters).map((value) => JSON.stringify(value, keptApart));
   return [kind, ...values].join(" ");

@@ -1,5 +1,6 @@
 import { debug } from "../base/debug.ts";
 import type { DeviceDType } from "../base/dtype.ts";
+import { runName } from "../graph/loop.ts";
 import { elements, makeNode, type Node } from "../graph/node.ts";
 import { storedBefore, untie, withoutOrder } from "./after.ts";
 import { draftsOf } from "./assemble.ts";
@@ -13,6 +14,7 @@ import { settleParts } from "./overwrite.ts";
 import { planMemory } from "./plan.ts";
 import { printProgram } from "./print.ts";
 import type { Program, Scalar } from "./program.ts";
+import { finishLoop, loopDraft, loopsOf, trimLoops } from "./repeat.ts";
 import { rewrite } from "./rewrite.ts";
 import { materialise } from "./schedule.ts";
 import type { Target } from "./target.ts";
@@ -37,7 +39,11 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     order,
     tokens,
     whole: awaited,
-  } = untie(rewrite(computeWide(roots), target).map(withoutOrder).map(ofItsOwn));
+  } = untie(
+    rewrite(computeWide(trimLoops(roots)), target)
+      .map(withoutOrder)
+      .map(ofItsOwn),
+  );
   const reasons = materialise(outputs, target, awaited);
 
   const values: Value[] = [];
@@ -70,10 +76,20 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     stored: (node: Node) => stored.get(node),
     another: (node: Node) => newValue(deviceDType(node), elements(node)),
   };
+  // Runs that wait for different things are different ones.
+  const loops = loopsOf(
+    order.filter((node) => stored.has(node) && elements(node) > 0),
+    (node) => `${runName(node)} after ${[...(tokens.get(node) ?? [])].map(({ id }) => id)}`,
+  );
+  const runs = new Map([...loops.values()].map((group) => [group[0]!, group]));
   const drafts = order
     .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
     .flatMap((node) => {
       const before = storedBefore(node, tokens, assembly.stored);
+      if (node.operation.kind === "loop") {
+        const group = runs.get(node);
+        return group ? [withOrder(loopDraft(group, assembly.stored, expressions), before)] : [];
+      }
       return draftsOf(node, stored.get(node)!, assembly).map((draft) => withOrder(draft, before));
     });
   const results = outputs.map((root) => stored.get(root)!);
@@ -83,7 +99,13 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     outputs: new Set(results),
     donated: new Set([...donated].map((index) => ins[index]!).filter((value) => !results.includes(value))),
   };
-  const kernels = fuse(drafts, whole, target, expressions).map((d) => finish(d, expressions));
+  const kernels = fuse(drafts, whole, target, expressions).map((d) =>
+    d.core.kind === "loop"
+      ? finishLoop(d, expressions, (body, leaves, over) =>
+          compileGraph(body, { target, inputs: leaves, donated: over }),
+        )
+      : finish(d, expressions),
+  );
 
   const settled = settleParts({ kernels, values, inputs: ins, outputs: results, donated }, expressions);
   const { donated: _, over, ...unplaced } = settled;

@@ -2,7 +2,7 @@ import { bytesPerElement, isFloat } from "../base/dtype.ts";
 import { type Expr, parts, walk } from "./expr.ts";
 import { type Axis, type Kernel, type Store, writesOf } from "./kernel.ts";
 import { product, visitNest } from "./nest.ts";
-import type { Program } from "./program.ts";
+import type { LoopKernel, Program } from "./program.ts";
 import { templateOf } from "./template.ts";
 import type { Value, ValueId } from "./value.ts";
 import { additionsOf } from "./work.ts";
@@ -21,7 +21,8 @@ export interface Cost {
 }
 
 /** The cost of one kernel, from its expressions. */
-export function kernelCost(kernel: Kernel, values: readonly Value[]): Cost {
+export function kernelCost(kernel: Kernel | LoopKernel, values: readonly Value[]): Cost {
+  if (kernel.kind === "loop") return times(kernel.steps, programCost(kernel.body));
   const counter = new Counter(values, new Set(writesOf(kernel)));
   const evaluate = (list: readonly { readonly expr: Expr }[], axes: readonly Axis[]) =>
     counter.evaluate(
@@ -59,6 +60,10 @@ export function programCost({ kernels, values }: Program): Cost {
     total.bytesWritten += cost.bytesWritten;
   }
   return total;
+}
+
+function times(count: number, { flops, bytesRead, bytesWritten }: Cost): Cost {
+  return { flops: count * flops, bytesRead: count * bytesRead, bytesWritten: count * bytesWritten };
 }
 
 /** Floating-point operations for each byte moved. */

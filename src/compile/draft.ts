@@ -1,6 +1,6 @@
+import type { DeviceDType } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
-import type { Node } from "../graph/node.ts";
-import { elements } from "../graph/node.ts";
+import { elements, type Loop, type Node } from "../graph/node.ts";
 import type { Procedure } from "../graph/procedure.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator, Part } from "./kernel.ts";
@@ -46,7 +46,22 @@ export type Core =
       readonly axis: number;
       readonly shape: readonly number[];
       readonly initial: Expr;
+    }
+  | {
+      readonly kind: "loop";
+      readonly loop: Loop;
+      /** For each input of the loop: a load of its value, or which number of the host it is. */
+      readonly operands: readonly ({ readonly load: Expr } | { readonly source: number })[];
+      readonly results: readonly LoopResult[];
     };
+
+/** A value that a loop makes: what that of its body is at each step, or after the last one. */
+export interface LoopResult {
+  readonly value: ValueId;
+  readonly output: Node;
+  readonly last: boolean;
+  readonly dtype: DeviceDType;
+}
 
 export interface MatmulSizes {
   readonly batch: number;
@@ -177,6 +192,15 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
   }
 }
 
+/** What runs a loop. It has no size, so that nothing is joined with it. */
+export function draftOfLoop(core: Extract<Core, { kind: "loop" }>, e: Expressions): Draft {
+  return {
+    size: 0,
+    core,
+    stores: new Map(core.results.map(({ value, dtype }) => [value, e.constant(0, dtype)])),
+  };
+}
+
 /** The kernel that computes `part`, and stores it at an index of a larger value. */
 export function draftPart(
   part: Node,
@@ -261,6 +285,8 @@ export function coreExpressions(core: Core): Expr[] {
       return [core.initial, core.target, core.addend];
     case "procedure":
       return [core.initial];
+    case "loop":
+      return core.operands.flatMap((operand) => ("load" in operand ? [operand.load] : []));
     default:
       return core satisfies never;
   }

@@ -9,8 +9,15 @@ export type { MatmulKernel, ProcedureKernel, TemplateKernel } from "./template.t
 /** Generated as a whole, or a template with holes. */
 export type Kernel = Nest | TemplateKernel;
 
+/** What takes a kernel's place, as far as others are concerned: a loop (program.ts). */
+export interface Composite {
+  readonly kind: "loop";
+  readonly reads: readonly ValueId[];
+  readonly stores: readonly Store[];
+}
+
 /** All stores of a kernel, in the order in which they are made. */
-export function storesOf(kernel: Kernel): readonly Store[] {
+export function storesOf(kernel: Kernel | Composite): readonly Store[] {
   if (kernel.kind !== "nest") return kernel.stores;
   const stores: Store[] = [];
   visitNest(kernel, (s) => {
@@ -20,7 +27,7 @@ export function storesOf(kernel: Kernel): readonly Store[] {
 }
 
 /** The store that makes each value: the last one. */
-export function resultsOf(kernel: Kernel): readonly Store[] {
+export function resultsOf(kernel: Kernel | Composite): readonly Store[] {
   const stores = storesOf(kernel);
   return stores.filter(({ value }, i) => stores.findLastIndex((other) => other.value === value) === i);
 }
@@ -45,12 +52,13 @@ export function expressionsOf(kernel: Kernel): Expr[] {
 }
 
 /** Stores that fill parts of values. */
-export function partsOf(kernel: Kernel): Store[] {
+export function partsOf(kernel: Kernel | Composite): Store[] {
   return resultsOf(kernel).filter(({ part }) => part);
 }
 
 /** The values a finished kernel needs: those it loads and does not make itself. */
-export function reads(kernel: Kernel): Set<ValueId> {
+export function reads(kernel: Kernel | Composite): Set<ValueId> {
+  if (kernel.kind === "loop") return new Set(kernel.reads);
   const found = new Set<ValueId>();
   walk(expressionsOf(kernel), (e) => {
     if (e.kind === "load") found.add(e.value);
@@ -60,6 +68,6 @@ export function reads(kernel: Kernel): Set<ValueId> {
 }
 
 /** The values a kernel writes. */
-export function writesOf(kernel: Kernel): ValueId[] {
+export function writesOf(kernel: Kernel | Composite): ValueId[] {
   return resultsOf(kernel).map(({ value }) => value);
 }

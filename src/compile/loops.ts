@@ -112,6 +112,8 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       ];
       return { kind: "nest", grid: [laneAxis], body };
     }
+    case "loop":
+      return internal("the body of a loop is compiled where all is");
     default:
       return core satisfies never;
   }

@@ -236,6 +236,7 @@ export class Lowering {
       case "cumsum":
       case "scatterAdd":
       case "procedure":
+      case "loop":
         return internal(`${operation.kind} is not stored`);
       default:
         return operation satisfies never;

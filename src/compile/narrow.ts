@@ -87,6 +87,7 @@ export function computeWide(roots: readonly Node[]): Node[] {
       case "buffer":
       case "iota":
       case "identity":
+      case "loop": // its body is compiled for itself
         return node;
       default:
         return operation satisfies never;

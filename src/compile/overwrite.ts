@@ -1,8 +1,17 @@
 import type { Expr, Expressions } from "./expr.ts";
 import { alike, readElsewhere } from "./in-place.ts";
-import { type Kernel, partsOf, reads, resultsOf, type Store, storesOf, writesOf } from "./kernel.ts";
+import {
+  type Composite,
+  type Kernel,
+  partsOf,
+  reads,
+  resultsOf,
+  type Store,
+  storesOf,
+  writesOf,
+} from "./kernel.ts";
 import { asLoop, mapStores, nestOf } from "./nest.ts";
-import type { Program } from "./program.ts";
+import type { LoopKernel, Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
 
 /** A program before its values have places. */
@@ -42,14 +51,19 @@ export function settleParts(program: Unplaced, e: Expressions): Settled {
     const next = user.get(value);
     return next === undefined ? value : lastOf(next);
   };
-  const mayOverwrite = (old: ValueId, { value, index }: Store, kernel: Kernel, at: number): boolean => {
+  const mayOverwrite = (
+    old: ValueId,
+    { value, index }: Store,
+    kernel: Kernel | LoopKernel,
+    at: number,
+  ): boolean => {
     if (outputs.includes(old) || lastUse.get(old) !== at || !readsInPlace(kernel, old, index)) return false;
     if (partsOf(kernel).some(({ part, value: other }) => part?.over === old && other !== value)) return false;
     const input = inputs.indexOf(old);
     return input < 0 || (donated.has(input) && outputs.includes(lastOf(value)));
   };
   // From the last one, so that it is known what becomes of each.
-  const settled: Kernel[] = [];
+  const settled: (Kernel | LoopKernel)[] = [];
   for (let at = kernels.length - 1; at >= 0; at--) {
     const kernel = kernels[at]!;
     const copies: Kernel[] = [];
@@ -89,7 +103,7 @@ export function settleParts(program: Unplaced, e: Expressions): Settled {
 }
 
 /** Whether a kernel reads of a value only the element in whose place it stores. */
-export function readsInPlace(kernel: Kernel, value: ValueId, index: Store["index"]): boolean {
+export function readsInPlace(kernel: Kernel | Composite, value: ValueId, index: Store["index"]): boolean {
   if (!reads(kernel).has(value)) return true;
   const core = coreOf(kernel);
   if (!core) return false;
@@ -98,14 +112,14 @@ export function readsInPlace(kernel: Kernel, value: ValueId, index: Store["index
 }
 
 /** What a kernel reads before it stores the result at a place; undefined where it reads and stores again and again. */
-export function coreOf(kernel: Kernel): readonly Expr[] | undefined {
+export function coreOf(kernel: Kernel | Composite): readonly Expr[] | undefined {
   if (kernel.kind === "matmul") return [kernel.a, kernel.b];
   return kernel.kind === "nest" ? asLoop(kernel)?.accumulators.map(({ expr }) => expr) : undefined;
 }
 
 /** The kernel with the values that its stores keep the rest of replaced by copies. */
-function withBases(kernel: Kernel, copied: ReadonlyMap<ValueId, ValueId>): Kernel {
-  if (copied.size === 0 || kernel.kind === "procedure") return kernel; // that fills no parts
+function withBases(kernel: Kernel | LoopKernel, copied: ReadonlyMap<ValueId, ValueId>): Kernel | LoopKernel {
+  if (copied.size === 0 || kernel.kind === "procedure" || kernel.kind === "loop") return kernel; // that fills no parts
   const replace = (store: Store): Store => {
     const over = copied.get(store.value);
     return over === undefined ? store : { ...store, part: { over } };

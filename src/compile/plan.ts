@@ -63,14 +63,19 @@ export function planMemory(
     for (const each of written.has(value) ? tenantsOf(value).values : [value])
       places[each] ??= { kind: "output", index };
   });
+  // What a loop reads and writes is bound in its body, whole.
+  const alone = new Set(
+    kernels.flatMap((kernel) => (kernel.kind === "loop" ? [...reads(kernel), ...writesOf(kernel)] : [])),
+  );
   const intermediates = [...tenants.keys()].filter((leader) => !places[leader]).map(tenantsOf);
   const assigned = assignSlots(
-    intermediates.map(({ values: [value], from, to, beside }) => ({
-      value: value!,
-      bytes: bytesOf(values[value!]!),
+    intermediates.map(({ values: list, from, to, beside }) => ({
+      value: list[0]!,
+      bytes: bytesOf(values[list[0]!]!),
       from,
       to,
       beside,
+      alone: list.some((each) => alone.has(each)),
     })),
     maxBuffer,
   );

@@ -1,6 +1,6 @@
 import { type Accumulator, type Kernel, type Nest, reads, writesOf } from "./kernel.ts";
 import { asLoop, storesOfNest, visitNest } from "./nest.ts";
-import type { Place, Program } from "./program.ts";
+import type { LoopKernel, Place, Program } from "./program.ts";
 import { templateOf } from "./template.ts";
 
 /** A program as text: values with their places, and what each kernel reads and writes. */
@@ -20,7 +20,9 @@ export function printProgram(program: Program): string {
 }
 
 /** One line: `reduce sum 256 x 1024`, `matmul 256 x 8 x 1024`, `map 1048576`. */
-export function describeKernel(kernel: Kernel): string {
+export function describeKernel(kernel: Kernel | LoopKernel): string {
+  if (kernel.kind === "loop")
+    return `${kernel.steps} times: ${kernel.body.kernels.map(describeKernel).join("; ")}`;
   return kernel.kind === "nest" ? describeNest(kernel) : templateOf(kernel).describe(kernel);
 }
 

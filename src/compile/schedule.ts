@@ -46,7 +46,8 @@ export function isCore(node: Node): boolean {
     kind === "matmul" ||
     kind === "cumsum" ||
     kind === "scatterAdd" ||
-    kind === "procedure"
+    kind === "procedure" ||
+    kind === "loop"
   );
 }
 
@@ -107,6 +108,7 @@ export function materialise(
   // from half its bytes, like a packed weight, is made where it is loaded: a copy would be larger than its source.
   const loaded = new Set<Node>();
   for (const node of order) {
+    if (node.operation.kind === "loop") for (const input of node.inputs) mark(input, "operand");
     if (node.operation.kind !== "matmul") continue;
     for (const operand of node.inputs.map(underViews)) {
       const parts = madeFromLess(operand, reasons);
@@ -194,6 +196,11 @@ function limitKernels(
         sizes.set(node, 1);
         continue;
       }
+    }
+    if (node.operation.kind === "loop") {
+      // It binds nothing itself.
+      sizes.set(node, 1);
+      continue;
     }
     for (;;) {
       const union = new Set(node.inputs.flatMap((input) => [...seen(input)]));

@@ -9,6 +9,8 @@ export interface Lifetime {
   readonly to: number;
   /** What the kernel that writes it reads. */
   readonly beside: ReadonlySet<ValueId>;
+  /** Whether nothing may lie beside it in its slot. */
+  readonly alone?: boolean;
 }
 
 interface Held extends Lifetime {
@@ -38,6 +40,11 @@ export function assignSlots(
     let best = { index: slots.length, offset: 0, growth: life.bytes, mixed: 0, idle: Infinity };
     const consider = (index: number, offset: number) => {
       const { bytes, held } = slots[index]!;
+      if (
+        (life.alone || held.some((other) => other.alone)) &&
+        (offset > 0 || held.some((other) => other.offset > 0))
+      )
+        return;
       const end = offset + life.bytes;
       const growth = Math.max(0, end - bytes);
       if (growth > best.growth || growth === life.bytes || end > maxBuffer) return;

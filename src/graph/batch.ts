@@ -1,6 +1,6 @@
-import type { Shape } from "../base/shape.ts";
+import { batchLoop } from "./loop.ts";
 import { expand, flip, pad, permute, reshape, slice } from "./movement.ts";
-import { inScope, type Kind, makeNode, type Node, type Operation, topological } from "./node.ts";
+import { inScope, type Kind, makeNode, type Node, type Operation, placeFor, topological } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
 import { after } from "./remat.ts";
 import { cat, update, updateEach } from "./update.ts";
@@ -94,6 +94,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   scatterAdd: (_, [x, index, source], { axis }, size) =>
     scatterAdd(led(x!, size), led(index!, size), led(source!, size), behind(axis)),
   procedure: elementwise,
+  loop: (_, inputs, operation, size) => batchLoop(operation, inputs, size, extend),
 };
 
 /**
@@ -107,8 +108,14 @@ export function batch(
   size: number,
 ): (Node | undefined)[] {
   const batched = new Map(places);
-  for (const node of topological(outputs, (node) => !places.has(node))) {
-    if (places.has(node) || !node.inputs.some((input) => batched.has(input))) continue;
+  extend(outputs, batched, size);
+  return outputs.map((output) => batched.get(output));
+}
+
+/** Adds to `batched` what these nodes become, and all below them. */
+function extend(outputs: readonly Node[], batched: Map<Node, Node>, size: number): void {
+  for (const node of topological(outputs, (node) => !batched.has(node))) {
+    if (batched.has(node) || !node.inputs.some((input) => batched.has(input))) continue;
     const inputs = node.inputs.map((input) => ({
       node: batched.get(input) ?? input,
       batched: batched.has(input),
@@ -120,12 +127,6 @@ export function batch(
       inScope(node.scope, () => rule(node, inputs, node.operation, size)),
     );
   }
-  return outputs.map((output) => batched.get(output));
-}
-
-/** A leaf that stands for a value of that shape and dtype until `batch` or `transform` replaces it. */
-export function placeFor({ shape, dtype }: { readonly shape: Shape; readonly dtype: Node["dtype"] }): Node {
-  return makeNode({ kind: "input", index: 0 }, [], shape, dtype);
 }
 
 const behind = (axis: number) => axis + 1;

@@ -25,10 +25,17 @@ const noLeaves: Leaves = {
 /**
  * The reference evaluator: every node directly, in float64, with no lowering and no fusion. It is the judge
  * of both backends and computes host numbers; it is slow and means to be obvious.
+ *
+ * @param known Values of nodes that are not computed.
  */
-export function evaluate(roots: readonly Node[], leaves: Leaves = noLeaves): Values[] {
-  const memo = new Map<Node, Values>();
-  for (const node of topological(roots))
+export function evaluate(
+  roots: readonly Node[],
+  leaves: Leaves = noLeaves,
+  known: ReadonlyMap<Node, Values> = new Map(),
+): Values[] {
+  const memo = new Map(known);
+  for (const node of topological(roots, (node) => !known.has(node))) {
+    if (known.has(node)) continue;
     memo.set(
       node,
       evaluateNode(
@@ -37,12 +44,17 @@ export function evaluate(roots: readonly Node[], leaves: Leaves = noLeaves): Val
         leaves,
       ),
     );
+  }
   return roots.map((root) => memo.get(root)!);
 }
 
 /** The value of a host number or condition. */
-export function evaluateHost(node: Node, leaves: Leaves = noLeaves): number {
-  return evaluate([node], leaves)[0]![0]!;
+export function evaluateHost(
+  node: Node,
+  leaves: Leaves = noLeaves,
+  known?: ReadonlyMap<Node, Values>,
+): number {
+  return evaluate([node], leaves, known)[0]![0]!;
 }
 
 /** Rounds reference values to the dtype of a node. */
@@ -249,9 +261,36 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       for (let at = 0; at < size; at += length) interpret(code, out.subarray(at, at + length));
       return out;
     }
+    case "loop":
+      return runLoop(operation, inputs, out);
     default:
       return operation satisfies never;
   }
+}
+
+/** One step after the other. */
+function runLoop(
+  { loop, output, last }: Extract<Node["operation"], { kind: "loop" }>,
+  inputs: readonly Values[],
+  out: Values,
+): Values {
+  const { steps, reversed, carries, slices, given, next } = loop;
+  let state = inputs.slice(0, carries.length);
+  for (let i = 0; i < steps; i++) {
+    const step = reversed ? steps - 1 - i : i;
+    const known = new Map<Node, Values>();
+    for (const [at, place] of carries.entries()) known.set(place, state[at]!);
+    slices.forEach((place, at) => {
+      const size = numel(place.shape);
+      known.set(place, inputs[carries.length + at]!.slice(step * size, (step + 1) * size));
+    });
+    for (const [at, place] of given.entries()) known.set(place, inputs[carries.length + slices.length + at]!);
+    const [value, ...after] = evaluate([output, ...next], noLeaves, known);
+    if (!last) out.set(value!, step * numel(output.shape));
+    else if (i === steps - 1) out.set(after[next.indexOf(output)]!);
+    state = after;
+  }
+  return out;
 }
 
 function flatIndex(index: readonly number[], stride: readonly number[]): number {

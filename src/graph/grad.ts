@@ -1,7 +1,7 @@
 import { isFloat } from "../base/dtype.ts";
-import { placeFor } from "./batch.ts";
 import { add } from "./elementwise.ts";
-import { firstOf, type Node, topological } from "./node.ts";
+import { cotangentsOf, type Member, runName } from "./loop.ts";
+import { firstOf, type Node, placeFor, substitute, topological } from "./node.ts";
 import { Recomputation } from "./remat.ts";
 import { vjp, zeros } from "./vjp.ts";
 
@@ -29,11 +29,24 @@ export function backward(outputs: readonly Node[], seeds: readonly Node[], input
     accumulate(firstOf(output), seeds[i]!);
   });
   const again = new Recomputation();
+  const runs = loopsAmong(order);
   for (const node of order.reverse()) {
     const sum = cotangents.get(node);
-    if (!sum || !onPath.has(node)) continue;
-    const g = node.inputs.length > 0 ? again.released(node, sum, cotangents) : sum;
-    vjp(g, again.node(node, g)).forEach((contribution, i) => {
+    const run = runs.get(node);
+    if (run && sum && onPath.has(node)) {
+      const g = again.released(node, sum, cotangents);
+      run.members.push({ node: again.node(node, g), g });
+    }
+    // Those of all results of a loop are there when its first one comes.
+    const isLoop = node.operation.kind === "loop";
+    const walked = isLoop ? run?.first === node && run.members.length > 0 : sum && onPath.has(node);
+    if (!walked) continue;
+    const ofNode = () => {
+      const g = node.inputs.length > 0 ? again.released(node, sum!, cotangents) : sum!;
+      return vjp(g, again.node(node, g));
+    };
+    const isWanted = (i: number) => onPath.has(firstOf(node.inputs[i]!));
+    (run ? cotangentsOf(run.members, isWanted, backward) : ofNode()).forEach((contribution, i) => {
       const input = firstOf(node.inputs[i]!);
       if (contribution && onPath.has(input)) accumulate(input, contribution);
     });
@@ -52,7 +65,26 @@ export function forward(
   tangents: readonly Node[],
 ): Node[] {
   const places = outputs.map(placeFor);
-  return backward(backward(outputs, places, inputs), tangents, places);
+  const moved = backward(backward(outputs, places, inputs), tangents, places);
+  // Linear in them, it does not depend on them; but the run of a loop that has one among its inputs holds it.
+  const order = new Set(topological(moved));
+  return places.some((place) => order.has(place))
+    ? substitute(moved, new Map(places.map((place) => [place, zeros(place)])))
+    : moved;
+}
+
+/** The loops that ran: the first of the results of each, and those that have cotangents so far. */
+function loopsAmong(order: readonly Node[]) {
+  const byName = new Map<string, { readonly first: Node; readonly members: Member[] }>();
+  const runs = new Map<Node, { readonly first: Node; readonly members: Member[] }>();
+  for (const node of order) {
+    if (node.operation.kind !== "loop") continue;
+    const name = runName(node);
+    const run = byName.get(name) ?? { first: node, members: [] };
+    byName.set(name, run);
+    runs.set(node, run);
+  }
+  return runs;
 }
 
 function flows(node: Node): boolean {

@@ -61,9 +61,32 @@ export type Operation =
   // Inputs x, index, source: x with source added at index, along one axis.
   | { readonly kind: "scatterAdd"; readonly axis: number }
   // A small program on each row of the last axis. No cotangent flows: whoever makes it gives it a gradient.
-  | { readonly kind: "procedure"; readonly procedure: Procedure };
+  | { readonly kind: "procedure"; readonly procedure: Procedure }
+  // One result of a loop (loop.ts): what a value of its body is at each step, one after the other, or at the last one. All
+  // results of a loop with the same inputs are of one run.
+  | { readonly kind: "loop"; readonly loop: Loop; readonly output: Node; readonly last: boolean };
 
 export type Kind = Operation["kind"];
+
+/**
+ * A body that is run again and again. It is a graph of its own over leaves, which the inputs of the loop's results stand
+ * for, in this order.
+ */
+export interface Loop {
+  readonly steps: number;
+  /** From the last step to the first. */
+  readonly reversed: boolean;
+  /** Whether what it makes is kept for its gradient; else it is made again there. */
+  readonly keeps: boolean;
+  /** What one step leaves to the next: first the inputs, then `next`. */
+  readonly carries: readonly Node[];
+  /** Elements along the first axis of the inputs, one for each step. */
+  readonly slices: readonly Node[];
+  /** The same at each step. */
+  readonly given: readonly Node[];
+  /** For each carry. */
+  readonly next: readonly Node[];
+}
 
 /** What indices should be, for the checks that a device can be asked for: integers from `from` to `length - 1`. */
 export interface IndexRange {
@@ -264,6 +287,11 @@ export function iota(shape: Shape, axis: number): Node {
   return makeNode({ kind: "iota", axis }, [], shape, "int32");
 }
 
+/** A leaf, in no scope, that stands for a value of that shape and dtype until a pass replaces it. */
+export function placeFor({ shape, dtype }: { readonly shape: Shape; readonly dtype: DType }): Node {
+  return inScope(undefined, () => makeNode({ kind: "input", index: 0 }, [], shape, dtype));
+}
+
 /** Known on the host before a program runs: numbers, comparisons of numbers, and the integers that they become. */
 export function isHost(node: Node): boolean {
   if (node.dtype === "number") return true;
@@ -320,6 +348,19 @@ export function topological(
     }
   }
   return order;
+}
+
+/** The graph over other nodes: each that `given` has an answer for is replaced by it, and what is made of it made again. */
+export function substitute(roots: readonly Node[], given: ReadonlyMap<Node, Node>): Node[] {
+  const made = new Map(given);
+  for (const node of topological(roots, (node) => !made.has(node))) {
+    if (made.has(node)) continue;
+    const inputs = node.inputs.map((input) => made.get(input)!);
+    const same = inputs.every((input, i) => input === node.inputs[i]);
+    const { operation, shape, dtype } = node;
+    made.set(node, same ? node : inScope(node.scope, () => makeNode(operation, inputs, shape, dtype)));
+  }
+  return roots.map((root) => made.get(root)!);
 }
 
 /**

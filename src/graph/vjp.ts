@@ -78,6 +78,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
     return [g, undefined, where(inside, gather(g, index!, axis), 0)];
   },
   procedure: leaf,
+  loop: () => internal("the results of a loop get their gradients together"),
 };
 
 /** Cotangents of the inputs of `node`; undefined or missing where nothing flows. */

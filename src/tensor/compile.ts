@@ -2,6 +2,7 @@ import { type Fields, field, isIntegerIn, optional, readOptions, show } from "..
 import { ValueError } from "../base/errors.ts";
 import { programCost } from "../compile/cost.ts";
 import { printProgram } from "../compile/print.ts";
+import { kernelsOf } from "../compile/program.ts";
 import { bytesOf } from "../compile/value.ts";
 import { Device, type Loaded } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
@@ -203,7 +204,7 @@ export function compile<A extends readonly unknown[], R>(
       const { program, executable } = latest;
       return {
         schedule: printProgram(program),
-        kernels: program.kernels.length,
+        kernels: kernelsOf(program).length,
         sources: executable.sources,
         bytes: executable.bytes,
       };

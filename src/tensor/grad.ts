@@ -2,11 +2,10 @@ import { checkCount, type Fields, field, isIntegerIn, readOptions, show } from "
 import { isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { treeStructure } from "../base/tree.ts";
-import { placeFor } from "../graph/batch.ts";
 import { meet } from "../graph/cast.ts";
 import { backward } from "../graph/grad.ts";
 import { expand } from "../graph/movement.ts";
-import { constant, makeNode, type Node, transform } from "../graph/node.ts";
+import { constant, makeNode, type Node, placeFor, transform } from "../graph/node.ts";
 import { checkSynchronous } from "../runtime/tracing.ts";
 import { Tensor } from "./tensor.ts";
 import { entries, isTensor, leaves, map } from "./tree.ts";

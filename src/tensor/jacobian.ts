@@ -1,11 +1,11 @@
 import { checkArgument, checkCount, functionOf } from "../base/arguments.ts";
 import { numel } from "../base/shape.ts";
-import { batch, placeFor } from "../graph/batch.ts";
+import { batch } from "../graph/batch.ts";
 import { cast } from "../graph/cast.ts";
 import { eq } from "../graph/elementwise.ts";
 import { backward, forward } from "../graph/grad.ts";
 import { expand, permute, reshape } from "../graph/movement.ts";
-import { iota, type Node } from "../graph/node.ts";
+import { iota, type Node, placeFor } from "../graph/node.ts";
 import { checkFloats, differentiable, grad, seedsOf } from "./grad.ts";
 import { Tensor } from "./tensor.ts";
 import { leaves, map } from "./tree.ts";

@@ -2,9 +2,9 @@ import { checkArgument, type Fields, field, functionOf, integer, readOptions } f
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { normalizeAxis } from "../base/shape.ts";
 import { flattenTree, mapTree, pathName } from "../base/tree.ts";
-import { batch, placeFor } from "../graph/batch.ts";
+import { batch } from "../graph/batch.ts";
 import { expand, permute } from "../graph/movement.ts";
-import type { Node } from "../graph/node.ts";
+import { type Node, placeFor } from "../graph/node.ts";
 import { checkSynchronous, whileTracing } from "../runtime/tracing.ts";
 import { Key } from "./random.ts";
 import { Tensor } from "./tensor.ts";

@@ -4,7 +4,7 @@ import { programCost } from "../../src/compile/cost.ts";
 import { Entries, maxSize } from "../../src/compile/entries.ts";
 import { walk } from "../../src/compile/expr.ts";
 import { expressionsOf } from "../../src/compile/kernel.ts";
-import type { Program } from "../../src/compile/program.ts";
+import { kernelsOf, type Program } from "../../src/compile/program.ts";
 import { models, stepOf } from "../models.ts";
 import { gpu } from "../printer.ts";
 import { cases, everyNth, thorough } from "../thorough.ts";
@@ -42,7 +42,7 @@ describe.each(everyNth(2, Object.entries(models)))("a step of the %s", (name, ma
   test("further layers share the code of the first", async () => {
     const codes = async (layers: number) => {
       const program = await stepWith(layers, 4);
-      return new Set(program.kernels.map((kernel) => printKernel(kernel, program, gpu).source)).size;
+      return new Set(kernelsOf(program).map((kernel) => printKernel(kernel, program, gpu).source)).size;
     };
     const few = await codes(depths[0]);
     expect(await codes(depths[2])).toBeLessThanOrEqual(name.includes("transformer") ? 1.2 * few : few);
@@ -58,8 +58,8 @@ describe.each(everyNth(2, Object.entries(models)))("a step of the %s", (name, ma
   test.each(cases([10], [64]))(
     "kernels are of bounded size where %i buffers may be bound",
     async (maxBindings) => {
-      const { kernels } = await stepOf(make(6), { examples: 4, clip: true, maxBindings });
-      for (const kernel of kernels) {
+      const program = await stepOf(make(6), { examples: 4, clip: true, maxBindings });
+      for (const kernel of kernelsOf(program)) {
         let size = 0;
         walk(expressionsOf(kernel), () => size++);
         expect(size).toBeLessThanOrEqual(1.25 * maxSize); // loops may add index arithmetic

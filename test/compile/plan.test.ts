@@ -7,7 +7,7 @@ import { canonicalise } from "../../src/compile/canonical.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
 import { reads, resultsOf, writesOf } from "../../src/compile/kernel.ts";
 import { readsInPlace } from "../../src/compile/overwrite.ts";
-import type { Program } from "../../src/compile/program.ts";
+import { kernelsOf, type Program } from "../../src/compile/program.ts";
 import { bytesOf, type ValueId } from "../../src/compile/value.ts";
 import { makeNode } from "../../src/graph/node.ts";
 import { cat, stack } from "../../src/tensor/functions.ts";
@@ -117,7 +117,7 @@ test("no two live values share memory, and each is read as it was written", () =
 
 /** A buffer counts once, also where a result takes over what the kernel reads. */
 function checkBindings(p: Program, maxBindings: number): void {
-  for (const kernel of p.kernels)
+  for (const kernel of kernelsOf(p))
     expect(new Bindings(kernel, p).list.length).toBeLessThanOrEqual(maxBindings);
 }
 

@@ -29,6 +29,10 @@ const options = { shared: false, maximum: 1, relaxed: false };
 function verifyAll(program: Program): void {
   const { kernels, values } = program;
   for (const kernel of kernels) {
+    if (kernel.kind === "loop") {
+      verifyAll(kernel.body);
+      continue;
+    }
     verifyKernel(kernel, values);
     expect(unsetInWasm(printWasm(kernel, emitKernel(kernel, options)))).toEqual([]);
     const wide = [...reads(kernel), ...writesOf(kernel)].some((value) => values[value]!.dtype === "float64");

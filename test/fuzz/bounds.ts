@@ -8,6 +8,7 @@ import {
   isNarrow,
   normalRange,
 } from "../../src/base/dtype.ts";
+import { numel } from "../../src/base/shape.ts";
 import { evaluate, type Leaves, type Values } from "../../src/graph/evaluate.ts";
 import { makeNode, type Node, type Operation, type ScalarRow, topological } from "../../src/graph/node.ts";
 import { type Chain, chainOf, moved, roundings } from "./chains.ts";
@@ -47,10 +48,15 @@ const sizesOf = (dtype: DType) => {
 const tiniest = (dtype: DType, { flushes }: Arithmetic): number =>
   sizesOf(computeDType(dtype))?.[flushes ? "smallestNormal" : "smallest"] ?? 0;
 
-export function bound(roots: readonly Node[], leaves: Leaves, arithmetic: Arithmetic): Bounded[] {
-  const order = topological(roots);
-  const values = evaluate(order, leaves);
-  const known = new Map<Node, Bounded>();
+export function bound(
+  roots: readonly Node[],
+  leaves: Leaves,
+  arithmetic: Arithmetic,
+  given: ReadonlyMap<Node, Bounded> = new Map(),
+): Bounded[] {
+  const order = topological(roots, (node) => !given.has(node)).filter((node) => !given.has(node));
+  const values = evaluate(order, leaves, new Map([...given].map(([node, { values }]) => [node, values])));
+  const known = new Map(given);
   order.forEach((node, i) => {
     const inputs = node.inputs.map((input) => known.get(input)!);
     const chain = arithmetic.reorders ? chainThrough(node, inputs) : undefined;
@@ -234,9 +240,39 @@ function errorsOf(
         : again(node, operation, [a.map((v, i) => v + x!.errors[i]!), b.map((v, i) => v + y!.errors[i]!)]);
       return left.map((sum, i) => sum - total[i]! + (inner + 1) * (unit * sum + 2 * tiny));
     }
+    case "loop":
+      return loopErrors(operation, inputs, arithmetic, none(size));
     default:
       return operation satisfies never;
   }
+}
+
+/** Step by step; what is carried is held in its dtype in between, which `bound` adds. */
+function loopErrors(
+  { loop, output, last }: Extract<Operation, { kind: "loop" }>,
+  inputs: readonly Bounded[],
+  arithmetic: Arithmetic,
+  errors: Values,
+): Values {
+  const { steps, reversed, carries, slices, given, next } = loop;
+  const rest = inputs.slice(carries.length);
+  let state = inputs.slice(0, carries.length);
+  for (let i = 0; i < steps; i++) {
+    const step = reversed ? steps - 1 - i : i;
+    const known = new Map(carries.map((place, at) => [place, state[at]!]));
+    slices.forEach((place, at) => {
+      const length = numel(place.shape);
+      const part = (all: Values) => all.slice(step * length, (step + 1) * length);
+      known.set(place, { values: part(rest[at]!.values), errors: part(rest[at]!.errors) });
+    });
+    for (const [at, place] of given.entries()) known.set(place, rest[slices.length + at]!);
+    const leaves = { buffer: () => [], input: () => [] };
+    const [value, ...after] = bound([output, ...next], leaves, arithmetic, known);
+    if (!last) errors.set(value!.errors, step * value!.errors.length);
+    else if (i === steps - 1) errors.set(after[next.indexOf(output)]!.errors);
+    state = after;
+  }
+  return errors;
 }
 
 /** Integers are right or unknown. */

@@ -1,13 +1,14 @@
 import { coerce, type DeviceDType, isFloat, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
-import type { Place, Program } from "../../compile/program.ts";
+import type { LoopKernel, Place, Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
+import { bytesOf, type ValueId } from "../../compile/value.ts";
 import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
+import { carriedBytes, sourceOfLoop, stepsOf } from "../loop.ts";
 import { Memory } from "./memory.ts";
 import { defaultThreads, Pool, type Run } from "./pool.ts";
 import { controlBytes } from "./pool-worker.ts";
-import { Arguments } from "./wasm/arguments.ts";
 import { Module } from "./wasm/assemble.ts";
 import { joining, target, turn } from "./wasm/heuristics.ts";
 import { rows } from "./wasm/imports.ts";
@@ -54,6 +55,12 @@ interface Compiled {
 interface Loaded {
   readonly kernel: WasmKernel;
   readonly compiled: Compiled;
+}
+
+/** A loop, whose body is a program. */
+interface LoadedLoop {
+  readonly loop: LoopKernel;
+  readonly body: WasmExecutable;
 }
 
 export interface WasmBackendOptions {
@@ -127,10 +134,16 @@ export class WasmBackend implements Backend {
     return like instanceof Int32Array ? views.int32 : views.uint32;
   }
 
-  async load(program: Program): Promise<Executable> {
-    const kernels = await Promise.all(program.kernels.map((kernel) => this.#load(kernel)));
-    const heavy = kernels.some(({ kernel }) =>
-      kernel.phases.some((p) => p.units > 1 && p.units * p.cost > this.#worthSharing),
+  async load(program: Program): Promise<WasmExecutable> {
+    const kernels = await Promise.all(
+      program.kernels.map(async (kernel) =>
+        kernel.kind === "loop" ? { loop: kernel, body: await this.load(kernel.body) } : this.#load(kernel),
+      ),
+    );
+    const heavy = kernels.some(
+      (each) =>
+        "kernel" in each &&
+        each.kernel.phases.some((p) => p.units > 1 && p.units * p.cost > this.#worthSharing),
     );
     if (heavy) await this.#pool?.start();
     return new WasmExecutable(this, program, kernels);
@@ -216,46 +229,65 @@ export class WasmBackend implements Backend {
   }
 }
 
+/** A kernel and its arguments. */
+interface Call {
+  readonly loaded: Loaded;
+  /** Where its arguments lie. */
+  readonly places: readonly Place[];
+  readonly args: number;
+  readonly scalars: readonly number[];
+}
+
+/** A loop and what it carries from step to step. */
+interface CallOfLoop extends LoadedLoop {
+  readonly spare: readonly (readonly [WasmBuffer, WasmBuffer])[];
+}
+
 class WasmExecutable implements Executable {
   readonly bytes: number;
   readonly #backend: WasmBackend;
   readonly #program: Program;
-  readonly #kernels: readonly {
-    readonly loaded: Loaded;
-    /** Where its arguments lie. */
-    readonly places: readonly Place[];
-    readonly args: number;
-    readonly scalars: readonly number[];
-  }[];
+  readonly #calls: readonly (Call | CallOfLoop)[];
+  /** All that is allocated: the arguments, slots, and what loops carry. */
+  readonly #held: readonly number[];
   readonly #slots: readonly number[];
-  readonly #block: number;
   #disposed = false;
 
-  constructor(backend: WasmBackend, program: Program, loaded: readonly Loaded[]) {
+  constructor(backend: WasmBackend, program: Program, loaded: readonly (Loaded | LoadedLoop)[]) {
     this.#backend = backend;
     this.#program = program;
     const { memory } = backend;
-    this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
     let size = 0;
-    const offsets = loaded.map(({ kernel }) => {
+    const offsets = loaded.map((each) => {
       const at = size;
-      size += Math.ceil(kernel.given.bytes / 8) * 8;
+      if ("kernel" in each) size += Math.ceil(each.kernel.given.bytes / 8) * 8;
       return at;
     });
+    const carried = loaded.map((each) => ("loop" in each ? carriedBytes(each.loop) : []));
+    const wanted = [size, ...program.slots, ...carried.flat().flatMap((bytes) => [bytes, bytes])];
     const held: number[] = [];
     try {
-      for (const bytes of [size, ...program.slots]) held.push(memory.allocate(bytes));
+      for (const bytes of wanted) held.push(memory.allocate(bytes));
     } catch (error) {
       for (const at of held) memory.free(at);
-      for (const entry of loaded) backend.release(entry);
+      for (const entry of loaded) release(backend, entry);
       throw error;
     }
-    [this.#block, ...this.#slots] = held as [number, ...number[]]; // the first is asked for first
-    this.#kernels = loaded.map((entry, i) => {
-      const given = new Arguments(program.kernels[i]!);
+    this.#held = held;
+    const block = held[0]!; // it is asked for first
+    this.#slots = held.slice(1, 1 + program.slots.length);
+    const bodies = loaded.map((each) => ("loop" in each ? each.body.bytes : 0));
+    this.bytes = [...wanted.slice(1), ...bodies].reduce((sum, bytes) => sum + bytes, 0);
+    let next = 1 + program.slots.length;
+    this.#calls = loaded.map((entry, i) => {
+      if ("loop" in entry) {
+        const buffer = (bytes: number) => new WasmBuffer(held[next++]!, bytes);
+        return { ...entry, spare: carried[i]!.map((bytes) => [buffer(bytes), buffer(bytes)] as const) };
+      }
+      const { given } = entry.kernel;
       return {
         loaded: entry,
-        args: this.#block + offsets[i]!,
+        args: block + offsets[i]!,
         scalars: given.scalars,
         places: given.values.map((value) => program.places[value]!),
       };
@@ -263,12 +295,15 @@ class WasmExecutable implements Executable {
   }
 
   get sources(): readonly string[] {
-    return this.#program.kernels.map((kernel, i) => printKernel(kernel, this.#kernels[i]!.loaded.kernel));
+    return this.#program.kernels.map((kernel, i) => {
+      const call = this.#calls[i]!;
+      if ("loaded" in call && kernel.kind !== "loop") return printKernel(kernel, call.loaded.kernel);
+      return "loop" in call ? sourceOfLoop(call.loop, call.body.sources) : "";
+    });
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
-    this.#prepare(inputs, outputs, scalars);
-    for (const { loaded, args } of this.#kernels) this.#backend.run(loaded, args);
+    for (const call of this.#prepare(inputs, outputs, scalars)) call();
   }
 
   async profile(
@@ -276,21 +311,23 @@ class WasmExecutable implements Executable {
     outputs: readonly DeviceBuffer[],
     scalars: readonly number[],
   ): Promise<KernelTimes> {
-    this.#prepare(inputs, outputs, scalars);
-    const spans = this.#kernels.map(({ loaded, args }) => {
+    const spans = this.#prepare(inputs, outputs, scalars).map((call) => {
       const start = performance.now();
-      this.#backend.run(loaded, args);
+      call();
       return { start, end: performance.now() };
     });
     return { clock: "host", spans };
   }
 
-  /** Writes the arguments of all kernels. An output that does not lie where the plan lets it begins as a copy. */
+  /**
+   * Writes the arguments of all kernels, and gives what runs each. An output that does not lie where the plan lets it begins
+   * as a copy.
+   */
   #prepare(
     inputs: readonly DeviceBuffer[],
     outputs: readonly DeviceBuffer[],
     scalars: readonly number[],
-  ): void {
+  ): (() => void)[] {
     if (this.#disposed) throw new DisposedError("cpu: the program was disposed and cannot run.");
     const { views } = this.#backend.memory;
     this.#program.replaces.forEach((input, output) => {
@@ -302,7 +339,17 @@ class WasmExecutable implements Executable {
       place.kind === "slot"
         ? this.#slots[place.index]! + place.offset
         : wasmBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).at;
-    for (const { loaded, places, args, scalars: wanted } of this.#kernels) {
+    return this.#calls.map((call) => {
+      if ("loop" in call) {
+        const { values, places } = this.#program;
+        const at = (value: ValueId) => new WasmBuffer(address(places[value]!), bytesOf(values[value]!));
+        const { loop, body, spare } = call;
+        return () => {
+          for (const step of stepsOf(loop, at, spare, scalars))
+            body.run(step.inputs, step.outputs, step.scalars);
+        };
+      }
+      const { loaded, places, args, scalars: wanted } = call;
       const first = args / 4;
       for (let i = 0; i < places.length; i++) views.uint32[first + i] = address(places[i]!);
       const at = args + loaded.kernel.given.scalarsAt;
@@ -310,17 +357,21 @@ class WasmExecutable implements Executable {
         const { source, dtype } = this.#program.scalars[wanted[i]!]!;
         store(views, at + 8 * i, coerce(scalars[source]!, dtype), dtype);
       }
-    }
+      return () => this.#backend.run(loaded, args);
+    });
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    const { memory } = this.#backend;
-    for (const slot of this.#slots) memory.free(slot);
-    memory.free(this.#block);
-    for (const { loaded } of this.#kernels) this.#backend.release(loaded);
+    for (const at of this.#held) this.#backend.memory.free(at);
+    for (const call of this.#calls) release(this.#backend, "loaded" in call ? call.loaded : call);
   }
+}
+
+function release(backend: WasmBackend, loaded: Loaded | LoadedLoop): void {
+  if ("loop" in loaded) loaded.body.dispose();
+  else backend.release(loaded);
 }
 
 function store(views: Memory["views"], at: number, value: number, dtype: DeviceDType): void {

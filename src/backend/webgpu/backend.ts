@@ -1,6 +1,6 @@
 import { bytesPerElement, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, DTypeError, messageOf } from "../../base/errors.ts";
-import type { Program } from "../../compile/program.ts";
+import { kernelsOf, type Program, valuesOf } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { createBuffer, GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
@@ -130,8 +130,8 @@ export class WebGpuBackend implements Backend {
 
   async load(program: Program): Promise<Executable> {
     this.check();
-    for (const { dtype } of program.values) this.#checkDType(dtype);
-    for (const precision of new Set(program.kernels.map(tiledPrecision)))
+    for (const { dtype } of valuesOf(program)) this.#checkDType(dtype);
+    for (const precision of new Set(kernelsOf(program).map(tiledPrecision)))
       if (precision) await this.#tuneOnce(precision);
     return this.#load(program, this.#options);
   }
@@ -144,9 +144,16 @@ export class WebGpuBackend implements Backend {
       );
   }
 
-  async #load(program: Program, options: ShaderOptions): Promise<Executable> {
-    const shaders = program.kernels.map((kernel) => printKernel(kernel, program, options));
-    const pipelines = await Promise.all(shaders.map((shader) => this.#pipelines.get(shader)));
+  /** @param runs How often it runs in one submit. */
+  async #load(program: Program, options: ShaderOptions, runs = 1): Promise<WebGpuExecutable> {
+    const kernels = await Promise.all(
+      program.kernels.map(async (kernel) => {
+        if (kernel.kind === "loop")
+          return { loop: kernel, body: await this.#load(kernel.body, options, kernel.steps) };
+        const shader = printKernel(kernel, program, options);
+        return { shader, pipeline: await this.#pipelines.get(shader) };
+      }),
+    );
     this.check();
     const host = {
       device: this.#device,
@@ -156,7 +163,7 @@ export class WebGpuBackend implements Backend {
       flush: () => this.#staging.flush(),
       check: () => this.check(),
     };
-    return new WebGpuExecutable(host, program, shaders, pipelines);
+    return new WebGpuExecutable(host, program, kernels, runs);
   }
 
   #tuneOnce(precision: Precision): Promise<void> {

@@ -1,7 +1,9 @@
 import { DisposedError, internal } from "../../base/errors.ts";
 import { Recent } from "../../base/recent.ts";
-import type { Place, Program } from "../../compile/program.ts";
+import type { LoopKernel, Place, Program } from "../../compile/program.ts";
+import type { ValueId } from "../../compile/value.ts";
 import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
+import { carriedBytes, type LoopStep, sourceOfLoop, stepsOf } from "../loop.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 import { HostNumbers } from "./numbers.ts";
@@ -24,11 +26,28 @@ export interface Host {
 /** Bind groups kept for each kernel, and for all of a program together: a training step meets the same few sets of buffers again and again. */
 const maxBindGroups = 16;
 
-interface Dispatch {
+/** A kernel with its pipeline. */
+interface Compiled {
   readonly shader: Shader;
   readonly pipeline: Pipeline;
+}
+
+/** A loop, whose body is a program. */
+interface CompiledLoop {
+  readonly loop: LoopKernel;
+  readonly body: WebGpuExecutable;
+}
+
+interface Dispatch extends Compiled {
   readonly groups: Recent<string, GPUBindGroup>;
 }
+
+/** A loop and what it carries from step to step. */
+interface DispatchOfLoop extends CompiledLoop {
+  readonly spare: readonly (readonly [GpuBuffer, GpuBuffer])[];
+}
+
+type Recorder = (pass: GPUComputePassEncoder) => void;
 
 /** A loaded program: each run is one command encoder with one compute pass, and one submit. */
 export class WebGpuExecutable implements Executable {
@@ -36,26 +55,41 @@ export class WebGpuExecutable implements Executable {
   readonly bytes: number;
   readonly #host: Host;
   readonly #program: Program;
-  #dispatches: readonly Dispatch[];
+  #dispatches: readonly (Dispatch | DispatchOfLoop)[];
+  /** All that is allocated: slots, and what loops carry. */
+  readonly #held: readonly GpuBuffer[];
   readonly #slots: readonly GpuBuffer[];
   readonly #numbers: HostNumbers;
   /** Outputs that hold the same value as an earlier one, or an input. */
   readonly #copies: readonly { readonly from: Place; readonly to: number }[];
-  readonly #sets = new Recent<string, readonly GPUBindGroup[]>(maxBindGroups);
+  readonly #sets: Recent<string, readonly Recorder[]>;
   #disposed = false;
 
-  constructor(host: Host, program: Program, shaders: readonly Shader[], pipelines: readonly Pipeline[]) {
+  /** @param runs How often it runs in one submit, as the body of a loop. */
+  constructor(host: Host, program: Program, kernels: readonly (Compiled | CompiledLoop)[], runs: number) {
     this.#host = host;
     this.#program = program;
-    this.sources = shaders.map(({ source }) => source);
-    this.#dispatches = shaders.map((shader, i) => ({
-      shader,
-      pipeline: pipelines[i]!,
-      groups: new Recent(maxBindGroups),
-    }));
-    this.#slots = allocateAll(host, program.slots);
-    this.bytes = program.slots.reduce((sum, bytes) => sum + bytes, 0);
-    this.#numbers = new HostNumbers(host.device, program, shaders);
+    const shaders = kernels.flatMap((kernel) => ("shader" in kernel ? [kernel.shader] : []));
+    this.sources = kernels.map((kernel) =>
+      "shader" in kernel ? kernel.shader.source : sourceOfLoop(kernel.loop, kernel.body.sources),
+    );
+    const carried = kernels.map((kernel) => ("loop" in kernel ? carriedBytes(kernel.loop) : []));
+    const wanted = [...program.slots, ...carried.flat().flatMap((bytes) => [bytes, bytes])];
+    this.#held = allocateAll(host, wanted);
+    this.#slots = this.#held.slice(0, program.slots.length);
+    const bodies = kernels.map((kernel) => ("loop" in kernel ? kernel.body.bytes : 0));
+    this.bytes = [...wanted, ...bodies].reduce((sum, bytes) => sum + bytes, 0);
+    let next = program.slots.length;
+    const buffer = () => this.#held[next++]!;
+    // The first step and the last one have other buffers than those between, which have two kinds of them.
+    const most = maxBindGroups * runs;
+    this.#sets = new Recent(most);
+    this.#dispatches = kernels.map((kernel, i) =>
+      "shader" in kernel
+        ? { ...kernel, groups: new Recent(most) }
+        : { ...kernel, spare: carried[i]!.map(() => [buffer(), buffer()] as const) },
+    );
+    this.#numbers = new HostNumbers(host.device, program, shaders, runs);
     this.#copies = program.outputs.flatMap((value, to) => {
       const from = program.places[value]!;
       return program.values[value]!.size === 0 || (from.kind === "output" && from.index === to)
@@ -90,70 +124,106 @@ export class WebGpuExecutable implements Executable {
     if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
     this.#host.check();
     this.#host.flush();
-    this.#numbers.write(scalars);
     const ins = inputs.map(gpuBuffer);
     const outs = outputs.map(gpuBuffer);
-    const bufferAt = ({ kind, index }: Place) =>
-      (kind === "input" ? ins : kind === "output" ? outs : this.#slots)[index] ??
-      internal(`no buffer for ${kind} ${index}`);
-    const key = [...ins, ...outs].map(({ id }) => id).join();
     const kept: (readonly [from: GpuBuffer, to: GpuBuffer])[] = [];
     this.#program.replaces.forEach((input, output) => {
       if (input === undefined || ins[input] === outs[output]) return;
       // The plan lets the output take over this input, the caller keeps it: it gets a copy to overwrite.
       kept.push([ins[input]!, outs[output]!]);
-      ins[input] = outs[output]!;
     });
-    const groups = this.#bindGroups(key, bufferAt);
+    this.#numbers.write([scalars]);
     return {
       before: (encoder) => {
         for (const [from, to] of kept) copy(encoder, from, to);
       },
-      kernels: this.#dispatches.map(({ pipeline, shader }, i) => (pass) => {
-        pass.setPipeline(pipeline.pipeline);
-        pass.setBindGroup(0, groups[i]!);
-        pass.dispatchWorkgroups(...shader.workgroups);
-      }),
+      kernels: this.#recorders(ins, outs, scalars, 0),
       after: (encoder) => {
         for (const { from, to } of this.#copies) {
-          const source = bufferAt(from);
+          const source = this.#bufferAt(from, ins, outs);
           if (source !== outs[to]) copy(encoder, source, outs[to]!);
         }
       },
     };
   }
 
+  /** What records all runs of the body of a loop. */
+  steps(runs: readonly LoopStep[]): Recorder[] {
+    this.#numbers.write(runs.map(({ scalars }) => scalars));
+    return runs.flatMap(({ inputs, outputs, scalars }, run) =>
+      this.#recorders(inputs.map(gpuBuffer), outputs.map(gpuBuffer), scalars, run),
+    );
+  }
+
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    for (const dispatch of this.#dispatches) if ("loop" in dispatch) dispatch.body.dispose();
     // Whoever still holds the program for its text holds no pipelines.
     this.#dispatches = [];
     this.#sets.clear();
-    for (const slot of this.#slots) this.#host.free(slot);
+    for (const buffer of this.#held) this.#host.free(buffer);
     this.#numbers.dispose();
   }
 
-  /** The bind groups of all kernels for one set of inputs and outputs, which a loop of steps meets again. */
-  #bindGroups(key: string, bufferAt: (place: Place) => GpuBuffer): readonly GPUBindGroup[] {
-    const known = this.#sets.get(key);
-    if (known) return known;
-    const groups = this.#dispatches.map((dispatch) =>
-      this.#bindGroup(
-        dispatch,
-        dispatch.shader.bindings.map(({ place }) => bufferAt(place)),
-      ),
-    );
-    this.#sets.set(key, groups);
-    return groups;
+  /** Where a place is for these inputs and outputs; an output that takes over an input lies there. */
+  #bufferAt({ kind, index }: Place, ins: readonly GpuBuffer[], outs: readonly GpuBuffer[]): GpuBuffer {
+    const taken = kind === "input" ? this.#program.replaces.indexOf(index) : -1;
+    const buffer =
+      kind === "slot"
+        ? this.#slots[index]
+        : taken >= 0 || kind === "output"
+          ? outs[taken >= 0 ? taken : index]
+          : ins[index];
+    return buffer ?? internal(`no buffer for ${kind} ${index}`);
   }
 
-  #bindGroup({ shader, pipeline, groups }: Dispatch, buffers: readonly GpuBuffer[]): GPUBindGroup {
-    const key = buffers.map(({ id }) => id).join();
+  /** What records each kernel for one set of inputs and outputs, which a loop of steps meets again. */
+  #recorders(
+    ins: readonly GpuBuffer[],
+    outs: readonly GpuBuffer[],
+    scalars: readonly number[],
+    run: number,
+  ): readonly Recorder[] {
+    const key = `${run} ${[...ins, ...outs].map(({ id }) => id).join()}`;
+    const known = this.#sets.get(key);
+    if (known) return known;
+    const { places } = this.#program;
+    let lasting = true;
+    const recorders = this.#dispatches.map((dispatch): Recorder => {
+      if ("loop" in dispatch) {
+        lasting = false; // its numbers may be others
+        const at = (value: ValueId) => this.#bufferAt(places[value]!, ins, outs);
+        const kernels = dispatch.body.steps(stepsOf(dispatch.loop, at, dispatch.spare, scalars));
+        return (pass) => {
+          for (const kernel of kernels) kernel(pass);
+        };
+      }
+      const { pipeline, shader } = dispatch;
+      const buffers = shader.bindings.map(({ place }) => this.#bufferAt(place, ins, outs));
+      const group = this.#bindGroup(dispatch, buffers, run);
+      return (pass) => {
+        pass.setPipeline(pipeline.pipeline);
+        pass.setBindGroup(0, group);
+        pass.dispatchWorkgroups(...shader.workgroups);
+      };
+    });
+    if (lasting) this.#sets.set(key, recorders);
+    return recorders;
+  }
+
+  #bindGroup(
+    { shader, pipeline, groups }: Dispatch,
+    buffers: readonly GpuBuffer[],
+    run: number,
+  ): GPUBindGroup {
+    const numbers = this.#numbers.bindingOf(shader, run);
+    const key = `${numbers.length > 0 ? run : ""} ${buffers.map(({ id }) => id).join()}`;
     const known = groups.get(key);
     if (known) return known;
     const resources: GPUBufferBinding[] = [
       ...buffers.map(({ buffer }, i) => ({ buffer, ...shader.bindings[i]!.range })),
-      ...this.#numbers.bindingOf(shader),
+      ...numbers,
     ];
     const group = this.#host.device.createBindGroup({
       layout: pipeline.layout,

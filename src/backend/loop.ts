@@ -1,0 +1,65 @@
+import type { LoopKernel, Role } from "../compile/program.ts";
+import { bytesOf, type ValueId } from "../compile/value.ts";
+import { evaluateHost } from "../graph/evaluate.ts";
+import type { DeviceBuffer } from "./backend.ts";
+
+/** One run of the body of a loop. */
+export interface LoopStep {
+  readonly inputs: readonly DeviceBuffer[];
+  readonly outputs: readonly DeviceBuffer[];
+  readonly scalars: readonly number[];
+}
+
+/** The bytes of each carry, which has two buffers: one is read while the other is written. */
+export function carriedBytes({ body, outputs, carries }: LoopKernel): number[] {
+  const found = carries.map(() => 0);
+  outputs.forEach((role, i) => {
+    if (role.kind === "carry") found[role.at] = bytesOf(body.values[body.outputs[i]!]!);
+  });
+  return found;
+}
+
+/** The code of a loop's kernels, for people. */
+export function sourceOfLoop({ steps, reversed }: LoopKernel, sources: readonly string[]): string {
+  return [`// ${steps} times${reversed ? ", from the last" : ""}:`, ...sources].join("\n");
+}
+
+/**
+ * What the body is given at each step.
+ *
+ * @param at Where a value of the program around lies.
+ * @param spare Two buffers for each carry.
+ */
+export function stepsOf(
+  { steps, reversed, inputs, outputs, carries, numbers }: LoopKernel,
+  at: (value: ValueId) => DeviceBuffer,
+  spare: readonly (readonly [DeviceBuffer, DeviceBuffer])[],
+  scalars: readonly number[],
+): LoopStep[] {
+  const given = numbers.given.map(({ node, source }) => [node, Float64Array.of(scalars[source]!)] as const);
+  const own = new Map<ValueId, DeviceBuffer>();
+  const lying = (value: ValueId) => {
+    const known = own.get(value) ?? at(value);
+    own.set(value, known);
+    return known;
+  };
+  const found = carries.map(({ init }) => lying(init));
+  return Array.from({ length: steps }, (_, i) => {
+    const left = carries.map(({ last }, carry) =>
+      i === steps - 1 && last !== undefined ? lying(last) : spare[carry]![i % 2]!,
+    );
+    const bufferOf = (of: readonly DeviceBuffer[]) => (role: Role) =>
+      role.kind === "carry" ? of[role.at]! : lying(role.value);
+    const step = Float64Array.of(reversed ? steps - 1 - i : i);
+    const known = new Map([...given, [numbers.step, step] as const]);
+    const run = {
+      inputs: inputs.map(bufferOf(found)),
+      outputs: outputs.map(bufferOf(left)),
+      scalars: numbers.scalars.map((node) => evaluateHost(node, undefined, known)),
+    };
+    left.forEach((buffer, carry) => {
+      found[carry] = buffer;
+    });
+    return run;
+  });
+}
