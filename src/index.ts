@@ -75,6 +75,7 @@ export {
   zerosLike,
 } from "./tensor/creation.ts";
 export { customVjp } from "./tensor/custom-vjp.ts";
+export { debugNans } from "./tensor/debug-nans.ts";
 export { einsum, tensordot } from "./tensor/einsum.ts";
 export {
   cat,

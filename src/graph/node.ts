@@ -217,6 +217,16 @@ export interface ScalarOp {
 let nextId = 0;
 let period = 0;
 let scope: Scope | undefined;
+let watcher: ((node: Node) => void) | undefined;
+
+/** Tells of every node that is made from now on, until the function that it gives is called. */
+export function watchNodes(tell: (node: Node) => void): () => void {
+  const before = watcher;
+  watcher = tell;
+  return () => {
+    watcher = before;
+  };
+}
 
 export function makeNode(operation: Operation, inputs: readonly Node[], shape: Shape, dtype: DType): Node {
   for (const { uses } of inputs) {
@@ -224,7 +234,9 @@ export function makeNode(operation: Operation, inputs: readonly Node[], shape: S
     uses.last = period;
   }
   const uses = { open: 0, made: period, last: period, computed: false };
-  return { id: nextId++, operation, inputs, shape, dtype, uses, scope, again: undefined };
+  const node = { id: nextId++, operation, inputs, shape, dtype, uses, scope, again: undefined };
+  watcher?.(node);
+  return node;
 }
 
 /** Makes of a new node that it computes another one again. */
