@@ -88,12 +88,10 @@ async function rangeOf(node: Node): Promise<string> {
   return `${describe(node)} from ${least} to ${most}`;
 }
 
-const own = new URL("..", import.meta.url).href;
-
 /** The frame of the user's code that made it: the first one outside of these files. */
 function placeOf(made: Made | undefined): string {
   const frames = (made?.stack ?? "").split("\n").slice(1);
-  const path = own.replace(/^file:\/\//, "");
+  const path = new URL("..", import.meta.url).href.replace(/^file:\/\//, "");
   const outside = frames.find(
     (frame) => /:\d+:\d+\)?$/.test(frame) && !frame.includes(path) && !frame.includes("node:"),
   );
