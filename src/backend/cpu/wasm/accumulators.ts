@@ -4,7 +4,7 @@ import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import type { Code, Local, Push, Scalar, Value, ValueType } from "./assemble.ts";
 import { codeOf } from "./codes.ts";
-import { apply, constant, extractLane, narrow, tee, type Vector, v128 } from "./expressions.ts";
+import { apply, constant, extractLane, narrow, tee, type Vector, v128, widen } from "./expressions.ts";
 import type { Operator } from "./instructions.ts";
 import { laneShape, valueType } from "./operations.ts";
 
@@ -40,7 +40,7 @@ export function isPackedProduct({ name, dtype, expr }: Accumulator): boolean {
 export const nearElements = 1024;
 
 /** Sums in float32, one for each accumulator of each vector: as locals they begin at 0, and do so again when they are added. */
-export function nearSums(code: Code, vectors: number, count: number): readonly (readonly Local[])[] {
+export function nearSums(code: Code, vectors: number, count: number): readonly (readonly Vectors[])[] {
   return Array.from({ length: vectors }, () => Array.from({ length: count }, () => code.local("v128")));
 }
 
@@ -49,14 +49,17 @@ export function updateNear(code: Code, _: Accumulator, [near]: Running, x: Push)
 }
 
 /** Adds what is near to the running sums, and begins anew. */
-export function addNear(code: Code, running: readonly Running[], near: readonly (readonly Local[])[]): void {
+export function addNear(
+  code: Code,
+  running: readonly Running[],
+  near: readonly (readonly Vectors[])[],
+): void {
   for (const vector of near)
     vector.forEach((local, j) => {
-      const upper: Vector = (c) => c.get(local).get(local).lanes(2, 3, 2, 3);
-      [local, upper].forEach((half, i) => {
-        const to = running[j]![i]!;
-        code.assign(to, apply("f64x2.add", apply("f64x2.promote_low_f32x4", half), to));
-      });
+      for (const half of [0, 1] as const) {
+        const to = running[j]![half] as Vectors;
+        code.assign(to, apply("f64x2.add", widen(local, half), to));
+      }
       code.assign(local, v128.constant(new Float32Array(4)));
     });
 }

@@ -1,7 +1,8 @@
 import { bytesPerElement, type DeviceDType } from "../../../base/dtype.ts";
 import type { Expr, Term } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
-import type { Code, Local } from "./assemble.ts";
+import type { Local, Value } from "./assemble.ts";
+import { i32 } from "./expressions.ts";
 import type { Address, Writer } from "./writer.ts";
 
 /** Addresses of elements, as far as they are computed. */
@@ -36,32 +37,26 @@ export class Addresses {
     if (groups[0]?.level !== 0 && rest !== 0) groups.unshift({ level: 0, terms: [] });
     let base = w.scope.pointer(value);
     let key = `${value},${bytes},${rest}`;
-    const write = (into: Code, level: Level, added: readonly Term[]) => {
-      into.get(base);
-      if (level === 0 && rest !== 0) into.i32(rest).op("i32.add");
-      for (const { coefficient, atom } of added) {
-        w.scalar(atom, into, level);
-        const factor = coefficient * bytes;
-        if (factor > 0 && isPowerOfTwo(factor)) into.i32(Math.log2(factor)).op("i32.shl");
-        else into.i32(factor).op("i32.mul");
-        into.op("i32.add");
-      }
+    const sum = (level: Level, added: readonly Term[]): Value<"i32"> => {
+      const start: Value<"i32"> = level === 0 && rest !== 0 ? i32.add(base, rest) : base;
+      return added.reduce<Value<"i32">>((sum, { coefficient, atom }) => {
+        const [x, factor] = [w.index(atom, level), coefficient * bytes];
+        const shifts = factor > 0 && isPowerOfTwo(factor);
+        return i32.add(sum, shifts ? i32.shl(x, Math.log2(factor)) : i32.mul(x, factor));
+      }, start);
     };
     for (const { level, terms: added } of groups) {
-      if (level >= at) return { base: (into) => write(into, level, added), offset };
+      if (level >= at) return { base: sum(level, added), offset };
       key += `;${level}:${added.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join()}`;
       let local = this.#known.get(key)?.local;
       if (!local) {
         local = w.local("i32");
-        const piece = w.piece(level);
-        write(piece, level, added);
-        piece.set(local);
+        w.piece(level).assign(local, sum(level, added));
         this.#known.set(key, { local, level });
       }
       base = local;
     }
-    const result = base;
-    return { base: (into) => into.get(result), offset };
+    return { base, offset };
   }
 }
 

@@ -64,15 +64,11 @@ function bytesOf(w: Writer, found: WordCode, code: Code, at: Level): Local<"v128
     const address = pair && word.kind === "load" && w.address(word.value, word.index, word.dtype, level);
     const words = into.let(
       "v128",
-      address
-        ? v128.loadSplat64(address.base, address.offset)
-        : (c) => {
-            w.vector(word, c, level);
-          },
+      address ? v128.loadSplat64(address.base, address.offset) : w.vector(word, level),
     );
     if (bits === 8) return words;
     const nibble = lanes.i32(0x0f0f0f0f);
-    const upper: Vector = (c) => c.push(words).i32(4).op("i32x4.shr_u");
+    const upper = apply("i32x4.shr_u", words, 4);
     return into.let(
       "v128",
       interleave(apply("v128.and", words, nibble), apply("v128.and", upper, nibble), 1, false),
@@ -80,23 +76,27 @@ function bytesOf(w: Writer, found: WordCode, code: Code, at: Level): Local<"v128
   });
 }
 
-/** Pushes the codes of four lanes, if it is made of those of a word. */
-export function writeCodes(w: Writer, e: Expr, code: Code, at: Level): boolean {
+/** The codes of four lanes, if it is made of those of a word. */
+export function codesOf(w: Writer, e: Expr, code: Code, at: Level): Vector | undefined {
   const found = laneCode(w, e);
-  if (!found) return false;
-  code.get(bytesOf(w, found, code, at));
+  if (!found) return undefined;
+  const bytes = bytesOf(w, found, code, at);
   const first = w.offset + (isPair(w, found) ? (32 / found.bits) * w.copy : 0);
   const places = repeated(4, (lane) => [first + lane, 255, 255, 255]); // beyond 15 is 0
-  w.lanes(code).i32s(...new Int32Array(Uint8Array.from(places).buffer))(code);
-  code.op("i8x16.swizzle");
-  return true;
+  const order = w.lanes(code).i32s(...new Int32Array(Uint8Array.from(places).buffer));
+  return apply("i8x16.swizzle", bytes, order);
 }
 
-/** Pushes what a table of sixteen numbers has at the codes of four lanes, if those are of a word. */
-export function writeLevels(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): boolean {
+/** What a table of sixteen numbers has at the codes of four lanes, if those are of a word. */
+export function levelsOf(
+  w: Writer,
+  e: Extract<Expr, { kind: "apply" }>,
+  code: Code,
+  at: Level,
+): Vector | undefined {
   const { table } = e.row;
   const found = laneCode(w, e.args[0]!);
-  if (!table || found?.bits !== 4) return false;
+  if (!table || found?.bits !== 4) return undefined;
   const pair = isPair(w, found);
   const made = (what: string, make: (into: Code, level: Level) => Local<"v128">) =>
     w.made(found.word, `${e.row.name} ${what}`, code, at, make);
@@ -112,6 +112,5 @@ export function writeLevels(w: Writer, e: Extract<Expr, { kind: "apply" }>, code
       into.let("v128", interleave(planes[i]!, planes[i + 1]!, 1, pair && w.copy === 1)),
     ),
   ) as [Local<"v128">, Local<"v128">];
-  code.push(interleave(low, high, 2, w.offset === 4));
-  return true;
+  return interleave(low, high, 2, w.offset === 4);
 }

@@ -24,11 +24,15 @@ export const binary =
   (x: Value<T>, y: Value<T>): Push<R> =>
     apply<R>(name, x, y);
 
+export const loadBy =
+  <R extends ValueType>(name: Named<"load">, address: Value<"i32">, offset = 0): Push<R> =>
+  (code) =>
+    code.push(address).memory(name, offset);
+
 const load =
   <R extends ValueType>(name: Named<"load">) =>
   (address: Value<"i32">, offset = 0): Push<R> =>
-  (code) =>
-    code.push(address).memory(name, offset);
+    loadBy(name, address, offset);
 
 /** Whole numbers without a sign. */
 export const i32 = {
@@ -115,6 +119,12 @@ export const extractLane =
   <R extends Scalar>(name: Named<"extract">, x: Value<"v128">, lane: number): Push<R> =>
   (code) =>
     code.push(x).lane(name, lane);
+
+/** A vector with a number in the place of one lane. */
+export const replaceLane =
+  (name: Named<"replace">, x: Value<"v128">, lane: number, by: Value<ValueType>): Vector =>
+  (code) =>
+    code.push(x).push(by).lane(name, lane);
 
 /** `condition ? x : y`, lane by lane. */
 export const select = (condition: Value<"v128">, x: Value<"v128">, y: Value<"v128">): Vector =>

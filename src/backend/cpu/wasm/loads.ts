@@ -1,68 +1,54 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
-import type { Expr } from "../../../compile/expr.ts";
+import type { Load } from "../../../compile/access.ts";
 import type { Level } from "../../../compile/place.ts";
-import type { Code } from "./assemble.ts";
+import type { Value } from "./assemble.ts";
+import { apply, extractLane, i32, loadBy, replaceLane, type Vector, v128 } from "./expressions.ts";
+import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import type { Writer } from "./writer.ts";
 
-/** Pushes four elements; bools as masks. */
-export function loadVector(w: Writer, e: Extract<Expr, { kind: "load" }>, code: Code, at: Level): void {
+/** Four elements; bools as masks. */
+export function loadVector(w: Writer, e: Load, at: Level, l: Lanes): Vector {
+  const stored = loadLanes(w, e, at, l);
   const narrow = narrowLanes(e.dtype);
-  if (narrow) narrow.load(w.lanes(code), (into) => loadLanes(w, e, into, at))(code);
-  else loadLanes(w, e, code, at);
-  if (e.dtype === "bool") {
-    w.lanes(code).i32(0)(code);
-    code.op("i32x4.ne");
-  }
+  if (narrow) return narrow.load(l, stored);
+  return e.dtype === "bool" ? apply("i32x4.ne", stored, l.i32(0)) : stored;
 }
 
 /** Four elements as they are stored; those of 16 bits in words. */
-function loadLanes(w: Writer, e: Extract<Expr, { kind: "load" }>, code: Code, at: Level): void {
+function loadLanes(w: Writer, e: Load, at: Level, l: Lanes): Vector {
   const bytes = bytesPerElement(e.dtype);
   const stride = w.stride(e.index);
-  if (stride === 1) {
-    const { base, offset } = w.address(e.value, e.index, e.dtype, at);
-    base(code);
-    code.memory(bytes === 2 ? "v128.load16x4_s" : "v128.load", offset);
-  } else if (stride !== undefined && w.scope.vector!.exact) {
-    // Lanes at constant distances.
-    const { base, offset } = w.address(e.value, e.index, e.dtype, at);
-    const held = w.local("i32");
-    base(code);
-    if (offset > 0) code.i32(offset).op("i32.add");
-    code.set(held);
-    eachLane(w, code, bytes, (lane) => {
-      code.get(held);
-      if (lane > 0) code.i32(bytes * stride * lane).op("i32.add");
-    });
-  } else {
-    const index = w.lanes(code).hold((into) => w.vector(e.index, into, at));
+  if (stride === undefined || (stride !== 1 && !w.scope.vector!.exact)) {
+    const index = l.hold(w.vector(e.index, at));
     const pointer = w.scope.pointer(e.value);
-    eachLane(w, code, bytes, (lane) => {
-      code.get(pointer);
-      index(code);
-      code.lane("i32x4.extract_lane", lane).i32(Math.log2(bytes)).op("i32.shl", "i32.add");
+    return laneByLane(bytes, (lane) => {
+      const own = extractLane<"i32">("i32x4.extract_lane", index, lane);
+      return i32.add(pointer, i32.shl(own, Math.log2(bytes)));
     });
   }
+  const { base, offset } = w.address(e.value, e.index, e.dtype, at);
+  if (stride === 1) return loadBy(bytes === 2 ? "v128.load16x4_s" : "v128.load", base, offset);
+  // Lanes at constant distances.
+  return (code) => {
+    const first = code.let("i32", offset > 0 ? i32.add(base, offset) : base);
+    code.push(laneByLane(bytes, (lane) => (lane > 0 ? i32.add(first, bytes * stride * lane) : first)));
+  };
 }
 
 /** Loads each lane from its own address. */
-function eachLane(w: Writer, code: Code, bytes: number, address: (lane: number) => void): void {
-  address(0);
-  if (bytes === 2) code.memory("i32.load16_s").op("i32x4.splat");
-  else code.memory("v128.load32_splat");
+function laneByLane(bytes: number, address: (lane: number) => Value<"i32">): Vector {
   if (bytes === 2) {
-    for (let lane = 1; lane < 4; lane++) {
-      address(lane);
-      code.memory("i32.load16_s").lane("i32x4.replace_lane", lane);
-    }
-    return;
+    const load = (lane: number) => loadBy("i32.load16_s", address(lane));
+    return [1, 2, 3].reduce(
+      (lanes, lane) => replaceLane("i32x4.replace_lane", lanes, lane, load(lane)),
+      apply("i32x4.splat", load(0)),
+    );
   }
-  const value = w.local("v128");
-  code.set(value);
-  for (let lane = 1; lane < 4; lane++) {
-    address(lane);
-    code.get(value).memory("v128.load32_lane", 0, lane).set(value);
-  }
-  code.get(value);
+  return (code) => {
+    const lanes = code.let("v128", v128.loadSplat32(address(0)));
+    for (const lane of [1, 2, 3])
+      code.push(address(lane)).get(lanes).memory("v128.load32_lane", 0, lane).set(lanes);
+    code.get(lanes);
+  };
 }

@@ -19,7 +19,7 @@ import {
 } from "./accumulators.ts";
 import { type Along, none } from "./along.ts";
 import type { Code, Local } from "./assemble.ts";
-import { apply, i32, loadAs } from "./expressions.ts";
+import { apply, i32, loadAs, select } from "./expressions.ts";
 import { storeLanes, writeStores } from "./stores.ts";
 import type { Sweep } from "./sweep.ts";
 import type { Values } from "./values.ts";
@@ -267,20 +267,20 @@ export class LoopWriter {
   #update(code: Code, a: Accumulator, running: Running, at: number, lanes: number): void {
     const values = this.#values;
     if (this.#along === "nothing") {
-      updateScalar(code, a, running, (into) => values.scalar(a.expr, into, at));
+      updateScalar(code, a, running, values.scalar(a.expr, at));
       return;
     }
     const update = this.#near ? updateNear : updateVector;
-    update(code, a, running, (into) => {
-      values.vector(a.expr, into, at);
-      if (lanes === 4) return;
-      // Lanes beyond the end take the identity.
-      const start = neutral(a.name, a.dtype);
-      const l = values.lanes(into);
-      (a.dtype === "float32" ? l.f32(start) : l.i32(start))(into);
-      l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)))(into);
-      into.op("v128.bitselect");
-    });
+    const x = values.vector(a.expr, at);
+    if (lanes === 4) {
+      update(code, a, running, x);
+      return;
+    }
+    // Lanes beyond the end take the identity.
+    const start = neutral(a.name, a.dtype);
+    const l = values.lanes(code);
+    const inside = l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)));
+    update(code, a, running, select(inside, x, a.dtype === "float32" ? l.f32(start) : l.i32(start)));
   }
 
   /** The results: vectors along the grid, else numbers. */

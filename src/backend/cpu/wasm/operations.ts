@@ -1,8 +1,8 @@
-import { coerce, computeDType, type DeviceDType } from "../../../base/dtype.ts";
+import { coerce, computeDType, type DeviceDType, isFloat } from "../../../base/dtype.ts";
 import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
-import type { Code, Scalar } from "./assemble.ts";
+import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
 import { apply, extractLane, select, type Vector } from "./expressions.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
@@ -272,8 +272,8 @@ export function bounded(l: Lanes, row: ScalarRow, x: Vector, bound: number): Vec
 }
 
 /**
- * One element, arguments on the stack in order. What has no code of its own is not here: of 32 bits it is a lane of four,
- * of float64 it is evaluated by the host.
+ * What has no code of its own for one element is not here: of 32 bits it is a lane of four, of float64 it is evaluated by
+ * the host.
  */
 export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
   const { name } = row;
@@ -283,12 +283,16 @@ export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
   return ["where", "neg", "abs", "maximum", "minimum"].includes(name);
 }
 
-export function scalarOperation(code: Code, row: ScalarRow, dtype: DeviceDType): void {
+/** One element. */
+export function scalarOperation(row: ScalarRow, dtype: DeviceDType, args: readonly Value<ValueType>[]): Push {
   const { name } = row;
   const operator = scalarOperators[dtype]?.[name];
-  if (operator) code.op(operator);
-  else if (dtype === "float32" || dtype === "float64") float(code, name, dtype === "float32" ? "f32" : "f64");
-  else integer(code, name, dtype);
+  if (operator) return apply<ValueType>(operator, ...args);
+  return (code) => {
+    for (const arg of args) code.push(arg);
+    if (isFloat(dtype)) float(code, name, dtype === "float32" ? "f32" : "f64");
+    else integer(code, name, dtype);
+  };
 }
 
 function float(code: Code, name: string, type: "f32" | "f64"): void {

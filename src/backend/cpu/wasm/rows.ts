@@ -147,7 +147,7 @@ function writeOrdered(
     if (s.kind === "accumulate")
       for (const a of s.accumulators) {
         const running = beginScalar(begin, a);
-        updateScalar(inside, a, running, (into) => values.scalar(a.expr, into, bottom));
+        updateScalar(inside, a, running, values.scalar(a.expr, bottom));
         values.setAccumulator(a.index, finishScalar(values.piece(bottom + 1), a, running));
       }
     else if (s.kind === "write") {
@@ -155,8 +155,7 @@ function writeOrdered(
       end.append(values.piece(bottom + 1), writes);
     } else if (s.kind === "at") {
       const at = values.variable(s.axis.name);
-      values.scalar(s.index, inside, bottom);
-      inside.set(at);
+      inside.assign(at, values.index(s.index, bottom));
       const writes = s.body.map((part) =>
         write(part.kind === "write" ? part.stores : [], values, bottom + 1),
       );

@@ -1,166 +1,103 @@
 import { coerce, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
-import type { Code } from "./assemble.ts";
-import type { Vector } from "./expressions.ts";
+import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
+import { apply, constant, extractLane, i32, loadBy, tee } from "./expressions.ts";
 import { importRow } from "./imports.ts";
 import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import { hasScalar, laneShape, scalarOperation, valueType, vectorOperation } from "./operations.ts";
 import type { Writer } from "./writer.ts";
 
-/** Pushes one element, from its parts. */
-export function writeScalar(w: Writer, e: Expr, code: Code, at: Level): void {
+/** One element, of its parts; what it needs before is written into `code`. */
+export function scalarOf(w: Writer, e: Expr, at: Level, code: Code): Value<ValueType> {
+  const l = w.lanes(code);
   switch (e.kind) {
-    case "constant": {
-      const value = coerce(e.value, e.dtype);
-      if (e.dtype === "float32") code.f32(value);
-      else if (e.dtype === "float64") code.f64(value);
-      else code.i32(value);
-      break;
-    }
+    case "constant":
+      return constant(valueType(e.dtype), coerce(e.value, e.dtype));
     case "hostNumber":
-      w.scope.hostNumber(e.index, e.dtype)(code);
-      break;
+      return w.scope.hostNumber(e.index, e.dtype);
     case "load": {
       const { base, offset } = w.address(e.value, e.index, e.dtype, at);
-      base(code);
       const narrow = narrowLanes(e.dtype);
-      if (narrow) {
-        code.memory("i32.load16_s", offset).op("i32x4.splat");
-        firstLane(w, code, narrow.load);
-      } else code.memory(`${valueType(e.dtype)}.load`, offset);
-      break;
+      if (!narrow) return loadBy(`${valueType(e.dtype)}.load`, base, offset);
+      return firstFloat(narrow.load(l, apply("i32x4.splat", loadBy("i32.load16_s", base, offset))));
     }
     case "accumulator":
-      code.get(w.accumulator(e.index));
-      break;
+      return w.accumulator(e.index);
     case "variable":
-      code.get(w.variable(e.name));
-      break;
+      return w.variable(e.name);
     case "apply":
-      applyScalar(w, e, code, at);
-      break;
+      return applied(w, e, at, l);
     case "cast": {
-      w.scalar(e.arg, code, at);
+      const x = w.scalar(e.arg, at);
       const narrow = narrowLanes(e.dtype);
-      if (narrow) {
-        code.op("f32x4.splat");
-        firstLane(w, code, narrow.round);
-      } else castScalar(code, e.arg.dtype, e.dtype);
-      break;
+      return narrow
+        ? firstFloat(narrow.round(l, apply("f32x4.splat", x)))
+        : castScalar(x, e.arg.dtype, e.dtype);
     }
-    case "sum":
-      sum(w, e, code, at);
-      break;
+    case "sum": {
+      const parts: Value<"i32">[] = e.terms.map(({ coefficient, atom }) => {
+        const x = w.index(atom, at);
+        return coefficient === 1 ? x : i32.mul(x, coefficient);
+      });
+      if (e.constant !== 0 || parts.length === 0) parts.push(e.constant);
+      return parts.reduce((sum, part) => i32.add(sum, part));
+    }
     case "digit": {
-      w.scalar(e.arg, code, at);
-      if (e.low !== 1) code.i32(e.low).op("i32.div_u");
-      if (e.high !== Infinity) code.i32(e.high / e.low).op("i32.rem_u");
-      break;
+      const x = w.index(e.arg, at);
+      const quotient = e.low === 1 ? x : i32.div(x, e.low);
+      return e.high === Infinity ? quotient : i32.rem(quotient, e.high / e.low);
     }
     case "clamp": {
       const x = w.local("i32");
-      w.scalar(e.arg, code, at);
-      code.tee(x).i32(0).get(x).i32(0).op("i32.gt_s", "select").tee(x);
-      code
-        .i32(e.length - 1)
-        .get(x)
-        .i32(e.length - 1)
-        .op("i32.lt_s", "select");
-      break;
+      const last = e.length - 1;
+      const above = apply<"i32">("select", tee(x, w.index(e.arg, at)), 0, apply("i32.gt_s", x, 0));
+      return apply("select", tee(x, above), last, apply("i32.lt_s", x, last));
     }
     case "inRange":
-      w.scalar(e.arg, code, at);
-      code.i32(e.length).op("i32.lt_u");
-      break;
+      return i32.lt(w.index(e.arg, at), e.length);
     default:
-      e satisfies never;
+      return e satisfies never;
   }
 }
 
-/** One number by a function of vectors, of the vector on the stack. */
-function firstLane(w: Writer, code: Code, f: (lanes: Lanes, x: Vector) => Vector): void {
-  f(w.lanes(code), () => {})(code);
-  code.lane("f32x4.extract_lane", 0);
-}
+const firstFloat = (x: Value<"v128">) => extractLane<"f32">("f32x4.extract_lane", x, 0);
 
-function applyScalar(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
+function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, l: Lanes): Value<ValueType> {
   const { row, args } = e;
   const dtype = args[args.length - 1]!.dtype;
+  const values = args.map((arg) => w.scalar(arg, at));
   if (dtype !== "float64" && !hasScalar(row, dtype)) {
     // One lane of four, so that values are the same everywhere.
-    const lanes = w.lanes(code);
-    const held = args.map((arg) =>
-      lanes.hold((into) => {
-        w.scalar(arg, into, at);
-        into.op(`${laneShape(arg.dtype)}.splat`);
-      }),
-    );
-    vectorOperation(lanes, row, dtype, held)(code);
-    code.lane(`${laneShape(e.dtype)}.extract_lane`, 0);
-    return;
+    const held = args.map((arg, i) => l.hold(apply(`${laneShape(arg.dtype)}.splat`, values[i]!)));
+    return extractLane(`${laneShape(e.dtype)}.extract_lane`, vectorOperation(l, row, dtype, held), 0);
   }
-  if (row.name === "where") {
-    w.scalar(args[1]!, code, at);
-    w.scalar(args[2]!, code, at);
-    w.scalar(args[0]!, code, at);
-    code.op("select");
-    return;
-  }
-  if (!hasScalar(row, dtype)) {
-    for (let i = 0; i < 3; i++) {
-      const arg = args[i];
-      if (!arg) code.f64(0);
-      else {
-        w.scalar(arg, code, at);
-        castScalar(code, arg.dtype, "float64");
-      }
-    }
+  if (row.name === "where") return apply("select", values[1]!, values[2]!, values[0]!);
+  if (hasScalar(row, dtype)) return scalarOperation(row, dtype, values);
+  const called: Push<"f64"> = (code) => {
+    for (let i = 0; i < 3; i++)
+      code.push(args[i] ? castScalar(values[i]!, args[i]!.dtype, "float64") : constant("f64", 0));
     code.call(importRow(w.scope.module, row.name));
-    castScalar(code, "float64", e.dtype);
-    return;
-  }
-  for (const arg of args) w.scalar(arg, code, at);
-  scalarOperation(code, row, dtype);
-}
-
-function sum(w: Writer, e: Extract<Expr, { kind: "sum" }>, code: Code, at: Level): void {
-  let first = true;
-  const append = (write: () => void) => {
-    write();
-    if (!first) code.op("i32.add");
-    first = false;
   };
-  for (const { coefficient, atom } of e.terms) {
-    append(() => {
-      w.scalar(atom, code, at);
-      if (coefficient !== 1) code.i32(coefficient).op("i32.mul");
-    });
-  }
-  if (e.constant !== 0 || first) append(() => code.i32(e.constant));
+  return castScalar(called, "float64", e.dtype);
 }
 
-export function castScalar(code: Code, from: DeviceDType, to: DeviceDType): void {
-  if (from === to) return;
+export function castScalar(x: Value<ValueType>, from: DeviceDType, to: DeviceDType): Value<ValueType> {
+  if (from === to) return x;
   const source = valueType(from);
   switch (to) {
     case "float32":
-      if (isNarrow(from)) break;
-      if (from === "float64") code.op("f32.demote_f64");
-      else code.op(from === "int32" ? "f32.convert_i32_s" : "f32.convert_i32_u");
-      break;
+      if (isNarrow(from)) return x;
+      if (from === "float64") return apply("f32.demote_f64", x);
+      return apply(from === "int32" ? "f32.convert_i32_s" : "f32.convert_i32_u", x);
     case "float64":
-      if (from === "float32") code.op("f64.promote_f32");
-      else code.op(from === "int32" ? "f64.convert_i32_s" : "f64.convert_i32_u");
-      break;
+      if (from === "float32") return apply("f64.promote_f32", x);
+      return apply(from === "int32" ? "f64.convert_i32_s" : "f64.convert_i32_u", x);
     case "bool":
-      if (source === "f32") code.f32(0).op("f32.ne");
-      else if (source === "f64") code.f64(0).op("f64.ne");
-      else code.i32(0).op("i32.ne");
-      break;
+      return apply<Scalar>(`${source}.ne`, x, constant(source, 0));
     default:
       // The only types that are left.
-      if (source !== "i32") code.op(`i32.trunc_sat_${source}_${to === "int32" ? "s" : "u"}`);
+      return source === "i32" ? x : apply(`i32.trunc_sat_${source}_${to === "int32" ? "s" : "u"}`, x);
   }
 }

@@ -1,6 +1,7 @@
 import { bytesPerElement, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Store } from "../../../compile/kernel.ts";
 import type { Code, Local } from "./assemble.ts";
+import { apply, extractLane, i32, tee } from "./expressions.ts";
 import type { Named } from "./instructions.ts";
 import { narrowLanes } from "./narrow.ts";
 import { valueType } from "./operations.ts";
@@ -8,7 +9,7 @@ import type { Values } from "./values.ts";
 
 /** Where a store goes. */
 export interface Destination {
-  readonly base: (code: Code) => void;
+  readonly base: Local<"i32">;
   readonly offset: number;
   /** Of an element. */
   readonly bytes: number;
@@ -20,40 +21,29 @@ export function storeLanes(
   { base, offset, bytes }: Destination,
   held: Local,
   exact: boolean,
-  v: Local,
-  stop: Local,
+  v: Local<"i32">,
+  stop: Local<"i32">,
 ): void {
   const whole = () => {
-    base(code);
-    code.get(held);
-    if (bytes === 2) code.memory("v128.store64_lane", offset, 0);
-    else code.memory("v128.store", offset);
+    if (bytes === 4) code.store("v128.store", base, offset, held);
+    else code.get(base).get(held).memory("v128.store64_lane", offset, 0);
   };
   if (exact) {
     whole();
     return;
   }
   const rest = code.local("i32");
-  code
-    .get(stop)
-    .get(v)
-    .op("i32.sub")
-    .tee(rest)
-    .i32(4)
-    .op("i32.ge_u")
-    .when(whole, () => {
-      const lane = (i: number) => {
-        base(code);
-        code.get(held).memory(`v128.store${bytes === 2 ? 16 : 32}_lane`, offset + bytes * i, i);
-      };
-      lane(0);
-      for (const i of [1, 2])
-        code
-          .get(rest)
-          .i32(i)
-          .op("i32.gt_u")
-          .when(() => lane(i));
-    });
+  const lane = (i: number) => {
+    const name = bytes === 2 ? "v128.store16_lane" : "v128.store32_lane";
+    code
+      .get(base)
+      .get(held)
+      .memory(name, offset + bytes * i, i);
+  };
+  code.if(i32.ge(tee(rest, i32.sub(stop, v)), 4), whole, () => {
+    lane(0);
+    for (const i of [1, 2]) code.if(i32.gt(rest, i), () => lane(i));
+  });
 }
 
 /** The code that computes stores goes to `body`; what comes back stores them. */
@@ -70,28 +60,27 @@ export function writeStores(
     const local = body.local(vector ? "v128" : narrow ? "i32" : valueType(expr.dtype));
     // The bits of a narrow float are rounded where they are made.
     const source = narrow && expr.kind === "cast" ? expr.arg : expr;
-    if (vector) values.vector(source, body, at);
-    else values.scalar(source, body, at);
-    if (narrow) {
-      if (!vector) body.op("f32x4.splat");
-      narrow.store(values.lanes(body), () => {})(body);
-      if (!vector) body.lane("i32x4.extract_lane", 0);
-    } else if (vector && expr.dtype === "bool") {
-      values.lanes(body).i32(1)(body);
-      body.op("v128.and");
+    const l = values.lanes(body);
+    if (!vector && !narrow) body.assign(local, values.scalar(source, at));
+    else if (!vector) {
+      const bits = narrow!.store(l, apply("f32x4.splat", values.scalar(source, at)));
+      body.assign(local, extractLane("i32x4.extract_lane", bits, 0));
+    } else {
+      const x = values.vector(source, at);
+      body.assign(
+        local,
+        narrow ? narrow.store(l, x) : expr.dtype === "bool" ? apply("v128.and", x, l.i32(1)) : x,
+      );
     }
-    body.set(local);
     return local;
   });
   const code = body.piece();
   stores.forEach(({ value, index, expr }, i) => {
-    const address = values.address(value, index, expr.dtype, at);
-    const base = body.local("i32");
-    address.base(body);
-    body.set(base);
+    const { base: sum, offset } = values.address(value, index, expr.dtype, at);
+    const base = body.let("i32", sum);
     const bytes = bytesPerElement(expr.dtype);
-    if (vector) put(code, { base: (into) => into.get(base), offset: address.offset, bytes }, held[i]!);
-    else code.get(base).get(held[i]!).memory(storeName(expr.dtype), address.offset);
+    if (vector) put(code, { base, offset, bytes }, held[i]!);
+    else code.store(storeName(expr.dtype), base, offset, held[i]!);
   });
   return code;
 }

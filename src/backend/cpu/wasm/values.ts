@@ -3,12 +3,12 @@ import { motionOf } from "../../../compile/access.ts";
 import { type Expr, parts } from "../../../compile/expr.ts";
 import { type Level, Places } from "../../../compile/place.ts";
 import { Addresses } from "./addresses.ts";
-import type { Code, Local, ValueType } from "./assemble.ts";
-import type { Vector } from "./expressions.ts";
+import type { Code, Local, Push, Value, ValueType } from "./assemble.ts";
+import { apply, i32, tee, type Vector } from "./expressions.ts";
 import { Lanes } from "./lanes.ts";
 import { laneShape, valueType } from "./operations.ts";
-import { writeScalar } from "./scalar.ts";
-import { writeVector } from "./vector.ts";
+import { scalarOf } from "./scalar.ts";
+import { vectorOf } from "./vector.ts";
 import type { Address, Scope, Writer } from "./writer.ts";
 
 /** Writes expressions into the levels of a loop nest: each level is a piece of code, and what is placed there gets a local. */
@@ -147,65 +147,50 @@ export class Values implements Writer {
     return motionOf(index, { variable: vector.name, results }).stride;
   }
 
-  /** Pushes one element; what does not change at level `at` is computed further out. */
-  scalar(e: Expr, code: Code, at: Level): void {
-    const known = this.#scalars.get(e);
-    if (known) {
-      code.get(known);
-      return;
-    }
-    const own = this.places.level(e);
-    if (this.places.isInline(e, at)) {
-      writeScalar(this, e, code, at);
-      return;
-    }
-    const local = this.#code.local(valueType(e.dtype));
-    if (own < at) {
-      const piece = this.piece(own);
-      writeScalar(this, e, piece, own);
-      piece.set(local);
-      code.get(local);
-    } else {
-      writeScalar(this, e, code, own);
-      code.tee(local);
-    }
-    this.#scalars.set(e, local);
+  scalar(e: Expr, at: Level): Push {
+    const write = (code: Code, level: Level) => scalarOf(this, e, level, code);
+    return (code) => {
+      const known = this.#scalars.get(e);
+      if (known) code.get(known);
+      else if (this.places.isInline(e, at)) code.push(write(code, at));
+      else this.#scalars.set(e, this.#keep(e, valueType(e.dtype), code, at, write));
+    };
   }
 
-  /** Pushes four lanes; bools as masks. */
-  vector(e: Expr, code: Code, at: Level): void {
-    const known = this.#held(e).get(e);
-    if (known) {
-      code.get(known);
-      return;
-    }
-    const uniform = !this.varies(e);
+  index(e: Expr, at: Level): Push<"i32"> {
+    return this.scalar(e, at) as Push<"i32">; // what indices are
+  }
+
+  vector(e: Expr, at: Level): Vector {
+    const uniform = (_: Code, level: Level) => this.#splat(e, level);
+    const write = (code: Code, level: Level) => vectorOf(this, e, level, code);
+    return (code) => {
+      const known = this.#held(e).get(e);
+      const varies = this.varies(e);
+      if (known) code.get(known);
+      else if (e.kind === "constant") code.push(this.#constant(e.value, e.dtype, code));
+      else if (e.kind === "accumulator" && varies) code.get(this.#accumulators.get(e.index)!);
+      else if (varies && this.places.isUsedInPlace(e, at)) code.push(write(code, at));
+      else this.#held(e).set(e, this.#keep(e, "v128", code, at, varies ? write : uniform));
+    };
+  }
+
+  /** Computes it into a local, as far out as it is known, and pushes that. */
+  #keep(
+    e: Expr,
+    type: ValueType,
+    code: Code,
+    at: Level,
+    write: (code: Code, level: Level) => Value<ValueType>,
+  ): Local {
+    const local = this.#code.local(type);
     const own = this.places.level(e);
-    if (e.kind === "constant") {
-      this.#constant(e.value, e.dtype, code)(code);
-      return;
-    }
-    if (e.kind === "accumulator" && !uniform) {
-      code.get(this.#accumulators.get(e.index)!);
-      return;
-    }
-    const write = (into: Code, level: Level) =>
-      uniform ? this.#splat(e, into, level) : writeVector(this, e, into, level);
-    if (this.places.isUsedInPlace(e, at) && !uniform) {
-      write(code, at);
-      return;
-    }
-    const local = this.#code.local("v128");
     if (own < at) {
       const piece = this.piece(own);
-      write(piece, own);
-      piece.set(local);
+      piece.assign(local, write(piece, own));
       code.get(local);
-    } else {
-      write(code, own);
-      code.tee(local);
-    }
-    this.#held(e).set(e, local);
+    } else code.push(tee(local, write(code, own)));
+    return local;
   }
 
   #constant(value: number, dtype: DeviceDType, code: Code): Vector {
@@ -218,10 +203,8 @@ export class Values implements Writer {
     return this.#addresses.of(value, index, dtype, at);
   }
 
-  #splat(e: Expr, code: Code, at: Level): void {
-    if (e.dtype === "bool") code.i32(0);
-    this.scalar(e, code, at);
-    if (e.dtype === "bool") code.op("i32.sub");
-    code.op(`${laneShape(e.dtype)}.splat`);
+  #splat(e: Expr, at: Level): Vector {
+    const x = this.scalar(e, at);
+    return apply(`${laneShape(e.dtype)}.splat`, e.dtype === "bool" ? i32.sub(0, x as Push<"i32">) : x); // 0 or 1
   }
 }

@@ -1,171 +1,120 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import { internal } from "../../../base/errors.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
-import type { Code } from "./assemble.ts";
-import { writeCodes, writeLevels } from "./codes.ts";
-import type { Vector } from "./expressions.ts";
+import type { Code, Value, ValueType } from "./assemble.ts";
+import { codesOf, levelsOf } from "./codes.ts";
+import { apply, extractLane, i32, replaceLane, type Vector } from "./expressions.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
 import type { Writer } from "./writer.ts";
 
-/** Pushes four lanes, from their parts. */
-export function writeVector(w: Writer, e: Expr, code: Code, at: Level): void {
-  const lanes = w.lanes(code);
+/** Four lanes, of their parts; what they need before is written into `code`. */
+export function vectorOf(w: Writer, e: Expr, at: Level, code: Code): Vector {
+  const l = w.lanes(code);
   switch (e.kind) {
     case "load":
-      loadVector(w, e, code, at);
-      break;
-    case "apply": {
-      if (writeLevels(w, e, code, at) || writeCodes(w, e, code, at)) break;
-      const dtype = e.args[e.args.length - 1]!.dtype;
-      if (e.row.name === "leftShift" || e.row.name === "rightShift") {
-        shift(w, e, code, at);
-        break;
-      }
-      const extreme = withConstant(w, e, code, at);
-      if (extreme) {
-        extreme(code);
-        break;
-      }
-      // Plain operations take their arguments from the stack; others push them more than once.
-      const held = e.args.map((arg): Vector => {
-        const cheap = arg.kind === "constant" || w.isHeld(arg);
-        if (cheap || pushesOnce(e.row)) return (into) => w.vector(arg, into, at);
-        return lanes.hold((into) => w.vector(arg, into, at));
-      });
-      if (e.row.name === "where") for (const i of [1, 2, 0]) held[i]!(code);
-      if (e.row.name === "where") code.op("v128.bitselect");
-      else vectorOperation(lanes, e.row, dtype, held)(code);
-      break;
+      return loadVector(w, e, at, l);
+    case "apply":
+      return applied(w, e, at, code);
+    case "cast": {
+      const x = w.vector(e.arg, at);
+      const narrow = narrowLanes(e.dtype);
+      return narrow ? narrow.round(l, x) : castLanes(l, e.arg.dtype, e.dtype, x);
     }
-    case "cast":
-      castVector(w, e.arg, e.dtype, code, at);
-      break;
     case "variable": {
       const { extent, exact } = w.scope.vector!;
-      code.get(w.variable(e.name)).op("i32x4.splat");
       const o = w.offset;
-      lanes.i32s(o, o + 1, o + 2, o + 3)(code);
-      code.op("i32x4.add");
-      if (!exact) {
-        lanes.i32(extent - 1)(code);
-        code.op("i32x4.min_s");
-      }
-      break;
+      const first = apply("i32x4.splat", w.variable(e.name));
+      const lanes = apply("i32x4.add", first, l.i32s(o, o + 1, o + 2, o + 3));
+      return exact ? lanes : apply("i32x4.min_s", lanes, l.i32(extent - 1));
     }
-    case "sum": {
-      lanes.i32(e.constant)(code);
-      for (const { coefficient, atom } of e.terms) {
-        w.vector(atom, code, at);
-        if (coefficient !== 1) {
-          lanes.i32(coefficient)(code);
-          code.op("i32x4.mul");
-        }
-        code.op("i32x4.add");
-      }
-      break;
-    }
+    case "sum":
+      return e.terms.reduce<Vector>((sum, { coefficient, atom }) => {
+        const x = w.vector(atom, at);
+        return apply("i32x4.add", sum, coefficient === 1 ? x : apply("i32x4.mul", x, l.i32(coefficient)));
+      }, l.i32(e.constant));
     case "digit":
-      digitVector(w, e, code, at);
-      break;
-    case "clamp":
-      w.vector(e.arg, code, at);
-      lanes.i32(0)(code);
-      code.op("i32x4.max_s");
-      lanes.i32(e.length - 1)(code);
-      code.op("i32x4.min_s");
-      break;
+      return digit(w, e, at, code);
+    case "clamp": {
+      const above = apply("i32x4.max_s", w.vector(e.arg, at), l.i32(0));
+      return apply("i32x4.min_s", above, l.i32(e.length - 1));
+    }
     case "inRange":
-      w.vector(e.arg, code, at);
-      lanes.i32(e.length)(code);
-      code.op("i32x4.lt_u");
-      break;
+      return apply("i32x4.lt_u", w.vector(e.arg, at), l.i32(e.length));
     case "constant":
     case "hostNumber":
     case "accumulator":
-      throw new Error(`internal: ${e.kind} as a vector`);
+      return internal(`${e.kind} as a vector`);
     default:
-      e satisfies never;
+      return e satisfies never;
   }
 }
 
-/** The extreme of a number and a constant, where that takes few instructions. */
-function withConstant(
-  w: Writer,
-  e: Extract<Expr, { kind: "apply" }>,
-  code: Code,
-  at: Level,
-): Vector | undefined {
-  const [x, y] = e.args;
-  if (e.dtype !== "float32" || !x || !y) return undefined;
-  const [bound, other] = y.kind === "constant" ? [y, x] : [x, y];
-  if (bound.kind !== "constant") return undefined;
-  return bounded(w.lanes(code), e.row, (into) => w.vector(other, into, at), coerce(bound.value, e.dtype));
-}
-
-function shift(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
-  const [x, by] = e.args as [Expr, Expr];
-  if (w.varies(by)) {
-    shiftLanes(w, e, code, at);
-    return;
+function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, code: Code): Vector {
+  const { row, args } = e;
+  const l = w.lanes(code);
+  const codes = levelsOf(w, e, code, at) ?? codesOf(w, e, code, at);
+  if (codes) return codes;
+  const dtype = args[args.length - 1]!.dtype;
+  if (row.name === "leftShift" || row.name === "rightShift") return shifted(w, e, at, code);
+  const [x, y] = args;
+  if (e.dtype === "float32" && x && y) {
+    // The extreme of a number and a constant takes few instructions.
+    const [bound, other] = y.kind === "constant" ? [y, x] : [x, y];
+    const extreme =
+      bound.kind === "constant" && bounded(l, row, w.vector(other, at), coerce(bound.value, e.dtype));
+    if (extreme) return extreme;
   }
-  w.vector(x, code, at);
-  w.scalar(by, code, at);
-  code.op(e.row.name === "leftShift" ? "i32x4.shl" : `i32x4.shr${x.dtype === "uint32" ? "_u" : "_s"}`);
-}
-
-/** Each lane shifted by scalar code: extract, compute, put together. */
-function shiftLanes(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code, at: Level): void {
-  const args = e.args.map((arg) => w.lanes(code).hold((into) => w.vector(arg, into, at)));
-  perLane(e.dtype, code, (lane) => {
-    for (const push of args) {
-      push(code);
-      code.lane("i32x4.extract_lane", lane);
-    }
-    scalarOperation(code, e.row, e.dtype);
+  // Plain operations take their arguments from the stack; others push them more than once.
+  const values = args.map((arg): Vector => {
+    const cheap = arg.kind === "constant" || w.isHeld(arg) || pushesOnce(row);
+    return cheap ? w.vector(arg, at) : l.hold(w.vector(arg, at));
   });
+  return vectorOperation(l, row, dtype, values);
 }
 
-function perLane(dtype: DeviceDType, code: Code, write: (lane: number) => void): void {
-  const shape = laneShape(dtype);
-  const lane = (i: number) => {
-    write(i);
-    if (dtype === "bool") code.i32(-1).op("i32.mul");
-  };
-  lane(0);
-  code.op(`${shape}.splat`);
-  for (let i = 1; i < 4; i++) {
-    lane(i);
-    code.lane(`${shape}.replace_lane`, i);
+function shifted(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, code: Code): Vector {
+  const [x, by] = e.args as [Expr, Expr];
+  if (!w.varies(by)) {
+    const right = x.dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s";
+    return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, w.vector(x, at), w.scalar(by, at));
   }
+  // Each lane by itself: extracted, computed, put together.
+  const l = w.lanes(code);
+  const args = e.args.map((arg) => l.hold(w.vector(arg, at)));
+  return laneByLane(e.dtype, (lane) =>
+    scalarOperation(
+      e.row,
+      e.dtype,
+      args.map((arg) => extractLane("i32x4.extract_lane", arg, lane)),
+    ),
+  );
 }
 
-function digitVector(w: Writer, e: Extract<Expr, { kind: "digit" }>, code: Code, at: Level): void {
+function laneByLane(dtype: DeviceDType, of: (lane: number) => Value<ValueType>): Vector {
+  const shape = laneShape(dtype);
+  const lane = (i: number) => (dtype === "bool" ? i32.mul(of(i) as Value<"i32">, -1) : of(i)); // a mask
+  return [1, 2, 3].reduce(
+    (lanes, i) => replaceLane(`${shape}.replace_lane`, lanes, i, lane(i)),
+    apply(`${shape}.splat`, lane(0)),
+  );
+}
+
+function digit(w: Writer, e: Extract<Expr, { kind: "digit" }>, at: Level, code: Code): Vector {
+  const l = w.lanes(code);
   const modulus = e.high / e.low;
   if (isPowerOfTwo(e.low) && (modulus === Infinity || isPowerOfTwo(modulus))) {
-    w.vector(e.arg, code, at);
-    if (e.low > 1) code.i32(Math.log2(e.low)).op("i32x4.shr_u");
-    if (modulus !== Infinity) {
-      w.lanes(code).i32(modulus - 1)(code);
-      code.op("v128.and");
-    }
-    return;
+    const x = w.vector(e.arg, at);
+    const quotient = e.low > 1 ? apply("i32x4.shr_u", x, Math.log2(e.low)) : x;
+    return modulus === Infinity ? quotient : apply("v128.and", quotient, l.i32(modulus - 1));
   }
-  const arg = w.lanes(code).hold((into) => w.vector(e.arg, into, at));
-  perLane("int32", code, (lane) => {
-    arg(code);
-    code.lane("i32x4.extract_lane", lane);
-    if (e.low !== 1) code.i32(e.low).op("i32.div_u");
-    if (modulus !== Infinity) code.i32(modulus).op("i32.rem_u");
+  const arg = l.hold(w.vector(e.arg, at));
+  return laneByLane("int32", (lane) => {
+    const x = extractLane<"i32">("i32x4.extract_lane", arg, lane);
+    const quotient = e.low === 1 ? x : i32.div(x, e.low);
+    return modulus === Infinity ? quotient : i32.rem(quotient, modulus);
   });
-}
-
-function castVector(w: Writer, arg: Expr, to: DeviceDType, code: Code, at: Level): void {
-  const lanes = w.lanes(code);
-  const from = arg.dtype;
-  const narrow = narrowLanes(to);
-  if (narrow) narrow.round(lanes, (into) => w.vector(arg, into, at))(code);
-  else castLanes(lanes, from, to, (into) => w.vector(arg, into, at))(code);
 }

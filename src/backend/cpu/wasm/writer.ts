@@ -1,7 +1,8 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Level, Scope as PlaceScope, Places } from "../../../compile/place.ts";
-import type { Code, Local, Module, Push, ValueType } from "./assemble.ts";
+import type { Code, Local, Module, Push, Value, ValueType } from "./assemble.ts";
+import type { Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 
 /** The loop variable that four lanes run along. */
@@ -58,16 +59,18 @@ export interface Writer {
     at: Level,
     make: (into: Code, level: Level) => Local<"v128">,
   ): Local<"v128">;
-  /** Pushes one element; what does not change at level `at` is computed further out. */
-  scalar(e: Expr, code: Code, at: Level): void;
-  /** Pushes four lanes; bools as masks. */
-  vector(e: Expr, code: Code, at: Level): void;
+  /** One element; what does not change at level `at` is computed further out. */
+  scalar(e: Expr, at: Level): Push;
+  /** The same of an index. */
+  index(e: Expr, at: Level): Push<"i32">;
+  /** Four lanes; bools as masks. */
+  vector(e: Expr, at: Level): Vector;
   /** The address of an element, or of its first lane. */
   address(value: number, index: Expr, dtype: DeviceDType, at: Level): Address;
 }
 
-/** An address is what `base` pushes, and a constant offset. */
+/** An address is a sum, and a constant offset. */
 export interface Address {
-  readonly base: Push<"i32">;
+  readonly base: Value<"i32">;
   readonly offset: number;
 }

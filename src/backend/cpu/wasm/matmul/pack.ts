@@ -95,10 +95,9 @@ function packLanes(
     ...given.access(begin, args),
   });
   begin.assign(values.variable(batch.name), batch.local);
-  const body = values.piece(2).get(target);
-  if (vector) values.vector(expr, body, 2);
-  else values.scalar(expr, body, 2);
-  body.memory(vector ? "v128.store" : bytes === 4 ? "f32.store" : "f64.store", bytes * lane);
+  const stored = vector ? values.vector(expr, 2) : values.scalar(expr, 2);
+  const store = vector ? "v128.store" : bytes === 4 ? "f32.store" : "f64.store";
+  const body = values.piece(2).store(store, target, bytes * lane, stored);
   code.append(begin);
   const at = values.variable(along.name);
   code.assign(at, add(p.first, lane));
