@@ -11,9 +11,6 @@ export interface DoraOption {
   readonly dora?: boolean;
 }
 
-/** The parameter that a merge leaves: the factor on the rows, `[out]`, without which their lengths are unknown. */
-const leaves = "loraFactor";
-
 export const dora = {
   ...plain,
   title: "DoRA",
@@ -48,16 +45,17 @@ export const dora = {
     const { base, weight } = site;
     const factor = rowFactors(site, own);
     const merged = factor.unsqueeze(-1).mul(wide(plus(weight, change)));
-    return { ...base, weight: inDType(merged, weight), [leaves]: factor };
+    return { ...base, weight: inDType(merged, weight), loraFactor: factor };
   },
-  unmerge: ({ base: { [leaves]: factor, ...base }, weight }, _, change) => {
+  unmerge: ({ base: { loraFactor: factor, ...base }, weight }, _, change) => {
     if (!(factor instanceof Tensor))
       throw new ValueError(
-        `lora.unmerge: a weight was merged with DoRA, and its ${leaves} is gone, without which the length of rows is unknown. Keep what merge returned, or the parameters before it.`,
+        `lora.unmerge: a weight was merged with DoRA, and its loraFactor is gone, without which the length of rows is unknown. Keep what merge returned, or the parameters before it.`,
       );
     return { ...base, weight: inDType(minus(wide(weight).div(factor.unsqueeze(-1)), change), weight) };
   },
-  leaves,
+  // The factor on the rows, `[out]`, without which their lengths are unknown.
+  leaves: "loraFactor",
   // The magnitude goes back to the lengths of the rows of W.
   attenuate: (site, own, strength) => {
     const nothing = rowLengths(site, { loraA: own.loraA, loraB: zerosLike(own.loraB) });
