@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
 import { supportsVectors } from "./src/backend/cpu/wasm.ts";
 
 const src = fileURLToPath(new URL("./src/", import.meta.url));
@@ -15,6 +16,21 @@ const files = (names: string) => names.split(" ").map((name) => `test/${name}.te
 const relaxed = files("backend/relaxed backend/wasm tensor/ops lora/lora browser/browser");
 const relaxedToo = files("fuzz/fuzz experiments/theorem backend/cpu-pool");
 const relaxedSimd = supportsVectors("f32x4.relaxed_madd") ? [] : ["--experimental-wasm-relaxed-simd"];
+
+// Files that take longest, and those that wait for other processes; and all long ones before them.
+const longest = files("browser/browser browser/playground-page experiments/queues fuzz/fuzz project/docs");
+
+/** Longest first, whatever the project, so that no core is idle at the end while a file runs that began last. */
+class LongestFirst extends BaseSequencer {
+  override async sort(specs: TestSpecification[]): Promise<TestSpecification[]> {
+    const place = ({ moduleId }: TestSpecification) => {
+      if (moduleId.endsWith(".long.test.ts")) return -1;
+      const found = longest.findIndex((name) => moduleId.endsWith(name));
+      return found < 0 ? longest.length : found;
+    };
+    return (await super.sort(specs)).sort((a, b) => place(a) - place(b));
+  }
+}
 
 // A file for the results as JSON, beside what is printed.
 const report = process.env.LORANTZ_TEST_REPORT;
@@ -63,6 +79,7 @@ export default defineConfig(({ mode }) => {
       testTimeout: 120_000,
       hookTimeout: 120_000,
       setupFiles: ["test/setup.ts"],
+      sequence: { sequencer: LongestFirst },
       reporters: report ? ["default", ["json", { outputFile: report }]] : ["default"],
     },
   };

@@ -14,8 +14,11 @@ import { openTargets } from "./targets.ts";
 // The fuzzer itself: that it reaches everything, finds what is wrong, and makes it small. A few graphs of fixed seeds
 // run here on every backend; `npm run fuzz` runs as many as there is time for.
 
+// Learned once for all backends, as it takes ten seconds.
+const lesson = dtypesWith(floatDTypes);
+
 test("every public operation is called with success", () => {
-  const { successes } = learn(dtypesWith(floatDTypes));
+  const { successes } = learn(lesson);
   expect([...successes].filter(([, count]) => count === 0)).toEqual([]);
   expect(successes.size).toBe(operations().length);
 });
@@ -120,7 +123,8 @@ describe.each(await backends())("on %s", (name) => {
       const targets = await openTargets(name, bindings);
       const { faults, judged, elements } = await fuzz(targets, {
         seed: 5,
-        graphs: name === "cpu" ? runs(150) : thorough ? 75 : 12,
+        graphs: name === "cpu" ? runs(150) : thorough ? 75 : 10,
+        ...(!thorough && { lesson }),
       });
       for (const { device } of targets) device.dispose();
       expect(faults.map(({ why, test: pasted }) => `${why}\n${pasted}`)).toEqual([]);

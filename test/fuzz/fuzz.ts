@@ -248,17 +248,19 @@ export interface Limits {
   readonly seconds?: number;
   /** Operations whose names hold this alone. */
   readonly only?: string;
+  /** Dtypes for which is learned what operations take: those of the device, if not given. */
+  readonly lesson?: readonly DType[];
 }
 
 /** Random graphs on executors of one backend in turn, until a limit is reached. */
 export async function fuzz(
   targets: readonly Target[],
-  { seed, from = 0, graphs = Infinity, seconds = Infinity, only = "" }: Limits,
+  { seed, from = 0, graphs = Infinity, seconds = Infinity, only = "", lesson }: Limits,
   progress: (report: Report) => void = () => {},
 ): Promise<Report> {
   const dtypes = dtypesWith(targets[0]!.device.backend.target.floats);
   const chosen = table.filter(({ name }) => name.includes(only));
-  const { learned } = learn(dtypes, chosen);
+  const { learned } = learn(lesson ?? dtypes, chosen);
   const report: Report = {
     graphs: Object.fromEntries(targets.map(({ name }) => [name, 0])),
     seed,

@@ -266,7 +266,7 @@ describe("optimizers of a user's own", () => {
     expect(text).toContain("no powers of c");
   });
 
-  test("a constant that is no hyperparameter, however small", async () => {
+  long("a constant that is no hyperparameter, however small", async () => {
     const hidden = ({ lr }: { lr: number }) => optim.adam({ lr, eps: 1e-8 });
     const { counterexample } = await none(hidden, { hyper: { lr: 0.1 } });
     expect(counterexample.relative).toBeLessThan(1e-6);
@@ -280,7 +280,7 @@ describe("optimizers of a user's own", () => {
     expect(found.perUpdate).toBeUndefined();
   });
 
-  test("wrapped optimizers: the slots inside, and the sum of gradients", async () => {
+  long("wrapped optimizers: the slots inside, and the sum of gradients", async () => {
     const make = (hyper: { lr: number; eps: number }) => optim.accumulate(optim.adam(hyper), 3);
     const found = await symmetry(make, { hyper: { lr: 0.1, eps: 1e-3 } });
     expect(found.hyper).toEqual({ lr: 1, eps: -1 });
@@ -318,7 +318,7 @@ describe("optimizers of a user's own", () => {
     expect((await symmetry((all: typeof hyper) => optim.sgd(all), { hyper })).hyper).toEqual({ lr: 2 });
   });
 
-  test("a change after the updates from which powers are worked out", async () => {
+  long("a change after the updates from which powers are worked out", async () => {
     const make = ({ lr }: { lr: number }): optim.Optimizer => {
       const [early, late] = [optim.sgd({ lr }), optim.signSgd({ lr, momentum: 0 })];
       return {
@@ -372,7 +372,7 @@ describe("what states may hold", () => {
     },
   });
 
-  test("plain numbers, counters among them, which are set ahead too", async () => {
+  long("plain numbers, counters among them, which are set ahead too", async () => {
     const make = ({ lr }: { lr: number }) =>
       holding({ count: 0, rate: lr }, (g, { count, rate }) => [
         (count < 500 ? g : g.sign()).mul(-rate),
