@@ -17,8 +17,8 @@ export interface Operation {
   readonly picks?: string;
 }
 
-/** Namespaces that only rearrange what they are given. */
-const excluded: readonly string[] = ["tree"];
+/** What only rearranges what it is given, or tells what that is. */
+const excluded: readonly string[] = ["tree", "summary"];
 
 const source = (path: string) => fileURLToPath(new URL(`../../src/${path}`, import.meta.url));
 
