@@ -163,6 +163,7 @@ class Reader {
   }
 
   #single(): Type {
+    if (this.peek() === "<") this.typeParameters(); // of a function
     const text = this.next();
     if (text === "readonly") return this.#postfix();
     if (text === "keyof") {
@@ -188,7 +189,7 @@ class Reader {
       return { kind: "tuple", of };
     }
     if (text === "{") return { kind: "object", fields: this.fields() };
-    if (text === "(" || text === "new" || text === "<") {
+    if (text === "(" || text === "new") {
       const start = this.#at;
       if (text === "(") {
         this.skip(")");
