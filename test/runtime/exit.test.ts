@@ -48,22 +48,18 @@ describeBackends("a process ends by itself", (backend) => {
         ${script}
       }`,
       encoding: "utf8",
-      timeout: 30_000,
+      timeout: 100_000, // of a machine that compiles for others too
     });
     return { stdout, stderr, status, signal };
   };
 
-  test.for(backend === "cpu" ? endings : everyNth(3, endings))(
-    "%s",
-    { timeout: 60_000 },
-    ([, script, status, stdout = ""]) => {
-      const found = run(`const next = await step(w, x);\nawait next.data();\n${script}`);
-      expect(found).toMatchObject({ stdout, status, signal: null });
-      if (status === 1) expect(found.stderr).toMatch(/Error: stop/);
-    },
-  );
+  test.for(backend === "cpu" ? endings : everyNth(3, endings))("%s", ([, script, status, stdout = ""]) => {
+    const found = run(`const next = await step(w, x);\nawait next.data();\n${script}`);
+    expect(found).toMatchObject({ stdout, status, signal: null });
+    if (status === 1) expect(found.stderr).toMatch(/Error: stop/);
+  });
 
-  test("before its first step has compiled", { timeout: 60_000 }, () => {
+  test("before its first step has compiled", () => {
     expect(run("void step(w, x);")).toMatchObject({ status: 0, signal: null });
   });
 });
