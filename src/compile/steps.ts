@@ -28,6 +28,8 @@ export type Step =
     }
   /** Cuts a reduction into so many parts that run beside each other and are combined in a fixed order. */
   | { readonly cut: string; readonly into: number }
+  /** Adds up so many elements at most in float32, before their sum is added to one in float64. */
+  | { readonly near: number }
   /** Runs loops that are inside of each other as one. */
   | { readonly join: readonly string[]; readonly as: string }
   /** Runs the second loop inside of the first, which was inside of it. */
@@ -65,6 +67,11 @@ export function copiesOf(
   return 1;
 }
 
+/** How many elements are added up in float32; undefined where all sums are in float64. */
+export function nearOf(steps: readonly Step[]): number | undefined {
+  return steps.find((step) => "near" in step)?.near;
+}
+
 /** Whether a loop runs outside of one that was outside of it. */
 export function isSwapped(steps: readonly Step[], inner: string, outer: string): boolean {
   return steps.some((step) => "swap" in step && step.swap[0] === inner && step.swap[1] === outer);
@@ -82,6 +89,7 @@ export function showSteps(steps: readonly Step[]): string {
   const show = (step: Step): string => {
     if ("swap" in step) return `swap ${step.swap[0]} and ${step.swap[1]}`;
     if ("join" in step) return `join ${step.join.join(" and ")} as ${step.as}`;
+    if ("near" in step) return `${step.near} added up in float32`;
     if ("cut" in step) return `cut ${step.cut} into ${step.into}`;
     const only = step.results ? ` for results ${step.results.join(" and ")}` : "";
     return `${step.split} by ${step.by} as ${step.as}${only}`;

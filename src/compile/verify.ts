@@ -11,7 +11,7 @@ import {
   type Store,
   writesOf,
 } from "./kernel.ts";
-import { isOrdered, type Nest, type Share, visitNest } from "./nest.ts";
+import { isOrdered, type Nest, passesOf, type Share, visitNest } from "./nest.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
 import { type Stage, type Step, showSteps } from "./steps.ts";
@@ -194,6 +194,7 @@ function verifySteps({ nest, steps }: Stage): void {
   const grid = new Set(nest.grid.map(({ name }) => name));
   const reduced = new Map<string, number>();
   const shares = new Map<string, number>();
+  const accumulated = new Set(passesOf(nest).flatMap((pass) => pass.map(({ index }) => index)));
   const ordered = new Set<string>();
   visitNest(nest, (s) => {
     if (s.kind === "for") {
@@ -209,6 +210,10 @@ function verifySteps({ nest, steps }: Stage): void {
     }
   });
   for (const step of steps) {
+    if ("near" in step) {
+      if (!Number.isInteger(Math.log2(step.near))) fail(step, "is no power of two");
+      continue;
+    }
     const names =
       "swap" in step ? step.swap : "join" in step ? step.join : ["cut" in step ? step.cut : step.split];
     for (const name of names)
@@ -224,6 +229,8 @@ function verifySteps({ nest, steps }: Stage): void {
       if (!nest.body.some((s) => s.kind === "keep")) fail(step, "is of parts that are not kept");
     }
     if ("split" in step) {
+      if (step.results?.some((index) => !accumulated.has(index)))
+        fail(step, "is of results that are not there");
       if (!Number.isInteger(step.by) || step.by < 1) fail(step, "takes no iterations together");
       const taken = steps.reduce(
         (n, other) => ("split" in other && other.split === step.split ? n * other.by : n),

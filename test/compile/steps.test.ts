@@ -3,7 +3,7 @@ import { schedule } from "../../src/backend/cpu/wasm/heuristics.ts";
 import { emitKernel, printKernel } from "../../src/backend/cpu/wasm/kernel.ts";
 import { Expressions } from "../../src/compile/expr.ts";
 import type { Axis, Loop, Nest } from "../../src/compile/kernel.ts";
-import { cutLoop, nestOf } from "../../src/compile/nest.ts";
+import { accumulate, cutLoop, loopOver, nestOf, write } from "../../src/compile/nest.ts";
 import { type Stage, type Step, showSteps } from "../../src/compile/steps.ts";
 import { verifyStages } from "../../src/compile/verify.ts";
 import { type Tensor, tensor, tree } from "../../src/index.ts";
@@ -34,6 +34,45 @@ const map = (grid: readonly Axis[], index: ReturnType<typeof at>, to: ReturnType
   inner: [],
   accumulators: [],
   stores: [{ value: 1, index: to, expr: load(index) }],
+});
+
+test("on the CPU, passes with many sums have no copies", () => {
+  const over = [axis("k0", 64)];
+  const pass = (...indices: number[]) =>
+    loopOver(
+      over,
+      accumulate(
+        indices.map((index) => {
+          const expr = load(at([64, i0], [1, over[0]!]));
+          return { index, name: "sum" as const, dtype: "float32" as const, expr };
+        }),
+      ),
+    );
+  const stores = [0, 1, 2, 3].map((index) => ({
+    value: 1 + index,
+    index: at([1, i0]),
+    expr: e.accumulator(index, "float32"),
+  }));
+  const rows = (...passes: number[][]): Nest => ({
+    kind: "nest",
+    grid: [i0],
+    body: [...passes.map((indices) => pass(...indices)), write(stores)],
+  });
+  const steps = (nest: Nest) =>
+    showSteps(schedule(nest)[0]!.steps.filter((step) => "split" in step && step.as !== "units"));
+  const values = [2048 * 64, 2048, 2048, 2048, 2048].map((size, id) => ({
+    id,
+    dtype: "float32" as const,
+    size,
+  }));
+  const mixed = rows([0], [1, 2, 3]);
+  expect(steps(mixed)).toBe("k0 by 4 as lanes, k0 by 2 as copies for results 0, i0 by 2 as copies");
+  expect(steps(rows([0, 1], [2, 3]))).toBe("k0 by 4 as lanes, k0 by 2 as copies, i0 by 2 as copies");
+  verifyStages(mixed, schedule(mixed), values);
+  const wrong: Step = { split: "k0", by: 2, as: "copies", results: [4] };
+  expect(() => verifyStages(mixed, [{ nest: mixed, steps: [wrong] }], values)).toThrow(
+    /results that are not there/,
+  );
 });
 
 test.each([

@@ -185,11 +185,48 @@ describe("steps are refused", () => {
       /takes apart what is done in order/,
     ],
     ["a cut without parts", () => check(sum, { cut: "k0", into: 4 }), /parts that are not kept/],
+    [
+      "float32 for a number of elements that no mask has",
+      () => check(sum, { near: 1000 }),
+      /is no power of two/,
+    ],
     ["a shared grid", () => check(sum, { split: "i0", by: 64, as: "workgroup" }), /one point's own/],
     [
       "parts that nobody combines",
       () => verifyStages(sum, [{ nest: cutLoop(loop, "k0", 4)[0], steps: [] }], values),
       /write other values/,
+    ],
+    [
+      "lanes over the end of a part",
+      () => {
+        const [parts, results] = cutLoop(loop, "k0", 3);
+        const steps: Step[] = [{ split: "k0", by: 4, as: "lanes" }];
+        verifyStages(
+          sum,
+          [
+            { nest: parts, steps },
+            { nest: results, steps: [] },
+          ],
+          values,
+        );
+      },
+      /elements of two parts together/,
+    ],
+    [
+      "parts that are longer than their loop",
+      () => {
+        const [{ body, ...parts }, results] = cutLoop(loop, "k0", 4);
+        const long = body.map((s) => (s.kind === "for" ? { ...s, share: { ...s.share!, length: 17 } } : s));
+        verifyStages(
+          sum,
+          [
+            { nest: { ...parts, body: long }, steps: [] },
+            { nest: results, steps: [] },
+          ],
+          values,
+        );
+      },
+      /parts of 17 do not fit/,
     ],
     [
       "parts that are combined in another number",

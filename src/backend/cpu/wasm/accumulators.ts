@@ -1,9 +1,6 @@
-import { isNarrow } from "../../../base/dtype.ts";
-import { walk } from "../../../compile/expr.ts";
 import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import type { Code, Local, Push, Scalar, Value, ValueType } from "./assemble.ts";
-import { codeOf } from "./codes.ts";
 import { apply, constant, extractLane, narrow, tee, type Vector, v128, widen } from "./expressions.ts";
 import type { Operator } from "./instructions.ts";
 import { laneShape, valueType } from "./operations.ts";
@@ -22,22 +19,6 @@ function isWide({ name, dtype }: Accumulator): boolean {
 function isFloatExtreme({ name, dtype }: Accumulator): boolean {
   return dtype === "float32" && (name === "max" || name === "min");
 }
-
-/**
- * Whether products of two factors are added up of which one is stored in fewer bits than float32, as packed weights are.
- * Decoding reads each weight once, and with float64 there the sums would take longer than memory does.
- */
-export function isPackedProduct({ name, dtype, expr }: Accumulator): boolean {
-  if (name !== "sum" || dtype !== "float32" || expr.kind !== "apply" || expr.row.name !== "mul") return false;
-  let packed = false;
-  walk([expr], (e) => {
-    if ((e.kind === "load" && isNarrow(e.dtype)) || codeOf(e)) packed = true;
-  });
-  return packed && expr.args[0] !== expr.args[1];
-}
-
-/** Elements that are added up in float32 before their sum is added in float64: no lane has more than 256 of them. */
-export const nearElements = 1024;
 
 /** Sums in float32, one for each accumulator of each vector: as locals they begin at 0, and do so again when they are added. */
 export function nearSums(code: Code, vectors: number, count: number): readonly (readonly Vectors[])[] {
@@ -108,22 +89,20 @@ export function beginVector(code: Code, a: Accumulator): Running {
   return [set(a.dtype === "float32" ? Float32Array.from(all) : Int32Array.from(all))];
 }
 
-/** Takes in the vector that `x` pushes. */
-export function updateVector(code: Code, a: Accumulator, running: Running, x: Push): void {
-  const [first, second] = running as [Local, Local];
-  x(code);
+/** Takes in a vector. */
+export function updateVector(code: Code, a: Accumulator, running: Running, x: Vector): void {
+  const [first, second] = running as [Vectors, Vectors];
+  const join = joinOf(a);
   if (isWide(a)) {
     const held = code.local("v128");
-    const join = joinOf(a);
-    code.tee(held).op("f64x2.promote_low_f32x4").get(first).op(join).set(first);
-    code.get(held).get(held).lanes(2, 3, 2, 3);
-    code.op("f64x2.promote_low_f32x4").get(second).op(join).set(second);
+    code.assign(first, apply(join, widen(tee(held, x), 0), first));
+    code.assign(second, apply(join, widen(held, 1), second));
   } else if (isFloatExtreme(a)) {
-    const held = code.local("v128");
-    code.set(held).assign(first, extreme(a, first, held));
+    const held = code.let("v128", x);
+    code.assign(first, extreme(a, first, held));
     // Lanes that met a NaN.
     code.assign(second, apply("v128.or", apply("f32x4.ne", held, held), second));
-  } else code.get(first).op(joinOf(a)).set(first);
+  } else code.assign(first, apply(join, x, first));
 }
 
 /**

@@ -1,7 +1,8 @@
-import { floatDTypes } from "../../../base/dtype.ts";
+import { floatDTypes, isNarrow } from "../../../base/dtype.ts";
 import { loadsOf, strideIn } from "../../../compile/access.ts";
-import type { Expr } from "../../../compile/expr.ts";
+import { type Expr, walk } from "../../../compile/expr.ts";
 import {
+  type Accumulator,
   type Axis,
   expressionsOf,
   type Loop,
@@ -21,8 +22,8 @@ import {
 import { axisAs, type Stage, type Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
-import { isPackedProduct } from "./accumulators.ts";
 import { type Along, fitsLanes, none } from "./along.ts";
+import { codeOf } from "./codes.ts";
 
 // How generated kernels run on the CPU: which loops are lanes, copies or shared, and every number that decides it (those
 // of matmul are in matmul/schedule.ts). Each number says by what it was chosen: on a Zen 4 or Zen 5 server with two
@@ -120,7 +121,10 @@ function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   const block = swept ? columnBlock(last) : blockOf(last, over);
   const cut = accumulators.length > 0 ? cutOf(loop, along, block) : undefined;
   const near = !cut && isNear(loop, along);
-  const steps = laneSteps(along, last, innermost, near ? nearVectors(innermost) : vectorsOf(loop, along));
+  const steps = [
+    ...laneSteps(along, last, innermost, near ? nearVectors(innermost) : vectorsOf(loop, along)),
+    ...(near ? [{ near: nearElements }] : []),
+  ];
   if (cut) {
     const [parts, results] = cutLoop(loop, cut.axis, cut.into, cut.whole);
     const length = product(inner.slice(cut.depth)) / cut.into;
@@ -245,8 +249,24 @@ function isSideBySide(nest: Nest, last: Axis): boolean {
   return fits;
 }
 
+/**
+ * Whether products of two factors are added up of which one is stored in fewer bits than float32, as packed weights are.
+ * Decoding reads each weight once, and with float64 there the sums would take longer than memory does.
+ */
+function isPackedProduct({ name, dtype, expr }: Accumulator): boolean {
+  if (name !== "sum" || dtype !== "float32" || expr.kind !== "apply" || expr.row.name !== "mul") return false;
+  let packed = false;
+  walk([expr], (e) => {
+    if ((e.kind === "load" && isNarrow(e.dtype)) || codeOf(e)) packed = true;
+  });
+  return packed && expr.args[0] !== expr.args[1];
+}
+
+/** Elements that are added up in float32 before their sum is added in float64: no lane has more than 256 of them. */
+const nearElements = 1024;
+
 /** Whether sums run in float32 for a while: products with packed weights, which lanes run along. */
-export function isNear({ accumulators }: Loop, along: Along): boolean {
+function isNear({ accumulators }: Loop, along: Along): boolean {
   return along === "inner" && accumulators.length > 0 && accumulators.every(isPackedProduct);
 }
 

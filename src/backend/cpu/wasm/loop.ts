@@ -1,8 +1,7 @@
 import type { Loop } from "../../../compile/kernel.ts";
-import { axisAs, type Step } from "../../../compile/steps.ts";
+import { axisAs, nearOf, type Step } from "../../../compile/steps.ts";
 import { alongOf, lanesAxis, nearLanes, none } from "./along.ts";
 import { type Grid, levelsOf, type Site } from "./grid.ts";
-import { isNear } from "./heuristics.ts";
 import { LoopWriter } from "./nest.ts";
 import { Sweep } from "./sweep.ts";
 import { Values } from "./values.ts";
@@ -19,7 +18,7 @@ export function writeLoop(
   const innermost = inner[inner.length - 1] ?? none;
   const vectors = axisAs(steps, "copies")?.by ?? 1;
   const rows = axisAs(steps, "blocks", innermost.name)?.by;
-  const near = isNear(loop, along);
+  const near = nearOf(steps);
   const values = new Values(code, {
     module,
     roots: [...accumulators.map(({ expr }) => expr), ...stores.flatMap(({ index, expr }) => [index, expr])],

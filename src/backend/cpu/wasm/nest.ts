@@ -9,7 +9,6 @@ import {
   finishLanes,
   finishScalar,
   join,
-  nearElements,
   nearSums,
   type Running,
   registersOf,
@@ -48,8 +47,8 @@ interface Options {
   /** Vectors side by side. */
   readonly vectors: number;
   readonly sweep?: Sweep | undefined;
-  /** Adds up in float32 for a while. */
-  readonly near?: boolean;
+  /** How many elements are added up in float32 before that is added to a sum in float64. */
+  readonly near?: number | undefined;
   /** A part of the outermost reduced axis: whole vectors where lanes run along it, and what is left in the last one. */
   readonly range?: Range | undefined;
 }
@@ -64,7 +63,7 @@ export class LoopWriter {
   readonly #along: Along;
   readonly #vectors: number;
   readonly #sweep: Sweep | undefined;
-  readonly #near: boolean;
+  readonly #near: number | undefined;
   readonly #range: Range | undefined;
 
   constructor(
@@ -73,7 +72,7 @@ export class LoopWriter {
     loop: Loop,
     last: Axis,
     along: Along,
-    { vectors, sweep, near = false, range = sweep }: Options,
+    { vectors, sweep, near, range = sweep }: Options,
   ) {
     this.#code = code;
     this.#values = values;
@@ -190,8 +189,9 @@ export class LoopWriter {
     // What is near is added before it has too many terms.
     const settle = (into: Code, depth: number) => {
       const each = product(inner.slice(depth + 1));
-      if (!near || each > nearElements || each * inner[depth]!.extent <= nearElements) return;
-      const points = 2 ** Math.floor(Math.log2(nearElements / each));
+      const most = this.#near ?? 0;
+      if (!near || each > most || each * inner[depth]!.extent <= most) return;
+      const points = 2 ** Math.floor(Math.log2(most / each));
       const variable = values.variable(inner[depth]!.name);
       const left = apply<"i32">("i32.and", variable, points - 1);
       into.if(i32.isZero(left), () => addNear(into, running[0]!, near));
