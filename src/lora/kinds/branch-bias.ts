@@ -5,14 +5,14 @@ import { inDType, minus, plus } from "../../tensor/precision.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { sizesOf } from "../hosts.ts";
 import { applyScaling } from "../scaling.ts";
-import { type AdapterKind, plain, type Site, type Tensors } from "./kind.ts";
+import { type ChosenKind, plain, type Site, type Tensors } from "./kind.ts";
 
 export interface BranchBiasOption {
   /** A bias inside the scaled branch, `scaling * (B A x + loraBias)`, starting at zero; embeddings have none. Default false. */
   readonly branchBias?: boolean;
 }
 
-export const branchBias = {
+export const branchBias: ChosenKind<"loraBias", "branchBias"> = {
   ...plain,
   title: "LoRA with a branch bias",
   option: { name: "branchBias", says: "A bias inside the scaled branch, from zero", peft: "lora_bias" },
@@ -41,7 +41,7 @@ export const branchBias = {
       .flatMap(({ own: { loraBias }, factor }) => (loraBias ? [loraBias.mul(scalar(factor))] : []))
       .reduce((sum, bias) => sum.add(bias)),
   }),
-} as const satisfies AdapterKind;
+};
 
 /** The bias of the layer with, or without, the scaled one of the branch. */
 function biasOf({ base: { bias }, scaling }: Site, own: Tensors, shift: typeof plus): Tensor {

@@ -4,14 +4,14 @@ import { scalar, zerosLike } from "../../tensor/creation.ts";
 import { inDType, minus, plus, wide } from "../../tensor/precision.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { applyScaling } from "../scaling.ts";
-import { type AdapterKind, plain, type Site, type Tensors } from "./kind.ts";
+import { type ChosenKind, plain, type Site, type Tensors } from "./kind.ts";
 
 export interface DoraOption {
   /** Learn the length of each row of the weight apart from its direction (Liu et al. 2024, arXiv:2402.09353). Default false. */
   readonly dora?: boolean;
 }
 
-export const dora = {
+export const dora: ChosenKind<"loraMagnitude", "magnitude"> = {
   ...plain,
   title: "DoRA",
   option: {
@@ -63,12 +63,12 @@ export const dora = {
     const there = nothing.mul(scalar(1).sub(strength)).add(wide(magnitude).mul(strength));
     return { loraMagnitude: inDType(there, magnitude) };
   },
-  exactRow: (weight, change, i, { loraMagnitude }) => {
-    const row = plain.exactRow(weight, change);
-    const factor = loraMagnitude![i]! / Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
+  exactRow: (weight, change, i, own) => {
+    const row = plain.exactRow(weight, change, i, own);
+    const factor = own.loraMagnitude![i]! / Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
     return row.map((x) => factor * x);
   },
-} as const satisfies AdapterKind;
+};
 
 /**
  * The lengths of the rows of W + s B A, `[out]`, with no gradient, and without forming B A:

@@ -1,7 +1,7 @@
 import type { Tensor } from "../../tensor/tensor.ts";
 import { type BranchBiasOption, branchBias } from "./branch-bias.ts";
 import { type DoraOption, dora } from "./dora.ts";
-import { type AdapterKind, type AdapterTensor, factors, plain } from "./kind.ts";
+import { type AdapterKind, type AdapterTensor, type ChosenKind, factors, plain } from "./kind.ts";
 
 // All kinds of adapters but plain LoRA, which is what there is without an option. What the rest of the library knows of
 // their tensors, options and gauges comes from here.
@@ -9,7 +9,7 @@ import { type AdapterKind, type AdapterTensor, factors, plain } from "./kind.ts"
 const all = [branchBias, dora] as const;
 
 /** The kinds that an option asks for. */
-export const kinds: readonly (AdapterKind & Required<Pick<AdapterKind, "option">>)[] = all;
+export const kinds: readonly ChosenKind[] = all;
 
 /** The options of the kinds: at most one of them is true. */
 export interface KindOptions extends BranchBiasOption, DoraOption {}

@@ -37,12 +37,12 @@ export interface Site {
 }
 
 /** A kind of adapter: to `lora` what an update rule is to `optim`. It is written in its file and named in `index.ts`. */
-export interface AdapterKind {
+export interface AdapterKind<T extends AdapterTensor = AdapterTensor> {
   readonly title: string;
   /** The option of a configuration that asks for it, what it says, and PEFT's name of it; plain LoRA has none. */
   readonly option?: { readonly name: string; readonly says: string; readonly peft: string };
   /** What it has beside A and B. */
-  readonly tensors: readonly AdapterTensor[];
+  readonly tensors: readonly T[];
   readonly adapts: readonly Adaptable["kind"][];
   /** Whether other layers beside those have plain LoRA; else they are refused. */
   readonly plainElsewhere?: boolean;
@@ -72,6 +72,12 @@ export interface AdapterKind {
   ) => Float64Array;
 }
 
+/** A kind that an option of a configuration asks for. */
+export interface ChosenKind<Name extends string = string, Role extends string = string>
+  extends AdapterKind<AdapterTensor<Name, Role>> {
+  readonly option: NonNullable<AdapterKind["option"]>;
+}
+
 /** A and B of every kind. */
 export const factors = [
   { name: "loraA", role: "A", what: "A", axes: ["r", "in"], gauge: { a: 1 }, peft: "lora_A.weight" },
@@ -79,7 +85,7 @@ export const factors = [
 ] as const satisfies readonly AdapterTensor[];
 
 /** y = W x + s B A x (Hu et al. 2021, arXiv:2106.09685). */
-export const plain = {
+export const plain: AdapterKind<never> = {
   title: "LoRA",
   tensors: [],
   adapts: ["linear", "embedding"],
@@ -91,4 +97,4 @@ export const plain = {
   unmerge: ({ base, weight }, _, change) => ({ ...base, weight: inDType(minus(weight, change), weight) }),
   attenuate: () => ({}),
   exactRow: (weight, change) => weight.map((x, j) => x + change[j]!),
-} as const satisfies AdapterKind;
+};
