@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import {
+  activationBytes,
   adapterParameters,
   adapterSize,
   attention,
@@ -23,8 +24,18 @@ import { claims } from "../../src/experiments/claims/registry.ts";
 import { type Result, testClaims } from "../../src/experiments/claims/run.ts";
 import { describeResult } from "../../src/experiments/claims/summary.ts";
 import { type Check, outcome, verdict } from "../../src/experiments/claims/verdict.ts";
+import { bases, configOf } from "../../src/experiments/language/base.ts";
 import { studies } from "../../src/experiments/studies/registry.ts";
+import * as lora from "../../src/lora/index.ts";
+import { architecture, decoder } from "../../src/models/index.ts";
+import type { Params } from "../../src/nn/layer.ts";
 import { init } from "../../src/runtime/init.ts";
+import { compile } from "../../src/tensor/compile.ts";
+import { zeros } from "../../src/tensor/creation.ts";
+import * as random from "../../src/tensor/random.ts";
+import type { Tensor } from "../../src/tensor/tensor.ts";
+import { languageLoss } from "../../src/train/index.ts";
+import { gradientsOf } from "../../src/train/step.ts";
 import { lorantz } from "../command.ts";
 import { cases } from "../thorough.ts";
 
@@ -67,6 +78,38 @@ describe("accountant", () => {
     expect(stateBytes(648_871_936, { bits: 16 })).toBe(2_595_487_744);
     expect(trainingBytes(10)).toEqual({ parameters: 40, gradients: 40, state: 80, total: 160 });
     expect(bytes(3, 4)).toBe(1.5);
+  });
+
+  test("activations of a block are within a hundredth of what its compiled step holds", async () => {
+    await init({ backend: "cpu" });
+    const [r, batch] = [8, 2];
+    const step = async (blocks: number, length: number) => {
+      const base = decoder(architecture(configOf({ ...bases.small!, context: 128, blocks })));
+      const model = lora.inject(base, { r, alpha: r, targetModules: "all-linear" });
+      const [own, frozen] = lora.partition(model.init(random.key(1), base.init(random.key(0))));
+      const loss = languageLoss(model);
+      const compiled = compile((own: Params, frozen: Params, ids: Tensor<"int32">) =>
+        gradientsOf(loss, own, frozen, { tokens: ids, targets: ids }, {}),
+      );
+      const args = [own, frozen, zeros([batch, length], { dtype: "int32" })] as const;
+      const { intermediates } = await compiled.plan(...args);
+      const held = async () => {
+        await compiled(...args);
+        return compiled.inspect().bytes;
+      };
+      return { intermediates, held };
+    };
+    for (const length of cases([64], [128])) {
+      const [one, two] = [await step(1, length), await step(2, length)];
+      const measured = (two.intermediates - one.intermediates) / batch;
+      const said = activationBytes({ hidden: 64, inner: 132, heads: 2 }, { r, length });
+      expect(measured / said, `${length} tokens`).toBeGreaterThanOrEqual(1);
+      expect(measured / said, `${length} tokens`).toBeLessThan(1.01);
+      expect(await one.held()).toBe(one.intermediates);
+    }
+    expect(() => activationBytes({ hidden: 4, inner: 8, heads: 1 }, { r: 0.5, length: 4 })).toThrow(
+      "r is 0.5",
+    );
   });
 
   test("bits of quantised weights", () => {
