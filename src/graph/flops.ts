@@ -1,6 +1,6 @@
 import { isFloat } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
-import type { Node } from "./node.ts";
+import { type Node, topological } from "./node.ts";
 
 /**
  * Operations on floats that a node stands for, by the rules by which kernels are counted (`compile/cost.ts`): one for each
@@ -24,6 +24,11 @@ export function flopsOf({ operation, inputs, shape, dtype }: Node): number {
       return numel(inputs[2]!.shape);
     case "procedure":
       return operation.procedure.work * numel(shape.slice(0, -1));
+    // The whole run: whoever adds results up counts each run once (`runName`).
+    case "loop": {
+      const body = topological([operation.output, ...operation.loop.next]);
+      return operation.loop.steps * body.reduce((sum, node) => sum + flopsOf(node), 0);
+    }
     default:
       return 0;
   }

@@ -23,7 +23,10 @@ export function rebuild<X, Y>(
   if (!children || !withChildren) return replace(layer, path) as Layer<Params, X, Y>; // it takes and gives the same
   return withChildren(
     Object.fromEntries(
-      Object.entries(children).map(([name, child]) => [name, rebuild(child, replace, join(path, name))]),
+      Object.entries(children).map(([name, child]) => [
+        name,
+        rebuild(child as Layer<Params, never, unknown>, replace, join(path, name)), // or a parameter, which has no children
+      ]),
     ),
   );
 }
@@ -51,6 +54,7 @@ export function mapAdapted(
   const all = withTied(model, params);
   const changed = Object.entries(model.children ?? {}).map(([name, child]): [string, Params] => {
     const inner = all[name];
+    if (child.kind === "parameter") return [name, inner as Params]; // a tensor, which nothing adapts
     if (inner instanceof Tensor)
       throw new ValueError(
         `lora: the parameters have a tensor at ${join(path, name)}, where the model has a layer. Pass the parameters of this model.`,

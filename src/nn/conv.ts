@@ -39,7 +39,8 @@ export interface ConvTransposeOptions extends ConvOptions {
 }
 
 const most = integerRange.int32[1];
-const perAxis = (least: number, otherwise: number) =>
+/** @internal */
+export const perAxis = (least: number, otherwise: number) =>
   field<PerAxis>(
     `an integer >= ${least}, or a list with one for each axis`,
     (value) =>
@@ -47,19 +48,21 @@ const perAxis = (least: number, otherwise: number) =>
       (Array.isArray(value) && value.every((n) => isIntegerIn(n, least, most))),
     otherwise,
   );
-const convFields: Fields<Required<ConvOptions>> = {
+/** @internal */
+export const convFields: Fields<Required<ConvOptions>> = {
   stride: perAxis(1, 1),
   padding: perAxis(0, 0),
   dilation: perAxis(1, 1),
   groups: integer(1, most, 1),
 };
-const transposeFields: Fields<Required<ConvTransposeOptions>> = {
+/** @internal */
+export const transposeFields: Fields<Required<ConvTransposeOptions>> = {
   ...convFields,
   outputPadding: perAxis(0, 0),
 };
 
-/** As many numbers as there are axes. */
-function each(operation: string, name: string, value: PerAxis, axes: number): readonly number[] {
+/** As many numbers as there are axes. @internal */
+export function each(operation: string, name: string, value: PerAxis, axes: number): readonly number[] {
   const list = typeof value === "number" ? new Array<number>(axes).fill(value) : value;
   if (list.length !== axes)
     throw new ValueError(

@@ -4,7 +4,7 @@ import { checkShape, type Shape, sameShape } from "../base/shape.ts";
 import { where } from "../tensor/functions.ts";
 import { bernoulli } from "../tensor/random.ts";
 import { centered, select, Tensor } from "../tensor/tensor.ts";
-import { asIndices, checkTensor, contextFields, optionalTensor, probability } from "./check.ts";
+import { asIndices, checkTensor, contextFields, optionalTensor, probability, size } from "./check.ts";
 import type { Context } from "./layer.ts";
 
 export { type AttentionOptions, type RopeOptions, rope, scaledDotProductAttention } from "./attention.ts";
@@ -106,6 +106,80 @@ export function layerNorm(x: Tensor, normalizedShape: Shape, options: LayerNormO
   const normal = shifted.mul(shifted.square().mean(axes, { keepdim: true }).add(eps).rsqrt());
   const scaled = weight ? normal.mul(weight) : normal;
   return bias ? scaled.add(bias) : scaled;
+}
+
+export interface ChannelNormOptions {
+  /** Factors, `[channels]`. */
+  readonly weight?: Tensor | undefined;
+  /** Added last, `[channels]`. */
+  readonly bias?: Tensor | undefined;
+  /** Added to the variance. Default 1e-5. */
+  readonly eps?: number;
+}
+
+const channelNormFields: Fields<ChannelNormOptions> = layerNormFields;
+
+/** `[channels]` in the place of the second axis. */
+function perChannel(operation: string, what: string, x: Tensor, of: Tensor): Tensor {
+  const channels = x.shape[1];
+  if (!sameShape(of.shape, [channels!]))
+    throw new ShapeError(`${operation}: the ${what} is ${of}; expected [${channels}], the channels of ${x}.`);
+  return of.reshape(x.shape.map((length, axis) => (axis === 1 ? length : 1)));
+}
+
+function affine(operation: string, x: Tensor, { weight, bias }: ChannelNormOptions): Tensor {
+  const scaled = weight ? x.mul(perChannel(operation, "weight", x, weight)) : x;
+  return bias ? scaled.add(perChannel(operation, "bias", x, bias)) : scaled;
+}
+
+function checkChannels(operation: string, x: Tensor): void {
+  if (checkTensor(operation, "the input", x).rank < 2)
+    throw new ShapeError(`${operation}: the input is ${x}; expected [batch, channels, ...].`);
+}
+
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias, with the mean and biased variance of each group of channels of each
+ * example (Wu and He 2018, arXiv:1803.08494). `x` is `[batch, channels, ...]`; with as many groups as channels it is
+ * instance normalisation.
+ *
+ * @throws ShapeError if `x` has less than two axes, its channels do not divide into the groups, or weight or bias have other
+ * shapes.
+ */
+export function groupNorm(x: Tensor, groups: number, options: ChannelNormOptions = {}): Tensor {
+  const { eps = 1e-5, ...given } = readOptions("groupNorm", channelNormFields, options);
+  checkChannels("groupNorm", x);
+  checkArgument("groupNorm", "groups", groups, size);
+  const [batch, channels] = x.shape as readonly [number, number];
+  if (channels % groups !== 0)
+    throw new ShapeError(`groupNorm: the ${channels} channels of ${x} do not divide into ${groups} groups.`);
+  const each = x.size / Math.max(batch * groups, 1);
+  const shifted = centered(x.reshape([batch, groups, each]), [2]);
+  const normal = shifted.mul(shifted.square().mean(2, { keepdim: true }).add(eps).rsqrt());
+  return affine("groupNorm", normal.reshape(x.shape), given);
+}
+
+/**
+ * (x - mean) / sqrt(variance + eps) * weight + bias with a mean and a variance for each channel (Ioffe and Szegedy 2015,
+ * arXiv:1502.03167). `x` is `[batch, channels, ...]`; whose statistics they are is the caller's affair (`batchNorm` of
+ * `nn` keeps them).
+ *
+ * @throws ShapeError if `x` has less than two axes, or anything is not `[channels]`.
+ */
+export function batchNorm(
+  x: Tensor,
+  seen: { readonly mean: Tensor; readonly variance: Tensor },
+  options: ChannelNormOptions = {},
+): Tensor {
+  const { eps = 1e-5, ...given } = readOptions("batchNorm", channelNormFields, options);
+  checkChannels("batchNorm", x);
+  const mean = perChannel("batchNorm", "mean", x, checkTensor("batchNorm", "the mean", seen?.mean));
+  const variance = perChannel(
+    "batchNorm",
+    "variance",
+    x,
+    checkTensor("batchNorm", "the variance", seen.variance),
+  );
+  return affine("batchNorm", x.sub(mean).mul(variance.add(eps).rsqrt()), given);
 }
 
 /**

@@ -54,5 +54,5 @@ export interface Layer<P = Params, X = Tensor, Y = Tensor> {
   readonly output?: string;
 }
 
-/** A layer, whatever it takes and gives. */
-export type AnyLayer = Layer<Params, never, unknown>;
+/** A layer, whatever it takes and gives, or a bare parameter. */
+export type AnyLayer = Layer<Params | Tensor, never, unknown>;

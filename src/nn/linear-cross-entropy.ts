@@ -9,15 +9,15 @@ import { cat, where } from "../tensor/functions.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { checkTensor, size } from "./check.ts";
 import { linear } from "./functional.ts";
-import { classTerms, type NllOptions, nllFields, reduceCounted } from "./losses.ts";
+import { classTerms, countFields, type NllOptions, reduceCounted } from "./losses.ts";
 
-export interface LinearCrossEntropyOptions extends NllOptions {
+export interface LinearCrossEntropyOptions extends Omit<NllOptions, "weight"> {
   /** Rows whose logits are there at a time. Default: as many as have four million logits together, at least 16. */
   readonly chunk?: number;
 }
 
-const fields: Fields<Required<NllOptions> & { readonly chunk?: number }> = {
-  ...nllFields,
+const fields: Fields<Required<Omit<NllOptions, "weight">> & { readonly chunk?: number }> = {
+  ...countFields,
   chunk: optional(size),
 };
 

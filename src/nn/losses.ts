@@ -1,5 +1,14 @@
-import { type Fields, field, integer, nonNegative, oneOf, positive, readOptions } from "../base/arguments.ts";
-import { integerRange } from "../base/dtype.ts";
+import {
+  type Fields,
+  field,
+  integer,
+  nonNegative,
+  oneOf,
+  optional,
+  positive,
+  readOptions,
+} from "../base/arguments.ts";
+import { integerRange, isFloat } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { describe, sameShape } from "../base/shape.ts";
 import { gather } from "../graph/reduce.ts";
@@ -7,7 +16,7 @@ import { scalar } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import { counted } from "../tensor/indices.ts";
 import { type FloatTensor, Tensor } from "../tensor/tensor.ts";
-import { asIndices, checkTensor } from "./check.ts";
+import { asIndices, checkTensor, optionalTensor } from "./check.ts";
 
 // PyTorch's losses and conventions. Inputs and targets are floats of one dtype; results are scalars, or for
 // reduction "none" one loss per element.
@@ -24,20 +33,24 @@ const lossFields: Fields<Required<LossOptions>> = { reduction: oneOf(["mean", "s
 export interface NllOptions extends LossOptions {
   /** Targets of this class count neither in the loss nor in the mean. Default -100. */
   readonly ignoreIndex?: number;
+  /** A factor for each class, `[classes]`; the mean is then over the factors of the targets. Default none. */
+  readonly weight?: Tensor;
 }
 
 /** @internal */
-export const nllFields: Fields<Required<NllOptions>> = {
+export const countFields: Fields<Required<Omit<NllOptions, "weight">>> = {
   ...lossFields,
   ignoreIndex: integer(...integerRange.int32, -100),
 };
+
+const nllFields: Fields<NllOptions> = { ...countFields, weight: optionalTensor };
 
 export interface CrossEntropyOptions extends NllOptions {
   /** Share of the target spread evenly over all classes (Szegedy et al. 2016), from 0 to 1. Default 0. */
   readonly labelSmoothing?: number;
 }
 
-const crossEntropyFields: Fields<Required<CrossEntropyOptions>> = {
+const crossEntropyFields: Fields<CrossEntropyOptions> = {
   ...nllFields,
   labelSmoothing: field("from 0 to 1", (e) => typeof e === "number" && e >= 0 && e <= 1, 0),
 };
@@ -48,23 +61,48 @@ const crossEntropyFields: Fields<Required<CrossEntropyOptions>> = {
  * targets that are not ignored, NaN when there are none. Classes whose values the host has are checked; on a device one out
  * of range counts as the nearest in it, in the loss and in the gradient.
  *
+ * `classes` may also be probabilities, floats of the shape of `logits` ("soft targets"): then it is the cross-entropy of them,
+ * `-sum(target * log softmax)`, whose mean is over rows. With `weight` each class counts by its factor, as in PyTorch: the
+ * mean divides by the factors of the targets, and with soft targets by the number of rows.
+ *
  * Deviation: classes lie along the last axis; PyTorch has them along axis 1.
  *
- * @throws DTypeError if the classes are not int32; ShapeError if the shapes do not fit; ValueError for options.
+ * @throws DTypeError if the classes are neither int32 nor of the dtype of the logits; ShapeError if the shapes do not fit;
+ * ValueError for options.
  * @example
  * crossEntropy(tensor([[2, 1], [0, 3]]), tensor([0, 1], { dtype: "int32" }));
+ * crossEntropy(tensor([[2, 1], [0, 3]]), tensor([[0.9, 0.1], [0, 1]])); // probabilities
  */
 export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntropyOptions = {}): Tensor {
-  const { reduction, labelSmoothing, ignoreIndex } = readOptions("crossEntropy", crossEntropyFields, options);
+  const {
+    reduction = "mean",
+    labelSmoothing: e = 0,
+    ignoreIndex = -100,
+    weight,
+  } = readOptions("crossEntropy", crossEntropyFields, options);
   checkTensor("crossEntropy", "the input", logits);
-  const { counted, picked } = classTerms("crossEntropy", logits, classes, ignoreIndex);
+  checkTensor("crossEntropy", "the classes", classes);
+  checkWeight("crossEntropy", weight, logits);
   const logProbabilities = logits.logSoftmax(-1);
-  const right = picked(logProbabilities);
-  const loss =
-    labelSmoothing === 0
-      ? right
-      : right.mul(1 - labelSmoothing).add(logProbabilities.mean(-1).mul(labelSmoothing));
-  return reduceCounted(loss.neg(), counted, reduction);
+  const weighted = weight ? logProbabilities.mul(weight) : logProbabilities;
+  if (isFloat(classes.dtype) && classes.rank === logits.rank) {
+    checkPair("crossEntropy", logits, classes);
+    const smooth = e === 0 ? classes : classes.mul(1 - e).add(e / logits.shape.at(-1)!);
+    return reduceAll(smooth.mul(weighted).sum(-1).neg(), reduction);
+  }
+  const { counted, picked, factors } = classTerms("crossEntropy", logits, classes, ignoreIndex);
+  const right = picked(weighted);
+  const loss = e === 0 ? right : right.mul(1 - e).add(weighted.mean(-1).mul(e));
+  return reduceCounted(loss.neg(), counted, reduction, weight && factors(weight));
+}
+
+function checkWeight(name: string, weight: Tensor | undefined, rows: Tensor): void {
+  if (!weight) return;
+  const classes = rows.shape.at(-1);
+  if (weight.dtype !== rows.dtype || !sameShape(weight.shape, [classes ?? -1]))
+    throw new ShapeError(
+      `${name}: weight is ${weight}; expected a factor for each class, ${rows.dtype}[${classes ?? ""}].`,
+    );
 }
 
 /**
@@ -74,10 +112,12 @@ export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntr
  * @throws As `crossEntropy`.
  */
 export function nllLoss(logProbabilities: Tensor, classes: Tensor, options: NllOptions = {}): Tensor {
-  const { reduction, ignoreIndex } = readOptions("nllLoss", nllFields, options);
+  const { reduction = "mean", ignoreIndex = -100, weight } = readOptions("nllLoss", nllFields, options);
   checkTensor("nllLoss", "the input", logProbabilities);
-  const { counted, picked } = classTerms("nllLoss", logProbabilities, classes, ignoreIndex);
-  return reduceCounted(picked(logProbabilities).neg(), counted, reduction);
+  checkWeight("nllLoss", weight, logProbabilities);
+  const { counted, picked, factors } = classTerms("nllLoss", logProbabilities, classes, ignoreIndex);
+  const right = picked(weight ? logProbabilities.mul(weight) : logProbabilities);
+  return reduceCounted(right.neg(), counted, reduction, weight && factors(weight));
 }
 
 /** (input - target)^2. @throws ShapeError if the shapes differ. */
@@ -127,20 +167,48 @@ export function huberLoss(input: Tensor, target: Tensor, options: HuberOptions =
   return reduceAll(where(size.le(delta), d.square().mul(0.5), size.sub(0.5 * delta).mul(delta)), reduction);
 }
 
+export interface BceOptions extends LossOptions {
+  /** A factor for each loss; broadcasts to it. Default none. */
+  readonly weight?: Tensor;
+  /** How often a target of 1 counts, against one of 0; broadcasts to the targets. Default 1. */
+  readonly posWeight?: Tensor | number;
+}
+
+const bceFields: Fields<BceOptions> = {
+  ...lossFields,
+  weight: optionalTensor,
+  posWeight: optional(
+    field<Tensor | number>(
+      "a number or a tensor",
+      (value) => value instanceof Tensor || (typeof value === "number" && Number.isFinite(value)),
+    ),
+  ),
+};
+
 /**
  * Binary cross-entropy of logits with targets from 0 to 1, without overflow:
- * max(x, 0) - x target + log(1 + exp(-|x|)).
+ * max(x, 0) - x target + log(1 + exp(-|x|)). With `posWeight` p its positive part counts p times:
+ * (1 - target) x + (1 + (p - 1) target) log(1 + exp(-x)). The mean is over elements, whatever their weights, as in PyTorch.
  *
- * @throws ShapeError if the shapes differ.
+ * @throws ShapeError if the shapes differ, or a weight does not broadcast to them.
  */
-export function bceWithLogits(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  const { reduction } = readOptions("bceWithLogits", lossFields, options);
+export function bceWithLogits(input: Tensor, target: Tensor, options: BceOptions = {}): Tensor {
+  const { reduction = "mean", weight, posWeight } = readOptions("bceWithLogits", bceFields, options);
   checkPair("bceWithLogits", input, target);
   // One side has the 0, so that derivatives of every order are right there.
   const positive = input.ge(0);
   const size = where(positive, input, input.neg());
-  const loss = where(positive, input, 0).sub(input.mul(target)).add(size.neg().exp().log1p());
-  return reduceAll(loss, reduction);
+  const softplus = size.neg().exp().log1p(); // of -|x|
+  const loss =
+    posWeight === undefined
+      ? where(positive, input, 0).sub(input.mul(target)).add(softplus)
+      : input.sub(input.mul(target)).add(
+          target
+            .mul(fitting(posWeight, input).sub(1))
+            .add(1)
+            .mul(softplus.add(where(positive, 0, size))),
+        );
+  return reduceAll(weight ? loss.mul(fitting(weight, input)) : loss, reduction);
 }
 
 /**
@@ -156,6 +224,11 @@ export function klDiv(input: Tensor, target: Tensor, options: LossOptions = {}):
   const positive = target.gt(0);
   const loss = where(positive, target.mul(where(positive, target, 1).log().sub(input)), 0);
   return reduceAll(loss, reduction);
+}
+
+/** A factor of the losses of `input`. @throws ShapeError if it does not broadcast to them. */
+function fitting(factor: Tensor | number, input: Tensor): Tensor {
+  return typeof factor === "number" ? (scalar(factor) as Tensor) : factor.expand(input.shape);
 }
 
 function difference(name: string, input: Tensor, target: Tensor): Tensor {
@@ -193,6 +266,8 @@ interface ClassTerms {
   readonly place: Tensor<"int32">;
   /** The entry of each row at its class. */
   readonly picked: (rows: Tensor) => Tensor;
+  /** The factor of the class of each row, of one for each class. */
+  readonly factors: (weight: Tensor) => Tensor;
 }
 
 /** @internal */
@@ -213,19 +288,24 @@ export function classTerms(
   // Ignored targets pick the first class, and are left out afterwards.
   const kept = marked.ne(ignoreIndex);
   const place = where(kept, marked, 0).unsqueeze(-1);
-  return {
-    counted: kept,
-    place,
-    picked: (values) => new Tensor(gather(values.node, place.node, values.rank - 1)).squeeze(-1),
-  };
+  const picked = (values: Tensor) => new Tensor(gather(values.node, place.node, values.rank - 1)).squeeze(-1);
+  return { counted: kept, place, picked, factors: (weight) => picked(weight.expand([...rows.shape])) };
 }
 
-/** @internal */
-export function reduceCounted(losses: Tensor, counted: Tensor<"bool">, reduction: Reduction): Tensor {
+/**
+ * @param factors What each counts in the mean, in place of 1.
+ * @internal
+ */
+export function reduceCounted(
+  losses: Tensor,
+  counted: Tensor<"bool">,
+  reduction: Reduction,
+  factors?: Tensor,
+): Tensor {
   const kept = where(counted, losses, 0);
   if (reduction !== "mean") return reduceAll(kept, reduction);
   const dtype = losses.dtype as FloatTensor["dtype"]; // logarithms are floats
-  const count = counted.astype(dtype).sum() as Tensor; // of the dtype of the losses
+  const count = (factors ? where(counted, factors, 0) : counted.astype(dtype)).sum() as Tensor; // of that dtype
   // Not 0 / 0, which a shader compiler may take for something else.
   return where(count.gt(0), kept.sum().div(count), scalar(Number.NaN));
 }

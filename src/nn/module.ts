@@ -13,7 +13,7 @@ import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkTensor, contextFields } from "./check.ts";
 import type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
-import { childParams, withoutTied, withTied } from "./params.ts";
+import { childParams, parameter, withoutTied, withTied } from "./params.ts";
 
 type Children = { readonly [name: string]: AnyLayer };
 
@@ -81,7 +81,8 @@ export function module<C extends Children, X = Tensor, Y = Tensor>(
       if (!isPlainObject(x)) checkTensor("module", "the input", x as Tensor); // or data with tensors in it
       const all = facts.tied && isPlainObject(params) ? withTied(self, params as Params) : params;
       const bound = mapChildren(children, (child, name) => {
-        const own = childParams("module", all as Params, name);
+        const bare = child.kind === "parameter";
+        const own = (bare ? parameter : childParams)("module", all as Params, name) as Params; // or that of a parameter
         let calls = 0;
         return (input: unknown) => {
           const y = child.apply(own, input as never, streamOf(context, name, calls++)); // `ChildFunctions` has its type

@@ -2,6 +2,7 @@ import { bytesPerElement } from "../base/dtype.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { type Column, table } from "../base/table.ts";
 import { flopsOf } from "../graph/flops.ts";
+import { runName } from "../graph/loop.ts";
 import { type Node, topological } from "../graph/node.ts";
 import { isPacked } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -79,6 +80,12 @@ interface Watched {
 /** What layers gave, in the order in which they were done, with the operations since the one before. */
 function watch<X>(model: Layer<Params, X, unknown>, params: Params, x: X): Watched[] {
   const counted = new Set<Node>();
+  const runs = new Set<string>();
+  const isFirst = (node: Node) => {
+    if (node.operation.kind !== "loop") return true;
+    const name = runName(node);
+    return !runs.has(name) && Boolean(runs.add(name));
+  };
   const found: Watched[] = [];
   const done = (path: string, value: unknown) => {
     const own = topological(
@@ -86,7 +93,7 @@ function watch<X>(model: Layer<Params, X, unknown>, params: Params, x: X): Watch
       (node) => !counted.has(node),
     ).filter((node) => !counted.has(node));
     for (const node of own) counted.add(node);
-    const flops = own.reduce((sum, node) => sum + flopsOf(node), 0);
+    const flops = own.filter(isFirst).reduce((sum, node) => sum + flopsOf(node), 0);
     found.push({ path, output: value instanceof Tensor ? value.shape : undefined, flops });
   };
   // What the model starts with was not done by a layer.
@@ -103,7 +110,7 @@ interface Placed {
 
 function layersOf(layer: AnyLayer, params: Params, path: string): Placed[] {
   const own = withTied(layer, params);
-  const children = Object.entries(layer.children ?? {});
+  const children = Object.entries(layer.children ?? {}).filter(([, { kind }]) => kind !== "parameter"); // a tensor of the layer
   return [
     { path, layer, own },
     ...children.flatMap(([name, child]) =>
@@ -114,7 +121,8 @@ function layersOf(layer: AnyLayer, params: Params, path: string): Placed[] {
 
 function shapesOf({ children = {} }: AnyLayer, own: Params): { readonly [name: string]: Shape } {
   const shapes: [string, Shape][] = Object.entries(own).flatMap(([name, part]): [string, Shape][] => {
-    if (Object.hasOwn(children, name) || part === undefined) return [];
+    if (part === undefined || (Object.hasOwn(children, name) && children[name]!.kind !== "parameter"))
+      return [];
     if (isPacked(part)) return [[name, part.like.shape.slice(1)]];
     if (part instanceof Tensor) return [[name, part.shape]];
     return entries(part).map(([inner, { shape }]) => [`${name}.${inner}`, shape]);
