@@ -700,6 +700,85 @@ export const zoo: Readonly<Record<string, Animal>> = {
     hyper: { lr },
     powers: { lr: 2 },
   },
+  "no eps, so that a gradient of 0 gives NaN": {
+    make: (h) =>
+      each(zeros("v"), (g, _, s) => {
+        const v = average(s.v!, g.square(), 0.9);
+        return [g.div(v.sqrt()).mul(-h.lr!), { v }];
+      }),
+    hyper: { lr },
+    powers: { lr: 1 },
+    says: /Not further than update 1 of gradients of all sizes, some zero/,
+  },
+  "a rate that descends too": {
+    make: (h) =>
+      each(
+        (p) => ({ last: zerosLike(p), rate: zerosLike(p.sum()).add(h.lr!) }),
+        (g, _, s) => {
+          const rate = s.rate!.add(g.mul(s.last!).sum().mul(h.beta!));
+          return [g.mul(rate).neg(), { last: g, rate }];
+        },
+      ),
+    hyper: { lr: 0.01, beta: 1e-3 },
+    powers: { lr: 2, beta: 4 },
+    state: { "own.last": -1, "own.rate": 2 },
+  },
+  "sharpness-aware, up and down in turn": {
+    make: (h) =>
+      each(zeros("up"), (g, _, s, t) => {
+        const odd = t.sub(t.div(2).floor().mul(2)).gt(0.5);
+        const up = g.div(norm(g).add(h.eps!)).mul(h.rho!);
+        return [where(odd, up, s.up!.neg().sub(g.mul(h.lr!))), { up: where(odd, up, 0) }];
+      }),
+    hyper: { lr, rho: 0.05, eps: 1e-12 },
+    powers: { lr: 2, rho: 1, eps: -1 },
+    state: { "own.up": 1 },
+  },
+  "ADOPT: yesterday's second moment, and a bound that grows": {
+    make: (h) =>
+      each(zeros("m", "v"), (g, _, s, t) => {
+        const [first, bound] = [t.le(1), zerosLike(g).add(t.pow(0.25))];
+        const u = g.div(s.v!.sqrt().maximum(h.eps!)).maximum(bound.neg()).minimum(bound);
+        const m = where(first, s.m!, average(s.m!, u, 0.9));
+        const v = where(first, g.square(), average(s.v!, g.square(), 0.99));
+        return [where(first, 0, m.mul(-h.lr!)), { m, v }];
+      }),
+    hyper: { lr, eps: 1e-6 },
+    powers: { lr: 1, eps: -1 },
+    state: { "own.m": 0, "own.v": -2 },
+  },
+  "SM3: the largest of rows and columns": {
+    make: (h) =>
+      each(
+        (p): Slots =>
+          p.rank === 2
+            ? {
+                rows: zerosLike(p.mean([1], { keepdim: true })),
+                columns: zerosLike(p.mean([0], { keepdim: true })),
+              }
+            : { v: zerosLike(p) },
+        (g, p, s): readonly [Tensor, Slots] => {
+          const v = (p.rank === 2 ? s.rows!.minimum(s.columns!) : s.v!).add(g.square());
+          const next: Slots =
+            p.rank === 2
+              ? { rows: v.amax([1], { keepdim: true }), columns: v.amax([0], { keepdim: true }) }
+              : { v };
+          return [g.div(v.add(h.eps!).sqrt()).mul(-h.lr!), next];
+        },
+      ),
+    hyper: { lr, eps: 1e-8 },
+    powers: { lr: 1, eps: -2 },
+  },
+  "MARS: differences of gradients, cut at a norm of 1": {
+    make: (h) =>
+      each(zeros("m", "v", "last"), (g, _, s) => {
+        const u = g.add(g.sub(s.last!).mul(9 * h.gamma!));
+        const [way, next] = adam(u.div(norm(u).maximum(1)), s, h.eps!);
+        return [way.mul(-h.lr!), { ...next, last: g }];
+      }),
+    hyper: { lr, gamma: 0.025, eps: 1e-6 },
+    none: true,
+  },
   "stochastic rounding from a key in the state": {
     make: (h) =>
       plain((g, p, t) => {

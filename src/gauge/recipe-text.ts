@@ -4,8 +4,9 @@ import { parseJson } from "../base/json.ts";
 import { checkRecipe } from "./check.ts";
 import type { Grid } from "./grid.ts";
 import { named, recipeOfSettings } from "./library/named.ts";
+import { flatten, type Settings } from "./library/places.ts";
 import { settingsOf } from "./library/settings-text.ts";
-import { type LibraryName, libraries } from "./library/tools.ts";
+import { type LibraryName, libraries, libraryOf } from "./library/tools.ts";
 import type { Recipe } from "./recipe.ts";
 import { flatFields } from "./schema.ts";
 
@@ -36,6 +37,18 @@ export function recipeOfText(text: string, operation = "gauge.recipeOfText"): Re
   const theirs = toolOf(text.trim());
   if (theirs?.settings === "") return named(theirs.tool).recipe;
   if (theirs) return recipeOfSettings(theirs.tool, settingsOf(operation, theirs.settings), operation).recipe;
+  try {
+    return ownRecipe(text, operation);
+  } catch (error) {
+    const tools = error instanceof ValueError ? likelyTools(text) : [];
+    if (tools.length === 0) throw error;
+    throw new ValueError(
+      `${(error as ValueError).message} It looks like settings of ${tools.join(", ")}; put the name of the tool before them, as in ${tools[0]}: learning_rate=1e-4, or ${tools[0]}:FILE on the command line.`,
+    );
+  }
+}
+
+function ownRecipe(text: string, operation: string): Recipe {
   if (!/^\s*[{[]/.test(text)) return recipeOfFields(entriesOf(operation, text), operation);
   const value = parseJson(operation, text);
   if (!isPlainObject(value)) return checkRecipe(value, operation);
@@ -46,6 +59,29 @@ export function recipeOfText(text: string, operation = "gauge.recipeOfText"): Re
   return typeof fields.optimizer === "string"
     ? recipeOfFields(Object.entries(fields), operation)
     : checkRecipe(fields, operation);
+}
+
+/** The tools that have most of the names in a text, where these are not a recipe's own. */
+function likelyTools(text: string): LibraryName[] {
+  let settings: Settings;
+  try {
+    settings = settingsOf("", text);
+  } catch {
+    return []; // no settings at all
+  }
+  const counts = names.map((name) => {
+    const { settings: known, optimizers, pairs = {} } = libraryOf(name);
+    const places = new Set([
+      ...Object.keys(known),
+      ...Object.values(optimizers).flatMap((each) => Object.values(each.places)),
+    ]);
+    return [...flatten(settings, pairs).keys()].filter(
+      (place) =>
+        places.has(place) && !flatFields.some(({ key }) => key === place || key.startsWith(`${place}.`)),
+    ).length;
+  });
+  const most = Math.max(1, ...counts);
+  return names.filter((_, i) => counts[i] === most);
 }
 
 /** The recipe of separate fields, each by its key. */

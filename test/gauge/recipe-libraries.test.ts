@@ -443,3 +443,71 @@ describe("settings that cannot be read", () => {
     expect(gauge.recipeOfSettings("peft-trainer", config).recipe).toMatchObject({ r: 16, alpha: 32 });
   });
 });
+
+describe("settings as other tools write them", () => {
+  const of = (text: string) => gauge.recipeOfText(text);
+
+  test("flags are taken apart as a shell does, quotes and lines included", () => {
+    const flags = `kohya: --network_dim=16 --network_alpha 8 --optimizer_type=adamw --learning_rate=1e-4 \\
+      --optimizer_args "weight_decay=0.25" 'betas=.5,.75' --lr_scheduler="constant"`;
+    expect(of(flags)).toMatchObject({
+      r: 16,
+      alpha: 8,
+      optimizer: { name: "adamw", lr: 1e-4, weightDecay: 0.25, betas: [0.5, 0.75] },
+    });
+    expect(of("kohya: --network_dim 4 --optimizer_type adamw8bit")).toMatchObject({ eightBitStates: true });
+  });
+
+  test("a block list, empty values and sections of LitGPT, in YAML", () => {
+    const yaml = `litgpt:
+precision: bf16-true
+lora_r: 32
+train:
+  lr_warmup_steps: 10
+  max_steps:
+optimizer:
+  class_path: torch.optim.AdamW
+  init_args:
+    lr: 0.0002
+    betas:
+      - 0.9
+      - 0.95
+`;
+    expect(of(yaml)).toMatchObject({ r: 32, optimizer: { name: "adamw", lr: 2e-4, betas: [0.9, 0.95] } });
+  });
+
+  test.each([
+    ["peft-trainer: learning_rate=1e-4 lora_r=8", "lora_r that concerns a recipe. Do you mean r?"],
+    ["tinker: network_dim=8", "network_dim that concerns a recipe. Do you mean rank?"],
+    ["axolotl: rank=8", "rank that concerns a recipe. Do you mean lora_r?"],
+    ["mlx-lm: adam_epsilon=1e-6", "Do you mean optimizer_config.adam.eps?"],
+    ["trl: use_peft=true lora_r=32", "the command trl has defaults of its own for the adapter"],
+    ["litgpt: optimizer=AdamW", 'optimizer is "AdamW": a name alone has the defaults of its class'],
+    ['peft: {"lr": 1e-4, "peft_type": "IA3"}', 'peft_type is "IA3", which a recipe cannot say'],
+    [
+      'peft: {"lr": 1e-4, "modules_to_save": ["head"]}',
+      'modules_to_save is ["head"], which a recipe cannot say',
+    ],
+    [
+      'peft: {"lr": 1e-4, "rank_pattern": {"q": 4}}',
+      "rank_pattern.q is 4, which a recipe cannot say; leave it out",
+    ],
+    [
+      "mlx-lm:\nlr_schedule:\n  name: cosine_decay\n",
+      'lr_schedule.name is "cosine_decay", which a recipe cannot say; leave',
+    ],
+  ])("%s", (text, message) => {
+    expect(() => of(text)).toThrow(message);
+  });
+
+  test("settings without the name of their tool are told apart from recipes", () => {
+    const json = JSON.stringify({ r: 8, lora_alpha: 16, learning_rate: 1e-4, use_rslora: true });
+    expect(() => of(json)).toThrow(
+      /the unknown field .* It looks like settings of peft-trainer, trl, unsloth;/,
+    );
+    expect(() => of("lora_r: 8\nlora_alpha: 16\nlr_scheduler: cosine\nmicro_batch_size: 2\n")).toThrow(
+      "It looks like settings of axolotl; put the name of the tool before them",
+    );
+    expect(() => of("optimizer=adamw r=8 alpha=16 rate=1e-3")).toThrow(/unknown field rate.*decayTimesLr\.$/);
+  });
+});

@@ -23,7 +23,7 @@ const seed = Number(process.env.LORANTZ_FUZZ_SEED ?? 1);
 const timeout = 1_200_000;
 
 test("a recipe in disguise is the same run", () => itselfInDisguise(150, seed), timeout);
-test("settings that are printed train as the conversion says", () => convertedToLibrary(45, seed), timeout);
+test("settings that are printed train as the conversion says", () => convertedToLibrary(150, seed), timeout);
 test(
   "what is converted is the same run, and what is refused is another",
   () => convertedToTarget(150, seed),

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { balance } from "../../src/experiments/symmetry/balance.ts";
 import { equivalent, type Recipe } from "../../src/gauge/index.ts";
-import { applyUpdates, sgd } from "../../src/optim/index.ts";
+import { adam, applyUpdates, lamb, lion, type Optimizer, radam, rprop, sgd } from "../../src/optim/index.ts";
 import { init } from "../../src/runtime/init.ts";
 import { tensor } from "../../src/tensor/creation.ts";
 import { apart, losses } from "../tiny.ts";
@@ -193,6 +193,171 @@ describe("theorem 2", () => {
     const [a, b] = await values();
     expect(a).toBeCloseTo(u * u + mu * u - mu + A.lr * B.lr * g * later, 14);
     expect(b).toBeCloseTo(-B.lr * ((1 + mu - B.lr * B.weightDecay) * g + u * later), 14);
+  });
+});
+
+describe("numbers of the converse's proofs", () => {
+  /** What an optimizer makes of A and B, given their gradients at each update. */
+  async function made(
+    optimizer: Optimizer,
+    [A, B]: readonly [readonly number[], readonly number[]],
+    gradients: readonly (readonly [readonly number[], readonly number[]])[],
+  ): Promise<readonly (readonly [number[], number[]])[]> {
+    const wide = (x: readonly number[]) => tensor([...x], { dtype: "float64" });
+    let factors = { loraA: wide(A), loraB: wide(B) };
+    let state = optimizer.init(factors);
+    const seen: [number[], number[]][] = [];
+    for (const [a, b] of gradients) {
+      const [updates, next] = optimizer.update({ loraA: wide(a), loraB: wide(b) }, state, factors);
+      [factors, state] = [applyUpdates(factors, updates), next];
+      seen.push([[...(await factors.loraA.data())], [...(await factors.loraB.data())]]);
+    }
+    return seen;
+  }
+  const near = (found: readonly number[], due: readonly number[]) => {
+    expect(found).toHaveLength(due.length);
+    for (const [i, x] of found.entries()) expect(x).toBeCloseTo(due[i]!, 12);
+  };
+  const [Z, none] = [[1, -2, 0.5], [0]];
+
+  test("AMSGrad is Adam where gradients grow, and only there", async () => {
+    const numbers = { lr: 0.1, eps: 1e-3 };
+    const both = (second: number) =>
+      Promise.all(
+        [true, false].map((amsgrad) =>
+          made(
+            adam({ ...numbers, amsgrad }),
+            [Z, none],
+            [
+              [[0, 0, 0], [0.5]],
+              [[1, 1, 1], [second]],
+            ],
+          ),
+        ),
+      );
+    const [grown, alike] = await both(2);
+    expect(grown).toEqual(alike);
+    const [fallen, other] = await both(1e-3);
+    expect(fallen![1]![1]).not.toEqual(other![1]![1]);
+  });
+
+  test("two updates of Lion, and the second gradient's sign", async () => {
+    const [A, B] = [
+      { lr: 0.25, weightDecay: 0.5 },
+      { lr: 0.125, weightDecay: 2 },
+    ];
+    const optimizer = lion({ ...A, groups: [{ match: "loraB", ...B }] });
+    const [u, v] = [1 - A.lr * A.weightDecay, 1 - B.lr * B.weightDecay];
+    for (const S of [1, -1]) {
+      const [first, second] = await made(
+        optimizer,
+        [Z, none],
+        [
+          [[0, 0, 0], [1]],
+          [[3, -3, 3], [100 * S]],
+        ],
+      );
+      near(
+        first![0],
+        Z.map((z) => u * z),
+      );
+      near(first![1], [-B.lr]);
+      near(
+        second![0],
+        Z.map((z, j) => u * u * z - A.lr * [1, -1, 1][j]!),
+      );
+      near(second![1], [-B.lr * (v + S)]);
+    }
+  });
+
+  test("two updates of RAdam are momentum with decay", async () => {
+    const [b, A, B] = [
+      0.9,
+      { lrUnrectified: 0.25, weightDecay: 0.5 },
+      { lrUnrectified: 0.5, weightDecay: 0.25 },
+    ];
+    const optimizer = radam({ lr: 7, ...A, groups: [{ match: "loraB", ...B }] });
+    const u = 1 - A.lrUnrectified * A.weightDecay;
+    const h = [0.5, 2, -1];
+    const [first, second] = await made(
+      optimizer,
+      [Z, none],
+      [
+        [[0, 0, 0], [2]],
+        [h, [3]],
+      ],
+    );
+    near(
+      first![0],
+      Z.map((z) => u * z),
+    );
+    near(first![1], [-B.lrUnrectified * 2]);
+    near(
+      second![0],
+      Z.map((z, j) => ((u * u + 2 * b * u - b) * z - A.lrUnrectified * h[j]!) / (1 + b)),
+    );
+    const B1 = -B.lrUnrectified * 2;
+    near(second![1], [B1 - (B.lrUnrectified * (b * 2 + 3 + B.weightDecay * B1)) / (1 + b)]);
+  });
+
+  test("a bound of Rprop shows when a step comes to it, and not before", async () => {
+    const run = (largest: number) =>
+      made(
+        rprop({ lr: 0.1, stepSizes: [1e-6, largest] }),
+        [Z, none],
+        Array.from({ length: 5 }, () => [[1, 1, 1], [1]] as const),
+      );
+    const [wide, narrow] = [await run(1), await run(0.16)];
+    // Steps of B: 0.1, 0.12, 0.144, 0.1728.
+    expect(narrow.slice(0, 3)).toEqual(wide.slice(0, 3));
+    expect(narrow[3]).not.toEqual(wide[3]);
+    const recipe = (largest: number): Recipe => ({
+      r,
+      alpha: 4,
+      optimizer: { name: "rprop", lr: 0.01, stepSizes: [1e-6, largest] },
+    });
+    expect(await losses(recipe(50))).toEqual(await losses(recipe(5)));
+  });
+
+  test("LAMB from B = 0: a decay shrinks A by the rate, whatever it is, and sizes are the rate's", async () => {
+    const of = (lr: number, weightDecay: number) =>
+      lamb({ lr, weightDecay, eps: 1e-6, groups: [{ match: "loraB", weightDecay: 0.5 }] });
+    const tiny = Z.map(() => 1e-14);
+    const size = (x: readonly number[]) => Math.hypot(...x);
+    const zero = [0, 0];
+    for (const weightDecay of [0.01, 3]) {
+      const [first, second] = await made(
+        of(0.25, weightDecay),
+        [Z, zero],
+        [
+          [
+            [0, 0, 0],
+            [1, 2],
+          ],
+          [tiny, [2, -1]],
+        ],
+      );
+      near(
+        first![0],
+        Z.map((z) => 0.75 * z),
+      );
+      for (const [j, x] of second![0].entries()) expect(x).toBeCloseTo(0.75 ** 2 * Z[j]!, 5);
+      const moved = second![1].map((x, i) => x - first![1][i]!);
+      expect(size(moved) / size(first![1])).toBeCloseTo(0.25, 12);
+    }
+    const [first, second] = await made(
+      of(0.25, 0),
+      [Z, zero],
+      [
+        [
+          [0, 0, 0],
+          [1, 2],
+        ],
+        [tiny, [2, -1]],
+      ],
+    );
+    near(first![0], Z);
+    expect(size(second![0].map((x, j) => x - Z[j]!)) / size(Z)).toBeCloseTo(0.25, 12);
   });
 });
 

@@ -331,16 +331,18 @@ export const settingAlpha: readonly Claim[] = [
     statement: "At a higher learning rate rsLoRA and LoRA hardly differ.",
     how: "As S0-16 at rank 128: loss with alpha/sqrt(r) over that with alpha/r, at 2e-4, where they do differ, and at 20 and 100 times that; hardly is less than a factor of 2.",
     test: async (context) => {
-      const ratio = (lr: number) =>
+      const ratio = (lr: number, share: Context) =>
         sizeOverSeeds(
-          context,
+          share,
           async (seed) => (await lossAt("rsLora", 128, lr, seed)) / (await lossAt("lora", 128, lr, seed)),
         );
       const near = condition("a rate near the best one, here 4e-3: at a higher one alpha/sqrt(r) overshoots");
+      // The one that is nearest to its bound, in proportion to its spread over seeds, gets most of them.
+      const [few, many] = [fewer(context, 2), { ...context, seeds: 2 * context.seeds }];
       return [
-        check("ratio at 2e-2", await ratio(2e-2), { between: [0.5, 2] }),
-        check("ratio at 4e-3", await ratio(4e-3), { between: [0.5, 2] }, near),
-        check("ratio at 2e-4", await ratio(2e-4), { below: 0.5 }, beside("where they do differ")),
+        check("ratio at 2e-2", await ratio(2e-2, few), { between: [0.5, 2] }),
+        check("ratio at 4e-3", await ratio(4e-3, many), { between: [0.5, 2] }, near),
+        check("ratio at 2e-4", await ratio(2e-4, few), { below: 0.5 }, beside("where they do differ")),
       ];
     },
   },

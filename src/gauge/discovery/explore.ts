@@ -28,10 +28,13 @@ export async function explore(
   const tried = new Map(numbers);
   const thresholds = new Map<string, readonly [number, number]>();
   const untried: Record<string, string> = {};
-  const short = problems.map((problem) => ({ ...problem, gradients: problem.gradients.slice(0, 4) }));
+  // Where zeros in gradients make it NaN, as without eps, the others tell.
+  const ran = await Promise.all(problems.map((one) => finiteRuns(subject, numbers, [one])));
+  const told = ran.some((runs) => runs) ? problems.filter((_, i) => ran[i]) : problems;
+  const short = told.map((problem) => ({ ...problem, gradients: problem.gradients.slice(0, 4) }));
   // Twice: what acts only beside another, such as dampening beside momentum, acts once that was found.
   let idle = [...numbers.keys()];
-  for (const on of [short, problems]) {
+  for (const on of [short, told]) {
     for (const name of idle) {
       const value = numbers.get(name)!;
       const starts = value === 0 ? insteadOfZero : Number.isFinite(value) ? [value] : insteadOfInfinity;

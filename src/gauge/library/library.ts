@@ -75,6 +75,8 @@ export interface Library {
   readonly pairs?: { readonly [place: string]: "text" | "list" };
   /** Its optimizers by their names; the first one of an `is` is written. */
   readonly optimizers: { readonly [name: string]: TheirOptimizer };
+  /** Whether it takes the names of optimizers in any case. */
+  readonly anyCase?: boolean;
   /** Which hyperparameters A and B may have of their own: all, in code of the user; the rate, as a ratio; none. */
   readonly groups: "any" | "ratio" | "none";
   /** Roles that get no decay, whatever is set. */

@@ -5,6 +5,7 @@ import { checkRecipe } from "../check.ts";
 import type { Recipe } from "../recipe.ts";
 import type { Library, Meaning, Setting, TheirOptimizer } from "./library.ts";
 import { flatten } from "./places.ts";
+import { libraries } from "./tools.ts";
 
 /** The names of roles in settings of groups. */
 export const groupNames: { readonly [R in Role]?: string } = {
@@ -55,7 +56,11 @@ export function readSettings(library: Library, given: unknown, operation: string
   const initStd = of("initStd") as number | undefined;
   const found = settingOf("optimizer");
   const name = found ? String(at(found[0], found[1])) : Object.keys(library.optimizers)[0]!;
-  const theirs = Object.hasOwn(library.optimizers, name) ? library.optimizers[name]! : undefined;
+  const spelt = library.anyCase
+    ? Object.keys(library.optimizers).find((each) => each.toLowerCase() === name.toLowerCase())
+    : name;
+  const theirs =
+    spelt !== undefined && Object.hasOwn(library.optimizers, spelt) ? library.optimizers[spelt] : undefined;
   if (!theirs)
     throw new ValueError(
       `${operation}: ${found?.[0]} is ${show(name)}, which a recipe cannot say; it can where it is ${Object.keys(library.optimizers).join(", ")}.`,
@@ -124,13 +129,14 @@ function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, ope
     if (places.has(place)) continue;
     const [group, ...rest] = place.split(".");
     if (groups.includes(group!) && places.has(rest.join("."))) continue;
-    if (Object.hasOwn(only, place)) {
-      if (only[place]!.includes(value)) continue;
-      throw new ValueError(
-        `${operation}: ${place} is ${show(value)}, which a recipe cannot say; it can where it is ${only[place]!.map(show).join(" or ")}.`,
-      );
-    }
     const top = place.split(/[.:]/)[0]!;
+    const limited = [place, top].find((each) => Object.hasOwn(only, each));
+    if (limited !== undefined) {
+      const known = only[limited]!;
+      if (known.includes(value)) continue;
+      const able = known.length > 0 ? `it can where it is ${known.map(show).join(" or ")}` : "leave it out";
+      throw new ValueError(`${operation}: ${place} is ${show(value)}, which a recipe cannot say; ${able}.`);
+    }
     if (
       others.some((other) =>
         other.endsWith("*") ? top.startsWith(other.slice(0, -1)) : top === other || place === other,
@@ -138,12 +144,29 @@ function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, ope
     )
       continue;
     const known = [...places].filter((each) => !each.includes(":"));
-    const near = known.find((each) => plain(each) === plain(place));
+    const near = known.find((each) => plain(each) === plain(place)) ?? sameElsewhere(library, place);
     const pair = Object.keys(pairs).find((each) => place.startsWith(`${each}:`));
     throw new ValueError(
       `${operation}: ${library.title} ${library.version} has no setting ${place}${pair ? "" : " that concerns a recipe"}. ${near ? `Do you mean ${near}? ` : ""}Those that do are ${known.join(", ")}. Leave it out, or correct its name.`,
     );
   }
+}
+
+/** The setting of a library that means what another one calls by the name: `lora_r` for Axolotl is `r` for PEFT. */
+function sameElsewhere(library: Library, place: string): string | undefined {
+  const hypers = ({ optimizers }: Library) =>
+    Object.values(optimizers).flatMap(({ places }) => Object.entries(places));
+  for (const other of Object.values<Library>(libraries)) {
+    const meaning = Object.hasOwn(other.settings, place) ? other.settings[place]!.is : undefined;
+    const found =
+      meaning !== undefined && meaning !== "hyper"
+        ? Object.keys(library.settings).find((each) => library.settings[each]!.is === meaning)
+        : hypers(library).find(([own]) =>
+            hypers(other).some(([field, at]) => at === place && field === own),
+          )?.[1];
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 /** Refuses settings of versions whose defaults are not known here. */

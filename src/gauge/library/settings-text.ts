@@ -34,7 +34,10 @@ function fromJson(what: string, text: string): Settings {
 }
 
 function fromFlags(what: string, text: string): Settings {
-  const words = text.split(/[\s\\]+/).filter(Boolean);
+  // As a shell takes them apart: quotes hold a word together, and a backslash goes on with the next line.
+  const words = [...text.matchAll(/(?:"[^"]*"|'[^']*'|[^\s\\"'])+/g)].map(([word]) =>
+    word.replaceAll(/"([^"]*)"|'([^']*)'/g, "$1$2"),
+  );
   const result = empty();
   for (let i = 0; i < words.length; i++) {
     const [, name, value] = /^--([\w.-]+)(?:=(.*))?$/s.exec(words[i]!) ?? [];

@@ -108,7 +108,6 @@ const peftConfig: { readonly [place: string]: Setting } = {
 
 const peftOthers = [
   "task_type",
-  "peft_type",
   "auto_mapping",
   "base_model_name_or_path",
   "revision",
@@ -117,7 +116,6 @@ const peftOthers = [
   "target_parameters",
   "exclude_modules",
   "fan_in_fan_out",
-  "modules_to_save",
   "megatron_*",
   "runtime_config",
   "qalora_group_size",
@@ -128,7 +126,9 @@ const peftOthers = [
 const peftWritten = { at: "peft_version", since: "0.8" };
 
 const peftOnly = {
+  peft_type: ["LORA"],
   bias: ["none"],
+  modules_to_save: [],
   layers_to_transform: [],
   layers_pattern: [],
   layer_replication: [],
@@ -443,6 +443,11 @@ export const libraries = {
       "padding_free",
       "eos_token",
     ],
+    refused: {
+      ...trainerRefused,
+      use_peft:
+        "the command trl has defaults of its own for the adapter (r 16, alpha 32, dropout 0.05); leave it out, and give r, lora_alpha and lora_dropout.",
+    },
     // TRL's page on "LoRA Without Regret".
     example: { r: 256, lora_alpha: 16, learning_rate: 2e-4 },
   },
@@ -620,6 +625,8 @@ export const libraries = {
       "access_token",
     ],
     refused: {
+      optimizer:
+        "a name alone has the defaults of its class; give optimizer.class_path, as torch.optim.AdamW, and optimizer.init_args.lr.",
       "train.max_norm": "finetune_lora does not take it; it does not clip.",
       "train.learning_rate": "since 0.4.4 it is optimizer.init_args.lr; give that one.",
       "train.weight_decay": "since 0.4.4 it is optimizer.init_args.weight_decay; give that one.",
@@ -760,6 +767,7 @@ export const libraries = {
       max_grad_norm: norm(1),
     },
     pairs: { optimizer_args: "list", network_args: "list" },
+    anyCase: true,
     optimizers: {
       ...torch((name) => (name === "lr" ? "learning_rate" : `optimizer_args:${name}`)),
       Lion: {
