@@ -1,5 +1,5 @@
 import { type Gauge, onlyB, type Recipe } from "../../gauge/index.ts";
-import { apart, beside, bitsOf, bitsUnder, check, condition, fewer, sizeOverSeeds } from "./checks.ts";
+import { apart, beside, bitsOf, bitsUnder, check, condition, sizeOverSeeds } from "./checks.ts";
 import type { Claim, Context } from "./claim.ts";
 import { multiplyAdds } from "./counts.ts";
 import { deviation, fineTune } from "./linear.ts";
@@ -261,7 +261,7 @@ export const since: readonly Claim[] = [
       return [
         check(
           "difference of the loss, the nearest common rate",
-          await sizeOverSeeds(fewer(context, 2), nearest),
+          await sizeOverSeeds(context, nearest),
           { above: 0.01 },
         ),
         check(
