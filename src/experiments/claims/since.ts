@@ -259,11 +259,9 @@ export const since: readonly Claim[] = [
         return least;
       };
       return [
-        check(
-          "difference of the loss, the nearest common rate",
-          await sizeOverSeeds(context, nearest),
-          { above: 0.01 },
-        ),
+        check("difference of the loss, the nearest common rate", await sizeOverSeeds(context, nearest), {
+          above: 0.01,
+        }),
         check(
           "bits, LoRA+ of ratio 8 sqrt(r) at alpha 32",
           await bitsOfPlus(context),
