@@ -25,18 +25,22 @@ export { acos, asin, atan, atan2, tan } from "./tensor/angles.ts";
 export {
   all,
   any,
+  countNonzero,
   floorDivide,
   fmod,
   hypot,
   type IsCloseOptions,
   isClose,
+  isInf,
   lerp,
+  logaddexp,
   logicalAnd,
   logicalOr,
   logicalXor,
   type NanToNumOptions,
   nanToNum,
   remainder,
+  trunc,
 } from "./tensor/arithmetic.ts";
 export {
   type DiagonalOptions,
@@ -48,8 +52,10 @@ export {
   linspace,
   type MeshgridOptions,
   meshgrid,
+  moveaxis,
   roll,
   tile,
+  unstack,
 } from "./tensor/arrange.ts";
 export type { At, AtIndex, Window } from "./tensor/at.ts";
 export {

@@ -104,6 +104,29 @@ export function floorDivide<D extends DType>(x: Tensor<D>, y: Operand<D>): Tenso
   return where(bottom.eq(0), top.div(bottom), whole);
 }
 
+/** x without its fraction, towards 0. Floats; gradient 0. */
+export function trunc<D extends DType>(x: Tensor<D>): Tensor<D> {
+  checkCount("trunc", arguments, 1);
+  checkFloat("trunc", x);
+  return truncated(x);
+}
+
+/** Whether x is Infinity or -Infinity. Floats. */
+export function isInf<D extends DType>(x: Tensor<D>): Tensor<"bool"> {
+  checkCount("isInf", arguments, 1);
+  checkFloat("isInf", x);
+  return isInfinite(x);
+}
+
+/** log(exp(x) + exp(y)), without overflow on the way. Floats. */
+export function logaddexp<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
+  checkCount("logaddexp", arguments, 2);
+  const other = operand("logaddexp", x, y);
+  const equal = x.eq(other); // infinite ones too, whose difference is none
+  const gap = where(equal, 1, x.sub(other).abs());
+  return where(equal, x.add(other).mul(0.5).add(Math.LN2), x.maximum(other).add(gap.neg().exp().log1p()));
+}
+
 /** sqrt(x^2 + y^2), without overflow or underflow on the way; gradient 0 at (0, 0). Floats. */
 export function hypot<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("hypot", arguments, 2);
@@ -215,6 +238,13 @@ export function any(x: Tensor, axes: Axes = null, options: KeepDim = {}): Tensor
 export function all(x: Tensor, axes: Axes = null, options: KeepDim = {}): Tensor<"bool"> {
   checkCount("all", arguments, 3);
   return reduced("all", "min", x, axes, options).gt(0);
+}
+
+/** How many elements along the axes are not 0, NaN among them: int32. */
+export function countNonzero(x: Tensor, axes: Axes = null, options: KeepDim = {}): Tensor<"int32"> {
+  checkCount("countNonzero", arguments, 3);
+  const counted = truth("countNonzero", x).astype("int32");
+  return counted.sum(axes, readOptions("countNonzero", keepDim, options));
 }
 
 function reduced(

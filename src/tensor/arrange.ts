@@ -12,7 +12,7 @@ import {
 } from "../base/arguments.ts";
 import { checkDType, type DType, type FloatDType, integerRange } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { checkIntegers, checkShape, normalizeAxis, numel } from "../base/shape.ts";
+import { checkIntegers, checkShape, normalizeAxes, normalizeAxis, numel } from "../base/shape.ts";
 import { cast } from "../graph/cast.ts";
 import * as ops from "../graph/elementwise.ts";
 import { expand } from "../graph/movement.ts";
@@ -88,6 +88,41 @@ export function flatten<D extends DType>(x: Tensor<D>, start = 0, end = -1): Ten
   if (from > to) throw new ShapeError(`flatten: start ${start} of ${x} lies behind end ${end}.`);
   const length = numel(x.shape.slice(from, to + 1));
   return x.reshape([...x.shape.slice(0, from), length, ...x.shape.slice(to + 1)]);
+}
+
+/**
+ * Axes put elsewhere, the others in their order.
+ *
+ * @example
+ * moveaxis(zeros([2, 3, 4]), 0, -1); // of shape [3, 4, 2]
+ */
+export function moveaxis<D extends DType>(
+  x: Tensor<D>,
+  source: number | readonly number[],
+  destination: number | readonly number[],
+): Tensor<D> {
+  checkCount("moveaxis", arguments, 3);
+  tensorNode("moveaxis", "x", x);
+  const places = (axes: number | readonly number[]) => {
+    normalizeAxes("moveaxis", axes, x.rank); // each once
+    return [axes].flat().map((axis) => normalizeAxis("moveaxis", axis, x.rank));
+  };
+  const [from, to] = [places(source), places(destination)];
+  if (from.length !== to.length)
+    throw new ValueError(
+      `moveaxis: ${from.length} axes and ${to.length} places for them; give one for each.`,
+    );
+  const rest = x.shape.flatMap((_, axis) => (from.includes(axis) ? [] : [axis]));
+  const order = x.shape.map((_, place) => (to.includes(place) ? from[to.indexOf(place)]! : rest.shift()!));
+  return x.permute(order);
+}
+
+/** The parts along an axis, without it; `stack` is the way back. */
+export function unstack<D extends DType>(x: Tensor<D>, axis = 0): Tensor<D>[] {
+  checkCount("unstack", arguments, 2);
+  tensorNode("unstack", "x", x);
+  const at = normalizeAxis("unstack", axis, x.rank);
+  return x.shape[at] === 0 ? [] : x.split(x.shape[at]!, at).map((part) => part.squeeze(at));
 }
 
 export interface DiffOptions {

@@ -55,9 +55,9 @@ export function asinh<D extends DType>(x: Tensor<D>): Tensor<D> {
     // Beyond, 1 is nothing beside the square, which may overflow.
     const large = size.gt(1e9);
     const a = where(large, 1, size);
-    const square = a.square();
-    const root = square.add(1).sqrt().add(1);
-    return where(large, where(large, size, 1).log().add(Math.LN2), a.add(square.div(root)).log1p());
+    const root = a.square().add(1).sqrt().add(1);
+    const more = a.mul(a.div(root).add(1)); // a + a^2 / root, with the sign of a zero
+    return where(large, where(large, size, 1).log().add(Math.LN2), more.log1p());
   });
 }
 

@@ -1,4 +1,13 @@
-import { checkCount, type Fields, flag, nonNegative, optional, readOptions } from "../base/arguments.ts";
+import {
+  checkArgument,
+  checkCount,
+  type Fields,
+  flag,
+  integer,
+  nonNegative,
+  optional,
+  readOptions,
+} from "../base/arguments.ts";
 import type { DType } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { broadcastShapes, type Shape } from "../base/shape.ts";
@@ -6,7 +15,7 @@ import { choleskyOf, forwardSubstitution, luOf, orthogonalised, qrOf } from "../
 import type { Procedure } from "../graph/procedure.ts";
 import { runProcedure } from "../graph/reduce.ts";
 import { checkFloat } from "./arithmetic.ts";
-import { diagonal } from "./arrange.ts";
+import { diagonal, roll } from "./arrange.ts";
 import { arange, eye, ones, zeros } from "./creation.ts";
 import { customVjp } from "./custom-vjp.ts";
 import { cat, where } from "./functions.ts";
@@ -556,13 +565,18 @@ export function pinv<D extends DType>(a: Tensor<D>, options: PinvOptions = {}): 
   );
 }
 
+/** The singular value of `a` up to which they count as 0. */
+function leastOf(s: Tensor, a: Tensor, rtol?: number): Tensor {
+  const unit = a.dtype === "float64" ? 2 ** -52 : 2 ** -23;
+  return s.amax(-1, { keepdim: true }).mul(rtol ?? unit * Math.max(...sides(a)));
+}
+
 const pseudoInverse = (a: Tensor, rtol?: number): Tensor =>
   customVjp(
     (a: Tensor) => {
       const { u, s, v } = svd(a);
-      const unit = a.dtype === "float64" ? 2 ** -52 : 2 ** -23;
-      const least = s.amax(-1, { keepdim: true }).mul(rtol ?? unit * Math.max(...sides(a)));
-      return [v.mul(row(inverse(where(s.gt(least), s, 0)))).matmul(T(u)), a] as const;
+      const kept = where(s.gt(leastOf(s, a, rtol)), s, 0);
+      return [v.mul(row(inverse(kept))).matmul(T(u)), a] as const;
     },
     (a, g) => {
       // G. H. Golub and V. Pereyra 1973: dP = -P dA P + P P^T dA^T (I - A P) + (I - P A) dA^T P^T P.
@@ -591,4 +605,75 @@ export function lstsq<D extends DType>(a: Tensor<D>, b: Tensor<D>, options: Pinv
   if (b.rank === 0 || b.shape[b.rank === 1 ? 0 : b.rank - 2] !== sides(a)[0] || b.dtype !== a.dtype)
     throw new ShapeError(`lstsq: a is ${a} and b ${b}; b has ${sides(a)[0]} rows, and the dtype of a.`);
   return pinv(a, options).matmul(b);
+}
+
+/** The sum of each matrix's diagonal. */
+export function trace<D extends DType>(a: Tensor<D>): Tensor<D> {
+  checkCount("trace", arguments, 1);
+  return diagonal(matrix("trace", a)).sum(-1);
+}
+
+/** The eigenvalues of a symmetric matrix, rising, as `eigh`. */
+export function eigvalsh<D extends DType>(a: Tensor<D>): Tensor<D> {
+  checkCount("eigvalsh", arguments, 1);
+  return eigh(square("eigvalsh", a)).w;
+}
+
+/** The singular values, falling, as `svd`. */
+export function svdvals<D extends DType>(a: Tensor<D>): Tensor<D> {
+  checkCount("svdvals", arguments, 1);
+  return svd(matrix("svdvals", a)).s;
+}
+
+/**
+ * A square matrix times itself, `n` times in all; of a negative `n`, the inverse is.
+ *
+ * @example
+ * linalg.matrixPower(tensor([[1, 1], [0, 1]]), 3); // [[1, 3], [0, 1]]
+ */
+export function matrixPower<D extends DType>(a: Tensor<D>, n: number): Tensor<D> {
+  checkCount("matrixPower", arguments, 2);
+  checkArgument("matrixPower", "n", n, integer(-(2 ** 31), 2 ** 31 - 1));
+  square("matrixPower", a);
+  return like(
+    computed(a, (a) => {
+      let result: Tensor | undefined;
+      let factor = n < 0 ? inv(a) : a;
+      for (let left = Math.abs(n); left > 0; left = Math.floor(left / 2)) {
+        if (left % 2 === 1) result = result ? result.matmul(factor) : factor;
+        if (left > 1) factor = factor.matmul(factor);
+      }
+      return result ?? identity(sides(a)[0], a).expand(a.shape);
+    }),
+    a,
+  );
+}
+
+/** How many singular values are above `rtol` times the largest, as `pinv` counts them: int32. */
+export function matrixRank<D extends DType>(a: Tensor<D>, options: PinvOptions = {}): Tensor<"int32"> {
+  checkCount("matrixRank", arguments, 2);
+  const { rtol } = readOptions("matrixRank", pinvFields, options);
+  matrix("matrixRank", a);
+  if (isEmpty(a)) return zeros(batchOf(a), { dtype: "int32" });
+  return computed(a.detach(), (a) => {
+    const s = svd(a).s;
+    return s
+      .gt(leastOf(s, a, rtol))
+      .astype("int32")
+      .sum(-1);
+  });
+}
+
+/** The cross product of vectors of three along the last axis, which broadcast over the others. */
+export function cross<D extends DType>(a: Tensor<D>, b: Tensor<D>): Tensor<D> {
+  checkCount("cross", arguments, 2);
+  checkFloat("cross", a);
+  checkFloat("cross", b);
+  if (a.shape.at(-1) !== 3 || b.shape.at(-1) !== 3 || a.dtype !== b.dtype)
+    throw new ShapeError(
+      `cross: takes vectors of three along the last axis, of one dtype; given ${a} and ${b}.`,
+    );
+  return roll(a, -1, -1)
+    .mul(roll(b, 1, -1))
+    .sub(roll(a, 1, -1).mul(roll(b, -1, -1)));
 }

@@ -66,6 +66,7 @@ export default defineConfig({
         items: pages(
           ["Tensors", "tensors"],
           ["Functions", "functions"],
+          ["The array API", "array-api"],
           ["Profiling", "profiling"],
           ["Performance", "performance"],
           ["Benchmarks", "benchmarks"],
