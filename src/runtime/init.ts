@@ -41,18 +41,18 @@ export async function init(options: InitOptions = {}): Promise<Device> {
 /** A backend, or why there is none. */
 type Found = Backend | { readonly reason: string };
 
-/** How each backend is opened, the first one that there is first. A bundler makes files of their own of them. */
+/** The names of the backends, that which is taken first where nothing is asked for. */
+export const backendNames = ["webgpu", "cpu"] as const;
+export type BackendName = (typeof backendNames)[number];
+
+/** How each backend is opened. A bundler makes files of their own of them. */
 const backends = {
   webgpu: async ({ software }: { readonly software: boolean }): Promise<Found> =>
     (await import("../backend/webgpu/backend.ts")).openWebGpu({ software }),
   cpu: async (options: CpuOptions): Promise<Found> =>
     (await import("../backend/cpu/backend.ts")).openCpu(options),
-};
+} satisfies Record<BackendName, unknown>;
 
-/** The names of the backends. */
-export type BackendName = keyof typeof backends;
-const inOrder = Object.keys(backends) as readonly BackendName[]; // no others
-export const backendNames: readonly BackendName[] = inOrder.toSorted();
 
 const fields: Fields<Filled> = {
   backend: optional(oneOf(backendNames)),
@@ -67,7 +67,7 @@ type Filled = InitOptions & Required<Pick<InitOptions, "software" | "maxBytes" |
 
 async function open(wanted: BackendName | undefined, software: boolean, cpu: CpuOptions): Promise<Backend> {
   const reasons: string[] = [];
-  for (const name of wanted ? [wanted] : inOrder) {
+  for (const name of wanted ? [wanted] : backendNames) {
     const found = await backends[name]({ ...cpu, software: software || name === wanted });
     if (!("reason" in found)) return found;
     reasons.push(found.reason);
