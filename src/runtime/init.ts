@@ -41,8 +41,8 @@ export async function init(options: InitOptions = {}): Promise<Device> {
 /** A backend, or why there is none. */
 type Found = Backend | { readonly reason: string };
 
-/** The names of the backends, that which is taken first where nothing is asked for. */
-export const backendNames = ["webgpu", "cpu"] as const;
+/** The names of the backends. */
+export const backendNames = ["cpu", "webgpu"] as const;
 export type BackendName = (typeof backendNames)[number];
 
 /** How each backend is opened. A bundler makes files of their own of them. */
@@ -67,7 +67,7 @@ type Filled = InitOptions & Required<Pick<InitOptions, "software" | "maxBytes" |
 
 async function open(wanted: BackendName | undefined, software: boolean, cpu: CpuOptions): Promise<Backend> {
   const reasons: string[] = [];
-  for (const name of wanted ? [wanted] : backendNames) {
+  for (const name of wanted ? [wanted] : (["webgpu", "cpu"] as const)) {
     const found = await backends[name]({ ...cpu, software: software || name === wanted });
     if (!("reason" in found)) return found;
     reasons.push(found.reason);
