@@ -47,7 +47,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
-  ["a tensor", 'export { tensor } from "lorantz";', 43, 43],
+  ["a tensor", 'export { tensor } from "lorantz";', 39, 39],
   ["the core", 'export * from "lorantz";', 81, 148],
   [
     "a LoRA training step",
