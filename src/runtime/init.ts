@@ -53,7 +53,6 @@ const backends = {
     (await import("../backend/cpu/backend.ts")).openCpu(options),
 } satisfies Record<BackendName, unknown>;
 
-
 const fields: Fields<Filled> = {
   backend: optional(oneOf(backendNames)),
   software: flag,
