@@ -129,6 +129,8 @@ export function reasonOf(error: unknown): string {
 const reasons: { readonly [code: string]: string } = {
   EACCES: "permission denied",
   EEXIST: "a file of that name is there",
+  EDQUOT: "the quota is used up",
+  EFBIG: "it may not become that large",
   EISDIR: "it is a folder",
   ELOOP: "its links lead in a circle",
   ENAMETOOLONG: "the name is too long",

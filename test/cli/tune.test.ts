@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -29,6 +29,15 @@ beforeAll(async () => {
   writeFileSync(at("train.jsonl"), lines(0, 24));
   writeFileSync(at("dev.jsonl"), lines(30, 6));
   writeFileSync(at("empty.jsonl"), "");
+  writeFileSync(at("long.jsonl"), `${lines(100, 2)}\n${lines(1, 3)}`);
+  await writeTinyModel(at("wide"), { hidden_size: 32 });
+  await writeTinyModel(at("sharded"));
+  const shard = (i: number) => `model-0000${i}-of-00002.safetensors`;
+  renameSync(at("sharded", "model.safetensors"), at("sharded", shard(1)));
+  writeFileSync(
+    at("sharded", "model.safetensors.index.json"),
+    JSON.stringify({ weight_map: { "model.norm.weight": shard(1), "lm_head.weight": shard(2) } }),
+  );
 });
 
 const common = ["--model", folder, "--tokenizer", "bytes", "--backend", "cpu", "--batch", "4"];
@@ -127,6 +136,11 @@ describe("lorantz tune", () => {
       code: 2,
       stderr: expect.stringContaining("recipe.optimizer.lr is 0.05 in the checkpoint and 0.01 now"),
     });
+    const data = training.map((arg) => (arg === at("train.jsonl") ? at("long.jsonl") : arg));
+    expect(await lorantz(...data, "--steps", "12", "--out", out, "--resume")).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/data/),
+    });
     const { code, stdout } = await lorantz(...training, "--epochs", "2", "--out", out, "--resume", "--json");
     expect(code).toBe(0);
     const [resumed, whole] = [JSON.parse(stdout) as TuneResults, resultsIn("run")];
@@ -170,6 +184,17 @@ describe("lorantz tune", () => {
     expect(again[2]).toBeLessThan(plain[2]);
   });
 
+  test("says how many examples are longer than the context, and how many of them are left out", async () => {
+    const short = ["evaluate", ...common, "--data", at("long.jsonl"), "--max-length", "6"];
+    const { code, stderr } = await lorantz(...short);
+    expect({ code, stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringContaining(
+        "5 were longer than 6 tokens and are cut at their end; 2 of them are left out, since nothing that counts was left.",
+      ),
+    });
+  });
+
   test("says before it runs what would fit, where memory is too small", async () => {
     const machine = process as unknown as { availableMemory(): number };
     const spy = vi.spyOn(machine, "availableMemory").mockReturnValue(0);
@@ -199,6 +224,30 @@ describe("lorantz tune", () => {
       "no examples",
       ["tune", ...common, "--data", at("empty.jsonl"), "--out", at("x")],
       "empty.jsonl: there are no examples in it",
+    ],
+    [
+      "a shard that is missing",
+      ["tune", "--model", at("sharded"), ...common.slice(2), "--data", at("dev.jsonl"), "--out", at("x")],
+      "of 2 shards, 1 are missing: model-00002-of-00002",
+    ],
+    [
+      "no token that counts",
+      ["tune", ...common, "--data", at("long.jsonl"), "--max-length", "3", "--out", at("x")],
+      "long.jsonl: all 5 examples are cut before anything that is learned",
+    ],
+    [
+      "an adapter of another model",
+      [
+        "evaluate",
+        "--model",
+        at("wide"),
+        ...common.slice(2),
+        "--data",
+        at("dev.jsonl"),
+        "--adapter",
+        at("run"),
+      ],
+      "Of its 7 modules, 7 do not fit: model.layers.0.mlp.down_proj takes 24 and gives 32 values, and its factors 24 and 16",
     ],
     [
       "a target that matches nothing",

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import {
   copyFileSync,
   existsSync,
@@ -35,14 +35,19 @@ beforeAll(async () => {
   writeFileSync(program, await bundle("src/cli/main.ts"));
 }, 60_000);
 
-/** Runs `tune` to its end, or kills it some milliseconds after it has begun to train; resolves to its exit code. */
-function tune(out: string, killAfter?: number): Promise<number | null> {
-  const args = [
+/** The arguments of `tune`, which goes on where a run is there. */
+function argumentsOf(out: string): string[] {
+  return [
     ...["tune", "--model", folder, "--tokenizer", "bytes", "--backend", "cpu", "--data", at("train.jsonl")],
     ...["--batch", "2", "--accumulate", "2", "--held-out", "0.2", "--epochs", "4", "--every", "2"],
     ...["--recipe", "optimizer=adamw r=2 alpha=4 lr=0.05 dropout=0.1", "--out", out],
     ...(existsSync(join(out, "training", "last.safetensors")) ? ["--resume"] : []),
   ];
+}
+
+/** Runs it to its end, or kills it some milliseconds after it has begun to train; resolves to its exit code. */
+function tune(out: string, killAfter?: number): Promise<number | null> {
+  const args = argumentsOf(out);
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [program, ...args], {
       stdio: ["ignore", "ignore", "pipe"],
@@ -80,4 +85,18 @@ test("lorantz tune, killed at many moments and resumed, writes the adapter of an
     expect(readFileSync(at("broken", name)).equals(readFileSync(at("whole", name)))).toBe(true);
   expect(readdirSync(at("broken")).sort()).toEqual(readdirSync(at("whole")).sort());
   expect(readdirSync(at("broken", "training")).sort()).toEqual(["best.safetensors", "last.safetensors"]);
+});
+
+test("lorantz tune on a full disk says so, and leaves no file in part", { timeout: 120_000 }, () => {
+  // Files may not grow beyond a kilobyte, which is the same to who writes them.
+  const { status, stderr } = spawnSync(
+    "bash",
+    ["-c", 'ulimit -f 1; exec "$@"', "", process.execPath, program, ...argumentsOf(at("full"))],
+    { encoding: "utf8" },
+  );
+  expect({ status, stderr }).toEqual({
+    status: 1,
+    stderr: expect.stringMatching(/full.*: cannot be written \(.*\)\. Make room or give another path/),
+  });
+  expect(existsSync(at("full")) ? readdirSync(at("full"), { recursive: true }) : []).toEqual([]);
 });
