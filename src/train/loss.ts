@@ -5,8 +5,9 @@ import { findArchitecture } from "../models/generate.ts";
 import type { DecoderInput, DecoderOutput } from "../models/index.ts";
 import { type Context, crossEntropy, linearCrossEntropy } from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
+import { childParams, parameter } from "../nn/params.ts";
 import { scalar } from "../tensor/creation.ts";
-import { Tensor } from "../tensor/tensor.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import { isTensor } from "../tensor/tree.ts";
 import type { Batch } from "../text/index.ts";
 
@@ -64,7 +65,7 @@ export function nextToken(logits: Tensor, targets: Tensor): Terms {
 
 /**
  * The loss of a decoder, adapted or not, on batches of `lorantz/text`. Logits over a large vocabulary are made a few rows at
- * a time and not kept, unless something else than the output weight makes them: a cap, an adapter on it, packed storage.
+ * a time and not kept, unless something else than the output weight makes them: a cap, an adapter on it.
  *
  * @example
  * train({ params, loss: languageLoss(model), batches: await text.batches(data, { size: 8, seed: 0 }), recipe, steps: 100 });
@@ -74,19 +75,17 @@ export function languageLoss(model: Layer<Params, DecoderInput, DecoderOutput>):
   return (params, { targets, ...input }, context) => {
     const { hidden, logits } = model.apply(params, input, context);
     const terms = nextToken(logits, targets);
-    const weight = head
-      ?.split(".")
-      .reduce<Params | Tensor | undefined>((at, name) => (at as Params | undefined)?.[name], params);
-    return weight instanceof Tensor
-      ? { ...terms, sum: linearCrossEntropy(hidden, weight, targets, { reduction: "sum" }) }
-      : terms;
+    if (!head) return terms;
+    const own = head.split(".").reduce((at, name) => childParams("languageLoss", at, name), params);
+    const weight = parameter("languageLoss", own, "weight");
+    return { ...terms, sum: linearCrossEntropy(hidden, weight, targets, { reduction: "sum" }) };
   };
 }
 
 /** A vocabulary from which on logits are worth not keeping. */
 const large = 8192;
 
-/** The path of the output weight of a decoder with a large vocabulary whose logits are the weight's product alone. */
+/** The path of the output layer of a decoder with a large vocabulary whose logits are the weight's product alone. */
 function largeHead(model: Layer<Params, DecoderInput, DecoderOutput>): string | undefined {
   const architecture = findArchitecture(model);
   if (!architecture) return undefined;
@@ -94,7 +93,7 @@ function largeHead(model: Layer<Params, DecoderInput, DecoderOutput>): string | 
   if (vocabulary < large || logitCap !== undefined || labels !== undefined) return undefined;
   const path = tied ? `${names.body}.${names.embedding}` : names.head;
   const adapted = adaptedLayers(model).map(([at]) => at);
-  return adapted.includes(path) || adapted.includes(names.head) ? undefined : `${path}.weight`;
+  return adapted.includes(path) || adapted.includes(names.head) ? undefined : path;
 }
 
 /** The target that does not count. */

@@ -5,6 +5,7 @@ import {
   compile,
   type Device,
   init,
+  pack,
   random,
   type Tensor,
   tensor,
@@ -403,6 +404,33 @@ describe("the loss of a decoder with a large vocabulary", () => {
       nextToken(model.apply(own, given).logits, targets),
     );
     expect(await kept(languageLoss(model))).toBeLessThan(all);
+  });
+
+  test("keeps none where the output weight is packed, and is the same", async () => {
+    const ids = tensor([Array.from({ length: 1024 }, (_, i) => i)], { dtype: "int32" });
+    const model = lora.inject(of({ max_position_embeddings: 1024 }), {
+      ...{ r: 2, alpha: 4, init: "random", targetModules: ["q_proj"] },
+    });
+    const params = model.init(random.key(0));
+    const head = pack((params.lm_head as { weight: Tensor }).weight, { format: "bfloat16" });
+    const [own, rest] = lora.partition({ ...params, lm_head: { weight: head } } as nn.Params);
+    const plain: Loss<nn.Params, typeof input> = (all, { targets, ...given }) =>
+      nextToken(model.apply(all, given).logits, targets);
+    const [found, expected] = [languageLoss(model), plain].map((loss) =>
+      compile((trained: nn.Params, frozen: nn.Params) =>
+        valueAndGrad((some: nn.Params) => {
+          const all = tree.combine<nn.Params>(frozen, some);
+          return (loss(all, { tokens: ids, targets: ids } as never, {}) as Terms).sum.div(1024);
+        })(trained),
+      ),
+    );
+    const [less, more] = [await found!.plan(own, rest), await expected!.plan(own, rest)];
+    expect(less.intermediates).toBeLessThan(0.7 * more.intermediates);
+    const [values, wanted] = [
+      await numbers(await found!(own, rest)),
+      await numbers(await expected!(own, rest)),
+    ];
+    expect(furthest(values, wanted)).toBeLessThan(1e-5);
   });
 });
 
