@@ -37,6 +37,7 @@ export {
   pairRules,
   rules,
 } from "./make.ts";
+export { type MuonHyper, muon, muonRule } from "./muon.ts";
 export { type NAdamHyper, nadam, nadamRule } from "./nadam.ts";
 export type { HostNumber, Optimizer, OptimizerState, Schedule } from "./optimizer.ts";
 export { type Mixes, makePairOptimizer, type PairRule, type PairScaling } from "./pair.ts";
