@@ -91,22 +91,21 @@ export const adamRule: Rule<AdamHyper, AdamSlots> = {
     dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
   essence: (hyper) =>
-    hyper.lr === 0 && hyper.eps > 0
-      ? still
-      : {
-          rule: "adam",
-          reads: "gradients",
-          hyper: { ...withoutDecay(hyper), ...coupled(hyper) },
-          rounding: roundingOf(hyper),
-        },
+    hyper.lr === 0 && hyper.eps > 0 ? still : { ...asAdam(hyper), rounding: roundingOf(hyper) },
 };
+
+/** What other rules come to that are Adam with these numbers, a decay being added to the gradient. */
+export function asAdam(hyper: AdamHyper): Essence {
+  return { rule: "adam", reads: "gradients", hyper: { ...withoutDecay(hyper), ...coupled(hyper) } };
+}
 
 function withoutDecay({ lr, betas, eps, amsgrad = false, epsInsideRoot = false, biasCorrection }: AdamHyper) {
   return {
     lr,
     betas,
     ...withoutZeros({ eps, amsgrad, epsInsideRoot }),
-    ...(biasCorrection === false && { biasCorrection }),
+    // Averages that forget at once start at no zero.
+    ...(biasCorrection === false && betas.some((beta) => beta > 0) && { biasCorrection }),
   };
 }
 

@@ -1,5 +1,6 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { asAdam } from "./adam.ts";
 import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -45,10 +46,12 @@ export const adamaxRule: Rule<AdamaxHyper, AdamaxSlots> = {
     state: () => ({ m: -1, u: -1 }),
     dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
-  essence: ({ lr, betas, ...rest }) =>
-    lr === 0 && rest.eps > 0
-      ? still
-      : { rule: "adamax", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } },
+  essence: ({ lr, betas, ...rest }) => {
+    if (lr === 0 && rest.eps > 0) return still;
+    // The size of one gradient is the root of its square.
+    if (betas.every((beta) => beta === 0)) return asAdam({ lr, betas, ...rest });
+    return { rule: "adamax", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } };
+  },
 };
 
 /**

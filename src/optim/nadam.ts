@@ -1,5 +1,6 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { asAdam } from "./adam.ts";
 import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
@@ -58,10 +59,12 @@ export const nadamRule: Rule<NAdamHyper, NAdamSlots> = {
     state: () => ({ m: -1, v: -2, muProduct: 0 }),
     dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
-  essence: ({ lr, betas, ...rest }) =>
-    lr === 0 && rest.eps > 0
-      ? still
-      : { rule: "nadam", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } },
+  essence: ({ lr, betas, ...rest }) => {
+    if (lr === 0 && rest.eps > 0) return still;
+    // Without momentum there is none to look ahead with.
+    if (betas[0] === 0) return asAdam({ lr, betas, ...rest });
+    return { rule: "nadam", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } };
+  },
 };
 
 /**

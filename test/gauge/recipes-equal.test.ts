@@ -50,6 +50,21 @@ describe("one run written in two ways", () => {
       of({ name: "signSgd", lr }),
     ],
     [
+      "a correction of averages that forget at once",
+      of({ name: "adam", lr, betas: [0, 0] }),
+      of({ name: "adam", lr, betas: [0, 0], biasCorrection: false }),
+    ],
+    [
+      "Adam's average of one gradient is Adamax's size of it",
+      of({ name: "adam", lr, betas: [0, 0], eps: 1e-3, weightDecay: 0.25 }),
+      of({ name: "adamax", lr, betas: [0, 0], eps: 1e-3, weightDecay: 0.25 }),
+    ],
+    [
+      "NAdam without momentum",
+      of({ name: "adam", lr, betas: [0, 0.9], eps: 1e-3 }),
+      of({ name: "nadam", lr, betas: [0, 0.9], eps: 1e-3, momentumDecay: 0.1 }),
+    ],
+    [
       "an average that Lion does not look at",
       of({ name: "lion", lr, betas: [0, 0.9] }),
       of({ name: "signSgd", lr, momentum: 0 }),
