@@ -45,10 +45,14 @@ type Found = Backend | { readonly reason: string };
 export const backendNames = ["cpu", "webgpu"] as const;
 export type BackendName = (typeof backendNames)[number];
 
-/** How each backend is opened. A bundler makes files of their own of them. */
+/** How each backend is opened. A bundler makes files of their own of them, and one that is not opened is not loaded. */
 const backends = {
-  webgpu: async ({ software }: { readonly software: boolean }): Promise<Found> =>
-    (await import("../backend/webgpu/backend.ts")).openWebGpu({ software }),
+  webgpu: async ({ software }: { readonly software: boolean }): Promise<Found> => {
+    const { openDevice } = await import("../backend/webgpu/device.ts");
+    const opened = await openDevice({ software });
+    if ("reason" in opened) return opened;
+    return new (await import("../backend/webgpu/backend.ts")).WebGpuBackend(opened);
+  },
   cpu: async (options: CpuOptions): Promise<Found> =>
     (await import("../backend/cpu/backend.ts")).openCpu(options),
 } satisfies Record<BackendName, unknown>;

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { openCpu } from "../../src/backend/cpu/backend.ts";
-import { openWebGpu } from "../../src/backend/webgpu/backend.ts";
+import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
+import { openDevice } from "../../src/backend/webgpu/device.ts";
 import { Bindings } from "../../src/backend/webgpu/shader.ts";
 import { canonicalise } from "../../src/compile/canonical.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
@@ -368,9 +369,9 @@ describe("values side by side in one buffer", () => {
     {
       name: "webgpu",
       open: async () => {
-        const backend = await openWebGpu();
-        if ("reason" in backend) throw new Error(backend.reason);
-        return backend;
+        const opened = await openDevice();
+        if ("reason" in opened) throw new Error(opened.reason);
+        return new WebGpuBackend(opened);
       },
       skip: !webgpu,
     },

@@ -56,7 +56,7 @@ const limits: readonly (readonly [what: string, code: string, first: number, all
      export { inject, partition } from "lorantz/lora";
      export { linear, mlp, mseLoss } from "lorantz/nn";`,
     73,
-    138,
+    140,
   ],
 ];
 

@@ -4,7 +4,7 @@ import { kernelsOf, type Program, valuesOf } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
 import { createBuffer, GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
-import { type AdapterDescription, type OpenDevice, openDevice, type WantedAdapter } from "./device.ts";
+import type { AdapterDescription, OpenDevice } from "./device.ts";
 import { wgslType } from "./dtypes.ts";
 import { WebGpuExecutable } from "./executable.ts";
 import { optionsOf, targetOf } from "./heuristics.ts";
@@ -15,14 +15,6 @@ import type { ShaderOptions } from "./shader.ts";
 import { Staging } from "./staging.ts";
 import type { Precision } from "./tiles.ts";
 import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
-
-/** Opens the adapter of this machine, or says why there is none that is wanted. */
-export async function openWebGpu(
-  wanted?: WantedAdapter,
-): Promise<WebGpuBackend | { readonly reason: string }> {
-  const opened = await openDevice(wanted);
-  return "reason" in opened ? opened : new WebGpuBackend(opened);
-}
 
 /** Kernels as WGSL on a GPU, through WebGPU. */
 export class WebGpuBackend implements Backend {
