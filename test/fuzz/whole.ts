@@ -11,9 +11,16 @@ import { type Field, resolve, type Signature, type Type } from "./types.ts";
 // Layers, adapters, optimizers and schedules take several calls: what makes one, its parameters or its state, and then
 // the work. Each maker is one operation here, which does all of these calls on tensors that are drawn.
 
-/** Makers of which the arguments are layers by name, adapters by name, and rules: none of what can be drawn. */
+/**
+ * Makers of which the arguments are layers by name, adapters by name, and rules, none of what can be drawn; and layers that
+ * take and give more than a tensor.
+ */
 const excluded: readonly string[] = [
   "nn.module",
+  "nn.batchNorm",
+  "nn.gru",
+  "nn.lstm",
+  "nn.multiHeadAttention",
   "lora.injectNamed",
   "lora.perSample",
   "lora.setAdapter",
