@@ -181,7 +181,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     }
   });
 
-  test("is less than 280 kB compressed, and asks for nothing from elsewhere", async () => {
+  test("is less than 250 kB compressed, and asks for nothing from elsewhere", async () => {
     const asked = site.asked.length;
     await open();
     const elsewhere: string[] = [];
@@ -194,7 +194,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(elsewhere).toEqual([]);
     const files = new Set(site.asked.slice(asked));
     const size = [...files].reduce((sum, name) => sum + gzipSync(readFileSync(join(folder, name))).length, 0);
-    expect(size).toBeLessThan(280_000);
+    expect(size).toBeLessThan(250_000);
     expect(size).toBeGreaterThan(100_000);
   });
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { beforeAll, expect, test, vi } from "vitest";
+import charRnn from "../../docs/examples/char-rnn.ts";
 import digits from "../../docs/examples/digits.ts";
 import gaussNewton from "../../docs/examples/gauss-newton.ts";
 import gpt from "../../docs/examples/gpt.ts";
@@ -62,6 +63,15 @@ test("the spectrum of a Hessian", async () => {
   const { figures } = await hessianSpectrum({ inputs: 4, outputs: 3, steps: 1500 });
   expect(figures.zeros).toBe(4);
   expect(figures.parameters).toBe(14);
+});
+
+test("a recurrent network", async () => {
+  const small = { steps: 40, length: 8, batch: 4, hidden: 16, letter: 4 };
+  const { figures } = await charRnn(thorough ? {} : small);
+  expect(figures.last).toBeLessThan(figures.first);
+  expect(figures.story).toHaveLength(thorough ? 120 : 4);
+  expect(figures.kernels).toBeLessThan(80);
+  if (thorough) expect(figures.last).toBeLessThan(2.2);
 });
 
 test("a GPT", async () => {

@@ -509,7 +509,7 @@ const mistakes: readonly [what: string, make: () => unknown][] = [
   ],
   ["crossEntropy(x)", () => nn.crossEntropy(x)],
   ["crossEntropy(x,[0,1])", () => nn.crossEntropy(x, [0, 1])],
-  ["crossEntropy(x,x)", () => nn.crossEntropy(x, x)],
+  ["crossEntropy(x,v)", () => nn.crossEntropy(x, v)],
   ["crossEntropy(x,i,'sum')", () => nn.crossEntropy(x, i, "sum")],
   ["crossEntropy(x,i,{reduction:'batchmean'})", () => nn.crossEntropy(x, i, { reduction: "batchmean" })],
   ["crossEntropy(x,i,{label_smoothing})", () => nn.crossEntropy(x, i, { label_smoothing: 0.1 })],
