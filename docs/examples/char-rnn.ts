@@ -37,7 +37,11 @@ export async function charRnn({ steps = 400, length = 64, batch = 16, hidden = 9
         return nn.crossEntropy(logits.reshape([-1, letters.length]), next.reshape([-1]));
       };
       const [value, gradients] = valueAndGrad(loss)(params);
-      const [updates, after] = optimizer.update(optim.clipByGlobalNorm(gradients, 1).gradients, moments, params);
+      const [updates, after] = optimizer.update(
+        optim.clipByGlobalNorm(gradients, 1).gradients,
+        moments,
+        params,
+      );
       return { params: optim.applyUpdates(params, updates) as Params, moments: after, value };
     },
     { donate: [0, 1] },
