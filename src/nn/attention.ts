@@ -87,7 +87,7 @@ export function scaledDotProductAttention(
     together === undefined ? x : x.reshape([...q.shape.slice(0, -1), x.shape.at(-1)!]);
   let scores = apart(grouped(q).matmul(k.transpose())).mul(scale ?? 1 / Math.sqrt(d));
   if (softCap !== undefined) scores = scores.div(softCap).tanh().mul(softCap);
-  const masked = Math.max(least, -normalRange(q.dtype as FloatDType).largest); // of the branch's scores
+  const masked = maskedScore(q.dtype as FloatDType); // the scores are floats
   if (mask) {
     if (mask.dtype === "bool")
       scores = where(mask as Tensor<"bool">, scores, masked); // its dtype is bool
@@ -112,6 +112,11 @@ function sharing(q: Tensor, k: Tensor): number | undefined {
 
 /** Far below every score, if the dtype holds it: its exponential is exactly 0 beside any other. */
 const least = -1e30;
+
+/** What a masked score is. @internal */
+export function maskedScore(dtype: FloatDType): number {
+  return Math.max(least, -normalRange(dtype).largest);
+}
 
 export interface RopeOptions {
   /** Base of the wavelengths. Default 10000. */

@@ -10,8 +10,9 @@ import {
 import type { FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { arange, scalar, zeros } from "../tensor/creation.ts";
+import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { rope, scaledDotProductAttention } from "./attention.ts";
+import { maskedScore, rope, scaledDotProductAttention } from "./attention.ts";
 import { checkTensor, floatDType, size } from "./check.ts";
 import type { Layer, ParamsOf } from "./layer.ts";
 import { type Linear, linear } from "./linear.ts";
@@ -57,7 +58,7 @@ export interface AttentionInput {
   readonly x: Tensor;
   /** What keys and values are made of, `[batch, keys, kvDim]`. Default `x`. */
   readonly keys?: Tensor;
-  /** As of `functional.scaledDotProductAttention`; broadcasts to `[batch, heads, length, keys]`. */
+  /** As of `functional.scaledDotProductAttention`; broadcasts to `[batch, heads, length, keys]`, or slots of the cache. */
   readonly mask?: Tensor;
   /** Written on, at the slots that follow; made by `attentionCache`. */
   readonly cache?: AttentionCache;
@@ -168,7 +169,11 @@ export function multiHeadAttention(
       const seen = causal
         ? slots.le(arange(length).add(before!).unsqueeze(1))
         : slots.lt(before!.add(count)).expand([length, next.k.shape[2]!]);
-      sight = mask === undefined ? seen : mask.dtype === "bool" ? mask.bitwiseAnd(seen) : mask;
+      if (mask === undefined) sight = seen;
+      else if (mask.dtype === "bool") sight = mask.bitwiseAnd(seen);
+      // It is added to a score, for which half of it leaves room; a mask of another dtype is refused below.
+      else if (mask.dtype === queries.dtype)
+        sight = where(seen, mask, maskedScore(mask.dtype as FloatDType) / 2);
     }
     const y = scaledDotProductAttention(queries, next?.k ?? newKeys, next?.v ?? newValues, {
       ...(sight && { mask: sight }),

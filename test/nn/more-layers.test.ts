@@ -220,6 +220,14 @@ describe("multiHeadAttention", () => {
     expect(params.k.weight.shape).toEqual([4, 8]);
   });
 
+  test("a mask that is added leaves slots unseen that are not filled, and what comes later", async () => {
+    const bias = random.normal(key.fold("bias"), [1, 1, 6, 6]);
+    const { y } = layer.apply(params, { x, mask: bias });
+    const slots = cat([bias, ones([1, 1, 6, 2])], -1);
+    const cache = nn.attentionCache(2, 8, { kvHeads: 2, headDim: 2 });
+    await close(layer.apply(params, { x, mask: slots, cache }).y, y, 5);
+  });
+
   test("looks at other keys than its own, and says what does not fit", async () => {
     const across = nn.multiHeadAttention(8, 2, { kvDim: 3 });
     const { y } = across.apply(across.init(key), { x, keys: ones([2, 5, 3]) });
