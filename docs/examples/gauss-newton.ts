@@ -3,7 +3,18 @@
 //
 //   npm run example gauss-newton
 
-import { compile, init, jacfwd, linalg, linspace, random, type Tensor, tensor, valueAndGrad } from "lorantz";
+import {
+  compile,
+  eye,
+  init,
+  jacfwd,
+  linalg,
+  linspace,
+  random,
+  type Tensor,
+  tensor,
+  valueAndGrad,
+} from "lorantz";
 import type { Picture } from "./picture.ts";
 
 export async function gaussNewton({ steps = 12, descents = 2000 } = {}) {
@@ -24,17 +35,7 @@ export async function gaussNewton({ steps = 12, descents = 2000 } = {}) {
   const step = compile((p: Tensor, damping: Tensor<"number">) => {
     const [J, r] = [jacfwd(residual)(p), residual(p)];
     const normal = J.transpose().matmul(J);
-    const damped = normal.add(
-      normal
-        .mul(
-          tensor([
-            [1, 0, 0],
-            [0, 1, 0],
-            [0, 0, 1],
-          ]),
-        )
-        .mul(damping),
-    );
+    const damped = normal.add(normal.mul(eye(3)).mul(damping));
     const next = p.sub(linalg.solve(damped, J.transpose().matmul(r)));
     return { next, loss: loss(next) };
   });

@@ -9,7 +9,15 @@ import { inject } from "../lora/index.ts";
 import type { Device } from "../runtime/device.ts";
 import { type BackendName, backendNames, init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
-import { dataOptions, modelOptions, openLanguage, readData, targetsOf, usable } from "./language.ts";
+import {
+  dataOptions,
+  modelOptions,
+  openLanguage,
+  readData,
+  targetOptions,
+  targetsOf,
+  usable,
+} from "./language.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { loadDataset, readText } from "./texts.ts";
@@ -37,6 +45,7 @@ const onModel = {
     help: `Tokens of an example; longer ones are cut. Default ${small.length}`,
   },
   batch: { ...dataOnly.batch, help: `Examples of a batch; default ${small.batch}` },
+  ...targetOptions,
 } as const;
 
 const options = {
@@ -47,11 +56,6 @@ const options = {
     help: "Text that it is fine-tuned on; default State of the Union addresses",
   },
   ...onModel,
-  "target-modules": {
-    type: "string",
-    value: "NAMES",
-    help: "Layers of it that get an adapter, as q_proj,v_proj; default all-linear",
-  },
   seed: { type: "string", value: "N", help: `Seed of initial values and batches; default ${defaults.seed}` },
   steps: {
     type: "string",
@@ -131,9 +135,7 @@ interface Subject {
 }
 
 async function ownModel(given: Given): Promise<Subject> {
-  const stray = Object.keys({ ...onModel, "target-modules": 0 }).find(
-    (name) => given[name as keyof Given] !== undefined,
-  );
+  const stray = Object.keys(onModel).find((name) => given[name as keyof Given] !== undefined);
   if (stray !== undefined)
     throw new UsageError(`theorem: --${stray} speaks of a model that is given. Add --model DIR.`);
   const [base, target] = await texts(given.base, given.target);

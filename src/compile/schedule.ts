@@ -1,6 +1,6 @@
 import { bytesPerElement, isNarrow } from "../base/dtype.ts";
 import { numel, type Shape, sameShape } from "../base/shape.ts";
-import { elements, type Node, topological } from "../graph/node.ts";
+import { elements, isCore, type Node, topological } from "../graph/node.ts";
 import { describeOperation } from "./canonical.ts";
 import type { Target } from "./target.ts";
 import { additionsOf } from "./work.ts";
@@ -36,19 +36,6 @@ const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "win
 export function isLeaf(node: Node): boolean {
   const { kind } = node.operation;
   return kind === "input" || kind === "hostNumber" || kind === "constant" || kind === "iota";
-}
-
-/** One element from many, or ordered sums: the core of a kernel of its own. */
-export function isCore(node: Node): boolean {
-  const { kind } = node.operation;
-  return (
-    kind === "reduce" ||
-    kind === "matmul" ||
-    kind === "cumsum" ||
-    kind === "scatterAdd" ||
-    kind === "procedure" ||
-    kind === "loop"
-  );
 }
 
 /** Computed element by element of what a core makes. */

@@ -19,7 +19,7 @@ import type { ScheduleConfig } from "../optim/schedule.ts";
 import type { AdaptedKind, Clip, Recipe } from "./recipe.ts";
 
 // The one description of a recipe: every field with its name, what it takes, its default and a sentence. Checks
-// (`check.ts`), recipes as text (`text.ts`), the options and help of the command line and the table in
+// (`check.ts`), recipes as text (`recipe-text.ts`), the options and help of the command line and the table in
 // docs/guide-practitioner.md follow from it; TypeScript holds its names and types against those of `Recipe`.
 
 /** One field of a recipe. */

@@ -4,7 +4,7 @@ import { add } from "./elementwise.ts";
 import { expand, permute, reshape, transpose } from "./movement.ts";
 import {
   constant,
-  type Kind,
+  isCore,
   type Loop,
   makeNode,
   type Node,
@@ -152,8 +152,6 @@ export function productsOfSlices(
   return [...found];
 }
 
-const cores: ReadonlySet<Kind> = new Set(["reduce", "matmul", "cumsum", "scatterAdd", "procedure", "loop"]);
-
 /** A result of a loop, and its cotangent. */
 export interface Member {
   readonly node: Node;
@@ -223,8 +221,7 @@ export function cotangentsOf(
       [...carried, ...cotangents].map(({ place }) => place),
     );
     for (const node of dependents(made, [...carries, ...slices]))
-      if (cores.has(node.operation.kind) && !backwards.has(node))
-        keep(node, resultOf(loop, inputs, node, false));
+      if (isCore(node) && !backwards.has(node)) keep(node, resultOf(loop, inputs, node, false));
   }
   const places = new Map([...known].map(([node, { place }]) => [node, place]));
   const again = (nodes: readonly Node[]) => substitute(nodes, places);

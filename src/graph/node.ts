@@ -304,6 +304,13 @@ export function placeFor({ shape, dtype }: { readonly shape: Shape; readonly dty
   return inScope(undefined, () => makeNode({ kind: "input", index: 0 }, [], shape, dtype));
 }
 
+const cores: ReadonlySet<Kind> = new Set(["reduce", "matmul", "cumsum", "scatterAdd", "procedure", "loop"]);
+
+/** One element from many, or ordered sums: the core of a kernel of its own. */
+export function isCore({ operation }: Node): boolean {
+  return cores.has(operation.kind);
+}
+
 /** Known on the host before a program runs: numbers, comparisons of numbers, and the integers that they become. */
 export function isHost(node: Node): boolean {
   if (node.dtype === "number") return true;

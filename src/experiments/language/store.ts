@@ -33,12 +33,3 @@ export function storeIn(folder: string): Store {
     },
   };
 }
-
-/** A store that is gone with the process. */
-export function storeInMemory(): Store {
-  const all = new Map<string, string>();
-  return {
-    read: (key) => (all.has(key) ? (JSON.parse(all.get(key)!) as unknown) : undefined),
-    write: (key, value) => all.set(key, JSON.stringify(value)),
-  };
-}

@@ -83,7 +83,7 @@ function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, l: L
   return castScalar(called, "float64", e.dtype);
 }
 
-export function castScalar(x: Value<ValueType>, from: DeviceDType, to: DeviceDType): Value<ValueType> {
+function castScalar(x: Value<ValueType>, from: DeviceDType, to: DeviceDType): Value<ValueType> {
   if (from === to) return x;
   const source = valueType(from);
   switch (to) {

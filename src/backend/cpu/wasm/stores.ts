@@ -85,6 +85,6 @@ export function writeStores(
   return code;
 }
 
-export function storeName(dtype: DeviceDType): Named<"store"> {
+function storeName(dtype: DeviceDType): Named<"store"> {
   return isNarrow(dtype) ? "i32.store16" : `${valueType(dtype)}.store`;
 }
