@@ -213,7 +213,7 @@ export const zoo: Readonly<Record<string, Animal>> = {
     make: (h) => prodigy(h, (d) => d),
     hyper: { lr: 1, d0: 1e-6, eps: 1e-8 },
     powers: { lr: 0, d0: 1, eps: -1 },
-    state: { "own.d": 1, "own.start": 1, "own.m": 0, "own.v": 0, "own.s": 0, "own.part": 2 - 1 },
+    state: { "own.d": 1, "own.start": 1, "own.m": 0, "own.v": 0, "own.s": 0, "own.part": 1 },
   },
   "Prodigy whose eps forgets d": {
     make: (h) => prodigy(h, (d) => zerosLike(d).add(1)),

@@ -30,10 +30,10 @@ afterEach(() => {
   vi.doUnmock("../../src/experiments/theorem/plan.ts");
 });
 
-/** Runs `lorantz theorem` on the two small texts; returns the code and what went to stdout and stderr. */
 /** What is done when a job writes something. */
 let heard: (text: string) => void = () => {};
 
+/** Runs `lorantz theorem` on the two small texts; returns the code and what went to stdout and stderr. */
 async function theorem(program: typeof run, ...args: string[]) {
   const written = { stdout: "", stderr: "" };
   for (const name of ["stdout", "stderr"] as const) {
