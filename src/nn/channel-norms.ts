@@ -129,7 +129,8 @@ export interface BatchNormOutput {
  * variance, as in PyTorch; outside of training it normalises by the state, which stays. Parameters are
  * `{ weight: [channels], bias: [channels] }`.
  *
- * @throws ValueError for channels that are not an integer >= 1; ShapeError if `x` has others, or the state does not fit.
+ * @throws ValueError for channels that are not an integer >= 1; ShapeError if `x` has others, or in training one value of
+ * each, or the state does not fit.
  * @example
  * const layer = batchNorm(8);
  * const params = layer.init(random.key(0));
@@ -175,6 +176,10 @@ export function batchNorm(
       if (!context.training) return { y: functional.batchNorm(x, state, weights), state };
       const axes = x.shape.flatMap((_, axis) => (axis === 1 ? [] : [axis]));
       const count = x.size / channels;
+      if (count === 1)
+        throw new ShapeError(
+          `${name}: x is ${x}, one value of each channel, which has no variance. Train with more, or leave training out.`,
+        );
       const seen = { mean: x.mean(axes), variance: x.var(axes, { correction: 0 }) };
       const follow = (old: Tensor, now: Tensor) => old.mul(1 - momentum).add(now.detach().mul(momentum));
       return {

@@ -192,6 +192,12 @@ describe("norms over channels", () => {
       /batchNorm: x is float32\[2,4\]; expected \[batch, 3/,
     );
     expect(() => nn.functional.groupNorm(ones([4]), 1)).toThrow(/expected \[batch, channels/);
+    // One value has no variance; outside of training none is asked for.
+    const one = nn.batchNorm(3, { affine: false });
+    expect(() => one.apply({}, { x: ones([1, 3]) }, { training: true })).toThrow(
+      /batchNorm: x is float32\[1,3\], one value of each channel/,
+    );
+    expect(one.apply({}, { x: ones([1, 3]) }).y.shape).toEqual([1, 3]);
   });
 });
 

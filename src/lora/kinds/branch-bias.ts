@@ -47,7 +47,7 @@ export const branchBias: ChosenKind<"loraBias", "branchBias"> = {
 function biasOf({ base: { bias }, scaling }: Site, own: Tensors, shift: typeof plus): Tensor {
   if (!(bias instanceof Tensor))
     throw new ValueError(
-      "lora.merge: the branch bias has no bias of the base layer to go into. Make the base layer with a bias.",
+      "lora: the branch bias has no bias of the base layer to go into. Make the base layer with a bias.",
     );
   return inDType(shift(bias, applyScaling(scaling, own.loraBias!)), bias);
 }
