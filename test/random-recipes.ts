@@ -91,7 +91,8 @@ export function randomRecipes(): fc.Arbitrary<gauge.Recipe> {
         init,
         optimizer,
         ...(kept.length > 0 && { initScale: Object.fromEntries(kept) }),
-        ...(extra === "branchBias" && { branchBias: true }),
+        ...(extra === "branchBias" &&
+          (kinds as readonly string[]).includes("linear") && { branchBias: true }),
         ...(extra === "dora" && { dora: true }),
         ...(extra === "base" && { trained: ["A", "B", "base"] }),
         ...((rate || sizes) && { groups: groupsOf(optimizer, rate, sizes) }),

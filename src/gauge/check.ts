@@ -55,8 +55,9 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     ...options,
   });
   const kind = kindFor(options);
-  const other = adapts?.find((layer) => !kind.adapts.includes(layer));
-  if (other && !kind.plainElsewhere)
+  const others = adapts?.filter((layer) => !kind.adapts.includes(layer)) ?? [];
+  const [other] = others;
+  if (other && (!kind.plainElsewhere || others.length === adapts!.length))
     contradiction(
       `${kind.option?.name} is true and adapts has ${other}; ${kind.title} adapts ${kind.adapts.join(" and ")} layers. Leave one of them out.`,
     );

@@ -854,6 +854,7 @@ describe("bad recipes", () => {
     [{ ...good, trained: [] }, "trained is []"],
     [{ ...good, trained: ["A", "magnitude"] }, "dora is not true"],
     [{ ...good, dora: true, adapts: ["embedding"] }, "DoRA adapts linear layers"],
+    [{ ...good, branchBias: true, adapts: ["embedding"] }, "a branch bias adapts linear layers"],
     [{ ...good, dora: true, branchBias: true }, "two kinds of adapters"],
     [{ ...good, r: 7, init: "orthogonal" }, "r is even"],
     [{ ...good, trained: ["branchBias"] }, "branchBias is not true"],
