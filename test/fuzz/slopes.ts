@@ -1,7 +1,7 @@
 import { generator } from "../../src/base/generator.ts";
 
 import { evaluate } from "../../src/graph/evaluate.ts";
-import { makeNode, topological } from "../../src/graph/node.ts";
+import { makeNode, type Operation, topological } from "../../src/graph/node.ts";
 import { grad, Tensor } from "../../src/index.ts";
 import { type Leaf, makeLeaf } from "./case.ts";
 import { type Build, isFloatTensor, settledValues, weighted } from "./judge.ts";
@@ -13,6 +13,26 @@ import { type Build, isFloatTensor, settledValues, weighted } from "./judge.ts";
 const step = 2 ** -17;
 /** What a difference quotient may be off by, relative to the slope or 1. */
 const tolerance = 1e-3;
+
+/** The sides of the matrices that an operation finds singular vectors of. */
+function sidesOf(operation: Operation): readonly [m: number, n: number] | undefined {
+  const sides =
+    operation.kind === "procedure" && /^orthogonalise (\d+) (\d+) /.exec(operation.procedure.text);
+  return sides ? [Number(sides[1]), Number(sides[2])] : undefined;
+}
+
+/** Whether two singular values are equal: vectors of such are any of their plane, and have no slope. */
+function hasEqual(values: Float64Array, [m, n]: readonly [number, number]): boolean {
+  const whole = n * m + n * n;
+  return Array.from({ length: values.length / whole }, (_, i) =>
+    values.subarray(i * whole, i * whole + n * m),
+  ).some((columns) => {
+    const lengths = Array.from({ length: n }, (_, j) =>
+      Math.hypot(...columns.subarray(j * m, (j + 1) * m)),
+    ).sort((a, b) => a - b);
+    return lengths.some((length, j) => j > 0 && length - lengths[j - 1]! < 1e-6 * lengths.at(-1)!);
+  });
+}
 
 /**
  * What is wrong with the gradient of a graph along a random direction, or for `order` 2 with that of its gradient.
@@ -54,6 +74,9 @@ export async function wrongSlope(
   const { buffer } = await settledValues(nodes);
   const at = (t: number, roots = nodes.slice(0, 1)) =>
     evaluate(roots, { buffer, input: (i) => points[i]!.map((x, j) => x + t * directions[i]![j]!) });
+  const turned = topological(nodes.slice(0, 1)).filter(({ operation }) => sidesOf(operation));
+  if (at(0, turned).some((values, i) => hasEqual(values as Float64Array, sidesOf(turned[i]!.operation)!)))
+    return undefined;
   const [[here], ...slopes] = at(0, nodes) as [Float64Array, ...Float64Array[]];
   const along = slopes.reduce(
     (sum, s, i) => sum + s.reduce((part, y, j) => part + y * directions[i]![j]!, 0),
