@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { schedule } from "../../src/backend/cpu/wasm/heuristics.ts";
 import { emitKernel, printKernel } from "../../src/backend/cpu/wasm/kernel.ts";
+import type { ShaderOptions } from "../../src/backend/webgpu/shader.ts";
 import { Expressions } from "../../src/compile/expr.ts";
 import type { Axis, Loop, Nest } from "../../src/compile/kernel.ts";
 import { accumulate, cutLoop, loopOver, nestOf, write } from "../../src/compile/nest.ts";
@@ -195,9 +196,13 @@ describe("one kernel by several lists of steps", () => {
   });
 });
 
-async function stepsOf(f: (x: Tensor) => Tensor, shape: readonly number[], busy: number, lanes?: number) {
+async function sourceOf(
+  f: (x: Tensor) => Tensor,
+  shape: readonly number[],
+  options: Partial<ShaderOptions>,
+): Promise<string> {
   let sources: readonly string[] = [];
-  const device = wgslPrinter({ ...gpu, busy, lanes }, undefined, {});
+  const device = wgslPrinter({ ...gpu, ...options }, undefined, {});
   const load = device.backend.load.bind(device.backend);
   device.backend.load = async (program) => {
     const executable = await load(program);
@@ -205,7 +210,7 @@ async function stepsOf(f: (x: Tensor) => Tensor, shape: readonly number[], busy:
     return executable;
   };
   await tree.evaluate([f(tensor(new Float32Array(shape[0]! * shape[1]!), { shape }))], device);
-  return sources[sources.length - 1]!.split("\n")[1];
+  return sources[sources.length - 1]!;
 }
 
 test.each([
@@ -228,5 +233,18 @@ test.each([
   ],
   ["rows of their own", (x: Tensor) => x.softmax(1), [64, 256], 64, undefined, "// k0 by 4 as lanes"],
 ] as const)("on WebGPU, %s", async (_, f, shape, busy, lanes, steps) => {
-  expect(await stepsOf(f, shape, busy, lanes)).toBe(steps);
+  expect((await sourceOf(f, shape, { busy, lanes })).split("\n")[1]).toBe(steps);
+});
+
+test("on WebGPU, a driver that is not to know how long loops are is told of short ones only", async () => {
+  const heads = async (hideLengths: boolean, length: number) => {
+    const source = await sourceOf((x) => x.sum(1), [64, length], { busy: 1, hideLengths });
+    return source.split("\n").flatMap((line) => /for \(.*\)|let zero_.*;/.exec(line) ?? []);
+  };
+  expect(await heads(false, 25)).toEqual(["for (var k0 = 0; k0 < 25; k0++)"]);
+  expect(await heads(true, 25)).toEqual([
+    "let zero_ = point >> 31u;",
+    "for (var k0 = 0; k0 < 25 + zero_; k0++)",
+  ]);
+  expect(await heads(true, 3)).toEqual(["for (var k0 = 0; k0 < 3; k0++)"]);
 });

@@ -1,8 +1,8 @@
 import type { Loop } from "../../compile/kernel.ts";
 import { product } from "../../compile/nest.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
+import { type Body, digits, loop, perPoint } from "./dispatch.ts";
 import { printQuadStores } from "./elements.ts";
-import { type Body, digits, perPoint } from "./grid.ts";
 import { turnedLoads } from "./quads.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { write } from "./text.ts";
@@ -57,7 +57,7 @@ export function printBlockMap(
       `let top = ${start(isLong("down") ? ["down"] : [])};`,
       `let left = ${start(right)};`,
       ...loads.map(({ value }, n) => `var lines${n}: array<${bindings.vector(value)}, 4>;`),
-      "for (var column = 0; column < 4; column++) {",
+      loop("column", 0, 4, 1),
       `let ${along.name} = left + column;`,
       `let ${across.name} = top;`,
       ...indices.statements(0),
@@ -70,7 +70,7 @@ export function printBlockMap(
         );
         return `var turned${n} = array<${bindings.vector(value)}, 4>(${rows.join(", ")});`;
       }),
-      "for (var row = 0; row < 4; row++) {",
+      loop("row", 0, 4, 1),
       `let ${across.name} = top + row;`,
       `let ${along.name} = left;`,
       ...outer,

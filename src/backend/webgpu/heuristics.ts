@@ -6,8 +6,8 @@ import type { Step } from "../../compile/steps.ts";
 import type { Target } from "../../compile/target.ts";
 import { sizeOf, workOf } from "../../compile/work.ts";
 import type { AdapterDescription } from "./device.ts";
+import { quadGrid, workgroupSize } from "./dispatch.ts";
 import { floatsOf } from "./dtypes.ts";
-import { quadGrid, workgroupSize } from "./grid.ts";
 import { accessesOf, loadAccesses, singleAccesses, turnedLoads } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 

@@ -3,8 +3,17 @@ import { asLoop, product } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, joinedAs, type Step } from "../../compile/steps.ts";
 import { printBlockMap } from "./blocks.ts";
+import {
+  type Body,
+  digits,
+  type Line,
+  loop,
+  perGroup,
+  perPoint,
+  type QuadGrid,
+  quadGrid,
+} from "./dispatch.ts";
 import { printQuadStores } from "./elements.ts";
-import { type Body, digits, perGroup, perPoint, type QuadGrid, quadGrid } from "./grid.ts";
 import { schedule } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { type Sharing, sharingOf } from "./sharing.ts";
@@ -71,7 +80,7 @@ class Printer {
     if (grid.some(({ name }) => name === lanes?.axis)) this.columns = quadGrid(grid)!; // lanes run along it
   }
 
-  statements(body: readonly Statement[]): string[] {
+  statements(body: readonly Statement[]): Line[] {
     return body.flatMap((s) => {
       switch (s.kind) {
         case "for":
@@ -95,7 +104,7 @@ class Printer {
     });
   }
 
-  #for({ over, body }: Extract<Statement, { kind: "for" }>): string[] {
+  #for({ over, body }: Extract<Statement, { kind: "for" }>): Line[] {
     const at = body.findIndex(({ kind }) => kind === "accumulate");
     const sums = body[at];
     if (sums?.kind === "accumulate") {
@@ -129,12 +138,12 @@ class Printer {
   }
 
   /** Where an invocation's loop begins, and how far it moves. */
-  #range(wide: boolean): { readonly start: string; readonly step: number } {
+  #range(wide: boolean): { readonly start: number | string; readonly step: number } {
     const width = wide ? 4 : 1;
     const { sharing } = this;
     return sharing
       ? { start: wide ? "lane_ * 4" : "lane_", step: width * sharing.lanes }
-      : { start: "0", step: width };
+      : { start: 0, step: width };
   }
 
   /** Results r0, r1, ... of a loop, which all invocations of a point then have. */
@@ -142,7 +151,7 @@ class Printer {
     over: readonly Axis[],
     before: readonly Store[],
     accumulators: readonly NumberedAccumulator[],
-  ): string[] {
+  ): Line[] {
     const loops = this.#loops(over);
     const { columns, sharing } = this;
     const elements = this.#quads(over);
@@ -183,8 +192,8 @@ class Printer {
     accumulators: readonly NumberedAccumulator[],
     terms: Terms,
     names: readonly string[],
-  ): string[] {
-    const loops = (level: number, sums: readonly string[]): string[] => {
+  ): Line[] {
+    const loops = (level: number, sums: readonly string[]): Line[] => {
       const axis = axes[level - 1];
       if (axis === undefined) return [...terms.updates(sums)];
       const partial = level < axes.length;
@@ -205,7 +214,7 @@ class Printer {
     over: readonly Axis[],
     accumulators: readonly NumberedAccumulator[],
     after: readonly Statement[],
-  ): string[] {
+  ): Line[] {
     const { axes, unpack, levels } = this.#loops(over);
     const terms = printTerms(accumulators, { levels }, this.#bindings);
     const sums = accumulators.map((a) => runningSums(a, axes));
@@ -225,20 +234,18 @@ class Printer {
   }
 
   /** What is stored for each element. */
-  #elements(over: readonly Axis[], stores: readonly Store[]): string[] {
+  #elements(over: readonly Axis[], stores: readonly Store[]): Line[] {
     if (stores.length === 0) return [];
     const { axes, unpack, levels } = this.#loops(over);
     const quads = this.#quads(over);
     const printed = quads ? this.#quadStores(stores, quads, levels) : this.#stores(stores, levels);
     const inner = axes[axes.length - 1]!;
     const { start, step } = this.#range(quads !== undefined);
-    const by = step === 1 ? `${inner.name}++` : `${inner.name} += ${step}`;
-    const head = `for (var ${inner.name} = ${start}; ${inner.name} < ${inner.extent}; ${by}) {`;
     return [
       "{",
       ...printed.outer,
       ...heads(axes.slice(0, -1)),
-      head,
+      loop(inner.name, start, inner.extent, step),
       ...unpack,
       ...printed.body,
       ...axes.map(() => "}"),
@@ -283,5 +290,4 @@ class Printer {
 const levelsOf = (over: readonly Axis[]) =>
   new Map(over.map(({ name }, i): [string, Level] => [name, i + 1]));
 
-const heads = (axes: readonly Axis[]) =>
-  axes.map(({ name, extent }) => `for (var ${name} = 0; ${name} < ${extent}; ${name}++) {`);
+const heads = (axes: readonly Axis[]) => axes.map(({ name, extent }) => loop(name, 0, extent, 1));

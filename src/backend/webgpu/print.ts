@@ -5,8 +5,8 @@ import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/k
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
 import { showSteps } from "../../compile/steps.ts";
+import type { Body } from "./dispatch.ts";
 import { wgslType } from "./dtypes.ts";
-import type { Body } from "./grid.ts";
 import { helpersOf } from "./helpers.ts";
 import { printMatmul } from "./matmul.ts";
 import { printNest } from "./nest.ts";

@@ -1,7 +1,7 @@
 import { internal } from "../../base/errors.ts";
 import type { ProcedureKernel } from "../../compile/kernel.ts";
 import type { Operator, Statement, Term, Type } from "../../graph/procedure.ts";
-import { type Body, digits, spread, workgroupSize } from "./grid.ts";
+import { type Body, digits, spread, workgroupSize } from "./dispatch.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { printConstant, write } from "./text.ts";
 

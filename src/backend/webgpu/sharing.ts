@@ -1,6 +1,6 @@
 import type { NumberedAccumulator } from "../../compile/kernel.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
-import { workgroupSize } from "./grid.ts";
+import { workgroupSize } from "./dispatch.ts";
 import { combinePartials, declarePartials, update } from "./sums.ts";
 
 /** Who shares a point of the grid, and how partial results become one that all of them have. */

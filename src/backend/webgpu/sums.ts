@@ -3,8 +3,8 @@ import { internal } from "../../base/errors.ts";
 import type { Accumulator, Axis, NumberedAccumulator } from "../../compile/kernel.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
+import { type Line, loop, workgroupSize } from "./dispatch.ts";
 import { valueType } from "./dtypes.ts";
-import { workgroupSize } from "./grid.ts";
 import { printConstant } from "./text.ts";
 
 // How results of reductions add up, one element at a time or four: in which order is fixed by the kernel.
@@ -35,7 +35,7 @@ export function combinePartials(accumulators: readonly NumberedAccumulator[]): s
 
 interface BlockedLoop {
   readonly axis: Axis;
-  readonly start: string;
+  readonly start: number | string;
   readonly step: number;
   readonly accumulators: readonly Accumulator[];
   /** Names of the variables that take the results. */
@@ -60,27 +60,32 @@ export function blockedLoop(
     partial = false,
     together = 1,
   }: BlockedLoop,
-  body: (sums: readonly string[]) => readonly string[],
-): string[] {
+  body: (sums: readonly string[]) => readonly Line[],
+): Line[] {
   const isSum = accumulators.map((a) => a.name === "sum" && a.dtype === "float32");
   const sizes = [step];
   if (isSum.includes(true)) while (sizes[0]! * block < extent) sizes.unshift(sizes[0]! * block);
   const zero = wide ? "vec4<f32>()" : "0.0f";
-  const open = (level: number, from: string, to: string, names: readonly string[]): string[] => {
+  const open = (
+    level: number,
+    from: number | string,
+    to: number | string,
+    names: readonly string[],
+  ): Line[] => {
     const size = sizes[level]!;
     const last = level === sizes.length - 1;
     const variable = last ? name : `${name}_${sizes.length - 1 - level}`;
     if (last && together > 1) {
       return [
-        `for (var ${name}_ = ${from}; ${name}_ < ${to}; ${name}_ += ${together * size}) {`,
-        `for (var step = 0; step < ${together}; step++) {`,
+        loop(`${name}_`, from, to, together * size),
+        loop("step", 0, together, 1),
         `let ${name} = ${name}_ + step${size === 1 ? "" : ` * ${size}`};`,
         ...body(names),
         "}",
         "}",
       ];
     }
-    const head = `for (var ${variable} = ${from}; ${variable} < ${to}; ${variable} += ${size}) {`;
+    const head = loop(variable, from, to, size);
     if (last && !partial) return [head, ...body(names), "}"];
     const inside = names.map((sum, i) => (isSum[i] ? `${sum}_` : sum));
     const end = extent % size === 0 ? `${variable} + ${size}` : `min(${variable} + ${size}, ${extent})`;
@@ -92,7 +97,7 @@ export function blockedLoop(
       "}",
     ];
   };
-  return open(0, start, String(extent), sums);
+  return open(0, start, extent, sums);
 }
 
 /**

@@ -31,25 +31,43 @@ export function spread(
 /** Workgroups from which they may be of full size. */
 const manyWorkgroups = 64;
 
+/** `for (var name = from; name < to; name += by) {` */
+export interface LoopHead {
+  readonly name: string;
+  readonly from: number | string;
+  readonly to: number | string;
+  readonly by: number;
+}
+
+/** A line of code. Heads of loops become text when it is known what the driver may know of their lengths. */
+export type Line = string | LoopHead;
+
+export const loop = (name: string, from: number | string, to: number | string, by: number): LoopHead => ({
+  name,
+  from,
+  to,
+  by,
+});
+
 /** Rounds up to which a loop may be written out. */
 const fewRounds = 4;
 
-/** The body, with loops that the driver keeps: none of their lengths is a constant to it, since points could be negative. */
-function withLoops(body: readonly string[], { hideLengths }: ShaderOptions): readonly string[] {
-  if (!hideLengths) return body;
-  let hidden = false;
-  const lines = body.map((line) => {
-    const [, name, from, to, by = "1"] =
-      /^for \(var (\w+) = (\d+); \1 < (\d+); \1(?:\+\+| \+= (\d+))\) \{$/.exec(line) ?? [];
-    if (name === undefined || (Number(to) - Number(from)) / Number(by) <= fewRounds) return line;
-    hidden = true;
-    return line.replace(`< ${to};`, `< ${to} + zero_;`);
+/** The lines as text. Loops of which lengths are hidden are kept by the driver: points could be negative, so none is a constant to it. */
+function written(lines: readonly Line[], { hideLengths }: ShaderOptions): readonly string[] {
+  const isHidden = ({ from, to, by }: LoopHead) =>
+    hideLengths && typeof from === "number" && typeof to === "number" && (to - from) / by > fewRounds;
+  const text = lines.map((line) => {
+    if (typeof line === "string") return line;
+    const { name, from, to, by } = line;
+    const end = isHidden(line) ? `${to} + zero_` : to;
+    return `for (var ${name} = ${from}; ${name} < ${end}; ${by === 1 ? `${name}++` : `${name} += ${by}`}) {`;
   });
-  return hidden ? ["let zero_ = point >> 31u;", ...lines] : body;
+  const hides = lines.some((line) => typeof line !== "string" && isHidden(line));
+  return hides ? ["let zero_ = point >> 31u;", ...text] : text;
 }
 
 /** One invocation for each of `count` points, named `point`. */
-export function perPoint(count: number, options: ShaderOptions, body: readonly string[]): Body {
+export function perPoint(count: number, options: ShaderOptions, body: readonly Line[]): Body {
   const size = count < manyWorkgroups * workgroupSize ? options.leastWorkgroup : workgroupSize;
   const { workgroups, width } = spread(Math.ceil(count / size), options);
   const flat = workgroups[1] === 1 ? "id.x" : `id.x + id.y * ${width * size}u`;
@@ -60,7 +78,7 @@ export function perPoint(count: number, options: ShaderOptions, body: readonly s
       "fn main(@builtin(global_invocation_id) id: vec3<u32>) {",
       `let point = i32(${flat});`,
       ...(width * workgroups[1] * size === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
-      ...withLoops(body, options),
+      ...written(body, options),
       "}",
     ],
   };
@@ -71,7 +89,7 @@ export function perGroup(
   count: number,
   options: ShaderOptions,
   { points, point, builtins }: { readonly points: number; readonly point: string; readonly builtins: string },
-  body: readonly string[],
+  body: readonly Line[],
 ): Body {
   const { workgroups, width } = spread(Math.ceil(count / points), options);
   const group = workgroups[1] === 1 ? "workgroup.x" : `(workgroup.x + workgroup.y * ${width}u)`;
@@ -84,7 +102,7 @@ export function perGroup(
       `let point = i32(${flat});`,
       ...(width * workgroups[1] * points === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
       "let lane_ = i32(local);",
-      ...withLoops(body, options),
+      ...written(body, options),
       "}",
     ],
   };
