@@ -70,7 +70,7 @@ export async function exponents(args: readonly string[]): Promise<number> {
     const seconds = (performance.now() - started) / 1000;
     const results = { format: 1, lorantz: version(), seed, seeds, seconds, tables: measured } as const;
     const json = `${JSON.stringify(results, undefined, 2)}\n`;
-    const written = out?.write([json, report(results)]);
+    const written = out?.write([json, await report(results)]);
     const text = measured
       .map((each) => `${each.title}\n${each.about}\n\n${table(columns(each))}\n`)
       .join("\n");

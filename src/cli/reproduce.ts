@@ -101,7 +101,7 @@ export async function reproduce(args: readonly string[]): Promise<number> {
       const results = await runStudies(chosen, given, onProgress);
       progress.end();
       const json = `${JSON.stringify({ format: 1, lorantz: version(), studies: results }, undefined, 2)}\n`;
-      const written = output?.write([json, studiesPage(results)]);
+      const written = output?.write([json, await studiesPage(results)]);
       print(given.json ? json : `${results.map(describeStudy).join("\n\n\n")}\n`);
       if (written) say(`Wrote ${written.join(" and ")}.\n`);
       return 0;

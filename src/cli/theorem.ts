@@ -118,7 +118,7 @@ export async function theorem(args: readonly string[]): Promise<number> {
     };
     progress.end();
     const json = `${JSON.stringify(results, undefined, 2)}\n`;
-    const written = out.write([json, report(results)]);
+    const written = out.write([json, await report(results)]);
     print(given.json ? json : `${table(columns(results))}\n\n${headline(results)}\n`);
     say(`Wrote ${written.join(" and ")} after ${Math.round(results.seconds)} s.\n`);
     return results.laws.broken === 0 ? 0 : 1;

@@ -1,6 +1,6 @@
 import type { Column } from "../base/table.ts";
-import { page } from "../experiments/page.ts";
-import { escapeXml, legendKey, linePlot, type Series } from "../experiments/theorem/svg.ts";
+import { type Figure, htmlFigures, type Line, lineChart } from "../experiments/charts.ts";
+import { htmlFacts, htmlTable, page } from "../experiments/page.ts";
 import type { Recipe } from "../gauge/index.ts";
 import type { EvaluationEvent } from "../train/index.ts";
 
@@ -89,8 +89,8 @@ export function curveTable({ losses, evaluations, steps, written }: TuneResults)
 }
 
 /** The results as a page that needs nothing else. */
-export function reportOf(results: TuneResults): string {
-  const { model, data, heldOut, batch, device, losses, evaluations, steps } = results;
+export async function reportOf(results: TuneResults): Promise<string> {
+  const { model, data, heldOut, batch, device, losses, steps } = results;
   const number = (count: number) => count.toLocaleString("en-US");
   const facts: readonly (readonly [string, string])[] = [
     [
@@ -116,58 +116,45 @@ export function reportOf(results: TuneResults): string {
     ["Speed", `${number(Math.round(results.speed))} tokens a second, ${Math.round(results.seconds)} s`],
     ["Trajectory", results.trajectory],
   ];
-  const training: Series = { name: "training loss", steps: losses.map((_, i) => i + 1), ys: losses };
-  const smooth: Series = {
-    name: "training loss, mean of the last 5 %",
-    steps: training.steps,
-    ys: smoothed(losses),
-  };
-  const heldOutLoss: Series = {
-    name: "held-out loss",
-    steps: evaluations.map(({ step }) => step),
-    ys: evaluations.map(({ loss }) => loss),
-  };
-  const accuracy = evaluations.filter((each) => each.accuracy !== undefined);
-  const table = curveTable(results);
   return page(
     "Lorantz: a fine-tuning",
     `<h1>A fine-tuning</h1>
-<dl>
-${facts.map(([name, value]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd>`).join("\n")}
-</dl>
-${figure("Loss", "Nats a token, over the tokens that count.", [training, smooth, ...(evaluations.length > 0 ? [heldOutLoss] : [])], "loss")}
-${
-  accuracy.length > 0
-    ? figure(
-        "Accuracy",
-        "The share of held-out tokens that were the most likely one.",
-        [
-          {
-            name: "token accuracy",
-            steps: accuracy.map(({ step }) => step),
-            ys: accuracy.map((each) => each.accuracy!),
-          },
-        ],
-        "accuracy",
-      )
-    : ""
-}
+${htmlFacts(facts)}
+${await htmlFigures(figuresOf(results))}
 <h2>On the way</h2>
-<div class="scroll"><table><thead><tr>${table.map(({ title }) => `<th scope="col" class="number">${escapeXml(title)}</th>`).join("")}</tr></thead>
-<tbody>${table[0]!.cells.map((_, row) => `<tr>${table.map(({ cells }) => `<td class="number">${escapeXml(cells[row]!)}</td>`).join("")}</tr>`).join("\n")}</tbody></table></div>`,
+${htmlTable(curveTable(results), "On the way")}`,
   );
 }
 
-function figure(title: string, caption: string, series: readonly Series[], yLabel: string): string {
-  const legend = series.map(({ name }, i) => `<li>${legendKey(i)}<span>${escapeXml(name)}</span></li>`);
-  return `<h2>${escapeXml(title)}</h2>
-<figure>
-<figcaption>${escapeXml(caption)}</figcaption>
-${linePlot({ title, yLabel, series })}
-<ul class="legend">
-${legend.join("\n")}
-</ul>
-</figure>`;
+function figuresOf({ losses, evaluations }: TuneResults): readonly Figure[] {
+  const xs = losses.map((_, i) => i + 1);
+  const lines: Line[] = [
+    { name: "training loss", xs, ys: losses },
+    { name: "training loss, mean of the last 5 %", xs, ys: smoothed(losses) },
+  ];
+  const steps = evaluations.map(({ step }) => step);
+  if (steps.length > 0)
+    lines.push({ name: "held-out loss", xs: steps, ys: evaluations.map(({ loss }) => loss) });
+  const loss: Figure = {
+    caption: "Nats a token, over the tokens that count.",
+    chart: lineChart({ title: "Loss", x: "step", y: "loss", lines }),
+  };
+  const known = evaluations.flatMap(({ step, accuracy }) =>
+    accuracy === undefined ? [] : [{ step, accuracy }],
+  );
+  if (known.length === 0) return [loss];
+  const accuracy: Line = {
+    name: "token accuracy",
+    xs: known.map(({ step }) => step),
+    ys: known.map((each) => each.accuracy),
+  };
+  return [
+    loss,
+    {
+      caption: "The share of held-out tokens that were the most likely one.",
+      chart: lineChart({ title: "Accuracy", x: "step", y: "accuracy", lines: [accuracy] }),
+    },
+  ];
 }
 
 /** Means of the last twentieth of all, up to each place. */

@@ -166,7 +166,7 @@ export async function tune(args: readonly string[]): Promise<number> {
       const json = `${JSON.stringify(results, undefined, 2)}\n`;
       const files = [
         ...written.files.map((name) => join(out, name)),
-        ...output.write([json, reportOf(results)]),
+        ...output.write([json, await reportOf(results)]),
       ];
       print(given.json ? json : `${table(curveTable(results))}\n`);
       say(`Wrote ${files.join(", ")} after ${Math.round(results.seconds)} s.\n`);

@@ -1,11 +1,39 @@
 import type { TopLevelSpec } from "vega-lite";
+import { LorantzError } from "../base/errors.ts";
 import { library } from "../base/library.ts";
+import { escapeXml } from "./page.ts";
 
 /** A figure in the grammar of Vega-Lite, without what all figures have in common. */
 export type Chart = Omit<TopLevelSpec, "config" | "$schema" | "title"> & {
   /** What it is called; whoever places it shows it. */
   readonly title: string;
 };
+
+/** A figure with what is said of it. */
+export interface Figure {
+  readonly caption: string;
+  readonly chart: Chart;
+}
+
+/** A line of a figure; values that the axis cannot show leave gaps. */
+export interface Line {
+  readonly name: string;
+  readonly xs: readonly number[];
+  readonly ys: readonly number[];
+  /** Around the values. */
+  readonly intervals?: readonly (readonly [low: number, high: number])[];
+}
+
+export interface LinesOptions {
+  readonly title: string;
+  readonly x: string;
+  readonly y: string;
+  readonly lines: readonly Line[];
+  /** Axes with a logarithmic scale. Default none. */
+  readonly log?: { readonly x?: boolean; readonly y?: boolean };
+  /** Whether values are marked. Default false. */
+  readonly points?: boolean;
+}
 
 /** The colours of Okabe and Ito, made for all kinds of colour vision, the lightest left out. */
 export const colors = [
@@ -20,7 +48,7 @@ export const colors = [
 ];
 
 /** Dashes that go with the colours, so that lines are told apart on paper too. */
-export const dashes = [
+const dashes = [
   [1, 0],
   [7, 3],
   [2, 3],
@@ -44,6 +72,69 @@ const config = {
   range: { category: colors, heatmap: { scheme: "viridis" } },
   line: { strokeWidth: 2 },
 } as const;
+
+/** Lines with bands where they have intervals, told apart by colour and dash. */
+export function lineChart({ title, x, y, lines, log = {}, points = false }: LinesOptions): Chart {
+  const shown = (value: number) => (Number.isFinite(value) && (!log.y || value > 0) ? value : null);
+  const values = lines.flatMap(({ name, xs, ys, intervals }) =>
+    xs.map((at, i) => {
+      const bounds = intervals?.[i];
+      return { line: name, x: at, y: shown(ys[i]!), ...(bounds && { low: bounds[0], high: bounds[1] }) };
+    }),
+  );
+  const names = lines.map(({ name }) => name);
+  const columns = names.some(({ length }) => length > 30) ? 1 : 2;
+  const legend = {
+    orient: "bottom",
+    columns,
+    labelLimit: 0, // none
+    symbolType: "stroke",
+    symbolOpacity: 1,
+    symbolStrokeWidth: 2,
+  };
+  const line = { field: "line", type: "nominal", title: null, sort: names };
+  const range = names.map((_, i) => dashes[i % dashes.length]!);
+  // Without a value there is a frame all the same.
+  const frame = values.some((value) => value.y !== null) ? {} : { domain: [0.1, 1] };
+  const scale = (isLog = false, rest: object = { zero: false }) => ({
+    ...(isLog ? { type: "log" } : rest),
+    ...frame,
+  });
+  const along = (field: string) => ({ field, type: "quantitative", scale: scale(log.y), title: y });
+  const curves = {
+    mark: { type: "line", point: points },
+    encoding: { y: along("y"), strokeDash: { ...line, legend, scale: { domain: names, range } } },
+  };
+  const bands = {
+    mark: { type: "area", opacity: 0.15 },
+    encoding: { y: along("low"), y2: { field: "high" } },
+  };
+  return {
+    title,
+    data: { values },
+    width: 640,
+    height: 320,
+    encoding: {
+      x: { field: "x", type: "quantitative", title: x, scale: scale(log.x, { nice: false }) },
+      color: { ...line, legend },
+    },
+    layer: lines.some(({ intervals }) => intervals) ? [bands, curves] : [curves],
+  } as unknown as Chart; // literal types of the grammar
+}
+
+/** Figures in HTML. Where vega and vega-lite are not installed, a sentence that says so in their place. */
+export async function htmlFigures(figures: readonly Figure[]): Promise<string> {
+  try {
+    const parts = figures.map(
+      async ({ caption, chart }) =>
+        `<figure>\n<figcaption><b>${escapeXml(chart.title)}.</b> ${escapeXml(caption)}</figcaption>\n${await drawn(chart)}\n</figure>`,
+    );
+    return (await Promise.all(parts)).join("\n");
+  } catch (error) {
+    if (!(error instanceof LorantzError)) throw error;
+    return `<p>There are no figures here: ${escapeXml(error.message)}</p>`;
+  }
+}
 
 /**
  * A figure as SVG, drawn by Vega-Lite without a browser. The same data give the same text.

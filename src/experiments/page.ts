@@ -1,4 +1,4 @@
-import { escapeXml, seriesColors } from "./theorem/svg.ts";
+import type { Column } from "../base/table.ts";
 
 /**
  * An HTML page that needs nothing else: no scripts, fonts or files from outside. Legible in light and dark and on
@@ -22,21 +22,53 @@ ${body}
 `;
 }
 
-// The series colours are those of Okabe and Ito, made for all kinds of colour vision, darkened or lightened for
-// contrast with the page.
-const palette = {
-  light: ["#0072b2", "#d55e00", "#00795a", "#a8458a", "#8a6500", "#1f7fb5", "#333333", "#b3261e"],
-  dark: ["#56b4e9", "#ff9d4d", "#2fd0a0", "#e79ac6", "#f0e442", "#9ecbff", "#dddddd", "#ff8a80"],
-};
+/** Text as it may stand in XML and HTML, in attributes too. */
+export function escapeXml(text: string): string {
+  const entities: { readonly [character: string]: string } = {
+    "&": "&amp;",
+    "<": "&lt;",
+    ">": "&gt;",
+    '"': "&quot;",
+    "'": "&#39;",
+  };
+  return text.replace(/[&<>"']/g, (character) => entities[character]!);
+}
 
-const seriesOf = (colors: readonly string[]) =>
-  Array.from({ length: seriesColors }, (_, i) => `--series-${i}:${colors[i]}`).join(";");
+/** Facts by their names. */
+export function htmlFacts(facts: readonly (readonly [name: string, text: string])[]): string {
+  const lines = facts.map(([name, text]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(text)}</dd>`);
+  return `<dl>\n${lines.join("\n")}\n</dl>`;
+}
+
+/** Columns as a table whose rows are named by the column `names`, with a class for rows that stand out. */
+export function htmlTable(
+  columns: readonly Column[],
+  label: string,
+  names = 0,
+  classOf: (row: number) => string | undefined = () => undefined,
+): string {
+  const side = ({ align }: Column) => (align === "right" ? ' class="number"' : "");
+  const heads = columns.map((each) => `<th scope="col"${side(each)}>${escapeXml(each.title)}</th>`);
+  const rows = (columns[0]?.cells ?? []).map((_, row) => {
+    const cells = columns.map((each, i) => {
+      const text = escapeXml(each.cells[row] ?? "");
+      return i === names ? `<th scope="row"${side(each)}>${text}</th>` : `<td${side(each)}>${text}</td>`;
+    });
+    const kind = classOf(row);
+    return `<tr${kind ? ` class="${kind}"` : ""}>${cells.join("")}</tr>`;
+  });
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeXml(label)}"><table>
+<thead><tr>${heads.join("")}</tr></thead>
+<tbody>
+${rows.join("\n")}
+</tbody></table></div>`;
+}
 
 const style = `
 :root { color-scheme: light dark; --page:#ffffff; --text:#1b1f24; --soft:#57606a; --rule:#d0d7de; --band:#f6f8fa;
-  --good:#0b6b3a; --good-page:#e6f6ec; --bad:#a40e26; --bad-page:#ffebe9; ${seriesOf(palette.light)}; }
+  --good:#0b6b3a; --good-page:#e6f6ec; --bad:#a40e26; --bad-page:#ffebe9; }
 @media (prefers-color-scheme: dark) { :root { --page:#0f1318; --text:#e6e9ed; --soft:#9aa4af; --rule:#323a44;
-  --band:#171d24; --good:#6fdd9b; --good-page:#0f2a1b; --bad:#ff9a9a; --bad-page:#3a1214; ${seriesOf(palette.dark)}; } }
+  --band:#171d24; --good:#6fdd9b; --good-page:#0f2a1b; --bad:#ff9a9a; --bad-page:#3a1214; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--text); font: 16px/1.55 system-ui, sans-serif; }
 main { max-width: 66rem; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; }
@@ -48,19 +80,12 @@ p { margin: 0.5rem 0 1rem; max-width: 46rem; }
 .bad { color: var(--bad); background: var(--bad-page); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.25rem; margin: 1.25rem 0; }
 dt { color: var(--soft); } dd { margin: 0; }
-figure { margin: 0; } figcaption { color: var(--soft); max-width: 46rem; margin-bottom: 0.5rem; }
+figure { margin: 0 0 2rem; } figcaption { color: var(--soft); max-width: 46rem; margin-bottom: 0.5rem; }
 figure > svg { width: 100%; height: auto; max-width: 54rem; display: block; }
-.grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--soft); stroke-width: 1; }
-.tick, .label { fill: var(--soft); font: 12px system-ui, sans-serif; }
-.curve { fill: none; stroke-width: 1.8; stroke-linejoin: round; }
-.legend { list-style: none; margin: 0.5rem 0 0; padding: 0; display: grid; gap: 0.15rem 1.5rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); font-size: 0.9rem; }
-.legend li { display: flex; gap: 0.6rem; align-items: baseline; }
-.key { width: 28px; height: 8px; flex: none; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.35rem 0.5rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-.runs { font-size: 0.84rem; } .runs td:last-child { white-space: normal; min-width: 8rem; }
+td:last-child { white-space: normal; min-width: 8rem; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
 .number { text-align: right; } .reference { background: var(--band); }
 .broken { background: var(--bad-page); color: var(--bad); }

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
 import { table } from "../../src/base/table.ts";
+import { drawn, lineChart } from "../../src/experiments/charts.ts";
 import { report } from "../../src/experiments/theorem/report.ts";
 import type { Comparison, Results, RunResult } from "../../src/experiments/theorem/results.ts";
 import { columns, headline, verdict } from "../../src/experiments/theorem/summary.ts";
-import { linePlot } from "../../src/experiments/theorem/svg.ts";
 
 const group = { lr: 0.00512, weightDecay: 0.01, eps: 1e-8 };
 const curve = (rate: number) =>
@@ -91,8 +91,8 @@ const sample: Results = {
   laws: { held: 3, broken: 1 },
 };
 
-test("the report is one page without scripts or outside references, with text escaped", () => {
-  const html = report(sample);
+test("the report is one page without scripts or outside references, with text escaped", async () => {
+  const html = await report(sample);
   expect(html).toContain("<!doctype html>");
   expect(html).not.toMatch(/<script|<link|@import|url\(|\bsrc=|href=/);
   expect(html).toContain("Whales &amp; &lt;ships&gt;");
@@ -101,10 +101,10 @@ test("the report is one page without scripts or outside references, with text es
   expect(html).toContain("1,212,868 examples, 300 steps, validation loss 4.500 to 2.300");
 });
 
-test("tags of the report are closed in order", () => {
+test("tags of the report are closed in order", async () => {
   const open: string[] = [];
   const empty = new Set(["meta", "!doctype", "path", "line"]);
-  for (const [, close, name = "", selfClosing] of report(sample).matchAll(
+  for (const [, close, name = "", selfClosing] of (await report(sample)).matchAll(
     /<(\/?)([!a-z][a-z0-9]*)[^>]*?(\/?)>/gi,
   )) {
     if (close) expect(open.pop()).toBe(name);
@@ -113,8 +113,8 @@ test("tags of the report are closed in order", () => {
   expect(open).toEqual([]);
 });
 
-test("runs that agree bit for bit are one curve; a broken law is marked", () => {
-  const html = report(sample);
+test("runs that agree bit for bit are one curve; a broken law is marked", async () => {
+  const html = await report(sample);
   expect(html).toContain("1 reference — and bit for bit the same curve: run 2");
   expect(html).toContain("Exactly zero at every step, and so not on this axis: run 2.");
   expect(html).toContain('class="broken"');
@@ -146,37 +146,26 @@ test("the table of runs lines up", () => {
   expect(lines[3]!.slice(at)).toBe("same run, as predicted");
 });
 
-test("a plot draws each series within its frame, and leaves gaps where there is nothing to draw", () => {
-  const svg = linePlot({
-    title: "t",
-    yLabel: "y",
-    scale: "log",
-    series: [{ name: "a", steps: [1, 2, 3, 4, 5], ys: [0, 1e-7, 1e-5, Number.NaN, 0.3] }],
-  });
-  const [, path = ""] = /class="curve" d="([^"]*)"/.exec(svg) ?? [];
-  expect(path.match(/M/g)).toHaveLength(2);
-  const coordinates = [...path.matchAll(/([ML])([\d.]+) ([\d.]+)/g)].map(
-    ([, , x, y]) => [Number(x), Number(y)] as const,
+/** The points of the lines of a figure. */
+async function drawnPoints(ys: readonly number[], y: boolean): Promise<string[][]> {
+  const xs = ys.map((_, i) => i + 1);
+  const lines = [{ name: "a", xs, ys }];
+  const svg = await drawn(lineChart({ title: "t", x: "step", y: "y", lines, log: { y } }));
+  expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+  return [...svg.matchAll(/aria-roledescription="line mark"[^>]* d="([^"]*)"/g)].map(
+    ([, path]) => path!.match(/[ML][^MLZ]*/g) ?? [],
   );
-  expect(coordinates).toHaveLength(3);
-  for (const [x, y] of coordinates) {
-    expect(x).toBeGreaterThanOrEqual(64);
-    expect(x).toBeLessThanOrEqual(704);
-    expect(y).toBeGreaterThanOrEqual(12);
-    expect(y).toBeLessThanOrEqual(276);
-  }
+}
+
+test("a line has gaps where the axis cannot show its values", async () => {
+  const [points] = await drawnPoints([0, 1e-7, 1e-5, Number.NaN, 0.3, 0.4], true);
+  expect(points!.map((point) => point[0])).toEqual(["M", "L", "M", "L"]);
+  expect(await drawnPoints([0, 1, 2], false)).toEqual([
+    [expect.anything(), expect.anything(), expect.anything()],
+  ]);
 });
 
-test("plots of nothing, of one value and of equal values have finite coordinates", () => {
-  for (const ys of [[], [1], [2, 2, 2], [Number.NaN], [0, 0]]) {
-    for (const scale of ["linear", "log"] as const) {
-      const svg = linePlot({
-        title: "t",
-        yLabel: "y",
-        scale,
-        series: [{ name: "a", steps: ys.map((_, i) => i), ys }],
-      });
-      expect(svg).not.toMatch(/NaN|Infinity|undefined/);
-    }
-  }
+test("figures of nothing, of one value and of equal values have finite coordinates", async () => {
+  for (const ys of [[], [1], [2, 2, 2], [Number.NaN], [0, 0]])
+    for (const log of [false, true]) await drawnPoints(ys, log);
 });

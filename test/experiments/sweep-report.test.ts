@@ -71,7 +71,7 @@ test("the report draws heat map, loss over rate, curves and the best cells, the 
     "Held-out loss on the way",
     "The best 4 cells",
   ])
-    expect(html).toContain(`<h2>${title}</h2>`);
+    expect(html).toContain(`<b>${title}.</b>`);
   expect(html).toContain("diverged");
   expect(html).toContain("<dd>&lt;m&gt;</dd>");
   // A mark for each of the 15 cells of the heat map; a line for each of three ranks and four cells.

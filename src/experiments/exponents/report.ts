@@ -1,5 +1,5 @@
-import { page } from "../page.ts";
-import { escapeXml, legendKey, linePlot, type Series, seriesColors } from "../theorem/svg.ts";
+import { colors, type Figure, htmlFigures, lineChart } from "../charts.ts";
+import { escapeXml, htmlTable, page } from "../page.ts";
 import { judgedConfidence } from "./judge.ts";
 import type { MeasuredTable } from "./run.ts";
 import { columns, headline } from "./summary.ts";
@@ -15,7 +15,8 @@ export interface ExponentResults {
 }
 
 /** The exponents as one HTML page: a table and plots for each group of rows. */
-export function report({ tables, seed, seeds, seconds, lorantz }: ExponentResults): string {
+export async function report(results: ExponentResults): Promise<string> {
+  const { tables, seed, seeds, seconds, lorantz } = results;
   const differs = tables.some(({ rows }) => rows.some(({ verdict }) => verdict === "differs"));
   return page(
     "Lorantz: exponents of LoRA, measured",
@@ -24,50 +25,37 @@ export function report({ tables, seed, seeds, seconds, lorantz }: ExponentResult
 <p>Each exponent is a slope in logarithms, fitted for each seed alone. It agrees with theory if its interval of
 ${100 * judgedConfidence} % holds theory's value at these sizes and none of the exponents 1/2 above and below the limit. Seed
 ${seed}, ${seeds} repetitions (fewer where whole models are trained), ${Math.round(seconds)} s, Lorantz ${escapeXml(lorantz)}.</p>
-${tables.map(section).join("\n")}`,
+${(await Promise.all(tables.map(section))).join("\n")}`,
   );
 }
 
-function section(table: MeasuredTable): string {
-  const shown = columns(table);
-  const body = table.rows.map(({ verdict }, row) => {
-    const cells = shown.map(
-      ({ cells, align }) => `<td${align === "right" ? ' class="number"' : ""}>${escapeXml(cells[row]!)}</td>`,
-    );
-    return `<tr${verdict === "differs" ? ' class="broken"' : ""}>${cells.join("")}</tr>`;
-  });
-  return `<h2>${escapeXml(table.title)}</h2>
-<p>${escapeXml(table.about)}</p>
-<div class="scroll" tabindex="0" role="region" aria-label="${escapeXml(table.title)}"><table>
-<thead><tr>${shown.map(({ title }) => `<th scope="col">${escapeXml(title)}</th>`).join("")}</tr></thead>
-<tbody>
-${body.join("\n")}
-</tbody></table></div>
-${figures(table)}`;
+async function section(table: MeasuredTable): Promise<string> {
+  const { title, about, rows } = table;
+  const broken = (row: number) => (rows[row]!.verdict === "differs" ? "broken" : undefined);
+  return `<h2>${escapeXml(title)}</h2>
+<p>${escapeXml(about)}</p>
+${htmlTable(columns(table), title, 0, broken)}
+${await htmlFigures(figures(table))}`;
 }
 
-/** Plots of at most as many curves as there are colours. */
-function figures({ title, rows }: MeasuredTable): string {
-  const plots: string[] = [];
-  for (let from = 0; from < rows.length; from += seriesColors) {
-    const part = rows.slice(from, from + seriesColors);
-    const series = part.map(
-      ({ name, measured: { points } }): Series => ({
-        name,
-        steps: points.map(({ x }) => x),
-        ys: points.map(({ value }) => value),
-      }),
-    );
-    const plot = linePlot({
+/** Of at most as many lines as there are colours. */
+function figures({ title, rows }: MeasuredTable): readonly Figure[] {
+  const parts = Array.from({ length: Math.ceil(rows.length / colors.length) }, (_, i) =>
+    rows.slice(i * colors.length, (i + 1) * colors.length),
+  );
+  return parts.map((part, i) => ({
+    caption: parts.length > 1 ? `Part ${i + 1} of ${parts.length}.` : "",
+    chart: lineChart({
       title,
-      yLabel: "measured",
-      series,
-      scale: "log",
-      xScale: "log",
-      xLabel: part[0]!.measured.over,
-    });
-    const legend = series.map(({ name }, i) => `<li>${legendKey(i)}<span>${escapeXml(name)}</span></li>`);
-    plots.push(`<figure>\n${plot}\n<ul class="legend">\n${legend.join("\n")}\n</ul>\n</figure>`);
-  }
-  return plots.join("\n");
+      x: part[0]!.measured.over,
+      y: "measured",
+      lines: part.map(({ name, measured: { points } }) => ({
+        name,
+        xs: points.map(({ x }) => x),
+        ys: points.map(({ value }) => value),
+      })),
+      log: { x: true, y: true },
+      points: true,
+    }),
+  }));
 }

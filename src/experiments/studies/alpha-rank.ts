@@ -94,8 +94,8 @@ export const alphaRank: Study = {
           title: "Loss over alpha",
           x: "alpha",
           y: "held-out loss",
-          log: true,
-          series: ranks.map((r) => ({
+          log: { x: true },
+          lines: ranks.map((r) => ({
             name: `r = ${r}`,
             xs: alphas,
             ys: alphas.map((alpha) => meanOf(at(r, alpha))),
@@ -105,7 +105,7 @@ export const alphaRank: Study = {
           title: `Loss over steps, r = ${r}`,
           x: "step",
           y: "held-out loss",
-          series: alphas.map((alpha) => {
+          lines: alphas.map((alpha) => {
             const curve = at(r, alpha)[0]!.curve;
             return {
               name: `alpha ${alpha}`,

@@ -95,8 +95,8 @@ export const capacity: Study = {
           title: "Loss over the rank",
           x: "r",
           y: "held-out loss",
-          log: true,
-          series: Object.keys(tasks).map((name) => ({
+          log: { x: true },
+          lines: Object.keys(tasks).map((name) => ({
             name,
             xs: ranks,
             ys: ranks.map((r) => meanOf(at(name, r))),

@@ -86,8 +86,8 @@ export const heuristics: Study = {
         title: `Loss over the rate, r = ${r}`,
         x: "lr",
         y: "held-out loss",
-        log: true,
-        series: Object.keys(advice).map((name) => ({
+        log: { x: true },
+        lines: Object.keys(advice).map((name) => ({
           name: `alpha ${name}`,
           xs: rates,
           ys: cells.get(`${name} ${r}`)!.losses,

@@ -1,9 +1,9 @@
-import { table } from "../../base/table.ts";
+import { type Column, table } from "../../base/table.ts";
+import { htmlFigures, lineChart } from "../charts.ts";
 import { describeResult, figure } from "../claims/summary.ts";
-import { page } from "../page.ts";
-import { escapeXml, linePlot } from "../theorem/svg.ts";
+import { escapeXml, htmlFacts, htmlTable, page } from "../page.ts";
 import type { StudyResult } from "./run.ts";
-import type { Plot, Table } from "./study.ts";
+import type { Table } from "./study.ts";
 
 const cell = (value: string | number) => (typeof value === "number" ? figure(value) : value);
 
@@ -37,54 +37,42 @@ function designOf({
 /** A study as text. */
 export function describeStudy(result: StudyResult): string {
   const design = designOf(result).map(([name, text]) => `  ${name.padEnd(10)} ${text}`);
-  const tables = result.tables.map(
-    ({ title, head, rows }) =>
-      `${title}\n${table(head.map((name, i) => ({ title: name, cells: rows.map((row) => cell(row[i]!)), align: typeof rows[0]?.[i] === "number" ? ("right" as const) : ("left" as const) })))}`,
-  );
+  const tables = result.tables.map((each) => `${each.title}\n${table(columnsOf(each))}`);
   return [`${result.title}\n${design.join("\n")}`, ...tables, ...result.results.map(describeResult)].join(
     "\n\n",
   );
 }
 
+function columnsOf({ head, rows }: Table): readonly Column[] {
+  return head.map((title, i) => ({
+    title,
+    cells: rows.map((row) => cell(row[i]!)),
+    align: typeof rows[0]?.[i] === "number" ? "right" : "left",
+  }));
+}
+
 /** Studies as a page, with their figures. */
-export function studiesPage(results: readonly StudyResult[]): string {
-  const parts = results.map((result) => {
-    const design = designOf(result)
-      .map(([name, text]) => `<dt>${name}</dt><dd>${escapeXml(text)}</dd>`)
-      .join("");
-    const verdicts = result.results
-      .map(
-        ({ id, verdict, statement }) =>
-          `<li><strong>${id}</strong> ${escapeXml(statement)} <em>${verdict}</em></li>`,
-      )
-      .join("");
-    return `<h2>${escapeXml(result.title)}</h2><dl>${design}</dl><ul>${verdicts}</ul>${result.tables.map(tableOf).join("")}${result.plots.map(plotOf).join("")}`;
+export async function studiesPage(results: readonly StudyResult[]): Promise<string> {
+  const parts = results.map(async (result) => {
+    const verdicts = result.results.map(
+      ({ id, verdict, statement }) =>
+        `<li><strong>${id}</strong> ${escapeXml(statement)} <em>${verdict}</em></li>`,
+    );
+    const tables = result.tables.map(
+      (each) => `<p>${escapeXml(each.title)}</p>\n${htmlTable(columnsOf(each), each.title)}`,
+    );
+    const figures = result.plots.map((plot) => ({
+      caption: "",
+      chart: lineChart({ ...plot, points: true }),
+    }));
+    return `<h2>${escapeXml(result.title)}</h2>
+${htmlFacts(designOf(result))}
+<ul>${verdicts.join("")}</ul>
+${tables.join("\n")}
+${await htmlFigures(figures)}`;
   });
   return page(
     "Experiments on a language model",
-    `<h1>Experiments on a language model</h1>${parts.join("\n")}`,
+    `<h1>Experiments on a language model</h1>\n${(await Promise.all(parts)).join("\n")}`,
   );
-}
-
-function tableOf({ title, head, rows }: Table): string {
-  const cells = rows.map(
-    ([first, ...rest]) =>
-      `<tr><th>${escapeXml(cell(first!))}</th>${rest.map((value) => `<td class="number">${escapeXml(cell(value))}</td>`).join("")}</tr>`,
-  );
-  return `<figure class="scroll"><figcaption>${escapeXml(title)}</figcaption><table><thead><tr>${head.map((name) => `<th>${escapeXml(name)}</th>`).join("")}</tr></thead><tbody>${cells.join("")}</tbody></table></figure>`;
-}
-
-function plotOf({ title, x, y, log = false, series }: Plot): string {
-  const svg = linePlot({
-    title,
-    yLabel: y,
-    xLabel: x,
-    xScale: log ? "log" : "linear",
-    series: series.map(({ name, xs, ys }) => ({ name, steps: xs, ys })),
-  });
-  const keys = series.map(
-    ({ name }, i) =>
-      `<li><svg class="key" viewBox="0 0 28 8"><rect width="28" height="8" fill="var(--series-${i})"/></svg>${escapeXml(name)}</li>`,
-  );
-  return `<figure><figcaption>${escapeXml(title)}</figcaption>${svg}<ul class="legend">${keys.join("")}</ul></figure>`;
 }

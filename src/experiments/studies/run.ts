@@ -1,10 +1,11 @@
+import type { LinesOptions } from "../charts.ts";
 import { fineTune } from "../claims/linear.ts";
 import { claims as registry } from "../claims/registry.ts";
 import { judgedClaim, type Result } from "../claims/run.ts";
 import type { Lab } from "../language/lab.ts";
 import { canonical } from "../language/run.ts";
 import { seedsOf } from "../seeds.ts";
-import type { Bench, Design, Plot, Study, Table } from "./study.ts";
+import type { Bench, Design, Study, Table } from "./study.ts";
 
 /** How large the runs of a study are, and how often they are repeated. */
 export interface StudyOptions {
@@ -30,7 +31,7 @@ export interface StudyResult {
   readonly seconds: number;
   readonly results: readonly Result[];
   readonly tables: readonly Table[];
-  readonly plots: readonly Plot[];
+  readonly plots: readonly LinesOptions[];
 }
 
 /** Does the runs of a study that are not known yet, and judges its claims. */

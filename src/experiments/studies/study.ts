@@ -1,4 +1,5 @@
 import type { Recipe } from "../../gauge/index.ts";
+import type { LinesOptions } from "../charts.ts";
 import type { Check } from "../claims/verdict.ts";
 import type { Run, RunResult } from "../language/run.ts";
 
@@ -56,7 +57,7 @@ export type Trial = Omit<Run, "steps"> & { readonly steps?: number };
 export interface Findings {
   readonly checks: { readonly [claim: string]: readonly Check[] };
   readonly tables: readonly Table[];
-  readonly plots: readonly Plot[];
+  readonly plots: readonly LinesOptions[];
 }
 
 /** A table of losses or of other figures. */
@@ -65,16 +66,4 @@ export interface Table {
   /** What the rows are, then the columns. */
   readonly head: readonly string[];
   readonly rows: readonly (readonly (string | number)[])[];
-}
-
-export interface Plot {
-  readonly title: string;
-  readonly x: string;
-  readonly y: string;
-  readonly log?: boolean;
-  readonly series: readonly {
-    readonly name: string;
-    readonly xs: readonly number[];
-    readonly ys: readonly number[];
-  }[];
 }

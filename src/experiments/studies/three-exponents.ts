@@ -151,8 +151,8 @@ export const threeExponents: Study = {
           title: "Best rate over the width",
           x: "width",
           y: "log2 of the best rate",
-          log: true,
-          series: [
+          log: { x: true },
+          lines: [
             { name: "all weights", xs: widths, ys: widths.map((width) => mean(all.get(width)!)) },
             ...alphas.map((alpha) => ({
               name: `LoRA, alpha ${alpha}`,

@@ -61,7 +61,7 @@ export const xy: Study = {
           title: "Loss over steps",
           x: "step",
           y: "held-out loss",
-          series: Object.entries({ X: x, Y: y }).map(([name, [first]]) => ({
+          lines: Object.entries({ X: x, Y: y }).map(([name, [first]]) => ({
             name,
             xs: first!.curve.map(({ step }) => step),
             ys: first!.curve.map(({ loss }) => loss),

@@ -1,16 +1,8 @@
-import { LorantzError } from "../../base/errors.ts";
-import { type Chart, dashes, drawn } from "../charts.ts";
+import { type Chart, type Figure, htmlFigures, lineChart } from "../charts.ts";
 import { estimate } from "../exponents/statistics.ts";
-import { page } from "../page.ts";
-import { escapeXml } from "../theorem/svg.ts";
+import { escapeXml, htmlFacts, htmlTable, page } from "../page.ts";
 import type { Sweep } from "./plan.ts";
 import { bestOf, type CellRow, tableOf, valueText } from "./table.ts";
-
-/** A figure with what is said of it. */
-interface Figure {
-  readonly caption: string;
-  readonly chart: Chart;
-}
 
 /** Cells that are drawn as curves. */
 const shown = 4;
@@ -26,21 +18,6 @@ export async function reportOf(
 ): Promise<string> {
   const best = bestOf(rows, shown);
   const figures = best.length === 0 ? [] : figuresOf(sweep, rows, best);
-  let drawings: string;
-  try {
-    const made = await Promise.all(
-      figures.map(async ({ caption, chart }) => ({ caption, svg: await drawn(chart) })),
-    );
-    drawings = made
-      .map(
-        ({ caption, svg }, i) =>
-          `<h2>${escapeXml(figures[i]!.chart.title)}</h2>\n<figure>\n<figcaption>${escapeXml(caption)}</figcaption>\n${svg}\n</figure>`,
-      )
-      .join("\n");
-  } catch (error) {
-    if (!(error instanceof LorantzError)) throw error;
-    drawings = `<p>There are no figures here: ${escapeXml(error.message)}</p>`;
-  }
   const columns = tableOf(sweep, rows);
   const [first] = best;
   return page(
@@ -51,15 +28,12 @@ export async function reportOf(
         ? `The least held-out loss is ${first.loss.toFixed(4)}${first.seeds.length > 1 ? ` (95 % interval ${first.interval.map((x) => x.toFixed(4)).join(" to ")})` : ""}, of ${escapeXml(nameOf(sweep, first))}.`
         : "No run has come to its end without diverging."
     }</p>
-<dl>
-${facts.map(([name, value]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd>`).join("\n")}
-</dl>
+${htmlFacts(facts)}
 <p>The best of several cells looks better than it is: it was chosen by the very losses that are shown. Compare it on seeds that did not
 choose it.</p>
-${drawings}
+${await htmlFigures(figures)}
 <h2>All cells</h2>
-<div class="scroll"><table><thead><tr>${columns.map(({ title }) => `<th scope="col" class="number">${escapeXml(title)}</th>`).join("")}</tr></thead>
-<tbody>${rows.map((_, row) => `<tr>${columns.map(({ cells }) => `<td class="number">${escapeXml(cells[row]!)}</td>`).join("")}</tr>`).join("\n")}</tbody></table></div>`,
+${htmlTable(columns, "All cells")}`,
   );
 }
 
@@ -171,12 +145,23 @@ function overRate(
       least.set(key, { rate: Number(at[rate]), loss, low, high, line });
   }
   const dropped = others.filter((path) => !fields.includes(path));
+  const values = [...least.values()];
   return {
     caption: `Held-out loss at the end, mean over seeds with its 95 % interval${dropped.length > 0 ? `; the least over ${dropped.map(short).join(", ")}` : ""}. Runs that diverged are left out.`,
-    chart: lines({
+    chart: lineChart({
       title: `Loss over ${short(rate)}`,
-      values: [...least.values()],
-      x: { field: "rate", type: "quantitative", title: short(rate), scale: { type: "log" } },
+      x: short(rate),
+      y: "loss",
+      lines: [...new Set(values.map(({ line }) => line))].map((name) => {
+        const found = values.filter(({ line }) => line === name);
+        return {
+          name,
+          xs: found.map(({ rate }) => rate),
+          ys: found.map(({ loss }) => loss),
+          intervals: found.map(({ low, high }) => [low, high] as const),
+        };
+      }),
+      log: { x: true },
       points: true,
     }),
   };
@@ -184,74 +169,22 @@ function overRate(
 
 /** The held-out loss of the best cells on the way, with intervals over seeds. */
 function curves({ varies }: Pick<Sweep, "varies">, best: readonly CellRow[]): Figure {
-  const values = best.flatMap((row) => {
-    const line = nameOf({ varies }, row);
-    const steps = row.seeds[0]!.outcome.evaluations.map(({ step }) => step);
-    return steps.map((step, i) => {
-      const { value, interval } = estimate(row.seeds.map(({ outcome }) => outcome.evaluations[i]!.loss));
-      const [low, high] = interval.map((x) => (Number.isNaN(x) ? value : x)) as [number, number];
-      return { step, loss: value, low, high, line };
-    });
+  const lines = best.map((row) => {
+    const xs = row.seeds[0]!.outcome.evaluations.map(({ step }) => step);
+    const means = xs.map((_, i) => estimate(row.seeds.map(({ outcome }) => outcome.evaluations[i]!.loss)));
+    return {
+      name: nameOf({ varies }, row),
+      xs,
+      ys: means.map(({ value }) => value),
+      intervals: means.map(
+        ({ value, interval }) => interval.map((x) => (Number.isNaN(x) ? value : x)) as [number, number],
+      ),
+    };
   });
   return {
     caption: `The best ${best.length === 1 ? "cell" : `${best.length} cells`}: mean over seeds, with 95 % intervals where there are several.`,
-    chart: lines({
-      title: "Held-out loss on the way",
-      values,
-      x: { field: "step", type: "quantitative", title: "update" },
-      points: false,
-    }),
+    chart: lineChart({ title: "Held-out loss on the way", x: "update", y: "loss", lines }),
   };
-}
-
-/** Lines with bands, told apart by colour and dash. */
-function lines({
-  title,
-  values,
-  x,
-  points,
-}: {
-  readonly title: string;
-  readonly values: readonly { readonly line: string }[];
-  readonly x: object;
-  readonly points: boolean;
-}): Chart {
-  const names = [...new Set(values.map(({ line }) => line))];
-  const line = { field: "line", type: "nominal", title: null, sort: names };
-  const legend = {
-    orient: "bottom",
-    columns: 2,
-    symbolType: "stroke",
-    symbolOpacity: 1,
-    symbolStrokeWidth: 2,
-  };
-  return {
-    title,
-    data: { values },
-    width: 640,
-    height: 320,
-    encoding: { x, color: { ...line, legend } },
-    layer: [
-      {
-        mark: { type: "area", opacity: 0.15 },
-        encoding: {
-          y: { field: "low", type: "quantitative", scale: { zero: false }, title: "loss" },
-          y2: { field: "high" },
-        },
-      },
-      {
-        mark: { type: "line", point: points },
-        encoding: {
-          y: { field: "loss", type: "quantitative", scale: { zero: false }, title: "loss" },
-          strokeDash: {
-            ...line,
-            legend,
-            scale: { domain: names, range: names.map((_, i) => dashes[i % dashes.length]!) },
-          },
-        },
-      },
-    ],
-  } as unknown as Chart; // literal types of the grammar
 }
 
 /** The best cells, each seed a point, and the mean with its interval. */

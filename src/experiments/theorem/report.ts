@@ -1,14 +1,14 @@
-import { page } from "../page.ts";
+import { type Figure, htmlFigures, type Line, lineChart } from "../charts.ts";
+import { escapeXml, htmlFacts, htmlTable, page } from "../page.ts";
 import type { Results, RunResult } from "./results.ts";
 import { columns, headline } from "./summary.ts";
-import { escapeXml, legendKey, linePlot, type Series } from "./svg.ts";
 
 /**
  * The results as one HTML page that needs nothing else: no scripts, fonts or files from outside. Legible in
  * light and dark, on paper, and by screen readers (the plots say in words what they show; the table has all
  * numbers).
  */
-export function report(results: Results): string {
+export async function report(results: Results): Promise<string> {
   const { laws, runs, seed, steps, device, model, seconds } = results;
   const families = [...new Set(runs.map(({ family }) => family))];
   const facts: readonly (readonly [string, string])[] = [
@@ -17,21 +17,20 @@ export function report(results: Results): string {
     ["Device", `${device.backend}: ${device.description}`],
     ["Time", `${Math.round(seconds)} s, Lorantz ${results.lorantz}`],
   ];
+  const figures = [...families.map((family) => lossFigure(family, runs)), deviationFigure(runs)];
   return page(
     "Lorantz: the scaling theorem of LoRA, measured",
     `<h1>The scaling theorem of LoRA, measured</h1>
 <p class="verdict ${laws.broken === 0 ? "good" : "bad"}">${escapeXml(headline(results))}</p>
-<dl>
-${facts.map(([name, value]) => `<dt>${escapeXml(name)}</dt><dd>${escapeXml(value)}</dd>`).join("\n")}
-</dl>
+${htmlFacts(facts)}
 ${theorem}
-${families.map((family) => lossSection(family, runs)).join("\n")}
-${deviationSection(runs)}
+<h2>Curves</h2>
+${await htmlFigures(figures)}
 <h2>All runs</h2>
 <p>Validation loss before and after fine-tuning. The deviation is the largest relative difference between the
 training losses of a run and of its reference (column <i>vs</i>), over all steps. Parameters are compared after
 division by the factors of the gauge.</p>
-${htmlTable(results)}
+${runsTable(results)}
 <details>
 <summary>What each run is</summary>
 <ol>
@@ -93,7 +92,7 @@ takes the same path, with rescaled parameters, to the last bit when the factors 
 <i>α</i> is not the same as multiplying the learning rate: two runs with equal products of the two differ.</p>`;
 
 /** The loss curves of a family and of its references: one for each group of runs that agree bit for bit. */
-function lossSection(family: string, runs: readonly RunResult[]): string {
+function lossFigure(family: string, runs: readonly RunResult[]): Figure {
   const groups = new Map<number, RunResult[]>();
   const inFamily = (run: RunResult) => run.family === family;
   const references = new Set(runs.filter(inFamily).map(({ comparison }) => comparison?.reference));
@@ -102,34 +101,32 @@ function lossSection(family: string, runs: readonly RunResult[]): string {
     const same = run.comparison?.lossesBitwise ? run.comparison.reference : run.number;
     groups.set(same, [...(groups.get(same) ?? []), run]);
   }
-  const series = [...groups.values()].map((members): Series => {
+  const lines = [...groups.values()].map((members): Line => {
     const [first, ...others] = members as [RunResult, ...RunResult[]]; // groups have a member
     const same = others.map(({ number }) => number);
     const note = same.length > 0 ? ` — and bit for bit the same curve: ${list(same)}` : "";
     return {
       name: `${first.number} ${first.name}${note}`,
-      steps: first.validation.steps,
+      xs: first.validation.steps,
       ys: first.validation.losses,
     };
   });
-  return figureOf(
-    family,
-    "Loss on the held-out examples. Runs whose losses agree bit for bit are one curve.",
-    series,
-    { yLabel: "validation loss (nats)", scale: "linear" },
-  );
+  return {
+    caption: "Loss on the held-out examples. Runs whose losses agree bit for bit are one curve.",
+    chart: lineChart({ title: family, x: "step", y: "validation loss (nats)", lines }),
+  };
 }
 
 /** How far runs are from their references, for those that differ at all. */
-function deviationSection(runs: readonly RunResult[]): string {
+function deviationFigure(runs: readonly RunResult[]): Figure {
   const byNumber = new Map(runs.map((run) => [run.number, run]));
   const apart = runs.filter(({ comparison }) => comparison && comparison.lossDeviation !== 0);
   const exact = runs.filter(({ comparison }) => comparison && comparison.lossDeviation === 0);
-  const series = apart.map(({ number, name, losses, comparison }): Series => {
+  const lines = apart.map(({ number, name, losses, comparison }): Line => {
     const reference = byNumber.get(comparison!.reference)!.losses;
     return {
       name: `${number} ${name} (vs ${comparison!.reference})`,
-      steps: losses.map((_, i) => i + 1),
+      xs: losses.map((_, i) => i + 1),
       ys: largestSoFar(losses.map((loss, i) => Math.abs(loss - reference[i]!) / Math.abs(reference[i]!))),
     };
   });
@@ -137,51 +134,26 @@ function deviationSection(runs: readonly RunResult[]): string {
     exact.length > 0
       ? ` Exactly zero at every step, and so not on this axis: ${list(exact.map(({ number }) => number))}.`
       : "";
-  return figureOf(
-    "Deviation from the reference",
-    `Relative difference of the training loss from that of the reference run: the largest up to each step.${zero}`,
-    series,
-    { yLabel: "largest deviation so far", scale: "log" },
-  );
-}
-
-function figureOf(
-  title: string,
-  caption: string,
-  series: readonly Series[],
-  { yLabel, scale }: { readonly yLabel: string; readonly scale: "linear" | "log" },
-): string {
-  const legend = series.map(({ name }, i) => `<li>${legendKey(i)}<span>${escapeXml(name)}</span></li>`);
-  return `<h2>${escapeXml(title)}</h2>
-<figure>
-<figcaption>${escapeXml(caption)}</figcaption>
-${series.length > 0 ? linePlot({ title, yLabel, series, scale }) : ""}
-<ul class="legend">
-${legend.join("\n")}
-</ul>
-</figure>`;
-}
-
-function htmlTable(results: Results): string {
-  const shown = columns(results);
-  const cell = (row: number) => (column: (typeof shown)[number]) => {
-    const text = escapeXml(column.cells[row]!);
-    const side = column.align === "right" ? ' class="number"' : "";
-    return column.title === "run" ? `<th scope="row">${text}</th>` : `<td${side}>${text}</td>`;
+  return {
+    caption: `Relative difference of the training loss from that of the reference run: the largest up to each step.${zero}`,
+    chart: lineChart({
+      title: "Deviation from the reference",
+      x: "step",
+      y: "largest deviation so far",
+      lines,
+      log: { y: true },
+    }),
   };
-  const rows = results.runs.map(({ comparison }, row) => {
-    const kind = comparison ? (comparison.asPredicted ? "" : ' class="broken"') : ' class="reference"';
-    return `<tr${kind}>${shown.map(cell(row)).join("")}</tr>`;
+}
+
+/** All runs: those that a law does not hold of stand out. */
+function runsTable(results: Results): string {
+  const shown = columns(results);
+  const names = shown.findIndex(({ title }) => title === "run");
+  return htmlTable(shown, "All runs", names, (row) => {
+    const { comparison } = results.runs[row]!;
+    return comparison ? (comparison.asPredicted ? undefined : "broken") : "reference";
   });
-  const heads = shown.map(
-    ({ title, align }) =>
-      `<th scope="col"${align === "right" ? ' class="number"' : ""}>${escapeXml(title)}</th>`,
-  );
-  return `<div class="scroll" tabindex="0" role="region" aria-label="All runs"><table class="runs">
-<thead><tr>${heads.join("")}</tr></thead>
-<tbody>
-${rows.join("\n")}
-</tbody></table></div>`;
 }
 
 function largestSoFar(ys: readonly number[]): number[] {
