@@ -365,7 +365,7 @@ describe("exponent", () => {
       ],
       { seeds: 2 },
     );
-    const html = report({ format: 1, lorantz: "0", seed: 0, seeds: 2, seconds: 1, tables: [small!] });
+    const html = await report({ format: 1, lorantz: "0", seed: 0, seeds: 2, seconds: 1, tables: [small!] });
     expect(html).toContain("A &lt; B");
     expect(html).toContain("a &amp; b");
     expect(html).toContain("<svg");

@@ -27,6 +27,9 @@ export const halfOfSets: readonly (readonly Switch[])[] = Array.from({ length: 6
 const layersOf = (set: readonly Switch[]) => set.flatMap((name) => switches[name]);
 const attention: readonly Switch[] = ["query", "key", "value", "projection"];
 
+/** Seeds of the effects, at most: each is a mean over all sets, which varies less than one run. */
+const effectSeeds = 4;
+
 /** What an adapter is put on. */
 export const targets: Study = {
   name: "targets",
@@ -37,19 +40,21 @@ export const targets: Study = {
     metric: "held-out loss, nats a token",
     grid: "the 31 sets of an even number of query, key, value, projection, mlp, head, r 8, alpha 16, lr 8e-3; attention at r 8, MLP at r 7 (0.5 % more parameters), both",
     contrast:
-      "main effect of each module over the sets, by seed; MLP less attention, and MLP with attention less MLP, paired by seed",
+      "main effect of each module over the sets, by seed, of at most four; MLP less attention, and MLP with attention less MLP, paired by seed",
     smallest:
-      "0.01 at two seeds for effects, which are means of 31 runs each; 0.01 at four seeds for the pairs",
+      "0.01 at four seeds for effects, which are means of 31 runs each; 0.01 at four seeds for the pairs",
     correction: "Bonferroni over the modules, and over the two pairs",
     turns: "no module with an effect; attention that does as well as MLP, or adds to it",
   },
-  count: ({ choice, comparison }) => halfOfSets.length * choice.length + 3 * comparison.length,
+  count: ({ comparison }) =>
+    halfOfSets.length * Math.min(effectSeeds, comparison.length) + 3 * comparison.length,
   measure: async (bench) => {
+    const seeds = bench.comparison.slice(0, effectSeeds);
     const sets: { readonly set: readonly Switch[]; readonly runs: readonly RunResult[] }[] = [];
     for (const set of halfOfSets)
       sets.push({
         set,
-        runs: await over(bench, bench.choice, (seed) => ({
+        runs: await over(bench, seeds, (seed) => ({
           task: hardSql,
           recipe: lora({ lr }),
           targets: layersOf(set),
@@ -70,7 +75,7 @@ export const targets: Study = {
     ];
     const effect = (name: Switch) =>
       estimate(
-        bench.choice.map((_, seed) => {
+        seeds.map((_, seed) => {
           const side = (on: boolean) =>
             mean(sets.filter(({ set }) => set.includes(name) === on).map(({ runs }) => lossOf(runs[seed]!)));
           return side(true) - side(false);
