@@ -37,6 +37,57 @@ export const optimizerForms: readonly object[] = [
   { name: "loraMuon", reg: 0.5, weightDecay: 0.25 },
 ];
 
+const grid = (name: string, axes: { readonly [hyper: string]: readonly unknown[] }): readonly object[] =>
+  Object.entries(axes).reduce<readonly object[]>(
+    (all, [hyper, values]) => all.flatMap((form) => values.map((value) => ({ ...form, [hyper]: value }))),
+    [{ name, lr: 0.02 }],
+  );
+
+/** Each optimizer with numbers at which it may be another one: averages that forget at once, no decay, rates of 0. */
+export const degenerateForms: readonly object[] = (() => {
+  const betas = [
+    [0, 0],
+    [0.5, 0],
+    [0, 0.5],
+    [0.5, 0.5],
+    [0.5, 0.9],
+    [0, 0.9],
+  ];
+  const waits = [...betas, [0, 0.68], [0.5, 0.75]];
+  const [weightDecay, eps, either, reg] = [[0, 0.25], [1e-3], [false, true], [0.5]];
+  return [
+    ...grid("sgd", { momentum: [0, 0.5], dampening: [0, 0.5], weightDecay, decoupledWeightDecay: either }),
+    ...grid("sgd", { momentum: [0.5], nesterov: [true], weightDecay }),
+    ...grid("adam", { betas, eps, weightDecay, amsgrad: either, biasCorrection: either }),
+    ...grid("adam", { betas, eps, epsInsideRoot: [true] }),
+    ...grid("adamw", { betas, eps, weightDecay, biasCorrection: either, decayTimesLr: either }),
+    ...grid("adamax", { betas, eps, weightDecay }),
+    ...grid("nadam", { betas, eps, weightDecay, momentumDecay: [0, 4e-3] }),
+    ...grid("radam", { betas: waits, eps, weightDecay, lrUnrectified: [0, 0.02] }),
+    ...grid("radam", { betas: waits, lr: [0], eps: [1e-3, 1e-8], weightDecay, lrUnrectified: [0, 0.02] }),
+    ...grid("rmsprop", { alpha: [0, 0.5, 0.9], eps, momentum: [0, 0.5], centered: either, weightDecay }),
+    ...grid("adagrad", { eps, weightDecay, lrDecay: [0, 0.5], initialAccumulatorValue: [0, 0.1] }),
+    ...grid("adadelta", { rho: [0, 0.5], eps, weightDecay }),
+    // Bounds that all of these steps reach, or none does.
+    ...grid("rprop", {
+      stepSizes: [
+        [0.02, 0.02],
+        [0.01, 0.03],
+        [0, 50],
+        [0, 0],
+      ],
+      lr: [0.02, 0],
+    }),
+    ...grid("lion", { betas, weightDecay }),
+    ...grid("signSgd", { momentum: [0, 0.5, 0.9] }),
+    ...grid("lamb", { betas, eps, weightDecay }),
+    ...grid("scaledSgd", { reg, momentum: [0, 0.5], weightDecay, decoupledWeightDecay: either }),
+    ...grid("scaledAdamw", { reg, betas, eps, weightDecay, biasCorrection: either }),
+    ...grid("loraRite", { reg, betas, eps, weightDecay }),
+    ...grid("loraMuon", { reg, momentum: [0, 0.5], weightDecay }),
+  ];
+})();
+
 const sides = (x: number, y: number) => fc.constantFrom(undefined, { A: x }, { B: y }, { A: y, B: x });
 
 /** Recipes of all optimizers, starts, layers, groups, schedules and clippings. */

@@ -80,6 +80,23 @@ export async function eachNumber(form: object): Promise<void> {
   }
 }
 
+/** Of recipes that differ in the optimizer alone, explain calls those one run, and no others, that training shows to be one. */
+export async function allPairs(forms: readonly object[]): Promise<void> {
+  const all = [];
+  for (const optimizer of forms) {
+    const recipe = unchecked({ r: 2, alpha: 4, init: "random", optimizer });
+    const seen = await losses(recipe, { dtype: "float64", updates: 14 });
+    all.push({ recipe, seen, rounded: await losses(recipe) });
+  }
+  for (const [i, x] of all.entries())
+    for (const y of all.slice(0, i)) {
+      const { exact, bitwise } = gauge.explain(x.recipe, y.recipe);
+      const both = JSON.stringify([x.recipe.optimizer, y.recipe.optimizer]);
+      expect(exact, both).toBe(apart(x.seen, y.seen) < 1e-11);
+      if (bitwise) expect(x.rounded, both).toEqual(y.rounded);
+    }
+}
+
 /** Targets that no gauge reaches, whatever is given up. */
 const unreached =
   /no gauge changes the ratio of the learning rates|exists only where both are above 0|is 0, and|no exact rule/;

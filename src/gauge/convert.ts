@@ -6,7 +6,7 @@ import { apply } from "./apply.ts";
 import { type Approximation, approximate, type Deviation } from "./approximate.ts";
 import { checkRecipe } from "./check.ts";
 import { close } from "./compare.ts";
-import { explain } from "./explain.ts";
+import { equivalent, explain } from "./explain.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise, type Gauge } from "./gauge.ts";
 import { deviationsOf } from "./library/deviations.ts";
@@ -86,9 +86,7 @@ export function convert(
   const g = gaugeToTarget(target.to === "library" ? explicit(form) : form, target);
   const partner = moved(g, inexact === "rewrite" ? explicit(form) : form, library ? "anyway" : inexact);
   const snapped = snap(partner.recipe, target, library);
-  const settings = library && writeSettings(library, snapped);
-  // A library runs what its settings say, read with its own defaults.
-  const run = library && runOf(library, settings, form);
+  const { settings, run } = library ? told(library, snapped, form) : {};
   const result = run ?? snapped;
   const seen = run && explain(recipe, run);
   const exact = seen ? seen.exact : partner.deviations.length === 0;
@@ -125,6 +123,19 @@ export function convert(
 
 function libraryAt(name: LibraryName): Library | undefined {
   return Object.hasOwn(libraries, name) ? libraryOf(name) : undefined; // the target says what is wrong with others
+}
+
+/** The settings with which a library runs the recipe, or what is nearest, and what it runs with them, by its own defaults. */
+function told(
+  library: Library,
+  recipe: Recipe,
+  form: Recipe,
+): { readonly settings: Settings; readonly run: Recipe } {
+  const all = writeSettings(library, recipe).map((settings) => {
+    const run = runOf(library, settings, form);
+    return { settings, run, wrong: equivalent(recipe, run) ? 0 : deviationsOf(recipe, run).length || 1 };
+  });
+  return all.reduce((best, each) => (each.wrong < best.wrong ? each : best));
 }
 
 /** What a library runs with these settings, on the layers of the recipe as far as it adapts them. */
@@ -177,7 +188,7 @@ function describeResult(
     lines.push(
       bits
         ? "The same run bit for bit, as long as no number leaves the normal range: all factors are powers of two."
-        : `The same run up to rounding${result.eightBitStates ? "" : ": not all factors are powers of two"}.`,
+        : `The same run up to rounding${result.eightBitStates || bitwise(g) ? "" : ": not all factors are powers of two"}.`,
     );
   if (result.eightBitStates) lines.push("The optimizer keeps its state in 8 bits, which rounds.");
   const { A = 1, B = 1 } = result.initScale ?? {};

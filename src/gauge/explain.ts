@@ -159,7 +159,8 @@ function numbersOf(recipe: Recipe): unknown {
       return [role, rule, Object.entries(hyper).sort(([one], [other]) => (one < other ? -1 : 1))];
     }),
     clipped,
-    schedule: scheduleOf(recipe),
+    // A cosine in two forms is rounded in two ways.
+    schedule: [scheduleOf(recipe), scheduleOf(recipe)?.kind === "warmupCosine" && recipe.schedule!.kind],
     dtype: recipe.dtype,
   };
 }

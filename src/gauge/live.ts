@@ -107,7 +107,10 @@ export function scaled(recipe: Recipe): boolean {
   );
 }
 
-/** The schedule with its defaults, where it has an effect: undefined for a constant one, and for Rprop. */
+/**
+ * The schedule with its defaults, where it has an effect, in one form for those that are one up to rounding: undefined for a
+ * constant one, and for Rprop.
+ */
 export function scheduleOf({ schedule, optimizer }: Recipe): Readonly<Record<string, unknown>> | undefined {
   if (!schedule || optimizer.name === "rprop") return undefined;
   const fields = scheduleFields[schedule.kind] as {
@@ -120,9 +123,15 @@ export function scheduleOf({ schedule, optimizer }: Recipe): Readonly<Record<str
     kind === "constant" ||
     (kind === "warmupConstant" && all.warmup === 0) ||
     ((kind === "step" || kind === "exponential") && all.gamma === 1) ||
+    (kind === "cosineRestarts" && all.period === 1 && all.multiplier === 1) ||
+    (kind === "oneCycle" && all.divFactor === 1 && all.finalDivFactor === 1) ||
     all.etaMinFraction === 1;
   if (still) return undefined;
   if (kind === "step" && all.stepSize === 1) return { kind: "exponential", gamma: all.gamma };
+  if (kind === "cosine" && all.etaMinFraction === 0)
+    return { kind: "warmupCosine", warmup: 0, total: all.tMax };
+  // The first factor is 0, the second 1.
+  if (kind === "warmupConstant" && Number(all.warmup) < 1) return { kind, warmup: 1 };
   return { kind, ...all };
 }
 

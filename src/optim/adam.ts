@@ -94,9 +94,13 @@ export const adamRule: Rule<AdamHyper, AdamSlots> = {
     hyper.lr === 0 && hyper.eps > 0 ? still : { ...asAdam(hyper), rounding: roundingOf(hyper) },
 };
 
-/** What other rules come to that are Adam with these numbers, a decay being added to the gradient. */
-export function asAdam(hyper: AdamHyper): Essence {
-  return { rule: "adam", reads: "gradients", hyper: { ...withoutDecay(hyper), ...coupled(hyper) } };
+/**
+ * What other rules come to that are Adam with these numbers, a decay being added to the gradient. Where they compute it
+ * in another order, which is rounded otherwise, `order` says in which.
+ */
+export function asAdam(hyper: AdamHyper, order?: string): Essence {
+  const numbers = { ...withoutDecay(hyper), ...coupled(hyper), ...(order && { order }) };
+  return { rule: "adam", reads: "gradients", hyper: numbers, ...(order && { rounding: ["order"] }) };
 }
 
 function withoutDecay({ lr, betas, eps, amsgrad = false, epsInsideRoot = false, biasCorrection }: AdamHyper) {

@@ -48,8 +48,8 @@ export const adamaxRule: Rule<AdamaxHyper, AdamaxSlots> = {
   },
   essence: ({ lr, betas, ...rest }) => {
     if (lr === 0 && rest.eps > 0) return still;
-    // The size of one gradient is the root of its square.
-    if (betas.every((beta) => beta === 0)) return asAdam({ lr, betas, ...rest });
+    // The size of one gradient is the root of its square, which may underflow.
+    if (betas[1] === 0) return asAdam({ lr, betas, ...rest }, "size of the gradient");
     return { rule: "adamax", reads: "gradients", hyper: { lr, betas, ...withoutZeros({ ...rest }) } };
   },
 };

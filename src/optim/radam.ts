@@ -5,6 +5,7 @@ import { averageWith, correctionWith } from "./average.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
+import { plain, sgdRule } from "./sgd.ts";
 
 /** Hyperparameters of RAdam. */
 export interface RAdamHyper {
@@ -76,11 +77,15 @@ export const radamRule: Rule<RAdamHyper, RAdamSlots> = {
     dividesZeroByZero: () => false, // the first update divides by nothing
   },
   essence: ({ lr, lrUnrectified = lr, betas, eps, weightDecay }) => {
-    if (lrUnrectified === 0 && (lr === 0 || neverRectified(betas)) && eps > 0) return still;
-    const decay = withoutZeros({ weightDecay });
-    const hyper = neverRectified(betas)
-      ? { lrUnrectified, momentum: betas[0], ...decay }
-      : { lr, lrUnrectified, betas, ...withoutZeros({ eps }), ...decay };
+    const [momentum] = betas;
+    if (neverRectified(betas) && momentum === 0)
+      return sgdRule.essence!({ ...plain, lr: lrUnrectified, weightDecay });
+    const moves = !neverRectified(betas) && (lr > 0 || eps === 0);
+    if (!moves && lrUnrectified === 0) return still;
+    const [decay, waiting] = [withoutZeros({ weightDecay }), earlyUpdates(betas)];
+    const hyper = moves
+      ? { lr, lrUnrectified, betas, ...withoutZeros({ eps }), ...decay }
+      : { lrUnrectified, momentum, ...decay, ...(waiting < Infinity && { earlyUpdates: waiting }) };
     return { rule: "radam", reads: "gradients", hyper };
   },
 };
@@ -88,6 +93,16 @@ export const radamRule: Rule<RAdamHyper, RAdamSlots> = {
 /** Whether the second moment counts too few gradients for ever: 2 / (1 - b2) - 1 <= 5. */
 function neverRectified([, beta2]: Betas): boolean {
   return 2 / (1 - beta2) - 1 <= 5;
+}
+
+/** How many updates are plain momentum. */
+function earlyUpdates(betas: Betas): number {
+  if (neverRectified(betas)) return Infinity;
+  const [, beta2] = betas;
+  const counted = (t: number) => 2 / (1 - beta2) - 1 - (2 * t * beta2 ** t) / (1 - beta2 ** t);
+  let t = 1;
+  while (counted(t) <= 5) t++;
+  return t - 1;
 }
 
 /**

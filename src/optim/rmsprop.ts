@@ -1,5 +1,6 @@
 import { scalar, zerosLike } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { asAdam } from "./adam.ts";
 import { averageWith } from "./average.ts";
 import { flag, fraction, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -60,10 +61,17 @@ export const rmspropRule: Rule<RmspropHyper, RmspropSlots> = {
     state: () => ({ v: -2, velocity: 0, mean: -1 }),
     dividesZeroByZero: ({ eps, weightDecay }) => eps === 0 && weightDecay === 0,
   },
-  essence: ({ lr, alpha, ...rest }) =>
-    lr === 0 && rest.eps > 0
-      ? still
-      : { rule: "rmsprop", reads: "gradients", hyper: { lr, alpha, ...withoutZeros({ ...rest }) } },
+  essence: ({ lr, alpha, ...rest }) => {
+    const { eps, weightDecay, momentum, centered } = rest;
+    if (lr === 0 && eps > 0) return still;
+    // Adam without a first moment, which corrects no bias.
+    if (momentum === 0 && !centered)
+      return asAdam(
+        { lr, betas: [0, alpha], eps, weightDecay, biasCorrection: false },
+        "quotient, then rate",
+      );
+    return { rule: "rmsprop", reads: "gradients", hyper: { lr, alpha, ...withoutZeros({ ...rest }) } };
+  },
 };
 
 /**

@@ -57,9 +57,9 @@ export const rpropRule: Rule<RpropHyper, RpropSlots> = {
     dividesZeroByZero: () => false,
   },
   essence: ({ lr, etas, stepSizes: [least, largest] }) => {
-    if (largest === 0) return still;
-    // The first update moves the step from lr into its bounds.
+    // The first update moves the step from lr into its bounds; from 0 it does not grow.
     const first = Math.min(Math.max(lr, least), largest);
+    if (first === 0) return still;
     const moving = least < largest && { etas };
     return { rule: "rprop", reads: "signs", hyper: { lr: first, stepSizes: [least, largest], ...moving } };
   },

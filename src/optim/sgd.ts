@@ -20,6 +20,9 @@ export interface SgdHyper {
   readonly decoupledWeightDecay: boolean;
 }
 
+/** Descent along the gradient and nothing else. */
+export const plain = { momentum: 0, dampening: 0, nesterov: false, decoupledWeightDecay: false } as const;
+
 type SgdSlots = { readonly velocity?: Tensor };
 
 /** The update rule of `sgd`. */

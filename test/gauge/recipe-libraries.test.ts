@@ -91,6 +91,34 @@ test("states of 8 bits are a run of their own, and kept where a library has them
   expect(() => gauge.optimizerOf(recipe)).toThrow(/^gauge.optimizerOf: eightBitStates is true;/);
 });
 
+test("an optimizer that a library lacks is told in words that it has", () => {
+  const of = (optimizer: object, more: object = {}) => unchecked({ r: 8, alpha: 16, optimizer, ...more });
+  const rmsprop = of({ name: "rmsprop", lr: 1e-3, alpha: 0.9, eps: 1e-6 });
+  expect(gauge.convert(rmsprop, to("mlx-lm"))).toMatchObject({
+    exact: true,
+    bitwise: false,
+    settings: {
+      optimizer: "adam",
+      optimizer_config: { adam: { betas: [0, 0.9], eps: 1e-6, bias_correction: false } },
+    },
+  });
+  const adam = of({ name: "adam", lr: 1e-3, betas: [0, 0.9], weightDecay: 0.1, biasCorrection: false });
+  expect(gauge.convert(adam, to("peft-trainer"))).toMatchObject({
+    exact: true,
+    settings: { optim: "rmsprop" },
+  });
+  const radam = of({ name: "radam", lr: 1e-3, betas: [0, 0.5] });
+  expect(gauge.convert(radam, to("peft-trainer"))).toMatchObject({ exact: true, settings: { optim: "sgd" } });
+  const cosine = of({ name: "adamw", lr: 1e-3 }, { schedule: { kind: "cosine", tMax: 60 } });
+  const told = gauge.convert(cosine, to("peft-trainer"));
+  expect(told).toMatchObject({ exact: true, settings: { lr_scheduler_type: "cosine", max_steps: 60 } });
+  // Nothing is told in another optimizer's words where these do not say it.
+  const corrected = of({ name: "adam", lr: 1e-3, betas: [0, 0.9], weightDecay: 0.1 });
+  expect(fields(gauge.convert(corrected, to("peft-trainer")))).toEqual(
+    expect.arrayContaining(["coupledDecay"]),
+  );
+});
+
 test("kohya's SGDNesterov has a momentum of 0.9 where none is given", () => {
   const given = { network_dim: 4, learning_rate: 0.1, optimizer_type: "SGDNesterov" };
   const { recipe } = gauge.recipeOfSettings("kohya", given);

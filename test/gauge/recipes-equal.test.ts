@@ -55,11 +55,6 @@ describe("one run written in two ways", () => {
       of({ name: "adam", lr, betas: [0, 0], biasCorrection: false }),
     ],
     [
-      "Adam's average of one gradient is Adamax's size of it",
-      of({ name: "adam", lr, betas: [0, 0], eps: 1e-3, weightDecay: 0.25 }),
-      of({ name: "adamax", lr, betas: [0, 0], eps: 1e-3, weightDecay: 0.25 }),
-    ],
-    [
       "NAdam without momentum",
       of({ name: "adam", lr, betas: [0, 0.9], eps: 1e-3 }),
       of({ name: "nadam", lr, betas: [0, 0.9], eps: 1e-3, momentumDecay: 0.1 }),
@@ -83,6 +78,29 @@ describe("one run written in two ways", () => {
       "RAdam that never waits to the end",
       of({ name: "radam", lr, betas: [0.9, 0.5] }),
       of({ name: "radam", lr: 5, lrUnrectified: lr, betas: [0.9, 0.6], eps: 1 }),
+    ],
+    [
+      "RAdam that waits for ever, without momentum",
+      of({ name: "radam", lr, betas: [0, 0.5], weightDecay: 0.25 }),
+      of({ name: "sgd", lr, weightDecay: 0.25 }),
+    ],
+    [
+      "RAdam whose rate is 0 after the same number of updates",
+      of({ name: "radam", lr: 0, lrUnrectified: lr, betas: [0.5, 0.9], eps: 1e-3 }),
+      of({ name: "radam", lr: 0, lrUnrectified: lr, betas: [0.5, 0.91], eps: 1e-8 }),
+    ],
+    [
+      "a step of Rprop that stays 0",
+      of({ name: "rprop", lr: 0, stepSizes: [0, 1] }),
+      of({ name: "sgd", lr: 0 }),
+    ],
+    [
+      "a cycle without heights",
+      of(
+        { name: "sgd", lr },
+        { schedule: { kind: "oneCycle", totalSteps: 9, divFactor: 1, finalDivFactor: 1 } },
+      ),
+      of({ name: "sgd", lr }, { schedule: { kind: "cosineRestarts", period: 1, etaMinFraction: 0.5 } }),
     ],
     [
       "numbers of a frozen matrix",
@@ -152,6 +170,26 @@ describe("one run written in two ways", () => {
       of({ name: "adamw", lr, weightDecay: lr * 0.5, decayTimesLr: false }),
     ],
     [
+      "RMSprop, and Adam without a first moment and corrections",
+      of({ name: "rmsprop", lr, alpha: 0.9, eps: 1e-3, weightDecay: 0.25 }),
+      of({ name: "adam", lr, betas: [0, 0.9], eps: 1e-3, weightDecay: 0.25, biasCorrection: false }),
+    ],
+    [
+      "RMSprop that forgets at once, where Adam's corrections are 1",
+      of({ name: "rmsprop", lr, alpha: 0, eps: 1e-3 }),
+      of({ name: "adamw", lr, betas: [0, 0], eps: 1e-3, weightDecay: 0 }),
+    ],
+    [
+      "Adam's average of one gradient is Adamax's size of it",
+      of({ name: "adam", lr, betas: [0.5, 0], eps: 1e-3, weightDecay: 0.25 }),
+      of({ name: "adamax", lr, betas: [0.5, 0], eps: 1e-3, weightDecay: 0.25 }),
+    ],
+    [
+      "half a cosine in two forms",
+      of({ name: "adam", lr }, { schedule: { kind: "cosine", tMax: 7 } }),
+      of({ name: "adam", lr }, { schedule: { kind: "warmupCosine", warmup: 0, total: 7 } }),
+    ],
+    [
       "eps 0 inside the root",
       of({ name: "adam", lr, eps: 0 }, { init: "random" }),
       of({ name: "adam", lr, eps: 0, epsInsideRoot: true }, { init: "random" }),
@@ -204,6 +242,26 @@ describe("two runs that look alike", () => {
     ],
     ["the base", of({ name: "sgd", lr }), of({ name: "sgd", lr }, { trained: ["A", "B", "base"] })],
     ["betas", of({ name: "adam", lr }), of({ name: "adam", lr, betas: [0.9, 0.9] })],
+    [
+      "RMSprop, and Adam with corrections",
+      of({ name: "rmsprop", lr, alpha: 0.9, eps: 1e-3 }),
+      of({ name: "adam", lr, betas: [0, 0.9], eps: 1e-3 }),
+    ],
+    [
+      "RMSprop with momentum",
+      of({ name: "rmsprop", lr, alpha: 0.9, eps: 1e-3, momentum: 0.5 }),
+      of({ name: "adam", lr, betas: [0.5, 0.9], eps: 1e-3, biasCorrection: false }),
+    ],
+    [
+      "the average of RAdam and the velocity of SGD",
+      of({ name: "radam", lr, betas: [0.5, 0.5] }),
+      of({ name: "sgd", lr, momentum: 0.5, dampening: 0.5 }),
+    ],
+    [
+      "largest and mean size",
+      of({ name: "adamax", lr, betas: [0, 0.5], eps: 1e-3 }),
+      of({ name: "adam", lr, betas: [0, 0.5], eps: 1e-3 }),
+    ],
   ])("%s", async (_, x, y) => {
     expect(gauge.equivalent(x, y)).toBe(false);
     expect(gauge.dedupe([x, y]).runs).toHaveLength(2);

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, test } from "vitest";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
-import { optimizerForms } from "../random-recipes.ts";
+import { degenerateForms, optimizerForms } from "../random-recipes.ts";
 import {
+  allPairs,
   convertedToLibrary,
   convertedToTarget,
   eachNumber,
@@ -30,6 +31,12 @@ test(
   timeout,
 );
 test("a rate that counts makes another run", () => otherByRate(40, seed), timeout);
+
+test(
+  "two optimizers are one run where training shows it, and nowhere else",
+  () => allPairs(degenerateForms),
+  timeout,
+);
 
 // The converse of theorem 2, number by number.
 test.each(optimizerForms.map((form) => [JSON.stringify(form), form] as const))(

@@ -5,7 +5,7 @@ import type { Deviation } from "../approximate.ts";
 import { close } from "../compare.ts";
 import { explicit } from "../explicit.ts";
 import { clipActs, essenceOf, liveOf, liveRoles, roundsStates, scheduleOf } from "../live.ts";
-import { adapts, hyperOf, type Recipe } from "../recipe.ts";
+import { adapts, type Recipe } from "../recipe.ts";
 import { starts } from "../start.ts";
 import { ruleFor } from "../units.ts";
 import { rounded, show, times } from "../words.ts";
@@ -193,9 +193,7 @@ function effectOfEps(recipe: Recipe, role: Role, field: string, needed: number, 
 
 /** Adam's averages start at zero; without correction the first updates have another size. */
 function correction(recipe: Recipe, role: Role): string {
-  const {
-    betas: [b1, b2],
-  } = hyperOf<"adam">(recipe as Recipe<"adam">, role); // only Adams have the field
+  const [b1, b2] = essenceOf(recipe, role).hyper.betas as readonly [number, number]; // only Adams have the field
   const excess = (t: number) => (1 - b1 ** t) / Math.sqrt(1 - b2 ** t);
   let [largest, at] = [excess(1), 1];
   for (let t = 2; t <= 10_000; t++) if (excess(t) > largest) [largest, at] = [excess(t), t];

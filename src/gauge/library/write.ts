@@ -1,25 +1,31 @@
 import type { Role } from "../../lora/roles.ts";
 import { scaling } from "../../lora/scaling.ts";
-import type { AnyOptimizerName } from "../../optim/make.ts";
-import { liveRoles } from "../live.ts";
-import { hyperOf, type Recipe, trainedRoles } from "../recipe.ts";
+import { liveRoles, scheduleOf } from "../live.ts";
+import { type Recipe, trainedRoles } from "../recipe.ts";
 import type { Library, Meaning, TheirOptimizer } from "./library.ts";
 import { nest, type Settings } from "./places.ts";
 import { groupNames } from "./read.ts";
-
-type Hypers = { readonly [R in Role]?: Readonly<Record<string, unknown>> };
+import { type Hypers, spelt } from "./spellings.ts";
 
 /**
- * A recipe as settings, as far as the library has them: what it cannot be told is left out here, and shows when the
- * settings are read back. Settings are written also where they are the default.
+ * A recipe as settings, as far as the library has them, once for each of its optimizers that may be the recipe's: what it
+ * cannot be told is left out here, and shows when the settings are read back. Settings are written also where they are
+ * the default.
  */
-export function writeSettings(library: Library, recipe: Recipe): Settings {
+export function writeSettings(library: Library, recipe: Recipe): readonly Settings[] {
+  return candidates(library, recipe).map((each) => settingsWith(library, recipe, each));
+}
+
+function settingsWith(
+  library: Library,
+  recipe: Recipe,
+  [name, theirs, hypers]: readonly [string, TheirOptimizer, Hypers],
+): Settings {
   const values = new Map<string, unknown>();
   const { A = 1 } = recipe.initScale ?? {};
-  const { kind = "constant", ...schedule } = recipe.schedule ?? {};
+  const { kind = "constant", ...schedule } = scheduleOf(recipe) ?? {};
   const { warmup = 0, total } = schedule as { readonly warmup?: number; readonly total?: number | "end" };
   const first = liveRoles(recipe)[0] ?? trainedRoles(recipe)[0]!; // a recipe trains something
-  const { name, theirs, hypers } = chosen(library, recipe);
   const rate = (role: Role) => Number(hypers[role]?.lr);
   const meanings: { readonly [M in Meaning]?: unknown } = {
     r: recipe.r,
@@ -47,16 +53,14 @@ export function writeSettings(library: Library, recipe: Recipe): Settings {
     if (value !== undefined && field.valid(value)) values.set(place, value);
     else if (is === "warmup") values.set(place, 1); // the shortest there is
   }
-  if (theirs) {
-    for (const [place, value] of placed(theirs, hypers[first]!)) values.set(place, value);
-    if (library.groups === "any")
-      for (const role of trainedRoles(recipe)) {
-        const group = groupNames[role];
-        if (!group || role === first || !hasRole(library, role)) continue;
-        for (const [place, value] of placed(theirs, hypers[role]!))
-          if (String(value) !== String(values.get(place))) values.set(`${group}.${place}`, value);
-      }
-  }
+  for (const [place, value] of placed(theirs, hypers[first]!)) values.set(place, value);
+  if (library.groups === "any")
+    for (const role of trainedRoles(recipe)) {
+      const group = groupNames[role];
+      if (!group || role === first || !hasRole(library, role)) continue;
+      for (const [place, value] of placed(theirs, hypers[role]!))
+        if (String(value) !== String(values.get(place))) values.set(`${group}.${place}`, value);
+    }
   return nest(values, library.pairs ?? {});
 }
 
@@ -86,95 +90,19 @@ function placed(theirs: TheirOptimizer, hyper: Readonly<Record<string, unknown>>
   });
 }
 
-/** The library's optimizer that is the recipe's, in the recipe's own words or in others for the same rule. */
-function chosen(
-  library: Library,
-  recipe: Recipe,
-): {
-  readonly name: string | undefined;
-  readonly theirs: TheirOptimizer | undefined;
-  readonly hypers: Hypers;
-} {
+/**
+ * The library's optimizers that may be the recipe's, each with the numbers to give it; one that is another, where there is none.
+ */
+function candidates(library: Library, recipe: Recipe): readonly [string, TheirOptimizer, Hypers][] {
   const entries = Object.entries(library.optimizers);
-  for (const [is, hypers] of spellings(recipe)) {
-    const holds = ({ fixed = {}, places }: TheirOptimizer) =>
-      Object.entries(fixed).every(([field, value]) =>
-        Object.values(hypers).every(
-          (hyper) => (hyper[field] ?? false) === value || places[field] !== undefined,
-        ),
-      );
-    const fits = entries.filter(([, each]) => each.is === is && holds(each));
-    const asShort = ([, { eightBitStates = false }]: (typeof entries)[number]) =>
-      eightBitStates === (recipe.eightBitStates ?? false);
-    const found = fits.find(asShort) ?? fits[0];
-    if (found) return { name: found[0], theirs: found[1], hypers };
-  }
-  const [first] = entries;
-  const [[, hypers]] = spellings(recipe) as [[string, Hypers]];
-  return { name: first?.[0], theirs: first?.[1], hypers };
-}
-
-/** The recipe's optimizer, and others that make the same updates with these numbers. */
-function spellings(recipe: Recipe): readonly [AnyOptimizerName, Hypers][] {
-  const { name } = recipe.optimizer;
-  const roles = trainedRoles(recipe);
-  // A library may correct no bias where nothing is said.
-  const implied = name === "adam" || name === "adamw" ? { biasCorrection: true } : {};
-  const own = Object.fromEntries(
-    roles.map((role) => [
-      role,
-      { ...implied, ...hyperOf<AnyOptimizerName>(recipe, role) } as Record<string, unknown>,
-    ]),
-  ) as { [R in Role]: Record<string, unknown> };
-  const all = Object.values(own);
-  const each = (change: (hyper: Record<string, unknown>) => Record<string, unknown>): Hypers =>
-    Object.fromEntries(Object.entries(own).map(([role, hyper]) => [role, change(hyper)]));
-  const undecayed = all.every(({ weightDecay = 0 }) => weightDecay === 0);
-  const result: [AnyOptimizerName, Hypers][] = [[name, own]];
-  switch (name) {
-    case "adam":
-      if (undecayed) result.push(["adamw", own]);
-      break;
-    case "adamw":
-      if (all.some(({ decayTimesLr }) => decayTimesLr === false) && all.every(({ lr }) => lr !== 0)) {
-        const multiplied = each(({ decayTimesLr, ...hyper }) =>
-          decayTimesLr === false
-            ? { ...hyper, weightDecay: Number(hyper.weightDecay) / Number(hyper.lr) }
-            : hyper,
-        );
-        result[0] = ["adamw", multiplied];
-      }
-      if (undecayed) result.push(["adam", own]);
-      break;
-    case "sgd":
-      // Without momentum both decays are one, and none are where there is no decay.
-      if (undecayed || all.every(({ momentum }) => momentum === 0))
-        result.unshift(["sgd", each((hyper) => ({ ...hyper, decoupledWeightDecay: false }))]);
-      break;
-    case "adadelta":
-      // Two eps are one, and another rate.
-      result[0] = [
-        "adadelta",
-        each(({ lr, rho, eps, epsGradient = eps, epsUpdate = eps, weightDecay }) => ({
-          lr:
-            epsUpdate === epsGradient ? lr : Number(lr) * Math.sqrt(Number(epsUpdate) / Number(epsGradient)),
-          rho,
-          eps: epsGradient,
-          weightDecay,
-        })),
-      ];
-      break;
-    case "signSgd":
-      result.push([
-        "lion",
-        each(({ lr, momentum }) => ({ lr, betas: [momentum, momentum], weightDecay: 0 })),
-      ]);
-      break;
-    case "lion":
-      if (undecayed && all.every(({ betas }) => Array.isArray(betas) && betas[0] === betas[1]))
-        result.push(["signSgd", each(({ lr, betas }) => ({ lr, momentum: (betas as number[])[0] }))]);
-      break;
-    default:
-  }
-  return result;
+  const all = spelt(recipe);
+  const found = all.flatMap(([is, hypers]) =>
+    entries
+      .filter(([, each]) => each.is === is)
+      .map(([name, each]): [string, TheirOptimizer, Hypers] => [name, each, hypers]),
+  );
+  // Of names for one thing, the first.
+  const things = new Map(found.map((each) => [JSON.stringify(each.slice(1)), each] as const).reverse());
+  if (found.length > 0) return [...things.values()].reverse();
+  return entries.slice(0, 1).map(([name, theirs]) => [name, theirs, all[0]![1]]);
 }
