@@ -1,6 +1,7 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
+import { motionOf } from "./access.ts";
 import { type Expr, Expressions, walk } from "./expr.ts";
 import {
   type Axis,
@@ -9,12 +10,13 @@ import {
   reads,
   type Statement,
   type Store,
+  storesOf,
   writesOf,
 } from "./kernel.ts";
 import { isOrdered, type Nest, passesOf, type Share, visitNest } from "./nest.ts";
 import { describeKernel } from "./print.ts";
 import { bindingOf, type Program } from "./program.ts";
-import { type Stage, type Step, showSteps } from "./steps.ts";
+import { axisAs, type Stage, type Step, showSteps } from "./steps.ts";
 import type { Target } from "./target.ts";
 import { templateOf } from "./template.ts";
 import type { Value, ValueId } from "./value.ts";
@@ -237,12 +239,25 @@ function verifySteps({ nest, steps }: Stage): void {
         1,
       );
       if ((shares.get(step.split) ?? 0) % taken !== 0) fail(step, "takes elements of two parts together");
+      if (step.as === "lanes" && !storesOf(nest).every(({ index }) => isSideBySide(index, step.split)))
+        fail(step, "stores what does not lie side by side");
+      const extent = nest.grid.find(({ name }) => name === step.split)?.extent ?? 0;
+      if (step.as === "copies" && extent % (step.by * (axisAs(steps, "lanes", step.split)?.by ?? 1)) !== 0)
+        fail(step, "runs beyond the end");
+      if (step.as === "copies" && extent > 0 && ordered.size > 0 && axisAs(steps, "lanes", step.split))
+        fail(step, "takes apart what is done in order");
       if (step.as === "units" && !grid.has(step.split))
         fail(step, "lets the order of a sum depend on threads");
       if ((step.as === "subgroup" || step.as === "workgroup") && grid.has(step.split))
         fail(step, "shares what is one point's own");
     }
   }
+}
+
+/** Whether neighbours along an axis are stored in one place or in neighbouring ones. */
+function isSideBySide(index: Expr, variable: string): boolean {
+  const { stride } = motionOf(index, { variable, run: 4 });
+  return stride === 0 || stride === 1;
 }
 
 /** Whether the condition of a guarded index looks at where the index lies. */

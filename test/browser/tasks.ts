@@ -2,7 +2,7 @@ import { Memory } from "../../src/backend/cpu/memory.ts";
 import { Pool, type Run } from "../../src/backend/cpu/pool.ts";
 import { control, controlBytes } from "../../src/backend/cpu/pool-worker.ts";
 import { Module } from "../../src/backend/cpu/wasm/assemble.ts";
-import { phaseTypes } from "../../src/backend/cpu/wasm/grid.ts";
+import { phaseTypes } from "../../src/backend/cpu/wasm/units.ts";
 import type { AdapterDescription } from "../../src/backend/webgpu/device.ts";
 import { chooseMatmul } from "../../src/backend/webgpu/tune.ts";
 import type { HostArray } from "../../src/base/dtype.ts";

@@ -2,11 +2,12 @@ import { describe, expect, test } from "vitest";
 import { schedule } from "../../src/backend/cpu/wasm/heuristics.ts";
 import { emitKernel, printKernel } from "../../src/backend/cpu/wasm/kernel.ts";
 import type { ShaderOptions } from "../../src/backend/webgpu/shader.ts";
-import { Expressions } from "../../src/compile/expr.ts";
+import { type Expr, Expressions } from "../../src/compile/expr.ts";
 import type { Axis, Loop, Nest } from "../../src/compile/kernel.ts";
 import { accumulate, cutLoop, loopOver, nestOf, write } from "../../src/compile/nest.ts";
 import { type Stage, type Step, showSteps } from "../../src/compile/steps.ts";
 import { verifyStages } from "../../src/compile/verify.ts";
+import { mul, sub } from "../../src/graph/elementwise.ts";
 import { type Tensor, tensor, tree } from "../../src/index.ts";
 import { gpu, wgslPrinter } from "../printer.ts";
 
@@ -169,6 +170,54 @@ describe("one kernel by several lists of steps", () => {
       return printKernel(nest, emitKernel(nest, { shared: false, maximum: 1, relaxed: false }, stages));
     });
     expect(new Set(texts).size).toBe(lists.length);
+  });
+
+  test("has the same bits by statements side by side, abreast and in order", () => {
+    const index = at([128, k], [1, i]);
+    const [mean, twice] = [e.accumulator(0, "float32"), e.accumulator(1, "float32")];
+    const pass = (index: number, expr: Expr) =>
+      loopOver([k], accumulate([{ index, name: "sum", dtype: "float32", expr }]));
+    const far = e.apply(sub.row, [load(index), mean], "float32");
+    const rows: Nest = {
+      kind: "nest",
+      grid: [i],
+      body: [
+        pass(0, load(index)),
+        pass(1, e.apply(mul.row, [far, far], "float32")),
+        write([{ value: 1, index: at([1, i]), expr: twice }]),
+      ],
+    };
+    const each: Nest = {
+      ...rows,
+      body: [pass(0, load(index)), loopOver([k], write([{ value: 1, index, expr: far }]))],
+    };
+    const scan: Nest = {
+      ...rows,
+      body: [
+        loopOver(
+          [k],
+          accumulate([{ index: 0, name: "sum", dtype: "float32", expr: load(index) }]),
+          write([{ value: 1, index, expr: mean }]),
+        ),
+      ],
+    };
+    const lists: readonly (readonly Step[])[] = [
+      [{ split: "i0", by: 2, as: "copies" }],
+      lanes("i0"),
+      [...lanes("i0"), units(32)],
+      lanes("i0", 2),
+      [...lanes("i0", 4), units(64)],
+    ];
+    for (const [nest, results] of [
+      [rows, 128],
+      [each, 128 * 96],
+      [scan, 128 * 96],
+    ] as const) {
+      const plain = runStages(nest, [{ nest, steps: [] }], floats, results);
+      expect(plain.some((x) => x !== 0 && Number.isFinite(x))).toBe(true);
+      for (const steps of nest === scan ? lists.slice(0, 3) : lists)
+        expect(runStages(nest, [{ nest, steps }], floats, results), showSteps(steps)).toEqual(plain);
+    }
   });
 
   test("has the same sums in lanes and parts, where they are exact", () => {

@@ -158,10 +158,14 @@ describe("steps are refused", () => {
     stores: [{ value: 1, index: e.variable("i0", 8), expr: result }],
   };
   const sum = nestOf(loop);
+  const down = e.combine([
+    [8, e.variable("k0", 64)],
+    [1, e.variable("i0", 8)],
+  ]);
   const scan: Nest = {
     kind: "nest",
     grid: [i],
-    body: [loopOver([k], accumulate(accumulators), write([{ value: 1, index, expr: result }]))],
+    body: [loopOver([k], accumulate(accumulators), write([{ value: 1, index: down, expr: result }]))],
   };
   const check = (nest: Nest, ...steps: readonly Step[]) => verifyStages(nest, [{ nest, steps }], values);
 
@@ -183,6 +187,23 @@ describe("steps are refused", () => {
       "lanes along what runs up",
       () => check(scan, { split: "k0", by: 4, as: "lanes" }),
       /takes apart what is done in order/,
+    ],
+    [
+      "lanes and copies of what is done in order",
+      () => check(scan, { split: "i0", by: 4, as: "lanes" }, { split: "i0", by: 2, as: "copies" }),
+      /takes apart what is done in order/,
+    ],
+    ["copies beyond the end", () => check(sum, { split: "i0", by: 3, as: "copies" }), /runs beyond the end/],
+    [
+      "lanes that are stored apart",
+      () => {
+        const apart = {
+          ...loop,
+          stores: [{ value: 1, index: e.combine([[2, e.variable("i0", 8)]]), expr: result }],
+        };
+        check(nestOf(apart), { split: "i0", by: 4, as: "lanes" });
+      },
+      /does not lie side by side/,
     ],
     ["a cut without parts", () => check(sum, { cut: "k0", into: 4 }), /parts that are not kept/],
     [

@@ -1,7 +1,17 @@
 import type { Accumulator } from "../../../compile/kernel.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import type { Code, Local, Push, Scalar, Value, ValueType } from "./assemble.ts";
-import { apply, constant, extractLane, narrow, tee, type Vector, v128, widen } from "./expressions.ts";
+import {
+  apply,
+  constant,
+  extractLane,
+  loadAs,
+  narrow,
+  tee,
+  type Vector,
+  v128,
+  widen,
+} from "./expressions.ts";
 import type { Operator } from "./instructions.ts";
 import { laneShape, valueType } from "./operations.ts";
 
@@ -49,6 +59,25 @@ export function addNear(
 export function registersOf(a: Accumulator, vector: boolean): number {
   return vector && (isWide(a) || isFloatExtreme(a)) ? 2 : 1;
 }
+
+/** Bytes in which a register is kept. */
+const slotBytes = 16;
+
+/** Keeps registers at an address, and takes them from there. */
+export function keep(code: Code, slot: Local<"i32">, registers: readonly Local[]): void {
+  registers.forEach((register, i) => {
+    code.store(`${register.type}.store`, slot, slotBytes * i, register);
+  });
+}
+
+export function resume(code: Code, slot: Local<"i32">, registers: readonly Local[]): void {
+  registers.forEach((register, i) => {
+    code.assign(register, loadAs(register.type, slot, slotBytes * i));
+  });
+}
+
+/** Bytes that it takes to keep so many registers. */
+export const bytesOf = (registers: number): number => slotBytes * registers;
 
 export function beginScalar(code: Code, a: Accumulator): Running {
   const type = isWide(a) ? "f64" : valueType(a.dtype);

@@ -22,8 +22,8 @@ import {
 import { axisAs, type Stage, type Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
-import { type Along, fitsLanes, none } from "./along.ts";
 import { codeOf } from "./codes.ts";
+import { type Along, fitsLanes, none } from "./layout.ts";
 
 // How generated kernels run on the CPU: which loops are lanes, copies or shared, and every number that decides it (those
 // of matmul are in matmul/schedule.ts). Each number says by what it was chosen: on a Zen 4 or Zen 5 server with two
@@ -104,7 +104,7 @@ function chooseLanes(
 /**
  * A loop kernel. The grid is cut into units: one place on all axes but the last, and a block of that. Lanes run along the
  * last axis of the grid (each lane its own element) or along the last reduced axis (lanes are partial sums, joined at the
- * end in a fixed order), whichever loads more by whole vectors. Long reductions with few units are cut too (parts.ts).
+ * end in a fixed order), whichever loads more by whole vectors. Long reductions with few units are cut too.
  */
 function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   const { grid, inner, accumulators, stores } = loop;

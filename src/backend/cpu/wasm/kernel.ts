@@ -5,13 +5,13 @@ import { describeKernel } from "../../../compile/print.ts";
 import type { Stage } from "../../../compile/steps.ts";
 import { Arguments } from "./arguments.ts";
 import { Module } from "./assemble.ts";
-import type { Phase } from "./grid.ts";
 import { schedule } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
+import { type Defined, defineStages } from "./nest.ts";
 import { defineProcedure } from "./procedure.ts";
-import { type Defined, defineStages } from "./stages.ts";
 import { type NamedFunction, printFunctions } from "./text.ts";
+import type { Phase } from "./units.ts";
 
 export interface WasmOptions {
   readonly shared: boolean;

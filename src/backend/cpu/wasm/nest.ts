@@ -1,307 +1,376 @@
-import type { Accumulator, Axis, Loop } from "../../../compile/kernel.ts";
-import { product } from "../../../compile/nest.ts";
-import { neutral } from "../../../graph/reduce.ts";
+import type { Expr } from "../../../compile/expr.ts";
 import {
-  addNear,
-  beginScalar,
-  beginVector,
-  finishAcross,
-  finishLanes,
-  finishScalar,
-  join,
-  nearSums,
-  type Running,
-  registersOf,
-  updateNear,
-  updateScalar,
-  updateVector,
-} from "./accumulators.ts";
-import { type Along, none } from "./along.ts";
-import type { Code, Local } from "./assemble.ts";
-import { apply, i32, loadAs, select } from "./expressions.ts";
+  type Axis,
+  expressionsOf,
+  type Nest,
+  type NumberedAccumulator,
+  type Statement,
+  type Store,
+  writesOf,
+} from "../../../compile/kernel.ts";
+import { type For, isOrdered, product, type Share, visitNest } from "../../../compile/nest.ts";
+import type { Level } from "../../../compile/place.ts";
+import { axisAs, type Stage, showSteps } from "../../../compile/steps.ts";
+import { keep } from "./accumulators.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Code, Local, Module, Value } from "./assemble.ts";
+import { i32, tee } from "./expressions.ts";
+import { unitCost } from "./heuristics.ts";
+import { Layout, lastOf, none } from "./layout.ts";
+import {
+  accumulate,
+  begin,
+  combine,
+  finish,
+  loopsAround,
+  type Range,
+  type Reduction,
+  type Registers,
+  takeIn,
+} from "./reduction.ts";
 import { storeLanes, writeStores } from "./stores.ts";
-import type { Sweep } from "./sweep.ts";
-import type { Values } from "./values.ts";
+import { Sweep } from "./sweep.ts";
+import { cutGrid, type Grid, type Phase, phaseTypes, writeGrid } from "./units.ts";
+import { Values } from "./values.ts";
+import type { Scope } from "./writer.ts";
 
-/** Bytes in which a part of a reduction keeps a register. */
-const slotBytes = 16;
+const { add, mul, div, eq, lt } = i32;
 
-/** Bytes that a part of a reduction keeps for each step of the last axis. */
-export function partBytes({ accumulators }: Loop, along: Along, vectors: number): number {
-  const registers = accumulators.map((a) => registersOf(a, along !== "nothing"));
-  return slotBytes * vectors * registers.reduce((sum, count) => sum + count, 0);
+/** What the functions of a kernel are, and how they run. */
+export interface Defined {
+  readonly phases: readonly Phase[];
+  readonly scratch?: number;
+  readonly note?: string;
+}
+
+/** A function for each stage of a nest. */
+export function defineStages(
+  module: Module,
+  stages: readonly Stage[],
+  given: Arguments,
+  name = "run",
+): Defined {
+  const phases = stages.map((stage, i): Phase => {
+    const own = i === 0 ? name : `${name}${i}`;
+    const cut = cutGrid(stage.nest.grid, stage.steps);
+    module.define(own, phaseTypes, (code, { begin: first, end, ...params }) => {
+      const start = code.piece();
+      const writer = new NestWriter({ module, given, code, start, params }, stage);
+      writeGrid(code, first, end, cut, { start, ...writer.write() });
+    });
+    return { name: own, units: cut.units, cost: unitCost(stage, cut.blocks) };
+  });
+  return {
+    phases,
+    scratch: Math.max(...stages.map((stage) => new Layout(stage).scratch)),
+    note: stages.flatMap(({ steps }) => showSteps(steps) || []).join("; then "),
+  };
+}
+
+/** Where a stage is written. */
+interface Site {
+  readonly module: Module;
+  readonly given: Arguments;
+  readonly code: Code;
+  /** What the function begins with. */
+  readonly start: Code;
+  readonly params: { readonly [name in "args" | "shared" | "scratch"]: Local<"i32"> };
+}
+
+/** One of the points that are done abreast. */
+interface Point {
+  readonly variables: Map<string, Local<"i32">>;
+  /** Results so far by their numbers: one for each vector, or one for all. */
+  readonly results: Map<number, readonly Local[]>;
+  /** What runs, for a part that keeps it. */
+  running?: Registers;
+}
+
+/** What runs in the loops over the units of a grid: a nest, statement by statement, as its steps say. */
+class NestWriter {
+  readonly #site: Site;
+  readonly #stage: Stage;
+  readonly #layout: Layout;
+  readonly #access: ReturnType<Arguments["access"]>;
+  readonly #points: readonly [Point, ...Point[]];
+  /** All values, of which the outer levels are wanted in the end. */
+  readonly #all: Values[] = [];
+  readonly #stop: Local<"i32">;
+  /** What is done first for each unit. */
+  readonly #unit: Code;
+  /** Where statements are written. */
+  #code: Code;
+  #sweep: Sweep | undefined;
+
+  constructor(site: Site, stage: Stage) {
+    const { code } = site;
+    this.#site = site;
+    this.#stage = stage;
+    this.#layout = new Layout(stage);
+    this.#access = site.given.access(site.start, site.params.args);
+    this.#stop = code.local("i32");
+    this.#unit = code.piece();
+    this.#code = code.piece();
+    const axes = [...stage.nest.grid, none];
+    visitNest(stage.nest, (s) => {
+      if (s.kind === "for") axes.push(...s.over);
+      else if (s.kind === "at") axes.push(s.axis);
+    });
+    const variables = new Map(axes.map(({ name }) => [name, code.local("i32", name)]));
+    const { abreast, last } = this.#layout;
+    const others = Array.from({ length: abreast - 1 }, (_, i): Point => {
+      const own = this.#code.let("i32", add(variables.get(last.name)!, i + 1));
+      return { variables: new Map(variables).set(last.name, own), results: new Map() };
+    });
+    this.#points = [{ variables, results: new Map() }, ...others];
+  }
+
+  write(): Omit<Grid, "start"> {
+    const element = this.#code;
+    for (const s of this.#stage.nest.body) for (const point of this.#points) this.#statement(point, s);
+    const sweep = this.#sweep;
+    sweep?.end(element, this.#code);
+    return {
+      variable: (axis) => this.#variable(axis),
+      stop: this.#stop,
+      step: this.#layout.step,
+      pieces: [
+        this.#all.map((values) => values.piece(0)),
+        [this.#unit, ...this.#all.map((values) => values.piece(1))],
+      ],
+      element,
+      ...(sweep ? { around: sweep.around } : {}),
+    };
+  }
+
+  #variable(name: string): Local<"i32"> {
+    return this.#points[0].variables.get(name)!;
+  }
+
+  /** Each statement has values of its own, which know the results of those before. */
+  #values(point: Point, roots: readonly Expr[], over: readonly Axis[], own: Partial<Scope> = {}): Values {
+    const { nest } = this.#stage;
+    const values = new Values(this.#site.code, {
+      module: this.#site.module,
+      roots,
+      variables: point.variables,
+      levels: levelsOf(nest.grid, over),
+      // Where each vector has results of its own, nothing that is made of them comes further out.
+      afterwards: this.#layout.side > 1 ? bottomOf(over) + (over.length === 0 ? 1 : 0) : 2,
+      written: writtenAt(2, nest),
+      vector: this.#layout.lanes(over),
+      ...this.#access,
+      ...own,
+    });
+    use(values, point, 0);
+    this.#all.push(values);
+    return values;
+  }
+
+  #statement(point: Point, s: Statement): void {
+    switch (s.kind) {
+      case "for":
+        if (isOrdered(s)) this.#inOrder(point, s);
+        else
+          for (const part of s.body) {
+            if (part.kind === "write") this.#elements(point, s.over, part.stores);
+            else if (part.kind === "accumulate") this.#reduce(point, s, part.accumulators);
+          }
+        break;
+      case "write":
+        this.#once(point, s.stores);
+        break;
+      case "keep":
+        keep(this.#code, this.#slot(s.accumulators, 1), point.running!.flat(2));
+        break;
+      case "combine": {
+        const parts = product(s.over);
+        const slot = this.#slot(s.accumulators, parts);
+        const reduction = this.#reduction(s.accumulators, []);
+        const running = combine(this.#code, reduction, slot, parts, this.#layout.kept(s.accumulators).row);
+        setResults(point, s.accumulators, finish(this.#code, reduction, running));
+        break;
+      }
+      case "accumulate":
+      case "at":
+        break; // these are in loops
+      default:
+        s satisfies never;
+    }
+  }
+
+  #reduction(accumulators: readonly NumberedAccumulator[], over: readonly Axis[], range?: Range): Reduction {
+    const { along, near } = this.#layout;
+    return { accumulators, over, along, vectors: this.#layout.vectors(accumulators), near, range };
+  }
+
+  /** Loops in which results are accumulated. Where they sweep, what follows is done after the last row. */
+  #reduce(point: Point, { over, share }: For, accumulators: readonly NumberedAccumulator[]): void {
+    const { code, params } = this.#site;
+    const rows = axisAs(this.#stage.steps, "blocks", lastOf(over).name)?.by;
+    const sweep = rows ? new Sweep(code, params.scratch, lastOf(over).extent, rows) : undefined;
+    const range = sweep?.range ?? (share && this.#range(over, accumulators, share));
+    const reduction = this.#reduction(accumulators, over, range);
+    const vector = this.#layout.lanes(over, reduction.vectors);
+    const values = this.#values(
+      point,
+      accumulators.map(({ expr }) => expr),
+      over,
+      { vector },
+    );
+    const anew = code.piece();
+    const running = begin(anew, reduction);
+    const loops = accumulate(code, values, reduction, running, (i) => use(values, point, i));
+    if (sweep) sweep.begin(this.#code, running.flat(2), anew);
+    else this.#code.append(anew);
+    this.#code.append(values.piece(2), loops);
+    this.#sweep = sweep;
+    if (sweep) this.#code = code.piece();
+    point.running = running;
+    if (!share) setResults(point, accumulators, finish(this.#code, reduction, running));
+  }
+
+  /** What a part has of the first axis; of the last part, what makes no whole vectors comes after its loop. */
+  #range(
+    [cut = none, ...rest]: readonly Axis[],
+    accumulators: readonly NumberedAccumulator[],
+    { part, length }: Share,
+  ): Range {
+    const unit = this.#unit;
+    const range = { from: unit.local("i32"), to: unit.local("i32") };
+    const p = this.#variable(part.name);
+    const vectors = this.#layout.along === "inner" && rest.length === 0;
+    const whole = vectors ? 4 * this.#layout.vectors(accumulators) : 1;
+    unit.assign(range.to, add(tee(range.from, mul(p, length)), length));
+    unit.if(eq(p, part.extent - 1), () => unit.assign(range.to, cut.extent - (cut.extent % whole)));
+    return range;
+  }
+
+  /** Where parts keep what runs of a point, the first of so many: by part, then by steps along the last axis of the grid. */
+  #slot(accumulators: readonly NumberedAccumulator[], parts: number): Local<"i32"> {
+    const { step, last } = this.#layout;
+    const { bytes, row } = this.#layout.kept(accumulators);
+    const outer = this.#stage.nest.grid
+      .slice(0, -1)
+      .reduce<Value<"i32">>((at, { name, extent }) => add(mul(at, extent), this.#variable(name)), 0);
+    const place = this.#unit.let("i32", add(mul(outer, parts * row), this.#site.params.shared));
+    return this.#code.let("i32", add(mul(div(this.#variable(last.name), step), bytes), place));
+  }
+
+  /** What is stored once for a point. */
+  #once(point: Point, stores: readonly Store[]): void {
+    const values = this.#values(point, rootsOf(stores), []);
+    const several = this.#layout.side > 1;
+    const writes = this.#writes(values, point, several ? 3 : 2, stores);
+    if (several) this.#code.append(values.piece(2));
+    this.#code.append(writes);
+  }
+
+  /** What is stored for each element of loops. */
+  #elements(point: Point, over: readonly Axis[], stores: readonly Store[]): void {
+    if (product(over) === 0) return;
+    const values = this.#values(point, rootsOf(stores), over);
+    const writes = this.#writes(values, point, bottomOf(over), stores, over);
+    const { name, extent } = lastOf(over);
+    const loop = this.#code.piece();
+    const step = this.#layout.along === "inner" ? 4 : 1;
+    loop.each(values.variable(name), 0, extent, step, () => loop.append(writes));
+    const loops = loopsAround(values, over.slice(0, -1), bottomOf(over), loop);
+    this.#code.append(values.piece(2), loops);
+  }
+
+  /** Stores at a level, of all vectors side by side, with what is placed there; lanes run along the grid, or these loops. */
+  #writes(
+    values: Values,
+    point: Point,
+    level: Level,
+    stores: readonly Store[],
+    over: readonly Axis[] = [],
+  ): Code {
+    const { along, side, last } = this.#layout;
+    const inner = along === "inner" ? lastOf(over) : last;
+    const vector = along === "grid" || (along === "inner" && over.length > 0);
+    const stop = along === "inner" ? inner.extent : this.#stop;
+    const pieces = Array.from({ length: side }, (_, i) => {
+      const code = side > 1 ? values.restart(level, 4 * i) : values.piece(level);
+      use(values, point, i);
+      const writes = writeStores(code, values, stores, level, vector, (into, address, held) =>
+        storeLanes(into, address, held, inner.extent % 4 === 0, values.variable(inner.name), stop),
+      );
+      // Its variables may go into `code` as well: it is complete when the stores are.
+      return code.append(writes);
+    });
+    return this.#site.code.piece().append(...pieces);
+  }
+
+  /** A loop in its order: what runs up, and what is written at each element of what has, or where an index points. */
+  #inOrder(point: Point, loop: For): void {
+    const { over, body } = loop;
+    const { grid } = this.#stage.nest;
+    const own: Nest = { kind: "nest", grid, body: [loop] };
+    const bottom = bottomOf(over);
+    const inside = bottom + 1;
+    const levels = levelsOf(grid, over);
+    for (const s of body) if (s.kind === "at") levels.set(s.axis.name, inside);
+    const written = new Map([...writtenAt(2, this.#stage.nest), ...writtenAt(inside, own)]);
+    const values = this.#values(point, expressionsOf(own), over, { levels, afterwards: inside, written });
+    const write = (stores: readonly Store[]) => {
+      const writes = this.#writes(values, point, inside, stores);
+      values.restart(inside);
+      return writes;
+    };
+    const [anew, element, end] = [this.#code.piece(), values.piece(bottom), this.#code.piece()];
+    for (const s of body) {
+      if (s.kind === "accumulate") {
+        const reduction = this.#reduction(s.accumulators, over);
+        const running = begin(anew, reduction);
+        takeIn(element, values, reduction, running[0]!, bottom);
+        setResults(point, s.accumulators, finish(values.piece(inside), reduction, running));
+        use(values, point, 0);
+      } else if (s.kind === "write") end.append(write(s.stores));
+      else if (s.kind === "at") {
+        const at = values.variable(s.axis.name);
+        element.assign(at, values.index(s.index, bottom));
+        const writes = write(s.body.flatMap((part) => (part.kind === "write" ? part.stores : [])));
+        end.if(lt(at, s.axis.extent), () => end.append(writes));
+      }
+    }
+    element.append(end);
+    this.#code.append(anew, values.piece(2), loopsAround(values, over, bottom, element));
+  }
+}
+
+function setResults(
+  { results }: Point,
+  accumulators: readonly NumberedAccumulator[],
+  found: readonly (readonly Local[])[],
+): void {
+  accumulators.forEach(({ index }, j) => {
+    results.set(
+      index,
+      found.map((vector) => vector[j]!),
+    );
+  });
+}
+
+/** Makes the results of a vector known. */
+function use(values: Values, { results }: Point, vector: number): void {
+  for (const [index, locals] of results) values.setAccumulator(index, locals[vector] ?? locals[0]!);
+}
+
+/** Levels: the axes of the grid but the last, the last, then those of loops. */
+function levelsOf(grid: readonly Axis[], over: readonly Axis[]): Map<string, Level> {
+  return new Map([
+    ...grid.map(({ name }, i): [string, Level] => [name, i === grid.length - 1 ? 2 : 1]),
+    ...over.map(({ name }, i): [string, Level] => [name, 3 + i]),
+  ]);
 }
 
 /** The level inside all loops. */
-function bottomOf(inner: readonly Axis[]): number {
-  return 2 + inner.length;
-}
+const bottomOf = (over: readonly Axis[]): Level => 2 + over.length;
 
-/** Where a loop over the outermost reduced axis begins and ends. */
-export interface Range {
-  readonly from: Local<"i32">;
-  readonly to: Local<"i32">;
-}
+/** The values that a nest stores, at a level. */
+const writtenAt = (level: Level, nest: Nest) =>
+  new Map(writesOf(nest).map((value): [number, Level] => [value, level]));
 
-interface Options {
-  /** Vectors side by side. */
-  readonly vectors: number;
-  readonly sweep?: Sweep | undefined;
-  /** How many elements are added up in float32 before that is added to a sum in float64. */
-  readonly near?: number | undefined;
-  /** A part of the outermost reduced axis: whole vectors where lanes run along it, and what is left in the last one. */
-  readonly range?: Range | undefined;
-}
-
-export class LoopWriter {
-  /** How far the last axis of the grid moves at a time. */
-  readonly step: number;
-  readonly #code: Code;
-  readonly #values: Values;
-  readonly #loop: Loop;
-  readonly #last: Axis;
-  readonly #along: Along;
-  readonly #vectors: number;
-  readonly #sweep: Sweep | undefined;
-  readonly #near: number | undefined;
-  readonly #range: Range | undefined;
-
-  constructor(
-    code: Code,
-    values: Values,
-    loop: Loop,
-    last: Axis,
-    along: Along,
-    { vectors, sweep, near, range = sweep }: Options,
-  ) {
-    this.#code = code;
-    this.#values = values;
-    this.#loop = loop;
-    this.#last = last;
-    this.#along = along;
-    this.#vectors = vectors;
-    this.#sweep = sweep;
-    this.#near = near;
-    this.#range = range;
-    this.step = along === "grid" ? 4 * vectors : 1;
-  }
-
-  /** All that is done at one place of the last axis of the grid: code of level 2 and of everything inside. */
-  element(v: Local<"i32">, stop: Local<"i32">): Code {
-    const { accumulators } = this.#loop;
-    const code = this.#code.piece();
-    if (accumulators.length === 0) {
-      const stores = this.#stores(2, v, stop);
-      return code.append(this.#values.piece(2), stores);
-    }
-    const { running, begin, nest } = this.#reduction();
-    const registers = running.flat(2);
-    const endings = this.#endings(running, v, stop);
-    const sweep = this.#sweep;
-    if (sweep) sweep.begin(code, registers, begin);
-    else code.append(begin);
-    code.append(this.#values.piece(2), nest);
-    if (sweep) sweep.end(code, registers, endings);
-    else code.append(...endings);
-    return code;
-  }
-
-  /** As `element`, without stores: the results are left in locals, one for each accumulator. */
-  reduce(): { readonly code: Code; readonly results: readonly Local[] } {
-    const { running, begin, nest } = this.#reduction();
-    const code = this.#code.piece().append(begin, this.#values.piece(2), nest);
-    return { code, results: this.#finish(code, running, 0) };
-  }
-
-  /** As `element`, but what runs is kept at the address in `slot` instead of being finished. */
-  part(slot: Local<"i32">): Code {
-    const { running, begin, nest } = this.#reduction();
-    const code = this.#code.piece().append(begin, this.#values.piece(2), nest);
-    running.flat(2).forEach((register, i) => {
-      code.store(`${register.type}.store`, slot, slotBytes * i, register);
-    });
-    return code;
-  }
-
-  /** As `element`, from what parts have left: the first at the address in `slot`, `count` of them, so many bytes apart. */
-  joined(v: Local<"i32">, stop: Local<"i32">, slot: Local<"i32">, count: number, apart: number): Code {
-    const code = this.#code.piece();
-    const running = this.#begin(code);
-    const endings = this.#endings(running, v, stop);
-    code.each(code.local("i32"), 0, count, 1, () => {
-      let at = 0;
-      for (const vectors of running)
-        vectors.forEach((registers, j) => {
-          const other = registers.map(({ type }) => code.let(type, loadAs(type, slot, slotBytes * at++)));
-          join(code, this.#loop.accumulators[j]!, registers, other);
-        });
-      code.advance(slot, apart);
-    });
-    return code.append(this.#values.piece(2), ...endings);
-  }
-
-  /** Results and stores, vector by vector. */
-  #endings(running: readonly (readonly Running[])[], v: Local<"i32">, stop: Local<"i32">): Code[] {
-    const after = bottomOf(this.#loop.inner) + 1;
-    const count = this.#along === "grid" ? this.#vectors : 1;
-    return Array.from({ length: count }, (_, i) => {
-      const code = this.#values.restart(after, 4 * i);
-      this.#finish(code, running, i).forEach((result, j) => {
-        this.#values.setAccumulator(j, result);
-      });
-      // Its variables may go into `code` as well: it is complete when the stores are.
-      const stores = this.#stores(after, v, stop);
-      return this.#code.piece().append(code, stores);
-    });
-  }
-
-  /** All sums run in one nest of loops. */
-  #reduction(): {
-    /** By vector and accumulator. */
-    readonly running: readonly (readonly Running[])[];
-    readonly begin: Code;
-    readonly nest: Code;
-  } {
-    const { inner } = this.#loop;
-    const begin = this.#code.piece();
-    const running = this.#begin(begin);
-    const empty = inner.some(({ extent }) => extent === 0);
-    const nest = empty ? this.#code.piece() : this.#nest(running, bottomOf(inner));
-    return { running, begin, nest };
-  }
-
-  #nest(running: readonly (readonly Running[])[], bottom: number): Code {
-    const { inner, accumulators } = this.#loop;
-    const values = this.#values;
-    const innermost = inner[inner.length - 1] ?? none;
-    const near = this.#near ? nearSums(this.#code, this.#vectors, accumulators.length) : undefined;
-    const updates = (offsets: readonly number[], lanes: number): Code => {
-      const piece = this.#code.piece();
-      offsets.forEach((offset, i) => {
-        const body = values.restart(bottom, offset);
-        accumulators.forEach((a, j) => {
-          this.#update(body, a, near ? [near[i]![j]!] : running[i]![j]!, bottom, lanes);
-        });
-        piece.append(body);
-      });
-      return piece;
-    };
-    // What is near is added before it has too many terms.
-    const settle = (into: Code, depth: number) => {
-      const each = product(inner.slice(depth + 1));
-      const most = this.#near ?? 0;
-      if (!near || each > most || each * inner[depth]!.extent <= most) return;
-      const points = 2 ** Math.floor(Math.log2(most / each));
-      const variable = values.variable(inner[depth]!.name);
-      const left = apply<"i32">("i32.and", variable, points - 1);
-      into.if(i32.isZero(left), () => addNear(into, running[0]!, near));
-    };
-    const offsets = Array.from({ length: this.#vectors }, (_, i) => 4 * i);
-    const code = this.#code.piece();
-    const k = values.variable(innermost.name);
-    const loop = (
-      into: Code,
-      variable: Local<"i32">,
-      depth: number,
-      end: number,
-      step: number,
-      body: () => void,
-    ) => {
-      const { from, to } = (depth === 0 && this.#range) || { from: 0, to: end };
-      into.each(variable, from, to, step, body);
-    };
-    const deepest = inner.length - 1;
-    if (this.#along !== "inner") {
-      const body = updates(offsets, 4);
-      if (inner.length === 0) code.append(body);
-      else loop(code, k, deepest, innermost.extent, 1, () => code.append(body));
-    } else {
-      const step = 4 * this.#vectors;
-      const whole = innermost.extent - (innermost.extent % step);
-      if (whole > 0) {
-        const body = updates(offsets, 4);
-        if (whole === step && !this.#range) code.assign(k, 0).append(body);
-        else
-          loop(code, k, deepest, whole, step, () => {
-            settle(code, deepest);
-            code.append(body);
-          });
-      }
-      // The rest, vector by vector, the last one with lanes left out.
-      const rest = this.#code.piece();
-      for (let from = whole; from < innermost.extent; from += 4) {
-        const body = updates([0], Math.min(4, innermost.extent - from));
-        rest.assign(k, from).append(body);
-      }
-      if (deepest > 0 || !this.#range) code.append(rest);
-      else code.if(i32.eq(this.#range.to, whole), () => code.append(rest));
-    }
-    // The other reduced axes around it.
-    let nest = code;
-    for (let depth = deepest - 1; depth >= 0; depth--) {
-      const wrapped = this.#code.piece();
-      const { name, extent } = inner[depth]!;
-      const body = nest;
-      const variable = values.variable(name);
-      loop(wrapped, variable, depth, extent, 1, () => {
-        settle(wrapped, depth);
-        wrapped.append(values.piece(3 + depth), body);
-        if (name !== values.scope.vector?.pairs) return;
-        values.restart(3 + depth, 0, 1);
-        const second = updates(offsets, 4);
-        wrapped.advance(variable, 1).append(values.piece(3 + depth), second);
-        values.restart(3 + depth, 0, 0);
-      });
-      nest = wrapped;
-    }
-    if (near) addNear(nest, running[0]!, near);
-    return nest;
-  }
-
-  #begin(code: Code): readonly (readonly Running[])[] {
-    const begin = this.#along === "nothing" ? beginScalar : beginVector;
-    const vectors = this.#near ? 1 : this.#vectors;
-    return Array.from({ length: vectors }, () => this.#loop.accumulators.map((a) => begin(code, a)));
-  }
-
-  #update(code: Code, a: Accumulator, running: Running, at: number, lanes: number): void {
-    const values = this.#values;
-    if (this.#along === "nothing") {
-      updateScalar(code, a, running, values.scalar(a.expr, at));
-      return;
-    }
-    const update = this.#near ? updateNear : updateVector;
-    const x = values.vector(a.expr, at);
-    if (lanes === 4) {
-      update(code, a, running, x);
-      return;
-    }
-    // Lanes beyond the end take the identity.
-    const start = neutral(a.name, a.dtype);
-    const l = values.lanes(code);
-    const inside = l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)));
-    update(code, a, running, select(inside, x, a.dtype === "float32" ? l.f32(start) : l.i32(start)));
-  }
-
-  /** The results: vectors along the grid, else numbers. */
-  #finish(code: Code, running: readonly (readonly Running[])[], vector: number): readonly Local[] {
-    return this.#loop.accumulators.map((a, j) => {
-      if (this.#along === "nothing") return finishScalar(code, a, running[0]![j]!);
-      if (this.#along === "grid") return finishLanes(code, a, running[vector]![j]!);
-      return finishAcross(
-        code,
-        a,
-        running.map((vectors) => vectors[j]!),
-      );
-    });
-  }
-
-  /** Computes all results before the first is stored: a result may replace what another one reads. */
-  #stores(at: number, v: Local<"i32">, stop: Local<"i32">): Code {
-    const values = this.#values;
-    const body = values.piece(at);
-    return writeStores(body, values, this.#loop.stores, at, this.#along === "grid", (code, address, held) => {
-      storeLanes(code, address, held, this.#last.extent % 4 === 0, v, stop);
-    });
-  }
-}
+const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);

@@ -5,10 +5,10 @@ import type { Operator, Statement, Term, Type } from "../../../graph/procedure.t
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module, Push, Value, ValueType } from "./assemble.ts";
 import { apply, constant, extractLane, f32x4, f64, f64x2, i32, v128 } from "./expressions.ts";
-import { type Phase, phaseTypes } from "./grid.ts";
 import { schedule } from "./heuristics.ts";
 import type { Operator as Instruction, Named } from "./instructions.ts";
-import { defineStages } from "./stages.ts";
+import { defineStages } from "./nest.ts";
+import { type Phase, phaseTypes } from "./units.ts";
 
 const integers: Partial<Record<Operator, Instruction>> = {
   add: "i32.add",

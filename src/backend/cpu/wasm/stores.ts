@@ -1,6 +1,6 @@
 import { bytesPerElement, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Store } from "../../../compile/kernel.ts";
-import type { Code, Local } from "./assemble.ts";
+import type { Code, Local, Value } from "./assemble.ts";
 import { apply, extractLane, i32, tee } from "./expressions.ts";
 import type { Named } from "./instructions.ts";
 import { narrowLanes } from "./narrow.ts";
@@ -22,7 +22,7 @@ export function storeLanes(
   held: Local,
   exact: boolean,
   v: Local<"i32">,
-  stop: Local<"i32">,
+  stop: Value<"i32">,
 ): void {
   const whole = () => {
     if (bytes === 4) code.store("v128.store", base, offset, held);

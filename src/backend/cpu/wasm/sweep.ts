@@ -1,5 +1,7 @@
+import { bytesOf, keep, resume } from "./accumulators.ts";
 import type { Code, Local } from "./assemble.ts";
-import { i32, loadAs, tee } from "./expressions.ts";
+import { i32, tee } from "./expressions.ts";
+import type { Range } from "./reduction.ts";
 
 const { add, lt, gt, eq } = i32;
 
@@ -14,20 +16,19 @@ export class Sweep {
   readonly #rows: number;
   /** Where the running values of the current place lie. */
   readonly #slot: Local<"i32">;
-  readonly from: Local<"i32">;
-  readonly to: Local<"i32">;
+  readonly range: Range;
+  #registers: readonly Local[] = [];
 
   constructor(code: Code, scratch: Local<"i32">, extent: number, rows: number) {
     this.#scratch = scratch;
     this.#extent = extent;
     this.#rows = rows;
     this.#slot = code.local("i32");
-    this.from = code.local("i32");
-    this.to = code.local("i32");
+    this.range = { from: code.local("i32"), to: code.local("i32") };
   }
 
   around = (code: Code, block: () => void): void => {
-    const { from, to } = this;
+    const { from, to } = this.range;
     const some = () => {
       code.if(gt(tee(to, add(from, this.#rows)), this.#extent), () => code.assign(to, this.#extent));
       code.assign(this.#slot, this.#scratch);
@@ -38,20 +39,22 @@ export class Sweep {
 
   /** Begins anew, or where the sweep before left off. */
   begin(code: Code, registers: readonly Local[], anew: Code): void {
-    const resume = () =>
-      registers.forEach((register, i) => {
-        code.assign(register, loadAs(register.type, this.#slot, 16 * i));
-      });
-    code.if(i32.isZero(this.from), () => code.append(anew), resume);
+    this.#registers = registers;
+    code.if(
+      i32.isZero(this.range.from),
+      () => code.append(anew),
+      () => resume(code, this.#slot, registers),
+    );
   }
 
   /** Runs `finish` after the last row, else keeps the registers for the next sweep. */
-  end(code: Code, registers: readonly Local[], finish: readonly Code[]): void {
-    const keep = () =>
-      registers.forEach((register, i) => {
-        code.store(`${register.type}.store`, this.#slot, 16 * i, register);
-      });
-    code.if(eq(this.to, this.#extent), () => code.append(...finish), keep);
-    code.advance(this.#slot, 16 * registers.length);
+  end(code: Code, finish: Code): void {
+    const registers = this.#registers;
+    code.if(
+      eq(this.range.to, this.#extent),
+      () => code.append(finish),
+      () => keep(code, this.#slot, registers),
+    );
+    code.advance(this.#slot, bytesOf(registers.length));
   }
 }

@@ -2,7 +2,7 @@ import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
-import { type Phase, phaseTypes } from "../grid.ts";
+import { type Phase, phaseTypes } from "../units.ts";
 import { writeEpilogue } from "./epilogue.ts";
 import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";

@@ -1,7 +1,7 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Module } from "../assemble.ts";
-import type { Phase } from "../grid.ts";
+import type { Phase } from "../units.ts";
 import { defineCompute } from "./compute.ts";
 import { definePack } from "./pack.ts";
 import { scheduleMatmul } from "./schedule.ts";

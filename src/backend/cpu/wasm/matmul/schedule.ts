@@ -1,8 +1,8 @@
 import { strideIn } from "../../../../compile/access.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { Axis, MatmulKernel } from "../../../../compile/kernel.ts";
-import { fitsLanes } from "../along.ts";
 import { instructionsOf } from "../heuristics.ts";
+import { fitsLanes } from "../layout.ts";
 
 // How products of matrices run on the CPU, and every number that decides it; chosen as in ../heuristics.ts, on the same
 // machines. The code is written by this and decides nothing.

@@ -3,7 +3,7 @@ import type { Expr } from "../../../../compile/expr.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
-import { decode } from "../grid.ts";
+import { decode } from "../units.ts";
 import { Values } from "../values.ts";
 
 /** Where code of a kernel is written: its module, what the kernel is given, and where that lies. */

@@ -1,9 +1,8 @@
 import type { Axis } from "../../../compile/kernel.ts";
 import { axisAs, isSwapped, type Step } from "../../../compile/steps.ts";
-import { none } from "./along.ts";
-import type { Arguments } from "./arguments.ts";
-import type { Code, Local, Module } from "./assemble.ts";
+import type { Code, Local } from "./assemble.ts";
 import { i32, tee } from "./expressions.ts";
+import { none } from "./layout.ts";
 
 const { add, mul, div, rem, gt, ge } = i32;
 
@@ -17,25 +16,6 @@ export interface Phase {
 
 /** What functions of a kernel take: the units, arguments, scratch that threads share, scratch of the thread. */
 export const phaseTypes = { begin: "i32", end: "i32", args: "i32", shared: "i32", scratch: "i32" } as const;
-
-/** Levels: the axes of the grid but the last, the last, then each reduced one. */
-export function levelsOf(grid: readonly Axis[], inner: readonly Axis[]): Map<string, number> {
-  const depth = (i: number): number => (i === grid.length - 1 ? 2 : 1);
-  return new Map([
-    ...grid.map(({ name }, i): [string, number] => [name, depth(i)]),
-    ...inner.map(({ name }, i): [string, number] => [name, 3 + i]),
-  ]);
-}
-
-/** Where a stage is written. */
-export interface Site {
-  readonly module: Module;
-  readonly given: Arguments;
-  readonly code: Code;
-  /** What the function begins with. */
-  readonly start: Code;
-  readonly params: { readonly [name in "args" | "shared" | "scratch"]: Local<"i32"> };
-}
 
 /** A grid in units: one place on all axes but the last, and a block of that. */
 export interface Cut {
