@@ -57,7 +57,17 @@ describe("threads", () => {
 
 describe("workers that fail", () => {
   /** A job whose module no worker can compile. */
-  const job: Job = { module: 0, bytes: 0, length: 3, phase: 0, args: 0, scratch: 0, units: 40, grain: 2 };
+  const job: Job = {
+    module: 0,
+    bytes: 0,
+    length: 3,
+    phase: 0,
+    args: 0,
+    scratch: 0,
+    first: 0,
+    units: 40,
+    grain: 2,
+  };
 
   async function poolOf(workers: number, patience?: number) {
     const memory = new Memory(controlBytes);

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { WasmBackend } from "../../src/backend/cpu/wasm.ts";
 import { numel } from "../../src/base/shape.ts";
 import { referenceValues } from "../../src/experiments/reference.ts";
 import { scalarOps } from "../../src/graph/scalar.ts";
@@ -433,6 +434,40 @@ describe("WebAssembly against the evaluator", () => {
     }
   });
 });
+
+test.each([
+  ["several pieces of a matrix", 1, 12, 1500, 3001],
+  ["several matrices", 5, 10, 700, 1300],
+  ["a panel that is more than a round holds", 1, 9, 550000, 16],
+] as const)(
+  "packed in rounds, %s: the bits of parts, in little memory",
+  async (_, batch, rows, inner, columns) => {
+    const filled = (shape: number[], seed: number) => {
+      const data = new Float32Array(numel(shape));
+      for (let i = 0; i < data.length; i++) data[i] = (((i + seed) * 7919) % 4093) / 4093 - 0.5;
+      return tensor(data, { shape });
+    };
+    const device = await init({ backend: "cpu", threads: 3 });
+    const [a, b] = [filled([batch, rows, inner], 1), filled([batch, inner, columns], 2)];
+    const { backend } = device;
+    if (!(backend instanceof WasmBackend)) throw new Error("no WebAssembly");
+    const before = backend.memory.live;
+    const product = await a.matmul(b).data();
+    const scratch = backend.memory.live - before - 4 * (a.size + b.size + product.length);
+    expect(scratch).toBeLessThan(Math.max(2 ** 24, 32 * inner) + 2 ** 16); // one panel at least
+    // So narrow that each part is packed at once.
+    const width = Math.max(8, Math.floor(2 ** 22 / (batch * inner) / 8) * 8);
+    for (let from = 0; from < columns; from += width) {
+      const to = Math.min(columns, from + width);
+      const part = await a.matmul(b.slice([0, 0, from], [batch, inner, to])).data();
+      for (let i = 0; i < batch * rows; i++)
+        expect(part.subarray(i * (to - from), (i + 1) * (to - from))).toEqual(
+          product.subarray(i * columns + from, i * columns + to),
+        );
+    }
+    device.dispose();
+  },
+);
 
 test("extremes know NaN and the signs of zeros wherever they stand in a row", async () => {
   using _device = await init({ backend: "cpu" });

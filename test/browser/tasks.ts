@@ -152,7 +152,7 @@ async function share({ workers: count }: { workers: number }): Promise<Shared> {
     Atomics.store(int32, together / 4, 1);
   };
   const place = { module: 0, bytes: at, length: bytes.length };
-  pool.run({ ...place, phase: 0, args: together, scratch: 0, units, grain: 1 }, run, 0);
+  pool.run({ ...place, phase: 0, args: together, scratch: 0, first: 0, units, grain: 1 }, run, 0);
   const words = new Int32Array(memory.memory.buffer, 0, controlBytes / 4);
   const sleepers = () => Atomics.notify(words, control.generation);
   const slept = await until(() => sleepers() === count);

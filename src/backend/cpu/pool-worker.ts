@@ -5,7 +5,7 @@ export const control = {
   stop: 1,
   /** Set by a worker that failed. */
   failed: 2,
-  /** The job: which module (and where its bytes lie), which function of it, its arguments, how many units. */
+  /** The job: which module (and where its bytes lie), which function of it, its arguments, its first unit and how many. */
   module: 4,
   bytes: 5,
   length: 6,
@@ -14,6 +14,7 @@ export const control = {
   scratch: 9,
   units: 10,
   grain: 11,
+  first: 14,
   /** Into how many shares the units are cut, and units of a share. */
   shares: 12,
   share: 13,
@@ -47,13 +48,14 @@ export function takeUnits(
   run: (begin: number, end: number) => void,
 ): void {
   const [shares, share, units, grain] = [words[c.shares]!, words[c.share]!, words[c.units]!, words[c.grain]!];
+  const first = words[c.first]!;
   for (let i = 0; i < shares; i++) {
     const which = (index + i) % shares;
     const end = Math.min(units, (which + 1) * share);
     for (;;) {
       const unit = Atomics.add(words, c.next + c.apart * which, grain);
       if (unit >= end) break;
-      run(unit, Math.min(unit + grain, end));
+      run(first + unit, first + Math.min(unit + grain, end));
     }
   }
 }

@@ -11,6 +11,8 @@ export interface Job {
   readonly phase: number;
   readonly args: number;
   readonly scratch: number;
+  /** The first unit. */
+  readonly first: number;
   readonly units: number;
   /** Units taken at a time. */
   readonly grain: number;
@@ -90,9 +92,9 @@ export class Pool {
   /** Runs all units of a job; returns when they are done. */
   run(job: Job, run: Run, own: number): void {
     const words = this.#words;
-    const { units, grain, args, scratch } = job;
+    const { first, units, grain, args, scratch } = job;
     if (!this.#workers?.length) {
-      run(0, units, args, scratch, own);
+      run(first, first + units, args, scratch, own);
       return;
     }
     words[control.module] = job.module;
@@ -101,6 +103,7 @@ export class Pool {
     words[control.phase] = job.phase;
     words[control.args] = args;
     words[control.scratch] = scratch;
+    words[control.first] = first;
     words[control.units] = units;
     words[control.grain] = grain;
     const shares = Math.min(this.threads, mostShares);

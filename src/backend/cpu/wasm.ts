@@ -157,22 +157,31 @@ export class WasmBackend implements Backend {
   }
 
   /** Runs one kernel whose arguments lie at `args`. */
-  run({ kernel, compiled }: Loaded, args: number): void {
-    const { functions } = compiled;
-    const scratch = kernel.scratch > 0 ? this.#scratchOf(kernel.scratch) : 0;
-    for (let i = 0; i < kernel.phases.length; i++) {
-      const { units, cost } = kernel.phases[i]!;
-      if (!this.#pool || units === 1 || units * cost < this.#worthSharing || kernel.imports.length > 0) {
-        functions[i]!(0, units, args, scratch, this.#own);
-        continue;
-      }
-      compiled.bytes ??= this.#place(kernel.bytes);
-      const fair = Math.ceil(units / (4 * this.#pool.threads));
-      const grain = Math.max(1, Math.min(fair, Math.ceil(turn / cost)));
-      const { id: module, bytes } = compiled;
-      const job = { module, bytes, length: kernel.bytes.length, phase: i, args, scratch, units, grain };
-      this.#pool.run(job, functions[i]!, this.#own);
+  run(loaded: Loaded, args: number): void {
+    const { phases, scratch } = loaded.kernel;
+    const shared = scratch > 0 ? this.#scratchOf(scratch) : 0;
+    const { units, round = units } = phases[0]!; // a kernel has one at least
+    // A round finds in scratch memory what would lie there if there were as much as for all of them.
+    for (let i = 0; i * round < units; i++)
+      for (let phase = 0; phase < phases.length; phase++)
+        this.#runPhase(loaded, phase, i, args, shared - i * scratch);
+  }
+
+  #runPhase({ kernel, compiled }: Loaded, phase: number, round: number, args: number, scratch: number): void {
+    const { units: all, round: each = all, cost } = kernel.phases[phase]!;
+    const run = compiled.functions[phase]!;
+    const first = round * each;
+    const units = Math.min(each, all - first);
+    if (!this.#pool || units === 1 || units * cost < this.#worthSharing || kernel.imports.length > 0) {
+      run(first, first + units, args, scratch, this.#own);
+      return;
     }
+    compiled.bytes ??= this.#place(kernel.bytes);
+    const fair = Math.ceil(units / (4 * this.#pool.threads));
+    const grain = Math.max(1, Math.min(fair, Math.ceil(turn / cost)));
+    const { id: module, bytes } = compiled;
+    const job = { module, bytes, length: kernel.bytes.length, phase, args, scratch, first, units, grain };
+    this.#pool.run(job, run, this.#own);
   }
 
   /** Programs give their kernels back; the last one takes them out of the cache. */

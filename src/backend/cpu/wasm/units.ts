@@ -10,6 +10,8 @@ const { add, mul, div, rem, gt, ge } = i32;
 export interface Phase {
   readonly name: string;
   readonly units: number;
+  /** Units of a round: those of all phases run before the next round begins, in the same scratch memory. Default all. */
+  readonly round?: number;
   /** Rough time of a unit in nanoseconds. */
   readonly cost: number;
 }

@@ -8,7 +8,7 @@ import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
 import { blockColumns, blockRows, computeCost, type Packing, type Schedule, tileBytes } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
-import { addressOf, type Site, span, units } from "./site.ts";
+import { addressOf, pieceOf, type Site, span, units, within } from "./site.ts";
 import type { Panel } from "./transpose.ts";
 
 const { add, sub, mul, div, gt } = i32;
@@ -18,11 +18,10 @@ type PlacesOf<Names extends string> = Readonly<Record<Names, Local<"i32">>>;
 
 export function defineCompute(module: Module, kernel: MatmulKernel, given: Arguments, g: Schedule): Phase {
   const { batch, row, column, inner, a, b } = kernel;
-  const { rowBlock, columnBlock, vector } = g;
+  const { rowBlock, columnBlock, pieces, vector } = g;
   const direct = "row" in g.a ? g.a : undefined;
   const strides = direct ?? { row: g.bytes, inner: g.rows * g.bytes };
   const rowBlocks = Math.ceil(row.extent / rowBlock);
-  const columnBlocks = Math.ceil(column.extent / columnBlock);
   const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;
   const sumsBytes = blockRows * (blockColumns + 16) * 8;
   /** From one packed tile of a to the next. */
@@ -36,60 +35,65 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     const site = { module, given, args };
     const sums = code.let("i32", scratch);
     const packedA = code.let("i32", add(scratch, sumsBytes));
-    units(code, begin, end, [batch.extent, rowBlocks, columnBlocks], (body, [i, block, across]) => {
+    const extents = [batch.extent * pieces.count, rowBlocks, pieces.blocks] as const;
+    units(code, begin, end, extents, (body, [which, block, across]) => {
+      const { matrix: i, own } = pieceOf(body, which, kernel, g);
       const [firstRow, rowEnd] = span(body, block, rowBlock, row.extent);
-      const [firstColumn, columnEnd] = span(body, across, columnBlock, column.extent);
-      const from = body.local("i32");
-      body.each(from, 0, inner.extent, g.innerStep, () => {
-        const count = body.let("i32", g.innerStep);
-        if (inner.extent % g.innerStep !== 0) {
-          body.assign(count, sub(inner.extent, from));
-          body.if(gt(count, g.innerStep), () => body.assign(count, g.innerStep));
-        }
-        const rowsOfA = direct
-          ? addressOf(body, site, a, [
-              [batch.name, i],
-              [row.name, firstRow],
-              [inner.name, from],
-            ])
-          : packRows(body, site, g.a as Packing, { i, firstRow, rowEnd, from, count, into: packedA });
-        // Panels of b, and for each all tiles of rows.
-        const panel = body.let("i32", div(firstColumn, g.columns));
-        const panelEnd = body.let("i32", div(add(columnEnd, g.columns - 1), g.columns));
-        const sumsOfPanel = body.let("i32", sums);
-        body.repeat(panel, panelEnd, 1, () => {
-          const bp = panelOfB(body, site, { i, panel, from, packed });
-          const tile = body.local("i32");
-          const ap = body.local("i32");
-          const cp = body.local("i32");
-          body.assign(tile, firstRow).assign(ap, rowsOfA).assign(cp, sumsOfPanel);
-          body.repeat(tile, rowEnd, g.rows, () => {
-            const compute = (which: number) => body.get(ap).get(bp).get(cp).get(count).get(from).call(which);
-            if (left === 0) compute(whole);
-            else
-              body.if(
-                gt(add(tile, g.rows), rowEnd),
-                () => compute(last),
-                () => compute(whole),
-              );
-            body.advance(ap, direct ? g.rows * direct.row : tileBytesA);
-            body.advance(cp, g.rows * rowBytes);
+      const [firstColumn, columnEnd] = span(body, across, columnBlock, own);
+      within(body, own, firstColumn, () => {
+        const from = body.local("i32");
+        body.each(from, 0, inner.extent, g.innerStep, () => {
+          const count = body.let("i32", g.innerStep);
+          if (inner.extent % g.innerStep !== 0) {
+            body.assign(count, sub(inner.extent, from));
+            body.if(gt(count, g.innerStep), () => body.assign(count, g.innerStep));
+          }
+          const rowsOfA = direct
+            ? addressOf(body, site, a, [
+                [batch.name, i],
+                [row.name, firstRow],
+                [inner.name, from],
+              ])
+            : packRows(body, site, g.a as Packing, { i, firstRow, rowEnd, from, count, into: packedA });
+          // Panels of b, and for each all tiles of rows.
+          const panel = body.let("i32", div(firstColumn, g.columns));
+          const panelEnd = body.let("i32", div(add(columnEnd, g.columns - 1), g.columns));
+          const sumsOfPanel = body.let("i32", sums);
+          body.repeat(panel, panelEnd, 1, () => {
+            const bp = panelOfB(body, site, { i, panel, from, packed });
+            const tile = body.local("i32");
+            const ap = body.local("i32");
+            const cp = body.local("i32");
+            body.assign(tile, firstRow).assign(ap, rowsOfA).assign(cp, sumsOfPanel);
+            body.repeat(tile, rowEnd, g.rows, () => {
+              const compute = (which: number) =>
+                body.get(ap).get(bp).get(cp).get(count).get(from).call(which);
+              if (left === 0) compute(whole);
+              else
+                body.if(
+                  gt(add(tile, g.rows), rowEnd),
+                  () => compute(last),
+                  () => compute(whole),
+                );
+              body.advance(ap, direct ? g.rows * direct.row : tileBytesA);
+              body.advance(cp, g.rows * rowBytes);
+            });
+            body.advance(sumsOfPanel, g.columns * g.bytes);
           });
-          body.advance(sumsOfPanel, g.columns * g.bytes);
         });
+        const place = {
+          batch: i,
+          firstRow,
+          rowEnd,
+          firstColumn,
+          columnEnd,
+          sums,
+          rowBytes,
+          vector,
+          bytes: g.bytes,
+        };
+        writeEpilogue(body, site, kernel, place);
       });
-      const place = {
-        batch: i,
-        firstRow,
-        rowEnd,
-        firstColumn,
-        columnEnd,
-        sums,
-        rowBytes,
-        vector,
-        bytes: g.bytes,
-      };
-      writeEpilogue(body, site, kernel, place);
     });
   });
 
@@ -140,10 +144,16 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
         [inner.name, from],
       ]);
     }
-    const which = add(mul(i, g.panels), panel);
+    const which = add(mul(i, pieces.count * pieces.panels), panel);
     const start = add(packed, mul(which, inner.extent * g.columns * g.bytes));
     return body.let("i32", add(start, mul(from, g.columns * g.bytes)));
   }
 
-  return { name: "compute", units: batch.extent * rowBlocks * columnBlocks, cost: computeCost(kernel, g) };
+  const blocks = rowBlocks * pieces.blocks; // of a piece
+  return {
+    name: "compute",
+    units: batch.extent * pieces.count * blocks,
+    round: pieces.round * blocks,
+    cost: computeCost(kernel, g),
+  };
 }

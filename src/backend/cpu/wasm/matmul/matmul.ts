@@ -6,15 +6,16 @@ import { defineCompute } from "./compute.ts";
 import { definePack } from "./pack.ts";
 import { scheduleMatmul } from "./schedule.ts";
 
-// Packed, register-blocked matrix product after Goto and van de Geijn (2008). Phase one packs b into panels as wide
-// as the microkernel's tile, once, shared by all threads, unless there are too few rows for that to be worth it. Phase two takes blocks of the result: packs its rows of a
+// Packed, register-blocked matrix product after Goto and van de Geijn (2008). Phase one packs b, or a piece of its columns, into
+// panels as wide as the microkernel's tile, once, shared by all threads, unless there are too few rows for that to be worth it.
+// Phase two takes blocks of the result: packs its rows of a
 // where they do not lie contiguous in memory, runs the microkernel over panels, and applies the epilogue while the
 // block is in cache. Each element is one sum over the inner axis in blocks of `innerBlock`, in order, wherever the
 // block boundaries of rows and columns fall, so results do not depend on the number of threads.
 
 export interface Matmul {
   readonly phases: readonly Phase[];
-  /** Bytes of packed b, shared by all threads. */
+  /** Bytes of packed b that are there at once, shared by all threads. */
   readonly packed: number;
   readonly note: string;
 }
@@ -27,7 +28,7 @@ export function defineMatmul(
   { relaxed }: { readonly relaxed: boolean },
 ): Matmul {
   const schedule = scheduleMatmul(kernel, relaxed);
-  const { bytes, rows, columns, panels, b } = schedule;
+  const { bytes, rows, columns, pieces, b } = schedule;
   const packs = typeof b === "number" ? [] : [definePack(module, kernel, given, schedule, b)];
   const compute = defineCompute(module, kernel, given, schedule);
   const notes = [`tiles of ${rows} x ${columns}`];
@@ -35,7 +36,7 @@ export function defineMatmul(
   if (relaxed) notes.push("fused multiply-add");
   return {
     phases: [...packs, compute],
-    packed: packs.length * kernel.batch.extent * panels * columns * kernel.inner.extent * bytes,
+    packed: packs.length * pieces.round * pieces.panels * columns * kernel.inner.extent * bytes,
     note: notes.join(", "),
   };
 }

@@ -6,7 +6,7 @@ import { type Phase, phaseTypes } from "../units.ts";
 import { Values } from "../values.ts";
 import { type Packing, packCost, panelGroup, type Schedule } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
-import { type Site, span, units } from "./site.ts";
+import { pieceOf, type Site, span, units, within } from "./site.ts";
 import { type Panel, packTransposed } from "./transpose.ts";
 
 const { add, mul } = i32;
@@ -19,18 +19,20 @@ export function definePack(
   how: Packing,
 ): Phase {
   const { batch, inner, column, b } = kernel;
-  const groups = Math.ceil(g.panels / panelGroup);
+  const { pieces } = g;
+  const groups = Math.ceil(pieces.panels / panelGroup);
   const panelBytes = inner.extent * g.columns * g.bytes;
   module.define("pack", phaseTypes, (code, { begin, end, args, shared: packed }) => {
     const site = { module, given, args };
-    units(code, begin, end, [batch.extent, groups], (body, [i, group]) => {
-      const [first, stop] = span(body, group, panelGroup * g.columns, column.extent);
-      const panel = add(mul(i, g.panels), mul(group, panelGroup));
+    units(code, begin, end, [batch.extent * pieces.count, groups], (body, [which, group]) => {
+      const { matrix, own: columns } = pieceOf(body, which, kernel, g);
+      const panel = add(mul(which, pieces.panels), mul(group, panelGroup));
       const into = body.let("i32", add(packed, mul(panel, panelBytes)));
+      const [first, stop] = span(body, group, panelGroup * g.columns, columns);
       const own: Panel = {
         how,
         expr: b,
-        batch: { name: batch.name, local: i },
+        batch: { name: batch.name, local: matrix },
         along: column,
         inner,
         first,
@@ -40,10 +42,17 @@ export function definePack(
         innerCount: inner.extent,
         bytes: g.bytes,
       };
-      writePanels(body, site, own, stop, panelBytes, () => writePack(body, site, own));
+      within(body, columns, first, () =>
+        writePanels(body, site, own, stop, panelBytes, () => writePack(body, site, own)),
+      );
     });
   });
-  return { name: "pack", units: batch.extent * groups, cost: packCost(kernel, g) };
+  return {
+    name: "pack",
+    units: batch.extent * pieces.count * groups,
+    round: pieces.round * groups,
+    cost: packCost(kernel, g),
+  };
 }
 
 /**

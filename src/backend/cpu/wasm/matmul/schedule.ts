@@ -29,6 +29,12 @@ const line = 16;
 /** Panels that are packed side by side: together they are a cache line or two. */
 export const panelGroup = 4;
 
+/**
+ * Bytes of b that are packed at once, by all threads: no product needs more scratch memory, whatever its size (the logits of
+ * 49,152 tokens took 113 MB), and what was packed is in the third cache when it is read.
+ */
+const mostPacked = 2 ** 24;
+
 /** Bytes of scratch memory that each thread needs for a block. */
 export const threadScratch = 8 * blockRows * (innerBlock + blockColumns + 16);
 
@@ -46,17 +52,27 @@ export interface Packing {
   readonly by: "turned" | "lanes" | "elements";
 }
 
+/** The columns of each matrix of b in equal pieces, whole blocks, of which a round has some in scratch memory. */
+export interface Pieces {
+  readonly count: number;
+  /** Of a piece; the last one may have fewer. */
+  readonly blocks: number;
+  readonly panels: number;
+  /** Pieces of a round. */
+  readonly round: number;
+}
+
 /** How a product runs. */
 export interface Schedule {
   readonly bytes: number;
   /** Of a tile. */
   readonly rows: number;
   readonly columns: number;
-  readonly panels: number;
   readonly innerStep: number;
   /** Of a block. */
   readonly rowBlock: number;
   readonly columnBlock: number;
+  readonly pieces: Pieces;
   readonly relaxed: boolean;
   readonly a: Packing | Strides;
   /** Packed, or bytes from one inner element to the next where it is read in place. */
@@ -66,24 +82,24 @@ export interface Schedule {
 }
 
 export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule {
-  const { batch, row, column, inner, a, b, stores, dtype } = kernel;
+  const { row, column, inner, a, stores, dtype } = kernel;
   const bytes = dtype === "float64" ? 8 : 4;
   const columns = tileBytes / bytes;
   const rows = Math.min(tileRows, row.extent);
   const roots = stores.flatMap(({ index, expr }) => [index, expr]);
+  const b = strideOfB(kernel, columns, bytes) ?? packingOf(kernel.b, column, inner, columns, bytes);
   return {
     bytes,
     rows,
     columns,
-    panels: Math.ceil(column.extent / columns),
     innerStep:
       inner.extent <= innerBlock
         ? Math.max(inner.extent, 1)
         : Math.ceil(inner.extent / Math.ceil(inner.extent / innerBlock)),
-    ...blocksOf([batch, row, column], rows, columns),
+    ...blocksOf(kernel, rows, columns, typeof b === "number" ? 0 : inner.extent * bytes),
     relaxed,
     a: stridesOfA(kernel, bytes) ?? packingOf(a, row, inner, rows, bytes),
-    b: strideOfB(kernel, columns, bytes) ?? packingOf(b, column, inner, columns, bytes),
+    b,
     vector:
       dtype === "float32" &&
       fitsLanes(roots) &&
@@ -110,19 +126,36 @@ function evenBlock(extent: number, step: number, most: number): number {
 
 /**
  * Rows and columns of a block: equal blocks, multiples of the tile, as large as fits the caches but for results that would
- * then have too few for threads to share evenly.
+ * then have too few in a round for threads to share evenly.
+ *
+ * @param packed Bytes of a packed column of b; 0 where it is read in place.
  */
 function blocksOf(
-  [batch, row, column]: readonly [Axis, Axis, Axis],
+  { batch, row, column }: MatmulKernel,
   rows: number,
   columns: number,
-): Pick<Schedule, "rowBlock" | "columnBlock"> {
+  packed: number,
+): Pick<Schedule, "rowBlock" | "columnBlock" | "pieces"> {
   const bounded = (share: number, least: number, most: number) => Math.min(most, Math.max(least, share));
   const columnShare = (column.extent * batch.extent * Math.ceil(row.extent / blockRows)) / enoughBlocks;
-  const columnBlock = evenBlock(column.extent, columns, bounded(columnShare, fewColumns, blockColumns));
-  const blocks = batch.extent * Math.ceil(column.extent / columnBlock);
-  const rowShare = (row.extent * blocks) / enoughBlocks;
-  return { rowBlock: evenBlock(row.extent, rows, bounded(rowShare, fewRows, blockRows)), columnBlock };
+  const widest = bounded(mostPacked / packed, columns, blockColumns);
+  const columnBlock = evenBlock(column.extent, columns, bounded(columnShare, fewColumns, widest));
+  const blocks = Math.ceil(column.extent / columnBlock);
+  /** Of so many, how many at a time, if at most some and in groups that are as equal as they can be. */
+  const evenly = (all: number, most: number) => {
+    const groups = Math.ceil(all / Math.max(1, Math.min(all, Math.floor(most))));
+    return Math.ceil(all / groups);
+  };
+  const each = evenly(blocks, mostPacked / (columnBlock * packed));
+  const count = Math.ceil(blocks / each);
+  const panels = Math.ceil(Math.min(each * columnBlock, column.extent) / columns);
+  const round = evenly(batch.extent * count, mostPacked / (panels * columns * packed));
+  const rowShare = (row.extent * round * each) / enoughBlocks;
+  return {
+    rowBlock: evenBlock(row.extent, rows, bounded(rowShare, fewRows, blockRows)),
+    columnBlock,
+    pieces: { count, blocks: each, panels, round },
+  };
 }
 
 function isPlain(e: Expr, bytes: number): e is Extract<Expr, { kind: "load" }> {

@@ -1,10 +1,12 @@
 import { internal } from "../../../../base/errors.ts";
 import type { Expr } from "../../../../compile/expr.ts";
+import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
 import { decode } from "../units.ts";
 import { Values } from "../values.ts";
+import type { Schedule } from "./schedule.ts";
 
 /** Where code of a kernel is written: its module, what the kernel is given, and where that lies. */
 export interface Site {
@@ -30,17 +32,44 @@ export function units<const E extends readonly number[]>(
   });
 }
 
-/** The first place of a block of an axis, and its end, which is that of the axis at most. */
+/** A part of an axis. */
+export interface Span {
+  readonly first: Local<"i32">;
+  readonly end: Local<"i32">;
+}
+
+/** A block of an axis, or of a part of one, which ends there at most. */
 export function span(
   code: Code,
   which: Local<"i32">,
   size: number,
-  extent: number,
+  within: number | Span,
 ): readonly [first: Local<"i32">, end: Local<"i32">] {
-  const first = code.let("i32", i32.mul(which, size));
+  const [from, most] = typeof within === "number" ? [undefined, within] : [within.first, within.end];
+  const offset = i32.mul(which, size);
+  const first = code.let("i32", from ? i32.add(from, offset) : offset);
   const end = code.let("i32", i32.add(first, size));
-  code.if(i32.gt(end, extent), () => code.assign(end, extent));
+  code.if(i32.gt(end, most), () => code.assign(end, most));
   return [first, end];
+}
+
+/** The matrix of the batch, and the columns of it that a piece of b is made of: all of them where nothing is cut. */
+export function pieceOf(
+  code: Code,
+  which: Local<"i32">,
+  { column }: MatmulKernel,
+  { pieces, columns }: Schedule,
+): { readonly matrix: Local<"i32">; readonly own: number | Span } {
+  if (pieces.count === 1) return { matrix: which, own: column.extent };
+  const piece = code.let("i32", i32.rem(which, pieces.count));
+  const [first, end] = span(code, piece, pieces.panels * columns, column.extent);
+  return { matrix: code.let("i32", i32.div(which, pieces.count)), own: { first, end } };
+}
+
+/** Runs `body` for what begins in a piece: the last one may have less than the others. */
+export function within(code: Code, own: number | Span, first: Local<"i32">, body: () => void): void {
+  if (typeof own === "number") body();
+  else code.if(i32.lt(first, own.end), body);
 }
 
 /** The address of an operand's element at the given places of its axes. */
