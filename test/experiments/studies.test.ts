@@ -215,6 +215,12 @@ const plants: readonly (readonly [
   ],
   [
     "lora-plus",
+    "nothing matters",
+    () => 1,
+    { "S2-5": "contradicted", "S2-9": "undecided", "S2-12": "undecided" },
+  ],
+  [
+    "lora-plus",
     "equal rates are best",
     (run) => 1 + away(ratioOf(run), 1),
     { "S2-5": "contradicted", "S2-9": "contradicted", "S2-12": "contradicted" },

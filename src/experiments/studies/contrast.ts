@@ -53,10 +53,13 @@ export function paired(
   return isOpen(one) || isOpen(other) ? { ...found, interval: [Number.NaN, Number.NaN] } : found;
 }
 
-/** An estimate as a check. */
+/** A number, and what it may be. */
+export type Measured = Pick<Estimate, "value" | "interval">;
+
+/** What was measured as a check. */
 export function judged(
   what: string,
-  { value, interval }: Estimate,
+  { value, interval }: Measured,
   expected: Expectation,
   {
     comparisons = 1,
