@@ -98,6 +98,7 @@ export {
   stack,
   where,
 } from "./tensor/functions.ts";
+export { Gang } from "./tensor/gang.ts";
 export { type Gradients, type GradOptions, grad, valueAndGrad, vjp } from "./tensor/grad.ts";
 export { acosh, asinh, atanh, cosh, exp2, log10, sinh } from "./tensor/hyperbolic.ts";
 export { type Derivatives, hessian, hvp, type Jacobian, jacfwd, jacrev, jvp } from "./tensor/jacobian.ts";

@@ -40,6 +40,14 @@ export interface Executable {
   dispose(): void;
 }
 
+/** A run of a program with what it is given. */
+export interface Submission {
+  readonly executable: Executable;
+  readonly inputs: readonly DeviceBuffer[];
+  readonly outputs: readonly DeviceBuffer[];
+  readonly scalars: readonly number[];
+}
+
 export interface Backend {
   readonly name: string;
   /** What it runs on, for people: the adapter, or the processor. */
@@ -58,6 +66,11 @@ export interface Backend {
   /** The same at once, on backends whose work is done when it was submitted. */
   readNow?(buffer: DeviceBuffer, into: StoredArray): void;
   load(program: Program): Promise<Executable>;
+  /**
+   * Does what `run` does for each of these, in order, and possibly beside each other; only on backends where that is faster than
+   * to submit them one by one.
+   */
+  together?(submissions: readonly Submission[]): void;
   /** Resolves when the work submitted so far is done. */
   finish(): Promise<void>;
   dispose(): void;

@@ -198,6 +198,19 @@ export class Device {
     else loaded.executable.run(...args);
   }
 
+  /** Submits loaded programs that do not wait for each other's results. */
+  together(runs: readonly (readonly [Loaded, ...RunArguments])[]): void {
+    const { backend } = this;
+    if (this.observer || !backend.together || runs.length < 2) {
+      for (const [loaded, ...args] of runs) this.run(loaded, ...args);
+      return;
+    }
+    this.check();
+    backend.together(
+      runs.map(([{ executable }, inputs, outputs, scalars]) => ({ executable, inputs, outputs, scalars })),
+    );
+  }
+
   /** How many programs are loaded. */
   get programs(): number {
     return this.#programs.size;

@@ -8,6 +8,7 @@ import { Device, type Loaded } from "../runtime/device.ts";
 import { evaluateNodes } from "../runtime/evaluate.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { refuseWhileTracing } from "../runtime/tracing.ts";
+import { Gang } from "./gang.ts";
 import { type Form, formOf, retraced } from "./retraced.ts";
 import type { Tensor } from "./tensor.ts";
 import { type Call, leavesOf, load, rehearse, run, signatureOf, type Trace, trace } from "./trace.ts";
@@ -17,6 +18,8 @@ export interface CompileOptions {
   readonly donate?: readonly number[];
   /** Default: the device of the latest `init` at each call. */
   readonly device?: Device;
+  /** Runs calls of its tasks beside each other. Default: each call runs when it is made. */
+  readonly gang?: Gang;
   /**
    * For how many forms of its arguments (structure, shapes, dtypes) the function is to be traced. One more, once, is a warning on
    * the console that says which argument changes. Default 9.
@@ -34,6 +37,7 @@ const fields: Fields<Filled> = {
     9,
   ),
   device: optional(field("a device that init opened", (value) => value instanceof Device)),
+  gang: optional(field("a gang, new Gang()", (value) => value instanceof Gang)),
 };
 
 /** Arguments as callers may give them: a number wherever the function takes a host number. Trees of any keys stay as they are. */
@@ -125,7 +129,7 @@ export function compile<A extends readonly unknown[], R>(
   options: CompileOptions = {},
 ): Compiled<A, R> {
   if (typeof f !== "function") throw new ValueError(`compile: takes a function; given ${show(f)}.`);
-  const { donate, device: chosen, expectedTraces } = readOptions("compile", fields, options);
+  const { donate, device: chosen, gang, expectedTraces } = readOptions("compile", fields, options);
   for (const position of donate) {
     if (!isIntegerIn(position, 0))
       throw new ValueError(`compile: donate names argument ${show(position)}; positions are integers >= 0.`);
@@ -168,7 +172,7 @@ export function compile<A extends readonly unknown[], R>(
     return prepare(args).then(async (call) => {
       const loaded = await load(call);
       latest = loaded;
-      const { result, bounds } = run(call, loaded);
+      const { result, bounds } = gang ? await gang.run(call) : run(call, loaded);
       await call.trace.bounds.check(bounds);
       await call.device.settle();
       return result as R; // the tree that f returned, with values

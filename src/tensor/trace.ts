@@ -18,7 +18,7 @@ import {
   nodeCount,
   topological,
 } from "../graph/node.ts";
-import type { Device, Loaded } from "../runtime/device.ts";
+import type { Device, Loaded, RunArguments } from "../runtime/device.ts";
 import { checkNumbers, evaluateNodes, newStorages } from "../runtime/evaluate.ts";
 import { boundsOn, type IndexBounds } from "../runtime/indices.ts";
 import { storageOf, TensorStorage } from "../runtime/storage.ts";
@@ -246,14 +246,17 @@ export async function rehearse(call: Call, loaded: Loaded): Promise<void> {
   }
 }
 
-/** Runs the program, and gives the results as the function returned them, and the bounds of indices. */
-export function run(
-  call: Call,
-  loaded: Loaded,
-): { readonly result: unknown; readonly bounds: readonly TensorStorage[] } {
+/** A call that has its buffers, and has given away those that are donated: what runs it takes `args`, and then it finishes. */
+export interface Begun {
+  readonly args: RunArguments;
+  /** The results as the function returned them, and the bounds of indices. */
+  finish(): { readonly result: unknown; readonly bounds: readonly TensorStorage[] };
+}
+
+/** Gets a call ready to run. Whatever may fail does so before anything is given away. */
+export function begin(call: Call, loaded: Loaded): Begun {
   const { trace, leaves, device } = call;
   const { replaces } = loaded.program;
-  // Whatever may fail comes before anything is given away.
   checkDonated(trace, leaves);
   const { nodes, hostLeaves, inputs, scalars } = operands(call, loaded);
   // Values that were promised to tensors not computed yet are spared: the program then only reads the buffer.
@@ -292,28 +295,50 @@ export function run(
     taken.delete(argument);
     return new TensorStorage(node.dtype, elements(node), { device, buffer });
   });
-  device.run(
-    loaded,
-    inputs,
-    storages.map((storage) => storage.on(device)),
-    scalars,
-  );
-  for (const buffer of taken.values()) device.free(buffer);
+  const outputs = storages.map((storage) => storage.on(device));
+  const finish = () => {
+    for (const buffer of taken.values()) device.free(buffer);
+    return { result: resultOf(call, { nodes, hostLeaves, storages }), bounds: boundsIn(trace, storages) };
+  };
+  return { args: [inputs, outputs, scalars], finish };
+}
 
+/** Runs the program, and finishes the call. */
+export function run(call: Call, loaded: Loaded): ReturnType<Begun["finish"]> {
+  const { args, finish } = begin(call, loaded);
+  call.device.run(loaded, ...args);
+  return finish();
+}
+
+/** The storages of the outputs that are bounds of indices: the last ones. */
+function boundsIn({ bounds }: Trace, storages: readonly TensorStorage[]): readonly TensorStorage[] {
+  return storages.slice(storages.length - bounds.nodes.length);
+}
+
+/** The results as the function returned them. */
+function resultOf(
+  { trace }: Call,
+  {
+    nodes,
+    hostLeaves,
+    storages,
+  }: Pick<ReturnType<typeof operands>, "nodes" | "hostLeaves"> & {
+    readonly storages: readonly TensorStorage[];
+  },
+): unknown {
   const settled = new Map(
     trace.outputs.map((node, i) => [
       node,
       new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)),
     ]),
   );
-  const result = mapTree(trace.result, isLeaf, (leaf) => {
+  return mapTree(trace.result, isLeaf, (leaf) => {
     if (typeof leaf === "number") return leaf;
     const { node } = leaf;
     if (node.operation.kind === "input") return new Tensor(nodes[node.operation.index]!);
     if (isHost(node)) return new Tensor(constant(evaluateHost(node, hostLeaves), node.dtype, true));
     return settled.get(node);
   });
-  return { result, bounds: storages.slice(storages.length - trace.bounds.nodes.length) };
 }
 
 /** A donated buffer is overwritten while the program runs: nothing else that the program reads may be it. */

@@ -1,5 +1,5 @@
 import { ValueError } from "../base/errors.ts";
-import type { Device } from "../runtime/device.ts";
+import type { CompileOptions } from "../tensor/compile.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Batches, placesOf } from "./batches.ts";
 import { type Loss, termsOf } from "./loss.ts";
@@ -32,7 +32,7 @@ export type Evaluator<P> = (params: P, frozen?: unknown) => Promise<Evaluation>;
 export function evaluator<P, B>(
   loss: Loss<P, B>,
   batches: Batches<B>,
-  options: { readonly device?: Device } = {},
+  options: Pick<CompileOptions, "device" | "gang"> = {},
 ): Evaluator<P> {
   const count = placesOf("evaluate", batches);
   const look = compiled((own: P, frozen: unknown, batch: B) => {

@@ -1,6 +1,5 @@
 import { bytesPerElement } from "../base/dtype.ts";
 import type { Optimizer, OptimizerState } from "../optim/index.ts";
-import type { Device } from "../runtime/device.ts";
 import { type CompileOptions, compile, type MemoryPlan, type Work } from "../tensor/compile.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Key } from "../tensor/random.ts";
@@ -39,9 +38,8 @@ export function updateOf<P, B>(
   optimizer: Optimizer,
   key: Key,
   accumulate: number,
-  device: Device | undefined,
+  on: Pick<CompileOptions, "device" | "gang">,
 ): Update<P, B> {
-  const on = device ? { device } : {};
   const gradients = (own: P, frozen: unknown, batch: B, place: Tensor<"number">) =>
     gradientsOf(loss, own, frozen, batch, { training: true, key: key.fold(place) });
 

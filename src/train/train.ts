@@ -16,6 +16,7 @@ import { optimizerOf, type Recipe, trainable as trainableBy } from "../gauge/ind
 import { checkOptimizer, type Optimizer, type OptimizerState, type Schedule } from "../optim/optimizer.ts";
 import { Device } from "../runtime/device.ts";
 import type { MemoryPlan } from "../tensor/compile.ts";
+import { Gang } from "../tensor/gang.ts";
 import { Key, key as rootKey } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
@@ -83,6 +84,8 @@ export interface TrainOptions<P, B> {
   readonly nonFinite?: "stop" | "continue";
   /** Default: the device of the latest `init`. */
   readonly device?: Device;
+  /** Other trainings beside which its updates and evaluations run, in the time of fewer; see `Gang`. */
+  readonly gang?: Gang;
 }
 
 type Read = {
@@ -107,6 +110,7 @@ const fields = {
   about: optional(field("an object of plain data", isPlainObject)),
   nonFinite: oneOf(["stop", "continue"], "stop"),
   device: optional(field("a device that init opened", (value) => value instanceof Device)),
+  gang: optional(field("a gang, new Gang()", (value) => value instanceof Gang)),
 } as Fields<Read>; // functions and trees are of the caller's types
 
 const evaluateFields = {
@@ -173,7 +177,8 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     > & {
       readonly accumulate: number;
     }; // as it checked
-    const { loss, steps, accumulate, key = rootKey(0), evaluate, device, recipe, trainable } = read;
+    const { loss, steps, accumulate, key = rootKey(0), evaluate, device, gang, recipe, trainable } = read;
+    const on = { ...(device && { device }), ...(gang && { gang }) };
     const optimizer = optimizerFor(options);
     [this.#own, this.#frozen] = split(params, recipe, trainable);
     this.#names = tree.entries(this.#own).map(([path]) => path);
@@ -190,7 +195,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
         `train: there are ${count} batches, and ${steps} steps of ${accumulate} take ${steps * accumulate}. Give more batches, fewer steps, or batches without an end (text.batches with a seed, or a function of the place).`,
       );
     this.#stops = read.nonFinite === "stop";
-    this.#update = updateOf(loss, optimizer, key, accumulate, device);
+    this.#update = updateOf(loss, optimizer, key, accumulate, on);
     this.#state = optimizer.init(this.#own);
     let evaluation: { readonly [name: string]: unknown } | undefined;
     if (evaluate) {
@@ -204,7 +209,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
         evaluate,
       );
       const heldOut = batchesOf("train: evaluate", own);
-      const by = evaluator(loss, heldOut, device ? { device } : {});
+      const by = evaluator(loss, heldOut, on);
       this.#evaluation = { by, every, patience: patience ?? Infinity };
       evaluation = { every, patience, data: heldOut.fingerprint };
     }

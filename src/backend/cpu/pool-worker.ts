@@ -28,6 +28,23 @@ export const control = {
 /** Most shares that a job is cut into. */
 export const mostShares = 64;
 
+/** The module of a job whose units are whole runs of programs: its arguments are the addresses of their lists of functions. */
+export const listed = -1;
+
+/**
+ * Words of an entry of such a list, which begins with how many there are: of a function of a kernel, as in the control block.
+ */
+export const entry = {
+  module: 0,
+  bytes: 1,
+  length: 2,
+  phase: 3,
+  args: 4,
+  scratch: 5,
+  units: 6,
+  words: 7,
+} as const;
+
 /** Bytes of the control block. */
 export const controlBytes = 4 * (control.next + control.apart * mostShares);
 
@@ -66,16 +83,16 @@ export function takeUnits(
  */
 export const workerSource = `
 const c = ${JSON.stringify(control)};
+const e = ${JSON.stringify(entry)};
 const takeUnits = ${takeUnits};
 function work({ memory, own, index }) {
   const words = new Int32Array(memory.buffer, 0, ${controlBytes / 4});
   const modules = new Map();
-  const instantiate = (key) => {
+  const instantiate = (key, at, length) => {
     let functions = modules.get(key);
     if (!functions) {
       if (modules.size >= 2000) modules.clear();
-      const at = words[c.bytes] >>> 0;
-      const bytes = new Uint8Array(memory.buffer, at, words[c.length]).slice();
+      const bytes = new Uint8Array(memory.buffer, at >>> 0, length).slice();
       try {
         const instance = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory } });
         functions = Object.values(instance.exports);
@@ -86,6 +103,27 @@ function work({ memory, own, index }) {
     }
     return functions;
   };
+  const runOne = () => {
+    const functions = instantiate(words[c.module], words[c.bytes], words[c.length]);
+    const [phase, args, scratch] = [words[c.phase], words[c.args], words[c.scratch]];
+    return functions && ((begin, end) => functions[phase](begin, end, args, scratch, own));
+  };
+  const runListed = () => {
+    const all = new Int32Array(memory.buffer);
+    const lists = Array.from({ length: words[c.units] }, (_, i) => {
+      const at = all[(words[c.args] >>> 2) + i] >>> 2;
+      return Array.from({ length: all[at] }, (_, j) => {
+        const of = (field) => all[at + 1 + j * e.words + field];
+        const functions = instantiate(of(e.module), of(e.bytes), of(e.length));
+        const [first, args, scratch] = [of(e.first), of(e.args), of(e.scratch)];
+        return functions && (() => functions[of(e.phase)](first, first + of(e.units), args, scratch, own));
+      });
+    });
+    if (lists.some((list) => list.includes(undefined))) return undefined;
+    return (begin, end) => {
+      for (let i = begin; i < end; i++) for (const run of lists[i]) run();
+    };
+  };
   let seen = 0;
   for (;;) {
     for (let i = 0; Atomics.load(words, c.generation) === seen; i++) {
@@ -94,11 +132,9 @@ function work({ memory, own, index }) {
     seen = Atomics.load(words, c.generation);
     if (Atomics.load(words, c.stop)) return;
     if (Atomics.add(words, c.gate, 1) >= 0) {
-      const functions = instantiate(words[c.module]);
-      const [phase, args, scratch] = [words[c.phase], words[c.args], words[c.scratch]];
       try {
-        if (functions)
-          takeUnits(words, c, index, (begin, end) => functions[phase](begin, end, args, scratch, own));
+        const run = words[c.module] === ${listed} ? runListed() : runOne();
+        if (run) takeUnits(words, c, index, run);
       } catch {
         Atomics.store(words, c.failed, 1);
       }

@@ -4,13 +4,13 @@ import type { Kernel } from "../../compile/kernel.ts";
 import type { LoopKernel, Place, Program } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
-import type { Backend, DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
+import type { Backend, DeviceBuffer, Executable, KernelTimes, Submission } from "../backend.ts";
 import { carriedBytes, sourceOfLoop, stepsOf } from "../loop.ts";
 import { Memory } from "./memory.ts";
 import { defaultThreads, Pool, type Run } from "./pool.ts";
-import { controlBytes } from "./pool-worker.ts";
+import { controlBytes, entry, listed } from "./pool-worker.ts";
 import { Module } from "./wasm/assemble.ts";
-import { joining, target, turn } from "./wasm/heuristics.ts";
+import { turn as atATime, joining, longest, target } from "./wasm/heuristics.ts";
 import { rows } from "./wasm/imports.ts";
 import { emitKernel, printKernel, type WasmKernel } from "./wasm/kernel.ts";
 import { threadScratch } from "./wasm/matmul/schedule.ts";
@@ -55,6 +55,8 @@ interface Compiled {
 interface Loaded {
   readonly kernel: WasmKernel;
   readonly compiled: Compiled;
+  /** What it runs, in order. */
+  readonly turns: readonly Turn[];
 }
 
 /** A loop, whose body is a program. */
@@ -149,6 +151,77 @@ export class WasmBackend implements Backend {
     return new WasmExecutable(this, program, kernels);
   }
 
+  /** Whole runs are taken by a thread each, where their kernels are so short that sharing these loses more. */
+  together(submissions: readonly Submission[]): void {
+    const threads = this.#pool?.threads ?? 1;
+    const rounds = Math.ceil(submissions.length / threads);
+    const size = Math.ceil(submissions.length / rounds);
+    for (let at = 0; at < submissions.length; at += size) this.#round(submissions.slice(at, at + size));
+  }
+
+  /** One run for each thread, or one after the other. */
+  #round(submissions: readonly Submission[]): void {
+    const runs = submissions.length > 1 && areApart(submissions) ? this.#lists(submissions) : undefined;
+    if (!runs) {
+      for (const { executable, inputs, outputs, scalars } of submissions)
+        executable.run(inputs, outputs, scalars);
+      return;
+    }
+    void this.#pool!.start(); // until it has, this thread does all of it
+    const table = this.memory.allocate(4 * runs.length);
+    try {
+      runs.forEach(({ at }, i) => {
+        this.memory.views.uint32[table / 4 + i] = at;
+      });
+      const job = {
+        module: listed,
+        bytes: 0,
+        length: 0,
+        phase: 0,
+        args: table,
+        scratch: 0,
+        first: 0,
+        units: runs.length,
+      };
+      this.#pool!.run(
+        { ...job, grain: 1 },
+        (begin, end) => {
+          for (const { run } of runs.slice(begin, end)) run(this.#own);
+        },
+        this.#own,
+      );
+    } finally {
+      this.memory.free(table);
+    }
+  }
+
+  /** What threads run of these, if each may have one: with memory of its own, in which its arguments lie. */
+  #lists(submissions: readonly Submission[]): List[] | undefined {
+    if (!this.#pool) return undefined;
+    const used = new Map<Executable, number>();
+    const lists: List[] = [];
+    for (const { executable, inputs, outputs, scalars } of submissions) {
+      const which = used.get(executable) ?? 0;
+      used.set(executable, which + 1);
+      const list = (executable as WasmExecutable).listOf(which, [inputs, outputs, scalars]); // of this backend
+      if (!list) return undefined;
+      lists.push(list);
+    }
+    return lists;
+  }
+
+  /** The functions of a kernel in order, as workers find them; undefined where one is for this thread alone. */
+  listed({ kernel, compiled, turns }: Loaded, args: number, scratch: number): ListEntry[] | undefined {
+    if (kernel.imports.length > 0) return undefined;
+    compiled.bytes ??= this.#place(kernel.bytes);
+    const { id: module, bytes, functions } = compiled;
+    const length = kernel.bytes.length;
+    return turns.map(({ phase, first, units, beyond }) => ({
+      words: { module, bytes, length, phase, args, scratch: scratch - beyond, first, units },
+      run: (own) => functions[phase]!(first, first + units, args, scratch - beyond, own),
+    }));
+  }
+
   async finish(): Promise<void> {}
 
   dispose(): void {
@@ -158,27 +231,22 @@ export class WasmBackend implements Backend {
 
   /** Runs one kernel whose arguments lie at `args`. */
   run(loaded: Loaded, args: number): void {
-    const { phases, scratch } = loaded.kernel;
-    const shared = scratch > 0 ? this.#scratchOf(scratch) : 0;
-    const { units, round = units } = phases[0]!; // a kernel has one at least
-    // A round finds in scratch memory what would lie there if there were as much as for all of them.
-    for (let i = 0; i * round < units; i++)
-      for (let phase = 0; phase < phases.length; phase++)
-        this.#runPhase(loaded, phase, i, args, shared - i * scratch);
+    const { kernel, turns } = loaded;
+    const shared = kernel.scratch > 0 ? this.#scratchOf(kernel.scratch) : 0;
+    for (const turn of turns) this.#runTurn(loaded, turn, args, shared - turn.beyond);
   }
 
-  #runPhase({ kernel, compiled }: Loaded, phase: number, round: number, args: number, scratch: number): void {
-    const { units: all, round: each = all, cost } = kernel.phases[phase]!;
+  #runTurn({ kernel, compiled }: Loaded, turn: Turn, args: number, scratch: number): void {
+    const { phase, first, units } = turn;
+    const { cost } = kernel.phases[phase]!;
     const run = compiled.functions[phase]!;
-    const first = round * each;
-    const units = Math.min(each, all - first);
     if (!this.#pool || units === 1 || units * cost < this.#worthSharing || kernel.imports.length > 0) {
       run(first, first + units, args, scratch, this.#own);
       return;
     }
     compiled.bytes ??= this.#place(kernel.bytes);
     const fair = Math.ceil(units / (4 * this.#pool.threads));
-    const grain = Math.max(1, Math.min(fair, Math.ceil(turn / cost)));
+    const grain = Math.max(1, Math.min(fair, Math.ceil(atATime / cost)));
     const { id: module, bytes } = compiled;
     const job = { module, bytes, length: kernel.bytes.length, phase, args, scratch, first, units, grain };
     this.#pool.run(job, run, this.#own);
@@ -222,7 +290,7 @@ export class WasmBackend implements Backend {
     }
     const compiled = await promise;
     compiled.users++;
-    return { kernel: emitted, compiled };
+    return { kernel: emitted, compiled, turns: turnsOf(emitted) };
   }
 
   async #compile(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<Compiled> {
@@ -237,6 +305,53 @@ export class WasmBackend implements Backend {
     return { key, id: this.#ids++, functions, bytes: undefined, users: 0 };
   }
 }
+
+/** A phase of a kernel on some of its units. */
+interface Turn {
+  readonly phase: number;
+  readonly first: number;
+  readonly units: number;
+  /** How far before the scratch memory that there is begins what would be there if there were as much as for all rounds. */
+  readonly beyond: number;
+}
+
+/** What a kernel runs, in order: the phases of one round, then those of the next. */
+function turnsOf({ phases, scratch }: WasmKernel): Turn[] {
+  const { units: all, round = all } = phases[0]!; // a kernel has one at least
+  const rounds = all === 0 ? 0 : Math.ceil(all / round);
+  return Array.from({ length: rounds }, (_, i) =>
+    phases.map(({ units, round = units }, phase) => ({
+      phase,
+      first: i * round,
+      units: Math.min(round, units - i * round),
+      beyond: i * scratch,
+    })),
+  ).flat();
+}
+
+/** A function of a kernel on some of its units, for workers and for this thread. */
+interface ListEntry {
+  readonly words: Readonly<Record<Exclude<keyof typeof entry, "words">, number>>;
+  readonly run: (own: number) => void;
+}
+
+/** A run of a program by one thread: where the list of its functions lies, and the same for this thread. */
+interface List {
+  readonly at: number;
+  readonly run: (own: number) => void;
+}
+
+/** Whether no run writes what another one reads or writes. */
+function areApart(submissions: readonly Submission[]): boolean {
+  const writer = new Map(
+    submissions.flatMap((each) => each.outputs.map((buffer) => [buffer, each] as const)),
+  );
+  return submissions.every((each) =>
+    [...each.inputs, ...each.outputs].every((buffer) => (writer.get(buffer) ?? each) === each),
+  );
+}
+
+type RunArguments = Parameters<Executable["run"]>;
 
 /** A kernel and its arguments. */
 interface Call {
@@ -253,18 +368,24 @@ interface CallOfLoop extends LoadedLoop {
 }
 
 class WasmExecutable implements Executable {
-  readonly bytes: number;
+  readonly #bytes: number;
   readonly #backend: WasmBackend;
   readonly #program: Program;
   readonly #calls: readonly (Call | CallOfLoop)[];
   /** All that is allocated: the arguments, slots, and what loops carry. */
   readonly #held: readonly number[];
   readonly #slots: readonly number[];
+  readonly #loaded: readonly (Loaded | LoadedLoop)[];
+  /** The same program with memory of its own, for runs beside each other. */
+  readonly #twins: WasmExecutable[] = [];
+  /** What one thread runs, once it was asked for; undefined where several have to. */
+  #list: { readonly list: List | undefined; readonly held: readonly number[] } | undefined;
   #disposed = false;
 
   constructor(backend: WasmBackend, program: Program, loaded: readonly (Loaded | LoadedLoop)[]) {
     this.#backend = backend;
     this.#program = program;
+    this.#loaded = loaded;
     const { memory } = backend;
     let size = 0;
     const offsets = loaded.map((each) => {
@@ -286,7 +407,7 @@ class WasmExecutable implements Executable {
     const block = held[0]!; // it is asked for first
     this.#slots = held.slice(1, 1 + program.slots.length);
     const bodies = loaded.map((each) => ("loop" in each ? each.body.bytes : 0));
-    this.bytes = [...wanted.slice(1), ...bodies].reduce((sum, bytes) => sum + bytes, 0);
+    this.#bytes = [...wanted.slice(1), ...bodies].reduce((sum, bytes) => sum + bytes, 0);
     let next = 1 + program.slots.length;
     this.#calls = loaded.map((entry, i) => {
       if ("loop" in entry) {
@@ -301,6 +422,73 @@ class WasmExecutable implements Executable {
         places: given.values.map((value) => program.places[value]!),
       };
     });
+  }
+
+  get bytes(): number {
+    return this.#bytes * (1 + this.#twins.length);
+  }
+
+  /**
+   * What one thread runs of the program on these arguments, in memory that runs of another number do not use. Undefined where
+   * several threads are better, where the calling thread has to, and where there is no memory.
+   */
+  listOf(which: number, args: RunArguments): List | undefined {
+    if (which > 0) {
+      try {
+        for (let i = this.#twins.length; i < which; i++) this.#twins.push(this.#twin());
+      } catch (error) {
+        if (error instanceof DeviceError) return undefined;
+        throw error;
+      }
+      return this.#twins[which - 1]!.listOf(0, args);
+    }
+    this.#list ??= this.#makeList();
+    const { list } = this.#list;
+    if (list) this.#prepare(...args);
+    return list;
+  }
+
+  #twin(): WasmExecutable {
+    if (this.#disposed) throw gone();
+    for (const each of this.#loaded) if ("compiled" in each) each.compiled.users++;
+    return new WasmExecutable(this.#backend, this.#program, this.#loaded);
+  }
+
+  #makeList(): { readonly list: List | undefined; readonly held: readonly number[] } {
+    const none = { list: undefined, held: [] };
+    const calls = this.#calls.filter((call): call is Call => "loaded" in call);
+    if (calls.length < this.#calls.length) return none; // loops are of the calling thread
+    const phases = calls.flatMap(({ loaded }) => loaded.kernel.phases);
+    if (phases.reduce((time, { units, cost }) => time + units * cost, 0) > longest) return none;
+    const { memory } = this.#backend;
+    const held: number[] = [];
+    const allocate = (bytes: number) => {
+      const at = memory.allocate(bytes);
+      held.push(at);
+      return at;
+    };
+    try {
+      const most = Math.max(0, ...calls.map(({ loaded }) => loaded.kernel.scratch));
+      const scratch = most > 0 ? allocate(most) : 0;
+      const entries = calls.map(({ loaded, args }) => this.#backend.listed(loaded, args, scratch));
+      if (entries.includes(undefined)) return { list: undefined, held };
+      const all = entries.flatMap((each) => each!);
+      const at = allocate(4 * (1 + entry.words * all.length));
+      const { uint32 } = memory.views;
+      uint32[at / 4] = all.length;
+      all.forEach(({ words }, i) => {
+        for (const [name, value] of Object.entries(words))
+          uint32[at / 4 + 1 + i * entry.words + entry[name as keyof typeof words]] = value;
+      });
+      const run = (own: number) => {
+        for (const each of all) each.run(own);
+      };
+      return { list: { at, run }, held };
+    } catch (error) {
+      for (const at of held) memory.free(at);
+      if (error instanceof DeviceError) return none;
+      throw error;
+    }
   }
 
   get sources(): readonly string[] {
@@ -337,7 +525,7 @@ class WasmExecutable implements Executable {
     outputs: readonly DeviceBuffer[],
     scalars: readonly number[],
   ): (() => void)[] {
-    if (this.#disposed) throw new DisposedError("cpu: the program was disposed and cannot run.");
+    if (this.#disposed) throw gone();
     const { views } = this.#backend.memory;
     this.#program.replaces.forEach((input, output) => {
       if (input === undefined || inputs[input] === outputs[output]) return;
@@ -373,10 +561,13 @@ class WasmExecutable implements Executable {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const at of this.#held) this.#backend.memory.free(at);
+    for (const at of [...this.#held, ...(this.#list?.held ?? [])]) this.#backend.memory.free(at);
+    for (const twin of this.#twins) twin.dispose();
     for (const call of this.#calls) release(this.#backend, "loaded" in call ? call.loaded : call);
   }
 }
+
+const gone = () => new DisposedError("cpu: the program was disposed and cannot run.");
 
 function release(backend: WasmBackend, loaded: Loaded | LoadedLoop): void {
   if ("loop" in loaded) loaded.body.dispose();

@@ -46,6 +46,8 @@ export const target: Target = {
 export const joining = 20_000;
 /** Nanoseconds of work that a thread takes at a time; not recorded. */
 export const turn = 5_000;
+/** Nanoseconds of work up to which one thread runs a whole program while others run others; threads share kernels of longer ones as well. Not measured: a bound on how long the others wait at the end. */
+export const longest = 1_000_000_000;
 
 /** What counts in the time of an element: operations by their cost, everything else as one. */
 export function instructionsOf(roots: readonly Expr[]): number {
