@@ -121,8 +121,10 @@ function replaced(adapter: AdapterFile, path: string, old: Part | undefined, val
 export interface ExtractOptions {
   /** Fields of PEFT's configuration, such as `base_model_name_or_path` and `task_type`. */
   readonly config?: Readonly<Record<string, unknown>>;
-  /** Parameters that are stored whole, by path: biases that were trained too. */
+  /** Parameters that are stored whole, by path: biases that were trained too, the output layer of a classifier. */
   readonly whole?: Readonly<Record<string, Tensor>>;
+  /** Texts for the header of a safetensors file. */
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -135,7 +137,7 @@ export interface ExtractOptions {
 export function extract(
   model: Adapted<never, unknown>,
   params: Params,
-  { config = {}, whole = {} }: ExtractOptions = {},
+  { config = {}, whole = {}, metadata = {} }: ExtractOptions = {},
 ): AdapterFile {
   const layers = adaptedLayers(model);
   if (layers.length === 0 || model.adapterNames.join() !== "")
@@ -162,7 +164,7 @@ export function extract(
       Object.entries(whole).map(([path, values]) => [path, { values, dtype: fileDType(values.dtype) }]),
     ),
     config,
-    metadata: {},
+    metadata,
     notes: [],
   };
   for (const [, module] of modules) multiplierOf(adapter, module);

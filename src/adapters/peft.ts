@@ -301,7 +301,7 @@ function write(adapter: AdapterFile): Written {
     const place = adapter.modules.has(path) ? `${path}.base_layer.${own}` : name;
     entries[`${prefix}${place}`] = { dtype, shape: values.shape, data: async () => values };
   }
-  const metadata = adapter.format === "peft" ? adapter.metadata : { format: "pt" };
+  const metadata = adapter.format === "peft" ? adapter.metadata : { format: "pt", ...adapter.metadata };
   return {
     "adapter_config.json": `${JSON.stringify(config, null, 2)}\n`,
     [weights]: safetensors.parts(weights, entries, { metadata }),

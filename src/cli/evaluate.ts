@@ -2,7 +2,15 @@ import { table } from "../base/table.ts";
 import * as text from "../text/index.ts";
 import { evaluator, languageLoss } from "../train/index.ts";
 import { interruptible } from "./interrupt.ts";
-import { batchOptions, dataOptions, modelOptions, openLanguage, readData, usable } from "./language.ts";
+import {
+  batchOptions,
+  dataOptions,
+  modelOptions,
+  openLanguage,
+  openReading,
+  readData,
+  usable,
+} from "./language.ts";
 import { print, say } from "./print.ts";
 import { optionsHelp, parseOptions, UsageError } from "./usage.ts";
 import { version } from "./version.ts";
@@ -16,7 +24,7 @@ const options = {
 const help = `Usage: lorantz evaluate --model DIR --data FILE [--adapter DIR] [OPTIONS]
 
 Measures the loss of a language model on examples: the mean over all tokens that count, its exponential, and the share of
-those tokens that were the most likely one.
+those tokens that were the most likely one; of a classifier the same over examples and their classes.
 
 Options:
 ${optionsHelp(options)}
@@ -29,10 +37,12 @@ export async function evaluate(args: readonly string[]): Promise<number> {
   const given = parseOptions("evaluate", args, options, help);
   const { data: file } = given;
   if (file === undefined) throw new UsageError("evaluate: --data FILE is missing. It has the examples.");
-  const language = await openLanguage("evaluate", given);
+  const reading = await openReading("evaluate", given);
+  const { labels } = reading;
+  const data = await readData(file, given, reading, (line) => say(`${line}\n`));
+  const language = await openLanguage("evaluate", given, { reading });
   using _ = language.device;
   for (const note of language.notes) say(`${note}\n`);
-  const data = await readData(file, given, language, (line) => say(`${line}\n`));
   const batches = await usable(() => text.batches(data, batchOptions(given)));
   return await interruptible(async (onStep, progress) => {
     const counted = {
@@ -58,7 +68,7 @@ export async function evaluate(args: readonly string[]): Promise<number> {
         row("loss", loss.toFixed(4)),
         row("perplexity", perplexity.toPrecision(5)),
         row("accuracy", `${(100 * accuracy).toFixed(2)} %`),
-        row("tokens", String(count)),
+        row(labels ? "examples" : "tokens", String(count)),
       ])}\n`,
     );
     return 0;

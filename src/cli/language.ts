@@ -1,7 +1,10 @@
 import { statSync } from "node:fs";
 import * as adapters from "../adapters/index.ts";
 import { LorantzError } from "../base/errors.ts";
+import { parseJson } from "../base/json.ts";
+import { openFolder, readJson } from "../io/index.ts";
 import * as models from "../models/index.ts";
+import { classesOf, classHead } from "../models/load.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Device } from "../runtime/device.ts";
 import { backendNames, init } from "../runtime/init.ts";
@@ -47,7 +50,7 @@ export const dataOptions = {
   learn: {
     type: "string",
     value: "WHAT",
-    help: "completion or all: what counts of an example; default completion",
+    help: "completion, all, or label (classes, by a new output layer): what is learned; default completion, of a classifier label",
   },
   "max-length": {
     type: "string",
@@ -86,7 +89,15 @@ export interface Language {
   /** Its config.json. */
   readonly config: object;
   readonly tokenizer: text.Tokenizer;
+  /** The names of the classes that a classifier tells apart. */
+  readonly labels?: readonly string[] | undefined;
   readonly notes: readonly string[];
+}
+
+/** What a command knows before it opens a device: enough to read data with. */
+export interface Reading extends Pick<Language, "architecture" | "config" | "tokenizer" | "labels"> {
+  readonly folder: string;
+  readonly adapter: adapters.AdapterFile | undefined;
 }
 
 /** What a command was given, if it takes such options. */
@@ -96,39 +107,84 @@ type Given = Partial<Values<typeof modelOptions & typeof dataOptions & typeof he
 
 const packings = { float32: undefined, bfloat16: "bfloat16", nf4: "nf4", int8: "int8" } as const;
 
-/** Opens a device, and the model of the options on it. @throws UsageError for what cannot be used. */
-export async function openLanguage(
-  command: string,
-  given: Given,
-  options: { readonly threads?: number } = {},
-): Promise<Language> {
+/** Reads what the options say of a model but its weights. @throws UsageError for what cannot be used. */
+export async function openReading(command: string, given: Given): Promise<Reading> {
   const { model: folder } = given;
   if (folder === undefined)
     throw new UsageError(
       `${command}: --model DIR is missing. It is a folder with config.json and model.safetensors.`,
     );
-  const backend = oneOf("backend", given.backend, backendNames);
-  const weights =
-    oneOf("weights", given.weights, Object.keys(packings) as (keyof typeof packings)[]) ?? "float32";
-  const packing = packings[weights];
-  const device = await init({ ...(backend && { backend }), ...options });
   return usable(async () => {
     const tokenizer =
       given.tokenizer === "bytes" ? text.bytes() : await text.load(folderOf(given.tokenizer ?? folder));
-    const loaded = await models.load(folderOf(folder), {
-      device,
-      remat: given.remat ?? false,
-      ...(packing && { pack: packing }),
-    });
-    const { architecture } = loaded.model;
+    const config = (await readJson(await openFolder(folderOf(folder)), "config.json")) as Record<
+      string,
+      unknown
+    >; // `architecture` looks at it
+    const architecture = models.architecture(config);
     if (tokenizer.size > architecture.vocabulary)
       throw new UsageError(
         `${given.tokenizer ?? folder}: the tokenizer has ids up to ${tokenizer.size - 1}, and the model a vocabulary of ${architecture.vocabulary}. Give the tokenizer that the model was trained with.`,
       );
-    const plain = { device, architecture, config: loaded.config, tokenizer, notes: loaded.notes };
-    if (given.adapter === undefined) return { ...plain, model: loaded.model, params: loaded.params };
-    const adapter = await adapters.open(given.adapter, { base: loaded.config as Record<string, unknown> });
-    return { ...plain, ...adapters.inject(loaded.model, loaded.params, adapter) };
+    const adapter =
+      given.adapter === undefined ? undefined : await adapters.open(given.adapter, { base: config });
+    return { folder, architecture, config, tokenizer, adapter, labels: labelsOf(config, adapter) };
+  });
+}
+
+/** The key under which the header of an adapter's file has the names of its classes. */
+export const labelsKey = "labels";
+
+/** The names of the classes of a checkpoint or adapter: as it has them, else its numbers from 0 on. */
+function labelsOf(
+  config: Readonly<Record<string, unknown>>,
+  adapter: adapters.AdapterFile | undefined,
+): readonly string[] | undefined {
+  const count = adapter?.whole.get(`${classHead}.weight`)?.values.shape[0] ?? classesOf(config);
+  if (count === undefined) return undefined;
+  const { id2label } = config;
+  const named = [adapter?.metadata[labelsKey], JSON.stringify(Object.values(id2label ?? {}))].flatMap(
+    (text) => {
+      const names: unknown = text === undefined ? undefined : parseJson(labelsKey, text);
+      return Array.isArray(names) && names.length === count ? [names.map(String)] : [];
+    },
+  );
+  return named[0] ?? Array.from({ length: count }, (_, i) => String(i));
+}
+
+/**
+ * Opens a device, and the model of the options on it.
+ *
+ * @param reading What was read of it, if something was.
+ * @throws UsageError for what cannot be used.
+ */
+export async function openLanguage(
+  command: string,
+  given: Given,
+  { reading: known, ...options }: { readonly threads?: number; readonly reading?: Reading } = {},
+): Promise<Language> {
+  const backend = oneOf("backend", given.backend, backendNames);
+  const weights =
+    oneOf("weights", given.weights, Object.keys(packings) as (keyof typeof packings)[]) ?? "float32";
+  const packing = packings[weights];
+  const reading = known ?? (await openReading(command, given));
+  const { folder, adapter, tokenizer, labels } = reading;
+  const device = await init({ ...(backend && { backend }), ...options });
+  return usable(async () => {
+    const loaded = await models.load(folder, {
+      device,
+      remat: given.remat ?? false,
+      ...(packing && { pack: packing }),
+      ...(labels && { labels: labels.length }),
+    });
+    const { config, model, params } = loaded;
+    const plain = { device, architecture: model.architecture, config, tokenizer, labels };
+    if (!adapter) return { ...plain, model, params, notes: loaded.notes };
+    // What the adapter holds whole is not new.
+    const notes = loaded.notes.filter(
+      (note) => ![...adapter.whole.keys()].some((path) => note.startsWith(`${path} `)),
+    );
+    return { ...plain, ...adapters.inject(model, params, adapter), notes };
   });
 }
 
@@ -153,13 +209,37 @@ export async function usable<T>(f: () => Promise<T>): Promise<T> {
   }
 }
 
+/** What examples are read for. */
+interface Readable extends Pick<Language, "tokenizer" | "architecture" | "labels"> {
+  /** Whether a model without classes gets an output layer for those of the examples. */
+  readonly fresh?: boolean;
+}
+
+/** What is learned of an example. @throws UsageError for what the model does not do. */
+export function learnOf(
+  { learn }: Given,
+  { labels, fresh = false }: Pick<Readable, "labels" | "fresh">,
+): "completion" | "all" | "label" {
+  const asked = oneOf("learn", learn, ["completion", "all", "label"]) ?? (labels ? "label" : "completion");
+  if (labels && asked !== "label")
+    throw new UsageError(
+      `--learn is ${asked}, and the model tells classes apart (${labels.join(", ")}). Leave it out.`,
+    );
+  if (asked === "label" && !labels && !fresh)
+    throw new UsageError(
+      "--learn is label, and the model tells no classes apart. Give the adapter that lorantz tune --learn label wrote.",
+    );
+  return asked;
+}
+
 /** The examples of a file, by the options of a command; what is worth saying of them is said. */
 export async function readData(
   file: string,
   given: Given,
-  { tokenizer, architecture }: Pick<Language, "tokenizer" | "architecture">,
+  language: Readable,
   say: (line: string) => void,
 ): Promise<text.Dataset> {
+  const { tokenizer, architecture, labels } = language;
   const most = Math.min(architecture.context, 1024);
   const maxLength = wholeNumber("max-length", given["max-length"], {
     min: 2,
@@ -170,12 +250,14 @@ export async function readData(
     text.dataset(file, {
       tokenizer,
       maxLength,
-      learn: oneOf("learn", given.learn, ["completion", "all"]) ?? "completion",
+      learn: learnOf(given, language),
+      ...(labels && { labels }),
       fields: fieldsOf(given.fields),
     }),
   );
   const { tokens, learned } = data.count;
-  say(`${data.name}: ${data.length} examples, ${tokens} tokens, of which ${learned} count.`);
+  const counted = data.labels ? `of the classes ${data.labels.join(", ")}` : `of which ${learned} count`;
+  say(`${data.name}: ${data.length} examples, ${tokens} tokens, ${counted}.`);
   if (data.truncated > 0)
     say(
       `${data.truncated} were longer than ${maxLength} tokens and are cut at their end${data.dropped > 0 ? `; ${data.dropped} of them are left out, since nothing that counts was left` : ""}.`,
@@ -188,7 +270,7 @@ export async function readExamples(
   command: string,
   given: Given,
   file: string,
-  language: Pick<Language, "tokenizer" | "architecture">,
+  language: Readable,
   report: (line: string) => void = (line) => say(`${line}\n`),
 ): Promise<{ readonly data: text.Dataset; readonly heldOut?: text.Dataset }> {
   const share = given["held-out"];
@@ -196,7 +278,10 @@ export async function readExamples(
     throw new UsageError(`${command}: both --evaluate and --held-out are given. Give one.`);
   const data = await readData(file, given, language, report);
   if (given.evaluate !== undefined)
-    return { data, heldOut: await readData(given.evaluate, given, language, report) };
+    return {
+      data,
+      heldOut: await readData(given.evaluate, given, { ...language, labels: data.labels }, report),
+    };
   if (share === undefined) return { data };
   const value = Number(share);
   if (!(value > 0 && value < 1)) throw new UsageError(`--held-out is "${share}"; it is a share, as 0.1.`);

@@ -4,9 +4,10 @@ import * as adapters from "../adapters/index.ts";
 import { LorantzError } from "../base/errors.ts";
 import { Hash } from "../base/hash.ts";
 import { table } from "../base/table.ts";
-import type { Recipe } from "../gauge/index.ts";
+import { type Recipe, trainable } from "../gauge/index.ts";
 import { type Adapted, inject } from "../lora/index.ts";
 import type * as models from "../models/index.ts";
+import { classHead } from "../models/load.ts";
 import type { Params } from "../nn/layer.ts";
 import { zeros } from "../tensor/creation.ts";
 import { key } from "../tensor/random.ts";
@@ -20,8 +21,11 @@ import {
   dataOptions,
   heldOutOptions,
   type Language,
+  labelsKey,
+  learnOf,
   modelOptions,
   openLanguage,
+  openReading,
   readExamples,
   targetOptions,
   targetsOf,
@@ -94,6 +98,8 @@ ${optionsHelp(options)}
 Examples are objects on lines of their own, or rows of a table, with the fields { text }, { prompt, completion },
 { messages } (with a tokenizer that has a chat template), { instruction, input, output } or
 { premise, hypothesis, label }; a .txt file is one text. A prompt and its completion are joined as they stand.
+With --learn label the classes of { premise, hypothesis, label } or { text, label } are learned by an output layer of
+their own, which the adapter holds beside its factors.
 
 ${recipeHelp}
 
@@ -116,10 +122,18 @@ export async function tune(args: readonly string[]): Promise<number> {
       `--out ${out}: a run is there already (${checkpoint}). Add --resume to go on with it, or give another folder.`,
     );
 
-  const language = await openLanguage("tune", given);
+  const reading = { ...(await openReading("tune", given)), fresh: true };
+  if (learnOf(given, reading) === "label" && !["peft", "mlx", undefined].includes(given.format))
+    throw new UsageError(
+      `--format is ${given.format}, which has no place for the output layer of a classifier. Leave it out, or give mlx.`,
+    );
+  const examples = await readExamples("tune", given, file, reading);
+  const language = await openLanguage("tune", given, {
+    reading: { ...reading, labels: examples.data.labels },
+  });
   using device = language.device;
   for (const note of language.notes) say(`${note}\n`);
-  const run = await prepare(given, { file, out, recipe }, language);
+  const run = await prepare(given, { out, recipe, examples }, language);
   let left = "nothing was written";
   return await interruptible(
     async (onStep, progress) => {
@@ -197,10 +211,14 @@ interface Run {
 async function prepare(
   given: Given,
   {
-    file,
     out,
     recipe: own,
-  }: { readonly file: string; readonly out: string; readonly recipe: Recipe | undefined },
+    examples: { data, heldOut },
+  }: {
+    readonly out: string;
+    readonly recipe: Recipe | undefined;
+    readonly examples: Awaited<ReturnType<typeof readExamples>>;
+  },
   language: Language,
 ): Promise<Run> {
   const { device, architecture, params: frozen, config } = language;
@@ -208,7 +226,6 @@ async function prepare(
   const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
   if (given.patience !== undefined && given["held-out"] === undefined && given.evaluate === undefined)
     throw new UsageError("tune: --patience waits for evaluations. Give --evaluate FILE or --held-out SHARE.");
-  const { data, heldOut } = await readExamples("tune", given, file, language);
   const { size, pack } = batchOptions(given);
   const batches = await usable(() => text.batches(data, { size, pack, seed, group: given.group ?? false }));
   const an = Math.ceil(batches.epoch / accumulate);
@@ -227,9 +244,15 @@ async function prepare(
     const model = inject(language.model, { ...recipe, targetModules });
     const params = model.init(key(seed).fold("adapters"), frozen);
     const save = inFolder(join(out, "training"));
+    const [adapter] = trainable(recipe, params);
+    const own = new Set(tree.entries(adapter).map(([path]) => path));
     const training = train({
       params,
       loss: languageLoss(model),
+      // With the output layer of a classifier, which is new.
+      ...(language.labels && {
+        trainable: (_: Tensor, path: string) => own.has(path) || path === classWeight,
+      }),
       recipe,
       batches,
       steps,
@@ -281,6 +304,8 @@ async function prepare(
   });
 }
 
+const classWeight = `${classHead}.weight`;
+
 /** A batch of that shape. */
 function batchLike(size: number, length: number, pack: boolean): text.Batch {
   const some = () => zeros([size, length], { dtype: "int32" }) as Tensor<"int32">;
@@ -291,7 +316,7 @@ function batchLike(size: number, length: number, pack: boolean): text.Batch {
 async function writeAdapter(
   given: Given,
   out: string,
-  { config }: Language,
+  { config, labels }: Language,
   { training, model }: Run,
 ): Promise<{ readonly files: readonly string[]; readonly step: number }> {
   const format = oneOf("format", given.format, adapters.formatNames) ?? "peft";
@@ -300,7 +325,11 @@ async function writeAdapter(
   const kept = isBest ? await loadCheckpoint(join(out, "training", "best.safetensors")) : undefined;
   const params = kept ? tree.combine<Params>(training.params, kept.trained) : training.params;
   const adapter = adapters.extract(model, params, {
-    config: { base_model_name_or_path: given.model, task_type: "CAUSAL_LM" },
+    config: { base_model_name_or_path: given.model, task_type: labels ? "SEQ_CLS" : "CAUSAL_LM" },
+    ...(labels && {
+      whole: { [classWeight]: new Map(tree.entries(params)).get(classWeight)! },
+      metadata: { [labelsKey]: JSON.stringify(labels) },
+    }),
   });
   const files = await adapters.write(out, adapter, format, { base: config as Record<string, unknown> }); // of config.json
   return { files, step: kept?.done ?? training.done };

@@ -185,7 +185,9 @@ function checked(
       `models.generate: prompts are ${show(prompts)}; they are lists of ids, one for each sample.`,
     );
   if (labels !== undefined)
-    throw new ValueError("models.generate: the model is a classifier; it has no logits of tokens.");
+    throw new ValueError(
+      "models.generate: the model is a classifier: it gives scores of classes, and no text. Give one that predicts tokens, or let evaluate say how often the classes are right.",
+    );
   for (const [i, prompt] of prompts.entries()) {
     if (prompt.length === 0)
       throw new ValueError(

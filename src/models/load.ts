@@ -88,7 +88,7 @@ export async function load(from: FolderSource, options: LoadOptions = {}): Promi
   } = readOptions("models.load", fields, options);
   const folder = await openFolder(from);
   const config = given.config ?? ((await readJson(folder, "config.json")) as object); // `architecture` looks at it
-  const found = classifier(architecture(config), config, labels);
+  const found = classifier(architecture(config), labels ?? classesOf(config));
   const model = decoder(found, { remat: again === true });
   const file = await safetensors.open(folder);
   const { places, fresh } = placesOf(folder, file, found, model);
@@ -113,8 +113,11 @@ export async function load(from: FolderSource, options: LoadOptions = {}): Promi
   };
 }
 
-/** The architecture with an output layer for classes, if it has one or is given one. */
-function classifier(found: Architecture, config: object, labels: number | undefined): Architecture {
+/** The output layer of a classifier, as its checkpoints and adapters name it. */
+export const classHead = "score";
+
+/** How many classes a checkpoint tells apart; undefined for one that writes texts. */
+export function classesOf(config: object): number | undefined {
   const { architectures, num_labels, id2label } = config as {
     readonly architectures?: unknown;
     readonly num_labels?: unknown;
@@ -126,8 +129,12 @@ function classifier(found: Architecture, config: object, labels: number | undefi
     typeof num_labels === "number"
       ? num_labels
       : Object.keys(typeof id2label === "object" ? (id2label ?? {}) : {}).length || 2;
-  const count = labels ?? (isOne ? own : undefined);
-  return count === undefined ? found : { ...found, labels: count, names: { ...found.names, head: "score" } };
+  return isOne ? own : undefined;
+}
+
+/** The architecture with an output layer for so many classes. */
+function classifier(found: Architecture, labels: number | undefined): Architecture {
+  return labels === undefined ? found : { ...found, labels, names: { ...found.names, head: classHead } };
 }
 
 interface Place {

@@ -6,11 +6,12 @@ import {
   oneOf,
   optional,
   readOptions,
+  show,
 } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { Hash } from "../base/hash.ts";
 import { type FileSource, openSource } from "../io/open.ts";
-import { type Example, encode, encodeBehind, type Parts, partsOf } from "./example.ts";
+import { classedOf, type Example, encode, encodeBehind, type Parts, partsOf } from "./example.ts";
 import { type Format, formatOf, recordsOf } from "./records.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -19,8 +20,13 @@ export interface DatasetOptions {
   readonly tokenizer: Tokenizer;
   /** Ids of an example at most; what is longer is cut at its end, and counted. */
   readonly maxLength: number;
-  /** What is learned of a prompt and its completion. Default "completion". */
-  readonly learn?: "completion" | "all";
+  /**
+   * What is learned of a prompt and its completion; or "label": the class of `{ premise, hypothesis, label }` or
+   * `{ text, label }`, for a model with `labels` scores, read behind the last token. Default "completion".
+   */
+  readonly learn?: "completion" | "all" | "label";
+  /** The names of the classes in the order of their scores. Default those of the file, sorted. */
+  readonly labels?: readonly string[];
   /** Default: by the ending of the file's name. */
   readonly format?: Format;
   /** The file's own names of fields: `{ prompt: "question", completion: "answer" }`. */
@@ -54,15 +60,22 @@ export class Dataset {
   readonly truncated: number;
   /** Examples that were left out, since nothing that is learned was left of them. */
   readonly dropped: number;
+  /** The names of the classes, where these are learned. */
+  readonly labels: readonly string[] | undefined;
   readonly #examples: readonly Place[];
   #fingerprint: string | undefined;
 
   /** @internal */
-  constructor(name: string, examples: readonly Place[], truncated: number, dropped: number) {
+  constructor(
+    name: string,
+    examples: readonly Place[],
+    { truncated, dropped, labels }: Pick<Dataset, "truncated" | "dropped" | "labels">,
+  ) {
     this.name = name;
     this.#examples = examples;
     this.truncated = truncated;
     this.dropped = dropped;
+    this.labels = labels;
   }
 
   /** How many examples there are. */
@@ -70,12 +83,12 @@ export class Dataset {
     return this.#examples.length;
   }
 
-  /** The tokens that a model is given of an example: all but its last. */
+  /** The tokens that a model is given of an example: all but its last, or all where its class is learned. */
   tokens(i: number): Int32Array {
     return this.#examples[i]!.tokens;
   }
 
-  /** For each of these the token after it, or -100 where that is not learned. */
+  /** For each of these the token after it, or behind the last one its class; -100 where nothing is learned. */
   targets(i: number): Int32Array {
     return this.#examples[i]!.targets;
   }
@@ -112,7 +125,8 @@ export class Dataset {
    */
   split(share: number): [learned: Dataset, heldOut: Dataset] {
     const out = (i: number) => Math.floor((i + 1) * share) > Math.floor(i * share);
-    const part = (of: readonly Place[]) => new Dataset(this.name, of, 0, 0);
+    const part = (of: readonly Place[]) =>
+      new Dataset(this.name, of, { truncated: 0, dropped: 0, labels: this.labels });
     const parts = [
       this.#examples.filter((_, i) => !out(i)),
       this.#examples.filter((_, i) => out(i)),
@@ -135,7 +149,16 @@ interface Place {
 const optionFields: Fields<DatasetOptions> = {
   tokenizer: field("a tokenizer: text.load(folder), or text.bytes()", isTokenizer),
   maxLength: integer(2),
-  learn: oneOf(["completion", "all"], "completion"),
+  learn: oneOf(["completion", "all", "label"], "completion"),
+  labels: optional(
+    field(
+      "a list of different texts",
+      (value) =>
+        Array.isArray(value) &&
+        value.every((each) => typeof each === "string") &&
+        new Set(value).size === value.length,
+    ),
+  ),
   format: optional(oneOf<Format>(["jsonl", "csv", "text"])),
   fields: optional(field("an object of names", isPlainObject)),
 };
@@ -161,6 +184,7 @@ export async function dataset(from: FileSource, options: DatasetOptions): Promis
     tokenizer,
     maxLength,
     learn,
+    labels: named,
     format: given,
     fields = {},
   } = readOptions("dataset", optionFields, options);
@@ -172,6 +196,16 @@ export async function dataset(from: FileSource, options: DatasetOptions): Promis
   const lines: number[] = [];
   let [truncated, dropped] = [0, 0];
 
+  if (learn === "label" && format === "text")
+    throw new ValueError(`${name}: a text has no classes. Give a .jsonl or .csv file with a field label.`);
+  const classes: string[] = [...(named ?? [])];
+  /** The number of a class; those of the file are numbered as they come. */
+  const classOf = (label: string): number => {
+    const known = classes.indexOf(label);
+    if (known >= 0) return known;
+    if (named) throw new ValueError(`label is ${show(label)}; the classes are ${named.map(show).join(", ")}`);
+    return classes.push(label) - 1;
+  };
   const add = ({ ids, learn }: Example, line: number): boolean => {
     const next = ids.slice(1).map((id, t) => (learn[t + 1] ? id : ignored));
     if (next.every((target) => target === ignored)) return false;
@@ -205,6 +239,22 @@ export async function dataset(from: FileSource, options: DatasetOptions): Promis
     }
     if (before !== undefined && tokenizer.end !== undefined) rest.push(tokenizer.end);
     cut(line, true);
+  } else if (learn === "label") {
+    for await (const { fields: own, line } of recordsOf(name, source, format)) {
+      const { ids, label } = located(name, line, () => {
+        const { text, label } = classedOf(renamed(own, fields));
+        const ids = tokenizer.encode(text);
+        if (ids.length === 0)
+          throw new ValueError("there is no token in it, behind which its class could be read");
+        return { ids, label: classOf(label) };
+      });
+      if (ids.length > maxLength) truncated++;
+      const kept = ids.slice(0, maxLength);
+      starts.push(tokens.length);
+      lines.push(line);
+      tokens.push(kept);
+      targets.push(kept.map((_, t) => (t === kept.length - 1 ? label : ignored)));
+    }
   } else {
     for await (const { fields: own, line } of recordsOf(name, source, format)) {
       const examples = located(name, line, () => {
@@ -227,15 +277,28 @@ export async function dataset(from: FileSource, options: DatasetOptions): Promis
         ? `${name}: all ${dropped} examples are cut before anything that is learned: their prompts have ${maxLength} tokens and more. Give a larger maxLength.`
         : `${name}: there are no examples in it.`,
     );
+  const labels = named ?? sorted(classes);
+  if (learn === "label" && labels.length < 2)
+    throw new ValueError(
+      `${name}: all examples are of one class, ${show(labels[0])}, so there is nothing to learn. Give examples of another one.`,
+    );
   const examples = starts.map((start, i) => {
     const end = starts[i + 1] ?? tokens.length;
+    if (learn === "label") targets.values[end - 1] = labels.indexOf(classes[targets.values[end - 1]!]!);
     return {
       tokens: tokens.values.subarray(start, end),
       targets: targets.values.subarray(start, end),
       line: lines[i]!,
     };
   });
-  return new Dataset(name, examples, truncated, dropped);
+  return new Dataset(name, examples, { truncated, dropped, labels: learn === "label" ? labels : undefined });
+}
+
+/** Names of classes in an order that does not depend on that of the examples: numbers by size, then texts. */
+function sorted(names: readonly string[]): readonly string[] {
+  const rank = (name: string) => (name.trim() === "" ? Number.NaN : Number(name));
+  const numbers = names.every((name) => Number.isFinite(rank(name)));
+  return [...names].sort(numbers ? (a, b) => rank(a) - rank(b) : (a, b) => (a < b ? -1 : 1));
 }
 
 /** What `make` gives, or its error with the place in front. */

@@ -47,14 +47,36 @@ const kinds: readonly Kind[] = [
   },
   {
     fields: ["premise", "hypothesis", "label"],
-    parts: (fields) =>
-      pair(
-        `Premise: ${text(fields, "premise")}\nHypothesis: ${text(fields, "hypothesis")}\nLabel:`,
-        ` ${text(fields, "label")}`,
-      ),
+    parts: (fields) => pair(premises(fields), ` ${text(fields, "label")}`),
   },
   { fields: ["text"], parts: (fields) => [{ parts: [{ text: text(fields, "text"), learn: true }] }] },
 ];
+
+/** An entry that is of a class. */
+export interface Classed {
+  readonly text: string;
+  readonly label: string;
+}
+
+const premises = (fields: Fields) =>
+  `Premise: ${text(fields, "premise")}\nHypothesis: ${text(fields, "hypothesis")}\nLabel:`;
+
+/** An entry as a text and its class. @throws ValueError for fields that have no class. */
+export function classedOf(fields: Fields): Classed {
+  const has = (...names: string[]) => names.every((name) => Object.hasOwn(fields, name));
+  const made = has("premise", "hypothesis")
+    ? premises(fields)
+    : has("text")
+      ? text(fields, "text")
+      : undefined;
+  if (made === undefined || !has("label"))
+    throw new ValueError(
+      `its fields are ${listed(fields)}; one that has a class has { premise, hypothesis, label } or { text, label }`,
+    );
+  return { text: made, label: text(fields, "label") };
+}
+
+const listed = (fields: Fields) => Object.keys(fields).slice(0, 12).join(", ") || "none";
 
 /** The fields of the kinds of entries, for messages and help texts. */
 export const knownFields: string = kinds.map(({ fields }) => `{ ${fields.join(", ")} }`).join(", ");
@@ -63,17 +85,16 @@ export const knownFields: string = kinds.map(({ fields }) => `{ ${fields.join(",
 export function partsOf(fields: Fields, tokenizer: Tokenizer): readonly Parts[] {
   const kind = kinds.find(({ fields: own }) => own.every((name) => Object.hasOwn(fields, name)));
   if (!kind)
-    throw new ValueError(
-      `its fields are ${Object.keys(fields).slice(0, 12).join(", ") || "none"}; expected those of one of ${knownFields}`,
-    );
+    throw new ValueError(`its fields are ${listed(fields)}; expected those of one of ${knownFields}`);
   return kind.parts(fields, tokenizer);
 }
 
 function text(fields: Fields, name: string, otherwise?: string): string {
-  const value = Object.hasOwn(fields, name) ? (fields[name] ?? otherwise) : otherwise;
+  const given = Object.hasOwn(fields, name) ? fields[name] : undefined;
+  const value = given ?? otherwise;
   if (typeof value === "string") return value;
   if (name === "label" && Number.isFinite(value)) return String(value);
-  throw new ValueError(`${name} is ${show(value)}; it is a text`);
+  throw new ValueError(`${name} is ${show(given)}; it is a text`);
 }
 
 /** The prompt of Alpaca (Taori et al. 2023), word for word. */

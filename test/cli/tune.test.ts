@@ -6,7 +6,7 @@ import * as adapters from "../../src/adapters/index.ts";
 import type { TuneResults } from "../../src/cli/tune-report.ts";
 import { prove } from "../../src/experiments/theorem/experiment.ts";
 import { plan } from "../../src/experiments/theorem/plan.ts";
-import { init } from "../../src/index.ts";
+import { init, tensor } from "../../src/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as text from "../../src/text/index.ts";
 import { lorantz } from "../command.ts";
@@ -100,6 +100,73 @@ describe("lorantz tune", () => {
       "--json",
     );
     expect(JSON.parse(checked.stdout).loss).toBeCloseTo(best.loss, 6);
+  });
+
+  test("trains a classifier, whose output layer goes with the adapter as PEFT has it", async () => {
+    const pair = (i: number) => {
+      const letter = i % 2 ? "a" : "b";
+      return { premise: letter.repeat(20), hypothesis: letter.repeat(i), label: i % 2 ? "no" : "yes" };
+    };
+    const write = (name: string, from: number, count: number) =>
+      writeFileSync(
+        at(name),
+        Array.from({ length: count }, (_, i) => JSON.stringify(pair(from + i))).join("\n"),
+      );
+    write("pairs.jsonl", 1, 16);
+    write("some.jsonl", 2, 1);
+    const asked = [...common, "--data", at("pairs.jsonl"), "--learn", "label"];
+    const recipe = ["--recipe", "optimizer=adamw r=2 alpha=4 lr=0.05", "--epochs", "10"];
+    const { code, stderr } = await lorantz("tune", ...asked, ...recipe, "--out", at("classes"));
+    expect({ code, stderr }).toMatchObject({
+      code: 0,
+      stderr: expect.stringMatching(/16 examples.* of the classes no, yes\.\s+score\.weight is not in/),
+    });
+    const { losses, model } = resultsIn("classes");
+    expect(model.trained).toBe(2 * (4 * (16 + 16) - 16 + 3 * (16 + 24)) + 2 * 16);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! - 0.1);
+    expect(JSON.parse(readFileSync(at("classes", "adapter_config.json"), "utf8"))).toMatchObject({
+      task_type: "SEQ_CLS",
+      modules_to_save: ["score"],
+    });
+    const adapter = await adapters.open(at("classes"));
+    expect([...adapter.whole.keys()]).toEqual(["score.weight"]);
+
+    // Of one class here, and numbered as it was in training.
+    const seen = async (file: string) => {
+      const given = ["--data", at(file), "--adapter", at("classes"), "--json"];
+      return JSON.parse((await lorantz("evaluate", ...common, ...given)).stdout) as Record<string, number>;
+    };
+    const [all, one] = [await seen("pairs.jsonl"), await seen("some.jsonl")];
+    expect([all.count, one.count]).toEqual([16, 1]);
+    await init({ backend: "cpu" });
+    const { model: base, params } = await models.load(folder, { labels: 2 });
+    const adapted = adapters.inject(base, params, adapter);
+    const tokenizer = text.bytes();
+    const data = await text.dataset(at("pairs.jsonl"), { tokenizer, maxLength: 128, learn: "label" });
+    let right = 0;
+    for (let i = 0; i < data.length; i++) {
+      const tokens = tensor([[...data.tokens(i)]], { dtype: "int32" });
+      const scores = await adapted.model.apply(adapted.params, { tokens }).logits.data();
+      const [no, yes] = scores.slice(-2) as unknown as [number, number];
+      if (Number(yes > no) === data.targets(i).at(-1)) right++;
+    }
+    expect(all.accuracy).toBeCloseTo(right / 16, 6);
+
+    for (const [args, message] of [
+      [["generate", ...common.slice(0, -2), "--adapter", at("classes"), "1"], "the model is a classifier"],
+      [["evaluate", ...asked], "--learn is label, and the model tells no classes apart"],
+      [
+        ["evaluate", ...common, "--data", at("pairs.jsonl"), "--adapter", at("classes"), "--learn", "all"],
+        "--learn is all, and the model tells classes apart (no, yes)",
+      ],
+      [["tune", ...asked, "--format", "gguf", "--out", at("x")], "has no place for the output layer"],
+      [
+        ["tune", ...common, "--data", at("train.jsonl"), "--learn", "label", "--out", at("x")],
+        "its fields are",
+      ],
+    ] as const)
+      expect(await lorantz(...args)).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+    expect(existsSync(at("x"))).toBe(false);
   });
 
   test("leaves a checkpoint when it is interrupted, and goes on to the same bits", async () => {

@@ -145,6 +145,44 @@ describe("entries", () => {
     expect(await learned(file("a.jsonl", chat), { tokenizer })).toEqual(["I am a model"]);
   });
 
+  test("of a class are learned behind their last token, by names in an order of their own", async () => {
+    const pairs = file(
+      "a.jsonl",
+      { premise: "p", hypothesis: "h", label: "no" },
+      { text: "abcdef", label: "maybe" },
+      { premise: "p", hypothesis: "q", label: "yes" },
+    );
+    const tokenizer = await bytes();
+    const options = { tokenizer, maxLength: 128, learn: "label" } as const;
+    const data = await dataset(pairs, options);
+    expect(data.labels).toEqual(["maybe", "no", "yes"]);
+    const shown = (of: typeof data, i: number) => [tokenizer.decode([...of.tokens(i)]), of.targets(i).at(-1)];
+    expect([0, 1, 2].map((i) => shown(data, i))).toEqual([
+      ["Premise: p\nHypothesis: h\nLabel:", 1],
+      ["abcdef", 0],
+      ["Premise: p\nHypothesis: q\nLabel:", 2],
+    ]);
+    expect(data.count.learned).toBe(3);
+    expect([...data.targets(1)]).toEqual([...Array(data.tokens(1).length - 1).fill(-100), 0]);
+    expect(data.split(0.5)[1].labels).toEqual(data.labels);
+    const named = await dataset(pairs, { ...options, labels: ["yes", "no", "maybe"] });
+    expect([0, 1, 2].map((i) => named.targets(i).at(-1))).toEqual([1, 2, 0]);
+    const cut = await dataset(pairs, { ...options, maxLength: 4 });
+    expect([cut.truncated, ...shown(cut, 1)]).toEqual([3, "abc", 0]); // behind the token that begins a text
+    const numbers = await dataset(file("a.csv", "text,label", "a,10", "b,9"), options);
+    expect(numbers.labels).toEqual(["9", "10"]);
+    const one = { text: "a", label: "x" };
+    for (const [lines, changes, message] of [
+      [[one], {}, 'a.jsonl: all examples are of one class, "x", so there is nothing to learn'],
+      [[one], { labels: ["y", "z"] }, 'a.jsonl line 1: label is "x"; the classes are "y", "z"'],
+      [[one, { text: "a" }], {}, "a.jsonl line 2: its fields are text; one that has a class has"],
+      [[{ text: "a", label: null }], {}, "a.jsonl line 1: label is null; it is a text"],
+      [[one], { tokenizer: { ...tokenizer, encode: () => [] } }, "a.jsonl line 1: there is no token in it"],
+    ] as const)
+      await expect(dataset(file("a.jsonl", ...lines), { ...options, ...changes })).rejects.toThrow(message);
+    await expect(dataset(file("a.txt", "abc"), options)).rejects.toThrow("a.txt: a text has no classes");
+  });
+
   test("of Alpaca are in its words", async () => {
     const tokenizer = bytes();
     const data = await dataset(

@@ -6,7 +6,7 @@ import { lorantz } from "../command.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
 // Every TypeScript block of the README and of docs/ is a program of its own, and runs; so do the commands of the guide to
-// fine-tuning. They find a tiny model in the folder my-model, and examples in train.jsonl and test.jsonl.
+// fine-tuning. They find a tiny model in the folder my-model, and examples in train.jsonl, test.jsonl and pairs.jsonl.
 
 const root = new URL("../../", import.meta.url);
 const made = new URL("test/.examples/", root);
@@ -40,6 +40,10 @@ describe("examples in the documentation", () => {
       );
       writeFileSync(name, lines.join("\n"));
     }
+    const pairs = Array.from({ length: 10 }, (_, i) =>
+      JSON.stringify({ premise: `${i}`, hypothesis: `${i + (i % 2)}`, label: i % 2 ? "no" : "yes" }),
+    );
+    writeFileSync("pairs.jsonl", pairs.join("\n"));
   });
   afterAll(() => {
     process.chdir(before);
