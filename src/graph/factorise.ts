@@ -5,6 +5,7 @@ import { type Procedure, type Value, type Writer, written } from "./procedure.ts
 
 type W = Writer<"real">;
 type Int = Value<"int">;
+type Real = Value<"real">;
 
 /** L of A = L L^T in the lower triangle of n x n (A. L. Cholesky): NaN where A is not positive definite. */
 export function choleskyOf(n: number): Procedure {
@@ -175,54 +176,209 @@ function orthonormalise(w: W, m: number, n: number, r: number, together: boolean
 }
 
 /**
- * Columns made orthogonal by rotations (M. R. Hestenes 1958): A^T, n x m, in front of the n x n identity, which takes the
- * same rotations. The lengths of the columns are then the singular values, in no order.
+ * Columns made orthogonal by rotations (M. R. Hestenes 1958): A^T, n x m, in front of an n x n matrix, the identity to start
+ * with, which takes the same rotations. The lengths of the columns are then the singular values, in no order. Behind them
+ * there is room for their squares (P. P. M. de Rijk 1989), and for one number more.
  */
 export function orthogonalised(m: number, n: number, wide: boolean): Procedure {
   const v = n * m;
+  const squares = v + n * n;
+  const moved = squares + n;
   // Products that are smaller are rounding errors of their sums.
   const bound = (wide ? 2 ** -53 : 2 ** -24) * Math.max(4, Math.sqrt(m));
   const even = n + (n % 2);
   const last = even - 1;
-  /** One pass over all pairs of columns, in rounds of pairs that have none in common. */
-  const sweep = (w: W, turned: (w: W) => void) =>
-    w.for(0, last, (w, round) => {
-      w.each(even / 2, (w, i) => {
-        const p = w.let(i.eq(0).select(w.int(last), round.plus(i).rem(last)));
-        const q = w.let(i.eq(0).select(round, round.minus(i).plus(last).rem(last)));
-        w.if(p.lt(n).both(q.lt(n)), (w) => {
-          const [x, y] = [w.let(p.times(m)), w.let(q.times(m))];
-          const alpha = w.let(w.dot(x, x, m));
-          const beta = w.let(w.dot(y, y, m));
-          const gamma = w.let(w.dot(x, y, m));
-          w.if(alpha.sqrt().times(beta.sqrt()).times(bound).lt(gamma.abs()), (w) => {
-            turned(w);
-            // The smaller root of t^2 + 2 zeta t - 1 = 0 is the tangent of the angle.
-            const zeta = w.let(beta.minus(alpha).over(gamma.times(2)));
-            const size = w.let(zeta.abs());
-            const root = size.plus(w.real(1).plus(size.times(size)).sqrt());
-            const t = w.let(zeta.lt(0).select(w.real(-1), w.real(1)).over(root));
-            const cosine = w.let(w.real(1).over(w.real(1).plus(t.times(t)).sqrt()));
-            const sine = w.let(cosine.times(t));
-            w.rotate(x, y, m, cosine, sine);
-            w.rotate(p.times(n).plus(v), q.times(n).plus(v), n, cosine, sine);
-          });
-        });
-      });
-    });
   return {
     text: `orthogonalise ${m} ${n} to ${bound}`,
     work: 6 * n * n * (m + n),
     code: () =>
       written("real", (w) => {
-        const [left, moved] = [w.let(w.int(30)), w.let(w.int(1))];
-        w.while(w.int(0).lt(left).both(w.int(0).lt(moved)), (w) => {
-          w.set(left, left.minus(1));
-          w.set(moved, 0);
-          sweep(w, (w) => w.set(moved, 1));
-        });
+        const left = w.let(w.int(30));
+        w.store(moved, 1);
+        w.while(
+          w
+            .int(0)
+            .lt(left)
+            .both(w.real(0).lt(w.load(moved))),
+          (w) => {
+            w.set(left, left.minus(1));
+            w.store(moved, 0);
+            w.each(n, (w, p) => w.store(p.plus(squares), w.dot(p.times(m), p.times(m), m)));
+            // All pairs of columns, in rounds of pairs that have none in common.
+            w.for(0, last, (w, round) => {
+              w.each(even / 2, (w, i) => {
+                const p = w.let(i.eq(0).select(w.int(last), round.plus(i).rem(last)));
+                const q = w.let(i.eq(0).select(round, round.minus(i).plus(last).rem(last)));
+                w.if(p.lt(n).both(q.lt(n)), (w) => {
+                  const [x, y] = [w.let(p.times(m)), w.let(q.times(m))];
+                  const alpha = w.let(w.load(p.plus(squares)));
+                  const beta = w.let(w.load(q.plus(squares)));
+                  const gamma = w.let(w.dot(x, y, m));
+                  w.if(alpha.sqrt().times(beta.sqrt()).times(bound).lt(gamma.abs()), (w) => {
+                    w.store(moved, 1);
+                    // The smaller root of t^2 + 2 zeta t - 1 = 0 is the tangent of the angle.
+                    const zeta = w.let(beta.minus(alpha).over(gamma.times(2)));
+                    const size = w.let(zeta.abs());
+                    const root = size.plus(w.real(1).plus(size.times(size)).sqrt());
+                    const t = w.let(zeta.lt(0).select(w.real(-1), w.real(1)).over(root));
+                    const cosine = w.let(w.real(1).over(w.real(1).plus(t.times(t)).sqrt()));
+                    const sine = w.let(cosine.times(t));
+                    w.rotate(x, y, m, cosine, sine);
+                    w.rotate(p.times(n).plus(v), q.times(n).plus(v), n, cosine, sine);
+                    w.store(p.plus(squares), alpha.minus(t.times(gamma)));
+                    w.store(q.plus(squares), beta.plus(t.times(gamma)));
+                  });
+                });
+              });
+            });
+          },
+        );
       }),
-    // All invocations go on for as long: converged pairs are left alone.
-    together: () => written("real", (w) => w.for(0, 12, (w) => sweep(w, () => {}))),
+  };
+}
+
+/**
+ * The tridiagonal form T = Q^T A Q of a symmetric A by reflections (A. S. Householder 1958), in the place of A, n x n. Behind
+ * it, n each: the diagonal of T, what is beside it, and room. In row k lies, behind the diagonal, the v of the reflection
+ * I - v v^T with which Q = H_0 H_1 ... goes on.
+ */
+export function tridiagonalOf(n: number): Procedure {
+  const [d, e, room] = [n * n, n * n + n, n * n + 2 * n];
+  return {
+    text: `tridiagonal ${n}`,
+    work: 2 * n ** 3,
+    code: () =>
+      written("real", (w) => {
+        w.for(0, n - 1, (w, k) => {
+          const row = w.let(k.times(n).plus(k).plus(1)); // v, of so many
+          const length = w.let(w.int(n - 1).minus(k));
+          const size = w.let(w.dot(row, row, length).sqrt());
+          const first = w.let(w.load(row));
+          const turned = w.let(first.lt(0).select(size, w.real(0).minus(size)));
+          const none = w.let(size.eq(0));
+          const square = w.let(none.select(w.real(1), size.times(size.plus(first.abs()))));
+          const scale = w.let(none.select(w.real(0), w.real(1).over(square.sqrt())));
+          w.store(k.plus(d), w.load(row.minus(1)));
+          w.store(k.plus(e), turned);
+          w.store(row, first.minus(turned));
+          w.each(length, (w, j) => w.store(row.plus(j), w.load(row.plus(j)).times(scale)));
+          const below = (i: Int) => i.plus(k).plus(1).times(n).plus(k).plus(1);
+          w.each(length, (w, i) => w.store(i.plus(room), w.dot(below(i), row, length)));
+          // By way of a place that is free as yet, so that nobody changes what others still read.
+          const part = d + n - 1;
+          w.store(part, w.dot(room, row, length).times(0.5));
+          w.each(length, (w, i) => {
+            w.store(i.plus(room), w.load(i.plus(room)).minus(w.load(part).times(w.load(row.plus(i)))));
+          });
+          w.each(length, (w, i) => {
+            const own = w.let(below(i));
+            w.addMultiple(own, row, length, w.let(w.real(0).minus(w.load(i.plus(room)))));
+            w.addMultiple(own, room, length, w.let(w.real(0).minus(w.load(row.plus(i)))));
+          });
+        });
+        w.store(d + n - 1, w.load(n * n - 1));
+      }),
+  };
+}
+
+/**
+ * Eigenvalues of a tridiagonal matrix by rotations (the QL algorithm with implicit shifts: H. Bowdler and others 1968), which
+ * the rows of an n x m matrix take too: m times n numbers of the diagonal, m times n beside it, and the matrix. One of the m
+ * copies is enough for one thread; of many invocations each has a column with its own.
+ */
+export function diagonalised(n: number, m: number, wide: boolean): Procedure {
+  const [e, z] = [n * m, 2 * n * m];
+  /** @param copy The numbers of the diagonal. @param rotate Rows i and i + 1. */
+  const iterate = (w: W, copy: Int, rotate: (w: W, i: Int, cosine: Real, sine: Real) => void) => {
+    const D = (i: Int) => i.times(m).plus(copy);
+    const E = (i: Int) => D(i).plus(e);
+    w.for(0, n, (w, l) => {
+      const [left, apart] = [w.let(w.int(60)), w.let(w.int(1))];
+      w.while(w.int(0).lt(left).both(w.int(0).lt(apart)), (w) => {
+        w.set(left, left.minus(1));
+        // The first number beside the diagonal that is as good as 0.
+        const [end, looking] = [w.let(l.plus(0)), w.let(w.int(1))];
+        w.while(
+          w
+            .int(0)
+            .lt(looking)
+            .both(end.lt(n - 1)),
+          (w) => {
+            const near = w
+              .load(D(end))
+              .abs()
+              .plus(w.load(D(end.plus(1))).abs());
+            w.if(
+              near.times(wide ? 2 ** -53 : 2 ** -24).lt(w.load(E(end)).abs()),
+              (w) => w.set(end, end.plus(1)),
+              (w) => w.set(looking, 0),
+            );
+          },
+        );
+        w.if(
+          l.lt(end),
+          (w) => {
+            const start = w.let(w.load(E(l)));
+            const half = w.let(
+              w
+                .load(D(l.plus(1)))
+                .minus(w.load(D(l)))
+                .over(start.times(2)),
+            );
+            const root = half.times(half).plus(1).sqrt();
+            const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
+            const g = w.let(
+              w
+                .load(D(end))
+                .minus(w.load(D(l)))
+                .plus(start.over(shift)),
+            );
+            const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
+            w.for(0, end.minus(l), (w, down) => {
+              const i = w.let(end.minus(1).minus(down));
+              const beside = w.let(w.load(E(i)));
+              const f = w.let(sine.times(beside));
+              const b = w.let(cosine.times(beside));
+              const size = w.let(f.times(f).plus(g.times(g)).sqrt());
+              const none = w.let(size.eq(0));
+              const divisor = w.let(none.select(w.real(1), size));
+              w.store(E(i.plus(1)), size);
+              w.set(sine, none.select(w.real(0), f.over(divisor)));
+              w.set(cosine, none.select(w.real(1), g.over(divisor)));
+              w.set(g, w.load(D(i.plus(1))).minus(moved));
+              const other = w.let(w.load(D(i)).minus(g).times(sine).plus(cosine.times(b).times(2)));
+              w.set(moved, sine.times(other));
+              w.store(D(i.plus(1)), g.plus(moved));
+              w.set(g, cosine.times(other).minus(b));
+              rotate(w, i, cosine, sine);
+            });
+            w.store(D(l), w.load(D(l)).minus(moved));
+            w.store(E(l), g);
+            w.store(E(end), 0);
+          },
+          (w) => w.set(apart, 0),
+        );
+      });
+    });
+  };
+  return {
+    text: `diagonalise ${n} ${m}`,
+    work: 5 * n * n * m,
+    code: () =>
+      written("real", (w) =>
+        iterate(w, w.int(0), (w, i, cosine, sine) => {
+          const row = w.let(i.times(m).plus(z));
+          w.rotate(row, row.plus(m), m, cosine, sine);
+        }),
+      ),
+    together: () =>
+      written("real", (w) =>
+        w.each(m, (w, j) =>
+          iterate(w, j, (w, i, cosine, sine) => {
+            const row = w.let(i.times(m).plus(j).plus(z));
+            w.rotate(row, row.plus(m), 1, cosine, sine);
+          }),
+        ),
+      ),
   };
 }

@@ -11,7 +11,15 @@ import {
 import type { DType } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { broadcastShapes, type Shape } from "../base/shape.ts";
-import { choleskyOf, forwardSubstitution, luOf, orthogonalised, qrOf } from "../graph/factorise.ts";
+import {
+  choleskyOf,
+  diagonalised,
+  forwardSubstitution,
+  luOf,
+  orthogonalised,
+  qrOf,
+  tridiagonalOf,
+} from "../graph/factorise.ts";
 import type { Procedure } from "../graph/procedure.ts";
 import { runProcedure } from "../graph/reduce.ts";
 import { checkFloat } from "./arithmetic.ts";
@@ -413,7 +421,7 @@ const orthonormal = (a: Tensor): { readonly q: Tensor; readonly r: Tensor } =>
 
 /** A = U diag(s) V^T. */
 export interface Svd<D extends DType> {
-  /** [..., m, k] with k = min(m, n): orthonormal columns, zero where s is 0. */
+  /** [..., m, k] with k = min(m, n): orthonormal columns, zero where s is 0, as it is below 2^-60 (float64: 2^-500) of the largest entry. */
   readonly u: Tensor<D>;
   /** [..., k], falling. */
   readonly s: Tensor<D>;
@@ -474,25 +482,78 @@ const singular = (a: Tensor): Parts =>
     },
   )(a);
 
-function rotated(a: Tensor): Parts {
-  const [m, n] = sides(a);
-  const batch = batchOf(a);
-  // Of about 1, so that squares stay within the range.
+/** Numbers of about 1, so that squares stay within the range, and by what they were divided. */
+function scaled(a: Tensor): { readonly even: Tensor; readonly scale: Tensor } {
   const most = a.detach().abs().amax([-2, -1], { keepdim: true });
   const scale = where(most.eq(0), 1, most);
-  const start = identity(n, a)
-    .reshape([n * n])
-    .expand([...batch, n * n]);
-  const all = run(orthogonalised(m, n, a.dtype === "float64"), [flat(T(a.div(scale))), start]);
+  return { even: a.detach().div(scale), scale: scale.squeeze(-1) };
+}
+
+/** Rows in an order. */
+const ordered = (x: Tensor, order: Tensor): Tensor =>
+  x.gather(-2, column(order).expand(x.shape) as Tensor<"int32">);
+
+function rotated(a: Tensor): Parts {
+  const [m, n] = sides(a);
+  const { even, scale } = scaled(a);
+  // Larger matrices begin where few rotations are left: with the vectors of A^T A.
+  const turned = n > blockSide ? spectrumOf(T(even).matmul(even)).vectors.flip(-2) : undefined;
+  const start = turned ?? identity(n, a).expand([...batchOf(a), n, n]);
+  const columnsOf = turned ? turned.matmul(T(even)) : T(even);
+  const room = zeros([...batchOf(a), n + 1]).astype(a.dtype as "float32") as Tensor;
+  const all = run(orthogonalised(m, n, a.dtype === "float64"), [flat(columnsOf), flat(start), room]);
   const columns = taken(all, 0, [n, m]);
-  const lengths = columns.square().sum(-1).sqrt();
-  const order = argsort(lengths, { descending: true });
-  const sorted = (x: Tensor) => x.gather(-2, column(order as Tensor).expand(x.shape) as Tensor<"int32">);
-  const s = lengths.gather(-1, order);
+  const found = columns.square().sum(-1).sqrt();
+  // Shorter columns have squares that underflow, so no angle between them is known.
+  const lengths = where(found.lt(a.dtype === "float64" ? 2 ** -500 : 2 ** -60), 0, found);
+  const order = argsort(lengths, { descending: true }) as Tensor;
+  const s = lengths.gather(-1, order as Tensor<"int32">);
   return {
-    u: T(sorted(columns).mul(column(inverse(s)))),
-    s: s.mul(scale.squeeze(-1)),
-    v: T(sorted(taken(all, n * m, [n, n]))),
+    u: T(ordered(columns, order).mul(column(inverse(s)))),
+    s: s.mul(scale),
+    v: T(ordered(taken(all, n * m, [n, n]), order)),
+  };
+}
+
+/** Eigenvalues of a symmetric matrix, rising, and the eigenvectors as rows. */
+function spectrumOf(a: Tensor): { readonly values: Tensor; readonly vectors: Tensor } {
+  const [n] = sides(a);
+  const batch = batchOf(a);
+  const room = zeros([...batch, 3 * n]).astype(a.dtype as "float32") as Tensor;
+  const form = run(tridiagonalOf(n), [flat(a), room]);
+  const reflections = taken(form, 0, [n, n]).triu(1);
+  // Q^T = I - V T^T V^T, where the triangle T has an inverse that is made of products alone.
+  const triangle = reflections.matmul(T(reflections)).tril(-1).add(identity(n, a));
+  const q = identity(n, a).sub(T(reflections).matmul(forward(triangle, reflections)));
+  // The rotations turn blocks of columns, each by itself.
+  const width = Math.min(n, blockSide);
+  const blocks = Math.ceil(n / width);
+  const apart = cat([q, zeros([...batch, n, blocks * width - n]).astype(a.dtype as "float32") as Tensor], -1)
+    .reshape([...batch, n, blocks, width])
+    .transpose(-3, -2);
+  const copies = (at: number) =>
+    column(taken(form, at, [n]))
+      .unsqueeze(-3)
+      .expand([...batch, blocks, n, width]);
+  const done = run(
+    diagonalised(n, width, a.dtype === "float64"),
+    [copies(n * n), copies(n * n + n), apart].map(flat),
+  );
+  const values = taken(done.slice([...batch.map(() => null), 0], [...batch.map(() => null), 1]), 0, [
+    n,
+    width,
+  ]);
+  const vectors = taken(done, 2 * n * width, [n, width])
+    .transpose(-3, -2)
+    .reshape([...batch, n, blocks * width]);
+  const found = values
+    .reshape([...batch, n, width])
+    .slice([], [...batch.map(() => null), null, 1])
+    .squeeze(-1);
+  const order = argsort(found) as Tensor;
+  return {
+    values: found.gather(-1, order as Tensor<"int32">),
+    vectors: ordered(block(vectors, [0, n], [0, n]), order),
   };
 }
 
@@ -525,10 +586,9 @@ export function eigh<D extends DType>(a: Tensor<D>): Eigh<D> {
 const spectral = (a: Tensor): { readonly w: Tensor; readonly v: Tensor } =>
   customVjp(
     (a: Tensor) => {
-      // Shifted to where no eigenvalue is negative, they are the singular values.
-      const shift = a.abs().sum(-1).amax(-1);
-      const { s, v } = rotated(a.add(identity(sides(a)[0], a).mul(column(column(shift)))));
-      return [{ w: s.sub(column(shift)).flip(-1), v: v.flip(-1) }, a] as const;
+      const { even, scale } = scaled(a);
+      const { values, vectors } = spectrumOf(even);
+      return [{ w: values.mul(scale), v: T(vectors) }, a] as const;
     },
     (a, g) => {
       const { w, v } = spectral(a);

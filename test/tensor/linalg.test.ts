@@ -7,6 +7,7 @@ import {
   linalg,
   matrixNorm,
   random,
+  roll,
   type Tensor,
   tensor,
   vmap,
@@ -69,6 +70,7 @@ describeComposed("linear algebra", (backend) => {
     [3, 5],
     [40, 40],
     [70, 9],
+    [70, 68], // beyond 64 columns the rotations begin with the vectors of A^T A
   ])("factors of %i x %i", async (m, n) => {
     const a = draw("factors", 2, m, n);
     const k = Math.min(m, n);
@@ -88,7 +90,7 @@ describeComposed("linear algebra", (backend) => {
     expect(await distance(matrixNorm(a, "nuc"), s.sum(-1))).toBeLessThan(1e-5);
   });
 
-  test.each(cases([24], [5]))("eigenvalues of both signs, of side %i", async (n) => {
+  test.each(cases([24], [1, 5, 70]))("eigenvalues of both signs, of side %i", async (n) => {
     const x = draw("symmetric", 3, n, n);
     const a = x.add(T(x));
     const { w, v } = linalg.eigh(a);
@@ -96,6 +98,25 @@ describeComposed("linear algebra", (backend) => {
     expect(await distance(T(v).matmul(v), one(n).expand([3, n, n]))).toBeLessThan(5e-5);
     const trace = a.mul(one(n)).sum([-2, -1]);
     expect(await w.sum(-1).sub(trace).div(w.abs().sum(-1)).abs().amax().item()).toBeLessThan(5e-5);
+  });
+
+  // Of equal eigenvalues, of none, and of what lies far apart.
+  test("eigenvalues that are known", async () => {
+    const of = async (a: Tensor) => [...(await linalg.eigh(a).w.data())];
+    expect(await of(one(5).mul(3) as Tensor)).toEqual([3, 3, 3, 3, 3]);
+    expect(await of(zeros([4, 4]) as Tensor)).toEqual([0, 0, 0, 0]);
+    const swap = tensor([
+      [0, 1e20],
+      [1e20, 0],
+    ]) as Tensor;
+    for (const [i, w] of (await of(swap)).entries()) expect(w / [-1e20, 1e20][i]!).toBeCloseTo(1, 6);
+    // The second difference of n = 66: 2 - 2 cos(pi k / 67).
+    const n = 66;
+    const beside = roll(one(n), 1, 0).tril(-1) as Tensor;
+    const found = await of(one(n).mul(2).sub(beside).sub(T(beside)) as Tensor);
+    for (const [k, w] of found.entries())
+      expect(w).toBeCloseTo(2 - 2 * Math.cos((Math.PI * (k + 1)) / (n + 1)), 5);
+    expect(await of(tensor([[Number.NaN]]) as Tensor)).toEqual([Number.NaN]);
   });
 
   test("a row each, nothing, and what is singular", async () => {

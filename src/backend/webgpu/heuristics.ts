@@ -1,4 +1,4 @@
-import { isContiguous, type Load } from "../../compile/access.ts";
+import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Loop, MatmulKernel, Nest } from "../../compile/kernel.ts";
 import { asLoop, passesOf, product, rowAxes, storesOfNest } from "../../compile/nest.ts";
@@ -109,13 +109,16 @@ function scheduleMap(kernel: Loop, bindings: Bindings, { busy }: ShaderOptions):
       const { across, loads } = found;
       const rest = loadAccesses(exprs, last.name, (load) => !loads.includes(load));
       const all = [...stores, ...loads].map(({ value }) => ({ value, quad: true }));
-      if (areWide(bindings, [...all, ...rest], all)) {
+      // Where to load is computed for one column of a block after the other.
+      const places = loadsOf(loads.map(({ index }) => index)).map(({ value }) => ({ value, quad: false }));
+      const accesses = [...all, ...rest, ...places];
+      if (areWide(bindings, accesses, all)) {
         const copies: Step = { split: across.name, by: 4, as: "copies" };
         const fills = last.extent % (4 * near) === 0;
         const side: Step[] = fills ? [{ split: last.name, by: near, as: "blocks" }] : [];
         return {
           steps: [lanesAlong(last), copies, ...side, { swap: [last.name, across.name] }],
-          accesses: [...all, ...rest],
+          accesses,
         };
       }
     }

@@ -57,7 +57,16 @@ class Together {
           "}",
         ];
       case "while":
-        return [`while (${this.text(s.condition)}) {`, ...inner(s.body), "}"];
+        // What is loaded is told by one: all have to go on or stop together.
+        return alone || !uses(s.condition, "load")
+          ? [`while (${this.text(s.condition)}) {`, ...inner(s.body), "}"]
+          : [
+              "loop {",
+              ...["if (own == 0) {", `more = select(0, 1, ${this.text(s.condition)});`, "}"],
+              ...["if (workgroupUniformLoad(&more) == 0) {", "break;", "}"],
+              ...inner(s.body),
+              "}",
+            ];
       case "for": {
         const [v, end] = [`v${s.local}`, `end${this.#made++}`];
         return [
@@ -164,8 +173,8 @@ class Together {
 
 const none: Term = { kind: "number", type: "int", value: 0 };
 
-function uses(list: readonly Statement[], kind: "dot"): boolean {
-  return JSON.stringify(list).includes(`"kind":"${kind}"`);
+function uses(part: Term | readonly Statement[], kind: "dot" | "load" | "while"): boolean {
+  return JSON.stringify(part).includes(`"kind":"${kind}"`);
 }
 
 /** A workgroup for each row. */
@@ -186,18 +195,21 @@ export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, opti
   const together = new Together(load, store);
   const { workgroups, width } = spread(lane.extent, options);
   const flat = workgroups[1] === 1 ? "group.x" : `group.x + group.y * ${width}u`;
-  const declarations = uses(statements, "dot")
-    ? [
-        "",
-        "fn dotOf(first: i32, x: i32, y: i32, length: i32) -> f32 {",
-        "var sum = 0.0f;",
-        "for (var i = 0; i < length; i++) {",
-        `sum += ${load("x + i")} * ${load("y + i")};`,
-        "}",
-        "return sum;",
-        "}",
-      ]
-    : [];
+  const declarations = [
+    ...(uses(statements, "while") ? ["", "var<workgroup> more: i32;"] : []),
+    ...(uses(statements, "dot")
+      ? [
+          "",
+          "fn dotOf(first: i32, x: i32, y: i32, length: i32) -> f32 {",
+          "var sum = 0.0f;",
+          "for (var i = 0; i < length; i++) {",
+          `sum += ${load("x + i")} * ${load("y + i")};`,
+          "}",
+          "return sum;",
+          "}",
+        ]
+      : []),
+  ];
   return {
     workgroups,
     declarations,

@@ -251,14 +251,14 @@ export class Module {
     name: string,
     params: P,
     write: (code: Code, params: LocalsOf<P>) => void,
-    { exported = true } = {},
+    { exported = true, results = [] }: { exported?: boolean; results?: readonly ValueType[] } = {},
   ): number {
     const locals: Local[] = Object.entries(params).map(([own, type], index) => ({ index, type, name: own }));
     const types = locals.map(({ type }) => type);
     const code = new Code(locals);
     const named = Object.fromEntries(locals.map((local) => [local.name!, local]));
     write(code, named as LocalsOf<P>); // made of P, one by one
-    this.#functions.push({ name, params: types, results: [], exported, locals, code });
+    this.#functions.push({ name, params: types, results, exported, locals, code });
     return this.#imports.length + this.#functions.length - 1;
   }
 

@@ -58,8 +58,141 @@ const elements: Record<ProcedureKernel["dtype"], Element> = {
 
 const localType = (type: Type) => (type === "real" ? "f64" : "i32");
 
-/** Two runs of elements side by side are read by vectors, then what is left one by one. */
-type Pair = (vector: boolean, x: Local<"i32">, y: Local<"i32">) => void;
+/** The loops along runs of elements, by their names. */
+type Runs = "addMultiple" | "rotate" | "dot";
+
+/**
+ * Loops along two runs of elements side by side, by vectors, then what is left one by one. Each is a function of its own: an
+ * engine replaces a function by a faster one when it is called, and a program is called but once for each row.
+ */
+class RunFunctions {
+  readonly #module: Module;
+  readonly #element: Element;
+  readonly #shape: "f32x4" | "f64x2";
+  readonly #defined = new Map<Runs, number>();
+
+  constructor(module: Module, dtype: ProcedureKernel["dtype"]) {
+    this.#module = module;
+    this.#element = elements[dtype];
+    this.#shape = dtype === "float64" ? "f64x2" : "f32x4";
+  }
+
+  /** The index of a function of two addresses, a length in bytes, and factors. */
+  of(name: Runs): number {
+    const known = this.#defined.get(name);
+    if (known !== undefined) return known;
+    const index = this[name]();
+    this.#defined.set(name, index);
+    return index;
+  }
+
+  load(address: Value<"i32">): Push<"f64"> {
+    const { load, widens } = this.#element;
+    const element: Push<"f64"> = (code) => code.push(address).memory(load);
+    return widens ? apply("f64.promote_f32", element) : element;
+  }
+
+  store(code: Code, address: Value<"i32">, value: Value<ValueType>): void {
+    const { store, widens } = this.#element;
+    code.store(store, address, 0, widens ? apply("f32.demote_f64", value) : value);
+  }
+
+  /** The same in all lanes. */
+  #splat(code: Code, factor: Local<"f64">): Local<"v128"> {
+    const all = this.#shape === "f32x4" ? apply<"f32">("f32.demote_f64", factor) : factor;
+    return code.let("v128", apply(`${this.#shape}.splat`, all));
+  }
+
+  /** Goes along both; x and y are moved. */
+  #along(code: Code, { x, y, bytes }: RunLocals, body: (vector: boolean) => void): void {
+    const [whole, stop] = [code.local("i32"), code.local("i32")];
+    code.assign(whole, i32.add(x, i32.and(bytes, -16))).assign(stop, i32.add(x, bytes));
+    const each = (vector: boolean, end: Local<"i32">, step: number) =>
+      code.if(i32.lt(x, end), () =>
+        code.repeat(x, end, step, () => {
+          body(vector);
+          code.advance(y, step);
+        }),
+      );
+    each(true, whole, 16);
+    each(false, stop, this.#element.bytes);
+  }
+
+  get #vectors() {
+    return this.#shape === "f32x4" ? f32x4 : f64x2;
+  }
+
+  /** y += factor x */
+  addMultiple(): number {
+    const { multiplyAdd } = this.#vectors;
+    return this.#module.define(
+      "addMultiple",
+      { y: "i32", x: "i32", bytes: "i32", factor: "f64" },
+      (code, { y, x, bytes, factor }) => {
+        const factors = this.#splat(code, factor);
+        this.#along(code, { x, y, bytes }, (vector) => {
+          if (vector) code.store("v128.store", y, 0, multiplyAdd(v128.load(x), factors, v128.load(y)));
+          else this.store(code, y, f64.add(this.load(y), f64.mul(this.load(x), factor)));
+        });
+      },
+      { exported: false },
+    );
+  }
+
+  /** x and y turned */
+  rotate(): number {
+    const { mul, add, sub } = this.#vectors;
+    return this.#module.define(
+      "rotate",
+      { x: "i32", y: "i32", bytes: "i32", c: "f64", d: "f64" },
+      (code, { x, y, bytes, c, d }) => {
+        const [cosine, sine] = [this.#splat(code, c), this.#splat(code, d)];
+        const [v, w, p, q] = [code.local("v128"), code.local("v128"), code.local("f64"), code.local("f64")];
+        this.#along(code, { x, y, bytes }, (vector) => {
+          if (vector) {
+            code.assign(v, v128.load(x)).assign(w, v128.load(y));
+            code.store("v128.store", x, 0, sub(mul(v, cosine), mul(w, sine)));
+            code.store("v128.store", y, 0, add(mul(v, sine), mul(w, cosine)));
+          } else {
+            code.assign(p, this.load(x)).assign(q, this.load(y));
+            this.store(code, x, f64.sub(f64.mul(p, c), f64.mul(q, d)));
+            this.store(code, y, f64.add(f64.mul(p, d), f64.mul(q, c)));
+          }
+        });
+      },
+      { exported: false },
+    );
+  }
+
+  /** Sums of products in lanes and of what is left, then all together. */
+  dot(): number {
+    const { multiplyAdd } = this.#vectors;
+    return this.#module.define(
+      "dot",
+      { x: "i32", y: "i32", bytes: "i32" },
+      (code, { x, y, bytes }) => {
+        const [lanes, sum] = [code.local("v128"), code.local("f64")];
+        this.#along(code, { x, y, bytes }, (vector) => {
+          if (vector) code.assign(lanes, multiplyAdd(v128.load(x), v128.load(y), lanes));
+          else code.assign(sum, f64.add(sum, f64.mul(this.load(x), this.load(y))));
+        });
+        let total: Value<"f64"> = sum;
+        for (let lane = 0; lane < 16 / this.#element.bytes; lane++) {
+          const element = extractLane<"f64">(`${this.#shape}.extract_lane`, lanes, lane);
+          total = f64.add(total, this.#element.widens ? apply("f64.promote_f32", element) : element);
+        }
+        code.push(total);
+      },
+      { exported: false, results: ["f64"] },
+    );
+  }
+}
+
+interface RunLocals {
+  readonly x: Local<"i32">;
+  readonly y: Local<"i32">;
+  readonly bytes: Local<"i32">;
+}
 
 /** Writes a program over the row at `row`; locals of floats are float64. */
 class Procedures {
@@ -67,13 +200,13 @@ class Procedures {
   readonly #row: Local<"i32">;
   readonly #locals: readonly Local[];
   readonly #element: Element;
-  readonly #shape: "f32x4" | "f64x2";
+  readonly #runs: RunFunctions;
 
-  constructor(code: Code, row: Local<"i32">, { procedure, dtype }: ProcedureKernel) {
+  constructor(code: Code, row: Local<"i32">, runs: RunFunctions, { procedure, dtype }: ProcedureKernel) {
     this.#code = code;
     this.#row = row;
     this.#element = elements[dtype];
-    this.#shape = dtype === "float64" ? "f64x2" : "f32x4";
+    this.#runs = runs;
     this.#locals = procedure.code().locals.map((type) => code.local(localType(type)));
   }
 
@@ -90,26 +223,14 @@ class Procedures {
     return i32.add(this.#row, this.#bytes(at));
   }
 
-  #load(address: Value<"i32">): Push<"f64"> {
-    const { load, widens } = this.#element;
-    const element: Push<"f64"> = (code) => code.push(address).memory(load);
-    return widens ? apply("f64.promote_f32", element) : element;
-  }
-
-  #store(address: Value<"i32">, value: Value<ValueType>): void {
-    const { store, widens } = this.#element;
-    this.#code.store(store, address, 0, widens ? apply("f32.demote_f64", value) : value);
-  }
-
   #statement(s: Statement): void {
     const code = this.#code;
-    const { mul, add, sub, multiplyAdd } = this.#shape === "f32x4" ? f32x4 : f64x2;
     switch (s.kind) {
       case "set":
         code.assign(this.#locals[s.local]!, this.#term(s.value));
         break;
       case "store":
-        this.#store(this.#address(s.at), this.#term(s.value));
+        this.#runs.store(code, this.#address(s.at), this.#term(s.value));
         break;
       case "if": {
         const otherwise = s.otherwise.length > 0 ? () => this.write(s.otherwise) : undefined;
@@ -129,78 +250,21 @@ class Procedures {
         code.if(i32.ltSigned(at, end), () => code.repeat(at, end, 1, () => this.write(s.body)));
         break;
       }
-      case "addMultiple": {
-        const factor = code.let("f64", this.#real(s.factor));
-        const factors = this.#splat(factor);
-        this.#pairs(s.y, s.x, s.length, (vector, y, x) => {
-          if (vector) code.store("v128.store", y, 0, multiplyAdd(v128.load(x), factors, v128.load(y)));
-          else this.#store(y, f64.add(this.#load(y), f64.mul(this.#load(x), factor)));
-        });
+      case "addMultiple":
+        this.#run("addMultiple", s.y, s.x, s.length, s.factor);
         break;
-      }
-      case "rotate": {
-        const [c, d] = [s.cosine, s.sine].map((term) => code.let("f64", this.#real(term))) as [Real, Real];
-        const [cosine, sine] = [this.#splat(c), this.#splat(d)];
-        const [v, w] = [code.local("v128"), code.local("v128")];
-        const [p, q] = [code.local("f64"), code.local("f64")];
-        this.#pairs(s.x, s.y, s.length, (vector, x, y) => {
-          if (vector) {
-            code.assign(v, v128.load(x)).assign(w, v128.load(y));
-            code.store("v128.store", x, 0, sub(mul(v, cosine), mul(w, sine)));
-            code.store("v128.store", y, 0, add(mul(v, sine), mul(w, cosine)));
-          } else {
-            code.assign(p, this.#load(x)).assign(q, this.#load(y));
-            this.#store(x, f64.sub(f64.mul(p, c), f64.mul(q, d)));
-            this.#store(y, f64.add(f64.mul(p, d), f64.mul(q, c)));
-          }
-        });
+      case "rotate":
+        this.#run("rotate", s.x, s.y, s.length, s.cosine, s.sine);
         break;
-      }
       default:
         s satisfies never;
     }
   }
 
-  /** The same in all lanes. */
-  #splat(factor: Real): Local<"v128"> {
-    const all = this.#shape === "f32x4" ? apply<"f32">("f32.demote_f64", factor) : factor;
-    return this.#code.let("v128", apply(`${this.#shape}.splat`, all));
-  }
-
-  #pairs(first: Term, second: Term, length: Term, body: Pair): void {
-    const code = this.#code;
-    const [x, y, stop, whole] = [code.local("i32"), code.local("i32"), code.local("i32"), code.local("i32")];
-    code.assign(x, this.#address(first)).assign(y, this.#address(second)).assign(stop, this.#bytes(length));
-    code.assign(whole, i32.add(x, i32.and(stop, -16))).assign(stop, i32.add(x, stop));
-    const each = (vector: boolean, end: Local<"i32">, step: number) =>
-      code.if(i32.lt(x, end), () =>
-        code.repeat(x, end, step, () => {
-          body(vector, x, y);
-          code.advance(y, step);
-        }),
-      );
-    each(true, whole, 16);
-    each(false, stop, this.#element.bytes);
-  }
-
-  /** Sums of products in lanes and of what is left, then all together. */
-  #dot({ x, y, length }: Extract<Term, { kind: "dot" }>): Push<"f64"> {
-    const shape = this.#shape;
-    const { multiplyAdd } = shape === "f32x4" ? f32x4 : f64x2;
-    return (code) => {
-      const [lanes, sum] = [code.local("v128"), code.local("f64")];
-      code.assign(lanes, apply("i32x4.splat", 0)).assign(sum, constant("f64", 0));
-      this.#pairs(x, y, length, (vector, x, y) => {
-        if (vector) code.assign(lanes, multiplyAdd(v128.load(x), v128.load(y), lanes));
-        else code.assign(sum, f64.add(sum, f64.mul(this.#load(x), this.#load(y))));
-      });
-      let total: Value<"f64"> = sum;
-      for (let lane = 0; lane < 16 / this.#element.bytes; lane++) {
-        const element = extractLane<"f64">(`${shape}.extract_lane`, lanes, lane);
-        total = f64.add(total, this.#element.widens ? apply("f64.promote_f32", element) : element);
-      }
-      code.push(total);
-    };
+  #run(name: Runs, first: Term, second: Term, length: Term, ...factors: readonly Term[]): void {
+    const code = this.#code.push(this.#address(first)).push(this.#address(second)).push(this.#bytes(length));
+    for (const factor of factors) code.push(this.#real(factor));
+    code.call(this.#runs.of(name));
   }
 
   #int(term: Term): Value<"i32"> {
@@ -218,9 +282,9 @@ class Procedures {
       case "local":
         return this.#locals[term.index]!;
       case "load":
-        return this.#load(this.#address(term.at));
+        return this.#runs.load(this.#address(term.at));
       case "dot":
-        return this.#dot(term);
+        return () => this.#run("dot", term.x, term.y, term.length);
       case "apply": {
         const { operator } = term;
         const args = term.args.map((arg) => this.#term(arg));
@@ -239,8 +303,6 @@ class Procedures {
   }
 }
 
-type Real = Local<"f64">;
-
 /** First the copy of what is given, then the program on each row. */
 export function defineProcedure(module: Module, kernel: ProcedureKernel, given: Arguments): Phase[] {
   const { lane, position, initial, dtype, procedure } = kernel;
@@ -248,13 +310,14 @@ export function defineProcedure(module: Module, kernel: ProcedureKernel, given: 
   const store: Store = { value, index, expr: initial };
   const nest = nestOf({ grid: [lane, position], inner: [], accumulators: [], stores: [store] });
   const copy = defineStages(module, schedule(nest), given, "copy").phases;
+  const runs = new RunFunctions(module, dtype);
   module.define("run", phaseTypes, (code, { begin, end, args }) => {
     const start = code.piece();
     const pointer = given.access(start, args).pointer(value);
     const row = code.local("i32");
     const unit = code.local("i32");
     const body = code.piece();
-    new Procedures(body, row, kernel).write(procedure.code().statements);
+    new Procedures(body, row, runs, kernel).write(procedure.code().statements);
     code.append(start);
     const bytes = position.extent * bytesPerElement(dtype);
     code.assign(unit, begin).assign(row, i32.add(pointer, i32.mul(begin, bytes)));
