@@ -59,7 +59,7 @@ export async function lint(adapter: AdapterFile): Promise<AdapterReport> {
     }
     const [normA, normB] = [norm(a), norm(b)];
     const multiplier = multiplierOf(adapter, module);
-    const { s } = svdOfProduct(columns(module.loraB, b), columns(module.loraA, a));
+    const { s } = await svdOfProduct(columns(module.loraB, b), columns(module.loraA, a));
     const spectrum = [...s].map((value) => Math.abs(multiplier) * value);
     const change = norm(spectrum);
     if (change === 0)

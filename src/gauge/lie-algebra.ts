@@ -96,9 +96,9 @@ export async function lieAlgebra<H extends object>(
     else idle.push(name);
   }
   const names = [...movable.keys()];
-  const fixed = nullSpace(columns);
-  const joint = nullSpace([...columns, ...movable.values()]);
-  const pure = names.length > 0 ? nullSpace([...movable.values()]) : undefined;
+  const fixed = await nullSpace(columns);
+  const joint = await nullSpace([...columns, ...movable.values()]);
+  const pure = names.length > 0 ? await nullSpace([...movable.values()]) : undefined;
   const basis = generators(joint.vectors, r, names);
   return {
     optimizer: make(numbers).name,
@@ -220,8 +220,8 @@ interface Null extends NullSpace {
 }
 
 /** The rank is where singular values fall most, among those that may be blurred zeros. */
-function nullSpace(columns: Columns): Null {
-  const { s, v } = svd(columns);
+async function nullSpace(columns: Columns): Promise<Null> {
+  const { s, v } = await svd(columns);
   const singularValues = [...s];
   let [rank, fall] = [singularValues.length, 1];
   for (let i = 0; i < singularValues.length; i++) {

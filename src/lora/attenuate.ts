@@ -81,7 +81,7 @@ export async function attenuateSpectrum<P extends ParamsLike<P>>(
         );
       const { loraA, loraB, ...rest } = tensorsOf(adapter, ownParams(given, name));
       const { a, b } = await read({ loraA, loraB });
-      const { u, s } = svdOfProduct(b, a);
+      const { u, s } = await svdOfProduct(b, a);
       const shares = Array.from(s, (value, i) => share(Math.abs(scaling.value) * value, i, path));
       for (const value of shares) checkStrength("lora.attenuateSpectrum: a share", value);
       made.set(name, { loraA, loraB: keep(loraB, b, u, shares), ...rest });

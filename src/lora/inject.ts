@@ -130,7 +130,7 @@ function pairsOf(configs: NamedConfigs): readonly (readonly [name: string, confi
  * the rest as the frozen weight, so that weight + scaling * B A is the weight there was, to one rounding.
  *
  * Decompositions run on the host in float64, one layer after the other: OLoRA takes about 4 r in out operations,
- * PiSSA 60 n^3 for n the smaller side (1 s at 256, 10 s at 512). `linalg.ts` has details.
+ * PiSSA the time of `linalg.svd`, which grows with the cube of the smaller side (1 s at 512).
  *
  * @example
  * const model = lora.inject(nn.linear(64, 32), { r: 4, alpha: 8, init: "pissa", targetModules: "all-linear" });

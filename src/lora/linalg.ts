@@ -1,3 +1,8 @@
+import { evaluateNodes } from "../runtime/evaluate.ts";
+import { hostDevice } from "../runtime/init.ts";
+import { tensor } from "../tensor/creation.ts";
+import * as linalg from "../tensor/linalg.ts";
+
 // Decompositions of small matrices on the host, in float64: what initialisations and combinations of adapters
 // need once, before or after training. Nothing of a training step comes here.
 
@@ -87,84 +92,28 @@ export interface Svd {
   readonly v: Columns;
 }
 
-/**
- * The singular value decomposition by one-sided Jacobi rotations (Hestenes 1958), after a QR decomposition for
- * tall matrices (Demmel and Veselic 1992 show its accuracy: small singular values keep their digits). Columns of
- * U that belong to a singular value of zero are zero; so are values below 2^-500 of the largest.
- *
- * With m >= n it costs 4 m n^2 operations for the QR and about 6 n^3 for each of some ten sweeps: on one core 0.1 s
- * for n = 128, 1 s for 256, 10 s for 512, and hours for 4096.
- */
-export function svd(a: Columns): Svd {
+/** The singular value decomposition, `linalg.svd` in float64, wherever the model is. */
+export async function svd(a: Columns): Promise<Svd> {
   const [rows, cols] = [a[0]?.length ?? 0, a.length];
-  if (rows < cols) {
-    const { u, s, v } = svd(transpose(a));
-    return { u: v, s, v: u };
-  }
-  if (rows > cols) {
-    const { q, r } = qr(a);
-    const inner = svd(r);
-    return { ...inner, u: multiply(q, inner.u) };
-  }
-  // Scaled to numbers of about 1 by a power of two, so that squares neither overflow nor, where they count, underflow.
-  const scale = 2 ** -Math.round(Math.log2(Math.max(2 ** -1000, ...a.map(norm))));
-  const work = a.map((column) => column.map((x) => x * scale));
-  const v = identity(cols);
-  for (let sweep = 0; sweep < maxSweeps; sweep++) if (!rotateAll(work, v)) break;
-  const lengths = work.map(norm).map((length) => (length < negligible ? 0 : length));
-  const order = lengths.map((_, j) => j).sort((i, j) => lengths[j]! - lengths[i]!);
-  return {
-    u: order.map((j) => work[j]!.map((x) => (lengths[j] === 0 ? 0 : x / lengths[j]!))),
-    s: Float64Array.from(order, (j) => lengths[j]! / scale),
-    v: order.map((j) => v[j]!),
-  };
+  const parts = linalg.svd(tensor(rowMajor(a), { shape: [rows, cols], dtype: "float64" }));
+  const all = [parts.u, parts.s, parts.v];
+  await evaluateNodes(
+    all.map(({ node }) => node),
+    await hostDevice(),
+  );
+  const [u, s, v] = await Promise.all(all.map((part) => part.data()));
+  const k = Math.min(rows, cols);
+  return { u: columnsOf(u!, rows, k), s: Float64Array.from(s!), v: columnsOf(v!, cols, k) };
 }
 
 /**
  * The singular value decomposition of B A without forming it, from QR decompositions of both and one of their
  * core: `b` is `[m, r]`, `a` `[r, n]`, and there are min(m, n, r) singular values.
  */
-export function svdOfProduct(b: Columns, a: Columns): Svd {
+export async function svdOfProduct(b: Columns, a: Columns): Promise<Svd> {
   const [left, right] = [qr(b), qr(transpose(a))];
-  const core = svd(multiply(left.r, transpose(right.r)));
+  const core = await svd(multiply(left.r, transpose(right.r)));
   return { u: multiply(left.q, core.u), s: core.s, v: multiply(right.q, core.v) };
-}
-
-const maxSweeps = 60;
-
-/** Columns of the scaled matrix below this length have squares that underflow: no angle between them is known. */
-const negligible = 2 ** -500;
-
-/** One sweep: makes each pair of columns orthogonal. False if all were. */
-function rotateAll(work: readonly Float64Array[], v: readonly Float64Array[]): boolean {
-  let rotated = false;
-  for (let i = 0; i < work.length; i++) {
-    for (let j = i + 1; j < work.length; j++) {
-      const [p, q] = [work[i]!, work[j]!];
-      const [alpha, beta, gamma] = [dot(p, p), dot(q, q), dot(p, q)];
-      if (gamma === 0 || Math.abs(gamma) <= 2 ** -52 * Math.sqrt(alpha * beta)) continue;
-      rotated = true;
-      // The smaller root of t^2 + 2 zeta t - 1 = 0 is the tangent of the angle.
-      const zeta = (beta - alpha) / (2 * gamma);
-      const t = (zeta < 0 ? -1 : 1) / (Math.abs(zeta) + Math.hypot(1, zeta));
-      const cosine = 1 / Math.hypot(1, t);
-      rotate(p, q, cosine, cosine * t);
-      rotate(v[i]!, v[j]!, cosine, cosine * t);
-    }
-  }
-  return rotated;
-}
-
-function rotate(p: Float64Array, q: Float64Array, cosine: number, sine: number): void {
-  for (let k = 0; k < p.length; k++) {
-    const [x, y] = [p[k]!, q[k]!];
-    p[k] = cosine * x - sine * y;
-    q[k] = sine * x + cosine * y;
-  }
-}
-
-function identity(n: number): Float64Array[] {
-  return Array.from({ length: n }, (_, j) => Float64Array.from({ length: n }, (_, i) => (i === j ? 1 : 0)));
 }
 
 function norm(x: Float64Array): number {

@@ -58,7 +58,7 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
   const whole = config.init === "orthogonal" ? undefined : turn(await read(weight));
   const raw = whole
     ? config.init === "pissa"
-      ? pissa(whole, config.r, scaling.value)
+      ? await pissa(whole, config.r, scaling.value)
       : olora(whole, config.r)
     : await orthogonal(key, config.r, ...sizesOf(layer));
   const a = settle(raw.a, config.initScale?.A);
@@ -96,12 +96,12 @@ interface Matrices {
 }
 
 /** A = sqrt(S / s) V^T and B = U sqrt(S / s) of the r largest singular triples, so that s B A is that part of W. */
-function pissa(weight: Columns, r: number, scaling: number): Matrices {
+async function pissa(weight: Columns, r: number, scaling: number): Promise<Matrices> {
   if (scaling < 0)
     throw new ValueError(
       `lora: init is pissa and the scaling ${scaling}; singular values are divided by it, so it is positive.`,
     );
-  const { u, s, v } = svd(weight);
+  const { u, s, v } = await svd(weight);
   const roots = s.slice(0, r).map((value) => Math.sqrt(value / scaling));
   return { a: transpose(scaleColumns(v.slice(0, r), roots)), b: scaleColumns(u.slice(0, r), roots) };
 }

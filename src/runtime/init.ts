@@ -57,10 +57,12 @@ const backends = {
     (await import("../backend/cpu/backend.ts")).openCpu(options),
 } satisfies Record<BackendName, unknown>;
 
+const defaultBytes = 4 * 2 ** 30;
+
 const fields: Fields<Filled> = {
   backend: optional(oneOf(backendNames)),
   software: flag,
-  maxBytes: field("a number of bytes > 0", (bytes) => typeof bytes === "number" && bytes > 0, 4 * 2 ** 30),
+  maxBytes: field("a number of bytes > 0", (bytes) => typeof bytes === "number" && bytes > 0, defaultBytes),
   checkIndices: flag,
   threads: optional(integer(1, 64)),
   relaxed: optional(flag),
@@ -78,6 +80,14 @@ async function open(wanted: BackendName | undefined, software: boolean, cpu: Cpu
   throw new DeviceError(
     `init: WebGPU was asked for and cannot be had: ${reasons.join("; ")}. Leave backend out to use the CPU, or see \`lorantz doctor\`.`,
   );
+}
+
+let host: Promise<Device> | undefined;
+
+/** A CPU device of one thread that is never the default: for what is computed in float64 wherever tensors are. */
+export function hostDevice(): Promise<Device> {
+  host ??= open("cpu", false, { threads: 1 }).then((backend) => new Device(backend, defaultBytes));
+  return host;
 }
 
 /** The device of the latest `init`. */

@@ -33,5 +33,5 @@ export async function spectraOf(
 
 async function largestSingularValue(matrix: Tensor): Promise<number> {
   const [rows, cols] = matrix.shape as [number, number]; // of adapters
-  return svd(columnsOf(await matrix.data(), rows, cols)).s[0]!;
+  return (await svd(columnsOf(await matrix.data(), rows, cols))).s[0]!;
 }
