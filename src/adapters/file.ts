@@ -1,6 +1,7 @@
 import { show } from "../base/arguments.ts";
 import { hostArray } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
+import type { Shape } from "../base/shape.ts";
 import type { TensorFile } from "../io/tensor-file.ts";
 import type { Adaptable } from "../lora/hosts.ts";
 import { adapterTensors, kindWith, type NamedTensors, ownNames } from "../lora/kinds/index.ts";
@@ -20,6 +21,8 @@ export type FormatName = "peft" | "mlx" | "kohya" | "gguf";
  */
 export interface AdapterModule extends NamedTensors {
   readonly kind: Adaptable["kind"];
+  /** The lengths of a convolution's windows: its factors are `[r, in x windows]` and `[out, r]`. */
+  readonly window?: Shape;
   readonly r: number;
   readonly alpha: number;
   /** What a file stores the values as; those of 16 bits are float32 here. */
@@ -67,6 +70,7 @@ export function alphaFor(multiplier: number, r: number): number {
 /** Tensors that were found for a module, with the dtypes of the file. */
 export type Parts = { -readonly [K in keyof NamedTensors]?: WholeParameter } & {
   kind: AdapterModule["kind"];
+  window?: Shape;
 };
 
 /** The kind of adapter that a module has. */
@@ -83,9 +87,11 @@ export function tensorsOf(module: AdapterModule): NamedTensors {
 /** What of an adapter a tool has no place for: the tensors that it knows no name of. */
 export function strangers({ modules }: AdapterFile, known: readonly string[] = []): readonly string[] {
   return [...modules].flatMap(([path, module]) =>
-    adapterTensors.flatMap(({ name, what }) =>
-      module[name] && !["loraA", "loraB", ...known].includes(name) ? [`the ${what} of ${path}`] : [],
-    ),
+    module.window
+      ? `the convolution ${path}`
+      : adapterTensors.flatMap(({ name, what }) =>
+          module[name] && !["loraA", "loraB", ...known].includes(name) ? [`the ${what} of ${path}`] : [],
+        ),
   );
 }
 
@@ -105,14 +111,14 @@ export function moduleOf(
   parts: Parts,
   alphaOf: (r: number) => number,
 ): AdapterModule {
-  const { loraA: a, loraB: b, kind } = parts;
+  const { loraA: a, loraB: b } = parts;
   if (!a || !b)
     throw new ValueError(
       `${where}: ${path} has its ${a ? "A, and no B" : "B, and no A"}. The file is not whole.`,
     );
   if (a.values.rank !== 2 || b.values.rank !== 2)
     throw new ShapeError(
-      `${where}: ${path} has the factors ${show(a.values)} and ${show(b.values)}; those of linear layers and embeddings are matrices. Convolutions are not implemented.`,
+      `${where}: ${path} has the factors ${show(a.values)} and ${show(b.values)}; those of linear layers and embeddings are matrices, and those of convolutions [r, in, ...] and [out, r, 1, ...], which only files of PEFT have here.`,
     );
   const sizes = { r: a.values.shape[0]!, in: a.values.shape[1]!, out: b.values.shape[0]! };
   if (sizes.r === 0 || b.values.shape[1] !== sizes.r)
@@ -135,7 +141,8 @@ export function moduleOf(
     ...Object.fromEntries(there.map(({ name, part }) => [name, part.values])),
     loraA: a.values,
     loraB: b.values,
-    kind,
+    kind: parts.kind,
+    ...(parts.window && { window: parts.window }),
     r: sizes.r,
     alpha: alphaOf(sizes.r),
     dtype: dtypes.size === 1 ? a.dtype : dtypes.has("F64") ? "F64" : "F32",

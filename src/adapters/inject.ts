@@ -2,7 +2,7 @@ import { show } from "../base/arguments.ts";
 import { fileDType, isFloat } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { tensorsOf as adapterTensorsOf } from "../lora/adapter.ts";
-import { isAdaptable, sizesOf } from "../lora/hosts.ts";
+import { type Adaptable, isAdaptable, sizesOf } from "../lora/hosts.ts";
 import { type Adapted, inject as injectAdapters } from "../lora/inject.ts";
 import { ownParams } from "../lora/layer.ts";
 import { adaptedLayers, paths } from "../lora/walk.ts";
@@ -71,7 +71,7 @@ function dtypeFor({ weight }: Params): "float32" | "float64" {
 function checkModel(model: Layer<Params, never, unknown>, adapter: AdapterFile): void {
   const there = new Map(paths(model));
   const problems: string[] = [];
-  for (const [path, { loraA, loraB, kind }] of adapter.modules) {
+  for (const [path, { loraA, loraB, kind, window }] of adapter.modules) {
     const layer = there.get(path);
     if (!layer || !isAdaptable(layer)) {
       problems.push(`${path} ${layer ? `is a ${layer.kind} layer` : "is not there"}`);
@@ -80,6 +80,8 @@ function checkModel(model: Layer<Params, never, unknown>, adapter: AdapterFile):
     const [inputs, outputs] = sizesOf(layer);
     if (layer.kind !== kind)
       problems.push(`${path} is a ${layer.kind} layer, and its factors are for a ${kind} one`);
+    else if (windowOf(layer).window?.join() !== window?.join())
+      problems.push(`${path} has windows of [${windowOf(layer).window}], and its factors of [${window}]`);
     else if (loraA.shape[1] !== inputs || loraB.shape[0] !== outputs)
       problems.push(
         `${path} takes ${inputs} and gives ${outputs} values, and its factors ${loraA.shape[1]} and ${loraB.shape[0]}`,
@@ -90,6 +92,10 @@ function checkModel(model: Layer<Params, never, unknown>, adapter: AdapterFile):
   throw new ShapeError(
     `${adapter.name}: the adapter is of another model. Of its ${adapter.modules.size} modules, ${problems.length} do not fit: ${problems.slice(0, 6).join("; ")}${problems.length > 6 ? "; ..." : ""}. The model has ${names.slice(0, 6).join(", ")}${names.length > 6 ? ", ..." : ""}.`,
   );
+}
+
+function windowOf(layer: Adaptable): Pick<AdapterModule, "window"> {
+  return layer.kind === "linear" || layer.kind === "embedding" ? {} : { window: layer.shape.slice(2) };
 }
 
 type Part = Params[string] | Params;
@@ -151,7 +157,10 @@ export function extract(
       .reduce<Part | undefined>((part, name) => (part as Params | undefined)?.[name], params);
     const own = adapterTensorsOf(adapter, ownParams((at ?? {}) as Params, ""));
     const { r, alpha } = adapter.config;
-    return [path, { ...own, kind: layer.base.kind, r, alpha, dtype: fileDType(own.loraA.dtype) }];
+    return [
+      path,
+      { ...own, kind: layer.base.kind, ...windowOf(layer.base), r, alpha, dtype: fileDType(own.loraA.dtype) },
+    ];
   });
   const { rsLora = false, dropout = 0 } = layers[0]![1].adapters[""]!.config;
   const adapter: AdapterFile = {

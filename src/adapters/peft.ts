@@ -1,10 +1,12 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { matcher } from "../base/pattern.ts";
+import { numel } from "../base/shape.ts";
 import type { Entry } from "../io/entry.ts";
 import { type Folder, findFile, readJson } from "../io/folder.ts";
 import * as safetensors from "../io/safetensors.ts";
 import { adapterTensors, kinds, type NamedTensors, type OwnName } from "../lora/kinds/index.ts";
+import type { Tensor } from "../tensor/tensor.ts";
 import {
   type AdapterFile,
   type AdapterModule,
@@ -182,6 +184,7 @@ async function open(folder: Folder): Promise<AdapterFile> {
   }
   const modules = new Map<string, AdapterModule>();
   for (const [path, parts] of found) {
+    flatten(parts);
     const module = moduleOf(folder.name, path, parts, () =>
       valueFor(where, fields.alphas, path, fields.alpha),
     );
@@ -212,6 +215,31 @@ async function open(folder: Folder): Promise<AdapterFile> {
     metadata: file.metadata,
     notes: [],
   };
+}
+
+const convolutions = ["conv1d", "conv2d", "conv3d"] as const;
+
+/** Makes matrices of the factors of a convolution: A `[r, in, ...window]` and B `[out, r, 1, ...]`. */
+function flatten(parts: Parts): void {
+  const { loraA: a, loraB: b } = parts;
+  const window = a?.values.shape.slice(2) ?? [];
+  const kind = convolutions[window.length - 1];
+  const ones = window.map(() => 1).join();
+  if (!a || !b || !kind || b.values.rank !== a.values.rank || b.values.shape.slice(2).join() !== ones) return;
+  const matrix = ({ values, dtype }: WholeParameter): WholeParameter => ({
+    values: values.reshape([values.shape[0]!, numel(values.shape.slice(1))]),
+    dtype,
+  });
+  Object.assign(parts, { loraA: matrix(a), loraB: matrix(b), kind, window });
+}
+
+/** A tensor of an adapter in the shape that files of PEFT have it in. */
+function shaped(name: string, values: Tensor, { window }: AdapterModule): Tensor {
+  if (!window) return values;
+  const [first, second] = values.shape as [number, number];
+  return values.reshape(
+    name === "loraA" ? [first, second / numel(window), ...window] : [first, second, ...window.map(() => 1)],
+  );
 }
 
 /** Whether a configuration of PEFT still says what the modules are. */
@@ -288,10 +316,11 @@ function write(adapter: AdapterFile): Written {
   const entries: Record<string, Entry> = {};
   for (const [path, module] of adapter.modules)
     for (const { name, peft } of adapterTensors) {
-      const values = module[name];
-      if (!values) continue;
+      const own = module[name];
+      if (!own) continue;
+      const values = shaped(name, own, module);
       const part =
-        module.kind === "linear" ? peft : peft.replace(/^lora_([AB])\.weight$/, "lora_embedding_$1");
+        module.kind === "embedding" ? peft.replace(/^lora_([AB])\.weight$/, "lora_embedding_$1") : peft;
       const { dtype } = module;
       entries[`${prefix}${path}.${part}`] = { dtype, shape: values.shape, data: async () => values };
     }

@@ -57,7 +57,7 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
   const kind = kindFor(options);
   const others = adapts?.filter((layer) => !kind.adapts.includes(layer)) ?? [];
   const [other] = others;
-  if (other && (!kind.plainElsewhere || others.length === adapts!.length))
+  if (other && (!kind.plainOn?.includes(other) || others.length === adapts!.length))
     contradiction(
       `${kind.option?.name} is true and adapts has ${other}; ${kind.title} adapts ${kind.adapts.join(" and ")} layers. Leave one of them out.`,
     );

@@ -1,7 +1,6 @@
 import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import type { AdapterConfig } from "../lora/config.ts";
-import type { Adaptable } from "../lora/hosts.ts";
 import type { KindOptions } from "../lora/kinds/index.ts";
 import { type Role, rolesOf } from "../lora/roles.ts";
 import type { AnyHyperOf, AnyOptimizerName } from "../optim/make.ts";
@@ -44,8 +43,8 @@ export type RecipeSchedule =
   | Exclude<ScheduleConfig, { readonly kind: Ending }>
   | { readonly kind: Ending; readonly warmup: number; readonly total: number | "end" };
 
-/** The kinds of layers that adapters are put on. */
-export type AdaptedKind = Adaptable["kind"];
+/** The kinds of layers that adapters are put on; a convolution is like a linear one. */
+export type AdaptedKind = "linear" | "embedding";
 
 export interface RecipeOf<N extends AnyOptimizerName> extends AdapterConfig {
   /**

@@ -23,16 +23,21 @@ export interface Adapter {
   readonly branch: (own: Params, base: Params, x: Tensor, context: Context) => Tensor;
 }
 
-/** The adapter of a linear layer or an embedding; `linear` and `embedding` say what it computes. */
+/** The adapter of a layer that can have one; `linear`, `embedding` and `convolution` say what it computes. */
 export function adapterOf(layer: Adaptable, config: AdapterConfig): Adapter {
   checkAdapterConfig(config);
   const asked = kindFor(config);
-  const kind: AdapterKind = asked.plainElsewhere && !asked.adapts.includes(layer.kind) ? plain : asked;
+  const kind: AdapterKind = asked.plainOn?.includes(layer.kind) ? plain : asked;
   if (!kind.adapts.includes(layer.kind))
     throw new ValueError(
-      `lora: ${kind.option?.name} adapts ${kind.adapts.join(" and ")} layers; the target is an ${layer.kind}. Leave it out.`,
+      `lora: ${kind.option?.name} adapts ${kind.adapts.join(" and ")} layers; the target is ${layer.kind === "embedding" ? "an" : "a"} ${layer.kind}. Leave it out.`,
     );
-  const { drops, product } = hostOf(layer);
+  const { drops, product, refuses } = hostOf(layer);
+  const reason = refuses?.(layer);
+  if (reason !== undefined)
+    throw new ValueError(
+      `lora: the target is a ${layer.kind} that has no adapter: ${reason}. Leave it out of targetModules.`,
+    );
   const adapter: Adapter = {
     layer,
     config,
@@ -41,7 +46,12 @@ export function adapterOf(layer: Adaptable, config: AdapterConfig): Adapter {
     branch: (own, base, x, context) => {
       const tensors = tensorsOf(adapter, own);
       const input = drops ? functional.dropout(x, config.dropout ?? 0, context) : x;
-      return kind.branch(siteOf(adapter, base), tensors, product(input, tensors.loraA, tensors.loraB), input);
+      return kind.branch(
+        siteOf(adapter, base),
+        tensors,
+        product(input, tensors.loraA, tensors.loraB, layer),
+        input,
+      );
     },
   };
   return adapter;
@@ -59,11 +69,14 @@ export function siteOf({ layer, scaling }: Adapter, base: Params): Site {
   };
 }
 
-/** The scaled product, in the dtype of the adapter, as it lies in the weight: `[out, in]` of a linear layer, `[vocabulary, dim]` of an embedding. */
+/** The scaled product, in the dtype of the adapter, in the shape of the weight and as it lies there. */
 export function weightDelta(adapter: Adapter, own: Params): Tensor {
   const { loraA, loraB } = tensorsOf(adapter, own);
+  const { across, weight } = hostOf(adapter.layer);
   const product = loraB.matmul(loraA);
-  return applyScaling(adapter.scaling, hostOf(adapter.layer).across ? product.transpose() : product);
+  const shape = weight(adapter.layer);
+  const change = across ? product.transpose() : shape.length === 2 ? product : product.reshape(shape);
+  return applyScaling(adapter.scaling, change);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { numel, type Shape } from "../base/shape.ts";
+import type { Convolution } from "../nn/convolution.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import * as functional from "../nn/functional.ts";
 import { type Initializer, kaimingUniform } from "../nn/initializers.ts";
@@ -10,7 +11,12 @@ import type { Tensor } from "../tensor/tensor.ts";
 
 // The layers that can be adapted, each as a linear map with a weight: a row is all that adapters know of one.
 
-export type Adaptable = Linear | Embedding;
+export type Adaptable =
+  | Linear
+  | Embedding
+  | Convolution<"conv1d">
+  | Convolution<"conv2d">
+  | Convolution<"conv3d">;
 
 interface Host<L> {
   readonly weight: (layer: L) => Shape;
@@ -18,14 +24,41 @@ interface Host<L> {
   readonly across: boolean;
   /** Whether dropout acts on its input. */
   readonly drops: boolean;
+  /** Why there is no adapter of some layer of the kind. */
+  readonly refuses?: (layer: L) => string | undefined;
   /** B A x in the dtype of A. */
-  readonly product: (x: Tensor, loraA: Tensor, loraB: Tensor) => Tensor;
+  readonly product: (x: Tensor, loraA: Tensor, loraB: Tensor, layer: L) => Tensor;
   /** Initial values of a factor that does not start at zero; with "gaussian" those of A by its rank. */
   readonly draw: Initializer;
   readonly gaussian: (r: number) => Initializer;
   /** The factor that "standard" starts at zero. */
   readonly zero: "A" | "B";
 }
+
+const byRank =
+  (r: number): Initializer =>
+  (key, shape) =>
+    normal(key, shape, { std: 1 / r });
+
+// A linear map of windows. As PEFT has it A is a convolution like the layer's with r outputs, and B one of single places; as
+// parameters they are the matrices `[r, in x kernel]` and `[out, r]` whose product lies as the weight does.
+const convolved = (
+  apply: typeof functional.conv2d,
+): Host<Convolution<"conv1d"> | Convolution<"conv2d"> | Convolution<"conv3d">> => ({
+  weight: ({ shape }) => shape,
+  across: false,
+  drops: true,
+  refuses: ({ options: { groups = 1 } }) =>
+    groups > 1 ? `it has ${groups} groups, and the weight of one is no product of two matrices` : undefined,
+  product: (x, a, b, { shape, options }) => {
+    const [r, out] = [a.shape[0]!, b.shape[0]!];
+    const inner = apply(inDType(x, a), a.reshape([r, ...shape.slice(1)]), undefined, options);
+    return apply(inner, b.reshape([out, r, ...shape.slice(2).map(() => 1)]));
+  },
+  draw: kaimingUniform,
+  gaussian: byRank,
+  zero: "B",
+});
 
 const hosts: { readonly [K in Adaptable["kind"]]: Host<Extract<Adaptable, { readonly kind: K }>> } = {
   linear: {
@@ -34,7 +67,7 @@ const hosts: { readonly [K in Adaptable["kind"]]: Host<Extract<Adaptable, { read
     drops: true,
     product: (x, a, b) => inDType(x, a).matmul(a.transpose()).matmul(b.transpose()),
     draw: kaimingUniform,
-    gaussian: (r) => (key, shape) => normal(key, shape, { std: 1 / r }),
+    gaussian: byRank,
     zero: "B",
   },
   // A linear map of one-hot vectors. As in loralib B is normal and A zero, and "gaussian" is no other.
@@ -47,6 +80,9 @@ const hosts: { readonly [K in Adaptable["kind"]]: Host<Extract<Adaptable, { read
     gaussian: () => normal,
     zero: "A",
   },
+  conv1d: convolved(functional.conv1d),
+  conv2d: convolved(functional.conv2d),
+  conv3d: convolved(functional.conv3d),
 };
 
 /** What adapters know of a layer. */

@@ -3,7 +3,7 @@ export { attenuate, attenuateSpectrum } from "./attenuate.ts";
 export { type CombineOptions, combineAdapters, spectrum } from "./combine.ts";
 export type { AdapterConfig, AdapterInit, InitScale } from "./config.ts";
 export { type Adapted, type InjectConfig, initialize, inject, injectNamed } from "./inject.ts";
-export { type Active, embedding, type LoraLayer, linear, type PerSample } from "./layer.ts";
+export { type Active, convolution, embedding, type LoraLayer, linear, type PerSample } from "./layer.ts";
 export { merge, unmerge } from "./merge.ts";
 export { type MergeError, mergeError } from "./merge-error.ts";
 export { nameAdapter, perSample, setAdapter } from "./named.ts";

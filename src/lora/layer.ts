@@ -13,7 +13,7 @@ import { rememberBase } from "./merged.ts";
 import { type Start, start, startOnHost } from "./start.ts";
 
 /**
- * A linear layer or an embedding with adapters. The adapter without a name, `""`, has its parameters beside those
+ * A layer with adapters. The adapter without a name, `""`, has its parameters beside those
  * of the layer, `{ weight, bias?, loraA, loraB }`; those of others lie one level deeper, under their names.
  */
 export interface LoraLayer extends Layer {
@@ -69,6 +69,19 @@ export function linear(base: Linear, config: AdapterConfig): LoraLayer {
  * const layer = lora.embedding(nn.embedding(256, 32), { r: 4, alpha: 8 });
  */
 export function embedding(base: Embedding, config: AdapterConfig): LoraLayer {
+  return loraLayer(base, adaptersByName([["", checkedAdapter(base, config)]]), [""]);
+}
+
+/**
+ * A convolution with a low-rank update, as PEFT's: of windows of x, A is a convolution like the layer's with r outputs, and B
+ * one of single places, so that the weight changes by `scaling * B A` in its shape. `loraA` is the matrix `[r, in x window]` and
+ * `loraB` `[out, r]`; files of PEFT have `[r, in, ...window]` and `[out, r, 1, ...]`. Dropout acts on x.
+ *
+ * @throws ValueError for a bad configuration, several groups, dora or branchBias.
+ * @example
+ * const layer = lora.convolution(nn.conv2d(3, 8, 3, { padding: 1 }), { r: 2, alpha: 4 });
+ */
+export function convolution(base: Exclude<Adaptable, Linear | Embedding>, config: AdapterConfig): LoraLayer {
   return loraLayer(base, adaptersByName([["", checkedAdapter(base, config)]]), [""]);
 }
 

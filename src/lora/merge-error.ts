@@ -1,4 +1,5 @@
 import { DTypeError } from "../base/errors.ts";
+import { numel } from "../base/shape.ts";
 import type { AnyLayer, Params, ParamsLike } from "../nn/layer.ts";
 import { evaluate } from "../tensor/tree.ts";
 import { tensorsOf, weightOf } from "./adapter.ts";
@@ -81,7 +82,7 @@ async function exactMerge(layer: LoraLayer, all: Params): Promise<Float64Array> 
   const start = weightOf(layer.base, all);
   const { across } = hostOf(layer.base);
   const turn = (x: Columns) => (across ? x : transpose(x));
-  let rows = turn(columnsOf(await start.data(), start.shape[0]!, start.shape[1]!));
+  let rows = turn(columnsOf(await start.data(), start.shape[0]!, numel(start.shape.slice(1))));
   for (const name of mergeable(layer)) {
     const adapter = layer.adapters[name]!;
     const own = tensorsOf(adapter, ownParams(all, name));

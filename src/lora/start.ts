@@ -1,5 +1,6 @@
 import { coerce, computeDType, type FloatDType } from "../base/dtype.ts";
 import { ValueError } from "../base/errors.ts";
+import { numel } from "../base/shape.ts";
 import { type Initializer, zeros as zeroInit } from "../nn/initializers.ts";
 import type { Params } from "../nn/layer.ts";
 import { scalar, tensor, zeros } from "../tensor/creation.ts";
@@ -55,7 +56,10 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
     tensor(rowMajor(x), { shape: [x[0]?.length ?? 0, x.length], dtype: of });
 
   const turn = hostOf(layer).across ? transpose : (x: Columns) => x;
-  const whole = config.init === "orthogonal" ? undefined : turn(await read(weight));
+  const whole =
+    config.init === "orthogonal"
+      ? undefined
+      : turn(await read(weight.reshape([weight.shape[0]!, numel(weight.shape.slice(1))])));
   const raw = whole
     ? config.init === "pissa"
       ? await pissa(whole, config.r, scaling.value)
@@ -66,7 +70,12 @@ export async function startOnHost(adapter: Adapter, key: Key, base: Params): Pro
   if (!whole) return assemble(adapter, base, like(a), like(b));
   const part = multiply(b, a);
   const rest = whole.map((column, j) => column.map((value, i) => value - scaling.value * part[j]![i]!));
-  return assemble(adapter, { ...base, weight: like(turn(rest), weight.dtype) }, like(a), like(b));
+  return assemble(
+    adapter,
+    { ...base, weight: like(turn(rest), weight.dtype).reshape(weight.shape) },
+    like(a),
+    like(b),
+  );
 }
 
 /** Of the parameters of an adapter. */

@@ -94,7 +94,7 @@ function namedPaths(model: AnyLayer, targets: Targets): readonly string[] {
           const other =
             typeof target === "string" ? all.find(([path]) => matchesTarget(target, path)) : undefined;
           const problem = other
-            ? `names a ${other[1].kind} layer, not a linear one or an embedding`
+            ? `names a ${other[1].kind} layer, not a linear one, a convolution or an embedding`
             : "matches no layer";
           const embeddings = there.filter((path) => !linears.includes(path));
           throw new ValueError(

@@ -1,7 +1,7 @@
 import { checkArgument, type Fields, flagOf, optional, readOptions } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { numel } from "../base/shape.ts";
+import { numel, type Shape } from "../base/shape.ts";
 import { uniform } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
@@ -48,17 +48,22 @@ export interface ConvLayerOptions extends ConvOptions, OwnOptions {}
 export interface ConvTransposeLayerOptions extends ConvTransposeOptions, OwnOptions {}
 
 /** A convolution; its parameters are `{ weight, bias?: [out] }`, the weight of PyTorch's shape. */
-export interface Convolution extends Layer<LinearParams> {
+export interface Convolution<K extends string = string> extends Layer<LinearParams> {
+  readonly kind: K;
   readonly in: number;
   readonly out: number;
+  /** The shape of the weight. */
+  readonly shape: Shape;
+  /** How windows lie. */
+  readonly options: ConvTransposeOptions;
 }
 
 const ownFields: Fields<OwnOptions> = { bias: flagOf(true), init: optional(initializer), dtype: floatDType };
 
 type Apply = (x: Tensor, weight: Tensor, bias: Tensor | undefined, options: ConvTransposeOptions) => Tensor;
 
-function convolution(
-  name: string,
+function convolution<K extends string>(
+  name: K,
   axes: number,
   transposed: boolean,
   apply: Apply,
@@ -66,7 +71,7 @@ function convolution(
   outputs: number,
   kernel: PerAxis,
   options: ConvTransposeLayerOptions,
-): Convolution {
+): Convolution<K> {
   const fields = {
     ...(transposed ? transposeFields : convFields),
     ...ownFields,
@@ -89,6 +94,8 @@ function convolution(
     kind: name,
     in: inputs,
     out: outputs,
+    shape,
+    options: rest,
     init: (key) => ({
       weight: init(checkArgument(name, "the key", key, aKey).fold("weight"), shape).astype(dtype),
       ...(bias && {
@@ -124,7 +131,7 @@ export function conv1d(
   outputs: number,
   kernel: PerAxis,
   options: ConvLayerOptions = {},
-): Convolution {
+): Convolution<"conv1d"> {
   return convolution("conv1d", 1, false, conv1dOf, inputs, outputs, kernel, options);
 }
 
@@ -141,7 +148,7 @@ export function conv2d(
   outputs: number,
   kernel: PerAxis,
   options: ConvLayerOptions = {},
-): Convolution {
+): Convolution<"conv2d"> {
   return convolution("conv2d", 2, false, conv2dOf, inputs, outputs, kernel, options);
 }
 
@@ -151,7 +158,7 @@ export function conv3d(
   outputs: number,
   kernel: PerAxis,
   options: ConvLayerOptions = {},
-): Convolution {
+): Convolution<"conv3d"> {
   return convolution("conv3d", 3, false, conv3dOf, inputs, outputs, kernel, options);
 }
 

@@ -90,6 +90,7 @@ describe("decompositions on the host", () => {
         );
         for (const [i, value] of s.entries()) expect(product.s[i] ?? 0).toBeCloseTo(value * value, 9);
       }),
+      { numRuns: runs(60) }, // each shape is a program
     );
   });
 

@@ -27,7 +27,7 @@ export const branchBias: ChosenKind<"loraBias", "branchBias"> = {
     },
   ],
   adapts: ["linear"],
-  plainElsewhere: true,
+  plainOn: ["embedding"],
   inWeight: false,
   start: ({ layer }, { loraA }) => ({
     loraBias: zeros([sizesOf(layer)[1]], { dtype: loraA.dtype as FloatDType }), // adapters are floats

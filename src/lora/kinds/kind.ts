@@ -44,8 +44,8 @@ export interface AdapterKind<T extends AdapterTensor = AdapterTensor> {
   /** What it has beside A and B. */
   readonly tensors: readonly T[];
   readonly adapts: readonly Adaptable["kind"][];
-  /** Whether other layers beside those have plain LoRA; else they are refused. */
-  readonly plainElsewhere?: boolean;
+  /** Layers that have plain LoRA in its place; others are refused. */
+  readonly plainOn?: readonly Adaptable["kind"][];
   /** Whether the change of the weight is s B A, so that adapters add up and have a spectrum. */
   readonly isSum: boolean;
   /** Whether the change is one of the weight alone. */
@@ -88,7 +88,7 @@ export const factors = [
 export const plain: AdapterKind<never> = {
   title: "LoRA",
   tensors: [],
-  adapts: ["linear", "embedding"],
+  adapts: ["linear", "embedding", "conv1d", "conv2d", "conv3d"],
   isSum: true,
   inWeight: true,
   start: () => ({}),
