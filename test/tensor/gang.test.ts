@@ -1,5 +1,7 @@
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { Pool } from "../../src/backend/cpu/pool.ts";
+import { control, listed } from "../../src/backend/cpu/pool-worker.ts";
 import { WasmBackend } from "../../src/backend/cpu/wasm.ts";
 import {
   compile,
@@ -64,7 +66,7 @@ async function bitsOf(
   let state = optimizer.init(own);
   const losses: number[] = [];
   for (let i = 0; i < steps; i++) {
-    const x = await tree.evaluate(random.normal(random.key(7).fold(i), [8, 6]), device);
+    const x = await tree.evaluate(random.normal(random.key(7).fold(i), [40, 6]), device);
     const after = await step(own, state, x, scalar(i));
     [own, state] = [after.own, after.state];
     losses.push(await after.loss.item());
@@ -108,6 +110,31 @@ async function keepsBits(device: Device, many: number, gangOf: (runs: number) =>
   );
 }
 
+/** Makes the calling thread wait, wherever runs are shared out, until a worker has one: else it may have done all before one comes. */
+function waitForWorkers({ memory }: WasmBackend): () => number {
+  const { run } = Pool.prototype;
+  const words = new Int32Array(memory.memory.buffer, 0, control.next + 2 * control.apart);
+  let waited = 0;
+  vi.spyOn(Pool.prototype, "run").mockImplementation(function (this: Pool, job, work, own) {
+    const share = Math.ceil(job.units / this.threads);
+    let first = job.module === listed;
+    run.call(
+      this,
+      job,
+      (...of) => {
+        const until = performance.now() + 60_000;
+        while (first && Atomics.load(words, control.next + control.apart) === share)
+          if (performance.now() > until) throw new Error("no worker came");
+        waited += Number(first);
+        first = false;
+        work(...of);
+      },
+      own,
+    );
+  });
+  return () => waited;
+}
+
 const alike = (count: number) =>
   fc
     .tuple(
@@ -130,13 +157,16 @@ const mixed = (count: number) =>
 
 describeBackends("gang", (backend) => {
   let device: Device;
+  let shared = () => 0;
   beforeAll(async () => {
-    device =
-      backend === "cpu"
-        ? new Device(new WasmBackend({ threads: 3, worthSharing: 0 }), 2 ** 28)
-        : await init({ backend });
+    const cpu = new WasmBackend({ threads: 3, worthSharing: 0 });
+    device = backend === "cpu" ? new Device(cpu, 2 ** 28) : await init({ backend });
+    if (backend === "cpu") shared = waitForWorkers(cpu);
   });
-  afterAll(() => device.dispose());
+  afterAll(() => {
+    vi.restoreAllMocks();
+    device.dispose();
+  });
 
   test("runs of one shape have the bits that they have alone", () =>
     keepsBits(device, backend === "cpu" ? runs(6) : 1, alike));
@@ -144,6 +174,8 @@ describeBackends("gang", (backend) => {
   test.runIf(backend === "cpu")("so have runs of any shapes and lengths", () =>
     keepsBits(device, runs(6), mixed),
   );
+
+  test.runIf(backend === "cpu")("workers had some of them", () => expect(shared()).toBeGreaterThan(0));
 
   test("a task that throws stops no other", async () => {
     const gang = new Gang();

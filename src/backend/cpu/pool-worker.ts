@@ -41,8 +41,9 @@ export const entry = {
   phase: 3,
   args: 4,
   scratch: 5,
-  units: 6,
-  words: 7,
+  first: 6,
+  units: 7,
+  words: 8,
 } as const;
 
 /** Bytes of the control block. */

@@ -217,7 +217,7 @@ export class WasmBackend implements Backend {
     const { id: module, bytes, functions } = compiled;
     const length = kernel.bytes.length;
     return turns.map(({ phase, first, units, beyond }) => ({
-      words: { module, bytes, length, phase, args, scratch: scratch - beyond, first, units },
+      words: { module, bytes, length, phase, args, scratch: scratch - beyond, first, units } satisfies Words,
       run: (own) => functions[phase]!(first, first + units, args, scratch - beyond, own),
     }));
   }
@@ -329,9 +329,11 @@ function turnsOf({ phases, scratch }: WasmKernel): Turn[] {
   ).flat();
 }
 
+type Words = Readonly<Record<Exclude<keyof typeof entry, "words">, number>>;
+
 /** A function of a kernel on some of its units, for workers and for this thread. */
 interface ListEntry {
-  readonly words: Readonly<Record<Exclude<keyof typeof entry, "words">, number>>;
+  readonly words: Words;
   readonly run: (own: number) => void;
 }
 
