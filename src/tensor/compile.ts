@@ -172,7 +172,7 @@ export function compile<A extends readonly unknown[], R>(
     return prepare(args).then(async (call) => {
       const loaded = await load(call);
       latest = loaded;
-      const { result, bounds } = gang ? await gang.run(call) : run(call, loaded);
+      const { result, bounds } = gang ? await gang.meet(call) : run(call, loaded);
       await call.trace.bounds.check(bounds);
       await call.device.settle();
       return result as R; // the tree that f returned, with values

@@ -1,4 +1,4 @@
-import { checkArgument, field } from "../base/arguments.ts";
+import { checkArgument, field, functionOf } from "../base/arguments.ts";
 import type { Loaded } from "../runtime/device.ts";
 import { type Begun, begin, type Call, load, run } from "./trace.ts";
 
@@ -50,25 +50,32 @@ export class Gang {
    */
   async all<T>(tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
     checkArgument("Gang.all", "the tasks", tasks, listOfTasks);
-    this.#tasks += tasks.length;
-    const ends = await Promise.allSettled(
-      tasks.map(async (task) => {
-        try {
-          return await task();
-        } finally {
-          this.#tasks--;
-          this.#look();
-        }
-      }),
-    );
+    this.#tasks += tasks.length; // nobody goes on before all are there
+    const ends = await Promise.allSettled(tasks.map((task) => this.#ended(task)));
     return ends.map((end) => {
       if (end.status === "rejected") throw end.reason;
       return end.value;
     });
   }
 
+  /** Runs one more task beside those that are there, and gives what it resolves to. */
+  run<T>(task: () => Promise<T>): Promise<T> {
+    checkArgument("Gang.run", "the task", task, functionOf("a function that gives a promise, () => run(a)"));
+    this.#tasks++;
+    return this.#ended(task);
+  }
+
+  async #ended<T>(task: () => Promise<T>): Promise<T> {
+    try {
+      return await task();
+    } finally {
+      this.#tasks--;
+      this.#look();
+    }
+  }
+
   /** @internal Runs a call, with others if there are any. */
-  async run(call: Call): Promise<ReturnType<Begun["finish"]>> {
+  async meet(call: Call): Promise<ReturnType<Begun["finish"]>> {
     if (this.#tasks < 2 || !call.device.backend.together) return run(call, await load(call));
     return new Promise((resolve, reject) => {
       this.#waiting.push({ call, resolve, reject });

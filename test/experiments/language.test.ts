@@ -174,6 +174,24 @@ describe("lab", () => {
     expect(result.loss).toBe(Math.log(448));
   });
 
+  test("runs at a time come to what each comes to alone, whichever of them diverges", async () => {
+    const sgd = { r: 2, alpha: 4, optimizer: { name: "sgd", lr: 1e38 } } as const;
+    const all: Run[] = [
+      { ...run, probes: [{ kind: "task", task: { name: "sums" } }] },
+      { ...run, recipe: sgd, steps: 8, looks: 1, probes: [] },
+      { ...run, seed: 1, steps: 5, probes: [] },
+      { ...run, recipe: { ...run.recipe, alpha: 3 }, probes: [] },
+    ];
+    const alone = [];
+    for (const each of all) alone.push(await new Lab(subject, storeIn(join(folder, "alone"))).run(each));
+    const lab = new Lab(subject, storeIn(join(folder, "beside")));
+    const beside = await Promise.all(all.map((each) => lab.run(each)));
+    const bare = (results: typeof beside) => results.map((result) => ({ ...result, seconds: 0 }));
+    expect(bare(beside)).toEqual(bare(alone));
+    expect(beside.map(({ diverged }) => diverged !== undefined)).toEqual([false, true, false, false]);
+    expect(readdirSync(join(folder, "beside")).sort()).toEqual(readdirSync(join(folder, "alone")).sort());
+  });
+
   test("an experiment end to end, broken off and gone on with", async () => {
     const lab = new Lab(subject, storeIn(join(folder, "runs")));
     const setting = { steps: 4, batch: 2, seed: 0, choice: 1, comparison: 2 };

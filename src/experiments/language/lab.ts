@@ -4,17 +4,22 @@ import { startsOnHost } from "../../lora/config.ts";
 import { type Adapted, attenuate, initialize, inject, packBase } from "../../lora/index.ts";
 import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
 import type { Params } from "../../nn/layer.ts";
+import { Gang } from "../../tensor/gang.ts";
 import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
 import { batches, type Dataset, dataset, type TextBatches } from "../../text/index.ts";
 import { DivergedError, type Evaluator, evaluator, languageLoss, train } from "../../train/index.ts";
 import { explicit } from "../recipes.ts";
+import { Turns } from "../turns.ts";
 import { curvatureOf } from "./curvature.ts";
 import { canonical, keyOf, type Probe, type Run, type RunResult, type Seen } from "./run.ts";
 import { spectraOf } from "./spectra.ts";
 import type { Store } from "./store.ts";
 import type { Subject } from "./subject.ts";
 import { entriesOf, type Task } from "./tasks.ts";
+
+/** Runs that go on at a time: more are no faster, and each has its batches and adapters. */
+const mostRuns = 8;
 
 /** Examples that are held out, and how many of a batch of them. */
 const heldOut = { examples: 64, size: 64 };
@@ -23,6 +28,9 @@ const heldOut = { examples: 64, size: 64 };
 export class Lab {
   readonly subject: Subject;
   readonly #store: Store;
+  /** Runs that are asked for at a time go on beside each other: they have the base in common. */
+  readonly #gang = new Gang();
+  readonly #turns = new Turns(mostRuns);
   readonly #data = new Map<string, Promise<Dataset>>();
 
   constructor(subject: Subject, store: Store) {
@@ -43,7 +51,7 @@ export class Lab {
   async run(run: Run, onStep?: () => void | Promise<void>): Promise<RunResult> {
     const known = this.known(run);
     if (known) return known;
-    const result = await this.#do(run, onStep);
+    const result = await this.#turns.take(() => this.#gang.run(() => this.#do(run, onStep)));
     this.#store.write(this.key(run), result);
     return result;
   }
@@ -87,7 +95,8 @@ export class Lab {
     const unseen = await this.#heldOut(task);
     const model = inject(base, { ...recipe, targetModules: targets, ...(ranks && { rankPattern: ranks }) });
     const loss = languageLoss(model);
-    const look = evaluator(loss, unseen);
+    const gang = this.#gang;
+    const look = evaluator(loss, unseen, { gang });
     const params = await this.#start(model, run);
     const probes = run.probes ?? [];
     const before = await this.#before(model, params, probes);
@@ -99,6 +108,7 @@ export class Lab {
       steps,
       key: key(seed).fold("dropout"),
       evaluate: { batches: unseen, every: Math.ceil(steps / looks) },
+      gang,
     });
     let diverged: number | undefined;
     try {
@@ -161,7 +171,9 @@ export class Lab {
   }
 
   async #look(model: Adapted<DecoderInput, DecoderOutput>, params: Params, task: Task): Promise<Seen> {
-    const { loss, accuracy = 0 } = await evaluator(languageLoss(model), await this.#heldOut(task))(params);
+    const { loss, accuracy = 0 } = await evaluator(languageLoss(model), await this.#heldOut(task), {
+      gang: this.#gang,
+    })(params);
     return { loss, accuracy };
   }
 
@@ -201,7 +213,9 @@ export class Lab {
         case "learned": {
           const count = Math.min(heldOut.examples, examples);
           const own = await padded(await this.examples(task, "learned", count), { size: count });
-          const { loss, accuracy = 0 } = await evaluator(languageLoss(model), own)(params);
+          const { loss, accuracy = 0 } = await evaluator(languageLoss(model), own, { gang: this.#gang })(
+            params,
+          );
           found.push({ loss, accuracy });
           break;
         }

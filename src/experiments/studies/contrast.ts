@@ -18,9 +18,13 @@ export async function over(
   seeds: readonly number[],
   trial: (seed: number) => Trial,
 ): Promise<readonly RunResult[]> {
-  const found: RunResult[] = [];
-  for (const seed of seeds) found.push(await bench.run(trial(seed)));
-  return found;
+  return together(seeds.map((seed) => bench.run(trial(seed))));
+}
+
+/** What runs come to that were begun at a time; where one fails, when all have ended. */
+export async function together<T>(runs: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(runs);
+  return Promise.all(runs);
 }
 
 export const lossOf = ({ loss }: RunResult) => loss;
@@ -92,9 +96,10 @@ export async function choose<T>(
   values: readonly T[],
   trial: (value: T, seed: number) => Trial,
 ): Promise<Chosen<T>> {
-  const losses: number[] = [];
-  for (const value of values)
-    losses.push(meanOf(await over(bench, bench.choice, (seed) => trial(value, seed))));
+  const tried = await together(
+    values.map((value) => over(bench, bench.choice, (seed) => trial(value, seed))),
+  );
+  const losses = tried.map((runs) => meanOf(runs));
   const at = losses.indexOf(Math.min(...losses));
   return { best: values[at]!, losses, atEnd: at === 0 || at === values.length - 1 };
 }
