@@ -12,6 +12,7 @@ import {
   type SweepTask,
 } from "../experiments/sweep/task.ts";
 import { init } from "../runtime/init.ts";
+import { Gang } from "../tensor/gang.ts";
 import * as text from "../text/index.ts";
 import {
   batchOptions,
@@ -96,7 +97,7 @@ export async function openBench(
       steps,
       every,
     };
-    return { language, setting, model, params, batches, heldOut: unseen };
+    return { language, setting, model, params, batches, heldOut: unseen, gang: new Gang() };
   } catch (error) {
     language.device[Symbol.dispose]();
     throw error;
@@ -135,12 +136,21 @@ async function openOwn(
   return { device, model, params, architecture, config: configOf(recipe), tokenizer, notes: [] };
 }
 
-/** Work at the cells of sweeps in this process: model and data stay open as long as the cells are of the same. */
+/**
+ * Work at the cells of sweeps in this process: model and data stay open as long as the cells are of the same. Cells that are worked at
+ * at a time are of one sweep, and run beside each other.
+ */
 export function sweepWork(
   threads: number | undefined,
 ): (task: SweepTask<Sources>, onProgress: OnProgress) => Promise<Outcome> {
   const code = codeVersion();
-  let open: { readonly of: string; readonly bench: OpenBench } | undefined;
+  let open: { readonly of: string; readonly bench: Promise<OpenBench> } | undefined;
+  const another = async (before: typeof open, { sources, setting }: SweepTask<Sources>) => {
+    const last = await before?.bench.catch(() => undefined); // whoever opened it heard why
+    last?.language.device[Symbol.dispose]();
+    const own = { ...sources, backend: setting.backend };
+    return openBench("sweep", own, { say: () => undefined, ...(threads !== undefined && { threads }) });
+  };
   return async (task, onProgress) => {
     if (task.code !== code)
       throw new UsageError(
@@ -149,17 +159,18 @@ export function sweepWork(
     const { sources, setting } = task;
     const of = JSON.stringify([sources, setting.backend]);
     if (open?.of !== of) {
-      open?.bench.language.device[Symbol.dispose]();
-      open = undefined;
-      const own = { ...sources, backend: setting.backend };
-      const options = { say: () => undefined, ...(threads !== undefined && { threads }) };
-      open = { of, bench: await openBench("sweep", own, options) };
+      const bench = another(open, task);
+      open = { of, bench };
+      bench.catch(() => {
+        if (open?.bench === bench) open = undefined;
+      });
     }
+    const bench = await open.bench;
     for (const name of ["model", "data", "heldOut", "steps", "every"] as const)
-      if (open.bench.setting[name] !== setting[name])
+      if (bench.setting[name] !== setting[name])
         throw new UsageError(
-          `${name} here is ${open.bench.setting[name]}, and the sweep's is ${setting[name]}: ${sources.model} or ${sources.data} is another one here than where the sweep was begun. Put the same in its place.`,
+          `${name} here is ${bench.setting[name]}, and the sweep's is ${setting[name]}: ${sources.model} or ${sources.data} is another one here than where the sweep was begun. Put the same in its place.`,
         );
-    return await fineTune(task, open.bench, onProgress);
+    return await fineTune(task, bench, onProgress);
   };
 }

@@ -38,7 +38,7 @@ const options = {
   workers: {
     type: "string",
     value: "N",
-    help: "Processes that work side by side, 0 for this one alone; default as many as there are cores",
+    help: "Processes that work side by side, 0 for this one alone, eight cells at a time over one model; default as many as there are cores",
   },
   shard: {
     type: "string",
@@ -77,6 +77,9 @@ ${recipeHelp}
 
 Exit codes: 0 done, 1 some cells have no result or the work broke off, 2 wrong usage or unusable input, 130 interrupted.
 `;
+
+/** Cells that this process works at beside each other. */
+const mostBeside = 8;
 
 /** Cells that are run without a word of consent. */
 const many = 1000;
@@ -152,7 +155,7 @@ async function begin(given: Given, { grid, seeds, shard, workers, sources, store
   const executor = store
     ? queued(store, { code: about.code, note })
     : count === 0
-      ? inProcess(sweepWork(undefined))
+      ? inProcess(sweepWork(undefined), mostBeside)
       : local(poolOf(count, setting.backend));
   return work(given, { planned, own, folder, out, executor });
 }

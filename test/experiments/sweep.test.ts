@@ -14,6 +14,7 @@ const home = mkdtempSync(join(tmpdir(), "lorantz-cells-"));
 afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 conforms("in this process", { make: () => inProcess(work), processes: false });
+conforms("in this process, three at a time", { make: () => inProcess(work, 3), processes: false });
 conforms("local", {
   make: (program) => local(new Pool({ module: program, args: ["pool"] }, 2)),
   role: () => "local",

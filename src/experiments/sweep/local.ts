@@ -91,10 +91,10 @@ export function local(pool: Pool): Executor {
   return byClaims(pool.size, compute, () => pool.close());
 }
 
-/** Computes cells in this process, one after the other. */
-export function inProcess<T>(work: Work<T, unknown>): Executor {
+/** Computes cells in this process, so many at a time. */
+export function inProcess<T>(work: Work<T, unknown>, size = 1): Executor {
   return byClaims(
-    1,
+    size,
     (cell, hear) =>
       work(cell.task as T, async (done, total, what) => {
         hear.progress?.(cell, done / total, what);

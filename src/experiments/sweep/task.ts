@@ -3,6 +3,7 @@ import type { Recipe } from "../../gauge/index.ts";
 import { inject } from "../../lora/index.ts";
 import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
 import type { Layer, Params } from "../../nn/layer.ts";
+import type { Gang } from "../../tensor/gang.ts";
 import { key } from "../../tensor/random.ts";
 import * as tree from "../../tensor/tree.ts";
 import type { Batch } from "../../text/index.ts";
@@ -73,12 +74,22 @@ export interface Bench {
   /** The batches to learn from, in the order of a seed. */
   readonly batches: (seed: number) => Promise<Batches<Batch>>;
   readonly heldOut: Batches<Batch>;
+  /** Beside which others a fine-tuning runs. */
+  readonly gang: Gang;
 }
 
 /** Runs a fine-tuning. One that diverges has an outcome too: it would diverge again. */
-export async function fineTune(
-  { recipe, seed, setting }: Omit<SweepTask, "sources">,
-  { model, params: frozen, batches, heldOut }: Bench,
+export function fineTune(
+  { recipe, seed, setting }: Omit<SweepTask, "sources" | "code">,
+  bench: Bench,
+  onProgress: OnProgress,
+): Promise<Outcome> {
+  return bench.gang.run(() => alone({ recipe, seed, setting }, bench, onProgress));
+}
+
+async function alone(
+  { recipe, seed, setting }: Omit<SweepTask, "sources" | "code">,
+  { model, params: frozen, batches, heldOut, gang }: Bench,
   onProgress: OnProgress,
 ): Promise<Outcome> {
   const { targetModules, steps, every, batch } = setting;
@@ -92,6 +103,7 @@ export async function fineTune(
     accumulate: batch.accumulate,
     key: key(seed).fold("dropout"),
     evaluate: { batches: heldOut, every },
+    gang,
   });
   let diverged: DivergedError | undefined;
   try {
