@@ -1,6 +1,7 @@
 import {
   chmodSync,
   chownSync,
+  closeSync,
   copyFileSync,
   linkSync,
   openSync,
@@ -10,6 +11,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  writeSync,
 } from "node:fs";
 import { hostname } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
@@ -74,6 +76,41 @@ export function replacing(path: string): Replacement {
       rmSync(kept, { force: true });
     },
   };
+}
+
+/** Bytes that Node writes at a time; it cannot take more than 2^31. */
+const most = 2 ** 30;
+const never = new Int32Array(new SharedArrayBuffer(4));
+
+/** Writes all of the bytes, however often it takes. */
+export function writeAll(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; ) {
+    try {
+      at += writeSync(file, bytes, at, Math.min(bytes.length - at, most));
+    } catch (error) {
+      // A pipe that is full, and whose reader is busy.
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+      Atomics.wait(never, 0, 0, 5);
+    }
+  }
+}
+
+/** Puts text in the place of a file, or of none. */
+export function replaceText(path: string, text: string): void {
+  const replacement = replacing(path);
+  let failed = true;
+  try {
+    const file = replacement.create();
+    try {
+      writeAll(file, Buffer.from(text));
+    } finally {
+      closeSync(file);
+    }
+    replacement.commit();
+    failed = false;
+  } finally {
+    replacement.end(failed);
+  }
 }
 
 /** Removes what processes of this machine left on its way when they were killed. */

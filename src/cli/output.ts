@@ -11,7 +11,7 @@ import {
 import { dirname, resolve } from "node:path";
 import { LorantzError } from "../base/errors.ts";
 import { makeFolders, reasonOf, removeFolders } from "../base/files.ts";
-import { replacing } from "../base/replace.ts";
+import { replacing, writeAll } from "../base/replace.ts";
 import { UsageError } from "./usage.ts";
 
 // Everything that a command writes goes this way.
@@ -103,7 +103,7 @@ export class Output {
       try {
         const file = place.create();
         try {
-          writeAll(file, "0");
+          writeAll(file, Buffer.from("0"));
         } finally {
           closeSync(file);
         }
@@ -123,7 +123,7 @@ export class Output {
         prepare: (text) => {
           const file = place.create();
           try {
-            writeAll(file, text);
+            writeAll(file, Buffer.from(text));
           } finally {
             closeSync(file);
           }
@@ -139,7 +139,7 @@ export class Output {
       prepare: (text) => {
         ready = text;
       },
-      commit: () => writeAll(file, ready),
+      commit: () => writeAll(file, Buffer.from(ready)),
       end: () => {
         if (file > 2) closeSync(file);
         this.#opened.delete(path);
@@ -172,19 +172,4 @@ function standardStream(found: Stats): number | undefined {
       return false; // closed
     }
   });
-}
-
-const never = new Int32Array(new SharedArrayBuffer(4));
-
-function writeAll(file: number, text: string): void {
-  const bytes = Buffer.from(text);
-  for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(file, bytes, at);
-    } catch (error) {
-      // A pipe that is full, and whose reader is busy.
-      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-      Atomics.wait(never, 0, 0, 5);
-    }
-  }
 }

@@ -1,11 +1,11 @@
 // The `#files` module of Node, Deno and Bun: paths are files. Its twin for pages is files-web.ts.
-import { closeSync, fstatSync, fsyncSync, openSync, read, type Stats, writeSync } from "node:fs";
+import { closeSync, fstatSync, fsyncSync, openSync, read, type Stats } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { LorantzError } from "../base/errors.ts";
 import { makeFolders, reasonOf, removeFolders } from "../base/files.ts";
-import { type Replacement, replacing } from "../base/replace.ts";
+import { type Replacement, replacing, writeAll } from "../base/replace.ts";
 import { checkRange, type Source } from "./source.ts";
 
 /** The path that a text or a URL of a file is, or the URL that it is. */
@@ -126,8 +126,4 @@ function refusing<T>(path: string, f: () => T): T {
       `${path}: cannot be written (${reasonOf(error)}). Make room or give another path; nothing was changed.`,
     );
   }
-}
-
-function writeAll(file: number, bytes: Uint8Array): void {
-  for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at, Math.min(bytes.length - at, most));
 }

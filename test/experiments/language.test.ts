@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -158,6 +158,12 @@ describe("lab", () => {
     // Another lab comes to the same bits.
     const anew = await new Lab(subject, storeIn(join(folder, "anew"))).run(run);
     expect({ ...anew, seconds: 0 }).toEqual({ ...result, seconds: 0 });
+  });
+
+  test("a result that is no JSON is named, with what to do", () => {
+    const store = storeIn(join(folder, "broken"));
+    writeFileSync(join(folder, "broken", "k.json"), '{"loss": 0.');
+    expect(() => store.read("k")).toThrow(/k\.json: cannot be read as a result \(.*\)\. Remove the file/);
   });
 
   test("what diverges is a result", async () => {

@@ -1,10 +1,12 @@
-import { closeSync, existsSync, mkdirSync, readFileSync, writeSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { replacing } from "../../base/replace.ts";
+import { ValueError } from "../../base/errors.ts";
+import { reasonOf } from "../../base/files.ts";
+import { replaceText } from "../../base/replace.ts";
 
 /** JSON by keys in a folder, a file for each: written beside its place and renamed, so that none is ever half there. */
 export interface Store {
-  /** What is there; undefined for what is not. */
+  /** What is there; undefined for what is not. @throws ValueError for a file that is no JSON. */
   read(key: string): unknown;
   write(key: string, value: unknown): void;
 }
@@ -13,23 +15,16 @@ export function storeIn(folder: string): Store {
   mkdirSync(folder, { recursive: true });
   const place = (key: string) => join(folder, `${key}.json`);
   return {
-    read: (key) =>
-      existsSync(place(key)) ? (JSON.parse(readFileSync(place(key), "utf8")) as unknown) : undefined,
-    write: (key, value) => {
-      const replacement = replacing(place(key));
-      let failed = true;
+    read: (key) => {
+      if (!existsSync(place(key))) return undefined;
       try {
-        const file = replacement.create();
-        try {
-          writeSync(file, `${JSON.stringify(value)}\n`);
-        } finally {
-          closeSync(file);
-        }
-        replacement.commit();
-        failed = false;
-      } finally {
-        replacement.end(failed);
+        return JSON.parse(readFileSync(place(key), "utf8")) as unknown;
+      } catch (error) {
+        throw new ValueError(
+          `${place(key)}: cannot be read as a result (${reasonOf(error)}). Remove the file, and it is made again.`,
+        );
       }
     },
+    write: (key, value) => replaceText(place(key), `${JSON.stringify(value)}\n`),
   };
 }

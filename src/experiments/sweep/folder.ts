@@ -1,5 +1,4 @@
 import {
-  closeSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -7,14 +6,13 @@ import {
   rmSync,
   statSync,
   writeFileSync,
-  writeSync,
 } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { isPlainObject } from "../../base/arguments.ts";
 import { LorantzError, ValueError } from "../../base/errors.ts";
 import { makeFolders, reasonOf } from "../../base/files.ts";
-import { isRunning, replacing } from "../../base/replace.ts";
+import { isRunning, replaceText } from "../../base/replace.ts";
 import type { Cell } from "./cell.ts";
 
 /** What a file of a result holds. */
@@ -97,23 +95,12 @@ export class Folder {
   write<T>(cell: Cell<T>, result: unknown, seconds: number): void {
     const kept: Kept<T> = { format: 1, ...cell, result, seconds };
     const path = this.#result(cell.key);
-    const replacement = replacing(path);
-    let failed = true;
     try {
-      const file = replacement.create();
-      try {
-        writeSync(file, `${JSON.stringify(kept)}\n`);
-      } finally {
-        closeSync(file);
-      }
-      replacement.commit();
-      failed = false;
+      replaceText(path, `${JSON.stringify(kept)}\n`);
     } catch (error) {
       throw new LorantzError(
         `${path}: cannot write the result (${reasonOf(error)}). Make room, and start the sweep again: what is there is kept.`,
       );
-    } finally {
-      replacement.end(failed);
     }
   }
 
