@@ -70,9 +70,9 @@ export function keep(code: Code, slot: Local<"i32">, registers: readonly Local[]
   });
 }
 
-export function resume(code: Code, slot: Local<"i32">, registers: readonly Local[]): void {
+export function resume(code: Code, slot: Local<"i32">, registers: readonly Local[], first = 0): void {
   registers.forEach((register, i) => {
-    code.assign(register, loadAs(register.type, slot, slotBytes * i));
+    code.assign(register, loadAs(register.type, slot, slotBytes * (first + i)));
   });
 }
 

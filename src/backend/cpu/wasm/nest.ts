@@ -127,7 +127,11 @@ class NestWriter {
 
   write(): Omit<Grid, "start"> {
     const element = this.#code;
-    for (const s of this.#stage.nest.body) for (const point of this.#points) this.#statement(point, s);
+    for (const s of this.#stage.nest.body) {
+      // What a statement does of each element is done for all points before it goes on.
+      const parts = s.kind === "for" && !isOrdered(s) ? s.body.map((part) => ({ ...s, body: [part] })) : [s];
+      for (const part of parts) for (const point of this.#points) this.#statement(point, part);
+    }
     const sweep = this.#sweep;
     sweep?.end(element, this.#code);
     return {

@@ -75,16 +75,15 @@ export function combine(
   apart: number,
 ): Registers {
   const running = begin(code, reduction);
-  const other = running.map((vector) =>
-    vector.map((registers) => registers.map(({ type }) => code.local(type))),
-  );
   code.each(code.local("i32"), 0, count, 1, () => {
-    resume(code, slot, other.flat(2));
-    running.forEach((vector, i) => {
+    let place = 0;
+    for (const vector of running)
       vector.forEach((registers, j) => {
-        join(code, reduction.accumulators[j]!, registers, other[i]![j]!);
+        const other = registers.map(({ type }) => code.local(type));
+        resume(code, slot, other, place);
+        join(code, reduction.accumulators[j]!, registers, other);
+        place += other.length;
       });
-    });
     code.advance(slot, apart);
   });
   return running;
