@@ -269,9 +269,9 @@ function productOf({ batch, row, column, inner, a, b, dtype, stores }: MatmulKer
 }
 
 /** What is copied into the rows that a program works on. */
-function copyOf({ lane, position, initial, stores: [store] }: ProcedureKernel): Nest {
+function copyOf({ fiber, position, initial, stores: [store] }: ProcedureKernel): Nest {
   return nestOf({
-    grid: [lane, position],
+    grid: [fiber, position],
     inner: [],
     accumulators: [],
     stores: [{ ...store, expr: initial }],
@@ -297,9 +297,9 @@ function printed(kernel: Kernel, schedule: (nest: Nest) => readonly Nest[]) {
     run(views: Views, numbers: Readonly<Record<number, number>>) {
       compute(views, numbers, printer.functions);
       if (kernel.kind !== "procedure") return;
-      const { lane, position, procedure, stores } = kernel;
+      const { fiber, position, procedure, stores } = kernel;
       const all = views[stores[0].value]!;
-      for (let i = 0; i < lane.extent; i++) {
+      for (let i = 0; i < fiber.extent; i++) {
         const row = all.subarray(i * position.extent, (i + 1) * position.extent);
         const own = Float64Array.from(row);
         interpret(procedure.code(), own);

@@ -1,5 +1,5 @@
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
-import { type Expr, parts, walk } from "./expr.ts";
+import { type Expr, operandsOf, walk } from "./expr.ts";
 
 // How an expression moves while a loop variable does: which loads lie side by side, which are the same ones again. Every
 // question of this kind, of any target, is asked here.
@@ -89,7 +89,7 @@ function computeMotion(e: Expr, along: Along, memo: Memo): Motion {
     case "load":
     case "cast":
     case "clamp":
-      return parts(e).every((part) => of(part).stride === 0) ? fixed : jumping(0);
+      return operandsOf(e).every((part) => of(part).stride === 0) ? fixed : jumping(0);
     default:
       return e satisfies never;
   }

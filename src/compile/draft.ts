@@ -110,7 +110,7 @@ export const variables = {
   batch: "batch",
   row: "row",
   column: "column",
-  lane: "lane",
+  fiber: "fiber",
   source: "source",
 } as const;
 
@@ -158,7 +158,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
     }
     case "cumsum": {
       const { axis } = operation;
-      const index = laneIndex(node.shape, axis, e, lowering);
+      const index = fiberIndex(node.shape, axis, e, lowering);
       return own(
         { kind: "scan", axis, shape: node.shape, expr: lowering.element(node.inputs[0]!, index) },
         position,
@@ -168,7 +168,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       const { axis } = operation;
       const [x, target, addend] = node.inputs as [Node, Node, Node];
       const sources = target.shape[axis]!;
-      const index = laneIndex(node.shape, axis, e, lowering);
+      const index = fiberIndex(node.shape, axis, e, lowering);
       const from = index.map((at, i) => (i === axis ? e.variable(variables.source, sources) : at));
       const core: Core = {
         kind: "scatter",
@@ -184,7 +184,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
     case "procedure": {
       const { procedure } = operation;
       const axis = node.shape.length - 1;
-      const initial = lowering.element(node.inputs[0]!, laneIndex(node.shape, axis, e, lowering));
+      const initial = lowering.element(node.inputs[0]!, fiberIndex(node.shape, axis, e, lowering));
       return own({ kind: "procedure", procedure, axis, shape: node.shape, initial }, position);
     }
     default:
@@ -219,11 +219,11 @@ export function draftPart(
   };
 }
 
-/** The index of each axis in terms of a lane (all other axes) and the place along `axis`. */
-function laneIndex(shape: readonly number[], axis: number, e: Expressions, lowering: Lowering): Expr[] {
+/** The index of each axis in terms of a fiber (all other axes) and the place along `axis`. */
+function fiberIndex(shape: readonly number[], axis: number, e: Expressions, lowering: Lowering): Expr[] {
   const others = shape.filter((_, i) => i !== axis);
-  const lanes = numel(others);
-  const outer = lowering.unflatten(e.variable(variables.lane, lanes), others);
+  const fibers = numel(others);
+  const outer = lowering.unflatten(e.variable(variables.fiber, fibers), others);
   const along = e.variable(variables.position, shape[axis]!);
   let next = 0;
   return shape.map((_, i) => (i === axis ? along : outer[next++]!));

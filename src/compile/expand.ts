@@ -1,6 +1,6 @@
 import { internal } from "../base/errors.ts";
 import { type ExpandedRow, makeNode, type Node } from "../graph/node.ts";
-import { type Expr, Expressions, parts } from "./expr.ts";
+import { type Expr, Expressions, operandsOf } from "./expr.ts";
 import { deviceDType } from "./lower.ts";
 
 const known = new Map<ExpandedRow, Expr>();
@@ -50,7 +50,7 @@ function expressionOf(root: Node, e: Expressions): Expr {
 export function usesOf(root: Expr): ReadonlyMap<Expr, number> {
   const uses = new Map<Expr, number>([[root, 1]]);
   const count = (e: Expr) => {
-    for (const part of parts(e)) {
+    for (const part of operandsOf(e)) {
       const before = uses.get(part) ?? 0;
       uses.set(part, before + 1);
       if (before === 0) count(part);

@@ -332,8 +332,8 @@ function gcd(a: number, b: number): number {
   return x;
 }
 
-/** The parts of an expression, for walks. */
-export function parts(e: Expr): readonly Expr[] {
+/** What an expression is made of. */
+export function operandsOf(e: Expr): readonly Expr[] {
   switch (e.kind) {
     case "apply":
       return e.args;
@@ -361,7 +361,7 @@ export function walk(roots: Iterable<Expr>, visit: (e: Expr) => void, seen = new
   for (const e of roots) {
     if (seen.has(e)) continue;
     seen.add(e);
-    walk(parts(e), visit, seen);
+    walk(operandsOf(e), visit, seen);
     visit(e);
   }
 }

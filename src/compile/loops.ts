@@ -70,18 +70,18 @@ export function finish(draft: Draft, e: Expressions): Kernel {
     case "scan":
     case "procedure":
     case "scatter": {
-      const lanes = numel(core.shape.filter((_, axis) => axis !== core.axis));
+      const fibers = numel(core.shape.filter((_, axis) => axis !== core.axis));
       const below = numel(core.shape.slice(core.axis + 1));
       const length = core.shape[core.axis]!;
-      const lane = e.variable(variables.lane, lanes);
+      const fiber = e.variable(variables.fiber, fibers);
       const index = e.combine([
-        [below * length, e.divide(lane, below)],
-        [1, e.remainder(lane, below)],
+        [below * length, e.divide(fiber, below)],
+        [1, e.remainder(fiber, below)],
         [below, e.variable(variables.position, length)],
       ]);
       const value = [...draft.stores.keys()][0]!;
-      const [laneAxis, positions] = [
-        { name: variables.lane, extent: lanes },
+      const [fiberAxis, positions] = [
+        { name: variables.fiber, extent: fibers },
         { name: variables.position, extent: length },
       ];
       if (core.kind === "procedure") {
@@ -90,13 +90,21 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         if (dtype !== "float32" && dtype !== "float64" && dtype !== "int32")
           return internal(`${procedure.text} on ${dtype}`);
         const stores = [{ value, index, expr: e.accumulator(0, dtype) }] as const;
-        return { kind: "procedure", dtype, procedure, lane: laneAxis, position: positions, initial, stores };
+        return {
+          kind: "procedure",
+          dtype,
+          procedure,
+          fiber: fiberAxis,
+          position: positions,
+          initial,
+          stores,
+        };
       }
       if (core.kind === "scan") {
         const { dtype } = core.expr;
         const taken = accumulate([{ index: 0, name: "sum", dtype, expr: core.expr }]);
         const soFar = write([{ value, index, expr: e.accumulator(0, dtype) }]);
-        return { kind: "nest", grid: [laneAxis], body: [loopOver([positions], taken, soFar)] };
+        return { kind: "nest", grid: [fiberAxis], body: [loopOver([positions], taken, soFar)] };
       }
       const { initial, target, addend, sources } = core;
       const { dtype } = initial;
@@ -110,7 +118,7 @@ export function finish(draft: Draft, e: Expressions): Kernel {
           body: [write([{ value, index, expr: sum }])],
         }),
       ];
-      return { kind: "nest", grid: [laneAxis], body };
+      return { kind: "nest", grid: [fiberAxis], body };
     }
     case "loop":
       return internal("the body of a loop is compiled where all is");

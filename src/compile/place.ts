@@ -1,5 +1,5 @@
 import { letterOf } from "../base/dtype.ts";
-import { type Expr, parts, type Term, walk } from "./expr.ts";
+import { type Expr, operandsOf, type Term, walk } from "./expr.ts";
 import type { ValueId } from "./value.ts";
 
 // Where expressions are computed in a nest of loops, and what is named: decided here, before anything is printed. What
@@ -27,7 +27,7 @@ export class Places {
     this.#scope = scope;
     const use = (e: Expr) => this.#uses.set(e, (this.#uses.get(e) ?? 0) + 1);
     roots.forEach(use);
-    walk(roots, (e) => parts(e).forEach(use));
+    walk(roots, (e) => operandsOf(e).forEach(use));
   }
 
   level(e: Expr): Level {
@@ -37,7 +37,7 @@ export class Places {
       else if (e.kind === "accumulator") level = this.#scope.afterwards ?? 0;
       else {
         const first = e.kind === "load" ? (this.#scope.written?.get(e.value) ?? 0) : 0;
-        level = parts(e).reduce((most, part) => Math.max(most, this.level(part)), first);
+        level = operandsOf(e).reduce((most, part) => Math.max(most, this.level(part)), first);
       }
       this.#levels.set(e, level);
     }
@@ -144,7 +144,7 @@ export function place(
     const size =
       e.kind === "sum" && e.terms.length > 0
         ? visitSum(e, inside)
-        : 1 + sum(parts(e).map((part) => visit(part, inside)));
+        : 1 + sum(operandsOf(e).map((part) => visit(part, inside)));
     if (inline && size <= longest) return size;
     keep(e);
     return 1;

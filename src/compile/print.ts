@@ -39,10 +39,11 @@ function describeNest(nest: Nest): string {
   const passes: string[] = [];
   visitNest(nest, (s, axes) => {
     const over = axes.slice(grid.length);
-    if (s.kind === "at") ordered = `scatter ${lengths(over)} into ${s.axis.extent} in ${lengths(grid)} lanes`;
+    if (s.kind === "at")
+      ordered = `scatter ${lengths(over)} into ${s.axis.extent} in ${lengths(grid)} fibers`;
     if (s.kind !== "for") return;
     const [first, next] = s.body;
-    if (first?.kind === "accumulate" && next) ordered = `scan ${lengths(s.over)} in ${lengths(grid)} lanes`;
+    if (first?.kind === "accumulate" && next) ordered = `scan ${lengths(s.over)} in ${lengths(grid)} fibers`;
     for (const part of s.body) if (part.kind === "accumulate") passes.push(names(part.accumulators));
   });
   if (ordered) return ordered;

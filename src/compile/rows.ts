@@ -9,7 +9,7 @@ import {
   withoutStores,
 } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
-import { type Expr, type Expressions, parts, walk } from "./expr.ts";
+import { type Expr, type Expressions, operandsOf, walk } from "./expr.ts";
 import type { Accumulator, Axis, NumberedAccumulator, Statement, Store } from "./kernel.ts";
 import { accumulate, loopOver, write } from "./nest.ts";
 import type { Target } from "./target.ts";
@@ -205,7 +205,7 @@ function largestOf(root: Expr, fits: (e: Expr) => boolean): Expr[] {
     if (seen.has(e)) return;
     seen.add(e);
     if (fits(e)) found.add(e);
-    else for (const part of parts(e)) visit(part);
+    else for (const part of operandsOf(e)) visit(part);
   };
   visit(root);
   return [...found];

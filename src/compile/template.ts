@@ -19,12 +19,12 @@ export interface MatmulKernel {
   readonly stores: readonly Store[];
 }
 
-/** In each lane copies `initial`, then runs a program on it: accumulator 0. */
+/** In each fiber of an array, what lies along one axis, copies `initial`, then runs a program on it: accumulator 0. */
 export interface ProcedureKernel {
   readonly kind: "procedure";
   readonly dtype: "float32" | "float64" | "int32";
   readonly procedure: Procedure;
-  readonly lane: Axis;
+  readonly fiber: Axis;
   readonly position: Axis;
   readonly initial: Expr;
   /** The one result, each row of it contiguous. */
@@ -65,10 +65,10 @@ const table: Table = {
       `matmul ${batch.extent > 1 ? `${batch.extent} of ` : ""}${row.extent} x ${column.extent} over ${inner.extent}`,
   },
   procedure: {
-    holes: ({ initial, lane, position }) => [{ expr: initial, over: [lane, position] }],
-    grid: ({ lane, position }) => [lane, position],
-    flops: ({ dtype, lane, procedure }) => (isFloat(dtype) ? lane.extent * procedure.work : 0),
-    describe: ({ procedure, lane }) => `${procedure.text} in ${lane.extent} lanes`,
+    holes: ({ initial, fiber, position }) => [{ expr: initial, over: [fiber, position] }],
+    grid: ({ fiber, position }) => [fiber, position],
+    flops: ({ dtype, fiber, procedure }) => (isFloat(dtype) ? fiber.extent * procedure.work : 0),
+    describe: ({ procedure, fiber }) => `${procedure.text} in ${fiber.extent} fibers`,
   },
 };
 

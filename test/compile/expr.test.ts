@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { numel } from "../../src/base/shape.ts";
-import { type Expr, Expressions, parts, walk } from "../../src/compile/expr.ts";
+import { type Expr, Expressions, operandsOf, walk } from "../../src/compile/expr.ts";
 import { indexValue } from "../index-value.ts";
 import { runs } from "../thorough.ts";
 
@@ -108,7 +108,7 @@ test("equal expressions are one object, and walks see each part once", () => {
   const seen: Expr[] = [];
   walk([twice, twice], (part) => seen.push(part));
   expect(seen).toEqual([x, twice]);
-  expect(parts(twice)).toEqual([x]);
+  expect(operandsOf(twice)).toEqual([x]);
 });
 
 test("bounds decide ranges", () => {

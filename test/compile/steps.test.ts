@@ -126,7 +126,10 @@ function runStages(nest: Nest, stages: readonly Stage[], x: Float32Array, result
   new Float32Array(memory.buffer, place[0], x.length).set(x);
   new Int32Array(memory.buffer).set(given.values.map((value) => place[value]!));
   expect(shared + scratch).toBeLessThan(own);
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { env: { memory }, rows: {} });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), {
+    env: { memory },
+    evaluators: {},
+  });
   for (const { name, units } of phases) {
     const run = exports[name] as (...args: number[]) => void; // all exports are such functions
     // In two turns, as two threads would.
@@ -281,8 +284,8 @@ test.each([
     "// k0 by 32 as subgroup, k0 by 4 as lanes",
   ],
   ["rows of their own", (x: Tensor) => x.softmax(1), [64, 256], 64, undefined, "// k0 by 4 as lanes"],
-] as const)("on WebGPU, %s", async (_, f, shape, busy, lanes, steps) => {
-  expect((await sourceOf(f, shape, { busy, lanes })).split("\n")[1]).toBe(steps);
+] as const)("on WebGPU, %s", async (_, f, shape, busy, subgroup, steps) => {
+  expect((await sourceOf(f, shape, { busy, subgroup })).split("\n")[1]).toBe(steps);
 });
 
 test("on WebGPU, a driver that is not to know how long loops are is told of short ones only", async () => {

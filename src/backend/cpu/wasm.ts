@@ -11,7 +11,7 @@ import { defaultThreads, Pool, type Run } from "./pool.ts";
 import { controlBytes, entry, listed } from "./pool-worker.ts";
 import { Module } from "./wasm/assemble.ts";
 import { turn as atATime, joining, longest, target } from "./wasm/heuristics.ts";
-import { rows } from "./wasm/imports.ts";
+import { evaluators } from "./wasm/imports.ts";
 import { emitKernel, printKernel, type WasmKernel } from "./wasm/kernel.ts";
 import { threadScratch } from "./wasm/matmul/schedule.ts";
 
@@ -300,7 +300,10 @@ export class WasmBackend implements Backend {
           "'wasm-unsafe-eval' in script-src.",
       );
     });
-    const instance = await WebAssembly.instantiate(module, { env: { memory: this.memory.memory }, rows });
+    const instance = await WebAssembly.instantiate(module, {
+      env: { memory: this.memory.memory },
+      evaluators,
+    });
     const functions = Object.values(instance.exports) as Run[]; // all exports are functions of this kind
     return { key, id: this.#ids++, functions, bytes: undefined, users: 0 };
   }

@@ -101,7 +101,7 @@ export function perGroup(
       `fn main(@builtin(workgroup_id) workgroup: vec3<u32>, ${builtins}) {`,
       `let point = i32(${flat});`,
       ...(width * workgroups[1] * points === count ? [] : [`if (point >= ${count}) {`, "return;", "}"]),
-      "let lane_ = i32(local);",
+      "let own_ = i32(local);",
       ...written(body, options),
       "}",
     ],

@@ -1,5 +1,5 @@
 import { type Load, type Motion, motionOf } from "../../compile/access.ts";
-import { type Expr, parts, walk } from "../../compile/expr.ts";
+import { type Expr, operandsOf, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
 import { type Level, place, type Use } from "../../compile/place.ts";
 import type { ValueId } from "../../compile/value.ts";
@@ -152,7 +152,7 @@ function onceOf(
     else if (e.kind === "load" && isWide(e)) found.set(e, { expr: e, wide: e });
     else if ((e.kind === "load" || e.kind === "apply" || e.kind === "cast") && isFixed(e))
       found.set(e, { expr: e });
-    else for (const part of parts(e)) visit(part);
+    else for (const part of operandsOf(e)) visit(part);
   };
   for (const expr of exprs) visit(expr);
   return [...found.values()];

@@ -15,7 +15,7 @@ import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 // (tiles of products are in matmul-*.ts, what is measured at run time in tune.ts). Each number says by what it was chosen:
 // on lavapipe with two cores, as in docs/performance.md. No GPU was at hand: what only a GPU would show is not measured.
 
-/** Invocations that keep a device busy: 64 of a processor, each with eight lanes or so (64 rows of softmax; a sum of 65536x64 down its columns took half as long). */
+/** Invocations that keep a device busy: 64 of a processor, each with vectors of eight or so (64 rows of softmax; a sum of 65536x64 down its columns took half as long). */
 const busyOn = { software: 64, gpu: 65536 };
 
 /** What the schedule knows of an adapter. */
@@ -43,13 +43,13 @@ export function optionsOf(adapter: AdapterDescription, matmul: ShaderOptions["ma
     leastWorkgroup: software ? 8 : workgroupSize,
     // Lavapipe, a row norm of three addends over 64: compiled in 0.2 s in place of 15, and run in 0.5 ms in place of 1.0.
     hideLengths: software,
-    lanes: software ? undefined : rowLanes(adapter), // rows shared by subgroups 2.3, others 2.1 GB/s: within the noise
+    subgroup: software ? undefined : subgroupOf(adapter), // rows shared by subgroups 2.3, others 2.1 GB/s: within the noise
     matmul,
   };
 }
 
 /** Subgroups that divide the workgroups of kernels evenly. */
-function rowLanes({ features, subgroupSize }: AdapterDescription): number | undefined {
+function subgroupOf({ features, subgroupSize }: AdapterDescription): number | undefined {
   const fits =
     features.includes("subgroups") && subgroupSize !== undefined && workgroupSize % subgroupSize === 0;
   return fits ? subgroupSize : undefined;
@@ -80,8 +80,8 @@ const together = 4;
 const sharedLength = 256;
 /** Rows from this length are worth sharing; not measured on a GPU. */
 const sharedRow = 128;
-/** Elements for each of its lanes up to which a subgroup is enough for a row; not measured on a GPU. */
-const elementsPerLane = 64;
+/** Elements for each of its invocations up to which a subgroup is enough for a row; not measured on a GPU. */
+const elementsEach = 64;
 
 /** How a kernel runs, and how it then accesses the buffers that are arrays of vectors. */
 export interface Schedule {
@@ -225,7 +225,7 @@ function scheduleRow(
   nest: Nest,
   inner: readonly Axis[],
   bindings: Bindings,
-  { busy, lanes }: ShaderOptions,
+  { busy, subgroup }: ShaderOptions,
 ): Schedule {
   const [rows, length] = [product(nest.grid), product(inner)];
   const quads = rowQuads(nest, inner, bindings);
@@ -234,7 +234,8 @@ function scheduleRow(
     steps: [...sharedBy(inner, as, by), ...quads.steps],
   });
   if (length < sharedRow) return { ...quads, steps: [...joined(inner), ...quads.steps] };
-  if (lanes && (rows * lanes >= busy || length <= elementsPerLane * lanes)) return shared("subgroup", lanes);
+  if (subgroup && (rows * subgroup >= busy || length <= elementsEach * subgroup))
+    return shared("subgroup", subgroup);
   return rows >= busy
     ? { ...quads, steps: [...joined(inner), ...quads.steps] }
     : shared("workgroup", workgroupSize);

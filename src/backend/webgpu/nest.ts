@@ -142,7 +142,7 @@ class Printer {
     const width = wide ? 4 : 1;
     const { sharing } = this;
     return sharing
-      ? { start: wide ? "lane_ * 4" : "lane_", step: width * sharing.lanes }
+      ? { start: wide ? "own_ * 4" : "own_", step: width * sharing.invocations }
       : { start: 0, step: width };
   }
 
@@ -260,7 +260,7 @@ class Printer {
       return [...printed.outer, ...printed.body];
     }
     const { outer, body } = this.#stores(stores);
-    const written = [...outer, ...(this.sharing ? ["if (lane_ == 0) {", ...body, "}"] : body)];
+    const written = [...outer, ...(this.sharing ? ["if (own_ == 0) {", ...body, "}"] : body)];
     return last ? written : ["{", ...written, "}"];
   }
 

@@ -179,7 +179,7 @@ function uses(part: Term | readonly Statement[], kind: "dot" | "load" | "while")
 
 /** A workgroup for each row. */
 export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { lane, position, initial, dtype, procedure } = kernel;
+  const { fiber, position, initial, dtype, procedure } = kernel;
   const [{ value, index }] = kernel.stores;
   if (dtype === "float64") internal("a program over float64");
   const { statements, locals } = (procedure.together ?? procedure.code)();
@@ -193,7 +193,7 @@ export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, opti
   };
   const store = (at: string, text: string) => bindings.store(value, `first + ${at}`, text, dtype);
   const together = new Together(load, store);
-  const { workgroups, width } = spread(lane.extent, options);
+  const { workgroups, width } = spread(fiber.extent, options);
   const flat = workgroups[1] === 1 ? "group.x" : `group.x + group.y * ${width}u`;
   const declarations = [
     ...(uses(statements, "while") ? ["", "var<workgroup> more: i32;"] : []),
@@ -218,8 +218,8 @@ export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, opti
       "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
       `let point = i32(${flat});`,
       "let own = i32(local);",
-      ...(width * workgroups[1] === lane.extent ? [] : [`if (point >= ${lane.extent}) {`, "return;", "}"]),
-      ...digits([lane], "point"),
+      ...(width * workgroups[1] === fiber.extent ? [] : [`if (point >= ${fiber.extent}) {`, "return;", "}"]),
+      ...digits([fiber], "point"),
       `let first = point * ${position.extent};`,
       `for (var ${position.name} = own; ${position.name} < ${position.extent}; ${position.name} += ${workgroupSize}) {`,
       ...copy.statements(0),

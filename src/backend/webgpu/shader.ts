@@ -50,7 +50,7 @@ export interface ShaderOptions {
   /** Whether the driver is not to know how long loops are: it would write them out, and take seconds to compile that. */
   readonly hideLengths: boolean;
   /** Invocations of a subgroup, where subgroups may be used and always have as many. */
-  readonly lanes?: number | undefined;
+  readonly subgroup?: number | undefined;
   /** The family of matmul kernels for each precision, as tuned for the adapter. */
   readonly matmul: Readonly<Record<Precision, MatmulChoice>>;
 }

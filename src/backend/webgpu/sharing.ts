@@ -7,7 +7,7 @@ import { combinePartials, declarePartials, update } from "./sums.ts";
 export interface Sharing {
   readonly enable: readonly string[];
   /** Invocations that share a point, and points of a workgroup. */
-  readonly lanes: number;
+  readonly invocations: number;
   readonly points: number;
   readonly builtins: string;
   /** Which of the workgroup's points. */
@@ -26,7 +26,7 @@ export function sharingOf(steps: readonly Step[]): Sharing | undefined {
 
 const byWorkgroups: Sharing = {
   enable: [],
-  lanes: workgroupSize,
+  invocations: workgroupSize,
   points: 1,
   builtins: "@builtin(local_invocation_index) local: u32",
   point: "0u",
@@ -37,16 +37,16 @@ const byWorkgroups: Sharing = {
   ],
 };
 
-const bySubgroups = (lanes: number): Sharing => ({
+const bySubgroups = (invocations: number): Sharing => ({
   enable: ["subgroups"],
-  lanes,
-  points: workgroupSize / lanes,
+  invocations,
+  points: workgroupSize / invocations,
   builtins: "@builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) local: u32",
   point: "subgroup",
   declare: () => [],
-  // Each pair of lanes adds the same two numbers, so all lanes end with the same bits.
+  // Each pair of invocations adds the same two numbers, so all end with the same bits.
   combine: (accumulators) => [
-    ...Array.from({ length: Math.log2(lanes) }, (_, i) => lanes >> (i + 1)).flatMap((mask) =>
+    ...Array.from({ length: Math.log2(invocations) }, (_, i) => invocations >> (i + 1)).flatMap((mask) =>
       accumulators.map((a) => update(a, `a${a.index}`, `subgroupShuffleXor(a${a.index}, ${mask}u)`)),
     ),
     ...accumulators.map(({ index }) => `let r${index} = a${index};`),

@@ -22,11 +22,11 @@ export function declarePartials(accumulators: readonly NumberedAccumulator[]): s
 /** From the invocations' a0, a1, ... to partial0[0], partial1[0], ...: a tree, in a fixed order. */
 export function combinePartials(accumulators: readonly NumberedAccumulator[]): string[] {
   return [
-    ...accumulators.map(({ index }) => `partial${index}[lane_] = a${index};`),
+    ...accumulators.map(({ index }) => `partial${index}[own_] = a${index};`),
     "workgroupBarrier();",
     `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
-    "if (lane_ < half) {",
-    ...accumulators.map((a) => update(a, `partial${a.index}[lane_]`, `partial${a.index}[lane_ + half]`)),
+    "if (own_ < half) {",
+    ...accumulators.map((a) => update(a, `partial${a.index}[own_]`, `partial${a.index}[own_ + half]`)),
     "}",
     "workgroupBarrier();",
     "}",

@@ -240,7 +240,7 @@ export class Module {
     return this.#imports.map(({ name }) => name);
   }
 
-  /** The index of a function imported from `rows`; import all before the first is defined. */
+  /** The index of a function imported from `evaluators`; import all before the first is defined. */
   import(name: string, signature: Signature): number {
     const known = this.#imports.findIndex((entry) => entry.name === name);
     return known >= 0 ? known : this.#imports.push({ name, ...signature }) - 1;
@@ -284,7 +284,7 @@ export class Module {
     const imports = [
       [...text("env"), ...text("memory"), 0x02, memory.shared ? 0x03 : 0x01, 1, ...unsigned(memory.maximum)],
       ...this.#imports.map((entry) => [
-        ...text("rows"),
+        ...text("evaluators"),
         ...text(entry.name),
         0x00,
         ...unsigned(typeOf(entry)),

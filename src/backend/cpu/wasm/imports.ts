@@ -3,9 +3,9 @@ import { scalarOps } from "../../../graph/scalar.ts";
 import type { Module } from "./assemble.ts";
 import { hasScalar } from "./operations.ts";
 
-/** Evaluations of the rows in float64, by name. */
-export const rows: Record<string, (x: number, y: number, z: number) => number> = {};
-for (const [name, { row }] of scalarOps) rows[name] = (x, y, z) => row.evaluate(x, y, z, "float64");
+/** Evaluations of operations in float64, by name. */
+export const evaluators: Record<string, (x: number, y: number, z: number) => number> = {};
+for (const [name, { row }] of scalarOps) evaluators[name] = (x, y, z) => row.evaluate(x, y, z, "float64");
 
 /** The row's evaluation in JavaScript: three float64 to one. */
 export function importRow(module: Module, name: string): number {

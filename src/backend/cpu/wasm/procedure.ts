@@ -305,10 +305,10 @@ class Procedures {
 
 /** First the copy of what is given, then the program on each row. */
 export function defineProcedure(module: Module, kernel: ProcedureKernel, given: Arguments): Phase[] {
-  const { lane, position, initial, dtype, procedure } = kernel;
+  const { fiber, position, initial, dtype, procedure } = kernel;
   const [{ value, index }] = kernel.stores;
   const store: Store = { value, index, expr: initial };
-  const nest = nestOf({ grid: [lane, position], inner: [], accumulators: [], stores: [store] });
+  const nest = nestOf({ grid: [fiber, position], inner: [], accumulators: [], stores: [store] });
   const copy = defineStages(module, schedule(nest), given, "copy").phases;
   const runs = new RunFunctions(module, dtype);
   module.define("run", phaseTypes, (code, { begin, end, args }) => {
@@ -323,5 +323,5 @@ export function defineProcedure(module: Module, kernel: ProcedureKernel, given: 
     code.assign(unit, begin).assign(row, i32.add(pointer, i32.mul(begin, bytes)));
     code.repeat(unit, end, 1, () => code.append(body).advance(row, bytes));
   });
-  return [...copy, { name: "run", units: lane.extent, cost: procedure.work }];
+  return [...copy, { name: "run", units: fiber.extent, cost: procedure.work }];
 }

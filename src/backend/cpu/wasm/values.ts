@@ -1,6 +1,6 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
 import { motionOf } from "../../../compile/access.ts";
-import { type Expr, parts } from "../../../compile/expr.ts";
+import { type Expr, operandsOf } from "../../../compile/expr.ts";
 import { type Level, Places } from "../../../compile/place.ts";
 import { Addresses } from "./addresses.ts";
 import type { Code, Local, Push, Value, ValueType } from "./assemble.ts";
@@ -134,7 +134,7 @@ export class Values implements Writer {
     if (varying === undefined) {
       if (e.kind === "variable") varying = e.name === this.scope.vector.name;
       else if (e.kind === "accumulator") varying = this.#accumulators.get(e.index)?.type === "v128";
-      else varying = parts(e).some((part) => this.varies(part));
+      else varying = operandsOf(e).some((part) => this.varies(part));
       this.#varying.set(e, varying);
     }
     return varying;
