@@ -72,7 +72,7 @@ export {
   type RecipeSchedule,
   trainedRoles,
 } from "./recipe.ts";
-export { gridOfText, recipeOfText } from "./recipe-text.ts";
+export { gridOfText, recipeOfText, toolsOfText } from "./recipe-text.ts";
 export { type ExactRule, ruleOf } from "./rules.ts";
 export { type FlatField, flatFields } from "./schema.ts";
 export type { Alpha, Target } from "./target.ts";

@@ -40,7 +40,7 @@ export function recipeOfText(text: string, operation = "gauge.recipeOfText"): Re
   try {
     return ownRecipe(text, operation);
   } catch (error) {
-    const tools = error instanceof ValueError ? likelyTools(text) : [];
+    const tools = error instanceof ValueError ? toolsOfText(text) : [];
     if (tools.length === 0) throw error;
     throw new ValueError(
       `${(error as ValueError).message} It looks like settings of ${tools.join(", ")}; put the name of the tool before them, as in ${tools[0]}: learning_rate=1e-4, or ${tools[0]}:FILE on the command line.`,
@@ -61,8 +61,13 @@ function ownRecipe(text: string, operation: string): Recipe {
     : checkRecipe(fields, operation);
 }
 
-/** The tools that have most of the names in a text, where these are not a recipe's own. */
-function likelyTools(text: string): LibraryName[] {
+/**
+ * The tools whose settings a text looks like: those that have most of its names, of which none is a recipe's own.
+ *
+ * @example
+ * gauge.toolsOfText("network_dim=16 network_alpha=8"); // ["kohya"]
+ */
+export function toolsOfText(text: string): LibraryName[] {
   let settings: Settings;
   try {
     settings = settingsOf("", text);

@@ -486,6 +486,20 @@ describe("settings as other tools write them", () => {
     expect(of("kohya: --network_dim 4 --optimizer_type adamw8bit")).toMatchObject({ eightBitStates: true });
   });
 
+  test.each([
+    "mine --r 8 --learning-rate 1e-5 --max_steps 9",
+    "python -m mine \\\n  --r 8 \\\n  --learning-rate 1e-5 --max_steps=9",
+    "CUDA_VISIBLE_DEVICES=0 torchrun --nproc_per_node 2 ./scripts/train.py --r 8 --learning-rate 1e-5 --max_steps 9",
+    "LoraConfig(r=8, learning_rate=1e-5, max_steps=9)",
+    'config = peft.LoraConfig(\n  "a, (b=1)",  # the name, 1\n  r=8,  # of all\n)\nargs = Args(learning_rate=1e-5, max_steps=9,)',
+  ])("a command with its launcher, or calls of Python: %s", (text) => {
+    expect(of(`peft-trainer: ${text}`)).toEqual(of("peft-trainer: r=8 learning_rate=1e-5 max_steps=9"));
+  });
+
+  test("calls with something that has no name before its value are refused", () => {
+    expect(() => of("peft: LoraConfig(r=8, a b=3)")).toThrow('"a b=3" is not of the form name=value');
+  });
+
   test("a block list, empty values and sections of LitGPT, in YAML", () => {
     const yaml = `litgpt:
 precision: bf16-true

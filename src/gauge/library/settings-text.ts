@@ -3,7 +3,7 @@ import { parseJson } from "../../base/json.ts";
 import type { Settings } from "./places.ts";
 
 // Settings of other tools as they are written: JSON, the part of YAML and TOML that their files use, flags
-// `--learning_rate 2e-4`, and key=value.
+// `--learning_rate 2e-4` with or without the command before them, arguments of Python's calls, and key=value.
 
 /** An object without a prototype, so that every name is one like another. */
 function empty(): Record<string, unknown> {
@@ -19,7 +19,9 @@ export function settingsOf(what: string, text: string): Settings {
   // A list in JSON, or the first section of a TOML file.
   if (/^\s*(\{|\[(?!\s*[\w.-]+\s*\]\s*$))/m.test(text.trimStart().split("\n")[0]!))
     return fromJson(what, text);
-  if (/^\s*--\w/.test(text)) return fromFlags(what, text);
+  const flags = flagsOf(text);
+  if (flags !== undefined) return fromFlags(what, flags);
+  if (/^\s*(?:\w+\s*=\s*)?[A-Za-z_][\w.]*\(.*\)\s*$/s.test(text)) return fromCalls(what, text);
   const lines = text.split(/\r?\n/).map((line) => line.replace(/(^|\s)#.*$/, "").trimEnd());
   const there = lines.filter((line) => line.trim() !== "" && line.trim() !== "---");
   if (there.some((line) => /^\s*[\w.-]+\s*:(\s|$)/.test(line))) return fromYaml(what, lines);
@@ -31,6 +33,35 @@ function fromJson(what: string, text: string): Settings {
   const value = parseJson(what, text);
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Settings; // just checked
   throw new ValueError(`${what}: the settings are a list; they are an object with settings by name.`);
+}
+
+/** The flags of a command line: those of the program, where a launcher with flags of its own starts it. */
+function flagsOf(text: string): string | undefined {
+  const [, program, flags] = /^\s*(?:[A-Z_][A-Z0-9_]*=\S*\s+)*([^=:#]*?)(--\w.*)$/s.exec(text) ?? [];
+  if (flags === undefined || /[^\s\\]$/.test(program!)) return undefined;
+  return /\s[\w./-]+\.py\s+(--\w.*)$/s.exec(text)?.[1] ?? flags;
+}
+
+/** `LoraConfig(r=16, lora_alpha=32)`, one or several; what is given without a name is no setting. */
+function fromCalls(what: string, text: string): Settings {
+  const result = empty();
+  let [depth, quote, word] = [0, "", ""];
+  const end = () => {
+    const [, name, value] = /^\s*(\w+)\s*=\s*(.*?)\s*$/s.exec(word) ?? [];
+    if (name !== undefined) put(what, result, name, flow(value!));
+    else if (word.includes("="))
+      throw new ValueError(`${what}: "${word.trim()}" is not of the form name=value.`);
+    word = "";
+  };
+  for (const character of text.replaceAll(/(^|\s)#.*$/gm, "")) {
+    if (quote === "" && depth === 1 && /[,)]/.test(character)) end();
+    else if (depth > 0) word += character;
+    if (quote !== "") quote = character === quote ? "" : quote;
+    else if (/["']/.test(character)) quote = character;
+    else if (/[([{]/.test(character)) depth++;
+    else if (/[)\]}]/.test(character)) depth--;
+  }
+  return result;
 }
 
 function fromFlags(what: string, text: string): Settings {
