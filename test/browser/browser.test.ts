@@ -9,7 +9,7 @@ import { type Dropped, type Shared, type Trained, tasks } from "./tasks.ts";
 const chromium = findChromium();
 if (!chromium) {
   const missing =
-    "No Chromium was found on the path or in LORANTZ_BROWSER. On Debian, .ci/chromium installs it.";
+    "No Chromium was found on the path or in LORANTZ_BROWSER. On Debian, .ci/browsers installs it.";
   if (process.env.LORANTZ_REQUIRE_BROWSER === "1") throw new Error(missing);
   console.warn(`Browser tests are SKIPPED. ${missing}`);
 }

@@ -3,19 +3,22 @@ import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { delimiter, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "vite";
 import { bundle } from "../../bundle.mjs";
 
 /** The browser: LORANTZ_BROWSER, or the first Chromium on the path. */
 export function findChromium(): string | undefined {
-  const names = ["chromium", "chromium-browser", "google-chrome"];
+  return onPath(process.env.LORANTZ_BROWSER ?? "", "chromium", "chromium-browser", "google-chrome");
+}
+
+/** The first program of these names that there is, on the path or where the name says. */
+export function onPath(...names: readonly string[]): string | undefined {
   const folders = (process.env.PATH ?? "").split(delimiter);
-  const candidates = [
-    process.env.LORANTZ_BROWSER,
-    ...names.flatMap((name) => folders.map((f) => join(f, name))),
-  ];
+  const candidates = names.flatMap((name) =>
+    name === "" || isAbsolute(name) ? name : folders.map((folder) => join(folder, name)),
+  );
   return candidates.find((file) => file && executable(file));
 }
 
