@@ -26,7 +26,7 @@ export function buildPlayground(outDir) {
     base: "./",
     configFile: false,
     logLevel: "error",
-    publicDir: false,
+    publicDir: `${root}docs/playground/files`,
     define: { LORANTZ_VERDICTS: JSON.stringify(verdicts()) },
     resolve: {
       conditions: ["lorantz-source", "browser", "module"],

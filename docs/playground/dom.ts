@@ -4,6 +4,12 @@
 export const find = <E extends Element = HTMLElement>(id: string) =>
   document.getElementById(id) as unknown as E;
 
+export function button(words: string, clicked: () => void): HTMLButtonElement {
+  const made = Object.assign(document.createElement("button"), { type: "button", textContent: words });
+  made.addEventListener("click", clicked);
+  return made;
+}
+
 /** Puts a text into the clipboard, and says whether it went. */
 export async function copy(text: string, said: HTMLElement): Promise<void> {
   try {

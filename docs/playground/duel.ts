@@ -1,5 +1,6 @@
 import { random, type Tensor, tree } from "lorantz";
 import * as gauge from "lorantz/gauge";
+import type { FolderSource } from "lorantz/io";
 import * as lora from "lorantz/lora";
 import type * as nn from "lorantz/nn";
 import { type Training, train } from "lorantz/train";
@@ -55,10 +56,10 @@ export class Duel {
 
   static async start(
     experiment: Experiment,
+    checkpoint: FolderSource,
     progress: Progress = () => {},
-    files: readonly File[] = [],
   ): Promise<Duel> {
-    return new Duel(experiment, await taskOf(experiment, progress, files));
+    return new Duel(experiment, await taskOf(experiment, progress, checkpoint));
   }
 
   private constructor(experiment: Experiment, task: Task) {

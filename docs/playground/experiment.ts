@@ -44,8 +44,11 @@ export type RunName = (typeof runs)[number];
 const rates: Readonly<Record<TaskName, Readonly<Record<OptimizerName, number>>>> = {
   linear: { sgd: 1, adam: 1 / 128, adamw: 1 / 128 },
   picture: { sgd: 0.25, adam: 1 / 128, adamw: 1 / 128 },
-  language: { sgd: 0.25, adam: 1 / 256, adamw: 1 / 256 },
+  language: { sgd: 0.25, adam: 1 / 128, adamw: 1 / 128 },
 };
+
+/** After so many updates something is to be seen of a task. */
+export const updatesFor: Readonly<Record<TaskName, number>> = { linear: 150, picture: 150, language: 400 };
 
 export function numbersFor(task: TaskName, optimizer: OptimizerName): Numbers {
   const lr = rates[task][optimizer];

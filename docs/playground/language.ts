@@ -1,45 +1,40 @@
-import { random, type Tensor, tree } from "lorantz";
-import { openFolder } from "lorantz/io";
+import type { Tensor } from "lorantz";
+import { type Folder, type FolderSource, openFolder } from "lorantz/io";
 import * as lora from "lorantz/lora";
 import * as models from "lorantz/models";
-import type * as nn from "lorantz/nn";
-import * as optim from "lorantz/optim";
 import * as text from "lorantz/text";
-import { languageLoss, train } from "lorantz/train";
-import { draws, query } from "./grammar.ts";
-import type { Progress, Task } from "./tasks.ts";
+import { languageLoss } from "lorantz/train";
+import { queries } from "./grammar.ts";
+import type { Task } from "./tasks.ts";
 
-// A small language model that is to write SQL: one that is made here in some seconds, or a checkpoint of the reader's own.
+// A small language model that answers questions in plain words is to answer them in SQL: the one beside the page, which
+// base.ts made, or a checkpoint of the reader's own.
 
-/** Of the base that is made here: what it learns is plain words behind questions, and SQL without any. */
-const made = { context: 96, steps: 240, batch: 16, lr: 4e-3 } as const;
+/** What lies beside the page; other files are not asked for. */
+const files = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"];
+const listed = (folder: Folder): Folder =>
+  folder.names
+    ? folder
+    : {
+        name: folder.name,
+        names: files,
+        find: async (file) => (files.includes(file) ? folder.find(file) : undefined),
+      };
 
-const config = {
-  model_type: "llama",
-  vocab_size: 258,
-  hidden_size: 48,
-  intermediate_size: 96,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-  num_key_value_heads: 2,
-  max_position_embeddings: made.context,
-  tie_word_embeddings: true,
-};
+const questions = 2048;
+const asked = 24;
+const longest = 96;
 
-const questions = 512;
-const shown = 3;
-
-export async function language(seed: number, progress: Progress, files: readonly File[]): Promise<Task> {
-  const { model, params, tokenizer } = files.length > 0 ? await given(files) : await own(seed, progress);
-  const draw = draws(seed + 1);
-  const examples = Array.from({ length: questions }, () => query(draw));
-  const learned = await dataOf(
-    examples.map(({ question, sql }) => ({ prompt: question, completion: ` ${sql}` })),
-    tokenizer,
+export async function language(seed: number, checkpoint: FolderSource): Promise<Task> {
+  const folder = listed(await openFolder(checkpoint));
+  const [{ model, params }, tokenizer] = [await models.load(folder), await text.load(folder)];
+  const lines = queries(questions, seed, false).map(
+    ({ question, sql }) => `${JSON.stringify({ prompt: question, completion: ` ${sql}` })}\n`,
   );
-  const batches = await text.batches(learned, { size: 8, seed });
-  const asked = Array.from({ length: shown }, () => query(draw));
-  const ids = asked.map(({ question }) => tokenizer.encode(question));
+  const learned = await text.dataset(new File(lines, "school.jsonl"), { tokenizer, maxLength: longest });
+  const batches = await text.batches(learned, { size: 16, seed });
+  const heldOut = queries(asked, seed, true);
+  const ids = heldOut.map(({ question }) => tokenizer.encode(question));
   return {
     params,
     learner: (numbers) => {
@@ -62,55 +57,13 @@ export async function language(seed: number, progress: Progress, files: readonly
             stop: [";", "."],
             ...(tokenizer.end !== undefined && { stopTokens: [tokenizer.end] }),
           });
-          return { texts: completions.map(({ text }) => text) };
+          return { texts: completions.map(({ text }) => text.trim()) };
         },
       };
     },
     batch: (update) => batches.at(update),
-    target: { texts: asked.map(({ sql }) => ` ${sql}`) },
-    prompts: asked.map(({ question }) => question),
+    target: { texts: heldOut.map(({ sql }) => sql) },
+    prompts: heldOut.map(({ question }) => question),
     lookEvery: 20,
   };
-}
-
-interface Subject {
-  readonly model: models.Decoder;
-  readonly params: nn.Params;
-  readonly tokenizer: text.Tokenizer;
-}
-
-async function own(seed: number, progress: Progress): Promise<Subject> {
-  const model = models.decoder(models.architecture(config));
-  const tokenizer = text.bytes();
-  const draw = draws(seed);
-  const entries = Array.from({ length: 768 }, () => {
-    const { question, sql, plain } = query(draw);
-    return { text: draw() < 0.6 ? `${question} ${plain}` : sql };
-  });
-  const batches = await text.batches(await dataOf(entries, tokenizer), { size: made.batch, seed });
-  const run = train<nn.Params, text.Batch>({
-    params: model.init(random.key(seed).fold("base")),
-    loss: languageLoss(model),
-    batches: (update) => batches.at(update),
-    optimizer: optim.adam({
-      lr: made.lr,
-      schedule: optim.schedule.warmupCosine({ warmup: 20, total: made.steps }),
-    }),
-    steps: made.steps,
-  });
-  for await (const event of run) if (event.kind === "step") progress(event.step / made.steps);
-  return { model, params: await tree.evaluate(run.params), tokenizer };
-}
-
-/** A checkpoint as the reader's files have it. */
-async function given(files: readonly File[]): Promise<Subject> {
-  const folder = await openFolder(files);
-  const { model, params } = await models.load(folder);
-  return { model, params, tokenizer: await text.load(folder) };
-}
-
-function dataOf(entries: readonly object[], tokenizer: text.Tokenizer): Promise<text.Dataset> {
-  const lines = entries.map((entry) => `${JSON.stringify(entry)}\n`);
-  const file = new File(lines, "school.jsonl");
-  return text.dataset(file, { tokenizer, maxLength: made.context, learn: "completion" });
 }

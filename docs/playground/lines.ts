@@ -53,12 +53,13 @@ export function drawLines(
     if (marks)
       for (const [a, b] of places) drawn.push(svg("circle", { class: `mark ${look}`, cx: a, cy: b, r: 2.5 }));
   }
+  // Above the curves, from the right.
   const legend = shown.filter(({ points }) => points.length > 0);
   legend.forEach(({ name, look }, i) => {
-    const place = top + 6 + 13 * i;
+    const place = width - right - 64 * (legend.length - i);
     drawn.push(
-      svg("line", { class: `line ${look}`, x1: width - 120, x2: width - 100, y1: place, y2: place }),
-      svg("text", { class: "tick", x: width - 95, y: place + 3 }, name),
+      svg("line", { class: `line ${look}`, x1: place, x2: place + 18, y1: 7, y2: 7 }),
+      svg("text", { class: "tick", x: place + 21, y: 10 }, name),
     );
   });
   into.replaceChildren(...drawn);

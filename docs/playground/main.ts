@@ -1,6 +1,6 @@
 import { Controls } from "./controls.ts";
 import { type CopyName, copies, copyOf } from "./copy.ts";
-import { copy, download, find } from "./dom.ts";
+import { button, copy, download, find } from "./dom.ts";
 import type { Seen } from "./duel.ts";
 import {
   type Experiment,
@@ -12,6 +12,7 @@ import {
   recipeOf,
   runs,
   toAddress,
+  updatesFor,
   withPartner,
 } from "./experiment.ts";
 import { type Done, keyOf, Plane } from "./plane.ts";
@@ -22,6 +23,8 @@ import { Sweep } from "./sweep.ts";
 
 // The page: one experiment, which the address holds; a worker that trains it; drawings of what is seen.
 
+const base = new URL("base/", document.baseURI).href;
+
 const page = {
   experiment: opening(),
   /** The worker's answers to an experiment that is no longer wanted are dropped. */
@@ -31,8 +34,8 @@ const page = {
   done: [] as Done[],
   /** Updates that a story still wants. */
   wanted: 0,
-  /** A checkpoint of the reader's own. */
-  files: [] as readonly File[],
+  /** The frozen model of the language task: the one beside the page, or the reader's own. */
+  checkpoint: base as string | readonly File[],
 };
 
 const results = new Results(find);
@@ -82,13 +85,15 @@ function show(experiment: Experiment): void {
   showCopy();
 }
 
-/** Takes up an experiment, from the start. */
-function choose(experiment: Experiment, updates = page.running || page.seen.length > 0 ? 150 : 0): void {
+/** Takes up an experiment, from the start; it is run where the one before it was, or was to be. */
+function choose(experiment: Experiment, updates = isRun() ? updatesFor[experiment.task] : 0): void {
   remember();
   show(experiment);
   history.replaceState(null, "", `#${toAddress(experiment)}`);
   start(updates);
 }
+
+const isRun = () => page.running || page.seen.length > 0 || page.wanted > 0;
 
 function start(updates: number): void {
   page.id++;
@@ -103,7 +108,7 @@ function start(updates: number): void {
     kind: "start",
     id: page.id,
     experiment: page.experiment,
-    files: page.experiment.task === "language" ? page.files : [],
+    checkpoint: page.checkpoint,
     backend: find<HTMLSelectElement>("backend").value as Backend,
   });
 }
@@ -139,6 +144,7 @@ function hear(answer: Answer): void {
       results.view(answer.view);
       return;
     case "paused":
+      results.flush();
       setRunning(false);
       stories.ended(page.seen);
       return;
@@ -160,17 +166,23 @@ function hear(answer: Answer): void {
 function fail(words: string): void {
   setRunning(false);
   results.broken();
-  const again = document.createElement("button");
-  again.type = "button";
-  again.textContent = "Try again";
-  again.addEventListener("click", () => {
+  const again = button("Try again", () => {
     worker.terminate();
     worker = open();
     start(0);
   });
-  const message = find("message");
-  message.replaceChildren(`${words} `, again);
-  message.hidden = false;
+  const back = button("Back to the page's own model", () => {
+    page.checkpoint = base;
+    find<HTMLInputElement>("checkpoint").value = "";
+    start(0);
+  });
+  tell(`${words} `, again, ...(page.checkpoint === base ? [] : [" ", back]));
+}
+
+/** Says what happened, until something is started. */
+function tell(...words: readonly (string | Node)[]): void {
+  find("message").replaceChildren(...words);
+  find("message").hidden = false;
 }
 
 function run(updates: number): void {
@@ -216,7 +228,7 @@ strength.addEventListener("change", () => {
   if (!page.running) ask({ kind: "look", id: page.id, strength: share });
 });
 find("checkpoint").addEventListener("change", ({ target }) => {
-  page.files = [...((target as HTMLInputElement).files ?? [])]; // the element that listens
+  page.checkpoint = [...((target as HTMLInputElement).files ?? [])]; // the element that listens
   start(0);
 });
 for (const format of ["peft", "mlx"] as const)
@@ -237,20 +249,34 @@ copyRun.addEventListener("change", showCopy);
 find("copy").addEventListener("click", () => copy(find("copy-text").textContent ?? "", find("copied")));
 find("link").addEventListener("click", () => copy(location.href, find("copied")));
 
+// A tab that the browser put to sleep, and its worker with it, goes on where it was.
+
+let slept = false;
+document.addEventListener("freeze", () => {
+  slept = page.running;
+});
+document.addEventListener("resume", () => {
+  if (!slept) return;
+  slept = false;
+  tell(
+    `The browser put this tab to sleep after update ${page.seen.at(-1)?.update ?? 0}; it goes on from there.`,
+  );
+});
+
 // The address.
 
-function read(updates: number): void {
+function read(go: boolean): void {
   try {
     const experiment = fromAddress(location.hash.slice(1));
     show(experiment);
-    start(updates);
+    start(go ? updatesFor[experiment.task] : 0);
   } catch (error) {
     show(page.experiment);
     start(0);
-    const message = find("message");
-    message.textContent = `The address cannot be read: ${error instanceof Error ? error.message : error} The page shows its own experiment.`;
-    message.hidden = false;
+    tell(
+      `The address cannot be read: ${error instanceof Error ? error.message : error} The page shows its own experiment.`,
+    );
   }
 }
-addEventListener("hashchange", () => read(0));
-read(60);
+addEventListener("hashchange", () => read(false));
+read(true);

@@ -19,7 +19,10 @@ interface Row {
 
 interface Findings {
   readonly kind: "lorantz browser 1";
+  /** When it was measured, ISO 8601. */
+  readonly date: string;
   readonly browser: string;
+  readonly cores: number;
   readonly devices: Readonly<Record<string, string>>;
   readonly rows: readonly Row[];
 }
@@ -131,7 +134,14 @@ find("go").addEventListener("click", async ({ target }) => {
       missing.push(`${backend}: ${error instanceof Error ? error.message : error}`);
     }
   }
-  findings = { kind: "lorantz browser 1", browser: navigator.userAgent, devices, rows };
+  findings = {
+    kind: "lorantz browser 1",
+    date: new Date().toISOString(),
+    browser: navigator.userAgent,
+    cores: navigator.hardwareConcurrency,
+    devices,
+    rows,
+  };
   say([...Object.entries(devices).map(([name, words]) => `${name}: ${words}`), ...missing].join(". "));
   show();
   button.disabled = false;
@@ -152,9 +162,8 @@ find<HTMLInputElement>("compare").addEventListener("change", async ({ target }) 
       throw new Error('it is no file that "Save as JSON" wrote');
     there = value as Findings; // as its kind says
     show();
-    find("message").textContent = findings
-      ? `Beside ${file.name}.`
-      : `${file.name} is read; now measure here.`;
+    const whose = `${file.name}, of ${there.date.slice(0, 10)} by ${there.browser} on ${there.cores} cores`;
+    find("message").textContent = findings ? `Beside ${whose}.` : `${whose}, is read; now measure here.`;
   } catch (error) {
     find("message").textContent = `${file.name}: ${error instanceof Error ? error.message : error}`;
   }

@@ -21,8 +21,8 @@ export type Request =
       readonly id: number;
       readonly experiment: Experiment;
       readonly backend: Backend;
-      /** A checkpoint of the reader's own, for the language task. */
-      readonly files: readonly File[];
+      /** Where the frozen model of the language task lies, or a checkpoint of the reader's own. */
+      readonly checkpoint: string | readonly File[];
     }
   /** Train so many updates. */
   | { readonly kind: "run"; readonly id: number; readonly updates: number }

@@ -3,7 +3,7 @@ import * as adapters from "lorantz/adapters";
 import * as gauge from "lorantz/gauge";
 import { openFolder } from "lorantz/io";
 import { inLibrary } from "./copy.ts";
-import { copy, find } from "./dom.ts";
+import { button, copy, find } from "./dom.ts";
 import { short } from "./svg.ts";
 
 // A recipe as it is pasted: what it is, what equals it, and who reads its adapter differently. No device computes but for
@@ -52,13 +52,31 @@ function show(): void {
     );
     tell(recipe);
   } catch (error) {
-    message.textContent = error instanceof Error ? error.message : String(error);
+    const words = error instanceof Error ? error.message : String(error);
+    message.replaceChildren(words, ...remedies(words).flatMap((each) => [" ", each]));
     message.hidden = false;
     for (const id of ["words", "settings"]) find(id).replaceChildren();
     find("invariants").querySelector("tbody")!.replaceChildren();
   }
   const address = new URLSearchParams({ tool: tool.value, text: text.value, library: library.value });
   history.replaceState(null, "", `#${address}`);
+}
+
+/** What a reader may want to do about an error, as buttons. */
+function remedies(words: string): HTMLButtonElement[] {
+  const change = (to: { readonly tool?: string; readonly text?: string }) => () => {
+    tool.value = to.tool ?? tool.value;
+    text.value = to.text ?? text.value;
+    show();
+  };
+  if (tool.value === own)
+    return gauge
+      .toolsOfText(text.value)
+      .map((name) => button(`Read it as ${gauge.libraries[name].title}`, change({ tool: name })));
+  // The configuration of an adapter says no rate.
+  if (!/\blr is missing/.test(words) || !text.value.trim().startsWith("{")) return [];
+  const rated = text.value.replace("{", '{ "lr": 2e-4,');
+  return [button("Add a learning rate", change({ text: rated }))];
 }
 
 function tell(recipe: gauge.Recipe): void {

@@ -12,14 +12,21 @@ type Lamp = "waiting" | "same" | "rounding" | "different" | "broken";
 
 export class Results {
   readonly #find: Find;
+  /** What is to be drawn, the newest of its kind. */
+  readonly #drawings = new Map<"seen" | "view", () => void>();
   #frame = 0;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the next drawing may be made. */
+  #free = 0;
+  /** What the frozen model writes. */
+  #before: readonly string[] = [];
 
   constructor(find: Find) {
     this.#find = find;
   }
 
   clear(experiment: Experiment): void {
-    cancelAnimationFrame(this.#frame);
+    this.#drawings.clear();
     const { exact, bitwise } = explain(experiment);
     // What is known before anything is trained: the lamp is out at once.
     if (!exact)
@@ -37,9 +44,31 @@ export class Results {
   }
 
   show(experiment: Experiment, seen: readonly Seen[]): void {
-    cancelAnimationFrame(this.#frame);
-    this.#frame = requestAnimationFrame(() => this.#draw(experiment, seen));
     this.#light(experiment, seen);
+    this.#later("seen", () => this.#draw(seen));
+  }
+
+  view(view: View): void {
+    this.#later("view", () => this.#look(view));
+  }
+
+  /** Draws with the next picture of the screen; where that is slow, so seldom that most of the time is the reader's. */
+  #later(what: "seen" | "view", draw: () => void): void {
+    this.#drawings.set(what, draw);
+    this.#timer ??= setTimeout(() => {
+      this.#frame = requestAnimationFrame(() => this.flush());
+    }, this.#free - performance.now());
+  }
+
+  /** Draws what waits. */
+  flush(): void {
+    clearTimeout(this.#timer);
+    cancelAnimationFrame(this.#frame);
+    this.#timer = undefined;
+    const started = performance.now();
+    for (const draw of this.#drawings.values()) draw();
+    this.#drawings.clear();
+    this.#free = performance.now() + 3 * (performance.now() - started);
   }
 
   #light(experiment: Experiment, seen: readonly Seen[]): void {
@@ -70,7 +99,7 @@ export class Results {
     this.#find("lamp-words").textContent = words;
   }
 
-  #draw(_: Experiment, seen: readonly Seen[]): void {
+  #draw(seen: readonly Seen[]): void {
     const line = (name: string, look: string, of: (seen: Seen) => number) => ({
       name,
       look,
@@ -104,7 +133,7 @@ export class Results {
     );
   }
 
-  view({ spectra, needed, looks }: View): void {
+  #look({ update, spectra, needed, looks }: View): void {
     const paths = Object.keys(spectra.x);
     const path = paths[Math.floor(paths.length / 2)] ?? "";
     const values = (name: string, look: string, of: readonly number[] = []) => ({
@@ -132,20 +161,46 @@ export class Results {
       const { picture } = looks[who];
       if (picture) paint(this.#find(`picture-${who}`), picture);
     }
-    const { prompts } = looks;
-    const rows = prompts.map((prompt, i) => {
+    if (looks.target.texts) this.#tell(update, looks);
+  }
+
+  /** What is written before and after, and how much of it is right. */
+  #tell(update: number, { x, y, target, prompts }: NonNullable<View["looks"]>): void {
+    if (update === 0) this.#before = x.texts ?? []; // B is 0 then
+    const wanted = target.texts ?? [];
+    const written: readonly (readonly [name: string, texts: readonly string[]])[] = [
+      ["before", this.#before],
+      ["X", x.texts ?? []],
+      ["Y", y.texts ?? []],
+    ];
+    const isRight = (texts: readonly string[], i: number) => texts[i] === wanted[i];
+    const cell = (name: string, words = "") => {
+      const made = Object.assign(document.createElement("td"), { textContent: words });
+      made.dataset.name = name;
+      return made;
+    };
+    const rows = prompts.slice(0, rowsShown).map((prompt, i) => {
       const row = document.createElement("tr");
-      const texts = [prompt, looks.x.texts?.[i], looks.y.texts?.[i], looks.target.texts?.[i]];
       row.append(
-        ...texts.map((words = "") => Object.assign(document.createElement("td"), { textContent: words })),
+        cell("question", prompt),
+        ...written.map(([name, texts]) => cell(name, `${isRight(texts, i) ? "✓ " : ""}${texts[i] ?? ""}`)),
+        cell("wanted", wanted[i]),
       );
       return row;
     });
     this.#find("texts")
       .querySelector("tbody")!
       .replaceChildren(...rows);
+    const counts = written.map(
+      ([name, texts]) => `${prompts.filter((_, i) => isRight(texts, i)).length} ${name}`,
+    );
+    this.#find("right").textContent =
+      `Right to the letter, of ${prompts.length} questions that no training saw: ${counts.join(", ")}.`;
   }
 }
+
+/** Of the questions that are asked. */
+const rowsShown = 5;
 
 function paint(canvas: HTMLCanvasElement, { width, height, pixels }: Picture): void {
   [canvas.width, canvas.height] = [width, height];

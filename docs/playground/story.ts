@@ -1,3 +1,4 @@
+import { button } from "./dom.ts";
 import type { Seen } from "./duel.ts";
 import type { Experiment } from "./experiment.ts";
 import { type Story, stories } from "./stories.ts";
@@ -70,10 +71,4 @@ export class Stories {
     told.append(words, holds, row);
     this.#into.append(told);
   }
-}
-
-function button(words: string, clicked: () => void): HTMLButtonElement {
-  const made = Object.assign(document.createElement("button"), { type: "button", textContent: words });
-  made.addEventListener("click", clicked);
-  return made;
 }

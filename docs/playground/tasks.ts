@@ -1,4 +1,5 @@
 import type { random, Tensor } from "lorantz";
+import type { FolderSource } from "lorantz/io";
 import type * as lora from "lorantz/lora";
 import type * as nn from "lorantz/nn";
 import type { Experiment } from "./experiment.ts";
@@ -53,11 +54,11 @@ export interface Task {
 /** Progress of what is made before the first update, from 0 to 1. */
 export type Progress = (share: number) => void;
 
-/** @param files A checkpoint of the reader's own, for the language task. */
+/** @param checkpoint The frozen model of the language task. */
 export async function taskOf(
   experiment: Experiment,
   progress: Progress,
-  files: readonly File[] = [],
+  checkpoint: FolderSource,
 ): Promise<Task> {
   const { task, seed, teacher } = experiment;
   switch (task) {
@@ -67,7 +68,7 @@ export async function taskOf(
       return picture(seed, progress);
     case "language":
       // Models and tokenizers are loaded where they are wanted.
-      return (await import("./language.ts")).language(seed, progress, files);
+      return (await import("./language.ts")).language(seed, checkpoint);
     default:
       return task satisfies never;
   }

@@ -1,4 +1,5 @@
 import { type Device, init } from "lorantz";
+import type { FolderSource } from "lorantz/io";
 import { Duel, lossAfter, type Seen } from "./duel.ts";
 import { type Experiment, multipliers, recipeOf } from "./experiment.ts";
 import type { Answer, Backend, Request } from "./protocol.ts";
@@ -13,7 +14,7 @@ let device: Device | undefined;
 let opened: Backend | undefined;
 let duel: Duel | undefined;
 let experiment: Experiment | undefined;
-let own: readonly File[] = [];
+let checkpoint: FolderSource = "";
 /** The experiment that is wanted; what belongs to another one ends. */
 let current = -1;
 let paused = false;
@@ -59,7 +60,7 @@ async function answer(request: Exclude<Request, { readonly kind: "pause" }>): Pr
 
 async function start(
   id: number,
-  { experiment: wanted, backend, files }: Extract<Request, { readonly kind: "start" }>,
+  { experiment: wanted, backend, checkpoint: from }: Extract<Request, { readonly kind: "start" }>,
 ): Promise<void> {
   duel?.dispose();
   duel = undefined;
@@ -71,9 +72,9 @@ async function start(
     opened = backend;
   }
   experiment = wanted;
-  own = files;
+  checkpoint = from;
   const tell = (share: number) => send({ kind: "progress", id, share, of: "the frozen model" });
-  const made = await Duel.start(wanted, tell, files);
+  const made = await Duel.start(wanted, from, tell);
   if (id !== current) return made.dispose();
   duel = made;
   const gpu = "gpu" in navigator ? "" : "This browser has no WebGPU; the processor computes.";
@@ -112,7 +113,7 @@ export const sweepUpdates = 60;
 async function sweep(id: number): Promise<void> {
   if (!experiment) return;
   const base = experiment;
-  const task: Task = await taskOf(base, () => {}, own);
+  const task: Task = await taskOf(base, () => {}, checkpoint);
   const rates = [-4, -2, 0, 2, 4].map((power) => base.x.lrA * 2 ** power);
   let left = sweepRanks.length * rates.length * multipliers.length;
   for (const multiplier of multipliers)

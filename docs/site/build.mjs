@@ -28,12 +28,14 @@ const api = await Application.bootstrap({
   githubPages: false,
   logLevel: "Error",
   hideGenerator: true,
+  favicon: `${root}docs/site/icon.svg`,
 });
 const project = await api.convert();
 if (!project) throw new Error("site: TypeDoc read no entry point");
 await api.generateDocs(project, join(out, "api"));
 
 await buildPlayground(join(out, "playground"));
+cpSync(`${root}docs/site/icon.svg`, join(out, "icon.svg"));
 cpSync(`${root}docs/examples`, join(out, "examples"), { recursive: true }); // which the docs link to
 
 const broken = brokenLinks(out);

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,7 +22,7 @@ import { serve } from "./site.ts";
 const executablePath = findChromium();
 if (!executablePath) {
   const missing =
-    "No Chromium was found on the path or in LORANTZ_BROWSER. On Debian, .ci/chromium installs it.";
+    "No Chromium was found on the path or in LORANTZ_BROWSER. On Debian, .ci/browsers installs it.";
   if (process.env.LORANTZ_REQUIRE_BROWSER === "1") throw new Error(missing);
   console.warn(`Tests of the playground's page are SKIPPED. ${missing}`);
 }
@@ -76,7 +76,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     await open();
     await untilLamp("same");
     await paused();
-    expect(await page.textContent("#lamp-words")).toContain("The same bits after 60 updates");
+    expect(await page.textContent("#lamp-words")).toContain("The same bits after 150 updates");
     await page.fill("#y-alpha", "64");
     await page.press("#y-alpha", "Tab");
     await untilLamp("different");
@@ -164,6 +164,91 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(faults).toEqual([]);
   });
 
+  /** Settings of the reader, which nothing below may lose. */
+  const own = "#seed=7&rank=2&y.alpha=16";
+  const ownAreThere = async () => {
+    expect(await page.inputValue("#shared-seed")).toBe("7");
+    expect(await page.inputValue("#y-alpha")).toBe("16");
+    expect(page.url()).toContain("seed=7");
+  };
+  const said = async () => {
+    await page.waitForSelector("#message:not([hidden])");
+    return await page.textContent("#message");
+  };
+
+  long("says that a device was lost, and opens another one", async () => {
+    await open(own);
+    await paused();
+    await page.selectOption("#backend", "webgpu");
+    await page.waitForSelector("#device:has-text('webgpu')");
+    await page.click("#play");
+    await page.waitForFunction("/update/.test(document.querySelector('#lamp-words').textContent)");
+    const session = await browser.newBrowserCDPSession();
+    await session.send("Browser.crashGpuProcess").catch(() => {}); // which ends the answer, too
+    expect(await said()).toMatch(/device|adapter|lost/i);
+    await ownAreThere();
+    await page.selectOption("#backend", "cpu");
+    await page.waitForSelector("#device:has-text('cpu')");
+    expect(await page.isHidden("#message")).toBe(true);
+    await page.click("#once");
+    await page.waitForSelector("#lamp[data-lamp=same], #lamp[data-lamp=different]");
+    await ownAreThere();
+  });
+
+  long("says that there is no memory, that the worker ended, or that it could not be loaded", async () => {
+    const worker = /worker-.*\.js/;
+    const broken = {
+      'WebAssembly.Memory = class { constructor() { throw new RangeError("could not allocate memory"); } };':
+        "no WebAssembly memory with room for",
+      'setTimeout(() => { throw new Error("a fault of the browser"); }, 3000);': "a fault of the browser",
+      "}": "The worker ended",
+    };
+    for (const [line, words] of Object.entries(broken)) {
+      const [first] = readdirSync(join(folder, "assets")).filter((name) => worker.test(name));
+      const script = readFileSync(join(folder, "assets", first!), "utf8");
+      page = await browser.newPage();
+      await page.route(worker, (route) =>
+        route.fulfill({ contentType: "text/javascript", body: `${line}\n${script}` }),
+      );
+      await page.goto(`${site.url}index.html${own}`);
+      expect(await said()).toContain(words);
+      await ownAreThere();
+      await page.unroute(worker);
+      await page.click("#message button");
+      await page.waitForSelector("#device:has-text('cpu'), #device:has-text('webgpu')");
+      await ownAreThere();
+      await page.close();
+    }
+  });
+
+  long(
+    "goes on after a tab was put to sleep, and says so; two tabs at once are two experiments",
+    async () => {
+      await open(own);
+      await paused();
+      await page.click("#play");
+      await page.waitForFunction("document.querySelector('#losses').ariaLabel?.includes('after')");
+      const first = page;
+      await open();
+      await untilLamp("same");
+      await paused();
+      expect(await page.inputValue("#shared-seed")).toBe("1");
+      await page.close();
+      page = first;
+      await ownAreThere();
+      // A browser without a window freezes no page, so what one that does would say is said here.
+      await page.evaluate(() => {
+        for (const name of ["freeze", "resume"]) document.dispatchEvent(new Event(name));
+      });
+      expect(await said()).toMatch(/sleep after update \d+; it goes on from there/);
+      await page.waitForFunction(
+        (label) => document.querySelector("#losses")?.getAttribute("aria-label") !== label,
+        await page.getAttribute("#losses", "aria-label"),
+      );
+      await ownAreThere();
+    },
+  );
+
   test("has no fault that axe-core finds, in light and in dark", async () => {
     const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
     for (const colorScheme of cases<"light" | "dark">(["light"], ["dark"])) {
@@ -208,6 +293,16 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(await page.textContent("#settings")).toContain('"scale": 2');
     await page.fill("#text", "--r 16 --nonsense 3");
     expect(await page.textContent("#message")).toContain("nonsense");
+    // A file as PEFT writes it: whose it is and what it lacks are buttons.
+    await page.selectOption("#tool", "Lorantz");
+    await page.fill("#text", '{ "peft_type": "LORA", "r": 16, "lora_alpha": 64, "use_rslora": false }');
+    await page.getByRole("button", { name: "Read it as PEFT with an optimizer of torch.optim" }).click();
+    await page.getByRole("button", { name: "Add a learning rate" }).click();
+    expect(await page.isHidden("#message")).toBe(true);
+    expect(await page.textContent("#settings")).toContain("scale");
+    await page.selectOption("#example", "flags of a trainer");
+    await page.fill("#text", "--r 16 --nonsense 3");
+    await page.waitForURL(/nonsense/);
     const address = page.url();
     await page.goto("about:blank");
     await page.goto(address);

@@ -64,7 +64,7 @@ describe("two runs", () => {
   afterAll(() => device.dispose());
 
   const seenOf = async (experiment: Experiment, updates: number) => {
-    const duel = await Duel.start(experiment);
+    const duel = await Duel.start(experiment, "");
     const seen = [];
     for (let i = 0; i < updates; i++) seen.push(await duel.step());
     const view = await duel.view();

@@ -4,12 +4,15 @@ import { defineConfig } from "vitepress";
 
 const repository = "https://github.com/lorantz/lorantz/blob/main/";
 
+const base = process.env.LORANTZ_SITE_BASE ?? "/";
+
 const pages = (...names) => names.map(([text, link]) => ({ text, link: `/${link}` }));
 
 export default defineConfig({
   title: "Lorantz",
   description: "Tensors and gradients on WebGPU and CPU, made for LoRA",
-  base: process.env.LORANTZ_SITE_BASE ?? "/",
+  base,
+  head: [["link", { rel: "icon", href: `${base}icon.svg` }]],
   srcDir: "..",
   srcExclude: ["site/**", "playground/**"],
   cleanUrls: false,
