@@ -49,7 +49,7 @@ function fromCalls(what: string, text: string): Settings {
   const end = () => {
     const [, name, value] = /^\s*(\w+)\s*=\s*(.*?)\s*$/s.exec(word) ?? [];
     if (name !== undefined) put(what, result, name, flow(value!));
-    else if (word.includes("="))
+    else if (/=/.test(word.replaceAll(/"[^"]*"|'[^']*'/g, "")))
       throw new ValueError(`${what}: "${word.trim()}" is not of the form name=value.`);
     word = "";
   };
