@@ -182,13 +182,18 @@ export function floatRange(dtype: FloatDType | "number"): FloatRange {
   return rows[dtype].range;
 }
 
+/** The distance from 1 to the next number of a float. */
+export function unitOf(dtype: FloatDType | "number"): number {
+  return 2 ** (1 - floatRange(dtype).digits);
+}
+
 /** The smallest normal number of a float, and the largest number. */
 export function normalRange(dtype: FloatDType | "number"): {
   readonly smallest: number;
   readonly largest: number;
 } {
-  const { digits, least, most } = floatRange(dtype);
-  return { smallest: 2 ** least, largest: (2 - 2 ** (1 - digits)) * 2 ** most };
+  const { least, most } = floatRange(dtype);
+  return { smallest: 2 ** least, largest: (2 - unitOf(dtype)) * 2 ** most };
 }
 
 /** A zeroed host array for `length` elements; `bool` lives in a `Uint32Array` of 0 and 1. */

@@ -76,9 +76,14 @@ export function nameAdapter<P extends ParamsLike<P>>(
 /** The names, if the model has them all. */
 export function known(
   operation: string,
-  { adapterNames }: Pick<Adapted, "adapterNames">,
+  model: Pick<Adapted, "adapterNames">,
   names: readonly string[],
 ): readonly string[] {
+  if (!Array.isArray(model?.adapterNames))
+    throw new ValueError(
+      `${operation}: the model is ${show(model)}; it is one with adapters, such as lora.inject returns.`,
+    );
+  const { adapterNames } = model;
   if (!Array.isArray(names))
     throw new ValueError(`${operation}: the names are ${show(names)}; they are a list of names of adapters.`);
   for (const [i, name] of names.entries()) {

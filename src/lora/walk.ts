@@ -1,5 +1,6 @@
 import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { checkLayer } from "../nn/check.ts";
 import type { AnyLayer, Layer, Params } from "../nn/layer.ts";
 import { withoutTied, withTied } from "../nn/params.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -7,6 +8,7 @@ import { isLoraLayer, type LoraLayer } from "./layer.ts";
 
 /** Every layer of a model with its path: the names on the way to it, joined by dots. */
 export function paths(layer: AnyLayer, path = ""): [path: string, layer: AnyLayer][] {
+  if (path === "") checkLayer("lora", "the model", layer);
   const below = Object.entries(layer.children ?? {}).flatMap(([name, child]) =>
     paths(child, join(path, name)),
   );
@@ -45,6 +47,7 @@ export function mapAdapted(
   f: (layer: LoraLayer, params: Params, path: string) => Params,
   path = "",
 ): Params {
+  if (path === "") checkLayer("lora", "the model", model);
   const params = tree as Params; // callers have checked its type
   if (typeof params !== "object" || params === null)
     throw new ValueError(

@@ -40,7 +40,7 @@ export function attention(architecture: Architecture, kind: BlockKind): Layer<Pa
       const [batch, length] = x.shape as [number, number, number];
       const [forQ, forK, forV] = qkv ? cut(qkv(x), [queries, keys, keys]) : [q!(x), k!(x), v!(x)];
       const split = (y: Tensor, norm?: (y: Tensor) => Tensor) => {
-        const parts = y.reshape([batch, length, -1, headSize]);
+        const parts = y.reshape([batch, length, y.shape[2]! / headSize, headSize]);
         return (norm ? norm(parts) : parts).permute([0, 2, 1, 3]);
       };
       const query = turned(split(forQ!, qNorm), kind.rope, places);

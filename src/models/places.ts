@@ -34,6 +34,7 @@ export function frequenciesAt(
   const ropes = new Set(blocks.flatMap(({ rope }) => rope ?? []));
   const at = (rope: Rope): Tensor => {
     const plain = of(rope.frequencies);
+    if (positions.size === 0) return plain;
     if (rope.long)
       return where(positions.amax().ge(rope.long.from), of(rope.long.frequencies), plain) as Tensor;
     if (!rope.dynamic) return plain;

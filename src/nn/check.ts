@@ -15,7 +15,7 @@ import { checkInt32 } from "../tensor/indices.ts";
 import { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import type { Initializer } from "./initializers.ts";
-import type { Context } from "./layer.ts";
+import type { AnyLayer, Context } from "./layer.ts";
 
 // Fields of arguments that several layers take.
 
@@ -49,6 +49,16 @@ export const floatDType: Field<FloatDType> = optional(field("a dtype", () => tru
 
 /** A tensor, or none. */
 export const optionalTensor: Field<Tensor> = optional(field("a tensor", (value) => value instanceof Tensor));
+
+/** Is that a layer? */
+export const isLayer = (value: unknown): value is AnyLayer =>
+  typeof (value as AnyLayer | undefined)?.apply === "function" &&
+  typeof (value as AnyLayer).init === "function";
+
+export function checkLayer(operation: string, what: string, value: unknown): void {
+  if (!isLayer(value))
+    throw new ValueError(`${operation}: ${what} is ${show(value)}; it is a layer such as linear(8, 32).`);
+}
 
 export function checkTensor(operation: string, what: string, value: Tensor): Tensor {
   if (value instanceof Tensor) return value;

@@ -9,7 +9,7 @@ import {
   readOptions,
 } from "../base/arguments.ts";
 import { integerRange, isFloat } from "../base/dtype.ts";
-import { ShapeError } from "../base/errors.ts";
+import { ShapeError, ValueError } from "../base/errors.ts";
 import { describe, sameShape } from "../base/shape.ts";
 import { gather } from "../graph/reduce.ts";
 import { scalar } from "../tensor/creation.ts";
@@ -30,6 +30,9 @@ export interface LossOptions {
 
 const lossFields: Fields<Required<LossOptions>> = { reduction: oneOf(["mean", "sum", "none"], "mean") };
 
+/** Of no class, and ignored by default. */
+const noIndex = -100;
+
 export interface NllOptions extends LossOptions {
   /** Targets of this class count neither in the loss nor in the mean. Default -100. */
   readonly ignoreIndex?: number;
@@ -40,7 +43,7 @@ export interface NllOptions extends LossOptions {
 /** @internal */
 export const countFields: Fields<Required<Omit<NllOptions, "weight">>> = {
   ...lossFields,
-  ignoreIndex: integer(...integerRange.int32, -100),
+  ignoreIndex: integer(...integerRange.int32, noIndex),
 };
 
 const nllFields: Fields<NllOptions> = { ...countFields, weight: optionalTensor };
@@ -67,6 +70,8 @@ const crossEntropyFields: Fields<CrossEntropyOptions> = {
  *
  * Deviation: classes lie along the last axis; PyTorch has them along axis 1.
  *
+ * Probabilities are of no class that could be ignored: `ignoreIndex` is refused with them.
+ *
  * @throws DTypeError if the classes are neither int32 nor of the dtype of the logits; ShapeError if the shapes do not fit;
  * ValueError for options.
  * @example
@@ -77,7 +82,7 @@ export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntr
   const {
     reduction = "mean",
     labelSmoothing: e = 0,
-    ignoreIndex = -100,
+    ignoreIndex = noIndex,
     weight,
   } = readOptions("crossEntropy", crossEntropyFields, options);
   checkTensor("crossEntropy", "the input", logits);
@@ -87,6 +92,10 @@ export function crossEntropy(logits: Tensor, classes: Tensor, options: CrossEntr
   const weighted = weight ? logProbabilities.mul(weight) : logProbabilities;
   if (isFloat(classes.dtype) && classes.rank === logits.rank) {
     checkPair("crossEntropy", logits, classes);
+    if (ignoreIndex !== noIndex)
+      throw new ValueError(
+        `crossEntropy: ignoreIndex is ${ignoreIndex}, and the classes are probabilities, ${classes}; they have no index that could be ignored. Leave it out, or give int32 classes.`,
+      );
     const smooth = e === 0 ? classes : classes.mul(1 - e).add(e / logits.shape.at(-1)!);
     return reduceAll(smooth.mul(weighted).sum(-1).neg(), reduction);
   }
@@ -112,7 +121,7 @@ function checkWeight(name: string, weight: Tensor | undefined, rows: Tensor): vo
  * @throws As `crossEntropy`.
  */
 export function nllLoss(logProbabilities: Tensor, classes: Tensor, options: NllOptions = {}): Tensor {
-  const { reduction = "mean", ignoreIndex = -100, weight } = readOptions("nllLoss", nllFields, options);
+  const { reduction = "mean", ignoreIndex = noIndex, weight } = readOptions("nllLoss", nllFields, options);
   checkTensor("nllLoss", "the input", logProbabilities);
   checkWeight("nllLoss", weight, logProbabilities);
   const { counted, picked, factors } = classTerms("nllLoss", logProbabilities, classes, ignoreIndex);

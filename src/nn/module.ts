@@ -11,7 +11,7 @@ import {
 import { ValueError } from "../base/errors.ts";
 import type { Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { aKey, checkTensor, contextFields } from "./check.ts";
+import { aKey, checkLayer, checkTensor, contextFields } from "./check.ts";
 import type { AnyLayer, Context, Layer, Params, ParamsOf } from "./layer.ts";
 import { childParams, parameter, withoutTied, withTied } from "./params.ts";
 
@@ -128,10 +128,7 @@ function checkChildren(children: Children): string[] {
     throw new ValueError(
       `module: the children are ${show(children)}; they are named layers in an object, { up: linear(8, 32), down: linear(32, 4) }.`,
     );
-  for (const [name, child] of Object.entries(children)) {
-    if (typeof child?.apply === "function" && typeof child.init === "function") continue;
-    throw new ValueError(`module: the child ${name} is ${show(child)}; it is a layer such as linear(8, 32).`);
-  }
+  for (const [name, child] of Object.entries(children)) checkLayer("module", `the child ${name}`, child);
   return Object.keys(children);
 }
 

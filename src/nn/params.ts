@@ -66,7 +66,8 @@ function withPart(params: Params, path: string, part: Part): Params {
   return part === undefined ? others : { ...others, [name]: part };
 }
 
-function checkParams(layer: string, params: Params): void {
+/** @throws ValueError for what are no parameters. */
+export function checkParams(layer: string, params: Params): void {
   if (isPlainObject(params)) return;
   throw new ValueError(
     `${layer}: the parameters are ${show(params)}; pass what this layer's init returned, and then the input.`,

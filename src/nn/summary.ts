@@ -7,8 +7,9 @@ import { type Node, topological } from "../graph/node.ts";
 import { isPacked } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { entries, leaves } from "../tensor/tree.ts";
+import { checkLayer } from "./check.ts";
 import type { AnyLayer, Layer, Params, ParamsLike } from "./layer.ts";
-import { childParams, withTied } from "./params.ts";
+import { checkParams, childParams, withTied } from "./params.ts";
 
 /** One layer of a model, with all that is in it. */
 export interface LayerSummary {
@@ -43,7 +44,7 @@ export interface ModelSummary extends Omit<LayerSummary, "path" | "tensors" | "o
  * in each of them, and once in the model.
  *
  * @param x What the model takes, for the shapes of outputs and the operations; without it there are none.
- * @throws ValueError for parameters of another model.
+ * @throws ValueError for what is no layer, and for parameters of another model.
  * @example
  * const model = mlp([64, 32, 10]);
  * const { parameters, flops, text } = summary(model, model.init(random.key(0)), zeros([8, 64]));
@@ -53,6 +54,8 @@ export function summary<P extends ParamsLike<P>, X>(
   params: P | Params,
   x?: X,
 ): ModelSummary {
+  checkLayer("summary", "the model", model);
+  checkParams("summary", params as Params);
   const all = params as Params; // just checked
   const watched = x === undefined ? [] : watch(model, all, x);
   const layers = layersOf(model, all, "").map(({ path, layer, own }): LayerSummary => {

@@ -8,7 +8,7 @@ import {
   optional,
   readOptions,
 } from "../base/arguments.ts";
-import type { DType } from "../base/dtype.ts";
+import { type DType, type FloatDType, isNarrow, unitOf } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { broadcastShapes, type Shape } from "../base/shape.ts";
 import {
@@ -51,13 +51,13 @@ function matrix<D extends DType>(operation: string, x: Tensor<D>): Tensor<D> {
   return x;
 }
 
-/** In float32 where the dtype has no arithmetic of its own. */
+/** In float32 where the dtype is too narrow for steps in between. */
 function computed<D extends DType, R>(x: Tensor<D>, f: (x: Tensor) => R): R {
-  return f(x.dtype === "float16" || x.dtype === "number" ? x.astype("float32") : x);
+  return f(isNarrow(x.dtype) || x.dtype === "number" ? x.astype("float32") : x);
 }
 
 const like = <D extends DType>(y: Tensor, x: Tensor<D>): Tensor<D> =>
-  (x.dtype === "float16" ? y.astype("float16") : y) as unknown as Tensor<D>; // the dtype of x
+  (isNarrow(x.dtype) ? y.astype(x.dtype) : y) as unknown as Tensor<D>; // the dtype of x
 
 const batchOf = (x: Tensor): Shape => x.shape.slice(0, -2);
 const sides = (x: Tensor) => x.shape.slice(-2) as unknown as readonly [number, number];
@@ -109,10 +109,13 @@ export function cholesky<D extends DType>(a: Tensor<D>, options: CholeskyOptions
   checkCount("cholesky", arguments, 2);
   square("cholesky", a);
   const { upper } = readOptions("cholesky", { upper: flag }, options);
-  return computed(a, (a) => {
-    const l = factor(symmetric(a));
-    return upper ? T(l) : l;
-  }) as unknown as Tensor<D>;
+  return like(
+    computed(a, (a) => {
+      const l = factor(symmetric(a));
+      return upper ? T(l) : l;
+    }),
+    a,
+  );
 }
 
 const factor: (a: Tensor) => Tensor = (a) =>
@@ -353,7 +356,7 @@ export function slogdet<D extends DType>(a: Tensor<D>): SignAndLog<D> {
   checkCount("slogdet", arguments, 1);
   square("slogdet", a);
   const [n] = sides(a);
-  return computed(a, (a) => {
+  const { sign, log } = computed(a, (a) => {
     if (n === 0) {
       const one = ones(batchOf(a)).astype(a.dtype as "float32") as Tensor;
       return { sign: one, log: one.sub(1) };
@@ -361,7 +364,8 @@ export function slogdet<D extends DType>(a: Tensor<D>): SignAndLog<D> {
     const { both, sign } = lu(a);
     const pivots = diagonal(both);
     return { sign: pivots.sign().prod(-1).mul(sign), log: logOf(a) };
-  }) as unknown as SignAndLog<D>;
+  });
+  return { sign: like(sign, a), log: like(log, a) };
 }
 
 const logOf = (a: Tensor): Tensor =>
@@ -627,8 +631,7 @@ export function pinv<D extends DType>(a: Tensor<D>, options: PinvOptions = {}): 
 
 /** The singular value of `a` up to which they count as 0. */
 function leastOf(s: Tensor, a: Tensor, rtol?: number): Tensor {
-  const unit = a.dtype === "float64" ? 2 ** -52 : 2 ** -23;
-  return s.amax(-1, { keepdim: true }).mul(rtol ?? unit * Math.max(...sides(a)));
+  return s.amax(-1, { keepdim: true }).mul(rtol ?? unitOf(a.dtype as FloatDType) * Math.max(...sides(a)));
 }
 
 const pseudoInverse = (a: Tensor, rtol?: number): Tensor =>

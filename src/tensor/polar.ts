@@ -1,3 +1,4 @@
+import { type FloatDType, unitOf } from "../base/dtype.ts";
 import { customVjp } from "./custom-vjp.ts";
 import { where } from "./functions.ts";
 import { eigh, pinv, svd } from "./linalg.ts";
@@ -42,8 +43,9 @@ const lyapunov = (h: Tensor, c: Tensor): Tensor =>
     (h: Tensor, c: Tensor) => {
       const { w, v } = eigh(h);
       const sums = w.unsqueeze(-1).add(w.unsqueeze(-2));
-      const unit = h.dtype === "float64" ? 2 ** -52 : 2 ** -23;
-      const none = sums.le(sums.amax([-2, -1], { keepdim: true }).mul(unit * w.shape.at(-1)!));
+      const none = sums.le(
+        sums.amax([-2, -1], { keepdim: true }).mul(unitOf(h.dtype as FloatDType) * w.shape.at(-1)!),
+      );
       const x = T(v)
         .matmul(c)
         .matmul(v)

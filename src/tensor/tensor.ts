@@ -543,11 +543,11 @@ export class Tensor<D extends DType = DType> {
     return this.#argExtreme("min", "argmin", axis);
   }
 
-  /** log(sum(exp(x))) over `axes`, without overflow; -Infinity where all elements are. */
+  /** log(sum(exp(x))) over `axes`, without overflow; -Infinity where all elements are, and of none. */
   logsumexp(axes: Axes = null, options: KeepDim = {}): Tensor<D> {
     this.#float("logsumexp");
     const { keepdim } = readOptions("logsumexp", keepDim, options);
-    const top = this.amax(axes, { keepdim: true }).detach();
+    const top = this.#top(axes);
     const shift = wrap<D>(ops.where(ops.isfinite(top.node), top.node, 0));
     const sum = this.sub(shift).exp().sum(axes, { keepdim: true }).log().add(shift);
     return keepdim ? sum : sum.#drop(axes);
@@ -562,7 +562,7 @@ export class Tensor<D extends DType = DType> {
   softmax(axis: number): Tensor<D> {
     this.#float("softmax");
     const at = normalizeAxis("softmax", axis, this.rank);
-    const e = this.sub(this.amax(at, { keepdim: true }).detach()).exp();
+    const e = this.sub(this.#top(at)).exp();
     return e.div(e.sum(at, { keepdim: true }));
   }
 
@@ -570,7 +570,7 @@ export class Tensor<D extends DType = DType> {
   logSoftmax(axis: number): Tensor<D> {
     this.#float("logSoftmax");
     const at = normalizeAxis("logSoftmax", axis, this.rank);
-    const shifted = this.sub(this.amax(at, { keepdim: true }).detach());
+    const shifted = this.sub(this.#top(at));
     return shifted.sub(shifted.exp().sum(at, { keepdim: true }).log());
   }
 
@@ -863,6 +863,12 @@ export class Tensor<D extends DType = DType> {
         `${operation}: ${this} has no elements along the axis; nothing is largest or smallest.`,
       );
     return this.#reduce(name, axes, keepdim);
+  }
+
+  /** The largest values, by which exponents are shifted: 0 of none. */
+  #top(axes: Axes): Tensor<D> {
+    const none = normalizeAxes("amax", axes, this.rank).some((axis) => this.shape[axis] === 0);
+    return none ? this.sum(axes, { keepdim: true }) : this.amax(axes, { keepdim: true }).detach();
   }
 
   #keep(shape: Shape, axes: Axes): Tensor<D> {

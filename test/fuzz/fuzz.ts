@@ -306,14 +306,17 @@ export async function fuzz(
 
 /** Derivatives that their rules stop on purpose: of what is left out with small singular values too. */
 const stopped = /detach|pack|bitcast/;
+/** What gives singular vectors or eigenvectors to its caller. */
+const handsOutVectors = /^linalg\.(?:svd|eigh)$/;
 const leavesOut = ({ args }: Step) => args.some((arg) => isPlain(arg) && arg.rtol !== undefined);
 
 async function slopeOf(graph: Graph): Promise<string | undefined> {
   const { gradient } = graph.mode;
   const stops = graph.steps.some((step) => stopped.test(step.operation.name) || leavesOut(step));
   if (gradient === 0 || stops) return undefined;
+  const vectors = graph.steps.some(({ operation }) => handsOutVectors.test(operation.name));
   try {
-    return await wrongSlope(graph.leaves, buildOf(graph), gradient);
+    return await wrongSlope(graph.leaves, buildOf(graph), gradient, vectors);
   } catch (error) {
     // A number of the host that is refused when it is known; whether it is in runs too, the judge looked.
     if (isForCallers(error)) return undefined;

@@ -21,7 +21,7 @@ function sidesOf(operation: Operation): readonly [m: number, n: number] | undefi
   return sides ? [Number(sides[1]), Number(sides[2])] : undefined;
 }
 
-/** Whether two singular values are equal: vectors of such are any of their plane, and have no slope. */
+/** Whether two singular values are equal: vectors of such are any of their plane. */
 function hasEqual(values: Float64Array, [m, n]: readonly [number, number]): boolean {
   const whole = n * m + n * n;
   return Array.from({ length: values.length / whole }, (_, i) =>
@@ -36,12 +36,14 @@ function hasEqual(values: Float64Array, [m, n]: readonly [number, number]): bool
 
 /**
  * What is wrong with the gradient of a graph along a random direction, or for `order` 2 with that of its gradient.
- * Nothing is said where the function bends or jumps nearby.
+ * Nothing is said where the function bends or jumps nearby, nor, of a graph that hands out `vectors`, where singular values
+ * are equal: what hands out none has a slope there.
  */
 export async function wrongSlope(
   leaves: readonly Leaf[],
   build: Build,
   order: 1 | 2,
+  vectors = false,
 ): Promise<string | undefined> {
   const made = leaves.map(makeLeaf);
   const random = generator(7);
@@ -74,7 +76,7 @@ export async function wrongSlope(
   const { buffer } = await settledValues(nodes);
   const at = (t: number, roots = nodes.slice(0, 1)) =>
     evaluate(roots, { buffer, input: (i) => points[i]!.map((x, j) => x + t * directions[i]![j]!) });
-  const turned = topological(nodes.slice(0, 1)).filter(({ operation }) => sidesOf(operation));
+  const turned = vectors ? topological(nodes.slice(0, 1)).filter(({ operation }) => sidesOf(operation)) : [];
   if (at(0, turned).some((values, i) => hasEqual(values as Float64Array, sidesOf(turned[i]!.operation)!)))
     return undefined;
   const [[here], ...slopes] = at(0, nodes) as [Float64Array, ...Float64Array[]];

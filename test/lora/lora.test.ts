@@ -221,6 +221,23 @@ describe("injection", () => {
     expect(await start(["head"])).toEqual(await start(["q", "head"]));
   });
 
+  test("functions of models refuse what is none", () => {
+    const params = model.init(key) as nn.Params;
+    for (const none of [undefined, {}, nn.linear] as never[]) {
+      for (const call of [
+        () => lora.inject(none, { r: 1, alpha: 1, targetModules: "all-linear" }),
+        () => lora.adaptedLayers(none),
+        () => lora.merge(none, params),
+        () => lora.unmerge(none, params, params),
+        () => lora.packBase(none, params, { format: "int8" }),
+        () => lora.attenuate(none, params, 0.5),
+      ])
+        expect(call).toThrow(/^lora: the model is .*; it is a layer such as linear\(8, 32\)\.$/);
+      for (const call of [() => lora.setAdapter(none, "a"), () => lora.nameAdapter(none, params, "a")])
+        expect(call).toThrow(/the model is .*; it is one with adapters, such as lora\.inject returns\.$/);
+    }
+  });
+
   test("counts of the theory: Llama-2-7B's shapes", () => {
     const zero = (shape: readonly number[]) => ones([1]).expand(shape);
     const of = (inputs: number, outputs: number, n: number) =>

@@ -5,7 +5,7 @@ import type { Params } from "../../src/nn/index.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
 import { compile } from "../../src/tensor/compile.ts";
-import { tensor } from "../../src/tensor/creation.ts";
+import { tensor, zeros } from "../../src/tensor/creation.ts";
 import { grad } from "../../src/tensor/grad.ts";
 import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -206,6 +206,14 @@ test("dynamic scaling turns a sequence by its own length, up to a factor times t
   const plain = { ...config, rope_scaling: null };
   expectClose(await logits(sequence), referenceLogits(config, weights, sequence));
   expectClose(await logits(sequence.slice(0, 5)), referenceLogits(plain, weights, sequence.slice(0, 5)));
+  for (const shape of [
+    [1, 0],
+    [0, 3],
+  ]) {
+    const { logits: none } = model.apply(params, { tokens: zeros(shape, { dtype: "int32" }) });
+    expect(none.shape.slice(0, 2)).toEqual(shape);
+    expect(await none.data()).toHaveLength(0);
+  }
   expect(() => model.apply(params, { tokens: int32([[...sequence, 1, 2, 3]]) })).toThrow(
     "11 tokens; this llama was made for 10 positions",
   );

@@ -323,6 +323,9 @@ describe("losses with weights", () => {
       /a factor for each class, float64\[3\]/,
     );
     expect(() => nn.crossEntropy(logits, ones([3, 3]).astype("float64"))).toThrow(/one shape/);
+    expect(() => nn.crossEntropy(logits, one, { ignoreIndex: 0 })).toThrow(
+      /^crossEntropy: ignoreIndex is 0, and the classes are probabilities, float64\[4,3\]/,
+    );
   });
 
   test("posWeight counts positive targets as often, without overflow", async () => {

@@ -61,3 +61,13 @@ test("a summary counts nested layers, adapters, packed weights and tied ones", (
   expect(whole.layers.map(({ parameters }) => parameters)).toEqual([32, 32, 32]);
   expect(whole.parameters).toBe(32);
 });
+
+test("refuses what is no layer, and what are no parameters", () => {
+  for (const none of [undefined, {}, "linear", nn.linear])
+    expect(() => nn.summary(none as never, {})).toThrow(
+      /^summary: the model is .*; it is a layer such as linear\(8, 32\)\.$/,
+    );
+  expect(() => nn.summary(nn.linear(2, 3), undefined as never)).toThrow(
+    /^summary: the parameters are undefined; pass what this layer's init returned/,
+  );
+});

@@ -146,10 +146,32 @@ describeComposed("linear algebra", (backend) => {
           .data()),
       ][0],
     ).toBeNaN();
+    // Singular values that are rounding errors of a narrow dtype are none: they are found in float32.
+    const narrow = linalg.pinv(
+      tensor([1, 2, 3], { dtype: "bfloat16" }).outer(tensor([1, 1, 7], { dtype: "bfloat16" })),
+    );
+    const [r, c] = [tensor([1, 2, 3]).div(14), tensor([1, 1, 7]).div(51)];
+    expect(await distance(narrow.astype("float32") as Tensor, c.outer(r) as Tensor)).toBeLessThan(2 ** -8);
     expect(
       await distance(linalg.lstsq(singular as Tensor, tensor([5, 10]) as Tensor), tensor([1, 2]) as Tensor),
     ).toBeLessThan(1e-5);
   });
+});
+
+test.each(["float16", "bfloat16"] as const)("results in %s are %s", (dtype) => {
+  const a = tensor(
+    [
+      [4, 1],
+      [1, 3],
+    ],
+    { dtype },
+  );
+  const { cholesky, det, eigh, inv, lstsq, matrixPower, pinv, qr, slogdet, solve, svd } = linalg;
+  const results = [
+    ...[cholesky(a), det(a), inv(a), lstsq(a, a), matrixPower(a, 2), pinv(a), solve(a, a)],
+    ...[svd(a), eigh(a), qr(a), slogdet(a)].flatMap((parts) => Object.values(parts)),
+  ];
+  for (const result of results) expect((result as Tensor).dtype).toBe(dtype);
 });
 
 test("refuse what has no matrices, and other numbers of rows", () => {

@@ -1,4 +1,4 @@
-import { floatRange, isFloat } from "../../base/dtype.ts";
+import { isFloat, unitOf } from "../../base/dtype.ts";
 import { generator } from "../../base/generator.ts";
 import type { OptimizerState } from "../../optim/optimizer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
@@ -291,7 +291,7 @@ export class Experiments {
     const measured = (async () => {
       const original = await this.#original(scenario);
       const draw = generator(7);
-      const unit = unitOf(original.main);
+      const unit = narrowestUnit(original.main);
       const shaken = (values: Float64Array) => values.map((x) => x * (1 + (draw() < 0.5 ? -unit : unit)));
       const { problem } = scenario;
       const other = await this.#run(
@@ -462,9 +462,9 @@ function otherFactors({ generic, exponents }: Scenario, unit: number | undefined
 }
 
 /** The distance from 1 to the next number of the narrowest dtype in the state; of float64 where there is no state. */
-function unitOf({ moments }: Run): number {
+function narrowestUnit({ moments }: Run): number {
   const dtypes = [...slotsOf(moments.at(-1)!.after).values()].map(({ dtype }) => dtype).filter(isFloat);
-  return Math.max(2 ** -52, ...dtypes.map((dtype) => 2 ** (1 - floatRange(dtype).digits)));
+  return Math.max(2 ** -52, ...dtypes.map(unitOf));
 }
 
 function describe({ name, problem }: Scenario, c: number, mismatch: Mismatch): Counterexample {
