@@ -11,12 +11,10 @@ import type { Tensor } from "../tensor/tensor.ts";
 
 // The layers that can be adapted, each as a linear map with a weight: a row is all that adapters know of one.
 
-export type Adaptable =
-  | Linear
-  | Embedding
-  | Convolution<"conv1d">
-  | Convolution<"conv2d">
-  | Convolution<"conv3d">;
+/** A convolution that has a low-rank update. */
+export type Convolutional = Convolution<"conv1d"> | Convolution<"conv2d"> | Convolution<"conv3d">;
+
+export type Adaptable = Linear | Embedding | Convolutional;
 
 interface Host<L> {
   readonly weight: (layer: L) => Shape;
@@ -42,9 +40,7 @@ const byRank =
 
 // A linear map of windows. As PEFT has it A is a convolution like the layer's with r outputs, and B one of single places; as
 // parameters they are the matrices `[r, in x kernel]` and `[out, r]` whose product lies as the weight does.
-const convolved = (
-  apply: typeof functional.conv2d,
-): Host<Convolution<"conv1d"> | Convolution<"conv2d"> | Convolution<"conv3d">> => ({
+const convolved = (apply: typeof functional.conv2d): Host<Convolutional> => ({
   weight: ({ shape }) => shape,
   across: false,
   drops: true,

@@ -1,3 +1,4 @@
+import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import type { Embedding } from "../nn/embedding.ts";
 import type { AnyLayer, Context, Layer, Params } from "../nn/layer.ts";
@@ -8,7 +9,7 @@ import type { Key } from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { type Adapter, adapterOf } from "./adapter.ts";
 import { type AdapterConfig, checkConfigNames, isResidual } from "./config.ts";
-import { type Adaptable, hostOf, sizesOf } from "./hosts.ts";
+import { type Adaptable, type Convolutional, hostOf, isAdaptable, sizesOf } from "./hosts.ts";
 import { rememberBase } from "./merged.ts";
 import { type Start, start, startOnHost } from "./start.ts";
 
@@ -81,12 +82,16 @@ export function embedding(base: Embedding, config: AdapterConfig): LoraLayer {
  * @example
  * const layer = lora.convolution(nn.conv2d(3, 8, 3, { padding: 1 }), { r: 2, alpha: 4 });
  */
-export function convolution(base: Exclude<Adaptable, Linear | Embedding>, config: AdapterConfig): LoraLayer {
+export function convolution(base: Convolutional, config: AdapterConfig): LoraLayer {
   return loraLayer(base, adaptersByName([["", checkedAdapter(base, config)]]), [""]);
 }
 
 /** An adapter for a layer, its configuration checked. */
 export function checkedAdapter(base: Adaptable, config: AdapterConfig): Adapter {
+  if (typeof base !== "object" || base === null || !isAdaptable(base))
+    throw new ValueError(
+      `lora: takes a linear layer, an embedding or a convolution, such as nn.linear(64, 32); given ${show(base)}.`,
+    );
   checkConfigNames("lora", config);
   const adapter = adapterOf(base, config);
   if (isResidual(config) && config.r > roomOf(base))
