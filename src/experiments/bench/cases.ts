@@ -5,7 +5,9 @@ import { type PackFormat, pack } from "../../tensor/packed.ts";
 import { key, normal, uniform } from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
+import { type BaseRecipe, bases } from "../language/base.ts";
 import { referenceValues } from "../reference.ts";
+import { besideCase } from "./beside.ts";
 import { type BenchCase, prepare, type Timed, type Work } from "./case.ts";
 import {
   type Adapter,
@@ -40,6 +42,17 @@ function benchCase<A extends readonly unknown[], R>(
 
 /** Names of the cases whose quotient says what an adapter costs. */
 export const adapterCost = { adapted: "lora forward", frozen: "frozen forward" } as const;
+
+/** A language model whose fine-tunings take no time. */
+const tinyBase: BaseRecipe = {
+  ...bases.small!,
+  width: 8,
+  hidden: 16,
+  blocks: 1,
+  context: 8,
+  vocabulary: 32,
+  batch: 2,
+};
 
 /** Lengths divided by 16, to see that all runs and not to measure; as they are; or products for a GPU too. */
 export type BenchSize = "small" | "usual" | "large";
@@ -88,6 +101,7 @@ export function benchCases(size: BenchSize = "usual"): BenchCase[] {
       heads: small ? 2 : 4,
       context: scaled(64),
     }),
+    ...[false, true].map((together) => besideCase(small ? tinyBase : bases.small!, together)),
     tinyCase(small ? 50 : 1000, false),
     tinyCase(small ? 50 : 1000, true),
     firstCallCase(),
