@@ -210,19 +210,25 @@ const plants: readonly (readonly [
   [
     "lora-plus",
     "a ratio of 16 is best on the hard task, 1 on the easy one",
-    (run) => 1 + away(ratioOf(run), run.task.hard ? 16 : 1),
+    (run) => 0.1 + away(ratioOf(run), run.task.hard ? 16 : 1),
     { "S2-5": "holds", "S2-7": "holds", "S2-9": "holds", "S2-12": "holds" },
   ],
   [
     "lora-plus",
     "nothing matters",
-    () => 1,
-    { "S2-5": "contradicted", "S2-9": "undecided", "S2-12": "undecided" },
+    () => 0.1,
+    { "S2-5": "contradicted", "S2-9": "undecided", "S2-10": "contradicted", "S2-12": "undecided" },
+  ],
+  [
+    "lora-plus",
+    "nothing is learned",
+    () => 0.36,
+    { "S2-5": "undecided", "S2-7": "undecided", "S2-9": "undecided", "S2-10": "undecided" },
   ],
   [
     "lora-plus",
     "equal rates are best",
-    (run) => 1 + away(ratioOf(run), 1),
+    (run) => 0.1 + away(ratioOf(run), 1),
     { "S2-5": "contradicted", "S2-9": "contradicted", "S2-12": "contradicted" },
   ],
   [

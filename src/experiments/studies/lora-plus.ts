@@ -35,6 +35,15 @@ async function gridOf(bench: Bench, task: Task): Promise<readonly Cell[]> {
   return cells;
 }
 
+/** The loss of answers that are guessed: one of two words, then the end, which is no secret. */
+const guessed = Math.log(2) / 2;
+
+/** Where no cell learns what the answers are, nothing can be said of rates. */
+function whereLearned(cells: readonly Cell[], found: Measured): Measured {
+  const least = Math.min(...cells.map(({ comparison }) => meanOf(comparison)));
+  return least < 0.9 * guessed ? found : { value: found.value, interval: [Number.NaN, Number.NaN] };
+}
+
 /** The cell that is best by the seeds of the choice. */
 const bestOf = (cells: readonly Cell[]) =>
   cells.reduce((best, cell) => (meanOf(cell.choice) < meanOf(best.choice) ? cell : best));
@@ -102,20 +111,23 @@ export const loraPlus: Study = {
     choice: "the best cells by the seeds of the choice",
     correction: "Bonferroni over the two tasks; for the best cells over all cells beside one",
     turns:
-      "equal rates as good as unequal ones; a best cell at a ratio outside of 8 to 32; slopes of one sign on both tasks",
+      "equal rates as good as unequal ones; a best cell at a ratio outside of 8 to 32; slopes of one sign on both tasks; undecided where no cell is better than guessing by a tenth",
   },
   count: ({ choice, comparison }) => 2 * ratesA.length * ratesB.length * (choice.length + comparison.length),
   measure: async (bench) => {
     const grids = { easy: await gridOf(bench, tasks.easy), hard: await gridOf(bench, tasks.hard) };
     const two = { comparisons: 2 };
     const gain = (cells: readonly Cell[]) =>
-      paired(
-        bestOf(cells.filter(({ a, b }) => b > a)).comparison,
-        bestOf(cells.filter(({ a, b }) => a === b)).comparison,
-        two,
+      whereLearned(
+        cells,
+        paired(
+          bestOf(cells.filter(({ a, b }) => b > a)).comparison,
+          bestOf(cells.filter(({ a, b }) => a === b)).comparison,
+          two,
+        ),
       );
     const others = { comparisons: grids.hard.length - 1 };
-    const slope = (cells: readonly Cell[]) => estimate(slopes(cells), confidenceOf(2));
+    const slope = (cells: readonly Cell[]) => whereLearned(cells, estimate(slopes(cells), confidenceOf(2)));
     return {
       checks: {
         "S2-5": [
