@@ -8,6 +8,14 @@ const base = process.env.LORANTZ_SITE_BASE ?? "/";
 
 const pages = (...names) => names.map(([text, link]) => ({ text, link: `/${link}` }));
 
+/** The place of a heading as GitHub names it, so that links within the docs lead there in both. */
+const placeOf = (heading) =>
+  heading
+    .trim()
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, "")
+    .replace(/\s/g, "-");
+
 export default defineConfig({
   title: "Lorantz",
   description: "Tensors and gradients on WebGPU and CPU, made for LoRA",
@@ -20,6 +28,7 @@ export default defineConfig({
   // Built beside these pages, by build.mjs, which looks at their links too.
   ignoreDeadLinks: [/^\/?(\.\/)?(playground|api|examples)\//],
   markdown: {
+    anchor: { slugify: placeOf },
     config(md) {
       // What lies outside of docs/ is in the repository.
       const before = md.renderer.rules.link_open;
