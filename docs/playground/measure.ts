@@ -158,7 +158,7 @@ find<HTMLInputElement>("compare").addEventListener("change", async ({ target }) 
   if (!file) return;
   try {
     const value = JSON.parse(await file.text()) as Partial<Findings>;
-    if (value.kind !== "lorantz browser 1" || !Array.isArray(value.rows))
+    if (value.kind !== "lorantz browser 1" || !Array.isArray(value.rows) || typeof value.date !== "string")
       throw new Error('it is no file that "Save as JSON" wrote');
     there = value as Findings; // as its kind says
     show();
