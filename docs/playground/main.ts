@@ -15,7 +15,7 @@ import {
   updatesFor,
   withPartner,
 } from "./experiment.ts";
-import { type Done, keyOf, Plane } from "./plane.ts";
+import { type Done, keyOf, Plane, toolNames } from "./plane.ts";
 import type { Answer, Backend, Request } from "./protocol.ts";
 import { Results } from "./results.ts";
 import { Stories } from "./story.ts";
@@ -54,6 +54,8 @@ const plane = new Plane(find<SVGSVGElement>("plane"), {
   },
   settled: () => choose(page.experiment),
 });
+const item = (textContent: string) => Object.assign(document.createElement("li"), { textContent });
+find("tools").replaceChildren(...toolNames.map(item));
 const stories = new Stories(find("stories"), {
   chosen: (experiment, updates) => choose(experiment, updates),
 });
@@ -79,9 +81,7 @@ function show(experiment: Experiment): void {
   controls.show(experiment);
   plane.draw(experiment, page.done);
   const { words } = explain(experiment);
-  find("words").replaceChildren(
-    ...words.map((sentence) => Object.assign(document.createElement("li"), { textContent: sentence })),
-  );
+  find("words").replaceChildren(...words.map(item));
   showCopy();
 }
 

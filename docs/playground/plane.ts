@@ -108,13 +108,14 @@ export class Plane {
         );
       drawn.push(guide("alpha", "alpha", 1, far), guide("both rates", "rates", far, far));
     }
-    for (const { a, b, name } of tools)
+    for (const { a, b, tools: here } of tools)
       drawn.push(
         svg(
           "rect",
           { class: "tool", x: x.at(a) - 3, y: y.at(b) - 3, width: 6, height: 6 },
-          svg("title", {}, name),
+          svg("title", {}, here.map((i) => toolNames[i]).join("\n")),
         ),
+        svg("text", { class: "tick", x: x.at(a) + 5, y: y.at(b) + 3 }, here.map((i) => i + 1).join(", ")),
       );
     const losses = shown.map(({ loss }) => loss).filter((loss) => loss > 0 && Number.isFinite(loss));
     const colour = scale([Math.min(...losses), Math.max(...losses)], [0, colours.length - 1], true);
@@ -158,11 +159,17 @@ export class Plane {
   }
 }
 
-/** What other tools run by default, under Adam's rule. */
-const toolPlaces = (Object.keys(gauge.libraries) as gauge.LibraryName[]).map((library) => {
+/** What other tools run by default, under Adam's rule: those at one point of the plane are one mark. */
+const toolPlaces: { readonly a: number; readonly b: number; readonly tools: number[] }[] = [];
+
+/** The same in words, in the order of the numbers in the plane. */
+export const toolNames = (Object.keys(gauge.libraries) as gauge.LibraryName[]).map((library, i) => {
   const { title, recipe } = gauge.named(library);
-  const name = `${title}: r ${recipe.r}, alpha ${recipe.alpha}, rate ${recipe.optimizer.lr}`;
-  return { name, ...placeOf(recipe) };
+  const { a, b } = placeOf(recipe);
+  const known = toolPlaces.find((place) => place.a === a && place.b === b);
+  if (known) known.tools.push(i);
+  else toolPlaces.push({ a, b, tools: [i] });
+  return `${title}: r ${recipe.r}, alpha ${recipe.alpha}, rate ${recipe.optimizer.lr}`;
 });
 
 function readable(formula: string): string {

@@ -35,16 +35,19 @@ export function scale(
   };
 }
 
-/** Round numbers inside a scale: powers of ten, or about five steps. */
+/** Round numbers inside a scale: powers of ten with 2 and 5 between them where those are few, or two to seven steps. */
 export function ticks({ from, to, log }: Scale): number[] {
   const found: number[] = [];
   if (log) {
     const [low, high] = [Math.ceil(Math.log10(from) - 1e-9), Math.floor(Math.log10(to) + 1e-9)];
     const step = Math.max(1, Math.ceil((high - low) / 5));
     for (let power = low; power <= high; power += step) found.push(10 ** power);
-    return found;
+    if (found.length > 2) return found;
+    const between = [low - 1, low, high].flatMap((power) => [1, 2, 5].map((n) => n * 10 ** power));
+    const inside = [...new Set(between)].filter((value) => value >= from && value <= to);
+    if (inside.length > 1) return inside;
   }
-  const rough = (to - from) / 4;
+  const rough = (to - from) / 6.4; // steps are at most 2.5 times it: at least two of them are inside
   const power = 10 ** Math.floor(Math.log10(rough || 1));
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? power;
   for (let value = Math.ceil(from / step) * step; value <= to; value += step) found.push(value);
@@ -65,7 +68,7 @@ export interface Frame {
   readonly bottom: number;
 }
 
-export const frame: Frame = { width: 420, height: 230, left: 52, right: 12, top: 14, bottom: 36 };
+export const frame: Frame = { width: 420, height: 230, left: 52, right: 12, top: 18, bottom: 36 };
 
 /** The axes of a drawing, with names. */
 export function axes(
@@ -92,7 +95,7 @@ export function axes(
   }
   lines.push(
     svg("text", { class: "name", x: width - right, y: height - 4, "text-anchor": "end" }, names.x),
-    svg("text", { class: "name", x: 4, y: top - 3 }, names.y),
+    svg("text", { class: "name", x: 4, y: top - 7 }, names.y),
   );
   return lines;
 }

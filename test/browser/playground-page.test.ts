@@ -9,6 +9,7 @@ import { buildPlayground, verdicts } from "../../docs/playground/build.mjs";
 import { fromAddress, opening } from "../../docs/playground/experiment.ts";
 import { stories } from "../../docs/playground/stories.ts";
 import * as adapters from "../../src/adapters/index.ts";
+import * as gauge from "../../src/gauge/index.ts";
 import { init, random } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
@@ -121,6 +122,13 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     await open();
     await paused();
     const before = fromAddress(new URL(page.url()).hash.slice(1));
+    // Every tool has a line of the list, and its number a square.
+    const tools = Object.keys(gauge.libraries).length;
+    expect(await page.locator("#tools li").count()).toBe(tools);
+    const numbers = await page.$$eval("#plane .tool + text", (texts) =>
+      texts.flatMap((text) => (text.textContent ?? "").split(", ").map(Number)),
+    );
+    expect(numbers.sort((a, b) => a - b)).toEqual(Array.from({ length: tools }, (_, i) => i + 1));
     await page.focus("#plane [data-run=y]");
     await page.keyboard.press("ArrowUp");
     await page.waitForFunction((alpha) => location.hash.includes(`y.alpha=${alpha}`), 2 * before.y.alpha);

@@ -14,6 +14,7 @@ import {
   toAddress,
   withPartner,
 } from "../../docs/playground/experiment.ts";
+import { scale, ticks } from "../../docs/playground/svg.ts";
 import { type Device, init } from "../../src/index.ts";
 
 // What the page computes, without the page.
@@ -53,6 +54,22 @@ describe("experiments", () => {
     for (const name of copies) expect(copyOf(name as CopyName, experiment, "x")).toMatch(/lr|learning_rate/);
     const scaled = { ...experiment, multiplier: "alpha/sqrt(r)" as const, rank: 5 };
     expect(copyOf("MLX-LM", scaled, "x")).toMatch(/^# /);
+  });
+});
+
+describe("axes", () => {
+  test("have two to nine round numbers, whatever they reach over", () => {
+    for (const log of [false, true])
+      for (const from of [1e-9, 0.013, 0.7, 1, 9.9, 512])
+        for (const ratio of [1.01, 1.3, 2, 5, 30, 1e3, 1e12]) {
+          const found = ticks(scale([from, from * ratio], [0, 100], log));
+          expect(found.length, `${log} ${from} ${ratio}`).toBeGreaterThan(1);
+          expect(found.length).toBeLessThan(10);
+          for (const value of found) {
+            expect(value).toBeGreaterThanOrEqual(from * (1 - 1e-9));
+            expect(value).toBeLessThanOrEqual(from * ratio * (1 + 1e-9));
+          }
+        }
   });
 });
 

@@ -47,14 +47,15 @@ function tabOf(send: Send, version: string, close: () => Promise<void>): Tab {
 export async function until<T>(
   what: string,
   of: () => T | undefined | null | Promise<T | undefined | null>,
-  patience = 90_000,
+  instead: () => unknown = () => "",
 ): Promise<T> {
+  const patience = 90_000;
   for (const end = Date.now() + patience; Date.now() < end; ) {
     const value = await of();
     if (value !== undefined && value !== null) return value; // WebDriver has no undefined
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  throw new Error(`${what}: not within ${patience} ms`);
+  throw new Error(`${what}: not within ${patience} ms. ${JSON.stringify(await instead())}`);
 }
 
 /** A process whose output is kept, in a group of its own, to be ended as one. */

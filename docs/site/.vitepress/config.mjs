@@ -1,4 +1,7 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { defineConfig } from "vitepress";
+import { readableColumns, style, wideTables } from "./tables.mjs";
 
 // The docs as they are, with search: a site of files that asks nothing of a third party.
 
@@ -20,16 +23,22 @@ export default defineConfig({
   title: "Lorantz",
   description: "Tensors and gradients on WebGPU and CPU, made for LoRA",
   base,
-  head: [["link", { rel: "icon", href: `${base}icon.svg` }]],
+  head: [
+    ["link", { rel: "icon", href: `${base}icon.svg` }],
+    ["style", {}, style],
+  ],
   srcDir: "..",
   srcExclude: ["site/**", "playground/**"],
   cleanUrls: false,
   appearance: true,
   // Built beside these pages, by build.mjs, which looks at their links too.
   ignoreDeadLinks: [/^\/?(\.\/)?(playground|api|examples)\//],
+  transformPageData: (page, { siteConfig }) =>
+    wideTables(page, readFileSync(join(siteConfig.srcDir, page.filePath), "utf8")),
   markdown: {
     anchor: { slugify: placeOf },
     config(md) {
+      md.core.ruler.push("readable-columns", readableColumns);
       // What lies outside of docs/ is in the repository.
       const before = md.renderer.rules.link_open;
       md.renderer.rules.link_open = (tokens, i, options, env, self) => {
