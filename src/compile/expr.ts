@@ -132,32 +132,31 @@ export class Expressions {
       return this.index(
         high === Infinity ? Math.floor(constant / low) : Math.floor(constant / low) % (high / low),
       );
-    // x = low * quotient + rest.
-    const whole = terms.filter(({ coefficient }) => coefficient % low === 0);
-    if (low > 1 && (whole.length > 0 || constant >= low || constant < 0)) {
-      const rest = this.combine(
-        terms.filter(({ coefficient }) => coefficient % low !== 0).map(asPart),
-        ((constant % low) + low) % low,
-      );
-      const quotient = this.combine(
-        whole.map(({ coefficient, atom }) => [coefficient / low, atom]),
-        Math.floor(constant / low),
-      );
+    // x = by * quotient + rest.
+    const cut = (by: number) => {
+      const isWhole = ({ coefficient }: Term) => coefficient % by === 0;
+      const quotient = terms
+        .filter(isWhole)
+        .map(({ coefficient, atom }): [number, Expr] => [coefficient / by, atom]);
+      const rest = terms.filter((term) => !isWhole(term)).map(asPart);
+      return {
+        quotient: this.combine(quotient, Math.floor(constant / by)),
+        rest: this.combine(rest, ((constant % by) + by) % by),
+      };
+    };
+    // Where `by` divides low, a rest that is less than it carries nothing over.
+    for (const by of divisorsOf(low, terms)) {
+      const { quotient, rest } = cut(by);
       const bounds = this.bounds(rest);
-      if (bounds.min >= 0 && bounds.max < low) return this.digit(quotient, 1, high / low);
-      if (high === Infinity && bounds.min >= 0)
+      if (bounds.min >= 0 && bounds.max < by) return this.digit(quotient, low / by, high / by);
+    }
+    if (low > 1 && high === Infinity) {
+      const { quotient, rest } = cut(low);
+      if (rest !== x && this.bounds(rest).min >= 0)
         return this.combine([
           [1, quotient],
           [1, this.digit(rest, low, Infinity)],
         ]);
-    }
-    const common = terms.reduce((g, { coefficient }) => gcd(g, coefficient), low);
-    if (common > 1) {
-      const smaller = this.combine(
-        terms.map(({ coefficient, atom }) => [coefficient / common, atom]),
-        Math.floor(constant / common),
-      );
-      return this.digit(smaller, low / common, high / common);
     }
     if (x.kind === "digit" && (x.high === Infinity || (x.high / x.low) % low === 0)) {
       const upper = Math.min(x.high, high * x.low);
@@ -324,6 +323,14 @@ function joinDigits(terms: Map<Expr, number>, expressions: Expressions): number 
     }
   }
   return added;
+}
+
+/** Divisors of a number but 1 that it has in common with coefficients, with ever more of them. */
+function divisorsOf(number: number, terms: readonly Term[]): readonly number[] {
+  const shared = terms.map(({ coefficient }) => gcd(number, coefficient)).sort((one, other) => other - one);
+  const all = [number];
+  for (const each of shared) all.push(gcd(all.at(-1)!, each));
+  return [...new Set(all)].filter((each) => each > 1);
 }
 
 function gcd(a: number, b: number): number {

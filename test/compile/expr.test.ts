@@ -72,22 +72,42 @@ test("simplified index arithmetic has the value of what it simplifies", () => {
   );
 });
 
+const lengths = fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 4 });
+
+/** The element at a position of a tensor, found by its place on each axis of a shape. */
+function thereAndBack(e: Expressions, position: Expr, shape: readonly number[]): Expr {
+  let [stride, sum] = [1, e.index(0)];
+  for (const [i, length] of [...shape.entries()].reverse()) {
+    const at = e.digit(position, stride, i === 0 ? Infinity : stride * length);
+    sum = e.combine([
+      [1, sum],
+      [stride, at],
+    ]);
+    stride *= length;
+  }
+  return sum;
+}
+
 test("a reshape there and back is the position itself", () => {
   fc.assert(
-    fc.property(fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 5 }), (shape) => {
+    fc.property(lengths, (shape) => {
       const e = new Expressions();
-      const size = numel(shape);
-      const position = e.variable("position", size);
-      let [stride, sum] = [1, e.index(0)];
-      for (const [i, length] of [...shape.entries()].reverse()) {
-        const at = e.digit(position, stride, i === 0 ? Infinity : stride * length);
-        sum = e.combine([
-          [1, sum],
-          [stride, at],
-        ]);
-        stride *= length;
-      }
-      expect(sum).toBe(position);
+      const position = e.variable("position", numel(shape));
+      expect(thereAndBack(e, position, shape)).toBe(position);
+    }),
+  );
+});
+
+test("so it is for rows and columns, whatever axes each of them is cut into", () => {
+  fc.assert(
+    fc.property(lengths, lengths, (rows, columns) => {
+      const e = new Expressions();
+      const [row, column] = [e.variable("row", numel(rows)), e.variable("column", numel(columns))];
+      const position = e.combine([
+        [numel(columns), row],
+        [1, column],
+      ]);
+      expect(thereAndBack(e, position, [...rows, ...columns])).toBe(position);
     }),
   );
 });
