@@ -32,15 +32,6 @@ fn lorantz_minimum(x: f32, y: f32) -> f32 {
   return select(select(number, y, lorantz_isNaN(y)), x, lorantz_isNaN(x));
 }
 
-// The nearest bfloat16 in the upper half of a word, ties to even; NaN stays NaN.
-fn lorantz_bfloat16(x: f32) -> u32 {
-  let bits = bitcast<u32>(x);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) {
-    return (bits & 0xffff0000u) | 0x400000u;
-  }
-  return (bits + 0x7fffu + ((bits >> 16u) & 1u)) & 0xffff0000u;
-}
-
 // Of two elements that share a word, the one at an index, in the upper half of the result.
 fn lorantz_ofPair(pair: u32, at: i32) -> u32 {
   return select(pair << 16u, pair & 0xffff0000u, (at & 1) == 1);

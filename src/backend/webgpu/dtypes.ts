@@ -1,5 +1,12 @@
-import { type DeviceDType, type FloatDType, floatDTypes } from "../../base/dtype.ts";
+import {
+  type DeviceDType,
+  type FloatDType,
+  floatDTypes,
+  isNarrow,
+  type NarrowFloatDType,
+} from "../../base/dtype.ts";
 import { DTypeError } from "../../base/errors.ts";
+import { roundName, widenName } from "./narrow.ts";
 
 /** How WGSL has the values of a dtype. */
 export interface WgslType {
@@ -17,7 +24,12 @@ export interface WgslType {
   readonly widen?: (x: string, type: "f32" | "vec4<f32>") => string;
 }
 
-const types: Readonly<Record<Exclude<DeviceDType, "float64">, WgslType>> = {
+type Stored = Exclude<DeviceDType, "float64">;
+
+/** The types that WGSL has: of all dtypes, and of some narrow floats. */
+const types: Readonly<
+  Record<Exclude<Stored, NarrowFloatDType>, WgslType> & Partial<Record<NarrowFloatDType, WgslType>>
+> = {
   float16: {
     value: "f16",
     stored: "f16",
@@ -26,18 +38,20 @@ const types: Readonly<Record<Exclude<DeviceDType, "float64">, WgslType>> = {
     round: (x) => `f16(lorantz_roundToHalf(${x}))`,
     widen: (x, type) => `${type}(${x})`,
   },
-  bfloat16: {
-    value: "u32", // of which the upper half counts
-    stored: "u32",
-    pairs: true,
-    round: (x) => `lorantz_bfloat16(${x})`,
-    widen: (x, type) => `bitcast<${type}>(${x})`,
-  },
   float32: { value: "f32", stored: "f32" },
   int32: { value: "i32", stored: "i32" },
   uint32: { value: "u32", stored: "u32" },
   bool: { value: "bool", stored: "u32" },
 };
+
+/** Bits in the upper half of a word: see narrow.ts. */
+const asBits = (dtype: NarrowFloatDType): WgslType => ({
+  value: "u32",
+  stored: "u32",
+  pairs: true,
+  round: (x) => `${roundName(dtype)}(${x})`,
+  widen: (x, type) => `${widenName(dtype, type !== "f32")}(${x})`,
+});
 
 /** @throws DTypeError for float64. */
 export function wgslType(dtype: DeviceDType): WgslType {
@@ -45,8 +59,10 @@ export function wgslType(dtype: DeviceDType): WgslType {
     throw new DTypeError(
       'webgpu: a program holds float64, which no GPU has. Use float32, or init({ backend: "cpu" }).',
     );
-  return types[dtype];
+  return typeOf(dtype);
 }
+
+const typeOf = (dtype: Stored) => (isNarrow(dtype) ? (types[dtype] ?? asBits(dtype)) : types[dtype]);
 
 /** Type of an element in a buffer; WGSL cannot store booleans. */
 export function storedType(dtype: DeviceDType): string {
@@ -60,9 +76,9 @@ export function valueType(dtype: DeviceDType): string {
 
 /** Floats that an adapter with these features stores. */
 export function floatsOf(features: readonly string[]): readonly FloatDType[] {
-  return floatDTypes.filter(
-    (dtype) =>
-      dtype !== "float64" &&
-      (types[dtype].needs === undefined || features.includes(types[dtype].needs.feature)),
-  );
+  return floatDTypes.filter((dtype) => {
+    if (dtype === "float64") return false;
+    const { needs } = typeOf(dtype);
+    return needs === undefined || features.includes(needs.feature);
+  });
 }

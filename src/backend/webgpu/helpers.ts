@@ -1,6 +1,7 @@
 import { internal } from "../../base/errors.ts";
 import { scalarOps } from "../../graph/scalar.ts";
 import { printExpansion, printTable } from "./expansions.ts";
+import { narrowFunctions } from "./narrow.ts";
 import { shaders } from "./shaders.generated.ts";
 
 /** Functions of shaders/scalar.wgsl by name, each with the comment above it; then those of operations, once they are asked for. */
@@ -13,11 +14,13 @@ function helper(name: string): string {
   let text = functions.get(name);
   if (text === undefined) {
     const row = scalarOps.get(name.replace("lorantz_", ""))?.row;
-    text = row?.expand
-      ? printExpansion(row)
-      : row?.table
-        ? printTable(row)
-        : internal(`there is no function ${name} in WGSL`);
+    text =
+      narrowFunctions.get(name)?.() ??
+      (row?.expand
+        ? printExpansion(row)
+        : row?.table
+          ? printTable(row)
+          : internal(`there is no function ${name} in WGSL`));
     functions.set(name, text);
   }
   return text;

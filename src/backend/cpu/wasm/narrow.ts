@@ -1,10 +1,10 @@
-import { type DeviceDType, isNarrow, type NarrowFloatDType } from "../../../base/dtype.ts";
+import { type DeviceDType, floatDTypes, floatRange, isNarrow } from "../../../base/dtype.ts";
+import { type FloatRange, floatLayout } from "../../../base/narrow.ts";
 import { apply, binary, select, unary, type Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 
 // Narrow floats in vectors: kernels compute with four float32, and convert where they load and store. A cast to one
-// rounds and stays a float32. Of float16 WebAssembly has no conversion; additions round: x + 2^13 |x|, with the power of two below
-// |x| for |x|, has the last place of a float16 (the idea is M. Dukhan's, in his FP16 library).
+// rounds and stays a float32. All follows from which numbers a float has.
 
 const and = binary("v128.and");
 const or = binary("v128.or");
@@ -18,67 +18,24 @@ const addInt = binary("i32x4.add");
 const subInt = binary("i32x4.sub");
 const minInt = binary("i32x4.min_s");
 const maxInt = binary("i32x4.max_s");
+const up = (x: Vector, by: number) => apply("i32x4.shl", x, by);
+const down = (x: Vector, by: number) => apply("i32x4.shr_u", x, by);
 
 /** The sign of a float32, and its exponent. */
 const sign = -0x80000000;
 const infinity = 0x7f800000;
-/** The exponents of float16: those of the smallest normal number and of the largest, as float32. */
-const [least, most] = [0x38800000, 0x47000000];
-/** Numbers beyond the largest are nearest to this, which has no float16, or beyond it. */
-const overflow = 65536;
-/** Added to an exponent: bits of a float32 that a float16 lacks. */
-const lost = 13 << 23;
-
-/** Four numbers from their bits. */
-function fromHalfBits(l: Lanes, bits: Vector): Vector {
-  // With sign, exponent and mantissa where float32 has them, all are right but those that are not finite.
-  const placed = and(apply("i32x4.shl", bits, 13), l.i32(~0x70000000));
-  const value = l.hold(mul(placed, l.f32(2 ** 112)));
-  return l.hold(or(value, and(ge(abs(value), l.f32(overflow)), l.i32(infinity))));
-}
-
-/** What to add to numbers of that size to round them to float16; `size` is at most `overflow`, or is made so by `most`. */
-function roundingMagic(l: Lanes, size: Vector, atMost: number): Vector {
-  const exponent = maxInt(and(size, l.i32(infinity)), l.i32(least));
-  const bounded = atMost < infinity ? minInt(exponent, l.i32(atMost)) : exponent;
-  return addInt(bounded, l.i32(lost));
-}
-
-/** Four float32 rounded to float16, ties to even. */
-function roundToHalf(l: Lanes, value: Vector): Vector {
-  const x = l.hold(value);
-  const size = l.hold(abs(x));
-  const magic = l.hold(roundingMagic(l, size, most));
-  const rounded = sub(add(size, magic), magic);
-  // Too large for float16, then for float32: infinite.
-  const bounded = mul(mul(rounded, l.f32(2 ** 112)), l.f32(2 ** -112));
-  return l.hold(or(bounded, and(x, l.i32(sign))));
-}
-
-/** The bits of four float32 rounded to float16, ties to even. */
-function halfBits(l: Lanes, value: Vector): Vector {
-  const x = l.hold(value);
-  const size = l.hold(pmin(abs(x), l.f32(overflow))); // NaN stays
-  const sum = add(size, roundingMagic(l, size, infinity));
-  // The sum's low half is the mantissa with its first bit, its high half the exponent: put together by a dot product.
-  const parts = binary("i32x4.dot_i16x8_s")(sum, l.i32(1 + (8 << 16)));
-  const bits = subInt(parts, l.i32((127 + lost / 2 ** 23 - 14) << 10));
-  const word = l.hold(or(bits, and(apply("i32x4.shr_u", x, 16), l.i32(0x8000))));
-  // NaN came out larger than 16 bits, and is made the largest word there is, a NaN.
-  return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
-}
 
 const isNumber = (x: Vector) => binary("f32x4.eq")(x, x);
 
-/** Bits whose upper half is that of the nearest bfloat16, ties to even. */
-function raised(l: Lanes, x: Vector): Vector {
-  const odd = and(apply("i32x4.shr_u", x, 16), l.i32(1));
-  return addInt(addInt(x, l.i32(0x7fff)), odd);
-}
+/** Words of 32 bits as words of 16, in the low half of a vector. */
+const inWords = (l: Lanes, x: Vector) => {
+  const word = l.hold(x);
+  return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
+};
 
 /** Four numbers of a narrow float at once. */
 interface NarrowLanes {
-  /** The numbers of four words of 16 bits, with their signs in the high half. */
+  /** The numbers of four words of 16 bits, each extended by its highest bit. */
   readonly load: (l: Lanes, bits: Vector) => Vector;
   /** Four float32 rounded, ties to even. */
   readonly round: (l: Lanes, value: Vector) => Vector;
@@ -86,25 +43,92 @@ interface NarrowLanes {
   readonly store: (l: Lanes, value: Vector) => Vector;
 }
 
-const narrow: Readonly<Record<NarrowFloatDType, NarrowLanes>> = {
-  float16: { load: fromHalfBits, round: roundToHalf, store: halfBits },
-  /** The upper half of a float32. */
-  bfloat16: {
-    load: (_, bits) => apply("i32x4.shl", bits, 16),
+function narrowOf(range: FloatRange): NarrowLanes {
+  return floatLayout(range).exponentBits === 8 ? upperPart(range) : scaled(range);
+}
+
+/** With the exponents of float32: its upper part. */
+function upperPart(range: FloatRange): NarrowLanes {
+  const { fractionBits } = floatLayout(range);
+  const lost = 23 - fractionBits;
+  /** Bits whose upper part is that of the nearest number. */
+  const raised = (l: Lanes, x: Vector) =>
+    addInt(addInt(x, l.i32(2 ** (lost - 1) - 1)), and(down(x, lost), l.i32(1)));
+  return {
+    load: (_, bits) => up(bits, lost),
     round: (l, value) => {
       const x = l.hold(value);
-      return l.hold(select(isNumber(x), and(raised(l, x), l.i32(-0x10000)), x));
+      return l.hold(select(isNumber(x), and(raised(l, x), l.i32(-(2 ** lost))), x));
     },
     store: (l, value) => {
       const x = l.hold(value);
-      const quiet = or(apply("i32x4.shr_u", x, 16), l.i32(0x40));
-      const word = l.hold(select(isNumber(x), apply("i32x4.shr_u", raised(l, x), 16), quiet));
-      return l.hold(binary("i16x8.narrow_i32x4_u")(word, word));
+      const quiet = or(down(x, lost), l.i32(2 ** (fractionBits - 1)));
+      return inWords(l, select(isNumber(x), down(raised(l, x), lost), quiet));
     },
-  },
-};
+  };
+}
+
+/**
+ * With fewer exponents. Additions round: x + 2^13 |x|, with the power of two below |x| for |x|, has the last place of a float16
+ * (the idea is M. Dukhan's, in his FP16 library).
+ */
+function scaled(range: FloatRange): NarrowLanes {
+  const { fractionBits, exponentBits, width } = floatLayout(range);
+  /** Bits of a float32 that are lost, as an exponent. */
+  const lost = 23 - fractionBits;
+  /** The exponents of the smallest normal number and of the largest, as float32. */
+  const [least, most] = [range.least, range.most].map((exponent) => (exponent + 127) << 23) as [
+    number,
+    number,
+  ];
+  /** Numbers beyond the largest are nearest to this, or beyond it. */
+  const overflow = 2 ** (range.most + 1);
+  /** The sign, and what is below the exponents that there are. */
+  const kept = sign | (2 ** (23 + exponentBits) - 1);
+
+  /** What to add to numbers of that size to round them; `size` is at most `overflow`, or is made so by `atMost`. */
+  const magicOf = (l: Lanes, size: Vector, atMost: number) => {
+    const exponent = maxInt(and(size, l.i32(infinity)), l.i32(least));
+    const bounded = atMost < infinity ? minInt(exponent, l.i32(atMost)) : exponent;
+    return addInt(bounded, l.i32(lost << 23));
+  };
+
+  return {
+    load: (l, bits) => {
+      const signed =
+        width === 16 ? up(bits, lost) : apply("i32x4.shr_s", up(bits, 32 - width), 8 - exponentBits);
+      // With sign, exponent and fraction where float32 has them, all are right but those that are not finite.
+      const value = l.hold(mul(and(signed, l.i32(kept)), l.f32(2 ** (126 + range.least))));
+      return l.hold(or(value, and(ge(abs(value), l.f32(overflow)), l.i32(infinity))));
+    },
+    round: (l, value) => {
+      const x = l.hold(value);
+      const size = l.hold(abs(x));
+      const magic = l.hold(magicOf(l, size, most));
+      const rounded = sub(add(size, magic), magic);
+      // Too large for it, then for float32: infinite.
+      const scale = 2 ** (127 - range.most);
+      const bounded = mul(mul(rounded, l.f32(scale)), l.f32(1 / scale));
+      return l.hold(or(bounded, and(x, l.i32(sign))));
+    },
+    store: (l, value) => {
+      const x = l.hold(value);
+      const size = l.hold(pmin(abs(x), l.f32(overflow))); // NaN stays
+      const sum = l.hold(add(size, magicOf(l, size, infinity)));
+      // The sum's low half is the fraction with its first digit; its exponent belongs above that.
+      const parts = addInt(and(sum, l.i32(0xffff)), up(down(sum, 23), fractionBits));
+      const bits = subInt(parts, l.i32((127 + lost + range.least) << fractionBits));
+      const signed = or(bits, and(down(x, 32 - width), l.i32(2 ** (width - 1))));
+      return inWords(l, or(signed, down(binary("f32x4.ne")(x, x), 16)));
+    },
+  };
+}
+
+const narrow = new Map<DeviceDType, NarrowLanes>(
+  floatDTypes.filter(isNarrow).map((dtype) => [dtype, narrowOf(floatRange(dtype))]),
+);
 
 /** How a narrow float is loaded, rounded and stored; undefined for other dtypes. */
 export function narrowLanes(dtype: DeviceDType): NarrowLanes | undefined {
-  return isNarrow(dtype) ? narrow[dtype] : undefined;
+  return narrow.get(dtype);
 }
