@@ -10,7 +10,7 @@ import { checkRecipe } from "./check.ts";
 import { explicit } from "./explicit.ts";
 import { common, factor, type Gauge, onlyB } from "./gauge.ts";
 import { hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
-import { needsOf, statePowers } from "./rules.ts";
+import { statePowers, takesNorms } from "./rules.ts";
 import { ruleFor } from "./units.ts";
 
 /** The smallest and the largest size of the numbers other than 0. */
@@ -177,8 +177,7 @@ function* quantities(recipe: Recipe, sizes: Magnitudes, room: number): Generator
           };
         }
       }
-      // A trust ratio takes norms.
-      if (quantity === "parameter" && needsOf(optimizer.name) !== undefined)
+      if (quantity === "parameter" && takesNorms(optimizer.name))
         yield { quantity: "parameter^2", role, power: 2, sizes: squares(1) };
     }
   }
@@ -190,7 +189,10 @@ function shareKept(hyper: object): number {
     readonly betas?: readonly [number, number];
     readonly rho?: number;
     readonly alpha?: number;
+    readonly decayRate?: number;
   };
+  // That of Adafactor's newest square falls without end: what it is after a million updates.
+  if (own.decayRate !== undefined) return 1 - 1e6 ** -own.decayRate;
   return own.betas?.[1] ?? own.rho ?? own.alpha ?? 0;
 }
 

@@ -77,6 +77,11 @@ export function needsOf(optimizer: AnyOptimizerName): string | undefined {
   return isPairOptimizerName(optimizer) ? undefined : rules[optimizer].scaling.needs;
 }
 
+/** Whether an optimizer computes squares of parameters. */
+export function takesNorms(optimizer: AnyOptimizerName): boolean {
+  return !isPairOptimizerName(optimizer) && rules[optimizer].scaling.norms === true;
+}
+
 /**
  * The powers for the slots of an optimizer's state. They are known also where the hyperparameters have no rule.
  *

@@ -20,8 +20,8 @@ export function correctionWith(decay: number, t: HostNumber): HostNumber {
 }
 
 /** The averages of one decay rate; 1 - beta is computed in float64 on the host. */
-export function averageWith(decay: number): Average {
-  const beta = scalar(decay);
+export function averageWith(decay: number | HostNumber): Average {
+  const beta = typeof decay === "number" ? scalar(decay) : decay;
   const rest = scalar(1).sub(beta);
   return {
     of: (old, x) => old.mul(beta).add(x.mul(rest)),

@@ -1,5 +1,6 @@
 export { type AccumulateOptions, type Accumulating, accumulate } from "./accumulate.ts";
 export { type AdadeltaHyper, adadelta, adadeltaRule } from "./adadelta.ts";
+export { type AdafactorHyper, adafactor, adafactorRule } from "./adafactor.ts";
 export { type AdagradHyper, adagrad, adagradRule } from "./adagrad.ts";
 export { type AdamHyper, type AdamWHyper, adam, adamRule, adamw, adamwRule } from "./adam.ts";
 export { type AdamaxHyper, adamax, adamaxRule } from "./adamax.ts";
@@ -63,7 +64,14 @@ export {
   scaledSgdRule,
 } from "./scaled.ts";
 export * as schedule from "./schedule.ts";
+export {
+  type ScheduleFree,
+  type ScheduleFreeAdamWHyper,
+  scheduleFreeAdamw,
+  scheduleFreeAdamwRule,
+} from "./schedule-free.ts";
 export { type SgdHyper, sgd, sgdRule } from "./sgd.ts";
 export { type SignSgdHyper, signSgd, signSgdRule } from "./sign-sgd.ts";
 export { type SkippingState, skipNonFinite } from "./skip.ts";
+export { hutchinson, type Sophia, type SophiaHyper, sophia, sophiaRule } from "./sophia.ts";
 export { applyUpdates } from "./updates.ts";

@@ -50,6 +50,7 @@ export const lambRule: Rule<LambHyper, LambSlots> = {
     hyper: () => ({ lr: 0, eps: -1, weightDecay: -1, betas: 0 }),
     state: () => ({ m: -1, v: -2 }),
     dividesZeroByZero: ({ eps }) => eps === 0,
+    norms: true,
     needs: "parameters that are not all zero, since the trust ratio of a zero tensor is 1 whatever its scale",
   },
   essence: ({ lr, betas, ...rest }) =>

@@ -1,6 +1,7 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { type AdadeltaHyper, adadeltaRule } from "./adadelta.ts";
+import { type AdafactorHyper, adafactorRule } from "./adafactor.ts";
 import { type AdagradHyper, adagradRule } from "./adagrad.ts";
 import { type AdamHyper, type AdamWHyper, adamRule, adamwRule } from "./adam.ts";
 import { type AdamaxHyper, adamaxRule } from "./adamax.ts";
@@ -35,6 +36,7 @@ export interface HyperOf {
   readonly lion: LionHyper;
   readonly signSgd: SignSgdHyper;
   readonly lamb: LambHyper;
+  readonly adafactor: AdafactorHyper;
 }
 
 export type OptimizerName = keyof HyperOf;
@@ -79,6 +81,7 @@ export const rules: { readonly [N in OptimizerName]: Rule<HyperOf[N], Slots> } =
   lion: erased(lionRule),
   signSgd: erased(signSgdRule),
   lamb: erased(lambRule),
+  adafactor: erased(adafactorRule),
 };
 
 /** The update rule of each optimizer of pairs of factors by its name. */

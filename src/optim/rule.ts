@@ -44,6 +44,8 @@ export interface RuleScaling<H> {
    * every gauge.
    */
   readonly dividesZeroByZero: (hyper: H) => boolean;
+  /** Whether updates depend on the size of the whole parameter, so that its square is computed. */
+  readonly norms?: boolean;
   /** What parameters or gradients must be for the powers to be exact, where they are not for all. */
   readonly needs?: string;
 }

@@ -10,7 +10,7 @@ import {
 } from "../base/arguments.ts";
 import { integerRange } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
-import { numel, type Shape } from "../base/shape.ts";
+import { checkShape, numel, type Shape } from "../base/shape.ts";
 import { cast } from "../graph/cast.ts";
 import { add, bitwiseAnd, mul, rightShift } from "../graph/elementwise.ts";
 import type { Node } from "../graph/node.ts";
@@ -96,6 +96,7 @@ export function choice<T extends Tensor>(key: Key, x: T, shape: Shape, options?:
 export function choice(key: Key, x: number | Tensor, shape: Shape, options: ChoiceOptions = {}): Tensor {
   const n = countOf("random.choice", x);
   const { replace, p } = readOptions("random.choice", choiceFields, options);
+  checkShape("random.choice", shape);
   const count = numel(shape);
   if (count > 0 && (n === 0 || (!replace && count > n)))
     throw new ShapeError(

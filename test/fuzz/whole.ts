@@ -13,7 +13,7 @@ import { type Field, resolve, type Signature, type Type } from "./types.ts";
 
 /**
  * Makers of which the arguments are layers by name, adapters by name, and rules, none of what can be drawn; and layers that
- * take and give more than a tensor, or a tensor that is drawn once in 20,000 tries.
+ * take and give more than a tensor, or a tensor that is drawn once in 20,000 tries; and what takes a function.
  */
 const excluded: readonly string[] = [
   "nn.module",
@@ -25,6 +25,7 @@ const excluded: readonly string[] = [
   "lora.injectNamed",
   "lora.perSample",
   "lora.setAdapter",
+  "optim.hutchinson",
   "optim.make",
   "optim.makeOptimizer",
   "optim.makePairOptimizer",

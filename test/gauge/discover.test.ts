@@ -137,6 +137,16 @@ const table: Readonly<Record<string, Row>> = {
     hyper: { lr: 0, betas: 0, eps: -1, weightDecay: -1 },
     state: moments,
   },
+  Adafactor: {
+    config: { name: "adafactor", lr: 1e-2 },
+    hyper: { lr: 0, decayRate: 0, epsGradient: -2, epsParameter: 1, clipThreshold: 0, weightDecay: 0 },
+    state: { rows: -2, columns: -2, v: -2 },
+  },
+  "Adafactor, of absolute steps": {
+    config: { name: "adafactor", lr: 1e-2, scaleParameter: false, epsParameter: 0 },
+    hyper: { lr: 1, decayRate: 0, epsGradient: -2, clipThreshold: 0, weightDecay: -1 },
+    state: { rows: -2, columns: -2, v: -2 },
+  },
 };
 
 const optimizerOf = (config: optim.OptimizerConfig): optim.Optimizer => optim.make(config);

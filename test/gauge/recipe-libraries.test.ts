@@ -402,12 +402,21 @@ test("the Trainer's schedule and clipping are trained, not only named", async ()
   expect(await losses(recipe)).toEqual(await losses(said));
 });
 
+test("Adafactor as the Trainer runs it, there and back", () => {
+  const settings = { optim: "adafactor", learning_rate: 1e-3, weight_decay: 0.01 };
+  const { recipe } = gauge.recipeOfSettings("peft-trainer", settings);
+  expect(recipe.optimizer).toMatchObject({ name: "adafactor", scaleParameter: false, lr: 1e-3 });
+  expect(gauge.convert(recipe, to("peft-trainer"))).toMatchObject({ exact: true, settings });
+  const relative = { ...recipe, optimizer: { name: "adafactor", lr: 1e-3 } } as const;
+  expect(fields(gauge.convert(relative, to("peft-trainer")))).toContain("scaleParameter");
+});
+
 describe("settings that cannot be read", () => {
   test.each<[gauge.LibraryName, unknown, string]>([
     ["peft-trainer", { lora_alfa: 16 }, "has no setting lora_alfa that concerns a recipe"],
     ["peft-trainer", { loraAlpha: 16 }, "Do you mean lora_alpha?"],
     ["peft-trainer", { r: 1.5 }, "r is 1.5; it is an integer >= 1"],
-    ["peft-trainer", { optim: "adafactor" }, 'optim is "adafactor", which a recipe cannot say'],
+    ["peft-trainer", { optim: "galore_adamw" }, 'optim is "galore_adamw", which a recipe cannot say'],
     [
       "peft-trainer",
       { lr_scheduler_type: "polynomial" },

@@ -138,7 +138,7 @@ function adadeltaReference(epsGradient: number, epsUpdate: number): Reference {
 
 interface Form {
   readonly config: optim.OptimizerConfig;
-  /** LAMB's is of the whole tensor, and elsewhere. */
+  /** Those of whole tensors are elsewhere. */
   readonly reference?: Reference;
 }
 
@@ -283,6 +283,15 @@ const forms: Readonly<Record<string, Form>> = {
     },
   },
   lamb: { config: { name: "lamb", ...adam, weightDecay: wd } },
+  adafactor: {
+    config: {
+      name: "adafactor",
+      ...{ lr, weightDecay: wd, epsGradient: 1e-2, epsParameter: 2, clipThreshold: 0.5 },
+    },
+  },
+  "adafactor of absolute steps": {
+    config: { name: "adafactor", lr, weightDecay: wd, epsGradient: 1e-2, scaleParameter: false },
+  },
 };
 const rows = Object.entries(forms);
 const make = (config: optim.OptimizerConfig): optim.Optimizer => optim.make(config);

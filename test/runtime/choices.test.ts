@@ -50,6 +50,7 @@ describeBackends("draws", (backend) => {
       .sum(0)
       .toArray();
     expect(three).toEqual([6, 8]);
+    expect(() => random.choice(key("x"), 3, true as never)).toThrow(/random.choice: the shape is true/);
     expect(() => random.choice(key("x"), 2, [3], { replace: false })).toThrow(
       /^random.choice: 3 of 2 elements cannot be drawn without putting back/,
     );

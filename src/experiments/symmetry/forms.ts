@@ -45,6 +45,14 @@ export const forms: readonly Form[] = [
   { name: "Lion", optimizer: { name: "lion", lr: 0.003, weightDecay } },
   { name: "signSGD, momentum", optimizer: { name: "signSgd", lr: 0.003, momentum: 0.9 } },
   { name: "LAMB", optimizer: { name: "lamb", lr: 0.01, eps, weightDecay } },
+  {
+    name: "Adafactor",
+    optimizer: { name: "adafactor", lr: 0.05, epsGradient: 1e-6, epsParameter: 0.2, weightDecay },
+  },
+  {
+    name: "Adafactor, of absolute steps",
+    optimizer: { name: "adafactor", lr: 0.01, epsGradient: 1e-6, weightDecay, scaleParameter: false },
+  },
   { name: "RAdam, two rates", optimizer: { name: "radam", lr: 0.02, lrUnrectified: 0.02, eps } },
   { name: "RAdam, one rate", optimizer: { name: "radam", lr: 0.02, eps }, perUpdate: ["lr"] },
   { name: "Adadelta, two eps", optimizer: { name: "adadelta", lr: 1, epsGradient: 1e-4, epsUpdate: 1e-4 } },

@@ -221,6 +221,8 @@ function trainerOptimizers(at: (name: string) => string = (name) => name): {
         ...pairs({ alpha: "alpha", eps: "eps", momentum: "momentum", centered: "centered" }),
       },
     },
+    // The Trainer turns its relative step and its scale by the parameter off.
+    adafactor: { is: "adafactor", fixed: { scaleParameter: false }, places: common },
     adagrad: {
       is: "adagrad",
       places: {

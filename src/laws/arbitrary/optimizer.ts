@@ -76,5 +76,13 @@ function options(exact: boolean): Options {
     lion: some({ betas: fc.constantFrom<readonly [number, number]>([0.9, 0.99], [0.5, 0.75]), weightDecay }),
     signSgd: some({ momentum }),
     lamb: some({ betas, eps, weightDecay }),
+    adafactor: some({
+      decayRate: fc.constantFrom(0.5, 0.8),
+      epsGradient: fc.constantFrom(1e-30, 1e-3),
+      epsParameter: eps,
+      clipThreshold: fc.constantFrom(0.5, 1),
+      weightDecay,
+      scaleParameter: flag,
+    }),
   };
 }
