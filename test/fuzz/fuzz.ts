@@ -1,6 +1,6 @@
 import type { DType, FloatDType } from "../../src/base/dtype.ts";
 import { generator } from "../../src/base/generator.ts";
-
+import { Hash } from "../../src/base/hash.ts";
 import { Tensor } from "../../src/index.ts";
 import {
   type Graph,
@@ -93,9 +93,12 @@ function study(dtypes: readonly DType[], chosen: readonly Operation[]): Lesson {
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0; // nearly all that is thrown is caught at once
   const learned = new Learned();
-  const random = new Random(generator(1));
   const successes = new Map<string, number>();
   for (const operation of chosen) {
+    // A stream of its own: what is found for one does not hang on which others there are.
+    const random = new Random(
+      generator(Number.parseInt(new Hash().add(operation.name).toString().slice(8), 16)),
+    );
     let count = 0;
     for (let tries = 0; tries < 20_000 && count < 12; tries++) {
       const draft = new Draft(random, learned, { dtypes, lengths: lengths[tries % 4]!, makers, most: 256 });

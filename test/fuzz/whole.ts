@@ -13,11 +13,14 @@ import { type Field, resolve, type Signature, type Type } from "./types.ts";
 
 /**
  * Makers of which the arguments are layers by name, adapters by name, and rules, none of what can be drawn; and layers that
- * take and give more than a tensor, or a tensor that is drawn once in 20,000 tries; and what takes a function.
+ * take and give more than a tensor, or a tensor that is drawn a few times in 20,000 tries; and what takes a function.
  */
 const excluded: readonly string[] = [
   "nn.module",
   "nn.batchNorm",
+  "nn.conv2d",
+  "nn.conv3d",
+  "nn.convTranspose2d",
   "nn.gru",
   "nn.lstm",
   "nn.multiHeadAttention",
