@@ -66,5 +66,7 @@ export {
   type RecurrentOptions,
   type RecurrentParams,
   type Sequence,
+  type StackedOptions,
+  type StackedParams,
 } from "./recurrent.ts";
 export { type LayerSummary, type ModelSummary, summary } from "./summary.ts";

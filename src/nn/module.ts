@@ -26,7 +26,8 @@ type ChildFunction<L> = L extends { apply(params: never, x: infer X, context?: C
     ? undefined
     : never;
 
-type Forward<C, X, Y> = (children: ChildFunctions<C>, x: X, context: Context) => Y;
+/** What a module does with its children. */
+export type Forward<C, X, Y> = (children: ChildFunctions<C>, x: X, context: Context) => Y;
 
 /** Facts about a module beside its children. */
 export type ModuleOptions = Pick<AnyLayer, "tied" | "output">;

@@ -3,6 +3,7 @@ import {
   type Fields,
   flag,
   flagOf,
+  fraction,
   optional,
   positive,
   readOptions,
@@ -14,6 +15,7 @@ import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { maskedScore, rope, scaledDotProductAttention } from "./attention.ts";
 import { checkTensor, floatDType, size } from "./check.ts";
+import * as functional from "./functional.ts";
 import type { Layer, ParamsOf } from "./layer.ts";
 import { type Linear, linear } from "./linear.ts";
 import { module } from "./module.ts";
@@ -31,6 +33,8 @@ export interface MultiHeadAttentionOptions {
   readonly causal?: boolean;
   /** Base of the wavelengths by which queries and keys are turned (`functional.rope`). Default: they are not. */
   readonly rope?: number;
+  /** Probability with which a query's weight on a key is zeroed in training, as PyTorch's `dropout`. Default 0. */
+  readonly dropout?: number;
   /** Default float32. */
   readonly dtype?: FloatDType;
 }
@@ -42,6 +46,7 @@ const fields: Fields<MultiHeadAttentionOptions> = {
   bias: flagOf(true),
   causal: flag,
   rope: optional(positive()),
+  dropout: fraction(0),
   dtype: floatDType,
 };
 
@@ -96,7 +101,7 @@ type Projections = { readonly q: Linear; readonly k: Linear; readonly v: Linear;
  * Attention of several heads (Vaswani et al. 2017, arXiv:1706.03762) with its projections, as named children `q`, `k`, `v` and
  * `out`, so that adapters get in. Heads of keys and values may be fewer (Ainslie et al. 2023, arXiv:2305.13245), queries and
  * keys turned by their positions, and a cache written on: a call then gives the new elements alone, and a compiled function
- * that is given the cache to donate writes into it in place.
+ * that is given the cache to donate writes into it in place. In training, `dropout` of the weights takes the context's key.
  *
  * @throws ValueError for sizes that are not integers >= 1 or do not divide; ShapeError if inputs do not fit.
  * @example
@@ -117,6 +122,7 @@ export function multiHeadAttention(
     causal,
     rope: theta,
     bias = true,
+    dropout = 0,
     ...rest
   } = readOptions(name, fields, options);
   if (rest.headDim === undefined && dim % heads !== 0)
@@ -131,7 +137,8 @@ export function multiHeadAttention(
     v: linear(kvDim, kvHeads * headDim, given),
     out: linear(heads * headDim, dim, given),
   };
-  return module(children, ({ q, k, v, out }, { x, keys, mask, cache }: AttentionInput): AttentionOutput => {
+  return module(children, ({ q, k, v, out }, input: AttentionInput, { training, key }): AttentionOutput => {
+    const { x, keys, mask, cache } = input;
     if (checkTensor(name, "x", x).rank !== 3 || x.shape[2] !== dim)
       throw new ShapeError(`${name}: x is ${x}; expected [batch, length, ${dim}].`);
     const source = keys ?? x;
@@ -175,9 +182,11 @@ export function multiHeadAttention(
       else if (mask.dtype === queries.dtype)
         sight = where(seen, mask, maskedScore(mask.dtype as FloatDType) / 2);
     }
+    const drawn = { training: true, ...(key && { key: key.fold("dropout") }) };
     const y = scaledDotProductAttention(queries, next?.k ?? newKeys, next?.v ?? newValues, {
       ...(sight && { mask: sight }),
       causal: causal === true && !next,
+      ...(training && dropout > 0 && { weights: (shares) => functional.dropout(shares, dropout, drawn) }),
     });
     const joined = y.permute([0, 2, 1, 3]).reshape([batch, length, heads * headDim]);
     return { y: out(joined), ...(next && { cache: next }) };

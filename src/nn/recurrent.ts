@@ -1,14 +1,26 @@
-import { checkArgument, type Fields, flag, flagOf, oneOf, readOptions } from "../base/arguments.ts";
+import {
+  checkArgument,
+  type Fields,
+  flag,
+  flagOf,
+  fraction,
+  oneOf,
+  optional,
+  readOptions,
+} from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
-import { ShapeError } from "../base/errors.ts";
+import { ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { zeros } from "../tensor/creation.ts";
-import { sigmoid } from "../tensor/functions.ts";
+import { cat, sigmoid, stack } from "../tensor/functions.ts";
 import { type Key, uniform } from "../tensor/random.ts";
 import { scan } from "../tensor/scan.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import * as tree from "../tensor/tree.ts";
 import { aKey, checkFloatDType, checkTensor, floatDType, size } from "./check.ts";
+import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
+import { type Forward, module } from "./module.ts";
 import { parameter } from "./params.ts";
 
 export interface RecurrentOptions {
@@ -22,11 +34,24 @@ export interface RecurrentOptions {
   readonly dtype?: FloatDType;
 }
 
-const fields: Fields<RecurrentOptions> = {
+/** Options of layers on top of each other, or in both directions. */
+export interface StackedOptions extends Omit<RecurrentOptions, "reverse"> {
+  /** How many are on top of each other. Default 1. */
+  readonly layers?: number;
+  /** Whether each goes both ways: what comes out is twice as wide, and the next one takes it. Default false. */
+  readonly bidirectional?: boolean;
+  /** Probability with which elements between two layers are zeroed in training. Default 0. */
+  readonly dropout?: number;
+}
+
+const fields: Fields<RecurrentOptions & StackedOptions> = {
   bias: flagOf(true),
   reverse: flag,
   gradient: oneOf(["store", "recompute"], "store"),
   dtype: floatDType,
+  layers: optional(size),
+  bidirectional: optional(flag),
+  dropout: optional(fraction()),
 };
 
 /** Parameters of a recurrent layer, by PyTorch's names and in its order of gates. */
@@ -39,10 +64,13 @@ export type RecurrentParams = {
   readonly bias_hh?: Tensor;
 };
 
+/** Parameters of stacked layers, `l0`, `l0_reverse`, `l1`, ...: `l1_reverse.weight_ih` is PyTorch's `weight_ih_l1_reverse`. */
+export type StackedParams = { readonly [layer: string]: RecurrentParams };
+
 /** A sequence, time first: `x` `[time, batch, in]`, and the state that it begins with. */
 export interface Sequence<S> {
   readonly x: Tensor;
-  /** Zeros if it is left out. */
+  /** Zeros if it is left out. Of stacked layers one for each lies along a first axis, from l0 and l0_reverse upwards. */
   readonly state?: S;
 }
 
@@ -76,15 +104,66 @@ const gate = (all: Tensor, i: number, count: number) => {
   return all.at("...", [i * length, (i + 1) * length]).get();
 };
 
+type Recurrent<S> = Layer<RecurrentParams | StackedParams, Sequence<S>, Recurred<S>>;
+
 function recurrent<S>(
+  kind: Kind<S>,
+  inputs: number,
+  units: number,
+  options: RecurrentOptions & StackedOptions,
+): Recurrent<S> {
+  const { name } = kind;
+  const { layers, bidirectional, dropout, reverse, ...own } = readOptions(name, fields, options);
+  checkArgument(name, "in", inputs, size);
+  checkArgument(name, "hidden", units, size);
+  if (layers === undefined && bidirectional === undefined && dropout === undefined)
+    return single(kind, inputs, units, { ...own, reverse: reverse === true }) as Recurrent<S>;
+  if (reverse)
+    throw new ValueError(
+      `${name}: reverse is of one layer; of stacked ones give bidirectional, or turn what goes in with flip.`,
+    );
+  const directions = bidirectional ? ["", "_reverse"] : [""];
+  const names = Array.from({ length: layers ?? 1 }, (_, i) => directions.map((way) => `l${i}${way}`));
+  const children = names.flatMap((ways, i) =>
+    ways.map((at, way): [string, Layer<RecurrentParams, Sequence<S>, Recurred<S>>] => [
+      at,
+      single(kind, i === 0 ? inputs : directions.length * units, units, { ...own, reverse: way === 1 }),
+    ]),
+  );
+  const forward: Forward<Record<string, (typeof children)[number][1]>, Sequence<S>, Recurred<S>> = (
+    all,
+    { x, state },
+    { training, key },
+  ) => {
+    for (const [what, of] of state === undefined ? [] : kind.shapes(state))
+      if (of.rank !== 3 || of.shape[0] !== children.length)
+        throw new ShapeError(
+          `${name}: ${what} is ${of}; expected [${children.length},batch,${units}], one for each layer and direction.`,
+        );
+    const ends: S[] = [];
+    const y = names.reduce((below, ways, i) => {
+      const drawn = { training: training === true, ...(key && { key: key.fold(`dropout${i}`) }) };
+      const taken = i > 0 && dropout ? functional.dropout(below, dropout, drawn) : below;
+      const both = ways.map((at) => {
+        const first = state === undefined ? undefined : tree.map(state, (s) => s.at(ends.length).get());
+        const { y, state: end } = all[at]!(first === undefined ? { x: taken } : { x: taken, state: first });
+        ends.push(end);
+        return y;
+      });
+      return both.length === 1 ? both[0]! : cat(both, -1);
+    }, x);
+    return { y, state: tree.zip(ends as [S, ...S[]], (one) => stack(one)) };
+  };
+  return module(Object.fromEntries(children), forward) as Recurrent<S>;
+}
+
+/** One layer in one direction. */
+function single<S>(
   { name, gates, initial, hidden, shapes, cell }: Kind<S>,
   inputs: number,
   units: number,
-  options: RecurrentOptions,
+  { bias, reverse, gradient, ...given }: RecurrentOptions,
 ): Layer<RecurrentParams, Sequence<S>, Recurred<S>> {
-  const { bias, reverse, gradient, ...given } = readOptions(name, fields, options);
-  checkArgument(name, "in", inputs, size);
-  checkArgument(name, "hidden", units, size);
   const dtype = checkFloatDType(name, given.dtype);
   const bound = 1 / Math.sqrt(units);
   const draw = (key: Key, path: string, shape: readonly number[]) =>
@@ -133,14 +212,18 @@ function recurrent<S>(
 }
 
 /**
- * A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) as PyTorch's, one layer in one direction: with gates r, z and n
- * of the rows of the weights, in this order,
+ * A gated recurrent unit (Cho et al. 2014, arXiv:1406.1078) as PyTorch's: with gates r, z and n of the rows of the
+ * weights, in this order,
  *
  *     r = sigmoid(Wx_r + Uh_r)   z = sigmoid(Wx_z + Uh_z)   n = tanh(Wx_n + r Uh_n)   h = (1 - z) n + z h
  *
  * where each product has its bias. It takes `{ x, state? }` with `x` `[time, batch, in]` and the state `[batch, hidden]`, and
  * gives `{ y, state }`; on `scan`, so that the time to compile does not grow with how long sequences are. Parameters have
  * PyTorch's names without the layer's number, and its initial values: uniform in +-1/sqrt(hidden).
+ *
+ * With `layers`, `bidirectional` or `dropout` it is as many such layers, children `l0`, `l0_reverse`, `l1` and so on, whose
+ * states lie in PyTorch's order along a first axis, `[layers * directions, batch, hidden]`; `y` has both directions side by
+ * side, `[time, batch, directions * hidden]`. PyTorch's `weight_ih_l1_reverse` is `l1_reverse.weight_ih`.
  *
  * @throws ValueError for sizes that are not integers >= 1; ShapeError if `x` or the state have other shapes.
  * @example
@@ -150,8 +233,14 @@ function recurrent<S>(
 export function gru(
   inputs: number,
   hidden: number,
-  options: RecurrentOptions = {},
-): Layer<RecurrentParams, Sequence<Tensor>, Recurred<Tensor>> {
+  options?: RecurrentOptions,
+): Layer<RecurrentParams, Sequence<Tensor>, Recurred<Tensor>>;
+export function gru(
+  inputs: number,
+  hidden: number,
+  options: StackedOptions,
+): Layer<StackedParams, Sequence<Tensor>, Recurred<Tensor>>;
+export function gru(inputs: number, hidden: number, options: RecurrentOptions = {}): Recurrent<Tensor> {
   const kind: Kind<Tensor> = {
     name: "gru",
     gates: 3,
@@ -172,8 +261,8 @@ export function gru(
 }
 
 /**
- * A long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000) as PyTorch's, one
- * layer in one direction: with gates i, f, g and o of the rows of the weights, in this order,
+ * A long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000) as PyTorch's: with
+ * gates i, f, g and o of the rows of the weights, in this order,
  *
  *     c = sigmoid(f) c + sigmoid(i) tanh(g)        h = sigmoid(o) tanh(c)
  *
@@ -188,8 +277,14 @@ export function gru(
 export function lstm(
   inputs: number,
   hidden: number,
-  options: RecurrentOptions = {},
-): Layer<RecurrentParams, Sequence<LstmState>, Recurred<LstmState>> {
+  options?: RecurrentOptions,
+): Layer<RecurrentParams, Sequence<LstmState>, Recurred<LstmState>>;
+export function lstm(
+  inputs: number,
+  hidden: number,
+  options: StackedOptions,
+): Layer<StackedParams, Sequence<LstmState>, Recurred<LstmState>>;
+export function lstm(inputs: number, hidden: number, options: RecurrentOptions = {}): Recurrent<LstmState> {
   const kind: Kind<LstmState> = {
     name: "lstm",
     gates: 4,

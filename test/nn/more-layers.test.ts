@@ -29,13 +29,21 @@ describe("recurrent layers", () => {
   const affine = (w: number[][], b: number[], x: number[]) =>
     w.map((row, i) => row.reduce((sum, v, j) => sum + v * x[j]!, b[i]!));
 
-  async function byHand(kind: "gru" | "lstm", params: nn.RecurrentParams, order: readonly number[]) {
+  type One = nn.Layer<nn.RecurrentParams, nn.Sequence<Tensor>, nn.Recurred<Tensor>>;
+  type Stacked = nn.Layer<nn.StackedParams, nn.Sequence<Tensor>, nn.Recurred<Tensor>>;
+
+  async function byHand(
+    kind: "gru" | "lstm",
+    params: nn.RecurrentParams,
+    order: readonly number[],
+    of: Tensor = x,
+  ) {
     const [wi, wh] = [await nested(params.weight_ih), await nested(params.weight_hh)] as [
       number[][],
       number[][],
     ];
     const [bi, bh] = [await flat(params.bias_ih!), await flat(params.bias_hh!)];
-    const xs = (await nested(x)) as number[][][];
+    const xs = (await nested(of)) as number[][][];
     const ys: number[][][] = [];
     const [h, c] = [0, 0].map(() => Array.from({ length: batch }, () => new Array<number>(hidden).fill(0)));
     for (const t of order) {
@@ -68,7 +76,7 @@ describe("recurrent layers", () => {
   ] as const)("%s follows its formula, reversed: %s", async (kind, reverse) => {
     const order = [0, 1, 2, 3].map((t) => (reverse ? time - 1 - t : t));
     const made = kind === "gru" ? nn.gru : nn.lstm;
-    const layer = made(inputs, hidden, { reverse, dtype: "float64" }) as ReturnType<typeof nn.gru>;
+    const layer = made(inputs, hidden, { reverse, dtype: "float64" }) as One;
     const params = layer.init(key);
     const { y, state } = layer.apply(params, { x });
     const wanted = await byHand(kind, params, order);
@@ -77,6 +85,60 @@ describe("recurrent layers", () => {
     await close(h!, wanted.h);
     if (kind === "lstm") await close(c!, wanted.c);
     expect(Object.keys(params)).toEqual(["weight_ih", "weight_hh", "bias_ih", "bias_hh"]);
+  });
+
+  // PyTorch's text: the layer above takes what both directions of the one below give, side by side.
+  test.each(["gru", "lstm"] as const)("%s in layers and both directions", async (kind) => {
+    const made = kind === "gru" ? nn.gru : nn.lstm;
+    const layer = made(inputs, hidden, { layers: 2, bidirectional: true, dtype: "float64" }) as Stacked;
+    const params = layer.init(key);
+    expect(Object.keys(params)).toEqual(["l0", "l0_reverse", "l1", "l1_reverse"]);
+    expect(params.l1_reverse!.weight_ih.shape).toEqual([(kind === "gru" ? 3 : 4) * hidden, 2 * hidden]);
+    const { y, state } = layer.apply(params, { x });
+    let below = x;
+    const ends: Awaited<ReturnType<typeof byHand>>[] = [];
+    for (const at of ["l0", "l1"]) {
+      const there = await byHand(kind, params[at]!, [0, 1, 2, 3], below);
+      const back = await byHand(kind, params[`${at}_reverse`]!, [3, 2, 1, 0], below);
+      const whole = (ys: number[]) => tensor(ys, { dtype: "float64" }).reshape([time, batch, hidden]);
+      below = cat([whole(there.y), whole(back.y)], -1);
+      ends.push(there, back);
+    }
+    expect(y.shape).toEqual([time, batch, 2 * hidden]);
+    await close(y, await flat(below));
+    const [h, c] = tree.leaves(state);
+    expect(h!.shape).toEqual([4, batch, hidden]);
+    await close(
+      h!,
+      ends.flatMap((end) => end.h),
+    );
+    if (kind === "lstm")
+      await close(
+        c!,
+        ends.flatMap((end) => end.c),
+      );
+  });
+
+  test("stacked layers go on from a state, drop between each other only, and say what does not fit", async () => {
+    const layer = nn.lstm(inputs, hidden, { layers: 2, dropout: 0.5, dtype: "float64" });
+    const params = layer.init(key);
+    const [first, rest] = [x.at([0, 1]).get(), x.at([1]).get()];
+    const whole = layer.apply(params, { x });
+    const a = layer.apply(params, { x: first });
+    const b = layer.apply(params, { x: rest, state: a.state });
+    await close(cat([a.y, b.y], 0), await flat(whole.y));
+    await close(b.state.c, await flat(whole.state.c));
+    const drawn = layer.apply(params, { x }, { training: true, key });
+    const [h, wanted] = [await nested(drawn.state.h), await nested(whole.state.h)] as number[][][][];
+    expect(h![0]).toEqual(wanted![0]);
+    expect(h![1]).not.toEqual(wanted![1]);
+    expect(() => layer.apply(params, { x }, { training: true })).toThrow(/dropout: training needs/);
+    expect(() => layer.apply(params, { x, state: { h: ones([1, 2, 2]), c: ones([2, 2, 2]) } })).toThrow(
+      /lstm: the state's h is .*expected \[2,batch,2\], one for each layer and direction/,
+    );
+    expect(() => nn.gru(3, 2, { layers: 2, reverse: true } as never)).toThrow(/gru: reverse is of one layer/);
+    expect(() => nn.gru(3, 2, { layers: 0 })).toThrow(/gru: layers is 0/);
+    expect(nn.summary(layer, params, { x } as never).text).toContain("l1");
   });
 
   test("a state goes on where another call left off", async () => {
@@ -232,6 +294,30 @@ describe("multiHeadAttention", () => {
     const slots = cat([bias, ones([1, 1, 6, 2])], -1);
     const cache = nn.attentionCache(2, 8, { kvHeads: 2, headDim: 2 });
     await close(layer.apply(params, { x, mask: slots, cache }).y, y, 5);
+  });
+
+  test("dropout zeroes weights on keys in training, and nothing else", async () => {
+    const [heads, p] = [2, 0.5];
+    const dropping = nn.multiHeadAttention(8, heads, { dropout: p, dtype: "float64", bias: false });
+    const params = dropping.init(key);
+    const x = float64("seen", [1, 3, 8]);
+    const plain = nn.multiHeadAttention(8, heads, { dtype: "float64", bias: false });
+    await close(dropping.apply(params, { x }).y, plain.apply(params, { x }).y, 15);
+    const { y } = dropping.apply(params, { x }, { training: true, key });
+    // Attention is linear in its weights: with those of the keys that stay, over 1 - p, by hand.
+    const split = (w: Tensor) => x.matmul(w.transpose()).reshape([1, 3, heads, 4]).permute([0, 2, 1, 3]);
+    const [q, k, v] = [params.q, params.k, params.v].map(({ weight }) => split(weight)) as [
+      Tensor,
+      Tensor,
+      Tensor,
+    ];
+    const shares = q.matmul(k.transpose()).mul(0.5).softmax(-1);
+    const stays = random.bernoulli(key.fold("dropout"), 1 - p, [1, heads, 3, 3]).astype("float64");
+    const joined = shares.mul(stays).mul(2).matmul(v).permute([0, 2, 1, 3]).reshape([1, 3, 8]);
+    await close(y, joined.matmul(params.out.weight.transpose()));
+    expect([...(await stays.data())]).toContain(0);
+    expect(() => dropping.apply(params, { x }, { training: true })).toThrow(/dropout: training needs/);
+    expect(() => nn.multiHeadAttention(8, 2, { dropout: 1 })).toThrow(/multiHeadAttention: dropout is 1/);
   });
 
   test("looks at other keys than its own, and says what does not fit", async () => {
