@@ -1,6 +1,7 @@
-import { ValueError } from "../base/errors.ts";
+import { internal, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { eq, where } from "./elementwise.ts";
+import { eachOf, runName } from "./loop.ts";
 import { type IndexRange, makeNode, type Node, topological } from "./node.ts";
 import { reduce } from "./reduce.ts";
 
@@ -19,7 +20,7 @@ export interface MarkedIndices {
   readonly index: Node;
 }
 
-/** All marked indices that the roots depend on. */
+/** All marked indices that the roots depend on, without those inside loops. */
 export function markedIndices(roots: readonly Node[]): MarkedIndices[] {
   return topological(roots).flatMap(({ operation, inputs: [index] }) =>
     // Numbers of the host are looked at where they are computed.
@@ -30,13 +31,36 @@ export function markedIndices(roots: readonly Node[]): MarkedIndices[] {
 }
 
 /** The least and the largest of indices, those left out that stand for none. */
-export function boundsOf({
-  range: { ignored, from },
-  index,
-}: MarkedIndices): readonly [least: Node, most: Node] {
-  const counted = ignored === undefined ? index : where(eq(index, ignored), from, index);
-  const axes = index.shape.map((_, axis) => axis);
-  return [reduce("min", counted, axes), reduce("max", counted, axes)];
+export interface IndexBounds {
+  readonly range: IndexRange;
+  readonly least: Node;
+  readonly most: Node;
+}
+
+/** The bounds of all marked indices that the roots depend on; of those inside a loop, over all of its steps. */
+export function boundsOf(roots: readonly Node[]): IndexBounds[] {
+  const own = markedIndices(roots).map(({ range, index }): IndexBounds => {
+    const { ignored, from } = range;
+    const counted = ignored === undefined ? index : where(eq(index, ignored), from, index);
+    const axes = index.shape.map((_, axis) => axis);
+    return { range, least: reduce("min", counted, axes), most: reduce("max", counted, axes) };
+  });
+  const runs = new Map<string, Node[]>();
+  for (const node of topological(roots))
+    if (node.operation.kind === "loop") runs.set(runName(node), [...(runs.get(runName(node)) ?? []), node]);
+  const inside = [...runs.values()].flatMap((members) => {
+    const [{ operation, inputs }] = members as [Node];
+    if (operation.kind !== "loop") return internal(`${operation.kind} is no loop`);
+    const { loop } = operation;
+    const body = members.map((member) => (member.operation as typeof operation).output);
+    const over = (kind: "min" | "max", of: Node) => reduce(kind, eachOf(loop, inputs, of), [0]);
+    return boundsOf([...loop.next, ...body]).map(({ range, least, most }) => ({
+      range,
+      least: over("min", least),
+      most: over("max", most),
+    }));
+  });
+  return [...own, ...inside];
 }
 
 /** What lies below views that have the same elements. */

@@ -46,7 +46,7 @@ export class Run {
 
   /** What one of `outputs`, or of what is carried next, is at each step. */
   each(output: Node): Node {
-    return resultOf(this.loop, this.inputs, this.#images.get(output)!, false);
+    return eachOf(this.loop, this.inputs, this.#images.get(output)!);
   }
 
   /** What is carried out of the last step. */
@@ -64,6 +64,11 @@ export function runName({ operation, inputs }: Node): string {
   const name = names.get(operation.loop) ?? named++;
   names.set(operation.loop, name);
   return `${name}: ${inputs.map(({ id }) => id).join()}`;
+}
+
+/** What a value of a loop's body is at each step. */
+export function eachOf(loop: Loop, inputs: readonly Node[], output: Node): Node {
+  return resultOf(loop, inputs, output, false);
 }
 
 function resultOf(loop: Loop, inputs: readonly Node[], output: Node, last: boolean): Node {

@@ -1,4 +1,4 @@
-import { boundsOf, checkIndices, type MarkedIndices, markedIndices } from "../graph/indices.ts";
+import { boundsOf, checkIndices } from "../graph/indices.ts";
 import type { Node } from "../graph/node.ts";
 import type { Device } from "./device.ts";
 import type { TensorStorage } from "./storage.ts";
@@ -12,9 +12,9 @@ export interface IndexBounds {
 
 /** The bounds of the indices that the roots depend on; none where the device does not check them. */
 export function boundsOn(device: Device, roots: readonly Node[]): IndexBounds {
-  const marked: readonly MarkedIndices[] = device.checkIndices ? markedIndices(roots) : [];
+  const marked = device.checkIndices ? boundsOf(roots) : [];
   return {
-    nodes: marked.flatMap(boundsOf),
+    nodes: marked.flatMap(({ least, most }) => [least, most]),
     async check(values) {
       for (const [i, { range }] of marked.entries()) {
         const pair = values.slice(2 * i, 2 * i + 2);

@@ -45,7 +45,7 @@ const fields: Fields<ScanOptions> = {
  * `jvp` and `compile` see through it, and `f` may use tensors from outside, and `scan` itself.
  *
  * What is carried keeps its structure, shapes and dtypes. `xs` may be null with a `length`. Deviation from `jax.lax.scan`:
- * numbers of the host (`scalar(0)`) are carried nowhere, and indices inside are not checked by `checkIndices`.
+ * numbers of the host (`scalar(0)`) are carried nowhere.
  *
  * @throws ShapeError if tensors of `xs` differ in how many steps they are, or what is carried changes its shape; DTypeError
  * if it changes its dtype; ValueError if `f` returns no pair, or it changes its structure.

@@ -11,6 +11,7 @@ import { arange, full, ones, scalar, tensor, zeros } from "../../src/tensor/crea
 import { cat, oneHot, stack, where } from "../../src/tensor/functions.ts";
 import { grad, vjp } from "../../src/tensor/grad.ts";
 import * as random from "../../src/tensor/random.ts";
+import { scan } from "../../src/tensor/scan.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { backends } from "../devices.ts";
 
@@ -304,6 +305,33 @@ describe.each(await backends())("on %s", (name) => {
         [0, 0],
       ]);
       expect(await nn.crossEntropy(zeros([2, 2]), on([-100, 1])).item()).toBeCloseTo(Math.log(2), 6);
+      // Those inside a scan too, of what it walks along and of what it carries, one scan in another, and its gradient.
+      const walk = (x: Tensor, index: Tensor<"int32">) =>
+        scan(
+          (sum: Tensor, i: Tensor<"int32">) => [sum.add(x.indexSelect(0, i.unsqueeze(0)).sum()), sum],
+          tensor(0),
+          index,
+        );
+      const ok = tensor([1, 2, 3]) as Tensor;
+      expect(await walk(ok, on([0, -3, 2, 1]))[0].item()).toBe(7);
+      await expect(walk(ok, on([0, 3, 2, 1]))[0].item()).rejects.toThrow(`indexSelect: index 3 ${before}`);
+      const counted = scan(
+        (i: Tensor<"int32">) => [i.add(1), ok.indexSelect(0, i.unsqueeze(0))],
+        on([0]).reshape([]) as Tensor<"int32">,
+        null,
+        { length: 5 },
+      );
+      await expect(counted[1].data()).rejects.toThrow(`indexSelect: index 4 ${before}`);
+      const twice = (index: Tensor<"int32">) =>
+        scan((sum: Tensor, row: Tensor<"int32">) => [sum.add(walk(ok, row)[0]), sum], tensor(0), index);
+      const nested = compile((index: Tensor<"int32">) => twice(index)[0]);
+      expect(await (await nested(on([0, 1, 2, 2]).reshape([2, 2]))).item()).toBe(9);
+      await expect(nested(on([0, 1, 2, -4]).reshape([2, 2]))).rejects.toThrow(
+        `indexSelect: index -4 ${before}`,
+      );
+      const slope = compile((x: Tensor, index: Tensor<"int32">) => grad((x: Tensor) => walk(x, index)[0])(x));
+      expect([...(await (await slope(ok, on([0, 2, 2]))).data())]).toEqual([1, 0, 2]);
+      await expect(slope(ok, on([0, 2, 5]))).rejects.toThrow(`indexSelect: index 5 ${before}`);
       strict.dispose();
       device.dispose();
       device = await init({ backend: name });
