@@ -12,8 +12,8 @@ export interface Canonical {
   readonly leaves: readonly Node[];
   /** The host nodes of the graph, by the index of its `hostNumber` nodes. */
   readonly scalars: readonly Node[];
-  /** The canonical roots; built only when the key is new. */
-  build(): Node[];
+  /** The canonical roots; built only when the key is new. Keeps nothing of the graph alive but leaves and host numbers. */
+  readonly build: () => Node[];
 }
 
 /**
@@ -24,11 +24,7 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
   const leaves: Node[] = [];
   const scalars: Node[] = [];
   const lines: string[] = [];
-  const blueprint: {
-    readonly node: Node;
-    readonly operation: Operation;
-    readonly inputs: readonly number[];
-  }[] = [];
+  const blueprint: Vertex[] = [];
   const lineOf = new Map<string, number>();
   const place = new Map<Node, number>();
 
@@ -67,7 +63,7 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
     if (at === undefined) {
       at = lines.push(line) - 1;
       lineOf.set(line, at);
-      blueprint.push({ node, operation, inputs });
+      blueprint.push({ operation, inputs, shape: node.shape, dtype: node.dtype });
     }
     place.set(node, at);
   }
@@ -76,22 +72,32 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
     key: `${lines.join("\n")}\n=> ${outputs.join()}`,
     leaves,
     scalars,
-    build() {
-      const built: Node[] = [];
-      for (const { node, operation, inputs } of blueprint) {
-        built.push(
-          operation.kind === "constant"
-            ? constant(operation.value, node.dtype)
-            : makeNode(
-                operation,
-                inputs.map((i) => built[i]!),
-                node.shape,
-                node.dtype,
-              ),
-        );
-      }
-      return outputs.map((i) => built[i]!);
-    },
+    build: builder(blueprint, outputs),
+  };
+}
+
+/** A node of a canonical graph, with its inputs by their place there. */
+interface Vertex extends Pick<Node, "operation" | "shape" | "dtype"> {
+  readonly inputs: readonly number[];
+}
+
+/** Makes the roots of a canonical graph. A function of its own, so that what it keeps is that and not the graph it is of. */
+function builder(blueprint: readonly Vertex[], outputs: readonly number[]): () => Node[] {
+  return () => {
+    const built: Node[] = [];
+    for (const { operation, inputs, shape, dtype } of blueprint) {
+      built.push(
+        operation.kind === "constant"
+          ? constant(operation.value, dtype)
+          : makeNode(
+              operation,
+              inputs.map((i) => built[i]!),
+              shape,
+              dtype,
+            ),
+      );
+    }
+    return outputs.map((i) => built[i]!);
   };
 }
 

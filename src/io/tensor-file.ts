@@ -204,4 +204,4 @@ export class TensorFile<M = unknown> {
 type Values = (bytes: Uint8Array, shape: Shape) => StoredArray;
 
 /** Bytes that are kept to read into. */
-const mostPassing = 2 ** 24;
+const mostPassing = 2 ** 22;

@@ -11,8 +11,9 @@ import {
   type TensorFile,
 } from "../io/index.ts";
 import type { Params } from "../nn/layer.ts";
-import { Device } from "../runtime/device.ts";
+import { collectNow, Device } from "../runtime/device.ts";
 import { defaultDevice } from "../runtime/init.ts";
+import { zeros } from "../tensor/creation.ts";
 import { type Packed, type PackFormat, type PackOptions, pack } from "../tensor/packed.ts";
 import { Key, key as keyOf } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -91,14 +92,18 @@ export async function load(from: FolderSource, options: LoadOptions = {}): Promi
   const found = classifier(architecture(config), labels ?? classesOf(config));
   const model = decoder(found, { remat: again === true });
   const file = await safetensors.open(folder);
-  const { places, fresh } = placesOf(folder, file, found, model);
+  // Of initial values only the shapes: they are a large graph, which goes before the weights come.
+  const shapes = tree.map(model.init(key), ({ shape }) => zeros(shape));
+  const { places, fresh } = placesOf(folder, file, found, shapes);
+  const initial = fresh.length > 0 ? model.init(key) : shapes;
+  collectNow();
   const on = device ?? defaultDevice();
   const read = new Map<string, Tensor | Packed>();
   for (const { path, name, transposed, matrix } of places) {
     const packed = packing !== undefined && matrix ? formatOf(found, path, packing) : undefined;
     read.set(path, await readOne(file, name, { dtype, transposed, packed, on }));
   }
-  const drawn = tree.map(model.init(key), (leaf, path) =>
+  const drawn = tree.map(initial, (leaf, path) =>
     fresh.includes(path) ? leaf.astype(dtype) : (read.get(path) ?? undefined),
   );
   await tree.evaluate(
@@ -155,13 +160,13 @@ function placesOf(
   { name: where }: Folder,
   file: TensorFile,
   found: Architecture,
-  model: Decoder,
+  shapes: Params,
 ): { readonly places: readonly Place[]; readonly fresh: readonly string[] } {
   const { names, labels } = found;
   const problems: string[] = [];
   const fresh: string[] = [];
   const used = new Set<string>();
-  const places = tree.entries(model.init(keyOf(0))).flatMap(([path, leaf]): Place[] => {
+  const places = tree.entries(shapes).flatMap(([path, leaf]): Place[] => {
     // A model that was saved without its output layer has no name in front.
     const name = [path, path.replace(`${names.body}.`, "")].find((candidate) => file.has(candidate));
     if (name === undefined) {

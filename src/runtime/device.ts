@@ -172,8 +172,10 @@ export class Device {
     if (known) return known;
     const start = performance.now();
     const program = build();
-    const loaded = this.backend.load(program).then((executable) => {
+    const loaded = this.backend.load(program).then(async (executable) => {
       this.observer?.compiled(start, performance.now());
+      // The memory of a long program comes on top of what making it has left, unless that goes before.
+      if (program.kernels.length > fewKernels && collector()) await collectGarbage();
       return { program, executable };
     });
     loaded.catch(() => this.#programs.delete(key));
@@ -306,16 +308,30 @@ function nextTurn(): Promise<void> {
   });
 }
 
+/** Kernels whose making leaves little garbage. */
+const fewKernels = 512;
+
 /** Collects garbage now and lets finalisers run. */
 async function collectGarbage(): Promise<void> {
-  collect ??= findCollector() ?? provokeCollection;
+  const collect = collector() ?? provokeCollection;
   for (let round = 0; round < 2; round++) {
     await collect();
     await nextTurn();
   }
 }
 
-let collect: (() => void | Promise<void>) | undefined;
+/** Collects garbage where that can be asked for: before much memory is taken that the collector does not know of. */
+export function collectNow(): void {
+  collector()?.();
+}
+
+/** The collector of the platform, where it can be asked (Node). */
+function collector(): (() => void) | undefined {
+  found ??= { collect: findCollector() };
+  return found.collect;
+}
+
+let found: { readonly collect: (() => void) | undefined } | undefined;
 
 /** Pages cannot ask for a collection; dropping large buffers brings one about, mostly within 100 MB. */
 async function provokeCollection(): Promise<void> {
@@ -329,7 +345,6 @@ async function provokeCollection(): Promise<void> {
   }
 }
 
-/** The collector of the platform, where it can be asked (Node). */
 function findCollector(): (() => void) | undefined {
   const { gc, process } = globalThis as {
     gc?: () => void;

@@ -126,7 +126,10 @@ export function disposeNode(node: Node): void {
 }
 
 /** Storages with new buffers for all of these, or for none. */
-export function newStorages(nodes: readonly Node[], device: Device): TensorStorage[] {
+export function newStorages(
+  nodes: readonly Pick<Node, "shape" | "dtype">[],
+  device: Device,
+): TensorStorage[] {
   const made: TensorStorage[] = [];
   try {
     for (const { dtype, shape } of nodes) {

@@ -1,15 +1,14 @@
 import type { DeviceBuffer } from "../backend/backend.ts";
 import { DisposedError, ValueError } from "../base/errors.ts";
-import { describe } from "../base/shape.ts";
+import { describe, numel } from "../base/shape.ts";
 import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
-import { canonicalise } from "../compile/canonical.ts";
+import { type Canonical, canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
 import { checkIndices, markedIndices, withoutViews } from "../graph/indices.ts";
 import {
   constant,
-  elements,
   type IndexRange,
   isHost,
   literal,
@@ -48,9 +47,10 @@ export interface Trace {
   readonly inputs: readonly (number | Node)[];
   readonly captured: ReadonlySet<Node>;
   readonly scalars: readonly Node[];
-  /** The results: a leaf is an output of the program, a host number, or an argument handed through. */
+  /** The results, as a tree of what gives each: an output of the program, a host number, or an argument handed through. */
   readonly result: unknown;
-  readonly outputs: readonly Node[];
+  /** Of the outputs nothing but that, so that the graph goes once its program is made. */
+  readonly outputs: readonly Output[];
   /** The last of the outputs, where the device checks indices. */
   readonly bounds: IndexBounds;
   /** Arguments whose elements are indices, to be checked while the host has them. */
@@ -58,6 +58,19 @@ export interface Trace {
   /** Arguments that are handed through: they keep their buffers, donated or not. */
   readonly kept: ReadonlySet<number>;
 }
+
+/** An output of a program. */
+type Output = Pick<Node, "shape" | "dtype">;
+
+/** Gives a leaf of the results of a run. */
+type Give = (from: Finished) => Leaf;
+
+/** A run and what it made. */
+interface Finished extends Pick<Operands, "nodes" | "hostLeaves"> {
+  readonly outputs: readonly Tensor[];
+}
+
+const isGive = (value: unknown): value is Give => typeof value === "function";
 
 /** A trace with arguments for one run. */
 export interface Call {
@@ -144,11 +157,32 @@ export async function trace(
       typeof input === "number" && leaves[input]!.donated && !kept.has(input) ? [i] : [],
     ),
   );
-  let planned: Program | undefined;
-  const make = () =>
-    compileGraph(canonical.build(), { target: device.backend.target, inputs: canonical.leaves, donated });
   return {
     key: `${canonical.key}\ndonated ${[...donated].join()}`,
+    ...programOf(canonical, donated, device),
+    inputs,
+    captured: new Set(inputs.filter((input) => typeof input !== "number")),
+    scalars: canonical.scalars.map(lasting),
+    result: mapTree(result, isLeaf, (leaf): Give => giver(leaf, returned, lasting)),
+    outputs: outputs.map(({ shape, dtype }) => ({ shape, dtype })),
+    bounds,
+    indices: markedIndices(returned).flatMap(({ index, range }) => {
+      const { operation } = withoutViews(index);
+      return operation.kind === "input" ? [{ argument: operation.index, range }] : [];
+    }),
+    kept,
+  };
+}
+
+/** What makes the program of a trace. A function of its own, so that nothing else of the trace is kept with it. */
+function programOf(
+  { build, leaves: inputs }: Pick<Canonical, "build" | "leaves">,
+  donated: ReadonlySet<number>,
+  { backend }: Device,
+): Pick<Trace, "build" | "plan"> {
+  let planned: Program | undefined;
+  const make = () => compileGraph(build(), { target: backend.target, inputs, donated });
+  return {
     build: () => {
       const program = planned ?? make();
       planned = undefined;
@@ -158,21 +192,30 @@ export async function trace(
       planned ??= make();
       return planned;
     },
-    inputs,
-    captured: new Set(inputs.filter((input) => typeof input !== "number")),
-    scalars: canonical.scalars.map(lasting),
-    result: mapTree(result, isLeaf, (leaf) =>
-      typeof leaf !== "number" && isHost(leaf.node) ? new Tensor(lasting(leaf.node)) : leaf,
-    ),
-    outputs,
-    bounds,
-    indices: markedIndices(returned).flatMap(({ index, range }) => {
-      const { operation } = withoutViews(index);
-      return operation.kind === "input" ? [{ argument: operation.index, range }] : [];
-    }),
-    kept,
   };
 }
+
+/** What gives a leaf of the results; it holds no graph. */
+function giver(leaf: Leaf, returned: readonly Node[], lasting: (number: Node) => Node): Give {
+  if (typeof leaf === "number") return () => leaf;
+  const { operation, dtype } = leaf.node;
+  if (operation.kind === "input") return argument(operation.index);
+  if (isHost(leaf.node)) return hostNumber(lasting(leaf.node), dtype);
+  return output(returned.indexOf(leaf.node));
+}
+
+const output =
+  (index: number): Give =>
+  ({ outputs }) =>
+    outputs[index]!;
+const argument =
+  (index: number): Give =>
+  ({ nodes }) =>
+    new Tensor(nodes[index]!);
+const hostNumber =
+  (node: Node, dtype: Node["dtype"]): Give =>
+  ({ hostLeaves }) =>
+    new Tensor(constant(evaluateHost(node, hostLeaves), dtype, true));
 
 /**
  * Host numbers as they are while tracing, in nodes that nobody else has. Whoever asks for the value of one that was captured, such
@@ -226,6 +269,8 @@ function operands({ trace, leaves, device }: Call, loaded: Loaded) {
   checkNumbers(loaded, scalars);
   return { nodes, hostLeaves, inputs, scalars };
 }
+
+type Operands = ReturnType<typeof operands>;
 
 /** Runs the program once on results of its own: donated arguments are only read. */
 export async function rehearse(call: Call, loaded: Loaded): Promise<void> {
@@ -288,12 +333,12 @@ export function begin(call: Call, loaded: Loaded): Begun {
     else storage.close(reason);
   });
   let next = 0;
-  const storages = trace.outputs.map((node, i) => {
+  const storages = trace.outputs.map(({ shape, dtype }, i) => {
     const argument = source(i);
     if (argument === undefined) return fresh[next++]!;
     const buffer = taken.get(argument)!;
     taken.delete(argument);
-    return new TensorStorage(node.dtype, elements(node), { device, buffer });
+    return new TensorStorage(dtype, numel(shape), { device, buffer });
   });
   const outputs = storages.map((storage) => storage.on(device));
   const finish = () => {
@@ -319,26 +364,15 @@ function boundsIn({ bounds }: Trace, storages: readonly TensorStorage[]): readon
 function resultOf(
   { trace }: Call,
   {
-    nodes,
-    hostLeaves,
     storages,
-  }: Pick<ReturnType<typeof operands>, "nodes" | "hostLeaves"> & {
-    readonly storages: readonly TensorStorage[];
-  },
+    ...given
+  }: Pick<Operands, "nodes" | "hostLeaves"> & { readonly storages: readonly TensorStorage[] },
 ): unknown {
-  const settled = new Map(
-    trace.outputs.map((node, i) => [
-      node,
-      new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], node.shape, node.dtype)),
-    ]),
+  const outputs = trace.outputs.map(
+    ({ shape, dtype }, i) =>
+      new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], shape, dtype)),
   );
-  return mapTree(trace.result, isLeaf, (leaf) => {
-    if (typeof leaf === "number") return leaf;
-    const { node } = leaf;
-    if (node.operation.kind === "input") return new Tensor(nodes[node.operation.index]!);
-    if (isHost(node)) return new Tensor(constant(evaluateHost(node, hostLeaves), node.dtype, true));
-    return settled.get(node);
-  });
+  return mapTree(trace.result, isGive, (give) => give({ ...given, outputs }));
 }
 
 /** A donated buffer is overwritten while the program runs: nothing else that the program reads may be it. */

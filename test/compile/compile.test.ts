@@ -44,6 +44,33 @@ describeBackends("compile", (backend) => {
     expect(f.traces).toBe(2);
   });
 
+  test("keeps its program and not the graph that it was traced to", async () => {
+    const seen: WeakRef<object>[] = [];
+    const f = compile((x: Tensor, n: Tensor<"number">) => {
+      const [y, scaled] = [x.exp(), n.mul(2)];
+      const z = y.mul(scaled);
+      for (const { node } of [y, z]) seen.push(new WeakRef(node));
+      return { z, again: z, half: z.mul(0.5), x, scaled, three: 3 };
+    });
+    const check = async () => {
+      const { z, again, half, x, scaled, three } = await f(tensor([0, 0]), 3);
+      expect(await Promise.all([z, again, half, x].map((t) => t.toArray()))).toEqual([
+        [6, 6],
+        [6, 6],
+        [3, 3],
+        [0, 0],
+      ]);
+      expect(again).toBe(z);
+      expect([await scaled.item(), three]).toEqual([6, 3]);
+    };
+    await f.plan(tensor([0, 0]), 3);
+    await check();
+    await collectGarbage();
+    expect(seen.map((node) => node.deref())).toEqual([undefined, undefined]);
+    await check();
+    expect(f.traces).toBe(1);
+  });
+
   test("warns once of a function that is traced too often, with the argument that changes", async () => {
     const warn = vi.spyOn(console, "warn").mockImplementation(() => {});
     try {

@@ -1,3 +1,4 @@
+import { debug } from "../../base/debug.ts";
 import { coerce, type DeviceDType, isFloat, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, internal } from "../../base/errors.ts";
 import type { Kernel } from "../../compile/kernel.ts";
@@ -46,14 +47,16 @@ function wasmBuffer(buffer: DeviceBuffer): WasmBuffer {
 interface Compiled {
   readonly key: string;
   readonly id: number;
+  readonly bytes: Uint8Array<ArrayBuffer>;
   readonly functions: readonly Run[];
-  /** Where the module's bytes lie for the workers; undefined while none needed them. */
-  bytes: number | undefined;
+  /** Where the bytes lie for the workers; undefined while none needed them. */
+  at: number | undefined;
   users: number;
 }
 
 interface Loaded {
-  readonly kernel: WasmKernel;
+  /** What there is to know of a kernel to run it; its code is shared, and its text is made again for whoever asks. */
+  readonly kernel: Pick<WasmKernel, "given" | "phases" | "scratch" | "imports">;
   readonly compiled: Compiled;
   /** What it runs, in order. */
   readonly turns: readonly Turn[];
@@ -213,11 +216,10 @@ export class WasmBackend implements Backend {
   /** The functions of a kernel in order, as workers find them; undefined where one is for this thread alone. */
   listed({ kernel, compiled, turns }: Loaded, args: number, scratch: number): ListEntry[] | undefined {
     if (kernel.imports.length > 0) return undefined;
-    compiled.bytes ??= this.#place(kernel.bytes);
-    const { id: module, bytes, functions } = compiled;
-    const length = kernel.bytes.length;
+    const { functions } = compiled;
+    const code = this.#codeOf(compiled);
     return turns.map(({ phase, first, units, beyond }) => ({
-      words: { module, bytes, length, phase, args, scratch: scratch - beyond, first, units } satisfies Words,
+      words: { ...code, phase, args, scratch: scratch - beyond, first, units } satisfies Words,
       run: (own) => functions[phase]!(first, first + units, args, scratch - beyond, own),
     }));
   }
@@ -244,11 +246,9 @@ export class WasmBackend implements Backend {
       run(first, first + units, args, scratch, this.#own);
       return;
     }
-    compiled.bytes ??= this.#place(kernel.bytes);
     const fair = Math.ceil(units / (4 * this.#pool.threads));
     const grain = Math.max(1, Math.min(fair, Math.ceil(atATime / cost)));
-    const { id: module, bytes } = compiled;
-    const job = { module, bytes, length: kernel.bytes.length, phase, args, scratch, first, units, grain };
+    const job = { ...this.#codeOf(compiled), phase, args, scratch, first, units, grain };
     this.#pool.run(job, run, this.#own);
   }
 
@@ -256,14 +256,18 @@ export class WasmBackend implements Backend {
   release({ compiled }: Loaded): void {
     if (--compiled.users > 0) return;
     this.#compiled.delete(compiled.key);
-    if (compiled.bytes !== undefined) this.memory.free(compiled.bytes);
-    compiled.bytes = undefined;
+    if (compiled.at !== undefined) this.memory.free(compiled.at);
+    compiled.at = undefined;
   }
 
-  #place(bytes: Uint8Array): number {
-    const at = this.memory.allocate(bytes.length);
-    this.memory.views.uint8.set(bytes, at);
-    return at;
+  /** Where workers find a module. */
+  #codeOf(compiled: Compiled): Pick<Words, "module" | "bytes" | "length"> {
+    const { id: module, bytes } = compiled;
+    if (compiled.at === undefined) {
+      compiled.at = this.memory.allocate(bytes.length);
+      this.memory.views.uint8.set(bytes, compiled.at);
+    }
+    return { module, bytes: compiled.at, length: bytes.length };
   }
 
   /** Scratch memory that threads share, kept at the largest size that was wanted. */
@@ -277,20 +281,36 @@ export class WasmBackend implements Backend {
   }
 
   async #load(kernel: Kernel): Promise<Loaded> {
-    const { maximum, shared } = this.memory;
-    const emitted = emitKernel(kernel, { maximum, shared, relaxed: this.#relaxed });
-    // Equal kernels have equal bytes: values are numbered by their order in the kernel.
-    let key = "";
-    for (let i = 0; i < emitted.bytes.length; i += 4096)
-      key += String.fromCharCode(...emitted.bytes.subarray(i, i + 4096));
-    let promise = this.#compiled.get(key);
-    if (!promise) {
-      promise = this.#compile(key, emitted.bytes);
-      this.#compiled.set(key, promise);
-    }
+    const { promise, ...parts } = this.#emitted(kernel);
     const compiled = await promise;
     compiled.users++;
-    return { kernel: emitted, compiled, turns: turnsOf(emitted) };
+    return { kernel: parts, compiled, turns: turnsOf(parts) };
+  }
+
+  /** What is kept of a kernel's code while it compiles, which for a long program is much: the module, once for all that are equal. */
+  #emitted(kernel: Kernel): Loaded["kernel"] & { readonly promise: Promise<Compiled> } {
+    const emitted = this.#emit(kernel);
+    debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
+    const { bytes, given, phases, scratch, imports } = emitted;
+    // Equal kernels have equal bytes: values are numbered by their order in the kernel.
+    let key = "";
+    for (let i = 0; i < bytes.length; i += 4096) key += String.fromCharCode(...bytes.subarray(i, i + 4096));
+    let promise = this.#compiled.get(key);
+    if (!promise) {
+      promise = this.#compile(key, bytes);
+      this.#compiled.set(key, promise);
+    }
+    return { promise, given, phases, scratch, imports };
+  }
+
+  #emit(kernel: Kernel): WasmKernel {
+    const { maximum, shared } = this.memory;
+    return emitKernel(kernel, { maximum, shared, relaxed: this.#relaxed });
+  }
+
+  /** The code of a kernel as text for people. */
+  sourceOf(kernel: Kernel): string {
+    return printKernel(kernel, this.#emit(kernel));
   }
 
   async #compile(key: string, bytes: Uint8Array<ArrayBuffer>): Promise<Compiled> {
@@ -305,7 +325,7 @@ export class WasmBackend implements Backend {
       evaluators,
     });
     const functions = Object.values(instance.exports) as Run[]; // all exports are functions of this kind
-    return { key, id: this.#ids++, functions, bytes: undefined, users: 0 };
+    return { key, id: this.#ids++, bytes, functions, at: undefined, users: 0 };
   }
 }
 
@@ -319,7 +339,7 @@ interface Turn {
 }
 
 /** What a kernel runs, in order: the phases of one round, then those of the next. */
-function turnsOf({ phases, scratch }: WasmKernel): Turn[] {
+function turnsOf({ phases, scratch }: Loaded["kernel"]): Turn[] {
   const { units: all, round = all } = phases[0]!; // a kernel has one at least
   const rounds = all === 0 ? 0 : Math.ceil(all / round);
   return Array.from({ length: rounds }, (_, i) =>
@@ -499,7 +519,7 @@ class WasmExecutable implements Executable {
   get sources(): readonly string[] {
     return this.#program.kernels.map((kernel, i) => {
       const call = this.#calls[i]!;
-      if ("loaded" in call && kernel.kind !== "loop") return printKernel(kernel, call.loaded.kernel);
+      if (kernel.kind !== "loop") return this.#backend.sourceOf(kernel);
       return "loop" in call ? sourceOfLoop(call.loop, call.body.sources) : "";
     });
   }

@@ -1,4 +1,3 @@
-import { debug, debugging } from "../../../base/debug.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
 import { nestOf } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
@@ -61,9 +60,7 @@ export function emitKernel(
     ? defineStages(module, stages, given)
     : defineTemplate(module, kernel, given, options);
   const { imports, functions } = module;
-  const emitted = { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
-  if (debugging("kernel")) debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
-  return emitted;
+  return { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
 }
 
 type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOptions) => Defined;
