@@ -115,7 +115,7 @@ export function lineChart({ title, x, y, lines, log = {}, points = false }: Line
     width: 640,
     height: 320,
     encoding: {
-      x: { field: "x", type: "quantitative", title: x, scale: scale(log.x, { nice: false }) },
+      x: { field: "x", type: "quantitative", title: x, scale: { ...scale(log.x, {}), nice: false } },
       color: { ...line, legend },
     },
     layer: lines.some(({ intervals }) => intervals) ? [bands, curves] : [curves],
