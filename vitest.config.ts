@@ -13,8 +13,8 @@ const files = (names: string) => names.split(" ").map((name) => `test/${name}.te
 
 // What depends on how the CPU multiplies and adds runs again with relaxed SIMD, which Node 20 has behind a flag that
 // Node 22 no longer knows; and the browser, which has it, is compared with that.
-const relaxed = files("backend/relaxed backend/wasm tensor/ops lora/lora browser/browser");
-const relaxedToo = files("fuzz/fuzz experiments/theorem backend/cpu-pool");
+const relaxed = files("backend/relaxed tensor/ops lora/lora browser/browser");
+const relaxedToo = files("backend/wasm fuzz/fuzz experiments/theorem backend/cpu-pool");
 const relaxedSimd = supportsVectors("f32x4.relaxed_madd") ? [] : ["--experimental-wasm-relaxed-simd"];
 
 // Files that take longest, and those that wait for other processes; and all long ones before them.

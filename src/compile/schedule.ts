@@ -243,16 +243,18 @@ function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
     places.set(name, views.length);
     return views.push({ base: isReshape ? base : views.length, shape }) - 1;
   };
-  const seen = new Set<string>();
+  // A vertex looks through one view more at most, so that views are fewer than the multiple of a node's number.
+  const seen = new Set<number>();
   const stack: [node: Node, view: number][] = [[root, 0]];
   for (let next = stack.pop(); next; next = stack.pop()) {
     const [node, view] = next;
-    const name = `${node.id} ${view}`;
+    const name = node.id * (maxSize + 3) + view;
     if (seen.has(name)) continue;
     seen.add(name);
     if (seen.size > maxSize) break;
     if (node !== root && reasons.has(node)) continue;
-    for (const input of node.inputs) stack.push([input, through(view, node)]);
+    const below = through(view, node);
+    for (const input of node.inputs) stack.push([input, below]);
   }
   return seen.size;
 }

@@ -7,6 +7,7 @@ import { Folder } from "../../src/experiments/sweep/folder.ts";
 import type { Outcome } from "../../src/experiments/sweep/task.ts";
 import { init } from "../../src/index.ts";
 import { bundle, lorantz, root } from "../command.ts";
+import { long } from "../long.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
 const home = mkdtempSync(join(tmpdir(), "lorantz-sweep-command-"));
@@ -70,7 +71,7 @@ describe("lorantz sweep", () => {
     for (const [key, outcome] of before) expect(outcomes("twice").get(key)).toEqual(outcome);
   });
 
-  test("gives what tune gives, bit for bit", async () => {
+  long("gives what tune gives, bit for bit", async () => {
     await sweep(
       "optimizer=adamw r=2 alpha=4 lr=0.01,0.03",
       "as-tune",
@@ -122,7 +123,7 @@ describe("lorantz sweep", () => {
     expect(plain(tableIn("whole"))).toEqual(plain(tableIn("same")));
   });
 
-  test("goes on after an interruption", async () => {
+  long("goes on after an interruption", async () => {
     const spy = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
       if (/\d% {2}/.test(String(text))) process.emit("SIGINT");
       return true;

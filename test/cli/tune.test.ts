@@ -10,6 +10,7 @@ import { init, tensor } from "../../src/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as text from "../../src/text/index.ts";
 import { lorantz } from "../command.ts";
+import { long } from "../long.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lorantz-tune-"));
@@ -241,7 +242,7 @@ describe("lorantz tune", () => {
     });
   });
 
-  test("computes blocks again to the same bits, on examples grouped by length", async () => {
+  long("computes blocks again to the same bits, on examples grouped by length", async () => {
     const run = async (out: string, ...more: string[]) => {
       const { code } = await lorantz(...training, "--group", "--steps", "3", "--out", at(out), ...more);
       return [code, resultsIn(out).trajectory, resultsIn(out).memory] as const;

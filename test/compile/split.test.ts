@@ -123,11 +123,11 @@ describeBackends("split products", (name) => {
         const error = Math.max(...found.map((value, i) => Math.abs(value - expected![i]!)));
         expect(error / Math.sqrt(inner)).toBeLessThan(1e-6);
       }),
-      { numRuns: name === "cpu" ? runs(100) : thorough ? 12 : 2 },
+      { numRuns: name === "cpu" ? runs(100) : thorough ? 12 : 1 },
     );
   });
 
-  test.each(casesOn(name, [1], [4]))(
+  test.each(casesOn(name, [], [1, 4]))(
     "a gauge by powers of two still changes no bit, %i steps",
     {
       timeout: 240_000,

@@ -28,6 +28,7 @@ import { type Exponent, type ExponentOptions, exponent, fitExponent } from "../.
 
 import { init } from "../../src/runtime/init.ts";
 import { lorantz } from "../command.ts";
+import { long } from "../long.ts";
 import { everyNth } from "../thorough.ts";
 
 describe("statistics", () => {
@@ -223,7 +224,7 @@ describe("exponent", () => {
     ],
     ["the gradient of B", times(inRank.gradient(ranks), -1), { of: "gradientB", optimizer: adam, ...rank }],
   ];
-  test.each(everyNth(3, cases))("%s", async (_, theory, options) => {
+  test.each(everyNth(5, cases))("%s", async (_, theory, options) => {
     const { slope, interval, points } = await exponent({ ...options, confidence: judgedConfidence });
     expect(judge(interval, theory), `${slope} in ${interval} for ${theory.exponent}`).toBe("agrees");
     expect(points.length).toBeGreaterThan(1);
@@ -295,7 +296,7 @@ describe("exponent", () => {
     expect(points[0]!.value).toBeGreaterThan(output.points[0]!.value / 8);
   });
 
-  test("the best rates move with the width as theory says", async () => {
+  long("the best rates move with the width as theory says", async () => {
     const options = {
       over: { n: [64, 512] },
       r: 4,

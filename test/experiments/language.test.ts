@@ -16,6 +16,7 @@ import * as models from "../../src/models/index.ts";
 import { init } from "../../src/runtime/init.ts";
 import { key } from "../../src/tensor/random.ts";
 import * as tree from "../../src/tensor/tree.ts";
+import { long } from "../long.ts";
 
 const tiny: BaseRecipe = {
   name: "tiny",
@@ -180,7 +181,7 @@ describe("lab", () => {
     expect(result.loss).toBe(Math.log(448));
   });
 
-  test("runs at a time come to what each comes to alone, whichever of them diverges", async () => {
+  long("runs at a time come to what each comes to alone, whichever of them diverges", async () => {
     const sgd = { r: 2, alpha: 4, optimizer: { name: "sgd", lr: 1e38 } } as const;
     const all: Run[] = [
       { ...run, probes: [{ kind: "task", task: { name: "sums" } }] },

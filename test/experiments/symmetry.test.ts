@@ -5,7 +5,8 @@ import { type LieForm, lieForms, measure } from "../../src/experiments/symmetry/
 import { lieAlgebra } from "../../src/gauge/index.ts";
 import { init } from "../../src/index.ts";
 import * as optim from "../../src/optim/index.ts";
-import { everyNth } from "../thorough.ts";
+import { long } from "../long.ts";
+import { cases, everyNth } from "../thorough.ts";
 
 // The experiment behind `lorantz symmetry`, on a few forms; the discovery beside it has tests of its own.
 
@@ -14,7 +15,7 @@ describe("a run beside its gauge partners", () => {
     await init({ backend: "cpu" });
   });
 
-  test.each(["SGD, coupled decay", "AdamW", "Adadelta, one eps"])("%s", async (name) => {
+  test.each(cases(["AdamW"], ["SGD, coupled decay", "Adadelta, one eps"]))("%s", async (name) => {
     const measured = await evidence(forms.find((form) => form.name === name)!, 1);
     if ("refused" in measured) throw new Error(measured.refused);
     expect(measured.bitwise).toBe(true);
@@ -78,7 +79,7 @@ describe("the Lie algebra of a rule", () => {
     expect(scaled.hyper["A.lr"]).toBeCloseTo(1, 5);
   });
 
-  test("at other ranks", async () => {
+  long("at other ranks", async () => {
     for (const r of [1, 2, 4]) {
       const found = await measure(formOf("SGD"), r);
       expect(found.dimension).toBe((r * (r - 1)) / 2);

@@ -7,7 +7,7 @@ import { make, type OptimizerConfig, type Schedule, schedule } from "../../src/o
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
 import { floatBackends } from "../devices.ts";
-import { thorough } from "../thorough.ts";
+import { everyNth, thorough } from "../thorough.ts";
 import {
   initial,
   type Problem,
@@ -241,6 +241,9 @@ for (const { backend, dtype } of await floatBackends()) {
     // them, where not every case is wanted.
     const names =
       backend === "cpu" ? Object.keys(problems) : Object.keys(problems).slice(1, thorough ? 3 : 2);
+    /** Every kind in float32 on the CPU, elsewhere one of three. */
+    const some = <T>(list: readonly T[]) =>
+      backend === "cpu" && dtype === "float32" ? list : everyNth(3, list);
     let device: Device;
     beforeAll(async () => {
       device = await init({ backend });
@@ -248,7 +251,7 @@ for (const { backend, dtype } of await floatBackends()) {
     afterAll(() => device.dispose());
 
     describe("a gauge by powers of two changes no bit", () => {
-      test.for(Object.entries(optimizers))("%s", async ([, optimizer]) => {
+      test.for(some(Object.entries(optimizers)))("%s", async ([, optimizer]) => {
         await fc.assert(
           fc.asyncProperty(cases(optimizer, { names }), powersOfTwo, async (drawn, g) => {
             const [reference, partner] = await pair(drawn, g, dtype);
@@ -270,7 +273,7 @@ for (const { backend, dtype } of await floatBackends()) {
         }),
         value: fc.record({ kind: fc.constant("value" as const), maxValue: scale(0.001, 0.1) }),
       };
-      test.for(Object.entries(clips))("clipping by %s", async ([, clips]) => {
+      test.for(some(Object.entries(clips)))("clipping by %s", async ([, clips]) => {
         const optimizer = fc.oneof(optimizers.SGD!, optimizers.AdamW!);
         await fc.assert(
           fc.asyncProperty(cases(optimizer, { names }), clips, powersOfTwo, async (drawn, clip, g) => {
@@ -408,7 +411,7 @@ describe("each rule is needed", () => {
         const run = await train(setting, wrong, { params: gauge.applyParams(g, params), done: 0 });
         expect(deviation(reference, run, g)).toBeGreaterThan(least[hyper]!);
       }),
-      { numRuns: thorough ? 12 : 3 },
+      { numRuns: thorough ? 12 : 2 },
     );
   });
 });

@@ -232,7 +232,7 @@ function mine(
 }
 
 describe("optimizers of a user's own", () => {
-  test("the root of a normalised momentum: powers that are halves", async () => {
+  long("the root of a normalised momentum: powers that are halves", async () => {
     const make = ({ lr, eps, beta }: { lr: number; eps: number; beta: number }) =>
       mine((_, m) => m.div(m.abs().add(eps).sqrt()).mul(-lr), { beta });
     const found = await symmetry(make, { hyper: { lr: 0.1, eps: 1e-8, beta: 0.9 } });
@@ -258,7 +258,7 @@ describe("optimizers of a user's own", () => {
     expect(found.deviation).toBeLessThan(1e-12);
   });
 
-  test("a threshold, which has no derivative", async () => {
+  long("a threshold, which has no derivative", async () => {
     const make = ({ lr, floor }: { lr: number; floor: number }) =>
       mine((_, m) => where(m.abs().gt(floor), m.sign(), 0).mul(-lr));
     const found = await symmetry(make, { hyper: { lr: 0.1, floor: 0.01 } });
@@ -283,7 +283,7 @@ describe("optimizers of a user's own", () => {
     expect(counterexample.relative).toBeGreaterThan(1e-12);
   });
 
-  test("a mixture of two degrees", async () => {
+  long("a mixture of two degrees", async () => {
     const make = ({ lr }: { lr: number }) => mine((g) => g.add(g.sign()).mul(-lr));
     const found = await none(make, { hyper: { lr: 0.1 } });
     expect(found.counterexample).toMatchObject({ update: 1, where: "update" });
@@ -297,7 +297,7 @@ describe("optimizers of a user's own", () => {
     expect(found.state).toEqual({ sum: -1, "inner.m": -1, "inner.v": -2 });
   });
 
-  test("second moments by row and column, and a bound on the update (Adafactor's kind)", async () => {
+  long("second moments by row and column, and a bound on the update (Adafactor's kind)", async () => {
     const make = ({ lr, eps, bound }: { lr: number; eps: number; bound: number }) =>
       mine((g) => {
         const square = g.square().add(eps);
@@ -323,7 +323,7 @@ describe("optimizers of a user's own", () => {
     expect(found).toMatchObject({ hyper: { lr: 1, eps: -1 }, state: { m: -1 }, bitwise: true });
   });
 
-  test("a schedule in the hyperparameters is left alone", async () => {
+  long("a schedule in the hyperparameters is left alone", async () => {
     const hyper = { lr: 0.1, schedule: optim.schedule.warmupConstant({ warmup: 3 }) };
     expect((await symmetry((all: typeof hyper) => optim.sgd(all), { hyper })).hyper).toEqual({ lr: 2 });
   });
@@ -349,7 +349,7 @@ describe("optimizers of a user's own", () => {
     ]);
   });
 
-  test("tensors that depend on each other share one c", async () => {
+  long("tensors that depend on each other share one c", async () => {
     const clipped = ({ lr, maxNorm, eps }: { lr: number; maxNorm: number; eps: number }): optim.Optimizer => {
       const inner = optim.sgd({ lr });
       return {

@@ -10,7 +10,7 @@ import { init } from "../../src/runtime/init.ts";
 import { valueAndGrad } from "../../src/tensor/grad.ts";
 import * as random from "../../src/tensor/random.ts";
 import * as tree from "../../src/tensor/tree.ts";
-import { everyNth } from "../thorough.ts";
+import { cases, everyNth, runs } from "../thorough.ts";
 import { initial, problems, type Setting, train } from "../trainer.ts";
 
 // Recipes compared, converted and thinned out; what is said of two recipes is checked by running both.
@@ -561,12 +561,15 @@ describe("a gauge for each layer", () => {
   const initialParams = () =>
     tree.evaluate(lora.inject(base, { ...recipe, targetModules: "all-linear" }).init(random.key(3)));
 
-  test.each<[string, gauge.Clip | undefined]>([
-    ["no clipping", undefined],
-    ["the global norm", { kind: "globalNorm", maxNorm: 0.5 }],
-    ["each tensor's norm", { kind: "tensorNorm", maxNorm: 0.1 }],
-    ["values", { kind: "value", maxValue: 0.01 }],
-  ])("gives the same bits, also from the middle of a run: %s", async (_, clip) => {
+  const clips = cases<[string, gauge.Clip | undefined]>(
+    [["the global norm", { kind: "globalNorm", maxNorm: 0.5 }]],
+    [
+      ["no clipping", undefined],
+      ["each tensor's norm", { kind: "tensorNorm", maxNorm: 0.1 }],
+      ["values", { kind: "value", maxValue: 0.01 }],
+    ],
+  );
+  test.each(clips)("gives the same bits, also from the middle of a run: %s", async (_, clip) => {
     const clipped: gauge.Recipe = { ...recipe, ...(clip && { clip }) };
     const params = await initialParams();
     const plain = await losses({ recipe: clipped, layers: {} }, params);
@@ -758,7 +761,7 @@ describe("dedupe", () => {
           });
         });
       }),
-      { numRuns: 30 },
+      { numRuns: runs(30) },
     );
   });
 

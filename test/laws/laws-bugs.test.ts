@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as laws from "../../src/laws/index.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
+import { long } from "../long.ts";
 import { everyNth } from "../thorough.ts";
 
 // Mistakes of the kinds that issue trackers of LoRA libraries know, planted one by one in implementations that are
@@ -377,7 +378,7 @@ describe("layers", () => {
     if (hint !== undefined) expect(verdicts.map(({ message }) => message).join()).toContain(hint);
   });
 
-  test("an alpha that is refused is no mistake, and what was not tried is counted", async () => {
+  long("an alpha that is refused is no mistake, and what was not tried is counted", async () => {
     const strict: laws.LayerUnderTest = {
       ...layer(),
       build: (weight, config) => {
@@ -455,7 +456,7 @@ describe("layers", () => {
     expect(fails).not.toContain("scaling is alpha / r");
   });
 
-  test("parameters changed in place", async () => {
+  long("parameters changed in place", async () => {
     const careless: laws.LayerUnderTest = {
       ...layer(),
       build: async (weight, config) => {

@@ -11,6 +11,7 @@ import { init } from "../../src/runtime/init.ts";
 import * as random from "../../src/tensor/random.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { expectGolden } from "../golden-texts.ts";
+import { long } from "../long.ts";
 
 const config = {
   ...{
@@ -79,7 +80,7 @@ describe("samples", () => {
     expect(tokensOf(fewer)).toEqual(one.slice(0, 2));
   });
 
-  test("may have adapters of their own", async () => {
+  long("may have adapters of their own", async () => {
     const adapter = { r: 2, alpha: 8, init: "random", targetModules: ["q_proj", "down_proj"] } as const;
     const adapted = lora.injectNamed(model, { one: adapter, two: adapter });
     const params = adapted.init(random.key(9), drawn());

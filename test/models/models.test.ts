@@ -12,6 +12,7 @@ import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { type ReferenceConfig, referenceLogits, type Weights } from "../decoder-reference.ts";
 import { long } from "../long.ts";
+import { everyNth } from "../thorough.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -157,7 +158,7 @@ function expectClose(actual: readonly (readonly number[])[], expected: readonly 
 
 const sequence = [3, 1, 4, 1, 5, 9, 2, 6];
 
-describe.each(Object.entries(configs))("%s", (_, config) => {
+describe.each(everyNth(2, Object.entries(configs)))("%s", (_, config) => {
   const model = models.decoder(models.architecture(config));
   const params = drawn(model);
 

@@ -7,7 +7,8 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { inverseFactor, inverseRoot, orthogonalised } from "../../src/optim/small-matrix.ts";
 import { describeComposed } from "../devices.ts";
-import { cases } from "../thorough.ts";
+import { long } from "../long.ts";
+import { cases, everyNth, thorough } from "../thorough.ts";
 
 // Optimizers of both factors of a layer: their formulas on small numbers, their exact laws, and what they follow.
 
@@ -230,11 +231,12 @@ describe("exact laws of the scalar gauge", () => {
       ["float64", 0.37, 1.9, 1e-11],
       ["float32", 1 / 4, 8, 0],
     ] as const) {
+      const steps = thorough ? 30 : 8;
       const { params, ...task } = data(dtype);
       const g = gauge.of({ a, b });
-      const one = await train(made(config), task, params, 2, 30);
+      const one = await train(made(config), task, params, 2, steps);
       const partner = made(moved(g, config));
-      const other = await train(partner, task, gauge.applyParams(g, params), 2 * g.k, 30);
+      const other = await train(partner, task, gauge.applyParams(g, params), 2 * g.k, steps);
       const errors = one.losses.map((loss, i) => Math.abs(other.losses[i]! - loss) / loss);
       expect(Math.max(...errors), `${name} in ${dtype}`).toBeLessThanOrEqual(tolerance);
       if (tolerance > 0) continue;
@@ -246,7 +248,7 @@ describe("exact laws of the scalar gauge", () => {
   test("one number left unscaled breaks it: each matters", async () => {
     const { params, ...task } = data("float64");
     const g = gauge.of({ a: 0.37, b: 1.9 });
-    for (const config of configs) {
+    for (const config of everyNth(2, configs)) {
       const one = await train(made(config), task, params, 2, 12);
       const partner = moved(g, config);
       for (const key of Object.keys(config).filter((key) => !["name", "momentum"].includes(key))) {
@@ -275,7 +277,7 @@ describe("recipes", () => {
     return train(optimizer, task, from, recipe.alpha / recipe.r, steps);
   }
 
-  test.each(configs.map((config) => [config.name, config] as const))(
+  test.each(everyNth(2, configs).map((config) => [config.name, config] as const))(
     "%s: explain says what training shows",
     async (name, config) => {
       const x = recipeOf(config);
@@ -301,7 +303,7 @@ describe("recipes", () => {
   );
 
   test("the state moves along in the middle of a run", async () => {
-    for (const config of configs) {
+    for (const config of everyNth(2, configs)) {
       const x = recipeOf(config);
       const g = gauge.of({ a: 4, b: 1 / 2 });
       const { loraA, loraB } = task.params as Record<"loraA" | "loraB", Tensor>;
@@ -404,7 +406,7 @@ describe("matrix gauges", () => {
     expect(Math.abs(other.losses.at(-1)! / one.losses.at(-1)! - 1)).toBeGreaterThan(1e-2);
   });
 
-  test("a positive reg follows rotations only, and scaled AdamW signed permutations", async () => {
+  long("a positive reg follows rotations only, and scaled AdamW signed permutations", async () => {
     const shear = gauge.matrix([
       [1, 0.5, 0],
       [0, 1, 0],
@@ -462,7 +464,7 @@ describe("found by experiment", () => {
   type Own = Readonly<Record<string, number>>;
   const few = { updates: 3, horizon: 4, shapes: [[2, 3]] };
   // The others take longer: test/gauge/zoo.long.test.ts.
-  test.each(configs.slice(0, 2).map((config) => [config.name, config] as const))(
+  test.each(everyNth(2, configs.slice(0, 2)).map((config) => [config.name, config] as const))(
     "%s, with numbers of its own for each factor",
     async (name, config) => {
       const { name: _, momentum: __, ...hyper } = config as unknown as { momentum?: number } & Own; // its options are numbers
@@ -481,7 +483,7 @@ describe("found by experiment", () => {
     },
   );
 
-  test("one reg for both factors is exact for no c", async () => {
+  long("one reg for both factors is exact for no c", async () => {
     const make = (own: Own) => optim.scaledSgd({ lr: 0.1, ...own });
     const found = await gauge.discoverSymmetry(make, { hyper: { lr: 0.1, reg: 0.1 }, pair: "B", ...few });
     expect(found.exists).toBe(false);

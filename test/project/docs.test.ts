@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { init } from "../../src/index.ts";
 import { lorantz } from "../command.ts";
+import { cases } from "../thorough.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
 // Every TypeScript block of the README and of docs/ is a program of its own, and runs; so do the commands of the guide to
@@ -23,6 +24,12 @@ const examples = pages.flatMap((page) =>
     code: match[1]!,
   })),
 );
+
+// Trainings of the theorist's guide, and models that are loaded: where every case is wanted.
+const isSlow = ({ page, number }: { page: string; number: number }) =>
+  (page === "docs/guide-theorist.md" && number <= 3) || (page === "docs/models.md" && number === 3);
+const slow = examples.filter(isSlow);
+const quick = examples.filter((example) => !isSlow(example));
 
 describe("examples in the documentation", () => {
   const before = process.cwd();
@@ -67,7 +74,7 @@ describe("examples in the documentation", () => {
     }
   });
 
-  test.each(examples)("$page, example $number, runs", async ({ page, number, code }) => {
+  test.each(cases(quick, slow))("$page, example $number, runs", async ({ page, number, code }) => {
     const log = vi.spyOn(console, "log").mockImplementation(() => {});
     const file = new URL(`${page.replace(/\W/g, "-")}-${number}.ts`, made);
     writeFileSync(file, code);

@@ -18,7 +18,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import type { Loaded, RunArguments } from "../../src/runtime/device.ts";
 import { describeBackends } from "../devices.ts";
-import { cases, thorough } from "../thorough.ts";
+import { cases, casesOn, thorough } from "../thorough.ts";
 
 // What lazy evaluation keeps, so that no loop computes its history again; and what donation spares.
 
@@ -87,7 +87,7 @@ describeBackends("lazy evaluation", (backend) => {
   describe.each(some)("%s, not compiled", (_, optimizer) => {
     // Three steps in one program are many kernels, which software drivers of WebGPU compile for seconds.
     const often = backend === "cpu" || optimizer === optimizers.sgd ? ["every third step"] : [];
-    test.each(["after the update", "before the update", "twice a step", ...often])(
+    test.each([...casesOn(backend, ["after the update"], ["before the update", "twice a step"]), ...often])(
       "the loss read %s: the work of a step stays",
       async (when) => {
         let params: nn.Params = base.init(random.key(0));

@@ -14,7 +14,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { describeComposed } from "../devices.ts";
-import { cases } from "../thorough.ts";
+import { cases, everyNth } from "../thorough.ts";
 
 // Factors multiply to what was given, and have the form that they should; derivatives against differences in float64.
 // Reference values are the oracle's (ops_linalg).
@@ -238,7 +238,7 @@ describe("derivatives in float64", () => {
     await near(grad(slope)(a).mul(v).sum(), await difference(slope, v));
   }
 
-  test.each(Object.keys(functions))("of %s", async (name) => {
+  test.each(everyNth(2, Object.keys(functions)))("of %s", async (name) => {
     const [f, m, n] = functions[name]!;
     await check(f, wide(draw(`${name} a`, m, n)), name);
   });
@@ -265,7 +265,7 @@ describe("derivatives in float64", () => {
     "the norm of 2": (a) => matrixNorm(a, 2),
   };
 
-  const places = cases(["two equal", "two equal and zero"], ["equal", "small", "rank one"]);
+  const places = cases(["two equal and zero"], ["two equal", "equal", "small", "rank one"]);
   describe.each(places)("singular values: %s", (spectrum) => {
     test.each(Object.keys(functionsOfSpectra))("%s", async (name) => {
       const s = spectra[spectrum]!;

@@ -18,6 +18,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { describeBackends } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { casesOn } from "../thorough.ts";
 
 /** The stable order of numbers, NaN as the largest. */
@@ -40,7 +41,7 @@ describeBackends("sort", (backend) => {
   });
   afterAll(() => device.dispose());
 
-  test.each(casesOn(backend, [3, 200], [1, 2, 31, 33, 1000]))("rows of %i", async (length) => {
+  test.each(casesOn(backend, [200], [3, 1, 2, 31, 33, 1000]))("rows of %i", async (length) => {
     const x = random.normal(random.key(length), [3, length]).mul(4).round(); // many ties, both zeros
     const special = tensor([Number.NaN, Infinity, -Infinity, -0, 0, Number.NaN, 3e38, -1e-30]).slice(
       [0],
@@ -84,7 +85,7 @@ describeBackends("sort", (backend) => {
     }
   });
 
-  test("gradients of every order, and vmap", async () => {
+  longOn(backend)("gradients of every order, and vmap", async () => {
     const x = tensor([3, -1, 2, 0.5]);
     const weights = tensor([1, 10, 100, 1000]);
     const f = (x: Tensor) => sort(x).values.mul(weights).mul(x).sum();
@@ -103,7 +104,7 @@ describeBackends("sort", (backend) => {
       expect(await each.at(i).get().toArray()).toEqual(await grad(f)(rows.at(i).get()).toArray());
   });
 
-  test("the first of long rows are those of the sorted row", async () => {
+  longOn(backend)("the first of long rows are those of the sorted row", async () => {
     const x = random.normal(random.key(5), [2, 5000]).mul(100).round();
     for (const largest of [true, false]) {
       const { values, indices } = topk(x, 7, 1, { largest });

@@ -297,18 +297,18 @@ export class Module {
     );
     const bodies = this.#functions.map(({ params, locals, code }) => {
       const own = locals.slice(params.length);
-      const body = [...vec(own.map((local) => [1, ...type(local.type)])), ...code.bytes, 0x0b];
-      return [...unsigned(body.length), ...body];
+      const body = join(vec(own.map((local) => [1, ...type(local.type)])), code.bytes, [0x0b]);
+      return join(unsigned(body.length), body);
     });
-    const section = (id: number, content: readonly number[]) => [id, ...unsigned(content.length), ...content];
-    return new Uint8Array([
-      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      ...section(1, vec(types.map((bytes) => bytes.split(",").map(Number)))),
-      ...section(2, vec(imports)),
-      ...section(3, vec(functions)),
-      ...section(7, vec(exports)),
-      ...section(10, vec(bodies)),
-    ]);
+    const section = (id: number, content: Uint8Array) => join([id], unsigned(content.length), content);
+    return join(
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      section(1, vec(types.map((bytes) => bytes.split(",").map(Number)))),
+      section(2, vec(imports)),
+      section(3, vec(functions)),
+      section(7, vec(exports)),
+      section(10, vec(bodies)),
+    );
   }
 }
 
@@ -316,10 +316,21 @@ function type(name: ValueType): number[] {
   return [typeCodes[name]];
 }
 
-function vec(items: readonly (readonly number[])[]): number[] {
-  return [...unsigned(items.length), ...items.flat()];
+function join(...parts: readonly ArrayLike<number>[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
-function text(name: string): number[] {
-  return vec([...new TextEncoder().encode(name)].map((byte) => [byte]));
+function vec(items: readonly ArrayLike<number>[]): Uint8Array {
+  return join(unsigned(items.length), ...items);
+}
+
+function text(name: string): Uint8Array {
+  const bytes = new TextEncoder().encode(name);
+  return join(unsigned(bytes.length), bytes);
 }
