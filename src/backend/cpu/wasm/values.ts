@@ -2,7 +2,7 @@ import { coerce, type DeviceDType } from "../../../base/dtype.ts";
 import { motionOf } from "../../../compile/access.ts";
 import { type Expr, operandsOf } from "../../../compile/expr.ts";
 import { type Level, Places } from "../../../compile/place.ts";
-import { Addresses } from "./addresses.ts";
+import { addressOf } from "./addresses.ts";
 import type { Code, Local, Push, Value, ValueType } from "./assemble.ts";
 import { apply, i32, tee, type Vector } from "./expressions.ts";
 import { Lanes } from "./lanes.ts";
@@ -11,6 +11,8 @@ import { scalarOf } from "./scalar.ts";
 import { vectorOf } from "./vector.ts";
 import type { Address, Scope, Writer } from "./writer.ts";
 
+/** Begins the names of what is made of vectors for both points of a pair. */
+const made = "made";
 /** Writes expressions into the levels of a loop nest: each level is a piece of code, and what is placed there gets a local. */
 export class Values implements Writer {
   readonly scope: Scope;
@@ -19,13 +21,8 @@ export class Values implements Writer {
   readonly #pieces = new Map<Level, Code>();
   readonly #code: Code;
   readonly #varying = new Map<Expr, boolean>();
-  #scalars = new Map<Expr, Local>();
-  /** Vectors that are the same in all lanes, and others by offset. */
-  #splats = new Map<Expr, Local>();
-  readonly #vectors = new Map<number, Map<Expr, Local>>();
-  /** By expression and by what is made of it. */
-  #made = new Map<Expr, Map<string, Local<"v128">>>();
-  readonly #addresses = new Addresses(this);
+  /** What is in locals by a name, with the level where it is known: numbers, splats, vectors by offset, addresses. */
+  readonly #held = new Map<string, { readonly local: Local; readonly level: Level }>();
   readonly #constants = new Map<string, Local>();
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
@@ -52,27 +49,13 @@ export class Values implements Writer {
   /** Starts a level anew: for another vector of the same loop, or its remainder; or for the second point of a pair. */
   restart(level: Level, offset = 0, copy = this.#copy): Code {
     this.#offset = offset;
-    const kept = <T>(map: ReadonlyMap<Expr, T>) =>
-      new Map([...map].filter(([e]) => this.places.level(e) < level));
-    this.#scalars = kept(this.#scalars);
-    this.#splats = kept(this.#splats);
-    if (copy === 0 || copy === this.#copy) this.#made = kept(this.#made);
+    const both = copy !== 0 && copy !== this.#copy;
+    for (const [name, { level: own }] of this.#held)
+      if (own >= level && !(both && name.startsWith(made))) this.#held.delete(name);
     this.#copy = copy;
-    this.#addresses.restart(level);
-    for (const [at, map] of this.#vectors) this.#vectors.set(at, kept(map));
     const piece = this.#code.piece();
     this.#pieces.set(level, piece);
     return piece;
-  }
-
-  #held(e: Expr): Map<Expr, Local> {
-    if (!this.varies(e)) return this.#splats;
-    let map = this.#vectors.get(this.#offset);
-    if (!map) {
-      map = new Map();
-      this.#vectors.set(this.#offset, map);
-    }
-    return map;
   }
 
   get offset(): number {
@@ -83,8 +66,21 @@ export class Values implements Writer {
     return this.#copy;
   }
 
+  held(name: string): Local | undefined {
+    return this.#held.get(name)?.local;
+  }
+
+  hold<T extends Local>(name: string, level: Level, local: T): T {
+    this.#held.set(name, { local, level });
+    return local;
+  }
+
   isHeld(e: Expr): boolean {
-    return this.#held(e).has(e);
+    return this.#held.has(this.#lanes(e));
+  }
+
+  #lanes(e: Expr): string {
+    return this.varies(e) ? `lanes ${this.#offset} ${e.id}` : `splat ${e.id}`;
   }
 
   made(
@@ -94,12 +90,11 @@ export class Values implements Writer {
     at: Level,
     make: (into: Code, level: Level) => Local<"v128">,
   ): Local<"v128"> {
-    const own = this.#made.get(e) ?? new Map<string, Local<"v128">>();
-    this.#made.set(e, own);
-    const level = Math.min(this.places.level(e), at);
-    const local = own.get(what) ?? make(level < at ? this.piece(level) : code, level);
-    own.set(what, local);
-    return local;
+    const name = `${made} ${e.id} ${what}`;
+    const known = this.held(name);
+    if (known) return known as Local<"v128">; // as it was made
+    const own = this.places.level(e);
+    return this.hold(name, own, own < at ? make(this.piece(own), own) : make(code, at));
   }
 
   local<T extends ValueType>(type: T): Local<T> {
@@ -148,12 +143,13 @@ export class Values implements Writer {
   }
 
   scalar(e: Expr, at: Level): Push {
+    const name = `number ${e.id}`;
     const write = (code: Code, level: Level) => scalarOf(this, e, level, code);
     return (code) => {
-      const known = this.#scalars.get(e);
+      const known = this.held(name);
       if (known) code.get(known);
       else if (this.places.isInline(e, at)) code.push(write(code, at));
-      else this.#scalars.set(e, this.#keep(e, valueType(e.dtype), code, at, write));
+      else this.#keep(name, e, valueType(e.dtype), code, at, write);
     };
   }
 
@@ -165,24 +161,26 @@ export class Values implements Writer {
     const uniform = (_: Code, level: Level) => this.#splat(e, level);
     const write = (code: Code, level: Level) => vectorOf(this, e, level, code);
     return (code) => {
-      const known = this.#held(e).get(e);
+      const name = this.#lanes(e);
+      const known = this.held(name);
       const varies = this.varies(e);
       if (known) code.get(known);
       else if (e.kind === "constant") code.push(this.#constant(e.value, e.dtype, code));
       else if (e.kind === "accumulator" && varies) code.get(this.#accumulators.get(e.index)!);
       else if (varies && this.places.isUsedInPlace(e, at)) code.push(write(code, at));
-      else this.#held(e).set(e, this.#keep(e, "v128", code, at, varies ? write : uniform));
+      else this.#keep(name, e, "v128", code, at, varies ? write : uniform);
     };
   }
 
   /** Computes it into a local, as far out as it is known, and pushes that. */
   #keep(
+    name: string,
     e: Expr,
     type: ValueType,
     code: Code,
     at: Level,
     write: (code: Code, level: Level) => Value<ValueType>,
-  ): Local {
+  ): void {
     const local = this.#code.local(type);
     const own = this.places.level(e);
     if (own < at) {
@@ -190,7 +188,7 @@ export class Values implements Writer {
       piece.assign(local, write(piece, own));
       code.get(local);
     } else code.push(tee(local, write(code, own)));
-    return local;
+    this.hold(name, own, local);
   }
 
   #constant(value: number, dtype: DeviceDType, code: Code): Vector {
@@ -200,7 +198,7 @@ export class Values implements Writer {
   }
 
   address(value: number, index: Expr, dtype: DeviceDType, at: Level): Address {
-    return this.#addresses.of(value, index, dtype, at);
+    return addressOf(this, value, index, dtype, at);
   }
 
   #splat(e: Expr, at: Level): Vector {

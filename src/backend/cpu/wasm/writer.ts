@@ -49,6 +49,9 @@ export interface Writer {
   varies(e: Expr): boolean;
   /** How far apart neighbouring lanes of an index are; undefined where that is not one number. */
   stride(index: Expr): number | undefined;
+  /** A local by a name; its value is known at a level, and forgotten when that or one further out starts anew. */
+  held(name: string): Local | undefined;
+  hold<T extends Local>(name: string, level: Level, local: T): T;
   /** Are its lanes in a local? */
   isHeld(e: Expr): boolean;
   /** A local with what is made of an expression, there where that is known, for all vectors and for both points of a pair. */
