@@ -25,6 +25,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import { Device as DeviceOf } from "../../src/runtime/device.ts";
 import { backends } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { expectProducts, expectReadAsStored, uniformValues } from "../narrow.ts";
 import { casesOn } from "../thorough.ts";
 
@@ -249,7 +250,7 @@ test("an adapter without shader-f16 is named", async () => {
 });
 
 // Factors that are stored in float16 train bit for bit under powers of two as long as they stay in its normal range.
-describe.each(devices)("LoRA with factors in float16 on $name", ({ open }) => {
+describe.each(devices)("LoRA with factors in float16 on $name", ({ name, open }) => {
   let device: Device;
   beforeAll(async () => {
     device = await open();
@@ -286,7 +287,7 @@ describe.each(devices)("LoRA with factors in float16 on $name", ({ open }) => {
     return { losses, B: await params.B.data() };
   }
 
-  test("is bitwise where factors stay in range, and is not beyond", async () => {
+  longOn(name)("is bitwise where factors stay in range, and is not beyond", async () => {
     const reference = await train(1);
     expect(reference.losses[11]).toBeLessThan(reference.losses[0]! * 0.9);
     for (const k of [16, 1 / 8]) {

@@ -19,7 +19,7 @@ import {
   where,
 } from "../../src/index.ts";
 import { nf4Level, nf4Levels } from "../../src/tensor/codes.ts";
-import { cases as few } from "../thorough.ts";
+import { everyNth, cases as few } from "../thorough.ts";
 
 // The CPU backend against the evaluator, on the shapes where vectors, tiles and blocks end.
 
@@ -418,22 +418,25 @@ describe("WebAssembly against the evaluator", () => {
   });
   afterAll(() => device.dispose());
 
-  test.each(cases.map((one) => [one[0], one] as const))("%s", async (_, [, compute, tolerance = 2e-6]) => {
-    const result = compute(make);
-    const tensors = Array.isArray(result) ? result : [result];
-    const expected = await referenceValues(tensors);
-    for (const [output, tensor] of tensors.entries()) {
-      const found = await tensor.data();
-      const wanted = [...expected[output]!];
-      const size = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-30);
-      expect(found.length).toBe(wanted.length);
-      found.forEach((x, at) => {
-        const y = wanted[at]!;
-        if (Object.is(x, y) || x === y || (tolerance > 0 && Math.abs(x - y) <= tolerance * size)) return;
-        expect.fail(`output ${output}, element ${at}: ${x}, the evaluator gives ${y}`);
-      });
-    }
-  });
+  test.each(everyNth(2, cases).map((one) => [one[0], one] as const))(
+    "%s",
+    async (_, [, compute, tolerance = 2e-6]) => {
+      const result = compute(make);
+      const tensors = Array.isArray(result) ? result : [result];
+      const expected = await referenceValues(tensors);
+      for (const [output, tensor] of tensors.entries()) {
+        const found = await tensor.data();
+        const wanted = [...expected[output]!];
+        const size = wanted.reduce((most, x) => Math.max(most, Math.abs(x)), 1e-30);
+        expect(found.length).toBe(wanted.length);
+        found.forEach((x, at) => {
+          const y = wanted[at]!;
+          if (Object.is(x, y) || x === y || (tolerance > 0 && Math.abs(x - y) <= tolerance * size)) return;
+          expect.fail(`output ${output}, element ${at}: ${x}, the evaluator gives ${y}`);
+        });
+      }
+    },
+  );
 });
 
 const packedInRounds = few<

@@ -436,6 +436,7 @@ describe.runIf(webgpu).each(tried)("kernels, %s", (_, overrides, matmul, own) =>
       async (m, k, n) => {
         const [a, at, b, bt] = [values([m, k]), values([k, m]), values([k, n], 2), values([n, k], 2)];
         expect(await errorOf(device, (x, y) => x.matmul(y), a, b)).toBeLessThan(1e-6);
+        if (!thorough && m !== 33) return; // the others of the first product
         expect(
           await errorOf(device, (x, y) => x.transpose().matmul(y.transpose()).add(1).maximum(0), at, bt),
         ).toBeLessThan(1e-6);

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as lorantz from "../../src/browser.ts";
-import { thorough } from "../thorough.ts";
+import { long, longOn } from "../long.ts";
+import { cases, thorough } from "../thorough.ts";
 import { type Browser, findChromium, openBrowser, type Visit } from "./chromium.ts";
 import { type Dropped, type Shared, type Trained, tasks } from "./tasks.ts";
 
@@ -32,15 +33,19 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
 
     const isolated: Visit = { page: "isolated" };
     /** What is so, threads wanted, how the page is opened, threads had, workers started and ended. */
-    const cases: [string, number, Visit, threads: string, started: number, ended: number][] = [
-      ["threads where the page is isolated", 3, isolated, "3 threads", 2, 2],
-      ["one thread where one is wanted", 1, isolated, "one thread", 0, 0],
-      ["one thread where the page is not isolated", 3, { page: "plain" }, "one thread", 0, 0],
-      ["one thread where a policy forbids workers", 3, { page: "without workers" }, "one thread", 2, 2],
-      ["one thread in a page of no origin", 3, { page: "without storage" }, "one thread", 0, 0],
-      ["threads in a worker", 3, { ...isolated, inWorker: true }, "3 threads", 2, 2],
-    ];
-    test.for(cases)("%s: the same run as in Node", async ([, wanted, how, threads, started, ended]) => {
+    const pages = cases<[string, number, Visit, threads: string, started: number, ended: number]>(
+      [
+        ["threads where the page is isolated", 3, isolated, "3 threads", 2, 2],
+        ["one thread where a policy forbids workers", 3, { page: "without workers" }, "one thread", 2, 2],
+      ],
+      [
+        ["one thread where one is wanted", 1, isolated, "one thread", 0, 0],
+        ["one thread where the page is not isolated", 3, { page: "plain" }, "one thread", 0, 0],
+        ["one thread in a page of no origin", 3, { page: "without storage" }, "one thread", 0, 0],
+        ["threads in a worker", 3, { ...isolated, inWorker: true }, "3 threads", 2, 2],
+      ],
+    );
+    test.for(pages)("%s: the same run as in Node", async ([, wanted, how, threads, started, ended]) => {
       const { steps, ...rest } = await train({ backend: "cpu", threads: wanted }, how);
       const description = `WebAssembly SIMD, ${threads}, relaxed fma`;
       const workers = { started, ended };
@@ -48,7 +53,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       expect(steps).toEqual(here.steps);
     });
 
-    test("without fused multiply-add too, which is not the same", async () => {
+    long("without fused multiply-add too, which is not the same", async () => {
       const options = { backend: "cpu", relaxed: false } as const;
       const { steps, broken, description } = await train(options, isolated);
       expect(description).not.toMatch(/relaxed/);
@@ -173,95 +178,108 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       });
   });
 
-  test("pages tune a model of a URL or of dropped files, go on from a checkpoint, write with it, and give the adapter", async () => {
-    const config = {
-      ...{ model_type: "llama", vocab_size: 258, hidden_size: 16, intermediate_size: 24 },
-      ...{
-        num_hidden_layers: 1,
-        num_attention_heads: 2,
-        num_key_value_heads: 1,
-        max_position_embeddings: 64,
-      },
-    };
-    await lorantz.init({ backend: "cpu" });
-    const start = lorantz.models.decoder(lorantz.models.architecture(config)).init(lorantz.random.key(0));
-    const weights = await lorantz.io.safetensors.toBlob(Object.fromEntries(lorantz.tree.entries(start)));
-    browser.serve("model/config.json", new TextEncoder().encode(JSON.stringify(config)));
-    browser.serve("model/model.safetensors", new Uint8Array(await weights.arrayBuffer()));
-    const task = async (
-      { adapters, init, io, lora, models, random, text, train, tree }: typeof import("../../src/browser.ts"),
-      options: { readonly backend: "cpu" | "webgpu"; readonly config: object; readonly path?: string },
-    ) => {
-      const device = await init({ backend: options.backend });
-      const { config } = options;
-      const dropped = async () => {
-        const weights = models.decoder(models.architecture(config)).init(random.key(0));
-        const blob = await io.safetensors.toBlob(Object.fromEntries(tree.entries(weights)));
-        return [new File([JSON.stringify(config)], "config.json"), new File([blob], "model.safetensors")];
+  long(
+    "pages tune a model of a URL or of dropped files, go on from a checkpoint, write with it, and give the adapter",
+    async () => {
+      const config = {
+        ...{ model_type: "llama", vocab_size: 258, hidden_size: 16, intermediate_size: 24 },
+        ...{
+          num_hidden_layers: 1,
+          num_attention_heads: 2,
+          num_key_value_heads: 1,
+          max_position_embeddings: 64,
+        },
       };
-      const { model, params } = await models.load(
-        options.path === undefined ? await dropped() : new URL(options.path, location.href),
-      );
-      const lines = Array.from({ length: 12 }, (_, i) =>
-        JSON.stringify({ prompt: `${i}=`, completion: `${i}` }),
-      );
-      const tokenizer = text.bytes();
-      const data = await text.dataset(new File([lines.join("\n")], "train.jsonl"), {
-        tokenizer,
-        maxLength: 16,
-      });
-      const recipe = { r: 2, alpha: 4, dropout: 0.1, optimizer: { name: "adamw", lr: 0.02 } } as const;
-      const adapted = lora.inject(model, { ...recipe, targetModules: "all-linear" });
-      const setup = async () => ({
-        params: adapted.init(random.key(1), params),
-        loss: train.languageLoss(adapted),
-        recipe,
-        batches: await text.batches(data, { size: 4, seed: 0, pack: true, lengths: [16] }),
-        steps: 6,
-      });
-      const run = train.train(await setup());
-      for await (const { step } of run) if (step === 3) break;
-      const saved = await io.saveBlob(await run.checkpoint());
-      await run.toEnd();
-      const resume = await train.loadCheckpoint(saved);
-      const again = await train.train({ ...(await setup()), resume }).toEnd();
-      const adapter = adapters.extract(adapted, run.params);
-      const blobs = await adapters.toBlobs(adapter, "peft");
-      const [completion] = await models.complete(adapted, run.params, [tokenizer.encode("7=")], {
-        maxTokens: 5,
-      });
-      return {
-        backend: device.name,
-        losses: run.losses,
-        hash: run.hash,
-        resumed: again.hash === run.hash,
-        files: Object.keys(blobs),
-        tokens: completion!.tokens.length,
+      await lorantz.init({ backend: "cpu" });
+      const start = lorantz.models.decoder(lorantz.models.architecture(config)).init(lorantz.random.key(0));
+      const weights = await lorantz.io.safetensors.toBlob(Object.fromEntries(lorantz.tree.entries(start)));
+      browser.serve("model/config.json", new TextEncoder().encode(JSON.stringify(config)));
+      browser.serve("model/model.safetensors", new Uint8Array(await weights.arrayBuffer()));
+      const task = async (
+        {
+          adapters,
+          init,
+          io,
+          lora,
+          models,
+          random,
+          text,
+          train,
+          tree,
+        }: typeof import("../../src/browser.ts"),
+        options: { readonly backend: "cpu" | "webgpu"; readonly config: object; readonly path?: string },
+      ) => {
+        const device = await init({ backend: options.backend });
+        const { config } = options;
+        const dropped = async () => {
+          const weights = models.decoder(models.architecture(config)).init(random.key(0));
+          const blob = await io.safetensors.toBlob(Object.fromEntries(tree.entries(weights)));
+          return [new File([JSON.stringify(config)], "config.json"), new File([blob], "model.safetensors")];
+        };
+        const { model, params } = await models.load(
+          options.path === undefined ? await dropped() : new URL(options.path, location.href),
+        );
+        const lines = Array.from({ length: 12 }, (_, i) =>
+          JSON.stringify({ prompt: `${i}=`, completion: `${i}` }),
+        );
+        const tokenizer = text.bytes();
+        const data = await text.dataset(new File([lines.join("\n")], "train.jsonl"), {
+          tokenizer,
+          maxLength: 16,
+        });
+        const recipe = { r: 2, alpha: 4, dropout: 0.1, optimizer: { name: "adamw", lr: 0.02 } } as const;
+        const adapted = lora.inject(model, { ...recipe, targetModules: "all-linear" });
+        const setup = async () => ({
+          params: adapted.init(random.key(1), params),
+          loss: train.languageLoss(adapted),
+          recipe,
+          batches: await text.batches(data, { size: 4, seed: 0, pack: true, lengths: [16] }),
+          steps: 6,
+        });
+        const run = train.train(await setup());
+        for await (const { step } of run) if (step === 3) break;
+        const saved = await io.saveBlob(await run.checkpoint());
+        await run.toEnd();
+        const resume = await train.loadCheckpoint(saved);
+        const again = await train.train({ ...(await setup()), resume }).toEnd();
+        const adapter = adapters.extract(adapted, run.params);
+        const blobs = await adapters.toBlobs(adapter, "peft");
+        const [completion] = await models.complete(adapted, run.params, [tokenizer.encode("7=")], {
+          maxTokens: 5,
+        });
+        return {
+          backend: device.name,
+          losses: run.losses,
+          hash: run.hash,
+          resumed: again.hash === run.hash,
+          files: Object.keys(blobs),
+          tokens: completion!.tokens.length,
+        };
       };
-    };
-    const here = await task(lorantz, { backend: "cpu", config });
-    expect(here.losses.at(-1)).toBeLessThan(here.losses[0]!);
-    expect(here).toMatchObject({
-      resumed: true,
-      files: ["adapter_config.json", "adapter_model.safetensors"],
-      tokens: 5,
-    });
-    type Here = typeof here;
-    const visit = (options: Parameters<typeof task>[1]) =>
-      browser.visit<Here>(String(task), options, { page: "import map" });
-    const path = "/files/model/";
-    expect(await visit({ backend: "cpu", config })).toEqual(here);
-    expect(await visit({ backend: "cpu", config, path })).toEqual(here);
-    if (!thorough) return; // a driver in software compiles for twenty seconds
-    const there = await visit({ backend: "webgpu", config, path });
-    expect(there).toMatchObject({ backend: "webgpu", resumed: true, files: here.files, tokens: 5 });
-    there.losses.forEach((loss, i) => {
-      expect(loss).toBeCloseTo(here.losses[i]!, 4);
-    });
-  });
+      const here = await task(lorantz, { backend: "cpu", config });
+      expect(here.losses.at(-1)).toBeLessThan(here.losses[0]!);
+      expect(here).toMatchObject({
+        resumed: true,
+        files: ["adapter_config.json", "adapter_model.safetensors"],
+        tokens: 5,
+      });
+      type Here = typeof here;
+      const visit = (options: Parameters<typeof task>[1]) =>
+        browser.visit<Here>(String(task), options, { page: "import map" });
+      const path = "/files/model/";
+      expect(await visit({ backend: "cpu", config })).toEqual(here);
+      expect(await visit({ backend: "cpu", config, path })).toEqual(here);
+      if (!thorough) return; // a driver in software compiles for twenty seconds
+      const there = await visit({ backend: "webgpu", config, path });
+      expect(there).toMatchObject({ backend: "webgpu", resumed: true, files: here.files, tokens: 5 });
+      there.losses.forEach((loss, i) => {
+        expect(loss).toBeCloseTo(here.losses[i]!, 4);
+      });
+    },
+  );
 
   describe.for(["cpu", "webgpu"] as const)("on %s", (backend) => {
-    test("every operation is as accurate as it promises", async () => {
+    longOn(backend)("every operation is as accurate as it promises", async () => {
       const { count, failed } = await browser.visit<Awaited<ReturnType<typeof tasks.operations>>>(
         "operations",
         { backend },

@@ -158,7 +158,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     expect(faults).toEqual([]);
   });
 
-  test("says what is wrong with an address, a number and a rate that is too large, and goes on", async () => {
+  long("says what is wrong with an address, a number and a rate that is too large, and goes on", async () => {
     await open("#rank=1000");
     expect(await page.textContent("#message")).toContain('rank is "1000"');
     await page.fill("#x-lrA", "much");

@@ -195,7 +195,7 @@ describe("lorantz sweep", () => {
   });
 });
 
-test("the program works with processes of its own, to the same bits", async () => {
+long("the program works with processes of its own, to the same bits", async () => {
   mkdirSync(at("program", "dist", "cli"), { recursive: true });
   writeFileSync(at("program", "package.json"), readFileSync(`${root}package.json`));
   const program = at("program", "dist", "cli", "main.js");

@@ -170,7 +170,7 @@ describe("lorantz tune", () => {
     expect(existsSync(at("x"))).toBe(false);
   });
 
-  test("leaves a checkpoint when it is interrupted, and goes on to the same bits", async () => {
+  long("leaves a checkpoint when it is interrupted, and goes on to the same bits", async () => {
     const out = at("broken");
     const spy = vi.spyOn(process.stderr, "write").mockImplementation((text) => {
       if (String(text).includes("step 1:")) process.emit("SIGINT");

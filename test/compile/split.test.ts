@@ -20,6 +20,7 @@ import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { type BackendName, describeBackends } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { wgslPrinter } from "../printer.ts";
 import { casesOn, runs, thorough } from "../thorough.ts";
 
@@ -62,7 +63,7 @@ describeBackends("split products", (name) => {
       .schedule.split("\n")
       .filter((line) => /: matmul \d+ of /.test(line));
 
-  test("the factors of LoRA: forwards and both gradients, with their epilogues", async () => {
+  longOn(name)("the factors of LoRA: forwards and both gradients, with their epilogues", async () => {
     const [x, a, b] = [values([512, 640], 1), values([8, 640], 2), values([36, 8], 3)];
     const build = (x: Tensor, a: Tensor, b: Tensor) =>
       valueAndGrad((p: { a: Tensor; b: Tensor }) =>

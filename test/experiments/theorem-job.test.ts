@@ -10,6 +10,7 @@ import type { Results } from "../../src/experiments/theorem/results.ts";
 import type { Trained } from "../../src/experiments/theorem/train.ts";
 import { apply, hyperOf, onlyB, type Recipe } from "../../src/gauge/index.ts";
 import { backends } from "../devices.ts";
+import { long } from "../long.ts";
 import { thorough } from "../thorough.ts";
 
 const whale =
@@ -196,9 +197,7 @@ test.for(thorough ? await backends() : ["cpu"])(
   },
 );
 
-test("false claims are found out: code 1, with all that was found; the seed decides the rest", {
-  timeout: 60_000,
-}, async () => {
+long("false claims are found out: code 1, with all that was found; the seed decides the rest", async () => {
   vi.resetModules();
   const [x, y, partner] = [
     named("X: alpha 1, lr 0.00512"),

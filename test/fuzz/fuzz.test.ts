@@ -5,6 +5,7 @@ import { type Storage, topological } from "../../src/graph/node.ts";
 import { scalarOps } from "../../src/graph/scalar.ts";
 import { tensor } from "../../src/index.ts";
 import { backends } from "../devices.ts";
+import { long } from "../long.ts";
 import { runs, thorough } from "../thorough.ts";
 import { bound, compare } from "./bounds.ts";
 import { dtypesWith, fuzz, learn } from "./fuzz.ts";
@@ -17,7 +18,7 @@ import { openTargets } from "./targets.ts";
 // Learned once for all backends, as it takes ten seconds.
 const lesson = dtypesWith(floatDTypes);
 
-test("every public operation is called with success", () => {
+long("every public operation is called with success", () => {
   const { successes } = learn(lesson);
   expect([...successes].filter(([, count]) => count === 0)).toEqual([]);
   expect(successes.size).toBe(operations().length);
@@ -124,12 +125,13 @@ describe.each(await backends())("on %s", (name) => {
       const { faults, judged, elements } = await fuzz(targets, {
         seed: 5,
         graphs: name === "cpu" ? runs(150) : thorough ? 75 : 10,
-        ...(!thorough && { lesson }),
+        // What is learned of all operations takes ten seconds: where not every case is wanted, methods of tensors are tried.
+        ...(!thorough && { lesson, only: "x." }),
       });
       for (const { device } of targets) device.dispose();
       expect(faults.map(({ why, test: pasted }) => `${why}\n${pasted}`)).toEqual([]);
       // What is judged depends on bounds and not on the backend; of few graphs one large one can be without any.
-      if (name === "cpu") expect(judged / elements).toBeGreaterThan(0.7);
+      if (thorough && name === "cpu") expect(judged / elements).toBeGreaterThan(0.7);
     },
     400_000,
   );

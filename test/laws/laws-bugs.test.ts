@@ -371,7 +371,7 @@ describe("layers", () => {
     ],
   };
 
-  test.for(everyNth(6, Object.entries(mistakes)))("%s", async ([, [mistake, fails, hint]]) => {
+  test.for(everyNth(12, Object.entries(mistakes)))("%s", async ([, [mistake, fails, hint]]) => {
     const verdicts = await broken(laws.lora(layer(mistake)));
     expect(names(verdicts).sort()).toEqual([...fails].sort());
     for (const { name, message } of verdicts) expect(message).toContain(`${name}: `);
@@ -700,7 +700,7 @@ describe("merging", () => {
     ],
   };
 
-  test.for(everyNth(6, Object.entries(mistakes)))("%s", async ([, [mistake, fails]]) => {
+  test.for(everyNth(12, Object.entries(mistakes)))("%s", async ([, [mistake, fails]]) => {
     const verdicts = await broken(laws.merge({ ...merging, ...mistake }));
     expect(names(verdicts).sort()).toEqual([...fails].sort());
   });
@@ -915,7 +915,7 @@ describe("optimizers", () => {
     ],
   };
 
-  test.for(everyNth(6, Object.entries(mistakes)))("%s", async ([, [create, fails]]) => {
+  test.for(everyNth(12, Object.entries(mistakes)))("%s", async ([, [create, fails]]) => {
     expect(names(await broken(adamLaws(create), 100)).sort()).toEqual([...fails].sort());
   });
 
@@ -1070,7 +1070,7 @@ describe("schedules", () => {
     "a negative rate in between": [(lr) => (t) => (t === 5 ? -lr : cosine(lr)(t)), ["finite"]],
   };
 
-  test.for(everyNth(6, Object.entries(mistakes)))("%s", async ([, [create, fails]]) => {
+  test.for(everyNth(12, Object.entries(mistakes)))("%s", async ([, [create, fails]]) => {
     const verdicts = await broken(laws.schedule({ ...ends, create }), 200);
     expect(names(verdicts).sort()).toEqual([...fails].sort());
   });

@@ -8,6 +8,7 @@ import { compile } from "../../src/tensor/compile.ts";
 import { scalar, tensor } from "../../src/tensor/creation.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
+import { everyNth } from "../thorough.ts";
 
 // Every optimizer against its formula, written once more in plain numbers from the papers and PyTorch's
 // documentation; and against a rescaled run by the rule that it declares.
@@ -407,7 +408,7 @@ describe("the declared rules", () => {
     );
   }
 
-  test.for(exact)("%s: any other c up to rounding", async ([, { config }]) => {
+  test.for(everyNth(3, exact))("%s: any other c up to rounding", async ([, { config }]) => {
     const property = fc.asyncProperty(
       runs(8),
       fc.double({ min: 0.1, max: 10, noNaN: true }),
@@ -438,19 +439,22 @@ describe("the declared rules", () => {
       .map(([field]) => ({ name, field, config }));
   });
 
-  test.for(necessary)("$name: leaving $field unscaled changes the run", async ({ config, field }) => {
-    const start = [0.5, -1.25, 2, -0.75];
-    const gradients = Array.from({ length: 8 }, (_, t) => start.map((x, i) => x * Math.cos(1 + t + 2 * i)));
-    const c = 16;
-    const a = await run(make(config), start, gradients);
-    const b = await run(
-      make(partnerOf(config, c, field).partner),
-      times(start, c),
-      gradients.map((g) => times(g, 1 / c)),
-    );
-    const moved = a.map(({ params }, t) => max(...params.map((p, i) => abs(b[t]!.params[i]! / c - p))));
-    expect(max(...moved)).toBeGreaterThan(1e-4);
-  });
+  test.for(everyNth(3, necessary))(
+    "$name: leaving $field unscaled changes the run",
+    async ({ config, field }) => {
+      const start = [0.5, -1.25, 2, -0.75];
+      const gradients = Array.from({ length: 8 }, (_, t) => start.map((x, i) => x * Math.cos(1 + t + 2 * i)));
+      const c = 16;
+      const a = await run(make(config), start, gradients);
+      const b = await run(
+        make(partnerOf(config, c, field).partner),
+        times(start, c),
+        gradients.map((g) => times(g, 1 / c)),
+      );
+      const moved = a.map(({ params }, t) => max(...params.map((p, i) => abs(b[t]!.params[i]! / c - p))));
+      expect(max(...moved)).toBeGreaterThan(1e-4);
+    },
+  );
 
   test("cover every hyperparameter and every slot", async () => {
     for (const [, { config }] of rows) {

@@ -53,7 +53,7 @@ describeBackends("a process ends by itself", (backend) => {
     return { stdout, stderr, status, signal };
   };
 
-  test.for(backend === "cpu" ? endings : everyNth(3, endings))("%s", ([, script, status, stdout = ""]) => {
+  test.for(everyNth(3, endings))("%s", ([, script, status, stdout = ""]) => {
     const found = run(`const next = await step(w, x);\nawait next.data();\n${script}`);
     expect(found).toMatchObject({ stdout, status, signal: null });
     if (status === 1) expect(found.stderr).toMatch(/Error: stop/);

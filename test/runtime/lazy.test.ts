@@ -18,6 +18,7 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import type { Loaded, RunArguments } from "../../src/runtime/device.ts";
 import { describeBackends } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { cases, casesOn, thorough } from "../thorough.ts";
 
 // What lazy evaluation keeps, so that no loop computes its history again; and what donation spares.
@@ -113,7 +114,7 @@ describeBackends("lazy evaluation", (backend) => {
       60_000,
     );
 
-    test("LoRA: as before, and the same run as compiled", { timeout: 60_000 }, async () => {
+    longOn(backend)("LoRA: as before, and the same run as compiled", async () => {
       const [first, frozen] = lora.partition(adapted.init(random.key(3), base.init(random.key(0))));
       await tree.evaluate([first, frozen]);
       const loss = (p: nn.Params) => nn.mseLoss(adapted.apply(tree.combine<nn.Params>(p, frozen), x), y);
@@ -246,7 +247,7 @@ describeBackends("lazy evaluation", (backend) => {
         await expect(use()).rejects.toThrow(/donated \(argument 0 of a compiled function\)/);
     });
 
-    test("averages and merged weights taken before a donated step", async () => {
+    longOn(backend)("averages and merged weights taken before a donated step", async () => {
       const optimizer = optim.sgd({ lr: 0.1 });
       let [own, frozen] = lora.partition(adapted.init(random.key(3), base.init(random.key(0))));
       await tree.evaluate([own, frozen]);

@@ -12,6 +12,7 @@ import {
   vmap,
 } from "../../src/index.ts";
 import { describeBackends } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { runs } from "../thorough.ts";
 
 // The largest values and where they are; draws from distributions given by logits.
@@ -71,7 +72,7 @@ describeBackends("topk", (backend) => {
     );
   });
 
-  test("along any axis, with a gradient, and mapped", async () => {
+  longOn(backend)("along any axis, with a gradient, and mapped", async () => {
     const x = random.normal(random.key(0), [4, 150, 3]);
     const { values, indices } = topk(x, 5, 1);
     expect([values.shape, indices.shape]).toEqual([

@@ -189,7 +189,7 @@ describe("on the CPU", () => {
 
   test("vmap of random graphs of all operations, and of their gradients, is the loop", async () => {
     const chosen = everyNth(
-      4,
+      8,
       operations().filter(({ name }) => !/pack/i.test(name)),
     );
     const { learned } = learn(["float32", "int32", "bool"], chosen);

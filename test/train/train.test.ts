@@ -26,7 +26,7 @@ import {
   type TrainOptions,
   train,
 } from "../../src/train/index.ts";
-import { runs } from "../thorough.ts";
+import { cases, runs } from "../thorough.ts";
 
 let device: Device;
 beforeAll(async () => {
@@ -365,11 +365,14 @@ describe("the loss of a decoder with a large vocabulary", () => {
       }),
     );
 
-  test.each([
-    ["an output weight of its own", {}, ["q_proj"]],
-    ["the weight of the embedding", { tie_word_embeddings: true }, ["q_proj"]],
-    ["an adapter on the output", {}, ["q_proj", "lm_head"]],
-  ])("is that of all logits, with its gradient: %s", async (_, more, targetModules) => {
+  const outputs = cases<readonly [name: string, more: object, targetModules: readonly string[]]>(
+    [["the weight of the embedding", { tie_word_embeddings: true }, ["q_proj"]]],
+    [
+      ["an output weight of its own", {}, ["q_proj"]],
+      ["an adapter on the output", {}, ["q_proj", "lm_head"]],
+    ],
+  );
+  test.each(outputs)("is that of all logits, with its gradient: %s", async (_, more, targetModules) => {
     const model = lora.inject(of(more), { r: 2, alpha: 4, init: "random", targetModules });
     const [own, rest] = lora.partition(model.init(random.key(1)));
     const plain: Loss<nn.Params, typeof input> = (all, { targets, ...given }) =>
