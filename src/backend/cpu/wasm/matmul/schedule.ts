@@ -108,7 +108,7 @@ export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule
   };
 }
 
-/** Rough times of units in nanoseconds: 25 operations of float32 in one, 10 of float64; not recorded. */
+/** Rough times of units in nanoseconds: 25 operations of float32 in one, 10 of float64. Estimates, by the rates of docs/performance.md; only how threads share work depends on them. */
 export function computeCost({ row, column, inner, stores }: MatmulKernel, s: Schedule): number {
   const area = Math.min(s.rowBlock, row.extent) * Math.min(s.columnBlock, column.extent);
   const epilogue = instructionsOf(stores.flatMap(({ index, expr }) => [index, expr]));
