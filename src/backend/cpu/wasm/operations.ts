@@ -104,10 +104,17 @@ const laneOperators: Readonly<Partial<Record<DeviceDType, Operators>>> = {
 type Lanewise = (l: Lanes, args: readonly Vector[], dtype: DeviceDType) => Vector;
 
 /** Those of one instruction, which depends on the dtype. */
-const instruction =
-  (name: Primitive): Lanewise =>
-  (_, args, dtype) =>
-    apply(laneOperators[dtype]![name]!, ...args);
+const single = [
+  ...(["add", "sub", "mul", "div", "neg", "sqrt", "floor", "ceil", "round", "maximum", "minimum"] as const),
+  ...(["eq", "ne", "lt", "le", "gt", "ge", "bitwiseAnd", "bitwiseOr", "bitwiseXor"] as const),
+];
+
+type Single = (typeof single)[number];
+
+const isSingle = (name: string): name is Single => (single as readonly string[]).includes(name);
+
+const instruction = (name: Primitive, args: readonly Vector[], dtype: DeviceDType): Vector =>
+  apply(laneOperators[dtype]![name]!, ...args);
 
 /** Bits of all lanes are moved by the first lane of `by`. */
 const shifted =
@@ -115,28 +122,9 @@ const shifted =
   (_, [x, by], dtype) =>
     apply(name(dtype), x!, extractLane("i32x4.extract_lane", by!, 0));
 
-const lanewise: Readonly<Record<Primitive, Lanewise>> = {
-  add: instruction("add"),
-  sub: instruction("sub"),
-  mul: instruction("mul"),
-  div: instruction("div"),
-  neg: instruction("neg"),
-  abs: (l, [x], dtype) => (dtype === "uint32" ? x! : instruction("abs")(l, [x!], dtype)),
-  sqrt: instruction("sqrt"),
-  floor: instruction("floor"),
-  ceil: instruction("ceil"),
-  round: instruction("round"),
-  maximum: instruction("maximum"),
-  minimum: instruction("minimum"),
-  eq: instruction("eq"),
-  ne: instruction("ne"),
-  lt: instruction("lt"),
-  le: instruction("le"),
-  gt: instruction("gt"),
-  ge: instruction("ge"),
-  bitwiseAnd: instruction("bitwiseAnd"),
-  bitwiseOr: instruction("bitwiseOr"),
-  bitwiseXor: instruction("bitwiseXor"),
+/** The others. */
+const lanewise: Readonly<Record<Exclude<Primitive, Single>, Lanewise>> = {
+  abs: (_, [x], dtype) => (dtype === "uint32" ? x! : instruction("abs", [x!], dtype)),
   leftShift: shifted(() => "i32x4.shl"),
   rightShift: shifted((dtype) => (dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s")),
   bitcast: (_, [x]) => x!,
@@ -162,7 +150,8 @@ export function vectorOperation(
   args: readonly Vector[],
 ): Vector {
   if (row.expand) return expanded(l, row, args);
-  return row.table ? lookUp(l, row.table, args[0]!) : lanewise[row.name](l, args, dtype);
+  if (row.table) return lookUp(l, row.table, args[0]!);
+  return isSingle(row.name) ? instruction(row.name, args, dtype) : lanewise[row.name](l, args, dtype);
 }
 
 /** Four lanes of an operation that is made of others. What is used twice is held. */
@@ -235,16 +224,9 @@ function withConstant(
   return dtype === "float32" ? bounded(l, row, x, by) : undefined;
 }
 
-const once: ReadonlySet<string> = new Set(
-  (
-    "add sub mul div maximum minimum neg abs sqrt floor ceil round where eq ne lt le gt ge bitwiseAnd bitwiseOr " +
-    "bitwiseXor bitcast isFinite"
-  ).split(" "),
-);
-
 /** Does the operation push each of its arguments once? */
-export function pushesOnce(row: ScalarRow): boolean {
-  return row.table !== undefined || once.has(row.name);
+export function pushesOnce({ name, table }: ScalarRow): boolean {
+  return table !== undefined || isSingle(name) || ["abs", "where", "bitcast", "isFinite"].includes(name);
 }
 
 /** Four lanes of another dtype of 32 bits; bools are masks. */

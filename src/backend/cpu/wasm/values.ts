@@ -26,8 +26,8 @@ export class Values implements Writer {
   readonly #constants = new Map<string, Local>();
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
-  #offset = 0;
-  #copy = 0;
+  offset = 0;
+  copy = 0;
 
   constructor(code: Code, scope: Scope) {
     this.#code = code;
@@ -47,23 +47,15 @@ export class Values implements Writer {
   }
 
   /** Starts a level anew: for another vector of the same loop, or its remainder; or for the second point of a pair. */
-  restart(level: Level, offset = 0, copy = this.#copy): Code {
-    this.#offset = offset;
-    const both = copy !== 0 && copy !== this.#copy;
+  restart(level: Level, offset = 0, copy = this.copy): Code {
+    this.offset = offset;
+    const both = copy !== 0 && copy !== this.copy;
     for (const [name, { level: own }] of this.#held)
       if (own >= level && !(both && name.startsWith(made))) this.#held.delete(name);
-    this.#copy = copy;
+    this.copy = copy;
     const piece = this.#code.piece();
     this.#pieces.set(level, piece);
     return piece;
-  }
-
-  get offset(): number {
-    return this.#offset;
-  }
-
-  get copy(): number {
-    return this.#copy;
   }
 
   held(name: string): Local | undefined {
@@ -80,7 +72,7 @@ export class Values implements Writer {
   }
 
   #lanes(e: Expr): string {
-    return this.varies(e) ? `lanes ${this.#offset} ${e.id}` : `splat ${e.id}`;
+    return this.varies(e) ? `lanes ${this.offset} ${e.id}` : `splat ${e.id}`;
   }
 
   made(
