@@ -19,7 +19,7 @@ export function bundle(entry, conditions, options) {
       minify: true,
       rolldownOptions: {
         input: entry,
-        external: /^@huggingface\//, // optional: a page that reads tokenizers names them in its import map
+        external: /^(@huggingface\/|yaml$)/, // optional: a page that reads tokenizers or YAML names them in its import map
         preserveEntrySignatures: "strict",
         output: { codeSplitting: false, entryFileNames: "lorantz.js" },
       },

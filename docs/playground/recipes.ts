@@ -42,37 +42,43 @@ example.replaceChildren(...Object.keys(examples).map((name) => new Option(name))
 library.replaceChildren(...titled(libraries));
 other.replaceChildren(...titled(libraries));
 
-function show(): void {
+/** How often a recipe was read: what was asked for last is shown. */
+let reads = 0;
+
+async function show(): Promise<void> {
   const message = find("message");
   message.hidden = true;
+  const read = ++reads;
+  const address = new URLSearchParams({ tool: tool.value, text: text.value, library: library.value });
+  history.replaceState(null, "", `#${address}`);
   try {
-    const recipe = gauge.recipeOfText(
-      tool.value === own ? text.value : `${tool.value}: ${text.value}`,
+    const recipe = await gauge.recipeOfText(
+      tool.value === own ? text.value : `${tool.value}:\n${text.value}`,
       "The recipe",
     );
-    tell(recipe);
+    if (read === reads) tell(recipe);
   } catch (error) {
     const words = error instanceof Error ? error.message : String(error);
-    message.replaceChildren(words, ...remedies(words).flatMap((each) => [" ", each]));
+    const ways = await remedies(words);
+    if (read !== reads) return;
+    message.replaceChildren(words, ...ways.flatMap((each) => [" ", each]));
     message.hidden = false;
     for (const id of ["words", "settings"]) find(id).replaceChildren();
     find("invariants").querySelector("tbody")!.replaceChildren();
   }
-  const address = new URLSearchParams({ tool: tool.value, text: text.value, library: library.value });
-  history.replaceState(null, "", `#${address}`);
 }
 
 /** What a reader may want to do about an error, as buttons. */
-function remedies(words: string): HTMLButtonElement[] {
+async function remedies(words: string): Promise<HTMLButtonElement[]> {
   const change = (to: { readonly tool?: string; readonly text?: string }) => () => {
     tool.value = to.tool ?? tool.value;
     text.value = to.text ?? text.value;
-    show();
+    void show();
   };
   if (tool.value === own)
-    return gauge
-      .toolsOfText(text.value)
-      .map((name) => button(`Read it as ${gauge.libraries[name].title}`, change({ tool: name })));
+    return (await gauge.toolsOfText(text.value)).map((name) =>
+      button(`Read it as ${gauge.libraries[name].title}`, change({ tool: name })),
+    );
   // The configuration of an adapter says no rate.
   if (!/\blr is missing/.test(words) || !text.value.trim().startsWith("{")) return [];
   const rated = text.value.replace("{", '{ "lr": 2e-4,');
@@ -157,12 +163,12 @@ async function lint(files: readonly File[]): Promise<void> {
   }
 }
 
-text.addEventListener("input", show);
-for (const control of [tool, library, other]) control.addEventListener("change", show);
+text.addEventListener("input", () => void show());
+for (const control of [tool, library, other]) control.addEventListener("change", () => void show());
 example.addEventListener("change", () => {
   const chosen = examples[example.value]!;
   [tool.value, text.value] = [chosen.tool, chosen.text];
-  show();
+  void show();
 });
 find<HTMLInputElement>("files").addEventListener("change", ({ target }) => {
   const { files } = target as HTMLInputElement; // the element that listens
@@ -177,4 +183,4 @@ tool.value = given.get("tool") ?? first.tool;
 if (tool.selectedIndex < 0) tool.value = own;
 library.value = given.get("library") ?? "peft";
 if (library.selectedIndex < 0) library.value = "peft";
-show();
+void show();

@@ -88,7 +88,7 @@ export async function convert(args: readonly string[]): Promise<number> {
   const { values, positionals } = parseArguments("convert", args, { ...fieldOptions, ...options }, help);
   if (values.rewrite && values.anyway)
     throw new UsageError("convert: --rewrite and --anyway exclude each other.");
-  const recipe = given(values as Values<Options>, positionals);
+  const recipe = await given(values as Values<Options>, positionals);
   const target = targetOf(values);
   const inexact = values.anyway ? "anyway" : values.rewrite ? "rewrite" : "refuse";
   const result = asUsage(() => convertRecipe(recipe, target, { inexact }));
@@ -98,7 +98,7 @@ export async function convert(args: readonly string[]): Promise<number> {
 
 type Given = { readonly [N in keyof typeof options]: string | boolean | undefined };
 
-function given(values: Values<Options>, positionals: readonly string[]): Recipe {
+async function given(values: Values<Options>, positionals: readonly string[]): Promise<Recipe> {
   const fields = recipeOptions.flatMap(({ option, key }): [string, unknown][] => {
     const value = values[option];
     return typeof value === "string" ? [[key, asUsage(() => scalarOf("convert", `--${option}`, value))]] : [];

@@ -2,17 +2,9 @@ import { table } from "../base/table.ts";
 import * as text from "../text/index.ts";
 import { evaluator, languageLoss } from "../train/index.ts";
 import { interruptible } from "./interrupt.ts";
-import {
-  batchOptions,
-  dataOptions,
-  modelOptions,
-  openLanguage,
-  openReading,
-  readData,
-  usable,
-} from "./language.ts";
+import { batchOptions, dataOptions, modelOptions, openLanguage, openReading, readData } from "./language.ts";
 import { print, say } from "./print.ts";
-import { optionsHelp, parseOptions, UsageError } from "./usage.ts";
+import { optionsHelp, parseOptions, UsageError, usable } from "./usage.ts";
 import { version } from "./version.ts";
 
 const options = {

@@ -38,7 +38,7 @@ export async function explain(args: readonly string[]): Promise<number> {
   const tolerance = values.tolerance === undefined ? undefined : Number(values.tolerance || Number.NaN);
   if (tolerance !== undefined && !Number.isFinite(tolerance))
     throw new UsageError(`--tolerance is "${values.tolerance}"; it is a number from 0 to 0.1.`);
-  const [ofX, ofY] = [givenRecipe("explain: X", x), givenRecipe("explain: Y", y)];
+  const [ofX, ofY] = [await givenRecipe("explain: X", x), await givenRecipe("explain: Y", y)];
   const result = asUsage(() => explainRecipes(ofX, ofY, tolerance === undefined ? {} : { tolerance }));
   print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;

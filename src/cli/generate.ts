@@ -2,9 +2,9 @@ import { type Folder, openFolder, readJson } from "../io/index.ts";
 import * as models from "../models/index.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { interruptible } from "./interrupt.ts";
-import { type Language, modelOptions, openLanguage, usable } from "./language.ts";
+import { type Language, modelOptions, openLanguage } from "./language.ts";
 import { print, say } from "./print.ts";
-import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
+import { optionsHelp, parseArguments, UsageError, usable, wholeNumber } from "./usage.ts";
 
 const options = {
   ...modelOptions,

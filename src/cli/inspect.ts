@@ -1,10 +1,9 @@
 import { totalmem } from "node:os";
 import { table } from "../base/table.ts";
 import * as models from "../models/index.ts";
-import { usable } from "./language.ts";
 import { bytesText } from "./memory.ts";
 import { print } from "./print.ts";
-import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
+import { optionsHelp, parseArguments, UsageError, usable, wholeNumber } from "./usage.ts";
 
 const options = {
   r: { type: "string", value: "N", help: "Rank of the adapters; default 8" },

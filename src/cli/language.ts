@@ -1,6 +1,5 @@
 import { statSync } from "node:fs";
 import * as adapters from "../adapters/index.ts";
-import { LorantzError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
 import { openFolder, readJson } from "../io/index.ts";
 import * as models from "../models/index.ts";
@@ -10,7 +9,7 @@ import type { Device } from "../runtime/device.ts";
 import { backendNames, init } from "../runtime/init.ts";
 import * as text from "../text/index.ts";
 import { say } from "./print.ts";
-import { oneOf, UsageError, type Values, wholeNumber } from "./usage.ts";
+import { oneOf, UsageError, usable, type Values, wholeNumber } from "./usage.ts";
 
 // What the commands that run language models have in common: a model, its tokenizer, an adapter, data.
 
@@ -196,17 +195,6 @@ function folderOf(path: string): string {
       `${path}: there is no such folder. Give one with config.json, tokenizer.json and model.safetensors.`,
     );
   return path;
-}
-
-/** Errors of files and values are the caller's matter. */
-export async function usable<T>(f: () => Promise<T>): Promise<T> {
-  try {
-    return await f();
-  } catch (error) {
-    if (error instanceof LorantzError && !error.message.startsWith("internal:"))
-      throw new UsageError(error.message);
-    throw error;
-  }
 }
 
 /** What examples are read for. */

@@ -10,7 +10,7 @@ import {
 } from "../gauge/index.ts";
 import { toolOf } from "../gauge/recipe-text.ts";
 import { readFile } from "./input.ts";
-import { asUsage, UsageError } from "./usage.ts";
+import { asUsage, UsageError, usable } from "./usage.ts";
 
 // Recipes on the command line: files or text, in JSON or as key=value, and settings of other tools. The keys are
 // those of the schema of recipes.
@@ -36,12 +36,14 @@ ${names.slice(7).join(", ")}; lorantz recipes shows them.`;
  *
  * @throws UsageError for anything else, and for a recipe that is none.
  */
-export function givenRecipe(what: string, argument: string): Recipe {
+export async function givenRecipe(what: string, argument: string): Promise<Recipe> {
   const theirs = toolOf(argument);
+  if (theirs?.settings === "") return usable(() => recipeOfText(argument, what));
+  // A file without settings has the defaults of its tool.
   const content = theirs
-    ? theirs.settings && `${theirs.tool}: ${contentOf(what, theirs.settings, true)}`
+    ? `${theirs.tool}:\n${contentOf(what, theirs.settings, true).trimEnd() || "{}"}`
     : contentOf(what, argument);
-  return asUsage(() => recipeOfText(content || argument, what));
+  return usable(() => recipeOfText(content, what));
 }
 
 /**

@@ -24,9 +24,8 @@ import {
   readExamples,
   targetOptions,
   targetsOf,
-  usable,
 } from "./language.ts";
-import { oneOf, UsageError, type Values, wholeNumber } from "./usage.ts";
+import { oneOf, UsageError, usable, type Values, wholeNumber } from "./usage.ts";
 import { codeVersion } from "./version.ts";
 
 const { adapter: _, ...base } = modelOptions;

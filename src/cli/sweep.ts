@@ -18,13 +18,20 @@ import { type Grid, gridSize } from "../gauge/index.ts";
 import * as tree from "../tensor/tree.ts";
 import { readFile } from "./input.ts";
 import { interruptible } from "./interrupt.ts";
-import { usable } from "./language.ts";
 import { memoryLeft } from "./memory.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { givenGrid, recipeHelp } from "./recipe-text.ts";
 import { type OpenBench, openBench, type Sources, settingOptions, sweepWork } from "./sweep-bench.ts";
-import { asUsage, optionsHelp, parseArguments, UsageError, type Values, wholeNumber } from "./usage.ts";
+import {
+  asUsage,
+  optionsHelp,
+  parseArguments,
+  UsageError,
+  usable,
+  type Values,
+  wholeNumber,
+} from "./usage.ts";
 import { codeVersion, version } from "./version.ts";
 
 const options = {

@@ -9,19 +9,11 @@ import { inject } from "../lora/index.ts";
 import type { Device } from "../runtime/device.ts";
 import { type BackendName, backendNames, init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
-import {
-  dataOptions,
-  modelOptions,
-  openLanguage,
-  readData,
-  targetOptions,
-  targetsOf,
-  usable,
-} from "./language.ts";
+import { dataOptions, modelOptions, openLanguage, readData, targetOptions, targetsOf } from "./language.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { loadDataset, readText } from "./texts.ts";
-import { oneOf, optionsHelp, parseOptions, UsageError, type Values, wholeNumber } from "./usage.ts";
+import { oneOf, optionsHelp, parseOptions, UsageError, usable, type Values, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
 const defaults = { seed: 0, steps: 150, out: "results" };

@@ -29,14 +29,13 @@ import {
   readExamples,
   targetOptions,
   targetsOf,
-  usable,
 } from "./language.ts";
 import { bytesText, checkMemory, memoryLeft, totalOf } from "./memory.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { givenRecipe, recipeHelp } from "./recipe-text.ts";
 import { curveTable, reportOf, type TuneResults } from "./tune-report.ts";
-import { oneOf, optionsHelp, parseOptions, UsageError, type Values, wholeNumber } from "./usage.ts";
+import { oneOf, optionsHelp, parseOptions, UsageError, usable, type Values, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
 const { adapter: _, ...base } = modelOptions;
@@ -112,7 +111,7 @@ export async function tune(args: readonly string[]): Promise<number> {
   const { data: file, out } = given;
   if (file === undefined) throw new UsageError("tune: --data FILE is missing. It has the examples.");
   if (out === undefined) throw new UsageError("tune: --out DIR is missing. The adapter is written there.");
-  const recipe = given.recipe === undefined ? undefined : givenRecipe("--recipe", given.recipe);
+  const recipe = given.recipe === undefined ? undefined : await givenRecipe("--recipe", given.recipe);
   const output = new Output("--out", [join(out, "results.json"), join(out, "report.html")]);
   const checkpoint = join(out, "training", "last.safetensors");
   const isThere = existsSync(checkpoint);

@@ -24,6 +24,17 @@ export function asUsage<T>(f: () => T): T {
   }
 }
 
+/** Errors of files and values are the caller's matter. */
+export async function usable<T>(f: () => Promise<T>): Promise<T> {
+  try {
+    return await f();
+  } catch (error) {
+    if (error instanceof LorantzError && !error.message.startsWith("internal:"))
+      throw new UsageError(error.message);
+    throw error;
+  }
+}
+
 /** One option of a command: read by `parseOptions`, printed by `optionsHelp`. */
 export interface Option {
   readonly type: "string" | "boolean";

@@ -3,11 +3,10 @@ import { serve } from "../experiments/sweep/pool.ts";
 import { workAt } from "../experiments/sweep/queue.ts";
 import { openStore } from "../experiments/sweep/store.ts";
 import { interruptible } from "./interrupt.ts";
-import { usable } from "./language.ts";
 import { say } from "./print.ts";
 import { poolOf } from "./sweep.ts";
 import { sweepWork } from "./sweep-bench.ts";
-import { optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
+import { optionsHelp, parseOptions, UsageError, usable, wholeNumber } from "./usage.ts";
 import { codeVersion } from "./version.ts";
 
 const options = {

@@ -22,25 +22,36 @@ const own = new Set(flatFields.filter(({ perRole }) => !perRole).map(({ key }) =
 /** The tool whose settings a text has, `NAME` or `NAME: settings`, and these settings. */
 export function toolOf(text: string): { readonly tool: LibraryName; readonly settings: string } | undefined {
   const tool = names.find((name) => text === name || text.startsWith(`${name}:`));
-  return tool && { tool, settings: text.slice(tool.length + 1).trim() };
+  // Lines of YAML keep their indentation.
+  return (
+    tool && {
+      tool,
+      settings: text
+        .slice(tool.length + 1)
+        .replace(/^(\s*\n|[ \t]+)/, "")
+        .trimEnd(),
+    }
+  );
 }
 
 /**
  * The recipe of a text: `optimizer=adamw r=8 alpha=16 lr=2e-4 lr.B=4e-4`, JSON, what `lorantz convert --json` prints, the
- * name of a tool, or its name and settings, `mlx-lm: learning_rate=1e-4`, in JSON, YAML, TOML, flags or key=value.
+ * name of a tool, or its name and settings, `mlx-lm: learning_rate=1e-4`, in JSON, YAML, TOML, flags or key=value. YAML
+ * needs the package `yaml`.
  *
  * @throws ValueError for anything else, with what is wrong, and for a recipe that is none.
  * @example
- * gauge.recipeOfText("optimizer=adamw r=8 alpha=16 lr=2e-4").alpha; // 16
+ * (await gauge.recipeOfText("optimizer=adamw r=8 alpha=16 lr=2e-4")).alpha; // 16
  */
-export function recipeOfText(text: string, operation = "gauge.recipeOfText"): Recipe {
+export async function recipeOfText(text: string, operation = "gauge.recipeOfText"): Promise<Recipe> {
   const theirs = toolOf(text.trim());
   if (theirs?.settings === "") return named(theirs.tool).recipe;
-  if (theirs) return recipeOfSettings(theirs.tool, settingsOf(operation, theirs.settings), operation).recipe;
+  if (theirs)
+    return recipeOfSettings(theirs.tool, await settingsOf(operation, theirs.settings), operation).recipe;
   try {
     return ownRecipe(text, operation);
   } catch (error) {
-    const tools = error instanceof ValueError ? toolsOfText(text) : [];
+    const tools = error instanceof ValueError ? await toolsOfText(text) : [];
     if (tools.length === 0) throw error;
     throw new ValueError(
       `${(error as ValueError).message} It looks like settings of ${tools.join(", ")}; put the name of the tool before them, as in ${tools[0]}: learning_rate=1e-4, or ${tools[0]}:FILE on the command line.`,
@@ -65,12 +76,12 @@ function ownRecipe(text: string, operation: string): Recipe {
  * The tools whose settings a text looks like: those that have most of its names, of which none is a recipe's own.
  *
  * @example
- * gauge.toolsOfText("network_dim=16 network_alpha=8"); // ["kohya"]
+ * await gauge.toolsOfText("network_dim=16 network_alpha=8"); // ["kohya"]
  */
-export function toolsOfText(text: string): LibraryName[] {
+export async function toolsOfText(text: string): Promise<LibraryName[]> {
   let settings: Settings;
   try {
-    settings = settingsOf("", text);
+    settings = await settingsOf("", text);
   } catch {
     return []; // no settings at all
   }

@@ -131,7 +131,7 @@ describe("recipes from a hostile hand", () => {
     [`{ "recipe": ${"[".repeat(5000)}${"]".repeat(5000)}, "gauge": 1 }`, "nested more than 64 deep"],
     [`{ "r": ${"[".repeat(5000)}${"]".repeat(5000)} }`, "nested more than 64 deep"],
     ["peft-trainer: lora_alfa=3", "has no setting lora_alfa"],
-    ["peft-trainer: r: 8\n\tbad", "this is not name: value"],
+    ["peft-trainer: r: 8\n\tbad", 'line 2, "bad": it is no YAML (Tabs are not allowed as indentation)'],
     ["mlx-lm: lora_layers=8", "it is num_layers now"],
     ['kohya: {"network_dim": 8', "it is no JSON"],
     ["kohya: network_dim=8 network_dim=9", "network_dim is given twice"],

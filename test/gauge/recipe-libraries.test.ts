@@ -484,15 +484,17 @@ describe("settings that cannot be read", () => {
 describe("settings as other tools write them", () => {
   const of = (text: string) => gauge.recipeOfText(text);
 
-  test("flags are taken apart as a shell does, quotes and lines included", () => {
+  test("flags are taken apart as a shell does, quotes and lines included", async () => {
     const flags = `kohya: --network_dim=16 --network_alpha 8 --optimizer_type=adamw --learning_rate=1e-4 \\
       --optimizer_args "weight_decay=0.25" 'betas=.5,.75' --lr_scheduler="constant"`;
-    expect(of(flags)).toMatchObject({
+    expect(await of(flags)).toMatchObject({
       r: 16,
       alpha: 8,
       optimizer: { name: "adamw", lr: 1e-4, weightDecay: 0.25, betas: [0.5, 0.75] },
     });
-    expect(of("kohya: --network_dim 4 --optimizer_type adamw8bit")).toMatchObject({ eightBitStates: true });
+    expect(await of("kohya: --network_dim 4 --optimizer_type adamw8bit")).toMatchObject({
+      eightBitStates: true,
+    });
   });
 
   test.each([
@@ -501,15 +503,17 @@ describe("settings as other tools write them", () => {
     "CUDA_VISIBLE_DEVICES=0 torchrun --nproc_per_node 2 ./scripts/train.py --r 8 --learning-rate 1e-5 --max_steps 9",
     "LoraConfig(r=8, learning_rate=1e-5, max_steps=9)",
     'config = peft.LoraConfig(\n  "a, (b=1)",  # the name, 1\n  r=8,  # of all\n)\nargs = Args(learning_rate=1e-5, max_steps=9,)',
-  ])("a command with its launcher, or calls of Python: %s", (text) => {
-    expect(of(`peft-trainer: ${text}`)).toEqual(of("peft-trainer: r=8 learning_rate=1e-5 max_steps=9"));
+  ])("a command with its launcher, or calls of Python: %s", async (text) => {
+    expect(await of(`peft-trainer: ${text}`)).toEqual(
+      await of("peft-trainer: r=8 learning_rate=1e-5 max_steps=9"),
+    );
   });
 
-  test("calls with something that has no name before its value are refused", () => {
-    expect(() => of("peft: LoraConfig(r=8, a b=3)")).toThrow('"a b=3" is not of the form name=value');
+  test("calls with something that has no name before its value are refused", async () => {
+    await expect(of("peft: LoraConfig(r=8, a b=3)")).rejects.toThrow('"a b=3" is not of the form name=value');
   });
 
-  test("a block list, empty values and sections of LitGPT, in YAML", () => {
+  test("a block list, empty values and sections of LitGPT, in YAML", async () => {
     const yaml = `litgpt:
 precision: bf16-true
 lora_r: 32
@@ -524,7 +528,10 @@ optimizer:
       - 0.9
       - 0.95
 `;
-    expect(of(yaml)).toMatchObject({ r: 32, optimizer: { name: "adamw", lr: 2e-4, betas: [0.9, 0.95] } });
+    expect(await of(yaml)).toMatchObject({
+      r: 32,
+      optimizer: { name: "adamw", lr: 2e-4, betas: [0.9, 0.95] },
+    });
   });
 
   test.each([
@@ -547,18 +554,135 @@ optimizer:
       "mlx-lm:\nlr_schedule:\n  name: cosine_decay\n",
       'lr_schedule.name is "cosine_decay", which a recipe cannot say; leave',
     ],
-  ])("%s", (text, message) => {
-    expect(() => of(text)).toThrow(message);
+  ])("%s", async (text, message) => {
+    await expect(of(text)).rejects.toThrow(message);
   });
 
-  test("settings without the name of their tool are told apart from recipes", () => {
+  test("anchors, aliases, merge keys, quotes, several lines and yes and no, in YAML 1.1 as PyYAML reads it", async () => {
+    const axolotl = `axolotl:
+# of a run
+lora_r: &r 32
+"lora_alpha": *r
+lora_dropout: !!null
+peft_use_rslora: yes
+learning_rate: 2e-4
+weight_decay: 1_0.5e-1
+optimizer: >-
+  adamw_torch
+lr_scheduler: 'constant'
+max_grad_norm:
+deepspeed: |
+  { "lr": 3: [
+datasets:
+  - &set { path: a, type: "b: c # d" }
+  - <<: *set
+    path: b
+`;
+    expect(await of(axolotl)).toMatchObject({
+      r: 32,
+      alpha: 32,
+      rsLora: true,
+      dropout: 0,
+      optimizer: { name: "adamw", lr: 2e-4, weightDecay: 1.05 },
+      clip: { maxNorm: 1 },
+    });
+    const mlx = `mlx-lm:
+  base: &base
+    rank: 16
+    scale: 4.0
+  lora_parameters:
+    <<: *base
+    scale: 2
+  learning_rate: 1.0e-4`;
+    await expect(of(mlx)).rejects.toThrow("MLX-LM's lora command 0.31 has no setting base.rank");
+    expect(await of(mlx.replace("base: &base", "test: &base"))).toMatchObject({ r: 16, alpha: 32 });
+    const list = `litgpt:
+optimizer:
+  class_path: torch.optim.AdamW
+  init_args: { lr: 3e-4, betas: [0.9,
+    0.95] }`;
+    expect(await of(list)).toMatchObject({ optimizer: { lr: 3e-4, betas: [0.9, 0.95] } });
+    expect(await of('peft: # none\n\n"lr": 1e-3')).toMatchObject({ optimizer: { lr: 1e-3 } });
+  });
+
+  test.each([
+    [
+      'peft-trainer:\nlora_alpha: 16\nlearning_rate: "2e-4"',
+      'learning_rate is "2e-4", a text; it is a finite number >= 0. Write 0.0002, without quotes.',
+    ],
+    [
+      "trl:\nuse_rslora: 'true'",
+      'use_rslora is "true", a text; it is true or false. Write true, without quotes.',
+    ],
+    ["trl:\nlearning_rate: <<rate>>", 'learning_rate is "<<rate>>"; it is a finite number >= 0'],
+    [
+      "axolotl:\nlora_r: 8\nlora_alpha: null\nlearning_rate: 1e-4",
+      "lora_alpha is null; it is a finite number > 0",
+    ],
+    ["axolotl:\nlora_r: 8\nlora_alpha: *a", "it is no YAML (Unresolved alias"],
+    ["axolotl:\nlora_r: 8\nlora_r: 8", 'line 2, "lora_r: 8": it is no YAML (Map keys must be unique)'],
+    ["axolotl:\nlora_r: 8\n---\nlora_r: 8", "it has 2 documents of YAML"],
+    [
+      "axolotl:\nlora_r: !!python/object:os.system ls",
+      "Unresolved tag: tag:yaml.org,2002:python/object:os.system",
+    ],
+    ["axolotl:\nlora_r: 8\n\tlora_alpha: 8", "Tabs are not allowed as indentation"],
+    [
+      "axolotl:\ndatasets: &a { b: *a }",
+      "datasets is nested more than 64 deep, or an alias in it holds itself",
+    ],
+    ["axolotl:\n__proto__: { r: 4 }", "__proto__ is no name of a field"],
+    [
+      `axolotl:\na: &a [1,1,1,1,1,1,1,1,1,1]\n${[..."bcd"].map((x, i) => `${x}: &${x} [${`*${"abc"[i]},`.repeat(10)}]`).join("\n")}`,
+      "Excessive alias count",
+    ],
+    ["axolotl:\n- lora_r: 8\n", "the settings are [an object]; they are an object with settings by name"],
+    ["axolotl:\n? [a]\n: 1\nlora_r: 8", "With stringKeys, all keys must be strings"],
+    ["mlx-lm:\nlora_parameters: 2024-01-01\n", "lora_parameters"],
+    [
+      "peft-trainer: warmup_steps=10 warmup_ratio=0.1 max_steps=50",
+      "warmup_steps is 10 and warmup_ratio is 0.1; each sets the warm-up",
+    ],
+    [
+      "peft-trainer: warmup_steps=0.1",
+      "warmup_steps is 0.1, a share of all updates, whose number is not known. Give max_steps, or warmup_steps as a whole number.",
+    ],
+    [
+      "axolotl: lora_r=8 lora_alpha=8 learning_rate=1e-4 warmup_steps=0.1",
+      "warmup_steps is 0.1; it is an integer >= 0",
+    ],
+  ])("%j", async (text, message) => {
+    await expect(of(text)).rejects.toThrow(message);
+  });
+
+  test("a warm-up below 1 is a share, null a norm that does not clip, and a default share gives way", async () => {
+    const schedule = { kind: "warmupLinear", total: 55 };
+    expect(await of("trl: warmup_steps=0.1 max_steps=55")).toMatchObject({
+      schedule: { ...schedule, warmup: 6 },
+    });
+    expect(await of("trl: warmup_ratio=0.1 max_steps=55")).toMatchObject({
+      schedule: { ...schedule, warmup: 6 },
+    });
+    expect(await of("unsloth: warmup_steps=7 max_steps=55")).toMatchObject({
+      schedule: { ...schedule, warmup: 7 },
+    });
+    expect(
+      await of("kohya: lr_warmup_steps=0.1 max_train_steps=55 lr_scheduler=constant_with_warmup"),
+    ).toMatchObject({ schedule: { kind: "warmupConstant", warmup: 5 } });
+    expect((await of("trl:\nmax_grad_norm: null")).clip).toBeUndefined();
+    expect((await of("trl:\nr: 8")).clip).toMatchObject({ maxNorm: 1 });
+  });
+
+  test("settings without the name of their tool are told apart from recipes", async () => {
     const json = JSON.stringify({ r: 8, lora_alpha: 16, learning_rate: 1e-4, use_rslora: true });
-    expect(() => of(json)).toThrow(
+    await expect(of(json)).rejects.toThrow(
       /the unknown field .* It looks like settings of peft-trainer, trl, unsloth;/,
     );
-    expect(() => of("lora_r: 8\nlora_alpha: 16\nlr_scheduler: cosine\nmicro_batch_size: 2\n")).toThrow(
-      "It looks like settings of axolotl; put the name of the tool before them",
+    await expect(
+      of("lora_r: 8\nlora_alpha: 16\nlr_scheduler: cosine\nmicro_batch_size: 2\n"),
+    ).rejects.toThrow("It looks like settings of axolotl; put the name of the tool before them");
+    await expect(of("optimizer=adamw r=8 alpha=16 rate=1e-3")).rejects.toThrow(
+      /unknown field rate.*decayTimesLr\.$/,
     );
-    expect(() => of("optimizer=adamw r=8 alpha=16 rate=1e-3")).toThrow(/unknown field rate.*decayTimesLr\.$/);
   });
 });

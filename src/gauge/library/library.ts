@@ -42,6 +42,10 @@ export interface Setting {
   readonly words?: { readonly [theirs: string]: unknown };
   /** Whether 0 is taken for not set, so that the default acts. */
   readonly zeroIsUnset?: boolean;
+  /** What null is, where it is not the default: a norm of null does not clip. */
+  readonly nullIs?: unknown;
+  /** Whether a warm-up below 1 is a share of all updates, and how it is rounded. */
+  readonly below1?: "floor" | "ceil";
   readonly says: string;
 }
 

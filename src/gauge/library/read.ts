@@ -31,10 +31,12 @@ export function readSettings(library: Library, given: unknown, operation: string
   const settingOf = (is: Meaning): [string, Setting] | undefined =>
     Object.entries(library.settings).find(([, setting]) => setting.is === is);
   const at = (place: string, setting: Setting): unknown => {
-    const value = values.get(place);
+    const given = values.get(place);
+    const value = given === null && "nullIs" in setting ? setting.nullIs : given;
     const unset = value === undefined || value === null || (setting.zeroIsUnset && value === 0);
     if (unset && (setting.field.optional || setting.field.otherwise !== undefined))
       return setting.field.otherwise;
+    checkText(operation, place, value, setting);
     const checked = checkArgument(operation, place, value, setting.field);
     if (!setting.words) return checked;
     if (Object.hasOwn(setting.words, String(checked))) return checked;
@@ -83,11 +85,19 @@ export function readSettings(library: Library, given: unknown, operation: string
   }
   const warmup = (): unknown => {
     const [steps, share, total] = [of("warmup"), of("warmupShare"), of("total")];
-    const kind = of("schedule");
-    if (steps !== 0 || typeof share !== "number" || share === 0 || kind === "constant") return steps;
-    if (typeof total === "number" && total > 0) return Math.ceil(total * share);
+    if (typeof steps !== "number" || of("schedule") === "constant") return steps;
+    const [place, { below1 }] = settingOf("warmup")!;
+    const [sharePlace] = settingOf("warmupShare") ?? [];
+    if (steps > 0 && typeof share === "number" && share > 0 && (values.get(sharePlace!) ?? null) !== null)
+      throw new ValueError(
+        `${operation}: ${place} is ${steps} and ${sharePlace} is ${share}; each sets the warm-up, and it depends on the version which one acts, or whether both are taken. Give one.`,
+      );
+    const isShare = below1 !== undefined && steps > 0 && steps < 1;
+    const part = isShare ? steps : steps === 0 ? (share ?? 0) : 0;
+    if (typeof part !== "number" || part === 0) return steps;
+    if (typeof total === "number" && total > 0) return Math[below1 ?? "ceil"](total * part);
     throw new ValueError(
-      `${operation}: ${settingOf("warmupShare")![0]} is ${share}, a share of all updates, whose number is not known. Give ${settingOf("total")![0]}, or ${settingOf("warmup")![0]} in its place.`,
+      `${operation}: ${isShare ? place : sharePlace} is ${part}, a share of all updates, whose number is not known. Give ${settingOf("total")![0]}, or ${place} as a whole number${isShare ? "" : " in its place"}.`,
     );
   };
   const recipe = {
@@ -108,6 +118,17 @@ export function readSettings(library: Library, given: unknown, operation: string
   };
   const there = Object.fromEntries(Object.entries(recipe).filter(([, value]) => value !== undefined));
   return checkRecipe(there, operation);
+}
+
+/** Refuses a number or a flag that is written as a text: what a tool makes of it depends on the tool and its version. */
+function checkText(operation: string, place: string, value: unknown, { field }: Setting): void {
+  const taken: boolean = field.valid(value);
+  if (typeof value !== "string" || taken) return;
+  const meant = /^true$/i.test(value) ? true : /^false$/i.test(value) ? false : Number(value);
+  if (value.trim() === "" || !field.valid(meant)) return;
+  throw new ValueError(
+    `${operation}: ${place} is ${show(value)}, a text; it is ${field.expected}. Write ${String(meant)}, without quotes.`,
+  );
 }
 
 /** Refuses what is unknown, or of another version. */

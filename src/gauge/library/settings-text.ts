@@ -1,8 +1,10 @@
+import { isPlainObject, show } from "../../base/arguments.ts";
 import { ValueError } from "../../base/errors.ts";
 import { parseJson } from "../../base/json.ts";
 import type { Settings } from "./places.ts";
+import { readYaml } from "./yaml.ts";
 
-// Settings of other tools as they are written: JSON, the part of YAML and TOML that their files use, flags
+// Settings of other tools as they are written: JSON, YAML, the part of TOML that their files use, flags
 // `--learning_rate 2e-4` with or without the command before them, arguments of Python's calls, and key=value.
 
 /** An object without a prototype, so that every name is one like another. */
@@ -13,26 +15,26 @@ function empty(): Record<string, unknown> {
 /**
  * The settings in a text, in whichever form it is.
  *
- * @throws ValueError for what is none of them, with the line.
+ * @throws ValueError for what is none of them, with the line; LorantzError for YAML where its reader is missing.
  */
-export function settingsOf(what: string, text: string): Settings {
+export async function settingsOf(what: string, text: string): Promise<Settings> {
   // A list in JSON, or the first section of a TOML file.
   if (/^\s*(\{|\[(?!\s*[\w.-]+\s*\]\s*$))/m.test(text.trimStart().split("\n")[0]!))
-    return fromJson(what, text);
+    return object(what, parseJson(what, text));
   const flags = flagsOf(text);
   if (flags !== undefined) return fromFlags(what, flags);
   if (/^\s*(?:\w+\s*=\s*)?[A-Za-z_][\w.]*\(.*\)\s*$/s.test(text)) return fromCalls(what, text);
   const lines = text.split(/\r?\n/).map((line) => line.replace(/(^|\s)#.*$/, "").trimEnd());
   const there = lines.filter((line) => line.trim() !== "" && line.trim() !== "---");
-  if (there.some((line) => /^\s*[\w.-]+\s*:(\s|$)/.test(line))) return fromYaml(what, lines);
+  if (there.some((line) => /^\s*(-\s+)?(["']?)[\w.-]+\2\s*:(\s|$)/.test(line)))
+    return object(what, (await readYaml(what, text)) ?? {});
   if (there.some((line) => /^\s*(\[[\w.-]+\]|[\w.-]+\s+=)/.test(line))) return fromToml(what, lines);
   return fromPairs(what, there.join(" "));
 }
 
-function fromJson(what: string, text: string): Settings {
-  const value = parseJson(what, text);
-  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Settings; // just checked
-  throw new ValueError(`${what}: the settings are a list; they are an object with settings by name.`);
+function object(what: string, value: unknown): Settings {
+  if (isPlainObject(value)) return value;
+  throw new ValueError(`${what}: the settings are ${show(value)}; they are an object with settings by name.`);
 }
 
 /** The flags of a command line: those of the program, where a launcher with flags of its own starts it. */
@@ -95,60 +97,6 @@ function fromPairs(what: string, text: string): Settings {
     put(what, result, word.slice(0, at), scalar(word.slice(at + 1)));
   }
   return result;
-}
-
-interface Level {
-  readonly indent: number;
-  readonly into: Record<string, unknown>;
-  /** The key whose value is to come on deeper lines. */
-  open?: string;
-}
-
-/** Nested mappings, lists of scalars, `[a, b]` and `{ a: 1 }`; anchors and texts of several lines are not read. */
-function fromYaml(what: string, lines: readonly string[]): Settings {
-  const levels: Level[] = [{ indent: 0, into: empty() }];
-  for (const [i, line] of lines.entries()) {
-    const rest = line.trim();
-    if (rest === "" || rest === "---") continue;
-    const indent = line.length - line.trimStart().length;
-    const bad = (why: string): never => {
-      throw new ValueError(`${what}: line ${i + 1}, "${rest}": ${why}.`);
-    };
-    const item = /^-\s+(.*)$/.exec(rest)?.[1];
-    if (item !== undefined || rest === "-") {
-      const level = levels.findLast((each) => each.open !== undefined && indent >= each.indent);
-      if (!level) return bad("a list stands below a name");
-      const own = level.into[level.open!];
-      const list: unknown[] = Array.isArray(own) ? own : [];
-      level.into[level.open!] = list;
-      // Lists of mappings, such as data sets, do not concern a recipe: their first line stands for them.
-      list.push(flow(item ?? ""));
-      continue;
-    }
-    const [, key, value] =
-      /^("[^"]*"|'[^']*'|[\w.\-/ ]+?)\s*:(?:\s+(.*))?$/.exec(rest) ?? bad("this is not name: value");
-    while (levels.length > 1 && indent < levels.at(-1)!.indent) levels.pop();
-    let level = levels.at(-1)!;
-    if (indent > level.indent) {
-      if (level.open === undefined) return bad("it is indented below nothing");
-      const into = level.into[level.open];
-      if (Array.isArray(into)) continue; // within an item of a list
-      const inner = empty();
-      level.into[level.open] = inner;
-      level = { indent, into: inner };
-      levels.push(level);
-    }
-    const name = key!.replace(/^["']|["']$/g, "");
-    if (Object.hasOwn(level.into, name)) bad(`${name} is given twice`);
-    if (value === undefined || value === "") {
-      level.into[name] = null;
-      level.open = name;
-    } else {
-      level.into[name] = flow(value);
-      delete level.open;
-    }
-  }
-  return levels[0]!.into;
 }
 
 function fromToml(what: string, lines: readonly string[]): Settings {

@@ -42,6 +42,8 @@ const norm = (otherwise: number): Setting => ({
   field: nonNegative(otherwise),
   says: "the threshold of the global norm; 0 for no clipping",
 });
+/** That of the Trainer, which takes null too. */
+const trainerNorm: Setting = { ...norm(1), nullIs: 0 };
 
 /** `torch.optim`, whose defaults are those of the optimizers here. `at` says where an argument is set. */
 function torch(at: (name: string) => string): { readonly [name: string]: TheirOptimizer } {
@@ -160,7 +162,12 @@ interface TrainerDefaults {
 }
 
 const warmups = (share = 0): { readonly [place: string]: Setting } => ({
-  warmup_steps: { is: "warmup", field: nonNegative(0), says: "updates of the warm-up" },
+  warmup_steps: {
+    is: "warmup",
+    field: nonNegative(0),
+    below1: "ceil", // Transformers 5
+    says: "updates of the warm-up; below 1 their share of all",
+  },
   warmup_ratio: {
     is: "warmupShare",
     field: fraction(share),
@@ -179,7 +186,7 @@ function trainer({ lr, decay, optim, schedule, share }: TrainerDefaults): {
     adam_beta1: hyper(0.9, "for the Adams and Lion"),
     adam_beta2: hyper(0.999, "for the Adams and Lion"),
     adam_epsilon: hyper(1e-8, "for the Adams"),
-    max_grad_norm: norm(1),
+    max_grad_norm: trainerNorm,
     lr_scheduler_type: { is: "schedule", field: word(schedule), words: schedules, says: "the schedule" },
     ...warmups(share),
   };
@@ -405,7 +412,7 @@ export const libraries = {
       lr: hyper(undefined, "the learning rate of A"),
       loraplus_lr_ratio: { is: "ratio", field: positive(), says: "the rate of B over that of A" },
       loraplus_weight_decay: hyper(0, "the decay, of all but biases; weight_decay has no effect"),
-      max_grad_norm: norm(1),
+      max_grad_norm: trainerNorm,
       lr_scheduler_type: {
         is: "schedule",
         field: word("linear"),
@@ -514,6 +521,7 @@ export const libraries = {
       },
       lr_scheduler: { is: "schedule", field: word("cosine"), words: schedules, says: "the schedule" },
       ...warmups(),
+      warmup_steps: { is: "warmup", field: integer(0, Infinity, 0), says: "updates of the warm-up" },
     },
     pairs: { optim_args: "text" },
     optimizers: trainerOptimizers(),
@@ -764,7 +772,12 @@ export const libraries = {
       optimizer_type: { is: "optimizer", field: word("AdamW"), says: "the optimizer" },
       learning_rate: hyper(2e-6, "the learning rate of A and B"),
       lr_scheduler: { is: "schedule", field: word("constant"), words: schedules, says: "the schedule" },
-      lr_warmup_steps: { is: "warmup", field: nonNegative(0), says: "updates of the warm-up" },
+      lr_warmup_steps: {
+        is: "warmup",
+        field: nonNegative(0),
+        below1: "floor",
+        says: "updates of the warm-up; below 1 their share of all",
+      },
       max_train_steps: { is: "total", field: integer(1, Infinity, 1600), says: "all updates" },
       max_grad_norm: norm(1),
     },
