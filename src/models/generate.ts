@@ -17,6 +17,7 @@ import { type Compiled, compile } from "../tensor/compile.ts";
 import { tensor } from "../tensor/creation.ts";
 import * as random from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
+import { evaluate } from "../tensor/tree.ts";
 import type { Architecture } from "./architecture.ts";
 import { type Cache, emptyCache } from "./cache.ts";
 import type { DecoderInput, DecoderOutput } from "./decoder.ts";
@@ -93,7 +94,7 @@ export async function* generate(
   if (stop.length > 0 && !decode)
     throw new ValueError("models.generate: stop texts are found in texts; give decode too, a tokenizer's.");
   const plain = isPlain(given);
-  const draws = plain ? [] : await uniforms(seed, prompts.length, most);
+  const draws = plain ? [] : await uniforms(seed, prompts.length, most, given.device);
   const next = (cache ? cached : whole)({ model, params, architecture, prompts, most, plain, given });
   const spelled = prompts.map((prompt) => decode && spelling(prompt, decode, stop));
   const texts = prompts.map((prompt) => [...prompt]);
@@ -217,11 +218,16 @@ function checked(
 }
 
 /** Numbers from 0 to 1 for each sample, one for each token. */
-async function uniforms(seed: number, samples: number, count: number): Promise<ArrayLike<number>[]> {
+async function uniforms(
+  seed: number,
+  samples: number,
+  count: number,
+  device: Device | undefined,
+): Promise<ArrayLike<number>[]> {
   const key = random.key(seed).fold("generate");
-  const all: ArrayLike<number>[] = [];
-  for (let i = 0; i < samples; i++) all.push(await random.uniform(key.fold(i), [count]).data());
-  return all;
+  const all = Array.from({ length: samples }, (_, i) => random.uniform(key.fold(i), [count]));
+  await evaluate(all, device);
+  return Promise.all(all.map((x) => x.data()));
 }
 
 /** What the next token of each sample is taken from: the token itself, or its logits. */

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { type random, type Tensor, tree } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import { families } from "../../src/models/families.ts";
@@ -85,6 +86,31 @@ function configOf(family: string, of: Sizes): Record<string, unknown> {
 
 /** Names of the decoders that there are. */
 export const decoders: readonly string[] = Object.keys(families);
+
+/** Decoders of every family and size, with a seed for their parameters. */
+export const drawnModel = fc
+  .record({
+    family: fc.constantFrom(...decoders),
+    seed: fc.nat(9),
+    of: fc.record(
+      Object.fromEntries(
+        Object.entries(sizes).map(([name, type]) => [
+          name,
+          fc.constantFrom(
+            ...(type.kind === "union" ? type.of : []).map((one) => (one as { value: unknown }).value),
+          ),
+        ]),
+      ),
+    ),
+  })
+  .map(({ family, seed, of }) => {
+    const drawn = of as unknown as Sizes; // a value of each type
+    return { family, seed, sizes: drawn, vocabulary: drawn.vocabulary };
+  });
+
+/** The decoder of such a drawing. */
+export const modelOf = ({ family, sizes: of }: { readonly family: string; readonly sizes: Sizes }) =>
+  models.decoder(models.architecture(configOf(family, of)));
 
 /** What a decoder gives for tokens of any shape and size. */
 export function runDecoder(family: string, of: Sizes, given: Tensor, key: random.Key, by: Tensor): Tensor[] {

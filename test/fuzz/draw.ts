@@ -26,6 +26,12 @@ const ranks = [0, 1, 1, 2, 2, 2, 3, 3, 4, 5];
 /** Texts that say what becomes of axes. */
 const formulas = ["i", "ij->ji", "...i", "...ij->...j", "ij,jk", "i,j->ij", "...,...->..."];
 
+/** Begins the place of what is a field of a type with a name: it is drawn alike for all who take that type. */
+const ofType = "the type ";
+
+/** Names of fields where any will do. */
+const names: readonly (readonly string[])[] = [["a", "b"], ["fc1"], ["b", "fc1", "0"], []];
+
 /** Choices that led to success. */
 export class Learned {
   readonly #weights: Map<string, number[]>;
@@ -216,7 +222,8 @@ export class Draft {
         )
       : undefined;
     const args: unknown[] = [];
-    for (const { name, type, optional, rest } of signature.params) {
+    for (const { name, type, optional, rest, of = operation.name } of signature.params) {
+      arguing.operation = of;
       if (optional && arguing.choose(`${name} is there`, [true, false]) === false) break;
       const drawn = arguing.draw(type, name);
       args.push(...(rest && !operation.method && Array.isArray(drawn) ? drawn : [drawn]));
@@ -280,7 +287,7 @@ const wordsOfInt = [0, 1, -1, 2 ** 31 - 1, -(2 ** 31), 65536, 31, 32];
 const wordsOfUint = [0, 1, 2, 2 ** 32 - 1, 2 ** 31, 65536, 31, 32];
 /** As often as they are worth it. */
 const kindsOfNumbers = [
-  ...["small", "small", "length", "length", "axis", "axis"],
+  ...["small", "small", "length", "length", "other length", "axis", "axis"],
   ...["negative", "fraction", "unit", "odd"],
 ] as const;
 const oddNumbers = [
@@ -301,8 +308,9 @@ const oddNumbers = [
 
 /** The arguments of one call: what was drawn so far decides what fits. */
 class Arguing {
+  /** Whose arguments are drawn: an operation that is made of others takes what these take. */
+  operation: string;
   readonly #draft: Draft;
-  readonly #operation: string;
   readonly #bounds: ReadonlyMap<string, Type>;
   readonly #chosen = new Map<string, DType>();
   /** Tensors drawn so far. */
@@ -310,13 +318,14 @@ class Arguing {
 
   constructor(draft: Draft, operation: string, bounds: ReadonlyMap<string, Type>) {
     this.#draft = draft;
-    this.#operation = operation;
+    this.operation = operation;
     this.#bounds = bounds;
   }
 
   choose<T>(question: string, options: readonly T[]): T {
     if (options.length === 1) return options[0]!;
-    return this.#draft.learned.choose(`${this.#operation} ${question}`, options, this.#draft.random);
+    const whose = question.includes(ofType) ? "" : this.operation;
+    return this.#draft.learned.choose(`${whose} ${question}`, options, this.#draft.random);
   }
 
   draw(declared: Type, place: string): unknown {
@@ -351,6 +360,7 @@ class Arguing {
       );
       if (dtypes.length > 0) return this.#bind(name, dtypes, place);
       const inner = resolve(declared);
+      if (inner.kind === "object") return this.draw(substitute(inner, declared), `${ofType}${name}`);
       if (inner.kind !== "name") return this.draw(substitute(inner, declared), place);
       const bound = this.#bounds.get(name);
       return bound ? this.draw(bound, place) : undefined;
@@ -371,7 +381,12 @@ class Arguing {
             (!optional || this.choose(`${place}.${name} is there`, [false, false, false, true])),
         );
         return Object.fromEntries(
-          fields.map(({ name, type }) => [name, this.draw(type, `${place}.${name}`)]),
+          fields.flatMap(({ name, type, anyName }) =>
+            (anyName ? this.choose(`${place}'s names`, names) : [name]).map((own) => [
+              own,
+              this.draw(type, `${place}.${name}`),
+            ]),
+          ),
         );
       }
       default:
@@ -518,7 +533,9 @@ class Arguing {
       case "axis":
         return random.below(2 * shape.length + 1) - shape.length;
       case "length":
-        return random.pick([...shape, ...lengths]);
+        return random.pick(shape.length > 0 ? shape : lengths);
+      case "other length":
+        return random.pick(lengths);
       case "negative":
         return -1 - random.below(4);
       case "fraction":
@@ -658,6 +675,35 @@ function substitute(type: Type, declared: Extract<Type, { kind: "name" }>): Type
   return visit(type);
 }
 
+/** Names of types that are drawn as they are, wherever they are declared. */
+const drawnByName = /(?:^|\.)(?:Tensor|Key|Packed|number|string|boolean|RegExp|HostArray|Nested)$/;
+
+/** Can values of a type be drawn? What holds functions, or what no text says, cannot. */
+export function canBeDrawn(type: Type, bounds: ReadonlyMap<string, Type>): boolean {
+  switch (type.kind) {
+    case "literal":
+      return true;
+    case "union":
+      return type.of.some((part) => canBeDrawn(part, bounds));
+    case "tuple":
+      return type.of.every((part) => canBeDrawn(part, bounds));
+    case "array":
+      return canBeDrawn(type.of, bounds);
+    case "object":
+      return (
+        type.fields.length > 0 &&
+        type.fields.every(({ type: field, optional }) => optional || canBeDrawn(field, bounds))
+      );
+    case "name": {
+      if (drawnByName.test(type.name)) return true;
+      const inner = bounds.get(type.name) ?? resolve(type);
+      return inner.kind === "name" && inner.name === type.name ? false : canBeDrawn(inner, bounds);
+    }
+    default:
+      return false;
+  }
+}
+
 /** May an argument of that type be that value? What is not known to be ruled out may. */
 export function admits(type: Type, value: unknown, bounds: ReadonlyMap<string, Type>): boolean {
   switch (type.kind) {
@@ -677,6 +723,7 @@ export function admits(type: Type, value: unknown, bounds: ReadonlyMap<string, T
       // No options are options, whatever says so.
       if (value === null) return type.fields.every(({ optional }) => optional);
       if (!isPlain(value)) return false;
+      if (type.fields.some(({ anyName }) => anyName)) return true; // of fields there may be others
       const names = type.fields.map(({ name }) => name);
       return (
         Object.keys(value).every((key) => names.includes(key)) &&

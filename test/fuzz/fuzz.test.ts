@@ -11,6 +11,7 @@ import { bound, compare } from "./bounds.ts";
 import { dtypesWith, fuzz, learn } from "./fuzz.ts";
 import { operations } from "./surface.ts";
 import { openTargets } from "./targets.ts";
+import { travel, trips } from "./trips.ts";
 
 // The fuzzer itself: that it reaches everything, finds what is wrong, and makes it small. A few graphs of fixed seeds
 // run here on every backend; `npm run fuzz` runs as many as there is time for.
@@ -31,6 +32,8 @@ test("operations are found by their declarations", () => {
       ...["x.add", "key.fold", "cat", "pack", "random.normal", "nn.functional.linear"],
       ...[
         "nn.mlp",
+        "nn.lstm",
+        "lora.convolution of nn.conv2d",
         "lora.inject",
         "optim.adamw",
         "optim.loraRite",
@@ -137,6 +140,14 @@ describe.each(await backends())("on %s", (name) => {
   );
 });
 
+test.each(trips)("$name comes back as it went", { timeout: 120_000 }, async (way) => {
+  const [target] = await openTargets("cpu");
+  expect(
+    await travel(way, target!.device, 3, way.name === "models.generate" ? runs(9) : runs(200)),
+  ).toBeUndefined();
+  target!.device.dispose();
+});
+
 test("a wrong operation is found and made small", async () => {
   // What the evaluator expects is wrong, which is the same to the one who compares.
   const evaluate = vi.spyOn(scalarOps.get("abs")!.row, "evaluate");
@@ -147,6 +158,10 @@ test("a wrong operation is found and made small", async () => {
     const found = faults.filter(({ key }) => key === "x.abs 0 together false values");
     expect(found).toHaveLength(1);
     expect(found[0]!.test).toMatch(/const s\d+ = \w+\.abs\(\);\n {4}return \[s\d+\];/);
+    // The same graph again, from its number.
+    const from = Number(/graph (\d+)/.exec(found[0]!.why)![1]);
+    const again = await fuzz(targets, { seed: 5, from, graphs: 1, only: "abs" });
+    expect(again.faults.map(({ test: pasted }) => pasted)).toContain(found[0]!.test);
   } finally {
     evaluate.mockRestore();
     for (const { device } of targets) device.dispose();

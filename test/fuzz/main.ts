@@ -3,7 +3,17 @@ import { parseArgs } from "node:util";
 import { fuzz, type Report } from "./fuzz.ts";
 import { openTargets } from "./targets.ts";
 
-const usage = `npm run fuzz -- [--minutes N] [--graphs N] [--backend cpu|webgpu|all] [--bindings 8] [--seed S] [--from I] [--only NAME] [--json FILE]`;
+const usage = `npm run fuzz -- [--minutes N] [--graphs N] [--backend cpu|webgpu|all] [--bindings 8] [--seed S] [--from I] [--only NAME] [--json FILE]
+
+  --minutes N   how long, shared among the backends; 1, or as long as the graphs take
+  --graphs N    how many graphs on each backend
+  --backend B   cpu, webgpu, or all: these two, and webgpu with 8 bindings
+  --bindings N  a WebGPU device with so many storage buffers in a kernel
+  --seed S      what is drawn; each graph is a function of the seed and its number alone
+  --from I      begin at graph I: to go on where a run ended, or with --graphs 1 to repeat one graph
+  --only NAME   operations, files and texts of which the name holds it
+  --json FILE   write the reports there every half minute, rather than printing tests
+`;
 
 const { values } = parseArgs({
   options: {
@@ -88,12 +98,15 @@ function firstLine({ seed, graphs, seconds, faults }: Report): string {
 }
 
 function summary(report: Report): string {
-  const { calls, refused, misuses, judged, elements, tooLarge, uses, faults } = report;
+  const { trips, calls, refused, misuses, judged, elements, tooLarge, uses, faults } = report;
   const unused = Object.keys(uses).filter((name) => uses[name] === 0);
   const share = (part: number, whole: number) => `${((100 * part) / Math.max(whole, 1)).toFixed(1)} %`;
   return [
     firstLine(report),
     `  ${judged} of ${elements} elements judged (${share(judged, elements)}), the others are unknown by the bounds; ${tooLarge} graphs left out as too large`,
+    `  there and back: ${Object.entries(trips)
+      .map(([name, n]) => `${n} x ${name}`)
+      .join(", ")}`,
     `  ${calls} calls, ${refused} refused, ${misuses} with an argument of another type`,
     ...(unused.length > 0 ? [`  in no graph: ${unused.join(", ")}`] : []),
     ...faults.map(({ kind, key, count, why }) => `  ${count} x ${kind}: ${key}\n      ${why}`),

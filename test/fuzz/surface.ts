@@ -18,41 +18,36 @@ export interface Operation {
 }
 
 /** What only rearranges what it is given, or tells what that is. */
-const excluded: readonly string[] = [
-  "tree",
-  "summary",
-  // Layers that take more than a tensor, which test/nn/more-layers.test.ts looks at.
-  ...["batchNorm", "gru", "lstm", "multiHeadAttention"],
-];
+const excluded: readonly string[] = ["tree", "summary"];
 
 const source = (path: string) => fileURLToPath(new URL(`../../src/${path}`, import.meta.url));
 
 /** Does a type speak of what operations make? */
-function makes(type: Type, depth = 0): boolean {
+function makes(type: Type, bounds: Signature["bounds"], depth = 0): boolean {
   if (depth > 4) return false;
   switch (type.kind) {
     case "name":
       if (type.name === "Promise") return false;
       if (/^(?:\w+\.)?(?:Tensor|Key)$/.test(type.name)) return true;
-      return makes(resolve(type), depth + 1);
+      return makes(bounds.get(type.name) ?? resolve(type), bounds, depth + 1);
     case "union":
     case "tuple":
-      return type.of.some((part) => makes(part, depth + 1));
+      return type.of.some((part) => makes(part, bounds, depth + 1));
     case "array":
-      return makes(type.of, depth + 1);
+      return makes(type.of, bounds, depth + 1);
     case "object":
       // An object with functions is a thing of its own, such as a layer.
       return (
         type.fields.every((field) => field.type.kind !== "function") &&
-        type.fields.some((field) => makes(field.type, depth + 1))
+        type.fields.some((field) => makes(field.type, bounds, depth + 1))
       );
     default:
       return false;
   }
 }
 
-const isOperation = ({ params, result }: Signature) =>
-  makes(result) && params.every(({ type }) => type.kind !== "function");
+const isOperation = ({ params, result, bounds }: Signature) =>
+  makes(result, bounds) && params.every(({ type }) => type.kind !== "function");
 
 function methodsOf(owner: { readonly prototype: object }, name: string, file: string): Operation[] {
   const shown = name === "Tensor" ? "x" : "key";
@@ -82,8 +77,8 @@ function pickedOf(): Operation[] {
   const call =
     (method: string) =>
     (receiver: unknown, [index, ...args]: readonly unknown[]) => {
-      // What is no list is an index that is none.
-      const list = (Array.isArray(index) ? index : [index]) as lorantz.Index[];
+      // What is no list is an index that is none; null alone would be a new axis.
+      const list = (Array.isArray(index) ? index : [index ?? {}]) as lorantz.Index[];
       const picked = (receiver as lorantz.Tensor).at(...list);
       return (picked as unknown as Record<string, (...args: readonly unknown[]) => unknown>)[method]!(
         ...args,

@@ -21,6 +21,10 @@ export interface Field {
   readonly optional: boolean;
   /** Takes all arguments that are left. */
   readonly rest?: boolean;
+  /** The operation that it is an argument of, where that is part of another one. */
+  readonly of?: string;
+  /** Stands for fields of any names. */
+  readonly anyName?: boolean;
 }
 
 export interface Signature {
@@ -170,6 +174,7 @@ class Reader {
       this.take("typeof");
       return { kind: "name", name: `keyof ${this.next()}`, args: [], file: this.#file };
     }
+    if (text === "typeof") return { kind: "other", text: this.next() };
     if (text.startsWith('"')) return { kind: "literal", value: text.slice(1, -1) };
     if (/^-?\d/.test(text)) return { kind: "literal", value: Number(text) };
     if (text === "true" || text === "false") return { kind: "literal", value: text === "true" };
@@ -224,12 +229,15 @@ class Reader {
       const callable = this.peek() === "(" || this.peek() === "<";
       const name = callable ? "" : this.next();
       if (name === "[") {
+        this.next();
+        const anyName = this.peek() === ":"; // else the fields of another type
         this.skip("]");
         this.next();
         this.take("-");
         this.take("?");
         this.expect(":");
-        this.type();
+        const type = this.type();
+        if (anyName) fields.push({ name: "", type, optional: false, anyName });
       } else if (callable || this.peek() === "(" || this.peek() === "<") {
         this.signature();
         fields.push({ name, type: { kind: "function" }, optional: false });
@@ -368,9 +376,16 @@ function findDeclaration(name: string, file: string): Type | undefined {
 export function resolve(type: Type): Type {
   let at = type;
   for (let depth = 0; at.kind === "name" && depth < 8; depth++) {
-    const found = declarationOf(at.name, at.file);
+    const found = at.name === "Partial" ? partial(at) : declarationOf(at.name, at.file);
     if (!found) return at;
     at = found;
   }
   return at;
+}
+
+function partial({ args: [of] }: Extract<Type, { kind: "name" }>): Type | undefined {
+  const found = of && resolve(of);
+  return found?.kind === "object"
+    ? { ...found, fields: found.fields.map((field) => ({ ...field, optional: true })) }
+    : undefined;
 }

@@ -1,13 +1,4 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
@@ -27,25 +18,21 @@ import { gguf, openFolder, safetensors } from "../../src/io/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as nn from "../../src/nn/index.ts";
+import { scratch } from "../scratch.ts";
 import { everyNth, runs } from "../thorough.ts";
 
 // Adapters of other tools: what is written is read back with its bits, and computes the same.
 
-const root = mkdtempSync(join(tmpdir(), "lorantz-adapters-"));
+const { fresh } = scratch("adapters");
 let device: Awaited<ReturnType<typeof init>>;
 beforeAll(async () => {
   device = await init({ backend: "cpu" });
 });
-afterAll(() => {
-  device.dispose();
-  rmSync(root, { recursive: true });
-});
+afterAll(() => device.dispose());
 
 let folder: string;
-let count = 0;
 beforeEach(() => {
-  folder = join(root, String(count++));
-  mkdirSync(folder);
+  folder = fresh();
 });
 
 /** A model with the names of a Llama: two blocks of width 8, 2 heads of which one is of keys and values. */

@@ -80,6 +80,17 @@ describe("samples", () => {
     expect(tokensOf(fewer)).toEqual(one.slice(0, 2));
   });
 
+  test("are drawn on the device that is given", async () => {
+    const params = drawn();
+    const expected = tokensOf(await models.complete(model, params, prompts, { ...drawing, seed: 1, device }));
+    const other = await init({ backend: "cpu", threads: 1 });
+    other.dispose(); // the default from now on, and of no use
+    const options = { ...drawing, seed: 1, device };
+    expect(tokensOf(await models.complete(model, params, prompts, options))).toEqual(expected);
+    device.dispose();
+    device = await init({ backend: "cpu" });
+  });
+
   long("may have adapters of their own", async () => {
     const adapter = { r: 2, alpha: 8, init: "random", targetModules: ["q_proj", "down_proj"] } as const;
     const adapted = lora.injectNamed(model, { one: adapter, two: adapter });

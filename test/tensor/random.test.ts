@@ -4,7 +4,7 @@ import { threefry } from "../../src/graph/threefry.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
 import { scalar, tensor } from "../../src/tensor/creation.ts";
-import { bernoulli, bits, gumbel, key, normal, uniform } from "../../src/tensor/random.ts";
+import { bernoulli, bits, choice, gumbel, key, normal, randint, uniform } from "../../src/tensor/random.ts";
 import { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { backends } from "../devices.ts";
@@ -162,6 +162,19 @@ describe.each(available)("on %s", (name) => {
     expect(Math.min(...x)).toBeGreaterThanOrEqual(-2);
     expect(Math.max(...x)).toBeLessThan(3);
   });
+});
+
+test("draws of a shape that is none say so", () => {
+  const draws: readonly ((shape: never) => unknown)[] = [
+    (shape) => bits(key(0), shape),
+    (shape) => bernoulli(key(0), 0.5, shape),
+    (shape) => normal(key(0), shape),
+    (shape) => choice(key(0), 3, shape),
+    (shape) => choice(key(0), tensor([1, 2]), shape, { replace: false }),
+    (shape) => randint(key(0), shape, { max: 3 }),
+  ];
+  for (const shape of [null, undefined, 2, "2", [1.5], [-1], {}])
+    for (const draw of draws) expect(() => draw(shape as never)).toThrow(/^random\.\w+: (the )?shape/);
 });
 
 test("bad seeds, names and probabilities say so", () => {
