@@ -319,10 +319,8 @@ function type(name: ValueType): number[] {
 function join(...parts: readonly ArrayLike<number>[]): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
+  // Byte by byte: parts are short and many, and `set` of a list is slow (V8 of Node 20).
+  for (const part of parts) for (let i = 0; i < part.length; i++) bytes[at++] = part[i]!;
   return bytes;
 }
 
