@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
-import { type BaseRecipe, bases, configOf, stretches } from "../../src/experiments/language/base.ts";
+import { type BaseRecipe, baseKey, bases, configOf, stretches } from "../../src/experiments/language/base.ts";
 import { Lab } from "../../src/experiments/language/lab.ts";
 import { piecesOf } from "../../src/experiments/language/pieces.ts";
 import { keyOf, type Run } from "../../src/experiments/language/run.ts";
@@ -117,6 +117,18 @@ describe("lab", () => {
       "call me ishmael some years ago never mind how long precisely having little money",
     );
     expect(real.length).toBeGreaterThan(0);
+  });
+
+  test("a base is another one where it reads something else, or its tokenizer has other words", () => {
+    const corpus = { texts: ["one two", "three"], tasks: ["four"] };
+    const others = [
+      { ...corpus, texts: ["one two three"] },
+      { ...corpus, texts: ["one two"], tasks: ["three", "four"] },
+      { ...corpus, tasks: ["five"] },
+    ];
+    const keys = [corpus, ...others].map((each) => baseKey(tiny, each));
+    expect(new Set([...keys, baseKey({ ...tiny, lr: 1 }, corpus)]).size).toBe(5);
+    expect(baseKey({ ...tiny }, { ...corpus })).toBe(keys[0]);
   });
 
   const run: Run = {

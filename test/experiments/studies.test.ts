@@ -1,9 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { claims } from "../../src/experiments/claims/registry.ts";
 import { judgedClaim } from "../../src/experiments/claims/run.ts";
+import { estimate } from "../../src/experiments/exponents/statistics.ts";
 import type { Run, RunResult } from "../../src/experiments/language/run.ts";
 import { dialsOf } from "../../src/experiments/language/tasks.ts";
-import { choose, paired, vertex } from "../../src/experiments/studies/contrast.ts";
+import {
+  choose,
+  confidenceOf,
+  paired,
+  smallestSeen,
+  vertex,
+} from "../../src/experiments/studies/contrast.ts";
 import { studies } from "../../src/experiments/studies/registry.ts";
 import { studiesPage } from "../../src/experiments/studies/report.ts";
 import type { Bench, Trial } from "../../src/experiments/studies/study.ts";
@@ -90,7 +97,9 @@ async function verdictsIn(name: string, world: World): Promise<{ readonly [id: s
 describe("designs", () => {
   test.each(studies)("$name says how it decides, and does what it says", async (study) => {
     const { design, claims: judged, title } = study;
-    for (const [field, text] of Object.entries(design)) expect(text, field).toMatch(/\S/);
+    const { spread, ...texts } = design;
+    for (const [field, text] of Object.entries(texts)) expect(text, field).toMatch(/\S/);
+    expect(spread).toBeGreaterThan(0);
     expect(title).toMatch(/\S/);
     const bench = benchOf(() => 1);
     const { checks, tables } = await study.measure(bench);
@@ -133,6 +142,17 @@ describe("contrasts", () => {
     expect(interval[0]).toBeGreaterThan(-0.02);
     const wider = paired(at([1.1, 5.2, 9.1]), at([1, 5, 9]), { comparisons: 10 });
     expect(wider.interval[0]).toBeLessThan(interval[0]);
+  });
+
+  test("what six seeds can see is a hundredth of a nat, also where six comparisons are made", () => {
+    expect(smallestSeen(0.006, 6, confidenceOf(1))).toBeCloseTo(0.0063, 4); // 2.5706 * 0.006 / sqrt(6)
+    expect(smallestSeen(0.006, 6, confidenceOf(6))).toBeCloseTo(0.0103, 4);
+    expect(smallestSeen(0.006, 4, confidenceOf(6))).toBeGreaterThan(0.018);
+    const { interval } = estimate(
+      [-1, 1, -1, 1].map((sign) => sign * Math.sqrt(0.75)),
+      confidenceOf(2),
+    ); // sd 1
+    expect(smallestSeen(1, 4, confidenceOf(2))).toBeCloseTo(interval[1], 12);
   });
 
   test("choosing looks at the seeds of the choice alone, and says where the grid ends", async () => {
@@ -319,6 +339,13 @@ const plants: readonly (readonly [
     (run) => 2 - 10 * rateOf(run),
     { "S4-3": "holds", "S4-1": "holds" },
   ],
+  ["merging", "seeds decide", ({ seed }) => 1 + (seed % 2) / 10, { "S4-1": "contradicted" }],
+  [
+    "merging",
+    "some seeds are better by a tenth of what the rate gains",
+    (run) => 2 - 10 * rateOf(run) + (run.seed === 10 ? 0.04 : 0),
+    { "S4-1": "undecided" },
+  ],
   [
     "variants",
     "all variants are alike, A = 0 is worse",
@@ -393,6 +420,10 @@ test("the page of a study has its design, tables and curves", async () => {
     },
   ]);
   expect(page).toContain("28 runs");
+  // Four seeds, and four comparisons of a claim.
+  expect(page).toContain(
+    "effect that is seen: 0.01078 at 98.75 %, for differences of a standard deviation of 0.004",
+  );
   expect(page.match(/<svg /g)).toHaveLength(5); // over alpha, and over steps for each of four ranks
   expect(page).not.toContain("NaN");
 });

@@ -4,6 +4,13 @@ import { drawsOf } from "./draws.ts";
 import { sentence } from "./english.ts";
 import { query } from "./sql.ts";
 
+/** Texts that a base learns from, and others that its tokenizer is made of besides. */
+export interface Corpus {
+  readonly texts: readonly string[];
+  /** Of all tasks, so that the tokenizer has their words. */
+  readonly tasks: readonly string[];
+}
+
 /** Sizes of a language model that is trained here, and how: plain data. */
 export interface Schooling {
   readonly width: number;
@@ -76,9 +83,9 @@ export async function textsOf(
   });
 }
 
-/** Tells bases from others: the recipe and what was read. */
-export function baseKey(recipe: BaseRecipe, real: readonly string[]): string {
-  const hash = new Hash().add("base 2").add(JSON.stringify(recipe));
-  for (const each of real) hash.add(each);
+/** Tells bases from others: the recipe, what was read, and what the tokenizer was made of. */
+export function baseKey(recipe: BaseRecipe, { texts, tasks }: Corpus): string {
+  const hash = new Hash().add(`base 3 ${texts.length}`).add(JSON.stringify(recipe));
+  for (const each of [...texts, ...tasks]) hash.add(JSON.stringify(each));
   return hash.toString();
 }

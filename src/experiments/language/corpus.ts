@@ -1,5 +1,5 @@
 import { key } from "../../tensor/random.ts";
-import { type BaseRecipe, type Part, textsOf } from "./base.ts";
+import { type BaseRecipe, type Corpus, type Part, textsOf } from "./base.ts";
 import { drawsOf } from "./draws.ts";
 import { entriesOf, taskKinds } from "./tasks.ts";
 
@@ -11,13 +11,6 @@ const shares: { readonly [P in Part | "words"]: number } = {
   text: 1,
   words: 1,
 };
-
-/** Texts that a base learns from, and others that its tokenizer is made of besides. */
-export interface Corpus {
-  readonly texts: readonly string[];
-  /** Of all tasks, so that the tokenizer has their words. */
-  readonly tasks: readonly string[];
-}
 
 /**
  * What a base learns from: its parts mixed, and words of the tasks in no order. A frozen model can only write tokens that

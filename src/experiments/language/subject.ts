@@ -42,8 +42,8 @@ export interface BaseOptions {
 /** A base of a recipe: from the cache, or trained here. */
 export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promise<Subject> {
   const { real, cache, onStep } = options;
-  const own = baseKey(recipe, real);
   const corpus = await corpusOf(recipe, real);
+  const own = baseKey(recipe, corpus);
   const tokenizer = piecesOf([...corpus.texts, ...corpus.tasks], recipe.vocabulary);
   const model = models.decoder(models.architecture(configOf(recipe)));
   const subject = { name: recipe.name, key: own, model, tokenizer, real };

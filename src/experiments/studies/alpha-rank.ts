@@ -17,7 +17,7 @@ export const alphaRank: Study = {
     grid: "alpha 0.5, 2, 8, 32, 128, 256, 512 x r 2, 8, 32, 128, AdamW at lr 1e-5",
     contrast:
       "paired by seed: alpha 512 less 256 at each rank; the largest spread over ranks at each of alpha 32 and 512",
-    smallest: "0.01 at three seeds, for paired differences of sd 0.004",
+    spread: 0.004,
     correction: "Bonferroni over the comparisons of a claim",
     turns: "a smaller alpha that is better at some rank; a rank that matters by more than 0.02 at one alpha",
   },

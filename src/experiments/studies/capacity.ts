@@ -24,7 +24,7 @@ export const capacity: Study = {
     metric: "held-out loss, nats a token; of facts that of the codes themselves",
     grid: "r 1, 2, 8, 32, alpha 16, lr 8e-3 (under Adam and alpha/r the best rate hardly depends on r), three times the steps",
     contrast: "paired by seed: a rank less r = 32; that on 8 kinds less that on 2",
-    smallest: "0.02 at four seeds, for paired differences of sd 0.012",
+    spread: 0.012,
     correction: "Bonferroni over the comparisons of a claim",
     turns: "a small rank that does as well on facts, or worse on style; kinds that do not matter",
   },

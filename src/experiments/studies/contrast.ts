@@ -1,5 +1,5 @@
 import type { Axis, Check, Expectation } from "../claims/verdict.ts";
-import { type Estimate, estimate, mean } from "../exponents/statistics.ts";
+import { type Estimate, estimate, mean, studentQuantile } from "../exponents/statistics.ts";
 import type { RunResult } from "../language/run.ts";
 import type { Bench, Table, Trial } from "./study.ts";
 
@@ -11,6 +11,10 @@ const error = 0.05;
 
 /** The confidence of each of so many comparisons, by Bonferroni. */
 export const confidenceOf = (comparisons: number) => 1 - error / comparisons;
+
+/** Half of the interval that is to be expected of differences of such a spread: of a smaller effect nothing can be said. */
+export const smallestSeen = (spread: number, seeds: number, confidence: number): number =>
+  (studentQuantile(confidence, seeds - 1) * spread) / Math.sqrt(seeds);
 
 /** The runs of a trial at some seeds. */
 export async function over(

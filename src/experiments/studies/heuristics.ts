@@ -43,7 +43,7 @@ export const heuristics: Study = {
     metric: "held-out loss, nats a token",
     grid: "alpha 2r, r, r/2, 16 x r 2, 32 x lr 1e-3 to 6.4e-2 by factors of 4",
     contrast: "paired by seed, each at its best rate: alpha 2r less each other advice",
-    smallest: "0.01 at four seeds, for paired differences of sd 0.006",
+    spread: 0.006,
     choice: "the rate of each, by the seeds of the choice",
     correction: "Bonferroni over ranks and advice",
     turns: "two pieces of advice that differ by more than 0.02 at rates of their own",

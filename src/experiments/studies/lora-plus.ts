@@ -107,7 +107,7 @@ export const loraPlus: Study = {
     grid: "lr of A 2.5e-4 to 1.6e-2 x lr of B 1e-3 to 6.4e-2, by factors of 4, AdamW, r 8, alpha 16",
     contrast:
       "paired by seed: the best cell with a larger rate of B less the best with equal rates; slope of the loss in log2 of the ratio where the product is constant",
-    smallest: "0.01 at four seeds, for paired differences of sd 0.006",
+    spread: 0.006,
     choice: "the best cells by the seeds of the choice",
     correction: "Bonferroni over the two tasks; for the best cells over all cells beside one",
     turns:

@@ -2,6 +2,7 @@ import { type Column, table } from "../../base/table.ts";
 import { htmlFigures, lineChart } from "../charts.ts";
 import { describeResult, figure } from "../claims/summary.ts";
 import { escapeXml, htmlFacts, htmlTable, page } from "../page.ts";
+import { smallestSeen } from "./contrast.ts";
 import type { StudyResult } from "./run.ts";
 import type { Table } from "./study.ts";
 
@@ -13,9 +14,15 @@ function designOf({
   setting,
   model,
   runs,
+  results,
 }: StudyResult): readonly (readonly [name: string, text: string])[] {
-  const { task, metric, grid, contrast, smallest, choice, correction, turns } = design;
+  const { task, metric, grid, contrast, spread, choice, correction, turns } = design;
   const { steps, batch, seed, comparison } = setting;
+  const checks = results.flatMap(({ checks = [] }) => checks);
+  const levels = [...new Set(checks.flatMap(({ confidence }) => confidence ?? []))].sort((a, b) => a - b);
+  const seen = levels.map(
+    (level) => `${figure(smallestSeen(spread, comparison, level))} at ${figure(100 * level)} %`,
+  );
   return [
     ["model", `${model.name} (${model.key})`],
     ["task", task],
@@ -28,7 +35,10 @@ function designOf({
       `${comparison} to compare by${choice ? `, ${setting.choice} others to choose by` : ""}, from ${seed}`,
     ],
     ...(choice === undefined ? [] : [["choice", choice] as const]),
-    ["smallest", `effect that is seen: ${smallest}`],
+    [
+      "smallest",
+      `effect that is seen: ${seen.join(", ")}, for differences of a standard deviation of ${spread}`,
+    ],
     ["correction", correction],
     ["turns", `the verdict: ${turns}`],
   ];

@@ -18,7 +18,7 @@ export const rslora: Study = {
     metric: "held-out loss, nats a token",
     grid: "LoRA with alpha 16 and rsLoRA with alpha 16 / sqrt(8), r 2, 8, 32, lr 1e-4 and 1.6e-2",
     contrast: "paired by seed: rsLoRA less LoRA at a rank; rsLoRA at r = 32 less r = 2",
-    smallest: "0.01 at four seeds, for paired differences of sd 0.006",
+    spread: 0.006,
     correction: "Bonferroni over the two ranks of a claim",
     turns:
       "at r = 8 a difference beyond rounding; at the low rate a higher rank that does not help; at the high rate a difference of more than 0.02",

@@ -10,8 +10,8 @@ export interface Design {
   readonly grid: string;
   /** What is subtracted from what, and over what its t interval goes. */
   readonly contrast: string;
-  /** Half the width of that interval that is to be expected, in the unit of the metric: nothing smaller is seen. */
-  readonly smallest: string;
+  /** The standard deviation that the differences are thought to have from seed to seed: what can be seen follows from it. */
+  readonly spread: number;
   /** Where something is chosen, such as a rate: by which seeds, which are not those that are compared. */
   readonly choice?: string;
   readonly correction: string;

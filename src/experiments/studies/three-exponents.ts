@@ -40,7 +40,7 @@ export const threeExponents: Study = {
     grid: "widths 32, 64, 128, 256; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-12 to 1, by factors of 2; AdamW",
     contrast:
       "for each seed the slope of the ratio's logarithm in that of the width, at each alpha, and in that of alpha, at each width",
-    smallest: "0.1 in an exponent at three seeds",
+    spread: 0.04,
     correction: "Bonferroni over the alphas",
     turns:
       "an exponent in the width of 0 (N-4), of 1 (N-8), or of LoRA's rate other than -1/2 (N-17), at alphas below the width",

@@ -26,7 +26,7 @@ export const variantsStudy: Study = {
     metric: "held-out loss, nats a token",
     grid: "LoRA, rsLoRA, LoRA+ (ratio 16), DoRA, PiSSA, OLoRA, A = 0 without and with LoRA+; lr 1e-3 to 6.4e-2 by factors of 4 (a quarter for LoRA+)",
     contrast: "paired by seed, each at its best rate: each variant less LoRA; A = 0 less A random",
-    smallest: "0.01 at four seeds, for paired differences of sd 0.006",
+    spread: 0.006,
     choice: "the rate of each, by the seeds of the choice",
     correction: "Bonferroni over the variants",
     turns: "a variant that is better or worse by more than 2 % of the loss once it has its own rate",

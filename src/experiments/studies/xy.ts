@@ -13,7 +13,7 @@ export const xy: Study = {
     metric: "held-out loss, nats a token",
     grid: "X: r 8, alpha 1, lr 0.00512; Y: r 8, alpha 512, lr 1e-5; Y at alpha 1 with the rate of B times 512 and its eps over 512",
     contrast: "paired by seed: Y less X; the largest difference of any loss between Y and its partner",
-    smallest: "0.03 at four seeds, for paired differences of sd 0.02; the partner: one bit",
+    spread: 0.02,
     correction: "none: one comparison for each claim",
     turns: "X and Y within 0.02 of each other; a partner that differs in a bit",
   },
