@@ -230,20 +230,20 @@ const plants: readonly (readonly [
   [
     "lora-plus",
     "a ratio of 16 is best on the hard task, 1 on the easy one",
-    (run) => 0.1 + away(ratioOf(run), run.task.hard ? 16 : 1),
+    (run) => 0.1 + away(ratioOf(run), run.task.name === "sql" ? 16 : 1),
     { "S2-5": "holds", "S2-7": "holds", "S2-9": "holds", "S2-12": "holds" },
   ],
   [
     "lora-plus",
     "nothing matters",
     () => 0.1,
-    { "S2-5": "contradicted", "S2-9": "undecided", "S2-10": "contradicted", "S2-12": "undecided" },
+    { "S2-9": "undecided", "S2-10": "contradicted", "S2-12": "undecided" },
   ],
   [
     "lora-plus",
-    "nothing is learned",
-    () => 0.36,
-    { "S2-5": "undecided", "S2-7": "undecided", "S2-9": "undecided", "S2-10": "undecided" },
+    "the easy task is not learned",
+    (run) => (run.task.name === "pairs" ? 0.36 : 0.1 + away(ratioOf(run), 16)),
+    { "S2-5": "holds", "S2-6": "undecided", "S2-7": "undecided", "S2-9": "holds", "S2-10": "undecided" },
   ],
   [
     "lora-plus",

@@ -93,12 +93,13 @@ export const taskKinds: { readonly [name: string]: Kind } = {
     },
   },
   pairs: {
-    about: "whether a sentence follows from another: by one word (hard 0), or by roles and negation (hard 1)",
+    about:
+      "whether a sentence follows from another: it is that one, or that one denied (hard -1); by one word (hard 0); by roles and negation (hard 1)",
     dials: { hard: 0 },
     entry: (draws, { hard }) => {
       const seen = scene(draws);
       const follows = draws.chance(0.5);
-      const negated = hard! > 0 && draws.chance(0.5);
+      const negated = hard! > 0 ? draws.chance(0.5) : hard! < 0 && !follows;
       const same = follows !== negated;
       const other =
         hard! > 0 ? { ...seen, who: seen.whom, whom: seen.who } : { ...seen, thing: draws.pick(things) };

@@ -2,12 +2,13 @@ import { estimate, fitLine } from "../exponents/statistics.ts";
 import type { RunResult } from "../language/run.ts";
 import type { Task } from "../language/tasks.ts";
 import { confidenceOf, judged, lossOf, type Measured, margin, meanOf, over, paired } from "./contrast.ts";
-import { lora } from "./settings.ts";
+import { hardSql, lora } from "./settings.ts";
 import type { Bench, Study } from "./study.ts";
 
 const ratesA = [2.5e-4, 1e-3, 4e-3, 1.6e-2] as const;
 const ratesB = [1e-3, 4e-3, 1.6e-2, 6.4e-2] as const;
-const tasks = { easy: { name: "pairs", hard: 0 }, hard: { name: "pairs", hard: 1 } } as const satisfies {
+/** One that is learned in some ten updates, and one that is not learned wholly in any of these. */
+const tasks = { easy: { name: "pairs", hard: -1 }, hard: hardSql } as const satisfies {
   readonly [name: string]: Task;
 };
 
@@ -35,10 +36,10 @@ async function gridOf(bench: Bench, task: Task): Promise<readonly Cell[]> {
   return cells;
 }
 
-/** The loss of answers that are guessed: one of two words, then the end, which is no secret. */
+/** The loss of answers to pairs that are guessed: one of two words, then the end, which is no secret. */
 const guessed = Math.log(2) / 2;
 
-/** Where no cell learns what the answers are, nothing can be said of rates. */
+/** Where no cell learns what the answers to pairs are, nothing can be said of rates. */
 function whereLearned(cells: readonly Cell[], found: Measured): Measured {
   const least = Math.min(...cells.map(({ comparison }) => meanOf(comparison)));
   return least < 0.9 * guessed ? found : { value: found.value, interval: [Number.NaN, Number.NaN] };
@@ -102,7 +103,7 @@ export const loraPlus: Study = {
   title: "LoRA+: the rates of A and B on a grid",
   claims: ["S2-5", "S2-6", "S2-7", "S2-9", "S2-10", "S2-12"],
   design: {
-    task: "does a sentence follow from another: by one word (easy), by roles and negation (hard)",
+    task: "easy: is a sentence denied; hard: text-to-SQL, queries of 201 to 800 characters",
     metric: "held-out loss, nats a token",
     grid: "lr of A 2.5e-4 to 1.6e-2 x lr of B 1e-3 to 6.4e-2, by factors of 4, AdamW, r 8, alpha 16",
     contrast:
@@ -111,23 +112,21 @@ export const loraPlus: Study = {
     choice: "the best cells by the seeds of the choice",
     correction: "Bonferroni over the two tasks; for the best cells over all cells beside one",
     turns:
-      "equal rates as good as unequal ones; a best cell at a ratio outside of 8 to 32; slopes of one sign on both tasks; undecided where no cell is better than guessing by a tenth",
+      "equal rates as good as unequal ones; a best cell at a ratio outside of 8 to 32; slopes of one sign on both tasks; undecided where no cell is better on the easy task than guessing by a tenth",
   },
   count: ({ choice, comparison }) => 2 * ratesA.length * ratesB.length * (choice.length + comparison.length),
   measure: async (bench) => {
     const grids = { easy: await gridOf(bench, tasks.easy), hard: await gridOf(bench, tasks.hard) };
     const two = { comparisons: 2 };
     const gain = (cells: readonly Cell[]) =>
-      whereLearned(
-        cells,
-        paired(
-          bestOf(cells.filter(({ a, b }) => b > a)).comparison,
-          bestOf(cells.filter(({ a, b }) => a === b)).comparison,
-          two,
-        ),
+      paired(
+        bestOf(cells.filter(({ a, b }) => b > a)).comparison,
+        bestOf(cells.filter(({ a, b }) => a === b)).comparison,
+        two,
       );
+    const slope = (cells: readonly Cell[]) => estimate(slopes(cells), confidenceOf(2));
+    const onEasy = (of: (cells: readonly Cell[]) => Measured) => whereLearned(grids.easy, of(grids.easy));
     const others = { comparisons: grids.hard.length - 1 };
-    const slope = (cells: readonly Cell[]) => whereLearned(cells, estimate(slopes(cells), confidenceOf(2)));
     return {
       checks: {
         "S2-5": [
@@ -135,11 +134,11 @@ export const loraPlus: Study = {
         ],
         "S2-6": [
           judged("loss, larger rate of B less equal rates, hard", gain(grids.hard), { below: 0 }, two),
-          judged("the same, easy", gain(grids.easy), { below: 0 }, two),
+          judged("the same, easy", onEasy(gain), { below: 0 }, two),
         ],
         "S2-7": [
           judged("slope of the loss in log2 of the ratio, hard", slope(grids.hard), { below: 0 }, two),
-          judged("the same, easy", slope(grids.easy), { above: 0 }, two),
+          judged("the same, easy", onEasy(slope), { above: 0 }, two),
         ],
         "S2-9": [
           judged(
@@ -151,7 +150,7 @@ export const loraPlus: Study = {
         ],
         "S2-10": [
           judged("gain by a larger rate of B, hard", gain(grids.hard), { below: -margin }, two),
-          judged("gain by a larger rate of B, easy", gain(grids.easy), { above: -margin }, two),
+          judged("gain by a larger rate of B, easy", onEasy(gain), { above: -margin }, two),
         ],
         "S2-12": [
           judged(
