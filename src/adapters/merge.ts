@@ -8,6 +8,7 @@ import { open as openTensors, parts } from "../io/safetensors.ts";
 import { readRange } from "../io/source.ts";
 import { fromFile, toFile } from "../io/stored.ts";
 import type { TensorFile } from "../io/tensor-file.ts";
+import { classifierConfig, classWeight, headOf } from "./classifier.ts";
 import {
   type AdapterFile,
   type AdapterModule,
@@ -45,7 +46,7 @@ const weightFiles = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx)$|\.index\.j
 /**
  * Writes a checkpoint with an adapter merged into it: `W + s B A` in float64, rounded once to the dtype that the model has
  * the weight in. It goes tensor by tensor, needs no code of the model, and copies the other files of the folder. All is
- * written, or nothing.
+ * written, or nothing. An adapter with the output layer of a classifier makes one of a model of texts, in config.json too.
  *
  * @param out Another folder than the model's.
  * @throws ValueError or ShapeError for an adapter of another model, with the names and shapes that do not fit; LorantzError
@@ -55,17 +56,21 @@ const weightFiles = /\.(safetensors|bin|pt|pth|gguf|h5|msgpack|onnx)$|\.index\.j
  */
 export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: string): Promise<MergeReport> {
   // GPT-2's layers lie across, whether or not the files of the adapter say so.
-  const isGpt2 = (await model.find("config.json")) && (await readBase(model)).base?.model_type === "gpt2";
+  const { base: config } = (await model.find("config.json")) ? await readBase(model) : {};
+  const isGpt2 = config?.model_type === "gpt2";
   const adapter = isGpt2 ? { ...given, config: { ...given.config, fan_in_fan_out: true } } : given;
   const at = out.replace(/[/\\]$/, "");
   if (at === model.name.replace(/[/\\]$/, ""))
     throw new ValueError(`${out}: is the folder of the model itself. Give another one.`);
   const file = await openTensors(model);
-  const targets = targetsOf(file, adapter);
+  // The output layer of a classifier takes the place of the one for tokens.
+  const head = config && !file.has(classWeight) ? headOf(adapter) : undefined;
+  const targets = targetsOf(file, adapter, head);
   const weights: MergedWeight[] = [];
   const replaced: string[] = [];
   const entries: Record<string, Entry> = {};
-  for (const name of file.names) {
+  const ownNames = head ? file.names.filter((name) => name !== tokenWeight) : file.names;
+  for (const name of ownNames) {
     const { dtype, shape } = file.info(name);
     const target = targets.get(name);
     entries[name] = {
@@ -84,11 +89,26 @@ export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: st
       },
     };
   }
+  if (head) {
+    const { values, dtype } = head;
+    entries[classWeight] = {
+      dtype,
+      shape: values.shape,
+      data: async () => {
+        replaced.push(classWeight);
+        return toFile(dtype, Float64Array.from(await values.data()), "float64");
+      },
+    };
+  }
   const files = new Map<string, AsyncIterable<Uint8Array> | Iterable<Uint8Array>>();
   for (const name of model.names ?? ["config.json"]) {
     const source = weightFiles.test(name) ? undefined : await model.find(name);
     if (source) files.set(`${at}/${name}`, [await readRange(source, 0, source.size)]);
   }
+  if (head)
+    files.set(`${at}/config.json`, [
+      new TextEncoder().encode(`${JSON.stringify(classifierConfig(config!, adapter), undefined, 2)}\n`), // there is a head where it is
+    ]);
   files.set(`${at}/model.safetensors`, parts(out, entries, { metadata: { format: "pt", ...file.metadata } }));
   await writeFiles(files);
   const order = new Map(file.names.map((name, i) => [name, i]));
@@ -97,17 +117,24 @@ export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: st
     weights: weights.sort((a, b) => order.get(a.name)! - order.get(b.name)!),
     replaced,
     notes:
-      names.some((path) => adapter.modules.get(path)!.kind === "embedding") && !file.has("lm_head.weight")
+      names.some((path) => adapter.modules.get(path)!.kind === "embedding") && !file.has(tokenWeight) && !head
         ? ["an embedding is merged, and there is no lm_head.weight: an output that is tied to it changes too"]
         : [],
     files: [...files.keys()],
   };
 }
 
+/** The output layer for tokens, which a classifier does not have. */
+const tokenWeight = "lm_head.weight";
+
 type Target = AdapterModule | WholeParameter;
 
 /** The tensor of the checkpoint that each part of the adapter changes. */
-function targetsOf(file: TensorFile, adapter: AdapterFile): ReadonlyMap<string, Target> {
+function targetsOf(
+  file: TensorFile,
+  adapter: AdapterFile,
+  head: WholeParameter | undefined,
+): ReadonlyMap<string, Target> {
   const targets = new Map<string, Target>();
   const problems: string[] = [];
   // Some checkpoints leave the name of the model itself out: "h.0.attn" for "transformer.h.0.attn".
@@ -123,6 +150,7 @@ function targetsOf(file: TensorFile, adapter: AdapterFile): ReadonlyMap<string, 
     else targets.set(name, module);
   }
   for (const [path, whole] of adapter.whole) {
+    if (whole === head) continue; // it is new
     const name = find(path);
     if (name === undefined) problems.push(`${path} is not there`);
     else if (file.info(name).shape.join() !== whole.values.shape.join())

@@ -1,12 +1,13 @@
 import { statSync } from "node:fs";
+import { headOf, namesOf } from "../adapters/classifier.ts";
 import * as adapters from "../adapters/index.ts";
-import { parseJson } from "../base/json.ts";
 import { openFolder, readJson } from "../io/index.ts";
 import * as models from "../models/index.ts";
-import { classesOf, classHead } from "../models/load.ts";
+import { classesOf } from "../models/load.ts";
 import type { Layer, Params } from "../nn/layer.ts";
 import type { Device } from "../runtime/device.ts";
 import { backendNames, init } from "../runtime/init.ts";
+import { key } from "../tensor/key.ts";
 import * as text from "../text/index.ts";
 import { say } from "./print.ts";
 import { oneOf, UsageError, usable, type Values, wholeNumber } from "./usage.ts";
@@ -131,36 +132,35 @@ export async function openReading(command: string, given: Given): Promise<Readin
   });
 }
 
-/** The key under which the header of an adapter's file has the names of its classes. */
-export const labelsKey = "labels";
-
 /** The names of the classes of a checkpoint or adapter: as it has them, else its numbers from 0 on. */
 function labelsOf(
   config: Readonly<Record<string, unknown>>,
   adapter: adapters.AdapterFile | undefined,
 ): readonly string[] | undefined {
-  const count = adapter?.whole.get(`${classHead}.weight`)?.values.shape[0] ?? classesOf(config);
+  const count = (adapter && headOf(adapter))?.values.shape[0] ?? classesOf(config);
   if (count === undefined) return undefined;
-  const { id2label } = config;
-  const named = [adapter?.metadata[labelsKey], JSON.stringify(Object.values(id2label ?? {}))].flatMap(
-    (text) => {
-      const names: unknown = text === undefined ? undefined : parseJson(labelsKey, text);
-      return Array.isArray(names) && names.length === count ? [names.map(String)] : [];
-    },
+  const own = Object.values(config.id2label ?? {}).map(String);
+  return (
+    (adapter && namesOf(adapter)) ??
+    (own.length === count ? own : Array.from({ length: count }, (_, i) => String(i)))
   );
-  return named[0] ?? Array.from({ length: count }, (_, i) => String(i));
 }
 
 /**
  * Opens a device, and the model of the options on it.
  *
  * @param reading What was read of it, if something was.
+ * @param seed Of the output layer of a classifier, where it is new.
  * @throws UsageError for what cannot be used.
  */
 export async function openLanguage(
   command: string,
   given: Given,
-  { reading: known, ...options }: { readonly threads?: number; readonly reading?: Reading } = {},
+  {
+    reading: known,
+    seed = 0,
+    ...options
+  }: { readonly threads?: number; readonly reading?: Reading; readonly seed?: number } = {},
 ): Promise<Language> {
   const backend = oneOf("backend", given.backend, backendNames);
   const weights =
@@ -174,7 +174,7 @@ export async function openLanguage(
       device,
       remat: given.remat ?? false,
       ...(packing && { pack: packing }),
-      ...(labels && { labels: labels.length }),
+      ...(labels && { labels: labels.length, key: key(seed) }),
     });
     const { config, model, params } = loaded;
     const plain = { device, architecture: model.architecture, config, tokenizer, labels };

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { classWeight, labelsKey } from "../adapters/classifier.ts";
 import * as adapters from "../adapters/index.ts";
 import { LorantzError } from "../base/errors.ts";
 import { Hash } from "../base/hash.ts";
@@ -7,7 +8,6 @@ import { table } from "../base/table.ts";
 import { type Recipe, trainable } from "../gauge/index.ts";
 import { type Adapted, inject } from "../lora/index.ts";
 import type * as models from "../models/index.ts";
-import { classHead } from "../models/load.ts";
 import type { Params } from "../nn/layer.ts";
 import { zeros } from "../tensor/creation.ts";
 import { key } from "../tensor/random.ts";
@@ -21,7 +21,6 @@ import {
   dataOptions,
   heldOutOptions,
   type Language,
-  labelsKey,
   learnOf,
   modelOptions,
   openLanguage,
@@ -129,6 +128,7 @@ export async function tune(args: readonly string[]): Promise<number> {
   const examples = await readExamples("tune", given, file, reading);
   const language = await openLanguage("tune", given, {
     reading: { ...reading, labels: examples.data.labels },
+    seed: seedOf(given),
   });
   using device = language.device;
   for (const note of language.notes) say(`${note}\n`);
@@ -221,7 +221,7 @@ async function prepare(
   language: Language,
 ): Promise<Run> {
   const { device, architecture, params: frozen, config } = language;
-  const seed = wholeNumber("seed", given.seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
+  const seed = seedOf(given);
   const accumulate = wholeNumber("accumulate", given.accumulate, { min: 1, max: 65_536, otherwise: 1 });
   if (given.patience !== undefined && given["held-out"] === undefined && given.evaluate === undefined)
     throw new UsageError("tune: --patience waits for evaluations. Give --evaluate FILE or --held-out SHARE.");
@@ -303,13 +303,13 @@ async function prepare(
   });
 }
 
-const classWeight = `${classHead}.weight`;
-
 /** A batch of that shape. */
 function batchLike(size: number, length: number, pack: boolean): text.Batch {
   const some = () => zeros([size, length], { dtype: "int32" }) as Tensor<"int32">;
   return { tokens: some(), targets: some(), ...(pack && { positions: some(), segments: some() }) };
 }
+
+const seedOf = ({ seed }: Given) => wholeNumber("seed", seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
 
 /** Writes the adapter of the best evaluation, or of the end. */
 async function writeAdapter(

@@ -6,7 +6,7 @@ import * as adapters from "../../src/adapters/index.ts";
 import type { TuneResults } from "../../src/cli/tune-report.ts";
 import { prove } from "../../src/experiments/theorem/experiment.ts";
 import { plan } from "../../src/experiments/theorem/plan.ts";
-import { init, tensor } from "../../src/index.ts";
+import { init, random, type Tensor, tensor } from "../../src/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as text from "../../src/text/index.ts";
 import { lorantz } from "../command.ts";
@@ -152,6 +152,34 @@ describe("lorantz tune", () => {
       if (Number(yes > no) === data.targets(i).at(-1)) right++;
     }
     expect(all.accuracy).toBeCloseTo(right / 16, 6);
+
+    // Merged it is a checkpoint of a classifier, as transformers has it.
+    expect(await lorantz("merge", folder, at("classes"), "--out", at("told"))).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining("Replaced: score.weight."),
+    });
+    expect(JSON.parse(readFileSync(at("told", "config.json"), "utf8"))).toMatchObject({
+      architectures: [expect.stringMatching(/ForSequenceClassification$/)],
+      id2label: { 0: "no", 1: "yes" },
+      label2id: { no: 0, yes: 1 },
+    });
+    const plain = ["--model", at("told"), ...common.slice(2), "--data", at("pairs.jsonl"), "--json"];
+    const merged = JSON.parse((await lorantz("evaluate", ...plain)).stdout) as Record<string, number>;
+    expect(merged).toMatchObject({ accuracy: all.accuracy, count: 16 });
+    expect(merged.loss).toBeCloseTo(all.loss!, 5);
+
+    // The layer is new, and so of the seed.
+    const still = ["--recipe", "optimizer=adamw r=2 alpha=4 lr=1e-9", "--steps", "1"];
+    for (const seed of [0, 7]) {
+      const out = at(`seed-${seed}`);
+      await lorantz("tune", ...asked, ...still, "--seed", String(seed), "--out", out);
+      await init({ backend: "cpu" });
+      const { whole } = await adapters.open(out);
+      const { params: fresh } = await models.load(folder, { labels: 2, key: random.key(seed) });
+      const drawn = await (fresh as { score: { weight: Tensor } }).score.weight.data();
+      const kept = await whole.get("score.weight")!.values.data();
+      for (const [i, value] of kept.entries()) expect(value).toBeCloseTo(drawn[i]!, 6);
+    }
 
     for (const [args, message] of [
       [["generate", ...common.slice(0, -2), "--adapter", at("classes"), "1"], "the model is a classifier"],
