@@ -1,4 +1,5 @@
 import { type Fields, field, integer, nonNegative, optional, positive } from "../base/arguments.ts";
+import { ValueError } from "../base/errors.ts";
 
 /** How a token is taken from logits; by default the likeliest one. */
 export interface SampleOptions {
@@ -34,6 +35,7 @@ export function isPlain({ temperature = 0, repetitionPenalty = 1 }: SampleOption
  * Hugging Face's `generate`, and the likeliest tokens take the first parts of the interval. In float64.
  *
  * @param seen Tokens that are there already.
+ * @throws ValueError where no logit is a number.
  */
 export function sample(
   logits: ArrayLike<number>,
@@ -42,35 +44,64 @@ export function sample(
   options: SampleOptions,
 ): number {
   const { temperature = 0, topK = logits.length, topP = 1, minP = 0, repetitionPenalty = 1 } = options;
-  const scores = Float64Array.from(logits);
+  const scores = new Float64Array(logits);
   for (const token of new Set(seen)) {
     const score = scores[token]!;
     scores[token] = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
   }
   if (temperature === 0) return scores.reduce((best, score, i) => (score > scores[best]! ? i : best), 0);
-  const order = likeliest(scores, topK);
-  const top = scores[order[0]!]!;
-  const weights = order.map((token) => Math.exp((scores[token]! - top) / temperature));
+  // Largest first. What is drawn is a place in this order; to sort the tokens themselves takes several times as long.
+  const order = largest(scores, topK);
+  if (order.length === 0)
+    throw new ValueError(
+      "models.generate: the logits of a token are NaN, all of them, so nothing can be drawn. Look at the parameters: tree.entries(params) names them, and x.isFinite() tells.",
+    );
+  const weights = order.map((score) => Math.exp((score - order[0]!) / temperature));
   const total = sum(weights);
   let [kept, mass] = [0, 0];
   while (kept < weights.length && (kept === 0 || (mass < topP * total && weights[kept]! >= minP)))
     mass += weights[kept++]!;
-  const drawn = u * sum(weights.slice(0, kept));
+  const drawn = u * sum(weights.subarray(0, kept));
   let before = 0;
   for (let i = 0; i < kept; i++) {
     before += weights[i]!;
-    if (drawn < before) return order[i]!;
+    if (drawn < before) return tokenAt(scores, order, i);
   }
-  return order[kept - 1]!;
+  return tokenAt(scores, order, kept - 1);
 }
 
-/** The `count` places of the largest numbers, largest first; of equal ones the first. */
-function likeliest(scores: Float64Array, count: number): number[] {
-  const order = Array.from(scores, (_, i) => i).filter((i) => !Number.isNaN(scores[i]!));
-  order.sort((i, j) => scores[j]! - scores[i]! || i - j);
-  return order.slice(0, count);
+/** The `count` largest numbers, largest first. */
+function largest(scores: Float64Array, count: number): Float64Array {
+  if (2 * count >= scores.length) return sorted(scores.slice()).subarray(0, count);
+  // Some that are large enough so far, of which half go whenever there is no more room.
+  const some = new Float64Array(2 * count).fill(Number.NaN);
+  let [held, least] = [0, Number.NEGATIVE_INFINITY];
+  for (const score of scores) {
+    if (Number.isNaN(score) || (held >= count && !(score > least))) continue;
+    some[held++] = score;
+    if (held < some.length) continue;
+    sorted(some);
+    held = count;
+    least = some[count - 1]!;
+  }
+  return sorted(some.fill(Number.NaN, held)).subarray(0, count);
 }
 
-function sum(values: readonly number[]): number {
+/** Sorts in place, largest first, and gives what is a number. */
+function sorted(values: Float64Array): Float64Array {
+  values.sort(); // NaN comes last
+  let end = values.length;
+  while (end > 0 && Number.isNaN(values[end - 1]!)) end--;
+  return values.subarray(0, end).reverse();
+}
+
+/** The token at a place in the order of scores: of equal ones the first comes first. */
+function tokenAt(scores: Float64Array, order: Float64Array, place: number): number {
+  const score = order[place]!;
+  let left = place - order.indexOf(score);
+  return scores.findIndex((other) => other === score && left-- === 0);
+}
+
+function sum(values: Float64Array): number {
   return values.reduce((a, b) => a + b, 0);
 }

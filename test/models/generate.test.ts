@@ -159,7 +159,12 @@ describe("samples", () => {
 });
 
 describe("a token", () => {
-  const logits = fc.array(fc.double({ min: -20, max: 20, noNaN: true }), { minLength: 1, maxLength: 12 });
+  const logit = fc.oneof(
+    fc.double({ min: -20, max: 20, noNaN: true }),
+    fc.integer({ min: -2, max: 2 }), // some are equal
+    fc.constantFrom(Number.NaN, Number.NEGATIVE_INFINITY),
+  );
+  const logits = fc.array(logit, { minLength: 1, maxLength: 60 }).filter((x) => x.some(Number.isFinite));
   const fraction = fc.double({ min: 0.01, max: 1, noNaN: true });
 
   test("is drawn with its probability, among those that the filters leave", () => {
@@ -173,6 +178,7 @@ describe("a token", () => {
         (x, temperature, topK, topP, minP) => {
           const order = x
             .map((_, i) => i)
+            .filter((i) => !Number.isNaN(x[i]))
             .sort((i, j) => x[j]! - x[i]! || i - j)
             .slice(0, topK);
           const weights = order.map((i) => Math.exp((x[i]! - x[order[0]!]!) / temperature));
@@ -199,6 +205,7 @@ describe("a token", () => {
     expect(sample([1, 3, 2], [], 0.9, {})).toBe(1);
     expect(sample([1, 3, 2], [1], 0.9, { repetitionPenalty: 2 })).toBe(2);
     expect(sample([-1, -3], [0, 0], 0.9, { repetitionPenalty: 4 })).toBe(1);
+    expect(() => sample([Number.NaN, Number.NaN], [], 0.5, { temperature: 1 })).toThrow("all of them");
   });
 });
 
