@@ -435,7 +435,8 @@ export interface Svd<D extends DType> {
 
 /**
  * Singular values and vectors, by one-sided rotations: to about the accuracy of the dtype times the largest value. The sign
- * of each pair of vectors is as it comes. What a gradient would divide by the difference of equal values is left out.
+ * of each pair of vectors is as it comes. What a gradient would divide by the difference of equal values is left out. Ask for
+ * several of them by `tree.evaluate`, which decomposes once.
  *
  * @example
  * linalg.svd(tensor([[3, 0], [0, -4]])).s; // [4, 3]

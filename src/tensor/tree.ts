@@ -102,7 +102,10 @@ export function count(tree: unknown): number {
   return leaves(tree).reduce((sum, leaf) => sum + leaf.size, 0);
 }
 
-/** Computes all tensors of a tree as one program, and returns the tree. */
+/**
+ * Computes all tensors of a tree as one program, and returns the tree: what several of them need is computed once, where each
+ * `data()` by itself computes it again.
+ */
 export function evaluate<T>(tree: T, device?: Device): Promise<T> {
   checkArgument("tree.evaluate", "device", device, aDevice);
   const nodes = leaves(tree).map((leaf) => leaf.node);

@@ -11,7 +11,7 @@ import { eye, tensor, zeros } from "../../src/tensor/creation.ts";
 import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
-import { everyNth, runs } from "../thorough.ts";
+import { cases, everyNth, runs } from "../thorough.ts";
 
 // The laws on what this library has. That they catch mistakes is laws-bugs.test.ts.
 
@@ -52,6 +52,44 @@ describe.for(everyNth(2, ["pissa", "olora"] as const))("an injected adapter that
   };
   suite(laws.lora(laws.fromAdapted(make, { dtype: "float64", init: "residual" })), 5);
 });
+
+// A convolution over one window is a linear map of what lies in it.
+describe.for(cases(["standard"] as const, ["swapped", "gaussian", "random"] as const))(
+  "an adapter of a convolution that starts with %s",
+  (start) => {
+    const dtype = "float64";
+    const make = (base: nn.Linear, { r, alpha, rsLora }: laws.LoraConfig) => {
+      const channels = base.in % 2 === 0 ? 2 : 1;
+      const window = [base.in / channels, 1] as const;
+      const config = { r, alpha, rsLora, init: start, targetModules: ["c"] };
+      const layer = nn.conv2d(channels, base.out, window, { bias: false, dtype });
+      const model = lora.inject(nn.sequential({ c: layer }), config);
+      const inside = ({ weight, ...own }: nn.Params) => ({
+        c: { ...own, weight: (weight as Tensor).reshape([base.out, channels, ...window]) },
+      });
+      const outside = ({ c }: nn.Params) => {
+        const { weight, ...own } = c as nn.Params & { weight: Tensor };
+        return { ...own, weight: weight.reshape([base.out, base.in]) };
+      };
+      const adapted: laws.AdaptedLinear = {
+        init: (key, params) => outside(model.init(key, inside(params))),
+        apply: (params, x) =>
+          model
+            .apply(inside(params), x.reshape([x.shape[0]!, channels, ...window]))
+            .reshape([x.shape[0]!, base.out]),
+      };
+      return { ...adapted, merge: (params: nn.Params) => outside(lora.merge(model, inside(params))) };
+    };
+    const options = {
+      dtype,
+      merge: (model: ReturnType<typeof make>, params: nn.Params) => model.merge(params),
+      ...(start === "random" && { init: "random" as const }),
+      ...(start === "standard" && { std: ({ in: inputs }: laws.LoraConfig) => 1 / Math.sqrt(3 * inputs) }),
+      ...(start === "gaussian" && { std: ({ r }: laws.LoraConfig) => 1 / r }),
+    } as const;
+    suite(laws.lora(laws.fromAdapted(make, options)), 5);
+  },
+);
 
 describe("an adapter in a model, with patterns", () => {
   const dtype = "float64";
