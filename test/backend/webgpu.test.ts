@@ -599,6 +599,8 @@ describe.runIf(webgpu).each(tried)("kernels, %s", (_, overrides, matmul, own) =>
       expect(found).toEqual({ loads: true, stores: true });
       expect(await errorOf(device, (y) => y.transpose(), x)).toBe(0);
       expect(await errorOf(device, (y) => y.transpose().add(y).mul(0.5), x)).toBeLessThan(1e-6);
+      // The reference of a million elements takes a second, for each of the others: they are tried on the smaller side.
+      if (!thorough && side > 64) return;
       expect(await errorOf(device, (y) => y.mul(8).astype("int32").transpose(), x)).toBe(0);
       expect(await errorOf(device, (y) => y.gt(0).transpose().astype("float32"), x)).toBe(0);
       const [column, row] = [values([side, 1], 2), values([side], 3)];
