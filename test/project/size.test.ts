@@ -48,15 +48,15 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
   ["a tensor", 'export { tensor } from "lorantz";', 39, 39],
-  ["the core", 'export * from "lorantz";', 83, 151],
+  ["the core", 'export * from "lorantz";', 84, 153],
   [
     "a LoRA training step",
     `export { compile, init, random, tree, valueAndGrad } from "lorantz";
      export { adamw, applyUpdates } from "lorantz/optim";
      export { inject, partition } from "lorantz/lora";
      export { linear, mlp, mseLoss } from "lorantz/nn";`,
-    74,
-    142,
+    75,
+    144,
   ],
 ];
 
