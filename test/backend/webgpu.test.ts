@@ -328,7 +328,7 @@ const adapters: readonly (readonly [
   ["as it is", {}, undefined, kinds],
   ["with tiles in workgroup memory", {}, "shared", []], // their products are those as a large GPU
   ["as a large GPU", { software: false }, "shared", kinds],
-  ["as a large GPU without subgroups", { software: false, features: [] }, "shared", ["sums", "rows"]],
+  ["as a large GPU without subgroups", { software: false, features: [] }, "shared", ["rows"]],
   [
     "with 3 workgroups in a dimension",
     { limits: { maxComputeWorkgroupsPerDimension: 3 } },

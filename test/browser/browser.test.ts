@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as lorantz from "../../src/browser.ts";
+import type { BackendName } from "../../src/runtime/init.ts";
 import { long, longOn } from "../long.ts";
 import { cases, thorough } from "../thorough.ts";
 import { type Browser, findChromium, openBrowser, type Visit } from "./chromium.ts";
@@ -102,7 +103,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
       expect(second).toBe(0);
     });
 
-    test("without storage they are made again", async () => {
+    long("without storage they are made again", async () => {
       const [first, second] = await browser.visit<number[]>(
         "choose",
         { reload: false },
@@ -278,7 +279,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
     },
   );
 
-  describe.for(["cpu", "webgpu"] as const)("on %s", (backend) => {
+  describe.for(cases<BackendName>(["cpu"], ["webgpu"]))("on %s", (backend) => {
     longOn(backend)("every operation is as accurate as it promises", async () => {
       const { count, failed } = await browser.visit<Awaited<ReturnType<typeof tasks.operations>>>(
         "operations",
@@ -290,7 +291,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
     });
 
     // 3.5 GiB, or 6.
-    const counts = thorough ? [96] : backend === "cpu" ? [56] : [];
+    const counts = [thorough ? 96 : 56];
     test.each(counts)(
       "%i large results that are dropped are collected before memory runs out, without timers",
       async (results) => {

@@ -257,7 +257,7 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
     },
   );
 
-  test("has no fault that axe-core finds, in light and in dark", async () => {
+  long("has no fault that axe-core finds, in light and in dark", async () => {
     const axe = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
     for (const colorScheme of cases<"light" | "dark">(["light"], ["dark"])) {
       await open();

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vite
 import type { Conversion, Explanation, SweepPlan } from "../../src/gauge/index.ts";
 import { fieldTable } from "../../src/gauge/schema.ts";
 import { lorantz } from "../command.ts";
+import { long } from "../long.ts";
 
 // lorantz convert, explain and sweep-plan, in this process.
 
@@ -287,7 +288,7 @@ describe("sweep-plan", () => {
     expect(stdout).toMatch(/2 4 6$/m);
   });
 
-  test("thousands of cells in one long argument", async () => {
+  long("thousands of cells in one long argument", async () => {
     const values = Array.from({ length: 64 }, (_, i) => i + 1);
     const long = `optimizer=adamw r=8 lr=${values.map((i) => `${i}e-5`).join()} alpha=${values.join()}`;
     const plan = await json<SweepPlan>("sweep-plan", long);

@@ -61,7 +61,7 @@ describe("lorantz sweep", () => {
     expect(report).not.toMatch(/<script|https?:\/\/(?!www\.w3\.org)/);
   });
 
-  test("runs nothing twice, also of another grid", async () => {
+  long("runs nothing twice, also of another grid", async () => {
     await sweep("optimizer=adamw r=2 alpha=4 lr=0.01,0.02", "twice");
     const before = outcomes("twice");
     const { stderr } = await sweep("optimizer=adamw r=2 alpha=4 lr=0.02,0.05", "twice");
@@ -90,7 +90,7 @@ describe("lorantz sweep", () => {
     expect(found?.losses).toEqual(losses);
   });
 
-  test("keeps a run that diverges as a result", async () => {
+  long("keeps a run that diverges as a result", async () => {
     const args = ["optimizer=sgd r=2 alpha=4 lr=0.1,1e30", "diverged"] as const;
     const { code, stdout } = await sweep(...args);
     expect(code).toBe(0);
@@ -102,7 +102,7 @@ describe("lorantz sweep", () => {
     expect(again.stdout).toContain("best");
   });
 
-  test("shares out the cells to shards, which are merged from their folders", async () => {
+  long("shares out the cells to shards, which are merged from their folders", async () => {
     const shards = ["1/2", "2/2"].map((shard) => [shard, `part-${shard[0]}`] as const);
     for (const [shard, out] of shards) {
       const { code, stderr } = await sweep(grid, out, "--shard", shard);

@@ -103,7 +103,7 @@ describe("lorantz tune", () => {
     expect(JSON.parse(checked.stdout).loss).toBeCloseTo(best.loss, 6);
   });
 
-  test("trains a classifier, whose output layer goes with the adapter as PEFT has it", async () => {
+  long("trains a classifier, whose output layer goes with the adapter as PEFT has it", async () => {
     const pair = (i: number) => {
       const letter = i % 2 ? "a" : "b";
       return { premise: letter.repeat(20), hypothesis: letter.repeat(i), label: i % 2 ? "no" : "yes" };

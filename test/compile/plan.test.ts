@@ -15,6 +15,7 @@ import { cat, stack } from "../../src/tensor/functions.ts";
 import { Tensor } from "../../src/tensor/tensor.ts";
 import { backends } from "../devices.ts";
 import { canonicalGraphs } from "../graphs.ts";
+import { longOn } from "../long.ts";
 import { models, perceptronOf, stepOf } from "../models.ts";
 import { wgslPrinter } from "../printer.ts";
 import { target as targetOf } from "../target.ts";
@@ -370,9 +371,9 @@ test("slots do not outgrow the largest buffer of the target", async () => {
 
 describe("values side by side in one buffer", () => {
   const opened = [
-    { name: "cpu", open: async () => openCpu({ threads: 2 }), skip: false },
+    { name: "cpu" as const, open: async () => openCpu({ threads: 2 }), skip: false },
     {
-      name: "webgpu",
+      name: "webgpu" as const,
       open: async () => {
         const opened = await openDevice();
         if ("reason" in opened) throw new Error(opened.reason);
@@ -383,7 +384,7 @@ describe("values side by side in one buffer", () => {
   ];
 
   for (const { name, open, skip } of opened)
-    test.skipIf(skip)(`are those of a buffer for each on ${name}`, async () => {
+    (skip ? test.skip : longOn(name))(`are those of a buffer for each on ${name}`, async () => {
       const p = await stepOf(perceptronOf([24, 24, 24]), { examples: 16, clip: true });
       const buffer = (value: ValueId) => rangeOf(p, value).buffer;
       const mixed = p.kernels.filter((kernel) => {

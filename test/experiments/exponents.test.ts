@@ -393,7 +393,7 @@ describe("lorantz exponents", () => {
 
   const exponentsCommand = (...args: string[]) => lorantz("exponents", ...args);
 
-  test("measures a table, and writes it", async () => {
+  long("measures a table, and writes it", async () => {
     const out = join(folder, "out");
     const { code, stdout } = await exponentsCommand(
       "--only",

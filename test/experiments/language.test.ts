@@ -211,7 +211,7 @@ describe("lab", () => {
     expect(readdirSync(join(folder, "beside")).sort()).toEqual(readdirSync(join(folder, "alone")).sort());
   });
 
-  test("an experiment end to end, broken off and gone on with", async () => {
+  long("an experiment end to end, broken off and gone on with", async () => {
     const lab = new Lab(subject, storeIn(join(folder, "runs")));
     const setting = { steps: 4, batch: 2, seed: 0, choice: 1, comparison: 2 };
     const study = studies.find(({ name }) => name === "xy")!;

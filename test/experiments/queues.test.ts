@@ -87,9 +87,7 @@ for (const [name, server] of Object.entries(servers)) {
         processes: true,
       });
 
-    // 18 s on Redis, 3 s on PostgreSQL.
-    const lasting = name === "Redis" ? long : test;
-    lasting("loses nothing when workers are killed and the server starts anew", async () => {
+    long("loses nothing when workers are killed and the server starts anew", async () => {
       const { log, folder, ends } = place();
       const cells = cellsOf(log, 16, { milliseconds: 60 });
       const store = await openStore(server!.url);
@@ -135,61 +133,66 @@ for (const [name, server] of Object.entries(servers)) {
   });
 }
 
-test.runIf(servers.Redis !== undefined)("the commands sweep and worker meet at a queue", async () => {
-  const server = (await redis())!;
-  const home = mkdtempSync(join(tmpdir(), "lorantz-queue-"));
-  try {
-    await server.start();
-    mkdirSync(join(home, "dist", "cli"), { recursive: true });
-    symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
-    writeFileSync(join(home, "package.json"), readFileSync(join(root, "package.json")));
-    const main = join(home, "dist", "cli", "main.js");
-    writeFileSync(main, await bundle(`${root}src/cli/main.ts`));
-    await init({ backend: "cpu" });
-    await writeTinyModel(join(home, "model"));
-    const line = (i: number) => JSON.stringify({ prompt: `${i}+1=`, completion: `${i + 1}` });
-    writeFileSync(join(home, "train.jsonl"), Array.from({ length: 12 }, (_, i) => line(i)).join("\n"));
-    const start = (...args: string[]) => {
-      const child = spawn(process.execPath, [main, ...args], {
-        cwd: home,
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-      let said = "";
-      for (const stream of [child.stdout, child.stderr])
-        stream.on("data", (chunk: Buffer) => {
-          said += String(chunk);
+(thorough ? test.runIf(servers.Redis !== undefined) : long)(
+  "the commands sweep and worker meet at a queue",
+  async () => {
+    const server = (await redis())!;
+    const home = mkdtempSync(join(tmpdir(), "lorantz-queue-"));
+    try {
+      await server.start();
+      mkdirSync(join(home, "dist", "cli"), { recursive: true });
+      symlinkSync(join(root, "node_modules"), join(home, "node_modules"));
+      writeFileSync(join(home, "package.json"), readFileSync(join(root, "package.json")));
+      const main = join(home, "dist", "cli", "main.js");
+      writeFileSync(main, await bundle(`${root}src/cli/main.ts`));
+      await init({ backend: "cpu" });
+      await writeTinyModel(join(home, "model"));
+      const line = (i: number) => JSON.stringify({ prompt: `${i}+1=`, completion: `${i + 1}` });
+      writeFileSync(join(home, "train.jsonl"), Array.from({ length: 12 }, (_, i) => line(i)).join("\n"));
+      const start = (...args: string[]) => {
+        const child = spawn(process.execPath, [main, ...args], {
+          cwd: home,
+          stdio: ["ignore", "pipe", "pipe"],
         });
-      const ended = new Promise<string>((resolve) =>
-        child.on("exit", (code) => resolve(`${said}exit ${code}`)),
+        let said = "";
+        for (const stream of [child.stdout, child.stderr])
+          stream.on("data", (chunk: Buffer) => {
+            said += String(chunk);
+          });
+        const ended = new Promise<string>((resolve) =>
+          child.on("exit", (code) => resolve(`${said}exit ${code}`)),
+        );
+        return { child, ended };
+      };
+      const worker = start("worker", "--queue", server.url, "--workers", "1");
+      const setting = [
+        "--model",
+        "model",
+        "--tokenizer",
+        "bytes",
+        "--backend",
+        "cpu",
+        "--batch",
+        "4",
+        "--steps",
+        "2",
+      ];
+      const sweep = start(
+        ...["sweep", "optimizer=sgd r=2 alpha=4 lr=0.1,0.2", ...setting, "--data", "train.jsonl"],
+        ...["--out", "out", "--queue", server.url],
       );
-      return { child, ended };
-    };
-    const worker = start("worker", "--queue", server.url, "--workers", "1");
-    const setting = [
-      "--model",
-      "model",
-      "--tokenizer",
-      "bytes",
-      "--backend",
-      "cpu",
-      "--batch",
-      "4",
-      "--steps",
-      "2",
-    ];
-    const sweep = start(
-      ...["sweep", "optimizer=sgd r=2 alpha=4 lr=0.1,0.2", ...setting, "--data", "train.jsonl"],
-      ...["--out", "out", "--queue", server.url],
-    );
-    expect(await sweep.ended).toMatch(/best[\s\S]*Wrote out\/table\.json[\s\S]*exit 0$/);
-    expect(readdirSync(join(home, "out", "cells"))).toHaveLength(2);
-    worker.child.kill("SIGINT");
-    expect(await worker.ended).toMatch(/Working at redis[\s\S]*Interrupted; what was being[\s\S]*exit 130$/);
-  } finally {
-    await server.remove();
-    rmSync(home, { recursive: true, force: true });
-  }
-});
+      expect(await sweep.ended).toMatch(/best[\s\S]*Wrote out\/table\.json[\s\S]*exit 0$/);
+      expect(readdirSync(join(home, "out", "cells"))).toHaveLength(2);
+      worker.child.kill("SIGINT");
+      expect(await worker.ended).toMatch(
+        /Working at redis[\s\S]*Interrupted; what was being[\s\S]*exit 130$/,
+      );
+    } finally {
+      await server.remove();
+      rmSync(home, { recursive: true, force: true });
+    }
+  },
+);
 
 test("says what is no queue, what does not answer, and never a password", async () => {
   await expect(openStore("http://localhost")).rejects.toThrow(

@@ -24,6 +24,7 @@ import { parseJson } from "../../src/base/json.ts";
 import { oneLine, visible } from "../../src/base/text.ts";
 import { Output } from "../../src/cli/output.ts";
 import { bundle, lorantz, root } from "../command.ts";
+import { long } from "../long.ts";
 
 // What commands read and write: files of every kind, text of every origin, streams that break.
 
@@ -141,7 +142,7 @@ describe("input", () => {
     expect([...readBytes("/dev/null")]).toEqual([]);
   });
 
-  test("a pipe is read to its end, however slow, and one without a writer is refused", () => {
+  long("a pipe is read to its end, however slow, and one without a writer is refused", () => {
     const path = pipe("pipe");
     spawn("sh", ["-c", `{ echo one; sleep 0.2; echo two; } > ${path}`], { stdio: "ignore" });
     expect(new TextDecoder().decode(readBytes(path))).toBe("one\ntwo\n");
@@ -324,7 +325,7 @@ describe("standard streams", () => {
     expect(readdirSync(folder)).toEqual(["text"]);
   });
 
-  test("a signal ends the work with its own code, and leaves nothing", async () => {
+  long("a signal ends the work with its own code, and leaves nothing", async () => {
     for (const [signal, code] of [
       ["SIGINT", 130],
       ["SIGTERM", 143],

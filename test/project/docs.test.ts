@@ -3,6 +3,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { init } from "../../src/index.ts";
 import { lorantz } from "../command.ts";
+import { long } from "../long.ts";
 import { cases } from "../thorough.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
@@ -64,7 +65,7 @@ describe("examples in the documentation", () => {
   const guide = readFileSync(new URL("docs/fine-tune.md", root), "utf8");
   const commands = [...guide.matchAll(/^npx lorantz (.*)$/gm)].map(([, line]) => line!);
 
-  test("the commands of the guide to fine-tuning run, one after the other", async () => {
+  long("the commands of the guide to fine-tuning run, one after the other", async () => {
     expect(commands.length).toBeGreaterThan(4);
     for (const line of commands) {
       const args = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(([, quoted, bare]) => quoted ?? bare!);

@@ -31,7 +31,7 @@ import { Draft, Random } from "../fuzz/draw.ts";
 import { learn } from "../fuzz/fuzz.ts";
 import { buildOf, isFloatTensor, weighted } from "../fuzz/judge.ts";
 import { operations } from "../fuzz/surface.ts";
-import { everyNth, thorough } from "../thorough.ts";
+import { long } from "../long.ts";
 
 const square = (x: Tensor) => x.square().sum();
 
@@ -187,101 +187,102 @@ describe("on the CPU", () => {
   });
   afterAll(() => device.dispose());
 
-  test("vmap of random graphs of all operations, and of their gradients, is the loop", async () => {
-    const chosen = everyNth(
-      8,
-      operations().filter(({ name }) => !/pack/i.test(name)),
-    );
-    const { learned } = learn(["float32", "int32", "bool"], chosen);
-    const draw = new Random(generator(4));
-    let [compared, gradients] = [0, 0];
-    const rounds = thorough ? 400 : 40;
-    for (let round = 0; round < rounds; round++) {
-      const draft = new Draft(draw, learned, {
-        dtypes: ["float32", "int32", "bool"],
-        lengths: [1, 2, 3, 4],
-        makers: [],
-        most: 64,
-      });
-      draft.leaf("float32", draft.shape(3));
-      draft.leaf(draw.pick(["float32", "int32", "bool"] as const), draft.shape(3));
-      const ids: string[] = [];
-      for (let i = 0; i < 3; i++) {
-        const found = draft.call(draw.pick(chosen));
-        if (!("thrown" in found)) ids.push(found.id);
-      }
-      const outputs = [...draft.values].flatMap(([id, value]) =>
-        value instanceof Tensor &&
-        value.dtype !== "number" &&
-        ids.some((own) => id === own || id.startsWith(`${own}.`))
-          ? [id]
-          : [],
-      );
-      const graph = prune({
-        leaves: draft.leaves,
-        steps: draft.steps,
-        outputs,
-        mode: { gradient: 0, run: "together", donate: false },
-      });
-      const build = buildOf(graph);
-      const isBatched = graph.leaves.map(
-        ({ dtype }) => dtype !== "key" && dtype !== "number" && draw.chance(0.8),
-      );
-      if (!isBatched.includes(true)) continue;
-      // Two examples: the leaf, and one with its values the other way round.
-      const examples = [0, 1].map((which) =>
-        graph.leaves.map((leaf, i) =>
-          makeLeaf(which === 1 && isBatched[i] ? { ...leaf, values: [...leaf.values].reverse() } : leaf),
-        ),
-      );
-      const slopes = (leaves: readonly unknown[]) => {
-        const floats = leaves.filter(isFloatTensor);
-        return grad((given: readonly Tensor[]) => {
-          const rest = [...given];
-          return weighted(build(leaves.map((leaf) => (isFloatTensor(leaf) ? rest.shift() : leaf))))!;
-        })(floats);
-      };
-      const differentiable = build(examples[0]!).some(isFloatTensor);
-      for (const f of differentiable ? [build, slopes] : [build]) {
-        let singles: Awaited<ReturnType<typeof referenceValues>>[];
-        try {
-          singles = await Promise.all(examples.map((leaves) => referenceValues(f(leaves) as Tensor[])));
-        } catch {
-          continue; // an index that only the other example has, or a number that is refused when it is known
-        }
-        const stacked = examples[0]!.map((leaf, i) =>
-          isBatched[i] ? stack([leaf as Tensor, examples[1]![i] as Tensor]) : leaf,
-        );
-        // Keys are no trees: they are captured.
-        const tensors = stacked.flatMap((leaf, i) =>
-          graph.leaves[i]!.dtype === "key" ? [] : [[leaf, i] as const],
-        );
-        const all = vmap(
-          (...given: readonly unknown[]) => {
-            const leaves = [...stacked];
-            for (const [at, [, i]] of tensors.entries()) leaves[i] = given[at];
-            return [...(f(leaves) as readonly Tensor[])];
-          },
-          { in: tensors.map(([, i]) => (isBatched[i] ? 0 : null)) },
-        )(...tensors.map(([leaf]) => leaf));
-        const [first, second] = singles;
-        (await referenceValues(all)).forEach((values, i) => {
-          const expected = [...first![i]!, ...second![i]!];
-          expectClose(
-            values,
-            expected,
-            `round ${round}: ${graph.steps.map(({ operation }) => operation.name)}`,
-            1e-4,
-          );
+  long(
+    "vmap of random graphs of all operations, and of their gradients, is the loop",
+    async () => {
+      const chosen = operations().filter(({ name }) => !/pack/i.test(name));
+      const { learned } = learn(["float32", "int32", "bool"], chosen);
+      const draw = new Random(generator(4));
+      let [compared, gradients] = [0, 0];
+      const rounds = 400;
+      for (let round = 0; round < rounds; round++) {
+        const draft = new Draft(draw, learned, {
+          dtypes: ["float32", "int32", "bool"],
+          lengths: [1, 2, 3, 4],
+          makers: [],
+          most: 64,
         });
-        compared++;
-        if (f === slopes) gradients++;
+        draft.leaf("float32", draft.shape(3));
+        draft.leaf(draw.pick(["float32", "int32", "bool"] as const), draft.shape(3));
+        const ids: string[] = [];
+        for (let i = 0; i < 3; i++) {
+          const found = draft.call(draw.pick(chosen));
+          if (!("thrown" in found)) ids.push(found.id);
+        }
+        const outputs = [...draft.values].flatMap(([id, value]) =>
+          value instanceof Tensor &&
+          value.dtype !== "number" &&
+          ids.some((own) => id === own || id.startsWith(`${own}.`))
+            ? [id]
+            : [],
+        );
+        const graph = prune({
+          leaves: draft.leaves,
+          steps: draft.steps,
+          outputs,
+          mode: { gradient: 0, run: "together", donate: false },
+        });
+        const build = buildOf(graph);
+        const isBatched = graph.leaves.map(
+          ({ dtype }) => dtype !== "key" && dtype !== "number" && draw.chance(0.8),
+        );
+        if (!isBatched.includes(true)) continue;
+        // Two examples: the leaf, and one with its values the other way round.
+        const examples = [0, 1].map((which) =>
+          graph.leaves.map((leaf, i) =>
+            makeLeaf(which === 1 && isBatched[i] ? { ...leaf, values: [...leaf.values].reverse() } : leaf),
+          ),
+        );
+        const slopes = (leaves: readonly unknown[]) => {
+          const floats = leaves.filter(isFloatTensor);
+          return grad((given: readonly Tensor[]) => {
+            const rest = [...given];
+            return weighted(build(leaves.map((leaf) => (isFloatTensor(leaf) ? rest.shift() : leaf))))!;
+          })(floats);
+        };
+        const differentiable = build(examples[0]!).some(isFloatTensor);
+        for (const f of differentiable ? [build, slopes] : [build]) {
+          let singles: Awaited<ReturnType<typeof referenceValues>>[];
+          try {
+            singles = await Promise.all(examples.map((leaves) => referenceValues(f(leaves) as Tensor[])));
+          } catch {
+            continue; // an index that only the other example has, or a number that is refused when it is known
+          }
+          const stacked = examples[0]!.map((leaf, i) =>
+            isBatched[i] ? stack([leaf as Tensor, examples[1]![i] as Tensor]) : leaf,
+          );
+          // Keys are no trees: they are captured.
+          const tensors = stacked.flatMap((leaf, i) =>
+            graph.leaves[i]!.dtype === "key" ? [] : [[leaf, i] as const],
+          );
+          const all = vmap(
+            (...given: readonly unknown[]) => {
+              const leaves = [...stacked];
+              for (const [at, [, i]] of tensors.entries()) leaves[i] = given[at];
+              return [...(f(leaves) as readonly Tensor[])];
+            },
+            { in: tensors.map(([, i]) => (isBatched[i] ? 0 : null)) },
+          )(...tensors.map(([leaf]) => leaf));
+          const [first, second] = singles;
+          (await referenceValues(all)).forEach((values, i) => {
+            const expected = [...first![i]!, ...second![i]!];
+            expectClose(
+              values,
+              expected,
+              `round ${round}: ${graph.steps.map(({ operation }) => operation.name)}`,
+              1e-4,
+            );
+          });
+          compared++;
+          if (f === slopes) gradients++;
+        }
       }
-    }
-    // About three in four rounds have something to compare; far fewer, and the drafts have lost their way.
-    expect(compared).toBeGreaterThan(rounds / 4);
-    expect(gradients).toBeGreaterThan(rounds / 20);
-  }, 400_000);
+      // About three in four rounds have something to compare; far fewer, and the drafts have lost their way.
+      expect(compared).toBeGreaterThan(rounds / 4);
+      expect(gradients).toBeGreaterThan(rounds / 20);
+    },
+    400_000,
+  );
 
   test("argument numbers", async () => {
     const f = (x: Tensor, scale: number, y: Tensor) => x.mul(y).mul(scale).sum();
