@@ -80,7 +80,7 @@ describe.skipIf(!chromium)("in Chromium", { timeout: 120_000 }, () => {
   });
 
   describe("on WebGPU", () => {
-    test("init takes it, training is near that of the CPU, and the theorem holds bit for bit", async () => {
+    long("init takes it, training is near that of the CPU, and the theorem holds bit for bit", async () => {
       const { name, description, steps, broken } = await train({ software: true }, { page: "plain" });
       expect(name).toBe("webgpu");
       expect(description).toMatch(/^\w+ \w+/); // vendor and architecture: pages learn no more

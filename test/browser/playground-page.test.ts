@@ -106,17 +106,14 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
   });
 
   const told = stories.map(({ name, title, steps }) => [name, title, steps.length] as const);
-  test.each(cases(told.slice(0, 1), told.slice(1)))(
-    "tells the story %s to its end, which holds",
-    async (_, title, count) => {
-      await open();
-      await page.getByRole("button", { name: title }).click();
-      for (let step = 1; step < count; step++) await page.click(".story .next:not(:disabled)");
-      const end = await page.waitForSelector(".holds[data-holds]");
-      expect(await end.getAttribute("data-holds")).toBe("yes");
-      expect(faults).toEqual([]);
-    },
-  );
+  test.each(cases([], told))("tells the story %s to its end, which holds", async (_, title, count) => {
+    await open();
+    await page.getByRole("button", { name: title }).click();
+    for (let step = 1; step < count; step++) await page.click(".story .next:not(:disabled)");
+    const end = await page.waitForSelector(".holds[data-holds]");
+    expect(await end.getAttribute("data-holds")).toBe("yes");
+    expect(faults).toEqual([]);
+  });
 
   long("runs move in the plane by keys: alpha along one axis, rates along the diagonal", async () => {
     await open();

@@ -152,7 +152,7 @@ const table: Readonly<Record<string, Row>> = {
 const optimizerOf = (config: optim.OptimizerConfig): optim.Optimizer => optim.make(config);
 
 describe("the table of the theory", () => {
-  test.for(everyNth(8, Object.entries(table)))("%s", async ([name, { config, hyper, state }]) => {
+  test.for(everyNth(16, Object.entries(table)))("%s", async ([name, { config, hyper, state }]) => {
     const optimizer = optimizerOf(config);
     const found = await symmetry(optimizer);
     expect(found.hyper).toEqual(hyper);

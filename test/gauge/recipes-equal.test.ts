@@ -2,8 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as gauge from "../../src/gauge/index.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
+import { long } from "../long.ts";
 import { unchecked } from "../random-recipes.ts";
 import { convertedToTarget, itselfInDisguise, otherByRate } from "../recipe-runs.ts";
+import { thorough } from "../thorough.ts";
 import { apart, losses } from "../tiny.ts";
 
 // Equality of runs: what explain says of two recipes is what training them shows.
@@ -269,11 +271,12 @@ describe("two runs that look alike", () => {
   });
 });
 
-test("a run is itself under every gauge that apply takes, and in every disguise", () => itselfInDisguise(3));
+test("a run is itself under every gauge that apply takes, and in every disguise", () =>
+  itselfInDisguise(thorough ? 3 : 1));
 
 test("what is converted is the same run, and what is refused is another", () => convertedToTarget(3));
 
-test("what apply refuses to move differs when it is moved all the same", async () => {
+long("what apply refuses to move differs when it is moved all the same", async () => {
   const clip = { kind: "globalNorm", maxNorm: 0.05 } as const;
   const cases = [
     of({ name: "sgd", lr: 0.05 }, { clip }),
@@ -291,7 +294,7 @@ test("what apply refuses to move differs when it is moved all the same", async (
   }
 });
 
-test("a number that counts makes another run", () => otherByRate(3));
+test("a number that counts makes another run", () => otherByRate(thorough ? 3 : 1));
 
 test("rates within the tolerance of their neighbours only are several runs", () => {
   const chain = Array.from({ length: 8 }, (_, i) => of({ name: "sgd", lr: 0.1 * (1 + 0.7e-9 * i) }));

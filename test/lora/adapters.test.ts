@@ -18,6 +18,7 @@ import { gguf, openFolder, safetensors } from "../../src/io/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as nn from "../../src/nn/index.ts";
+import { long } from "../long.ts";
 import { scratch } from "../scratch.ts";
 import { everyNth, runs } from "../thorough.ts";
 
@@ -217,7 +218,7 @@ describe("there and back", () => {
     );
   });
 
-  test("DoRA, the branch bias, embeddings and whole parameters, where a form has them", async () => {
+  long("DoRA, the branch bias, embeddings and whole parameters, where a form has them", async () => {
     const dora = await adapted({ dora: true });
     for (const to of ["peft", "mlx"] as const) {
       await write(to, dora.adapter, to);
@@ -531,7 +532,7 @@ describe.skipIf(!existsSync(shared))("adapters made elsewhere", () => {
     readonly sameLogitsAs?: string;
   }
 
-  test("they compute what is expected of them, and so do conversions and the merged model", async () => {
+  long("they compute what is expected of them, and so do conversions and the merged model", async () => {
     const expected = JSON.parse(readFileSync(join(shared, "expected.json"), "utf8")) as {
       readonly inputIds: readonly number[];
       readonly adapters: readonly Logits[];

@@ -158,7 +158,7 @@ function expectClose(actual: readonly (readonly number[])[], expected: readonly 
 
 const sequence = [3, 1, 4, 1, 5, 9, 2, 6];
 
-describe.each(everyNth(2, Object.entries(configs)))("%s", (_, config) => {
+describe.each(everyNth(3, Object.entries(configs)))("%s", (_, config) => {
   const model = models.decoder(models.architecture(config));
   const params = drawn(model);
 

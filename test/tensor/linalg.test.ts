@@ -45,7 +45,7 @@ describeComposed("linear algebra", (backend) => {
   const one = (n: number) => eye(n) as Tensor;
 
   // 100 and more are made of blocks.
-  test.each(cases([1, 7, 100], [2]))("triangles and systems of side %i", async (n) => {
+  test.each(cases([1, 7], [2, 100]))("triangles and systems of side %i", async (n) => {
     const a = positive("a", 2, n, n);
     const l = linalg.cholesky(a);
     expect(await distance(l.matmul(T(l)), a)).toBeLessThan(1e-5);
@@ -238,7 +238,7 @@ describe("derivatives in float64", () => {
     await near(grad(slope)(a).mul(v).sum(), await difference(slope, v));
   }
 
-  test.each(everyNth(2, Object.keys(functions)))("of %s", async (name) => {
+  test.each(everyNth(3, Object.keys(functions)))("of %s", async (name) => {
     const [f, m, n] = functions[name]!;
     await check(f, wide(draw(`${name} a`, m, n)), name);
   });

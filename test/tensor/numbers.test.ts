@@ -14,6 +14,7 @@ import * as random from "../../src/tensor/random.ts";
 import { scan } from "../../src/tensor/scan.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { backends } from "../devices.ts";
+import { longOn } from "../long.ts";
 
 // Numbers beside tensors, conversions, indices, rank 0: one rule each, on every backend, compiled and not.
 
@@ -280,7 +281,7 @@ describe.each(await backends())("on %s", (name) => {
       expect([...(await source(ones([2, 3]) as Tensor).data())]).toEqual([0, 0, 0, 0, 0, 0]);
     });
 
-    test("are all checked on a device that was asked to", async () => {
+    longOn(name)("are all checked on a device that was asked to", async () => {
       const strict = await init({ backend: name, checkIndices: true });
       const before = "is out of range: the axis has length 3, so";
       const on = (values: readonly number[]) => computed(values);
