@@ -90,7 +90,7 @@ function entered(node: Node): Node {
   if (node.dtype === "number") return node;
   const { kind } = node.operation;
   if (kind === "reshape") return entered(node.inputs[0]!);
-  if (kind !== "constant" && kind !== "iota") return node;
+  if (kind !== "constant" && kind !== "iota" && kind !== "hostNumber") return node;
   return makeNode({ kind: "expand" }, [node], node.shape, node.dtype);
 }
 

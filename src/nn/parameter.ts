@@ -1,5 +1,6 @@
-import { checkArgument, type Fields, optional, readOptions } from "../base/arguments.ts";
+import { checkArgument, type Fields, optional, readOptions, show } from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
+import { ValueError } from "../base/errors.ts";
 import { checkShape, type Shape } from "../base/shape.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { aKey, checkFloatDType, checkTensor, floatDType, initializer } from "./check.ts";
@@ -36,6 +37,10 @@ export function parameter(shape: Shape, options: ParameterOptions = {}): Paramet
   return {
     kind: "parameter",
     init: (key) => init(checkArgument("parameter", "the key", key, aKey), shape).astype(dtype),
-    apply: (value) => checkTensor("parameter", "the value", value as Tensor),
+    apply: (value, x) => {
+      if (x !== undefined)
+        throw new ValueError(`parameter: it takes no input; given ${show(x)}. Call it without an argument.`);
+      return checkTensor("parameter", "the value", value as Tensor);
+    },
   };
 }

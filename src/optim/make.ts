@@ -95,7 +95,7 @@ export const pairRules: { readonly [N in PairOptimizerName]: PairRule<PairHyperO
 /** What rules of both kinds have. */
 export type AnyRule = Pick<
   Rule<{ readonly lr: number }, Slots> | PairRule<{ readonly lr: number }, Slots>,
-  "name" | "fields" | "essence"
+  "name" | "fields" | "essence" | "conflict"
 >;
 
 /** The update rule of an optimizer of either kind, as far as all have it. */

@@ -135,7 +135,7 @@ function plain(type: Type): Type {
   };
 }
 
-/** What is drawn for an operation of the fuzzer itself; another value is refused, as public functions do. */
+/** What is drawn for an operation of the fuzzer itself; another value is refused, as public functions do; a layer's input by it. */
 function drawnAsDeclared(drawn: readonly Field[], args: readonly unknown[]): readonly Tensor[] {
   for (const [i, { name, type }] of drawn.entries()) {
     const given = args[i];
@@ -144,7 +144,7 @@ function drawnAsDeclared(drawn: readonly Field[], args: readonly unknown[]): rea
         ? given instanceof random.key(0).constructor
         : type === sizesType
           ? admits(type, given, new Map())
-          : type !== by.type || given instanceof Tensor;
+          : name === input || given instanceof Tensor;
     if (!fits) throw new ValueError(`the fuzzer draws ${name} as it is`);
   }
   return args.slice(0, drawn.length) as readonly Tensor[];
@@ -164,10 +164,12 @@ function operation(maker: Maker, drawn: readonly Field[], run: Run): Operation {
 
 type Run = (made: unknown, drawn: readonly Tensor[]) => unknown;
 
+const input = "x";
+
 /** What a layer takes: a tensor, or an object of what else it needs. */
 function inputOf(layer: Type): Field {
   const declared = layer.kind === "name" && layer.name === "Layer" ? layer.args[1] : undefined;
-  return field("x", declared ?? tensorType);
+  return field(input, declared ?? tensorType);
 }
 
 /** In training, and then with what was kept for the next call; of adapters, through what they are merged to as well. */

@@ -144,7 +144,7 @@ const table: Readonly<Record<string, Row>> = {
   },
   "Adafactor, of absolute steps": {
     config: { name: "adafactor", lr: 1e-2, scaleParameter: false, epsParameter: 0 },
-    hyper: { lr: 1, decayRate: 0, epsGradient: -2, clipThreshold: 0, weightDecay: -1 },
+    hyper: { lr: 1, decayRate: 0, epsGradient: -2, epsParameter: 0, clipThreshold: 0, weightDecay: -1 },
     state: { rows: -2, columns: -2, v: -2 },
   },
 };

@@ -124,6 +124,9 @@ test("kohya's SGDNesterov has a momentum of 0.9 where none is given", () => {
   const { recipe } = gauge.recipeOfSettings("kohya", given);
   expect(recipe.optimizer).toMatchObject({ name: "sgd", momentum: 0.9, nesterov: true });
   expect(gauge.convert(recipe, to("kohya"))).toMatchObject({ exact: true, bitwise: true });
+  // Without a momentum it would not start: that is another optimizer of theirs.
+  const plain = gauge.convert({ r: 4, alpha: 8, optimizer: { name: "sgd", lr: 0.01 } }, to("kohya"));
+  expect(plain).toMatchObject({ exact: true, settings: { optimizer_type: "SGD" } });
 });
 
 test("a start of what stays zero for ever is no deviation", () => {

@@ -242,6 +242,16 @@ describeBackends("scan", (backend) => {
     expect(await (await step(tensor([0.5, 2]), 0.5)).toArray()).toEqual([1.5, 9]);
   });
 
+  test("begins with one element that a number of the host fills, whatever its shape", async () => {
+    for (const shape of [[], [1], [1, 1]]) {
+      const x = tensor([1, 2, 4], { shape: [3, ...shape] });
+      const [last, all] = scan((c: Tensor, x: Tensor) => [c.add(x), c], zeros(shape), x);
+      await tree.evaluate([last, all]);
+      expect(last.shape).toEqual(shape);
+      expect([...(await last.data()), ...(await all.data())]).toEqual([7, 0, 1, 3]);
+    }
+  });
+
   test("a GRU over 256 steps is a handful of kernels, and so is its gradient", async () => {
     const long = numbers(9, [256, batch, inputs]);
     const forward = compile((p: Params) => scan(gru(p.weights), p.h0, p.xs)[1]);

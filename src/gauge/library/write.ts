@@ -1,5 +1,6 @@
 import type { Role } from "../../lora/roles.ts";
 import { scaling } from "../../lora/scaling.ts";
+import { anyRule } from "../../optim/make.ts";
 import { liveRoles, scheduleOf } from "../live.ts";
 import { type Recipe, trainedRoles } from "../recipe.ts";
 import type { Library, Meaning, TheirOptimizer } from "./library.ts";
@@ -90,6 +91,14 @@ function placed(theirs: TheirOptimizer, hyper: Readonly<Record<string, unknown>>
   });
 }
 
+/** Whether an optimizer takes these numbers beside those that the library has fixed: Nesterov's needs a momentum. */
+function canRun({ is, fixed }: TheirOptimizer, hypers: Hypers): boolean {
+  const { conflict } = anyRule(is);
+  return Object.values(hypers).every(
+    (hyper) => conflict?.({ ...hyper, ...fixed } as { readonly lr: number }) === undefined, // all are spelt out
+  );
+}
+
 /**
  * The library's optimizers that may be the recipe's, each with the numbers to give it; one that is another, where there is none.
  */
@@ -98,7 +107,7 @@ function candidates(library: Library, recipe: Recipe): readonly [string, TheirOp
   const all = spelt(recipe);
   const found = all.flatMap(([is, hypers]) =>
     entries
-      .filter(([, each]) => each.is === is)
+      .filter(([, each]) => each.is === is && canRun(each, hypers))
       .map(([name, each]): [string, TheirOptimizer, Hypers] => [name, each, hypers]),
   );
   // Of names for one thing, the first.
