@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { Backend } from "../../src/backend/backend.ts";
 import { openCpu } from "../../src/backend/cpu/backend.ts";
 import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
 import { openDevice } from "../../src/backend/webgpu/device.ts";
@@ -15,7 +16,6 @@ import { cat, stack } from "../../src/tensor/functions.ts";
 import { Tensor } from "../../src/tensor/tensor.ts";
 import { backends } from "../devices.ts";
 import { canonicalGraphs } from "../graphs.ts";
-import { longOn } from "../long.ts";
 import { models, perceptronOf, stepOf } from "../models.ts";
 import { wgslPrinter } from "../printer.ts";
 import { target as targetOf } from "../target.ts";
@@ -370,21 +370,27 @@ test("slots do not outgrow the largest buffer of the target", async () => {
 });
 
 describe("values side by side in one buffer", () => {
-  const opened = [
-    { name: "cpu" as const, open: async () => openCpu({ threads: 2 }), skip: false },
-    {
-      name: "webgpu" as const,
-      open: async () => {
-        const opened = await openDevice();
-        if ("reason" in opened) throw new Error(opened.reason);
-        return new WebGpuBackend(opened);
+  const opened = cases<{
+    readonly name: string;
+    readonly open: () => Promise<Backend>;
+    readonly skip: boolean;
+  }>(
+    [{ name: "cpu", open: async () => openCpu({ threads: 2 }), skip: false }],
+    [
+      {
+        name: "webgpu",
+        open: async () => {
+          const opened = await openDevice();
+          if ("reason" in opened) throw new Error(opened.reason);
+          return new WebGpuBackend(opened);
+        },
+        skip: !webgpu,
       },
-      skip: !webgpu,
-    },
-  ];
+    ],
+  );
 
   for (const { name, open, skip } of opened)
-    (skip ? test.skip : longOn(name))(`are those of a buffer for each on ${name}`, async () => {
+    test.skipIf(skip)(`are those of a buffer for each on ${name}`, async () => {
       const p = await stepOf(perceptronOf([24, 24, 24]), { examples: 16, clip: true });
       const buffer = (value: ValueId) => rangeOf(p, value).buffer;
       const mixed = p.kernels.filter((kernel) => {
