@@ -11,7 +11,7 @@ export type Type =
   | { readonly kind: "union"; readonly of: readonly Type[] }
   | { readonly kind: "array"; readonly of: Type }
   | { readonly kind: "tuple"; readonly of: readonly Type[] }
-  | { readonly kind: "object"; readonly fields: readonly Field[] }
+  | { readonly kind: "object"; readonly fields: readonly Field[]; readonly parents?: readonly Type[] }
   | { readonly kind: "function" }
   | { readonly kind: "other"; readonly text: string };
 
@@ -355,7 +355,11 @@ function findDeclaration(name: string, file: string): Type | undefined {
         return known?.kind === "object" ? known.fields : [];
       });
       const names = new Set(own.map((field) => field.name));
-      return { kind: "object", fields: [...inherited.filter((field) => !names.has(field.name)), ...own] };
+      return {
+        kind: "object",
+        fields: [...inherited.filter((field) => !names.has(field.name)), ...own],
+        parents,
+      };
     }
   }
   for (const [, list, from] of text.matchAll(/^(?:import|export) (?:type )?\{([^}]*)\} from "(\.[^"]+)"/gm)) {

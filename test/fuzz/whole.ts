@@ -41,8 +41,10 @@ const choicesOf = (type: Type): readonly Type[] => {
 const isLayer = (type: Type) => choicesOf(type).every((one) => has(one, "init", "apply"));
 const isOptimizer = (type: Type) => has(type, "init", "update", "hyper");
 const isSchedule = (type: Type) => type.kind === "name" && type.name === "Schedule";
+/** Whether it is a parameter of a generic type, by its name. */
+const isParameter = (type: Type) => type.kind === "name" && /^[A-Z]$/.test(type.name);
 const isTree = ({ bounds }: Signature, type: Type) =>
-  type.kind === "name" && /^[A-Z]$/.test(type.name) && !bounds.has(type.name);
+  type.kind === "name" && isParameter(type) && !bounds.has(type.name);
 
 /** A maker whose arguments can be drawn: layers and optimizers among them are made too, of what must be given. */
 interface Maker extends Public {
@@ -168,8 +170,13 @@ const input = "x";
 
 /** What a layer takes: a tensor, or an object of what else it needs. */
 function inputOf(layer: Type): Field {
-  const declared = layer.kind === "name" && layer.name === "Layer" ? layer.args[1] : undefined;
-  return field(input, declared ?? tensorType);
+  const found = resolve(layer);
+  const relatives = [layer, ...((found.kind === "object" && found.parents) || [])];
+  const [declared] = relatives.flatMap((one) =>
+    one.kind === "name" && one.name === "Layer" ? (one.args[1] ?? []) : [],
+  );
+  // A layer of any input takes a tensor.
+  return field(input, !declared || isParameter(declared) ? tensorType : declared);
 }
 
 /** In training, and then with what was kept for the next call; of adapters, through what they are merged to as well. */
