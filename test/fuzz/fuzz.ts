@@ -337,13 +337,14 @@ export async function fuzz(
 }
 
 /**
- * Derivatives that their rules stop on purpose: of what is left out with small singular values too, and of what a batch norm
- * keeps for the next batch.
+ * Derivatives that their rules stop on purpose: of what is left out with small singular values too, of the lengths of rows
+ * in DoRA, and of what a batch norm keeps for the next batch.
  */
 const stopped = /detach|pack|bitcast|nn\.batchNorm/;
 /** What gives singular vectors or eigenvectors to its caller. */
 const handsOutVectors = /^linalg\.(?:svd|eigh)$/;
-const leavesOut = ({ args }: Step) => args.some((arg) => isPlain(arg) && arg.rtol !== undefined);
+const leavesOut = ({ args }: Step) =>
+  args.some((arg) => isPlain(arg) && (arg.rtol !== undefined || arg.dora === true));
 
 async function slopeOf(graph: Graph): Promise<string | undefined> {
   const { gradient } = graph.mode;
