@@ -2,6 +2,7 @@ import { writeFiles } from "#files";
 import { show } from "../base/arguments.ts";
 import { decode } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
+import { numel } from "../base/shape.ts";
 import type { Entry } from "../io/entry.ts";
 import type { Folder } from "../io/folder.ts";
 import { open as openTensors, parts } from "../io/safetensors.ts";
@@ -141,9 +142,12 @@ function targetsOf(
   const find = (name: string) => [name, name.replace(/^[^.]+\./, "")].find((each) => file.has(each));
   for (const [path, module] of adapter.modules) {
     const name = find(`${path}.weight`);
-    const shape = [module.loraB.shape[0]!, module.loraA.shape[1]!];
+    const [out, inputs] = [module.loraB.shape[0]!, module.loraA.shape[1]!];
+    const { window } = module;
+    const shape = window ? [out, inputs / numel(window), ...window] : [out, inputs];
+    const forms = window ? [shape] : [shape, shape.toReversed()];
     if (name === undefined) problems.push(`${path}.weight is not there`);
-    else if (![shape.join(), shape.toReversed().join()].includes(file.info(name).shape.join()))
+    else if (!forms.some((form) => form.join() === file.info(name).shape.join()))
       problems.push(`${name} is [${file.info(name).shape.join(",")}], and the change [${shape.join(",")}]`);
     else if (!/^(F64|F32|F16|BF16)$/.test(file.info(name).dtype))
       problems.push(`${name} is ${file.info(name).dtype}, which nothing is added to`);
@@ -172,8 +176,9 @@ function targetsOf(
 function liesAcross(
   shape: readonly number[],
   { config }: AdapterFile,
-  { kind, loraA, loraB }: AdapterModule,
+  { kind, window, loraA, loraB }: AdapterModule,
 ): boolean {
+  if (window) return false;
   const straight = shape[0] === loraB.shape[0] && shape[1] === loraA.shape[1];
   const across = shape[0] === loraA.shape[1] && shape[1] === loraB.shape[0];
   return across && (!straight || kind === "embedding" || config.fan_in_fan_out === true);

@@ -1,7 +1,7 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { matcher } from "../base/pattern.ts";
-import { numel } from "../base/shape.ts";
+import { numel, type Shape } from "../base/shape.ts";
 import type { Entry } from "../io/entry.ts";
 import { type Folder, findFile, readJson } from "../io/folder.ts";
 import * as safetensors from "../io/safetensors.ts";
@@ -20,7 +20,7 @@ import type { FolderFormat, Written } from "./format.ts";
 import { mostCommon } from "./rescale.ts";
 
 // PEFT (huggingface/peft 0.20): tuners/lora/config.py for the fields, tuners/lora/layer.py for what they mean,
-// utils/save_and_load.py for names.
+// utils/save_and_load.py for names, tuners/lora/dora.py (of 0.16) for the magnitude of a convolution, [1, out, 1, ...].
 
 const weights = "adapter_model.safetensors";
 const prefix = "base_model.model.";
@@ -219,27 +219,33 @@ async function open(folder: Folder): Promise<AdapterFile> {
 
 const convolutions = ["conv1d", "conv2d", "conv3d"] as const;
 
-/** Makes matrices of the factors of a convolution: A `[r, in, ...window]` and B `[out, r, 1, ...]`. */
+/** The shapes that PEFT gives tensors of a convolution, of those here: [r, in x window], [out, r] and [out]. */
+const shapes: { readonly [K in keyof NamedTensors]?: (shape: Shape, window: Shape) => Shape } = {
+  loraA: ([r, inputs], window) => [r!, inputs! / numel(window), ...window],
+  loraB: ([out, r], window) => [out!, r!, ...window.map(() => 1)],
+  loraMagnitude: ([out], window) => [1, out!, ...window.map(() => 1)],
+};
+
+/** Gives tensors of a convolution, A `[r, in, ...window]`, B `[out, r, 1, ...]` and so on, the shapes that they have here. */
 function flatten(parts: Parts): void {
   const { loraA: a, loraB: b } = parts;
   const window = a?.values.shape.slice(2) ?? [];
   const kind = convolutions[window.length - 1];
-  const ones = window.map(() => 1).join();
-  if (!a || !b || !kind || b.values.rank !== a.values.rank || b.values.shape.slice(2).join() !== ones) return;
-  const matrix = ({ values, dtype }: WholeParameter): WholeParameter => ({
-    values: values.reshape([values.shape[0]!, numel(values.shape.slice(1))]),
-    dtype,
-  });
-  Object.assign(parts, { loraA: matrix(a), loraB: matrix(b), kind, window });
+  if (!a || !b || !kind || b.values.rank !== a.values.rank || numel(window) === 0) return;
+  Object.assign(parts, { kind, window });
+  for (const { name, axes } of adapterTensors) {
+    const part = parts[name];
+    if (!part) continue;
+    const { shape, size } = part.values;
+    const values = part.values.reshape(axes.length === 1 ? [size] : [shape[0]!, numel(shape.slice(1))]);
+    // What has another shape stays as it is, and is refused with it.
+    if (shaped(name, values, parts).shape.join() === shape.join()) parts[name] = { ...part, values };
+  }
 }
 
 /** A tensor of an adapter in the shape that files of PEFT have it in. */
-function shaped(name: string, values: Tensor, { window }: AdapterModule): Tensor {
-  if (!window) return values;
-  const [first, second] = values.shape as [number, number];
-  return values.reshape(
-    name === "loraA" ? [first, second / numel(window), ...window] : [first, second, ...window.map(() => 1)],
-  );
+function shaped(name: keyof NamedTensors, values: Tensor, { window }: Pick<AdapterModule, "window">): Tensor {
+  return window ? values.reshape(shapes[name]?.(values.shape, window) ?? values.shape) : values;
 }
 
 /** Whether a configuration of PEFT still says what the modules are. */

@@ -59,7 +59,7 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
   const [other] = others;
   if (other && (!kind.plainOn?.includes(other) || others.length === adapts!.length))
     contradiction(
-      `${kind.option?.name} is true and adapts has ${other}; ${kind.title} adapts ${kind.adapts.join(" and ")} layers. Leave one of them out.`,
+      `${kind.option?.name} is true and adapts has ${other}; ${kind.title} adapts ${kind.adapts.join(", ")} layers. Leave one of them out.`,
     );
   const zeros = { init, ...(adapts && { adapts }) };
   for (const role of ["A", "B"] as const) {

@@ -30,7 +30,7 @@ export function adapterOf(layer: Adaptable, config: AdapterConfig): Adapter {
   const kind: AdapterKind = asked.plainOn?.includes(layer.kind) ? plain : asked;
   if (!kind.adapts.includes(layer.kind))
     throw new ValueError(
-      `lora: ${kind.option?.name} adapts ${kind.adapts.join(" and ")} layers; the target is ${layer.kind === "embedding" ? "an" : "a"} ${layer.kind}. Leave it out.`,
+      `lora: ${kind.option?.name} adapts ${kind.adapts.join(", ")} layers; the target is ${layer.kind === "embedding" ? "an" : "a"} ${layer.kind}. Leave it out.`,
     );
   const { drops, product, refuses } = hostOf(layer);
   const reason = refuses?.(layer);

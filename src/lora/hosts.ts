@@ -24,6 +24,8 @@ interface Host<L> {
   readonly drops: boolean;
   /** Why there is no adapter of some layer of the kind. */
   readonly refuses?: (layer: L) => string | undefined;
+  /** The layer by itself with this weight, without its bias. */
+  readonly map: (x: Tensor, weight: Tensor, layer: L) => Tensor;
   /** B A x in the dtype of A. */
   readonly product: (x: Tensor, loraA: Tensor, loraB: Tensor, layer: L) => Tensor;
   /** Initial values of a factor that does not start at zero; with "gaussian" those of A by its rank. */
@@ -46,6 +48,7 @@ const convolved = (apply: typeof functional.conv2d): Host<Convolutional> => ({
   drops: true,
   refuses: ({ options: { groups = 1 } }) =>
     groups > 1 ? `it has ${groups} groups, and the weight of one is no product of two matrices` : undefined,
+  map: (x, weight, { options }) => apply(x, weight, undefined, options),
   product: (x, a, b, { shape, options }) => {
     const [r, out] = [a.shape[0]!, b.shape[0]!];
     const inner = apply(inDType(x, a), a.reshape([r, ...shape.slice(1)]), undefined, options);
@@ -61,6 +64,7 @@ const hosts: { readonly [K in Adaptable["kind"]]: Host<Extract<Adaptable, { read
     weight: (layer) => [layer.out, layer.in],
     across: false,
     drops: true,
+    map: (x, weight) => functional.linear(x, weight),
     product: (x, a, b) => inDType(x, a).matmul(a.transpose()).matmul(b.transpose()),
     draw: kaimingUniform,
     gaussian: byRank,
@@ -71,6 +75,7 @@ const hosts: { readonly [K in Adaptable["kind"]]: Host<Extract<Adaptable, { read
     weight: (layer) => [layer.vocabulary, layer.dim],
     across: true,
     drops: false,
+    map: functional.embedding,
     product: (x, a, b) => functional.embedding(x, a.transpose()).matmul(b.transpose()),
     draw: normal,
     gaussian: () => normal,
@@ -89,6 +94,20 @@ export function hostOf(layer: Adaptable): Host<Adaptable> {
 /** Whether adapters can be added to a layer. */
 export function isAdaptable(layer: AnyLayer): layer is Adaptable {
   return Object.hasOwn(hosts, layer.kind);
+}
+
+/** A number for each output, `[out]`, as it goes with results of the layer, where places of a convolution come after it. */
+export function besideResults(numbers: Tensor, layer: Adaptable): Tensor {
+  return followed(numbers, hostOf(layer).weight(layer).length - 2);
+}
+
+/** The same as it goes with a weight that lies as `[out, in]`. */
+export function besideWeight(numbers: Tensor, layer: Adaptable): Tensor {
+  return followed(numbers, hostOf(layer).weight(layer).length - 1);
+}
+
+function followed(numbers: Tensor, axes: number): Tensor {
+  return numbers.reshape([...numbers.shape, ...new Array<number>(axes).fill(1)]);
 }
 
 /** `[in, out]` of the linear map whose change is B A. */

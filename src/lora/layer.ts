@@ -76,9 +76,10 @@ export function embedding(base: Embedding, config: AdapterConfig): LoraLayer {
 /**
  * A convolution with a low-rank update, as PEFT's: of windows of x, A is a convolution like the layer's with r outputs, and B
  * one of single places, so that the weight changes by `scaling * B A` in its shape. `loraA` is the matrix `[r, in x window]` and
- * `loraB` `[out, r]`; files of PEFT have `[r, in, ...window]` and `[out, r, 1, ...]`. Dropout acts on x.
+ * `loraB` `[out, r]`; files of PEFT have `[r, in, ...window]` and `[out, r, 1, ...]`. Dropout acts on x. `dora` and `branchBias` are as on
+ * `linear`, with `loraMagnitude` or `loraBias` `[out]`: a row of the weight is the window of one output.
  *
- * @throws ValueError for a bad configuration, several groups, dora or branchBias.
+ * @throws ValueError for a bad configuration, or several groups.
  * @example
  * const layer = lora.convolution(nn.conv2d(3, 8, 3, { padding: 1 }), { r: 2, alpha: 4 });
  */

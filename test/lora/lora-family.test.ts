@@ -468,7 +468,7 @@ describe("on cpu", () => {
       "tok",
     );
     expect(() => lora.inject(model, { ...config, targetModules: ["tok"], dora: true })).toThrow(
-      "dora adapts linear layers",
+      "dora adapts linear, conv1d, conv2d, conv3d layers",
     );
     expect(() => lora.inject(model, { ...config, targetModules: ["nothing"] })).toThrow(
       "Embeddings are: tok.",

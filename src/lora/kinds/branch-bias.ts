@@ -3,9 +3,9 @@ import { ValueError } from "../../base/errors.ts";
 import { scalar, zeros } from "../../tensor/creation.ts";
 import { inDType, minus, plus } from "../../tensor/precision.ts";
 import { Tensor } from "../../tensor/tensor.ts";
-import { sizesOf } from "../hosts.ts";
+import { besideResults, sizesOf } from "../hosts.ts";
 import { applyScaling } from "../scaling.ts";
-import { type ChosenKind, plain, type Site, type Tensors } from "./kind.ts";
+import { type ChosenKind, linearMaps, plain, type Site, type Tensors } from "./kind.ts";
 
 export interface BranchBiasOption {
   /** A bias inside the scaled branch, `scaling * (B A x + loraBias)`, starting at zero; embeddings have none. Default false. */
@@ -26,13 +26,14 @@ export const branchBias: ChosenKind<"loraBias", "branchBias"> = {
       peft: "lora_B.bias",
     },
   ],
-  adapts: ["linear"],
+  adapts: linearMaps,
   plainOn: ["embedding"],
   inWeight: false,
   start: ({ layer }, { loraA }) => ({
     loraBias: zeros([sizesOf(layer)[1]], { dtype: loraA.dtype as FloatDType }), // adapters are floats
   }),
-  branch: ({ scaling }, { loraBias }, product) => applyScaling(scaling, product.add(loraBias!)),
+  branch: ({ layer, scaling }, { loraBias }, product) =>
+    applyScaling(scaling, product.add(besideResults(loraBias!, layer))),
   merge: (site, own, change) => ({ ...plain.merge(site, own, change), bias: biasOf(site, own, plus) }),
   unmerge: (site, own, change) => ({ ...plain.unmerge(site, own, change), bias: biasOf(site, own, minus) }),
   attenuate: (_, { loraBias }, strength) => ({ loraBias: loraBias!.mul(strength) }),

@@ -1,13 +1,13 @@
 import { ValueError } from "../../base/errors.ts";
-import * as functional from "../../nn/functional.ts";
 import { scalar, zerosLike } from "../../tensor/creation.ts";
 import { inDType, minus, plus, wide } from "../../tensor/precision.ts";
 import { Tensor } from "../../tensor/tensor.ts";
+import { besideResults, besideWeight, hostOf, sizesOf } from "../hosts.ts";
 import { applyScaling } from "../scaling.ts";
-import { type ChosenKind, plain, type Site, type Tensors } from "./kind.ts";
+import { type ChosenKind, linearMaps, plain, type Site, type Tensors } from "./kind.ts";
 
 export interface DoraOption {
-  /** Learn the length of each row of the weight apart from its direction (Liu et al. 2024, arXiv:2402.09353). Default false. */
+  /** Learn the length of each row of the weight, of a convolution each output's window, apart from its direction (Liu et al. 2024, arXiv:2402.09353). Default false. */
   readonly dora?: boolean;
 }
 
@@ -29,30 +29,31 @@ export const dora: ChosenKind<"loraMagnitude", "magnitude"> = {
       peft: "lora_magnitude_vector",
     },
   ],
-  adapts: ["linear"],
+  adapts: linearMaps,
   isSum: false,
   start: (site, own) => ({ loraMagnitude: inDType(rowLengths(site, own), own.loraA) }),
   branch: (site, own, product, x) => {
+    const { layer, weight } = site;
     const branch = applyScaling(site.scaling, product);
-    const factors = rowFactors(site, own);
-    const output = wide(functional.linear(x, site.weight));
+    const factors = besideResults(rowFactors(site, own), layer);
+    const output = wide(hostOf(layer).map(x, weight, layer));
     return factors
       .sub(1)
       .mul(output)
       .add(factors.mul(wide(branch)));
   },
   merge: (site, own, change) => {
-    const { base, weight } = site;
+    const { layer, base, weight } = site;
     const factor = rowFactors(site, own);
-    const merged = factor.unsqueeze(-1).mul(wide(plus(weight, change)));
+    const merged = besideWeight(factor, layer).mul(wide(plus(weight, change)));
     return { ...base, weight: inDType(merged, weight), loraFactor: factor };
   },
-  unmerge: ({ base: { loraFactor: factor, ...base }, weight }, _, change) => {
+  unmerge: ({ layer, base: { loraFactor: factor, ...base }, weight }, _, change) => {
     if (!(factor instanceof Tensor))
       throw new ValueError(
         `lora.unmerge: a weight was merged with DoRA, and its loraFactor is gone, without which the length of rows is unknown. Keep what merge returned, or the parameters before it.`,
       );
-    return { ...base, weight: inDType(minus(wide(weight).div(factor.unsqueeze(-1)), change), weight) };
+    return { ...base, weight: inDType(minus(wide(weight).div(besideWeight(factor, layer)), change), weight) };
   },
   // The factor on the rows, `[out]`, without which their lengths are unknown.
   leaves: "loraFactor",
@@ -71,7 +72,8 @@ export const dora: ChosenKind<"loraMagnitude", "magnitude"> = {
 };
 
 /**
- * The lengths of the rows of W + s B A, `[out]`, with no gradient, and without forming B A:
+ * The lengths of the rows of W + s B A, `[out]`, with no gradient, and without forming B A. A row is what makes one output, of a
+ * convolution a window of all its inputs:
  *
  *     |w_i + s b_i A|^2 = |w_i|^2 + 2 s (W A^T)_i . b_i + s^2 (b_i A A^T) . b_i
  *
@@ -80,11 +82,13 @@ export const dora: ChosenKind<"loraMagnitude", "magnitude"> = {
  *
  * A row that is zero has no direction, and dividing by its length gives NaN, as in PEFT.
  *
- * Deviation: PEFT forms B A (`out * in` elements) and adds it to W first.
+ * Deviation: PEFT (0.16, `tuners/lora/dora.py`) forms B A (`out * in` elements) and adds it to W first.
  */
 function rowLengths(site: Site, own: Pick<Tensors, "loraA" | "loraB">): Tensor {
-  const { scaling } = site;
-  const [weight, loraA, loraB] = [wide(site.weight), wide(own.loraA), wide(own.loraB)];
+  const { layer, scaling } = site;
+  const [inputs, outputs] = sizesOf(layer);
+  const weight = wide(site.weight).reshape([outputs, inputs]);
+  const [loraA, loraB] = [wide(own.loraA), wide(own.loraB)];
   const transposed = loraA.transpose();
   const lengths = weight.square().sum(1);
   const mixed = applyScaling(scaling, weight.matmul(transposed).mul(loraB).sum(1));

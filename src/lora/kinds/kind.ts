@@ -84,11 +84,14 @@ export const factors = [
   { name: "loraB", role: "B", what: "B", axes: ["out", "r"], gauge: { b: 1 }, peft: "lora_B.weight" },
 ] as const satisfies readonly AdapterTensor[];
 
+/** The layers whose weight lies as `[out, in]`, with a number for each output. */
+export const linearMaps = ["linear", "conv1d", "conv2d", "conv3d"] as const;
+
 /** y = W x + s B A x (Hu et al. 2021, arXiv:2106.09685). */
 export const plain: AdapterKind<never> = {
   title: "LoRA",
   tensors: [],
-  adapts: ["linear", "embedding", "conv1d", "conv2d", "conv3d"],
+  adapts: [...linearMaps, "embedding"],
   isSum: true,
   inWeight: true,
   start: () => ({}),
