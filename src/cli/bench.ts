@@ -1,5 +1,3 @@
-import { execFileSync } from "node:child_process";
-import { availableParallelism, cpus } from "node:os";
 import { DeviceError, ValueError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
 import { matcher } from "../base/pattern.ts";
@@ -9,6 +7,7 @@ import { printResults, readEarlier } from "../experiments/bench/results.ts";
 import { benchBackend } from "../experiments/bench/run.ts";
 import { readFile } from "./input.ts";
 import { interruptible } from "./interrupt.ts";
+import { machine } from "./machine.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { oneOf, optionsHelp, parseOptions, UsageError, wholeNumber } from "./usage.ts";
@@ -80,15 +79,10 @@ export async function bench(args: readonly string[]): Promise<number> {
         progress.end();
       }
     }
-    const commit = currentCommit();
     const results: BenchResults = {
       schema: "lorantz-bench-1",
       version: version(),
-      ...(commit ? { commit } : {}),
-      date: new Date().toISOString(),
-      platform: `Node ${process.versions.node}, ${process.platform} ${process.arch}`,
-      processor: cpus()[0]?.model.trim() ?? "unknown processor",
-      threads: availableParallelism(),
+      ...machine(),
       time,
       backends,
     };
@@ -133,17 +127,5 @@ function readResults(path: string): EarlierResults {
     throw new UsageError(
       `--compare ${path}: ${reason}. Give a file that \`lorantz bench --json FILE\` wrote.`,
     );
-  }
-}
-
-/** The commit of the repository that the command runs in, if it is one. */
-function currentCommit(): string | undefined {
-  const git = (...args: string[]) =>
-    execFileSync("git", args, { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
-  try {
-    const commit = git("rev-parse", "--short", "HEAD");
-    return git("status", "--porcelain", "--untracked-files=no") === "" ? commit : `${commit}+changes`;
-  } catch {
-    return undefined;
   }
 }

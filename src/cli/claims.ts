@@ -6,6 +6,7 @@ import { largestSeed } from "../experiments/seeds.ts";
 import { studies } from "../experiments/studies/registry.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
+import { machine } from "./machine.ts";
 import { print } from "./print.ts";
 import { runStudies, studyOptions } from "./reproduce.ts";
 import { optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
@@ -73,7 +74,7 @@ export async function claims(args: readonly string[]): Promise<number> {
     using _device = await init({ backend: "cpu" });
     const results = await testClaims(chosen, { seed, seeds, onProgress });
     progress.end();
-    const json = { format: 2, lorantz: version(), seed, seeds, results };
+    const json = { format: 2, lorantz: version(), ...machine(), seed, seeds, results };
     const text = `${results.map(describeResult).join("\n\n")}\n\n${tally(results)}\n`;
     print(given.json ? `${JSON.stringify(json, undefined, 2)}\n` : text);
     return 0;
@@ -99,6 +100,7 @@ async function onModel(
       const json = {
         format: 2,
         lorantz: version(),
+        ...machine(),
         model: found[0]!.model,
         setting: found[0]!.setting,
         results,

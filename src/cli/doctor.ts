@@ -3,6 +3,7 @@ import { isSoftware } from "../backend/webgpu/device.ts";
 import { DeviceError } from "../base/errors.ts";
 import { type OpResult, passes, selfTest } from "../experiments/selftest.ts";
 import { init } from "../runtime/init.ts";
+import { platform } from "./machine.ts";
 import { print, terminal } from "./print.ts";
 import { Progress } from "./progress.ts";
 import { optionsHelp, parseOptions } from "./usage.ts";
@@ -56,7 +57,6 @@ const telling = [
 /** `lorantz doctor`: returns 1 if an operation is less accurate than promised, or does not run. */
 export async function doctor(args: readonly string[]): Promise<number> {
   const values = parseOptions("doctor", args, options, help);
-  const platform = `Node ${process.versions.node}, ${process.platform} ${process.arch}`;
   const adapter = await findAdapter();
   const progress = new Progress(terminal);
   const backends: BackendFindings[] = [];

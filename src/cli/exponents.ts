@@ -7,6 +7,7 @@ import { tables } from "../experiments/exponents/tables.ts";
 import { largestSeed } from "../experiments/seeds.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible } from "./interrupt.ts";
+import { machine } from "./machine.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { oneOf, optionsHelp, parseOptions, wholeNumber } from "./usage.ts";
@@ -68,7 +69,15 @@ export async function exponents(args: readonly string[]): Promise<number> {
     const measured = await measure(chosen, { seed, seeds, onProgress });
     progress.end();
     const seconds = (performance.now() - started) / 1000;
-    const results = { format: 1, lorantz: version(), seed, seeds, seconds, tables: measured } as const;
+    const results = {
+      format: 1,
+      lorantz: version(),
+      ...machine(),
+      seed,
+      seeds,
+      seconds,
+      tables: measured,
+    } as const;
     const json = `${JSON.stringify(results, undefined, 2)}\n`;
     const written = out?.write([json, await report(results)]);
     const text = measured

@@ -12,6 +12,7 @@ import type { Study } from "../experiments/studies/study.ts";
 import { init } from "../runtime/init.ts";
 import { interruptible, type OnProgress } from "./interrupt.ts";
 import { openLanguage } from "./language.ts";
+import { machine } from "./machine.ts";
 import { Output } from "./output.ts";
 import { print, say } from "./print.ts";
 import { loadDataset } from "./texts.ts";
@@ -100,7 +101,8 @@ export async function reproduce(args: readonly string[]): Promise<number> {
     async (onProgress, progress) => {
       const results = await runStudies(chosen, given, onProgress);
       progress.end();
-      const json = `${JSON.stringify({ format: 1, lorantz: version(), studies: results }, undefined, 2)}\n`;
+      const found = { format: 1, lorantz: version(), ...machine(), studies: results };
+      const json = `${JSON.stringify(found, undefined, 2)}\n`;
       const written = output?.write([json, await studiesPage(results)]);
       print(given.json ? json : `${results.map(describeStudy).join("\n\n\n")}\n`);
       if (written) say(`Wrote ${written.join(" and ")}.\n`);
