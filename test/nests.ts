@@ -161,7 +161,7 @@ class Printer {
     };
     const add = ({ onto, addends }: Addition) =>
       `(${[
-        ...(onto === undefined ? [] : [own(onto)]),
+        ...(onto === undefined ? [] : [own(onto.name)]),
         ...addends.map((a) =>
           typeof a === "number" ? number(a) : `${of(a.atom)} * ${number(a.coefficient)}`,
         ),

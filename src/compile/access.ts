@@ -133,3 +133,26 @@ export function loadsOf(roots: readonly Expr[]): Load[] {
 export function isContiguous(root: Expr, variable: string): boolean {
   return loadsOf([root]).some(({ index }) => motionOf(index, { variable }).usual === 1);
 }
+
+/** What a run has in common: loads of neighbours that come as one, and the largest parts that do not change within it. */
+export function sharedIn(
+  exprs: readonly Expr[],
+  along: Along,
+  isWide: (e: Expr) => boolean,
+  known: ReadonlyMap<Expr, Expr>,
+): { readonly expr: Expr; readonly wide?: Load }[] {
+  const memo: Memo = new Map();
+  const found: { readonly expr: Expr; readonly wide?: Load }[] = [];
+  const seen = new Set<Expr>();
+  const visit = (e: Expr) => {
+    if (seen.has(e)) return;
+    seen.add(e);
+    const isPart = e.kind === "load" || e.kind === "apply" || e.kind === "cast";
+    if (known.has(e)) visit(known.get(e)!);
+    else if (e.kind === "load" && isWide(e)) found.push({ expr: e, wide: e });
+    else if (isPart && motionOf(e, along, memo).stride === 0) found.push({ expr: e });
+    else for (const part of operandsOf(e)) visit(part);
+  };
+  for (const expr of exprs) visit(expr);
+  return found;
+}

@@ -38,7 +38,7 @@ function run(placement: Placement, uses: readonly Expr[], at: ReadonlyMap<string
   const added = ({ onto, addends }: Addition): number =>
     addends.reduce<number>(
       (sum, addend) => sum + (typeof addend === "number" ? addend : addend.coefficient * value(addend.atom)),
-      onto === undefined ? 0 : known.get(onto)!,
+      onto === undefined ? 0 : known.get(onto.name)!,
     );
   for (; open <= 2; open++) {
     for (const { name, what } of placement.lets(open)) {
@@ -119,9 +119,8 @@ describe("a placement", () => {
     ]);
     const placement = place([{ expr: load(0, index), at: 2 }], { levels });
     expect(placement.lets(1)).toHaveLength(1);
-    const { name } = placement.lets(1)[0]!;
     expect(placement.rest(index as Extract<Expr, { kind: "sum" }>)).toEqual({
-      onto: name,
+      onto: placement.lets(1)[0],
       addends: [{ coefficient: 1, atom: y }],
     });
   });

@@ -1,5 +1,5 @@
-import { type Load, type Motion, motionOf } from "../../compile/access.ts";
-import { type Expr, operandsOf, walk } from "../../compile/expr.ts";
+import { sharedIn } from "../../compile/access.ts";
+import { type Expr, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
 import { type Level, place, type Use } from "../../compile/place.ts";
 import type { ValueId } from "../../compile/value.ts";
@@ -59,7 +59,8 @@ export function printQuad(
 ): Quad {
   const depth = Math.max(0, ...levels.values());
   const isWide = (e: Expr) => loaded.has(e) || (isQuadLoad(e, variable) && bindings.isWide(e.value));
-  const once = onceOf(exprs, variable, isWide, known, core?.four ?? false);
+  const along = { variable, run: 4, results: core?.four ?? false };
+  const once = sharedIn(exprs, along, isWide, known);
   const result = core && { result: core.name };
   const quads = write(
     [
@@ -131,31 +132,6 @@ export function printQuad(
     values,
     store: (value, place, n) => bindings.storeQuad(value, placed[place]!, values(n)),
   };
-}
-
-/** What is had once for a quad: loads of four elements, and the largest parts that do not change within it. */
-function onceOf(
-  exprs: readonly Expr[],
-  variable: string,
-  isWide: (e: Expr) => boolean,
-  known: ReadonlyMap<Expr, Expr>,
-  four: boolean,
-): { readonly expr: Expr; readonly wide?: Load }[] {
-  const memo = new Map<Expr, Motion>();
-  const isFixed = (e: Expr) => motionOf(e, { variable, run: 4, results: four }, memo).stride === 0;
-  const found = new Map<Expr, { readonly expr: Expr; readonly wide?: Load }>();
-  const seen = new Set<Expr>();
-  const visit = (e: Expr) => {
-    if (seen.has(e)) return;
-    seen.add(e);
-    if (known.has(e)) visit(known.get(e)!);
-    else if (e.kind === "load" && isWide(e)) found.set(e, { expr: e, wide: e });
-    else if ((e.kind === "load" || e.kind === "apply" || e.kind === "cast") && isFixed(e))
-      found.set(e, { expr: e });
-    else for (const part of operandsOf(e)) visit(part);
-  };
-  for (const expr of exprs) visit(expr);
-  return [...found.values()];
 }
 
 /** The four elements of all stores, whose buffers are wide, and the statements that store them. */

@@ -99,7 +99,7 @@ export class Text {
   }
 
   #add({ onto, addends }: Addition): Code {
-    let text = onto ?? "";
+    let text = onto?.name ?? "";
     const append = (sign: number, part: string) => {
       if (text === "") text = sign < 0 ? `-${part}` : part;
       else text += ` ${sign < 0 ? "-" : "+"} ${part}`;

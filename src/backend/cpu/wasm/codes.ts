@@ -1,6 +1,6 @@
 import { strideIn } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import type { Level } from "../../../compile/place.ts";
+import { addressOf } from "./addresses.ts";
 import type { Code, Local, Value } from "./assemble.ts";
 import { apply, type Vector, v128 } from "./expressions.ts";
 import { planesOf } from "./tables.ts";
@@ -34,7 +34,10 @@ export function codeOf(e: Expr): WordCode | undefined {
 function laneCode(w: Writer, e: Expr): WordCode | undefined {
   const { vector } = w.scope;
   const code = vector?.whole ? codeOf(e) : undefined;
-  return code && code.variable === vector!.name && vector!.extent * code.bits === 32 && !w.varies(code.word)
+  return code &&
+    code.variable === vector!.variable &&
+    vector!.extent * code.bits === 32 &&
+    !w.placement.varies(code.word)
     ? code
     : undefined;
 }
@@ -56,16 +59,13 @@ function isPair(w: Writer, { word }: WordCode): boolean {
 }
 
 /** The codes of a word, each in a byte; of both words where two are taken at a time. */
-function bytesOf(w: Writer, found: WordCode, code: Code, at: Level): Local<"v128"> {
+function bytesOf(w: Writer, found: WordCode, code: Code): Local<"v128"> {
   const { word, bits } = found;
   const pair = isPair(w, found);
-  return w.made(word, pair ? "codes" : `codes ${w.copy}`, code, at, (into, level) => {
+  return w.made(word, pair ? "codes" : `codes ${w.copy}`, code, (into) => {
     const lanes = w.lanes(into);
-    const address = pair && word.kind === "load" && w.address(word.value, word.index, word.dtype, level);
-    const words = into.let(
-      "v128",
-      address ? v128.loadSplat64(address.base, address.offset) : w.vector(word, level),
-    );
+    const address = pair && word.kind === "load" && addressOf(w, word.value, word.index, word.dtype, into);
+    const words = into.let("v128", address ? v128.loadSplat64(address.base, address.offset) : w.vector(word));
     if (bits === 8) return words;
     const nibble = lanes.i32(0x0f0f0f0f);
     const upper = apply("i32x4.shr_u", words, 4);
@@ -77,10 +77,10 @@ function bytesOf(w: Writer, found: WordCode, code: Code, at: Level): Local<"v128
 }
 
 /** The codes of four lanes, if it is made of those of a word. */
-export function codesOf(w: Writer, e: Expr, code: Code, at: Level): Vector | undefined {
+export function codesOf(w: Writer, e: Expr, code: Code): Vector | undefined {
   const found = laneCode(w, e);
   if (!found) return undefined;
-  const bytes = bytesOf(w, found, code, at);
+  const bytes = bytesOf(w, found, code);
   const first = w.offset + (isPair(w, found) ? (32 / found.bits) * w.copy : 0);
   const places = repeated(4, (lane) => [first + lane, 255, 255, 255]); // beyond 15 is 0
   const order = w.lanes(code).i32s(...new Int32Array(Uint8Array.from(places).buffer));
@@ -88,22 +88,17 @@ export function codesOf(w: Writer, e: Expr, code: Code, at: Level): Vector | und
 }
 
 /** What a table of sixteen numbers has at the codes of four lanes, if those are of a word. */
-export function levelsOf(
-  w: Writer,
-  e: Extract<Expr, { kind: "apply" }>,
-  code: Code,
-  at: Level,
-): Vector | undefined {
+export function levelsOf(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector | undefined {
   const { table } = e.row;
   const found = laneCode(w, e.args[0]!);
   if (!table || found?.bits !== 4) return undefined;
   const pair = isPair(w, found);
-  const made = (what: string, make: (into: Code, level: Level) => Local<"v128">) =>
-    w.made(found.word, `${e.row.name} ${what}`, code, at, make);
+  const made = (what: string, make: (into: Code) => Local<"v128">) =>
+    w.made(found.word, `${e.row.name} ${what}`, code, make);
   // A byte of each number, then pairs of bytes of the eight that are wanted.
   const planes = planesOf(table).map((plane, i) =>
-    made(pair ? `byte ${i}` : `byte ${i} ${w.copy}`, (into, level) => {
-      const codes = bytesOf(w, found, into, level);
+    made(pair ? `byte ${i}` : `byte ${i} ${w.copy}`, (into) => {
+      const codes = bytesOf(w, found, into);
       return into.let("v128", apply("i8x16.swizzle", w.lanes(into).i32s(...plane), codes));
     }),
   ) as Local<"v128">[];

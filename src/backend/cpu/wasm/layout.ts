@@ -62,7 +62,7 @@ export class Layout {
     // What is near takes two points of the loop around it at a time, where those are even.
     const around = this.near === undefined ? undefined : over[over.length - 2];
     const pairs = whole && around && around.extent % 2 === 0 ? around.name : undefined;
-    return { name, extent, exact: extent % 4 === 0, whole, pairs };
+    return { variable: name, results: this.along === "grid", extent, exact: extent % 4 === 0, whole, pairs };
   }
 
   /** Bytes that parts keep of each step along the last axis, and of all of it. */

@@ -1,37 +1,38 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
 import type { Load } from "../../../compile/access.ts";
-import type { Level } from "../../../compile/place.ts";
-import type { Value } from "./assemble.ts";
+import { addedUp, addressOf } from "./addresses.ts";
+import type { Code, Value } from "./assemble.ts";
 import { apply, extractLane, i32, loadBy, replaceLane, type Vector, v128 } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import type { Writer } from "./writer.ts";
 
 /** Four elements; bools as masks. */
-export function loadVector(w: Writer, e: Load, at: Level, l: Lanes): Vector {
-  const stored = loadLanes(w, e, at, l);
+export function loadVector(w: Writer, e: Load, code: Code): Vector {
+  const l = w.lanes(code);
+  const stored = loadLanes(w, e, l, code);
   const narrow = narrowLanes(e.dtype);
   if (narrow) return narrow.load(l, stored);
   return e.dtype === "bool" ? apply("i32x4.ne", stored, l.i32(0)) : stored;
 }
 
 /** Four elements as they are stored; those of 16 bits in words. */
-function loadLanes(w: Writer, e: Load, at: Level, l: Lanes): Vector {
+function loadLanes(w: Writer, e: Load, l: Lanes, code: Code): Vector {
   const bytes = bytesPerElement(e.dtype);
-  const stride = w.stride(e.index);
-  if (stride === undefined || (stride !== 1 && !w.scope.vector!.exact)) {
-    const index = l.hold(w.vector(e.index, at));
+  const stride = w.placement.stride(e.index);
+  if (stride === undefined) {
+    const index = l.hold(w.vector(e.index));
     const pointer = w.scope.pointer(e.value);
     return laneByLane(bytes, (lane) => {
       const own = extractLane<"i32">("i32x4.extract_lane", index, lane);
       return i32.add(pointer, i32.shl(own, Math.log2(bytes)));
     });
   }
-  const { base, offset } = w.address(e.value, e.index, e.dtype, at);
+  const { base, offset } = addressOf(w, e.value, e.index, e.dtype, code);
   if (stride === 1) return loadBy(bytes === 2 ? "v128.load16x4_s" : "v128.load", base, offset);
   // Lanes at constant distances.
   return (code) => {
-    const first = code.let("i32", offset > 0 ? i32.add(base, offset) : base);
+    const first = code.let("i32", addedUp({ base, offset }));
     code.push(laneByLane(bytes, (lane) => (lane > 0 ? i32.add(first, bytes * stride * lane) : first)));
   };
 }

@@ -1,15 +1,13 @@
-import type { Expr } from "../../../compile/expr.ts";
 import {
   type Axis,
-  expressionsOf,
   type Nest,
   type NumberedAccumulator,
   type Statement,
   type Store,
   writesOf,
 } from "../../../compile/kernel.ts";
-import { type For, isOrdered, product, type Share, visitNest } from "../../../compile/nest.ts";
-import type { Level } from "../../../compile/place.ts";
+import { type At, type For, isOrdered, product, type Share, visitNest } from "../../../compile/nest.ts";
+import type { Level, Use } from "../../../compile/place.ts";
 import { axisAs, type Stage, showSteps } from "../../../compile/steps.ts";
 import { keep } from "./accumulators.ts";
 import type { Arguments } from "./arguments.ts";
@@ -28,7 +26,7 @@ import {
   type Registers,
   takeIn,
 } from "./reduction.ts";
-import { storeLanes, writeStores } from "./stores.ts";
+import { storeLanes, usesOf, writeStores } from "./stores.ts";
 import { Sweep } from "./sweep.ts";
 import { cutGrid, type Grid, type Phase, phaseTypes, writeGrid } from "./units.ts";
 import { Values } from "./values.ts";
@@ -152,11 +150,11 @@ class NestWriter {
   }
 
   /** Each statement has values of its own, which know the results of those before. */
-  #values(point: Point, roots: readonly Expr[], over: readonly Axis[], own: Partial<Scope> = {}): Values {
+  #values(point: Point, uses: readonly Use[], over: readonly Axis[], own: Partial<Scope> = {}): Values {
     const { nest } = this.#stage;
     const values = new Values(this.#site.code, {
       module: this.#site.module,
-      roots,
+      uses,
       variables: point.variables,
       levels: levelsOf(nest.grid, over),
       // Where each vector has results of its own, nothing that is made of them comes further out.
@@ -216,12 +214,7 @@ class NestWriter {
     const range = sweep?.range ?? (share && this.#range(over, accumulators, share));
     const reduction = this.#reduction(accumulators, over, range);
     const vector = this.#layout.lanes(over, reduction.vectors);
-    const values = this.#values(
-      point,
-      accumulators.map(({ expr }) => expr),
-      over,
-      { vector },
-    );
+    const values = this.#values(point, termsOf(accumulators, over), over, { vector });
     const anew = code.piece();
     const running = begin(anew, reduction);
     const loops = accumulate(code, values, reduction, running, (i) => use(values, point, i));
@@ -263,9 +256,10 @@ class NestWriter {
 
   /** What is stored once for a point. */
   #once(point: Point, stores: readonly Store[]): void {
-    const values = this.#values(point, rootsOf(stores), []);
     const several = this.#layout.side > 1;
-    const writes = this.#writes(values, point, several ? 3 : 2, stores);
+    const level = several ? 3 : 2;
+    const values = this.#values(point, usesOf(stores, level), []);
+    const writes = this.#writes(values, point, level, stores);
     if (several) this.#code.append(values.piece(2));
     this.#code.append(writes);
   }
@@ -273,13 +267,14 @@ class NestWriter {
   /** What is stored for each element of loops. */
   #elements(point: Point, over: readonly Axis[], stores: readonly Store[]): void {
     if (product(over) === 0) return;
-    const values = this.#values(point, rootsOf(stores), over);
-    const writes = this.#writes(values, point, bottomOf(over), stores, over);
+    const bottom = bottomOf(over);
+    const values = this.#values(point, usesOf(stores, bottom), over);
+    const writes = this.#writes(values, point, bottom, stores, over);
     const { name, extent } = lastOf(over);
     const loop = this.#code.piece();
     const step = this.#layout.along === "inner" ? 4 : 1;
     loop.each(values.variable(name), 0, extent, step, () => loop.append(writes));
-    const loops = loopsAround(values, over.slice(0, -1), bottomOf(over), loop);
+    const loops = loopsAround(values, over.slice(0, -1), bottom, loop);
     this.#code.append(values.piece(2), loops);
   }
 
@@ -298,7 +293,7 @@ class NestWriter {
     const pieces = Array.from({ length: side }, (_, i) => {
       const code = side > 1 ? values.restart(level, 4 * i) : values.piece(level);
       use(values, point, i);
-      const writes = writeStores(code, values, stores, level, vector, (into, address, held) =>
+      const writes = writeStores(code, values, stores, vector, (into, address, held) =>
         storeLanes(into, address, held, inner.extent % 4 === 0, values.variable(inner.name), stop),
       );
       // Its variables may go into `code` as well: it is complete when the stores are.
@@ -317,7 +312,12 @@ class NestWriter {
     const levels = levelsOf(grid, over);
     for (const s of body) if (s.kind === "at") levels.set(s.axis.name, inside);
     const written = new Map([...writtenAt(2, this.#stage.nest), ...writtenAt(inside, own)]);
-    const values = this.#values(point, expressionsOf(own), over, { levels, afterwards: inside, written });
+    const uses = body.flatMap((s): Use[] => {
+      if (s.kind === "accumulate") return termsOf(s.accumulators, over);
+      if (s.kind === "write") return usesOf(s.stores, inside);
+      return s.kind === "at" ? [{ expr: s.index, at: bottom }, ...usesOf(storesIn(s), inside)] : [];
+    });
+    const values = this.#values(point, uses, over, { levels, afterwards: inside, written });
     const write = (stores: readonly Store[]) => {
       const writes = this.#writes(values, point, inside, stores);
       values.restart(inside);
@@ -328,14 +328,14 @@ class NestWriter {
       if (s.kind === "accumulate") {
         const reduction = this.#reduction(s.accumulators, over);
         const running = begin(anew, reduction);
-        takeIn(element, values, reduction, running[0]!, bottom);
+        takeIn(element, values, reduction, running[0]!);
         setResults(point, s.accumulators, finish(values.piece(inside), reduction, running));
         use(values, point, 0);
       } else if (s.kind === "write") end.append(write(s.stores));
       else if (s.kind === "at") {
         const at = values.variable(s.axis.name);
-        element.assign(at, values.index(s.index, bottom));
-        const writes = write(s.body.flatMap((part) => (part.kind === "write" ? part.stores : [])));
+        element.assign(at, values.index(s.index));
+        const writes = write(storesIn(s));
         end.if(lt(at, s.axis.extent), () => end.append(writes));
       }
     }
@@ -377,4 +377,8 @@ const bottomOf = (over: readonly Axis[]): Level => 2 + over.length;
 const writtenAt = (level: Level, nest: Nest) =>
   new Map(writesOf(nest).map((value): [number, Level] => [value, level]));
 
-const rootsOf = (list: readonly Store[]) => list.flatMap(({ index, expr }) => [index, expr]);
+/** What is accumulated, at the bottom of its loops. */
+const termsOf = (accumulators: readonly NumberedAccumulator[], over: readonly Axis[]): Use[] =>
+  accumulators.map(({ expr }) => ({ expr, at: bottomOf(over) }));
+
+const storesIn = ({ body }: At) => body.flatMap((part) => (part.kind === "write" ? part.stores : []));

@@ -137,7 +137,7 @@ export function accumulate(
       const body = values.restart(bottom, offset);
       use(i);
       const into = near ? near[i]!.map((sum) => [sum]) : running[i]!;
-      takeIn(body, values, reduction, into, bottom, lanes);
+      takeIn(body, values, reduction, into, lanes);
       piece.append(body);
     });
     return piece;
@@ -202,16 +202,15 @@ export function takeIn(
   values: Values,
   { accumulators, along, near }: Omit<Reduction, "vectors">,
   running: readonly Running[],
-  at: Level,
   lanes = 4,
 ): void {
   accumulators.forEach((a, j) => {
     if (along === "nothing") {
-      updateScalar(code, a, running[j]!, values.scalar(a.expr, at));
+      updateScalar(code, a, running[j]!, values.scalar(a.expr));
       return;
     }
     const update = near ? updateNear : updateVector;
-    const x = values.vector(a.expr, at);
+    const x = values.vector(a.expr);
     if (lanes === 4) {
       update(code, a, running[j]!, x);
       return;

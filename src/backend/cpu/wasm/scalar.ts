@@ -1,6 +1,6 @@
 import { coerce, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import type { Level } from "../../../compile/place.ts";
+import { addressOf } from "./addresses.ts";
 import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
 import { apply, constant, extractLane, i32, loadBy, tee } from "./expressions.ts";
 import { importRow } from "./imports.ts";
@@ -10,7 +10,7 @@ import { hasScalar, laneShape, scalarOperation, valueType, vectorOperation } fro
 import type { Writer } from "./writer.ts";
 
 /** One element, of its parts; what it needs before is written into `code`. */
-export function scalarOf(w: Writer, e: Expr, at: Level, code: Code): Value<ValueType> {
+export function scalarOf(w: Writer, e: Expr, code: Code): Value<ValueType> {
   const l = w.lanes(code);
   switch (e.kind) {
     case "constant":
@@ -18,7 +18,7 @@ export function scalarOf(w: Writer, e: Expr, at: Level, code: Code): Value<Value
     case "hostNumber":
       return w.scope.hostNumber(e.index, e.dtype);
     case "load": {
-      const { base, offset } = w.address(e.value, e.index, e.dtype, at);
+      const { base, offset } = addressOf(w, e.value, e.index, e.dtype, code);
       const narrow = narrowLanes(e.dtype);
       if (!narrow) return loadBy(`${valueType(e.dtype)}.load`, base, offset);
       return firstFloat(narrow.load(l, apply("i32x4.splat", loadBy("i32.load16_s", base, offset))));
@@ -28,35 +28,29 @@ export function scalarOf(w: Writer, e: Expr, at: Level, code: Code): Value<Value
     case "variable":
       return w.variable(e.name);
     case "apply":
-      return applied(w, e, at, l);
+      return applied(w, e, l);
     case "cast": {
-      const x = w.scalar(e.arg, at);
+      const x = w.scalar(e.arg);
       const narrow = narrowLanes(e.dtype);
       return narrow
         ? firstFloat(narrow.round(l, apply("f32x4.splat", x)))
         : castScalar(x, e.arg.dtype, e.dtype);
     }
-    case "sum": {
-      const parts: Value<"i32">[] = e.terms.map(({ coefficient, atom }) => {
-        const x = w.index(atom, at);
-        return coefficient === 1 ? x : i32.mul(x, coefficient);
-      });
-      if (e.constant !== 0 || parts.length === 0) parts.push(e.constant);
-      return parts.reduce((sum, part) => i32.add(sum, part));
-    }
+    case "sum":
+      return w.sum(e);
     case "digit": {
-      const x = w.index(e.arg, at);
+      const x = w.index(e.arg);
       const quotient = e.low === 1 ? x : i32.div(x, e.low);
       return e.high === Infinity ? quotient : i32.rem(quotient, e.high / e.low);
     }
     case "clamp": {
       const x = w.local("i32");
       const last = e.length - 1;
-      const above = apply<"i32">("select", tee(x, w.index(e.arg, at)), 0, apply("i32.gt_s", x, 0));
+      const above = apply<"i32">("select", tee(x, w.index(e.arg)), 0, apply("i32.gt_s", x, 0));
       return apply("select", tee(x, above), last, apply("i32.lt_s", x, last));
     }
     case "inRange":
-      return i32.lt(w.index(e.arg, at), e.length);
+      return i32.lt(w.index(e.arg), e.length);
     default:
       return e satisfies never;
   }
@@ -64,10 +58,10 @@ export function scalarOf(w: Writer, e: Expr, at: Level, code: Code): Value<Value
 
 const firstFloat = (x: Value<"v128">) => extractLane<"f32">("f32x4.extract_lane", x, 0);
 
-function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, l: Lanes): Value<ValueType> {
+function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, l: Lanes): Value<ValueType> {
   const { row, args } = e;
   const dtype = args[args.length - 1]!.dtype;
-  const values = args.map((arg) => w.scalar(arg, at));
+  const values = args.map((arg) => w.scalar(arg));
   if (dtype !== "float64" && !hasScalar(row, dtype)) {
     // One lane of four, so that values are the same everywhere.
     const held = args.map((arg, i) => l.hold(apply(`${laneShape(arg.dtype)}.splat`, values[i]!)));

@@ -1,5 +1,8 @@
 import { bytesPerElement, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
+import type { Expr } from "../../../compile/expr.ts";
 import type { Store } from "../../../compile/kernel.ts";
+import type { Level, Use } from "../../../compile/place.ts";
+import { addressOf } from "./addresses.ts";
 import type { Code, Local, Value } from "./assemble.ts";
 import { apply, extractLane, i32, tee } from "./expressions.ts";
 import type { Named } from "./instructions.ts";
@@ -46,27 +49,35 @@ export function storeLanes(
   });
 }
 
+/** The bits of a narrow float are rounded where they are made. */
+const sourceOf = (expr: Expr) => (narrowLanes(expr.dtype) && expr.kind === "cast" ? expr.arg : expr);
+
+/** What stores use where level `at` is open. */
+export const usesOf = (stores: readonly Store[], at: Level): Use[] =>
+  stores.flatMap(({ index, expr }) => [
+    { expr: index, at, address: true },
+    { expr: sourceOf(expr), at },
+  ]);
+
 /** The code that computes stores goes to `body`; what comes back stores them. */
 export function writeStores(
   body: Code,
   values: Values,
   stores: readonly Store[],
-  at: number,
   vector: boolean,
   put: (code: Code, destination: Destination, held: Local) => void,
 ): Code {
   const held = stores.map(({ expr }) => {
     const narrow = narrowLanes(expr.dtype);
     const local = body.local(vector ? "v128" : narrow ? "i32" : valueType(expr.dtype));
-    // The bits of a narrow float are rounded where they are made.
-    const source = narrow && expr.kind === "cast" ? expr.arg : expr;
+    const source = sourceOf(expr);
     const l = values.lanes(body);
-    if (!vector && !narrow) body.assign(local, values.scalar(source, at));
+    if (!vector && !narrow) body.assign(local, values.scalar(source));
     else if (!vector) {
-      const bits = narrow!.store(l, apply("f32x4.splat", values.scalar(source, at)));
+      const bits = narrow!.store(l, apply("f32x4.splat", values.scalar(source)));
       body.assign(local, extractLane("i32x4.extract_lane", bits, 0));
     } else {
-      const x = values.vector(source, at);
+      const x = values.vector(source);
       body.assign(
         local,
         narrow ? narrow.store(l, x) : expr.dtype === "bool" ? apply("v128.and", x, l.i32(1)) : x,
@@ -76,7 +87,7 @@ export function writeStores(
   });
   const code = body.piece();
   stores.forEach(({ value, index, expr }, i) => {
-    const { base: sum, offset } = values.address(value, index, expr.dtype, at);
+    const { base: sum, offset } = addressOf(values, value, index, expr.dtype, body);
     const base = body.let("i32", sum);
     const bytes = bytesPerElement(expr.dtype);
     if (vector) put(code, { base, offset, bytes }, held[i]!);

@@ -1,26 +1,25 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
-import { motionOf } from "../../../compile/access.ts";
-import { type Expr, operandsOf } from "../../../compile/expr.ts";
-import { type Level, Places } from "../../../compile/place.ts";
-import { addressOf } from "./addresses.ts";
+import type { Expr } from "../../../compile/expr.ts";
+import { type Addition, type Level, type Placement, place } from "../../../compile/place.ts";
 import type { Code, Local, Push, Value, ValueType } from "./assemble.ts";
 import { apply, i32, tee, type Vector } from "./expressions.ts";
 import { Lanes } from "./lanes.ts";
 import { laneShape, valueType } from "./operations.ts";
 import { scalarOf } from "./scalar.ts";
 import { vectorOf } from "./vector.ts";
-import type { Address, Scope, Writer } from "./writer.ts";
+import type { Scope, Writer } from "./writer.ts";
 
 /** Begins the names of what is made of vectors for both points of a pair. */
 const made = "made";
-/** Writes expressions into the levels of a loop nest: each level is a piece of code, and what is placed there gets a local. */
+
+/** Writes expressions where a placement has put them: each level is a piece of code, and what has a name gets a local. */
 export class Values implements Writer {
   readonly scope: Scope;
-  readonly places: Places;
+  readonly placement: Placement;
   /** Code at the start of each level, to be placed there when all is written. */
   readonly #pieces = new Map<Level, Code>();
+  readonly #levels = new Map<Code, Level>();
   readonly #code: Code;
-  readonly #varying = new Map<Expr, boolean>();
   /** What is in locals by a name, with the level where it is known: numbers, splats, vectors by offset, addresses. */
   readonly #held = new Map<string, { readonly local: Local; readonly level: Level }>();
   readonly #constants = new Map<string, Local>();
@@ -33,17 +32,23 @@ export class Values implements Writer {
     this.#code = code;
     this.scope = scope;
     this.#variables = scope.variables ?? new Map();
-    this.places = new Places(scope.roots, scope);
+    this.placement = place(scope.uses, { ...scope, addresses: true, lanes: scope.vector });
   }
 
   /** The code of a level. */
   piece(level: Level): Code {
-    let piece = this.#pieces.get(level);
-    if (!piece) {
-      piece = this.#code.piece();
-      this.#pieces.set(level, piece);
-    }
+    return this.#pieces.get(level) ?? this.#start(level);
+  }
+
+  #start(level: Level): Code {
+    const piece = this.#code.piece();
+    this.#pieces.set(level, piece);
+    this.#levels.set(piece, level);
     return piece;
+  }
+
+  outside(code: Code, level: Level): Code | undefined {
+    return level < this.#levels.get(code)! ? this.piece(level) : undefined;
   }
 
   /** Starts a level anew: for another vector of the same loop, or its remainder; or for the second point of a pair. */
@@ -53,18 +58,24 @@ export class Values implements Writer {
     for (const [name, { level: own }] of this.#held)
       if (own >= level && !(both && name.startsWith(made))) this.#held.delete(name);
     this.copy = copy;
-    const piece = this.#code.piece();
-    this.#pieces.set(level, piece);
-    return piece;
+    return this.#start(level);
   }
 
-  held(name: string): Local | undefined {
-    return this.#held.get(name)?.local;
-  }
-
-  hold<T extends Local>(name: string, level: Level, local: T): T {
-    this.#held.set(name, { local, level });
-    return local;
+  once<T extends ValueType>(name: string, level: Level, type: T, value: Value<T>): Push<T> {
+    return (code) => {
+      const known = this.#held.get(name);
+      if (known) {
+        code.get(known.local);
+        return;
+      }
+      const local = this.#code.local(type);
+      const outside = this.outside(code, level);
+      if (outside) {
+        outside.assign(local, value);
+        code.get(local);
+      } else code.push(tee(local, value));
+      this.#held.set(name, { local, level });
+    };
   }
 
   isHeld(e: Expr): boolean {
@@ -72,21 +83,17 @@ export class Values implements Writer {
   }
 
   #lanes(e: Expr): string {
-    return this.varies(e) ? `lanes ${this.offset} ${e.id}` : `splat ${e.id}`;
+    return this.placement.varies(e) ? `lanes ${this.offset} ${e.id}` : `splat ${e.id}`;
   }
 
-  made(
-    e: Expr,
-    what: string,
-    code: Code,
-    at: Level,
-    make: (into: Code, level: Level) => Local<"v128">,
-  ): Local<"v128"> {
+  made(e: Expr, what: string, code: Code, make: (into: Code) => Local<"v128">): Local<"v128"> {
     const name = `${made} ${e.id} ${what}`;
-    const known = this.held(name);
-    if (known) return known as Local<"v128">; // as it was made
-    const own = this.places.level(e);
-    return this.hold(name, own, own < at ? make(this.piece(own), own) : make(code, at));
+    const known = this.#held.get(name);
+    if (known) return known.local as Local<"v128">; // as it was made
+    const level = this.placement.level(e);
+    const local = make(this.outside(code, level) ?? code);
+    this.#held.set(name, { local, level });
+    return local;
   }
 
   local<T extends ValueType>(type: T): Local<T> {
@@ -114,73 +121,44 @@ export class Values implements Writer {
     return new Lanes(code, this.piece(0), this.#constants);
   }
 
-  /** Does the expression differ between lanes? */
-  varies(e: Expr): boolean {
-    if (!this.scope.vector) return false;
-    let varying = this.#varying.get(e);
-    if (varying === undefined) {
-      if (e.kind === "variable") varying = e.name === this.scope.vector.name;
-      else if (e.kind === "accumulator") varying = this.#accumulators.get(e.index)?.type === "v128";
-      else varying = operandsOf(e).some((part) => this.varies(part));
-      this.#varying.set(e, varying);
-    }
-    return varying;
+  scalar(e: Expr): Push {
+    const write: Push = (code) => code.push(scalarOf(this, e, code));
+    // The variable of lanes is the place of the first one.
+    const name = e.kind === "variable" ? undefined : this.placement.name(e);
+    return name === undefined ? write : this.once(name, this.placement.level(e), valueType(e.dtype), write);
   }
 
-  stride(index: Expr): number | undefined {
-    const { vector } = this.scope;
-    if (!vector) return 0;
-    const results = [...this.#accumulators.values()].some(({ type }) => type === "v128");
-    return motionOf(index, { variable: vector.name, results }).stride;
+  number(e: Expr): Push {
+    if (e.kind === "constant") return this.scalar(e);
+    return this.once(`number ${e.id}`, this.placement.level(e), valueType(e.dtype), this.scalar(e));
   }
 
-  scalar(e: Expr, at: Level): Push {
-    const name = `number ${e.id}`;
-    const write = (code: Code, level: Level) => scalarOf(this, e, level, code);
-    return (code) => {
-      const known = this.held(name);
-      if (known) code.get(known);
-      else if (this.places.isInline(e, at)) code.push(write(code, at));
-      else this.#keep(name, e, valueType(e.dtype), code, at, write);
-    };
+  index(e: Expr): Push<"i32"> {
+    return this.scalar(e) as Push<"i32">; // what indices are
   }
 
-  index(e: Expr, at: Level): Push<"i32"> {
-    return this.scalar(e, at) as Push<"i32">; // what indices are
+  sum(e: Extract<Expr, { kind: "sum" }>): Push<"i32"> {
+    return this.#added(this.placement.rest(e));
   }
 
-  vector(e: Expr, at: Level): Vector {
-    const uniform = (_: Code, level: Level) => this.#splat(e, level);
-    const write = (code: Code, level: Level) => vectorOf(this, e, level, code);
-    return (code) => {
-      const name = this.#lanes(e);
-      const known = this.held(name);
-      const varies = this.varies(e);
-      if (known) code.get(known);
-      else if (e.kind === "constant") code.push(this.#constant(e.value, e.dtype, code));
-      else if (e.kind === "accumulator" && varies) code.get(this.#accumulators.get(e.index)!);
-      else if (varies && this.places.isUsedInPlace(e, at)) code.push(write(code, at));
-      else this.#keep(name, e, "v128", code, at, varies ? write : uniform);
-    };
+  #added({ onto, addends }: Addition): Push<"i32"> {
+    const parts = addends.map((addend): Value<"i32"> => {
+      if (typeof addend === "number") return addend;
+      const { coefficient, atom } = addend;
+      return coefficient === 1 ? this.index(atom) : i32.mul(this.index(atom), coefficient);
+    });
+    if (onto) parts.unshift(this.once(onto.name, onto.level, "i32", this.#added(onto.what as Addition)));
+    return (code) => code.push(parts.reduce((sum, part) => i32.add(sum, part)));
   }
 
-  /** Computes it into a local, as far out as it is known, and pushes that. */
-  #keep(
-    name: string,
-    e: Expr,
-    type: ValueType,
-    code: Code,
-    at: Level,
-    write: (code: Code, level: Level) => Value<ValueType>,
-  ): void {
-    const local = this.#code.local(type);
-    const own = this.places.level(e);
-    if (own < at) {
-      const piece = this.piece(own);
-      piece.assign(local, write(piece, own));
-      code.get(local);
-    } else code.push(tee(local, write(code, own)));
-    this.hold(name, own, local);
+  vector(e: Expr): Vector {
+    if (e.kind === "constant") return (code) => code.push(this.#constant(e.value, e.dtype, code));
+    const level = this.placement.level(e);
+    if (!this.placement.varies(e)) return this.once(this.#lanes(e), level, "v128", this.#splat(e));
+    if (e.kind === "accumulator") return (code) => code.get(this.#accumulators.get(e.index)!);
+    const write: Vector = (code) => code.push(vectorOf(this, e, code));
+    if (this.placement.name(e) === undefined) return write;
+    return (code) => code.push(this.once(this.#lanes(e), level, "v128", write));
   }
 
   #constant(value: number, dtype: DeviceDType, code: Code): Vector {
@@ -189,12 +167,8 @@ export class Values implements Writer {
     return dtype === "float32" ? lanes.f32(exact) : lanes.i32(dtype === "bool" ? -exact : exact);
   }
 
-  address(value: number, index: Expr, dtype: DeviceDType, at: Level): Address {
-    return addressOf(this, value, index, dtype, at);
-  }
-
-  #splat(e: Expr, at: Level): Vector {
-    const x = this.scalar(e, at);
+  #splat(e: Expr): Vector {
+    const x = this.scalar(e);
     return apply(`${laneShape(e.dtype)}.splat`, e.dtype === "bool" ? i32.sub(0, x as Push<"i32">) : x); // 0 or 1
   }
 }

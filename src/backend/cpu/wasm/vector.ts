@@ -1,7 +1,6 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
 import { internal } from "../../../base/errors.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import type { Level } from "../../../compile/place.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code, Value, ValueType } from "./assemble.ts";
 import { codesOf, levelsOf } from "./codes.ts";
@@ -12,15 +11,15 @@ import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOpera
 import type { Writer } from "./writer.ts";
 
 /** Four lanes, of their parts; what they need before is written into `code`. */
-export function vectorOf(w: Writer, e: Expr, at: Level, code: Code): Vector {
+export function vectorOf(w: Writer, e: Expr, code: Code): Vector {
   const l = w.lanes(code);
   switch (e.kind) {
     case "load":
-      return loadVector(w, e, at, l);
+      return loadVector(w, e, code);
     case "apply":
-      return applied(w, e, at, code);
+      return applied(w, e, code);
     case "cast": {
-      const x = w.vector(e.arg, at);
+      const x = w.vector(e.arg);
       const narrow = narrowLanes(e.dtype);
       return narrow ? narrow.round(l, x) : castLanes(l, e.arg.dtype, e.dtype, x);
     }
@@ -33,17 +32,17 @@ export function vectorOf(w: Writer, e: Expr, at: Level, code: Code): Vector {
     }
     case "sum":
       return e.terms.reduce<Vector>((sum, { coefficient, atom }) => {
-        const x = w.vector(atom, at);
+        const x = w.vector(atom);
         return apply("i32x4.add", sum, coefficient === 1 ? x : apply("i32x4.mul", x, l.i32(coefficient)));
       }, l.i32(e.constant));
     case "digit":
-      return digit(w, e, at, code);
+      return digit(w, e, code);
     case "clamp": {
-      const above = apply("i32x4.max_s", w.vector(e.arg, at), l.i32(0));
+      const above = apply("i32x4.max_s", w.vector(e.arg), l.i32(0));
       return apply("i32x4.min_s", above, l.i32(e.length - 1));
     }
     case "inRange":
-      return apply("i32x4.lt_u", w.vector(e.arg, at), l.i32(e.length));
+      return apply("i32x4.lt_u", w.vector(e.arg), l.i32(e.length));
     case "constant":
     case "hostNumber":
     case "accumulator":
@@ -53,38 +52,38 @@ export function vectorOf(w: Writer, e: Expr, at: Level, code: Code): Vector {
   }
 }
 
-function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, code: Code): Vector {
+function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
   const { row, args } = e;
   const l = w.lanes(code);
-  const codes = levelsOf(w, e, code, at) ?? codesOf(w, e, code, at);
+  const codes = levelsOf(w, e, code) ?? codesOf(w, e, code);
   if (codes) return codes;
   const dtype = args[args.length - 1]!.dtype;
-  if (row.name === "leftShift" || row.name === "rightShift") return shifted(w, e, at, code);
+  if (row.name === "leftShift" || row.name === "rightShift") return shifted(w, e, code);
   const [x, y] = args;
   if (e.dtype === "float32" && x && y) {
     // The extreme of a number and a constant takes few instructions.
     const [bound, other] = y.kind === "constant" ? [y, x] : [x, y];
     const extreme =
-      bound.kind === "constant" && bounded(l, row, w.vector(other, at), coerce(bound.value, e.dtype));
+      bound.kind === "constant" && bounded(l, row, w.vector(other), coerce(bound.value, e.dtype));
     if (extreme) return extreme;
   }
   // Plain operations take their arguments from the stack; others push them more than once.
   const values = args.map((arg): Vector => {
     const cheap = arg.kind === "constant" || w.isHeld(arg) || pushesOnce(row);
-    return cheap ? w.vector(arg, at) : l.hold(w.vector(arg, at));
+    return cheap ? w.vector(arg) : l.hold(w.vector(arg));
   });
   return vectorOperation(l, row, dtype, values);
 }
 
-function shifted(w: Writer, e: Extract<Expr, { kind: "apply" }>, at: Level, code: Code): Vector {
+function shifted(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
   const [x, by] = e.args as [Expr, Expr];
-  if (!w.varies(by)) {
+  if (!w.placement.varies(by)) {
     const right = x.dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s";
-    return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, w.vector(x, at), w.scalar(by, at));
+    return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, w.vector(x), w.number(by));
   }
   // Each lane by itself: extracted, computed, put together.
   const l = w.lanes(code);
-  const args = e.args.map((arg) => l.hold(w.vector(arg, at)));
+  const args = e.args.map((arg) => l.hold(w.vector(arg)));
   return laneByLane(e.dtype, (lane) =>
     scalarOperation(
       e.row,
@@ -103,15 +102,15 @@ function laneByLane(dtype: DeviceDType, of: (lane: number) => Value<ValueType>):
   );
 }
 
-function digit(w: Writer, e: Extract<Expr, { kind: "digit" }>, at: Level, code: Code): Vector {
+function digit(w: Writer, e: Extract<Expr, { kind: "digit" }>, code: Code): Vector {
   const l = w.lanes(code);
   const modulus = e.high / e.low;
   if (isPowerOfTwo(e.low) && (modulus === Infinity || isPowerOfTwo(modulus))) {
-    const x = w.vector(e.arg, at);
+    const x = w.vector(e.arg);
     const quotient = e.low > 1 ? apply("i32x4.shr_u", x, Math.log2(e.low)) : x;
     return modulus === Infinity ? quotient : apply("v128.and", quotient, l.i32(modulus - 1));
   }
-  const arg = l.hold(w.vector(e.arg, at));
+  const arg = l.hold(w.vector(e.arg));
   return laneByLane("int32", (lane) => {
     const x = extractLane<"i32">("i32x4.extract_lane", arg, lane);
     const quotient = e.low === 1 ? x : i32.div(x, e.low);

@@ -1,16 +1,13 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import type { Level, Scope as PlaceScope, Places } from "../../../compile/place.ts";
+import type { LaneAxis, Level, Placement, Scope as PlaceScope, Use } from "../../../compile/place.ts";
 import type { Code, Local, Module, Push, Value, ValueType } from "./assemble.ts";
 import type { Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 
 /** The loop variable that four lanes run along. */
-export interface VectorAxis {
-  readonly name: string;
+export interface VectorAxis extends LaneAxis {
   readonly extent: number;
-  /** No lane ever lies beyond the extent, so strided loads of all lanes stay inside the buffer. */
-  readonly exact: boolean;
   /** All of it is one step, so that a lane is where its offset says. */
   readonly whole?: boolean;
   /** The loop around it that takes two of its points at a time. */
@@ -19,8 +16,8 @@ export interface VectorAxis {
 
 export interface Scope extends PlaceScope {
   readonly module: Module;
-  /** Roots of all expressions of the function. */
-  readonly roots: readonly Expr[];
+  /** All that is written of expressions. */
+  readonly uses: readonly Use[];
   readonly vector?: VectorAxis | undefined;
   /** Address of a value's first element. */
   readonly pointer: (value: number) => Local<"i32">;
@@ -34,46 +31,30 @@ export interface Scope extends PlaceScope {
 export interface Writer {
   readonly scope: Scope;
   /** Where expressions are computed. */
-  readonly places: Places;
+  readonly placement: Placement;
   /** Added to the vector variable: which of several vectors in a row is written. */
   readonly offset: number;
   /** Which of the two points of `pairs` is written. */
   readonly copy: number;
   local<T extends ValueType>(type: T): Local<T>;
-  /** The code of a level. */
-  piece(level: Level): Code;
+  /** The code of a level, if that is further out than this code. */
+  outside(code: Code, level: Level): Code | undefined;
   variable(name: string): Local<"i32">;
   accumulator(index: number): Local;
   lanes(code: Code): Lanes;
-  /** Does the expression differ between lanes? */
-  varies(e: Expr): boolean;
-  /** How far apart neighbouring lanes of an index are; undefined where that is not one number. */
-  stride(index: Expr): number | undefined;
-  /** A local by a name; its value is known at a level, and forgotten when that or one further out starts anew. */
-  held(name: string): Local | undefined;
-  hold<T extends Local>(name: string, level: Level, local: T): T;
+  /** What is computed once into a local by a name: at its level, if that is further out than where it is pushed. */
+  once<T extends ValueType>(name: string, level: Level, type: T, value: Value<T>): Push<T>;
   /** Are its lanes in a local? */
   isHeld(e: Expr): boolean;
   /** A local with what is made of an expression, there where that is known, for all vectors and for both points of a pair. */
-  made(
-    e: Expr,
-    what: string,
-    code: Code,
-    at: Level,
-    make: (into: Code, level: Level) => Local<"v128">,
-  ): Local<"v128">;
-  /** One element; what does not change at level `at` is computed further out. */
-  scalar(e: Expr, at: Level): Push;
-  /** The same of an index. */
-  index(e: Expr, at: Level): Push<"i32">;
+  made(e: Expr, what: string, code: Code, make: (into: Code) => Local<"v128">): Local<"v128">;
+  /** One element. */
+  scalar(e: Expr): Push;
+  /** What lanes have in common, as a number in a local. */
+  number(e: Expr): Push;
+  /** One element of an index, and a sum of such. */
+  index(e: Expr): Push<"i32">;
+  sum(e: Extract<Expr, { kind: "sum" }>): Push<"i32">;
   /** Four lanes; bools as masks. */
-  vector(e: Expr, at: Level): Vector;
-  /** The address of an element, or of its first lane. */
-  address(value: number, index: Expr, dtype: DeviceDType, at: Level): Address;
-}
-
-/** An address is a sum, and a constant offset. */
-export interface Address {
-  readonly base: Value<"i32">;
-  readonly offset: number;
+  vector(e: Expr): Vector;
 }

@@ -8,7 +8,7 @@ import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
 import { blockColumns, blockRows, computeCost, type Packing, type Schedule, tileBytes } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
-import { addressOf, pieceOf, type Site, span, units, within } from "./site.ts";
+import { addressAt, pieceOf, type Site, span, units, within } from "./site.ts";
 import type { Panel } from "./transpose.ts";
 
 const { add, sub, mul, div, gt } = i32;
@@ -32,7 +32,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const whole = tileOf("tile", g.rows);
   const last = left === 0 ? whole : tileOf("lastTile", left);
   module.define("compute", phaseTypes, (code, { begin, end, args, shared: packed, scratch }) => {
-    const site = { module, given, args };
+    const site = { module, access: given.access(code, args) };
     const sums = code.let("i32", scratch);
     const packedA = code.let("i32", add(scratch, sumsBytes));
     const extents = [batch.extent * pieces.count, rowBlocks, pieces.blocks] as const;
@@ -49,7 +49,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
             body.if(gt(count, g.innerStep), () => body.assign(count, g.innerStep));
           }
           const rowsOfA = direct
-            ? addressOf(body, site, a, [
+            ? addressAt(body, site, a, [
                 [batch.name, i],
                 [row.name, firstRow],
                 [inner.name, from],
@@ -138,7 +138,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   ): Local<"i32"> {
     if (typeof g.b === "number") {
       const firstColumn = body.let("i32", mul(panel, g.columns));
-      return addressOf(body, site, b, [
+      return addressAt(body, site, b, [
         [batch.name, i],
         [column.name, firstColumn],
         [inner.name, from],

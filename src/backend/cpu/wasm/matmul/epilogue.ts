@@ -1,7 +1,7 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
 import { loadAs } from "../expressions.ts";
-import { storeLanes, writeStores } from "../stores.ts";
+import { storeLanes, usesOf, writeStores } from "../stores.ts";
 import { Values } from "../values.ts";
 import type { Site } from "./site.ts";
 
@@ -20,15 +20,14 @@ export interface Block {
 /** Computes what is stored from the sums of a block, row by row. */
 export function writeEpilogue(
   code: Code,
-  { module, given, args }: Site,
+  { module, access }: Site,
   kernel: MatmulKernel,
   block: Block,
 ): void {
   const { batch, row, column, stores, dtype } = kernel;
-  const start = code.piece();
   const values = new Values(code, {
     module,
-    roots: stores.flatMap(({ index, expr }) => [index, expr]),
+    uses: usesOf(stores, 2),
     levels: new Map([
       [batch.name, 0],
       [row.name, 1],
@@ -36,9 +35,14 @@ export function writeEpilogue(
     ]),
     afterwards: 2,
     vector: block.vector
-      ? { name: column.name, extent: column.extent, exact: column.extent % 4 === 0 }
+      ? {
+          variable: column.name,
+          results: true,
+          extent: column.extent,
+          exact: column.extent % 4 === 0,
+        }
       : undefined,
-    ...given.access(start, args),
+    ...access,
   });
   const type = block.vector ? "v128" : dtype === "float32" ? "f32" : "f64";
   const sum = code.local(type);
@@ -46,11 +50,10 @@ export function writeEpilogue(
   const [r, c] = [values.variable(row.name), values.variable(column.name)];
   const [line, at] = [code.local("i32"), code.local("i32")];
   const body = values.piece(2);
-  const writes = writeStores(body, values, stores, 2, block.vector, (into, address, held) => {
+  const writes = writeStores(body, values, stores, block.vector, (into, address, held) => {
     storeLanes(into, address, held, column.extent % 4 === 0, c, block.columnEnd);
   });
-  start.assign(values.variable(batch.name), block.batch);
-  code.append(start);
+  code.assign(values.variable(batch.name), block.batch);
   code.append(values.piece(0));
   code.assign(r, block.firstRow).assign(line, block.sums);
   code.repeat(r, block.rowEnd, 1, () => {

@@ -23,7 +23,7 @@ export function definePack(
   const groups = Math.ceil(pieces.panels / panelGroup);
   const panelBytes = inner.extent * g.columns * g.bytes;
   module.define("pack", phaseTypes, (code, { begin, end, args, shared: packed }) => {
-    const site = { module, given, args };
+    const site = { module, access: given.access(code, args) };
     units(code, begin, end, [batch.extent * pieces.count, groups], (body, [which, group]) => {
       const { matrix, own: columns } = pieceOf(body, which, kernel, g);
       const panel = add(mul(which, pieces.panels), mul(group, panelGroup));
@@ -81,33 +81,26 @@ interface Lane {
   readonly target: Local<"i32">;
 }
 
-function packLanes(
-  code: Code,
-  { module, given, args }: Site,
-  p: Panel,
-  { lane, lanes, k, target }: Lane,
-): void {
+function packLanes(code: Code, { module, access }: Site, p: Panel, { lane, lanes, k, target }: Lane): void {
   const { expr, batch, along, inner, width, bytes } = p;
   const vector = lanes === 4;
-  const begin = code.piece();
   const values = new Values(code, {
     module,
-    roots: [expr],
+    uses: [{ expr, at: 2 }],
     levels: new Map([
       [batch.name, 0],
       [along.name, 1],
       [inner.name, 2],
     ]),
     vector: vector
-      ? { name: along.name, extent: along.extent, exact: along.extent % width === 0 }
+      ? { variable: along.name, extent: along.extent, exact: along.extent % width === 0 }
       : undefined,
-    ...given.access(begin, args),
+    ...access,
   });
-  begin.assign(values.variable(batch.name), batch.local);
-  const stored = vector ? values.vector(expr, 2) : values.scalar(expr, 2);
+  const stored = vector ? values.vector(expr) : values.scalar(expr);
   const store = vector ? "v128.store" : bytes === 4 ? "f32.store" : "f64.store";
   const body = values.piece(2).store(store, target, bytes * lane, stored);
-  code.append(begin);
+  code.assign(values.variable(batch.name), batch.local);
   const at = values.variable(along.name);
   code.assign(at, add(p.first, lane));
   // Vectors beyond the end start at the last element: their lanes are clamped, or read what is never used.

@@ -2,7 +2,7 @@ import { strideIn } from "../../../../compile/access.ts";
 import type { Code, Local } from "../assemble.ts";
 import { i32, v128 } from "../expressions.ts";
 import { panelGroup } from "./schedule.ts";
-import { addressOf, type Site } from "./site.ts";
+import { addressAt, type Site } from "./site.ts";
 import type { Panel } from "./transpose.ts";
 
 /**
@@ -38,7 +38,7 @@ export function writePanels(
 
 function packGroup(code: Code, site: Site, p: Panel, panelBytes: number): void {
   const { expr, batch, along, inner, first, width, into, innerFirst, innerCount, bytes } = p;
-  const source = addressOf(code, site, expr, [
+  const source = addressAt(code, site, expr, [
     [batch.name, batch.local],
     [along.name, first],
     [inner.name, innerFirst],

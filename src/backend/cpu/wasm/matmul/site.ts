@@ -1,6 +1,7 @@
 import { internal } from "../../../../base/errors.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
+import { addedUp, addressOf } from "../addresses.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
@@ -11,8 +12,7 @@ import type { Schedule } from "./schedule.ts";
 /** Where code of a kernel is written: its module, what the kernel is given, and where that lies. */
 export interface Site {
   readonly module: Module;
-  readonly given: Arguments;
-  readonly args: Local<"i32">;
+  readonly access: ReturnType<Arguments["access"]>;
 }
 
 /** Runs `write` for each unit from `begin` to `end`, split into counters. */
@@ -73,24 +73,22 @@ export function within(code: Code, own: number | Span, first: Local<"i32">, body
 }
 
 /** The address of an operand's element at the given places of its axes. */
-export function addressOf(
+export function addressAt(
   body: Code,
-  { module, given, args }: Site,
+  { module, access }: Site,
   expr: Expr,
   places: readonly (readonly [axis: string, place: Local<"i32">])[],
 ): Local<"i32"> {
   if (expr.kind !== "load") internal("an operand that is read in place is no load");
-  const start = body.piece();
-  const piece = body.piece();
   const values = new Values(body, {
     module,
-    roots: [expr],
+    uses: [{ expr: expr.index, at: 1, address: true }],
     levels: new Map(places.map(([name]) => [name, 0])),
-    ...given.access(start, args),
+    ...access,
   });
-  for (const [name, place] of places) start.assign(values.variable(name), place);
-  const { base, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
-  const address = piece.let("i32", i32.add(base, offset));
-  body.append(start, values.piece(0), piece);
+  for (const [name, place] of places) body.assign(values.variable(name), place);
+  const piece = values.piece(1);
+  const address = piece.let("i32", addedUp(addressOf(values, expr.value, expr.index, expr.dtype, piece)));
+  body.append(values.piece(0), piece);
   return address;
 }

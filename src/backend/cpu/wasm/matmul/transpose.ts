@@ -1,11 +1,9 @@
-import { internal } from "../../../../base/errors.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { Axis } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
 import { f32, i32, v128 } from "../expressions.ts";
-import { Values } from "../values.ts";
 import type { Packing } from "./schedule.ts";
-import type { Site } from "./site.ts";
+import { addressAt, type Site } from "./site.ts";
 
 /** What is packed, how, and where to. */
 export interface Panel {
@@ -64,30 +62,15 @@ export function packTransposed(code: Code, site: Site, p: Panel): void {
 type V = Local<"v128">;
 
 /** The address of a row of the panel at its first inner element; rows beyond the end are the last one. */
-function rowAddress(code: Code, { module, given, args }: Site, p: Panel, lane: number): Local<"i32"> {
+function rowAddress(code: Code, site: Site, p: Panel, lane: number): Local<"i32"> {
   const { expr, batch, along, inner, first, innerFirst } = p;
-  if (expr.kind !== "load") internal("an operand that is transposed is no load");
-  const begin = code.piece();
-  const piece = code.piece();
-  const values = new Values(piece, {
-    module,
-    roots: [expr],
-    levels: new Map([
-      [batch.name, 0],
-      [along.name, 0],
-      [inner.name, 0],
-    ]),
-    ...given.access(begin, args),
-  });
-  const at = values.variable(along.name);
-  begin.assign(values.variable(batch.name), batch.local);
-  begin.assign(values.variable(inner.name), innerFirst);
-  begin.assign(at, i32.add(first, lane));
-  begin.if(i32.ge(at, along.extent), () => begin.assign(at, along.extent - 1));
-  const { base, offset } = values.address(expr.value, expr.index, expr.dtype, 1);
-  const address = piece.let("i32", i32.add(base, offset));
-  code.append(begin, values.piece(0), piece);
-  return address;
+  const at = code.let("i32", lane > 0 ? i32.add(first, lane) : first);
+  code.if(i32.ge(at, along.extent), () => code.assign(at, along.extent - 1));
+  return addressAt(code, site, expr, [
+    [batch.name, batch.local],
+    [along.name, at],
+    [inner.name, innerFirst],
+  ]);
 }
 
 /** Stores four vectors as columns of the panel, from a lane on. */
