@@ -68,6 +68,14 @@ export const degenerateForms: readonly object[] = (() => {
     ...grid("radam", { betas: waits, eps, weightDecay, lrUnrectified: [0, 0.02] }),
     ...grid("radam", { betas: waits, lr: [0], eps: [1e-3, 1e-8], weightDecay, lrUnrectified: [0, 0.02] }),
     ...grid("rmsprop", { alpha: [0, 0.5, 0.9], eps, momentum: [0, 0.5], centered: either, weightDecay }),
+    ...grid("rmsprop", {
+      lr: [0.01],
+      alpha: [0],
+      eps: [0.5],
+      momentum: [0, 0.5],
+      centered: [true],
+      weightDecay,
+    }),
     ...grid("adagrad", { eps, weightDecay, lrDecay: [0, 0.5], initialAccumulatorValue: [0, 0.1] }),
     ...grid("adadelta", { rho: [0, 0.5], eps, weightDecay }),
     // Bounds that all of these steps reach, or none does.

@@ -48,12 +48,7 @@ export function checkRecipe(value: unknown, operation = "gauge.checkRecipe"): Re
     contradiction(
       `init is orthogonal and r ${r}; A and B get half of the dimensions each, so r is even. Use r ${r + 1}.`,
     );
-  checkAdapterConfig({
-    r,
-    alpha: Number(recipe.alpha),
-    init,
-    ...options,
-  });
+  prefixed(operation, () => checkAdapterConfig({ r, alpha: Number(recipe.alpha), init, ...options }));
   const kind = kindFor(options);
   const others = adapts?.filter((layer) => !kind.adapts.includes(layer)) ?? [];
   const [other] = others;

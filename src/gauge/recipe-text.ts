@@ -19,6 +19,9 @@ const names = Object.keys(libraries) as LibraryName[];
 /** Fields of a recipe that are not hyperparameters of its optimizer. */
 const own = new Set(flatFields.filter(({ perRole }) => !perRole).map(({ key }) => key.split(".")[0]!));
 
+/** Fields that are lists, of which one word is a list too. */
+const lists = new Set(["adapts", "trained"]);
+
 /** The tool whose settings a text has, `NAME` or `NAME: settings`, and these settings. */
 export function toolOf(text: string): { readonly tool: LibraryName; readonly settings: string } | undefined {
   const tool = names.find((name) => text === name || text.startsWith(`${name}:`));
@@ -54,7 +57,7 @@ export async function recipeOfText(text: string, operation = "gauge.recipeOfText
     const tools = error instanceof ValueError ? await toolsOfText(text) : [];
     if (tools.length === 0) throw error;
     throw new ValueError(
-      `${(error as ValueError).message} It looks like settings of ${tools.join(", ")}; put the name of the tool before them, as in ${tools[0]}: learning_rate=1e-4, or ${tools[0]}:FILE on the command line.`,
+      `${(error as ValueError).message} It looks like settings of ${tools.join(", ")}; put the name of the tool before them, as in ${tools[0]}: ${rateOf(tools[0]!)}=1e-4, or ${tools[0]}:FILE on the command line.`,
     );
   }
 }
@@ -93,11 +96,19 @@ export async function toolsOfText(text: string): Promise<LibraryName[]> {
     ]);
     return [...flatten(settings, pairs).keys()].filter(
       (place) =>
-        places.has(place) && !flatFields.some(({ key }) => key === place || key.startsWith(`${place}.`)),
+        places.has(place) &&
+        !flatFields.some(
+          ({ key }) => key === place || key.startsWith(`${place}.`) || `optimizer.${key}` === place,
+        ),
     ).length;
   });
   const most = Math.max(1, ...counts);
   return names.filter((_, i) => counts[i] === most);
+}
+
+/** Where a tool's rate is set. */
+function rateOf(name: LibraryName): string {
+  return Object.values(libraryOf(name).optimizers)[0]!.places.lr!; // all have one
 }
 
 /** The recipe of separate fields, each by its key. */
@@ -159,10 +170,12 @@ export function scalarOf(what: string, key: string, text: string): unknown {
   if (/^[-+.\d]/.test(text) || /^(nan|[-+]?inf(inity)?)$/i.test(text)) {
     const number = Number(text);
     if (!Number.isFinite(number))
-      throw new ValueError(`${what}: ${key} is "${text}"; it is a finite number.`);
+      throw new ValueError(
+        `${what}: ${key} is "${text}"; it is a finite number${text.includes(",") ? `, or several as in ${text.replaceAll(",", ":")}` : ""}.`,
+      );
     return number;
   }
-  return text;
+  return lists.has(key) ? text.split(",") : text;
 }
 
 /** Where a key lies in a recipe. */

@@ -5,6 +5,7 @@ import { averageWith } from "./average.ts";
 import { flag, fraction, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makeOptimizer, type Rule, still, withoutZeros } from "./rule.ts";
+import { sgdRule } from "./sgd.ts";
 
 /** Hyperparameters of RMSprop. */
 export interface RmspropHyper {
@@ -64,6 +65,18 @@ export const rmspropRule: Rule<RmspropHyper, RmspropSlots> = {
   essence: ({ lr, alpha, ...rest }) => {
     const { eps, weightDecay, momentum, centered } = rest;
     if (lr === 0 && eps > 0) return still;
+    // The variance of one gradient is 0: eps alone divides.
+    if (centered && alpha === 0 && eps > 0) {
+      const plain = { lr: lr / eps, momentum, dampening: 0, weightDecay };
+      const own = sgdRule.essence!({ ...plain, nesterov: false, decoupledWeightDecay: false });
+      const rate = { of: ["lr"], value: plain.lr, power: 2, symbol: "lr_* / eps_*" };
+      return {
+        ...own,
+        hyper: { ...own.hyper, order: "quotient, then rate" },
+        joint: { ...own.joint, lr: rate },
+        rounding: ["order"],
+      };
+    }
     // Adam without a first moment, which corrects no bias.
     if (momentum === 0 && !centered)
       return asAdam(

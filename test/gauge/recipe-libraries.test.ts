@@ -303,12 +303,13 @@ describe("faults that were found", () => {
     });
   });
 
-  test("Axolotl takes a threshold of 0 for none given, LitGPT has no constant rate, Tinker's alpha is 32", () => {
+  test("Axolotl passes a threshold of 0 on, LitGPT and torchtune have no constant rate, Tinker's alpha is 32", () => {
     const x = of({ name: "adamw", lr });
-    expect(gauge.convert(x, to("axolotl")).deviations).toMatchObject([
-      { field: "clip", needed: "no clipping" },
-    ]);
+    expect(gauge.convert(x, to("axolotl"))).toMatchObject({ exact: true, settings: { max_grad_norm: 0 } });
     expect(fields(gauge.convert(x, to("litgpt")))).toEqual(["schedule"]);
+    const torchtune = gauge.convert(x, to("torchtune"));
+    expect(fields(torchtune)).toEqual(["schedule"]);
+    expect(torchtune.settings).not.toHaveProperty("clip_grad_norm");
     const tinker = gauge.convert(x, to("tinker"));
     expect(tinker.recipe.alpha).toBe(32);
     expect(fields(tinker)).toContain("lr");
@@ -450,6 +451,74 @@ describe("settings that cannot be read", () => {
     ["mlx-lm", { lora_parameters: 5 }, "lora_parameters"],
     ["litgpt", { train: { learning_rate: 3e-4 } }, "since 0.4.4 it is optimizer.init_args.lr"],
     ["axolotl", { lora_r: 8, learning_rate: 1e-4 }, "lora_alpha is missing"],
+    ["axolotl", { lora_r: 8, lora_alpha: 8, learning_rate: 1e-4 }, "warmup_ratio is 0.03, a share of all"],
+    ["axolotl", { lora_r: 8, adapter: "llama-adapter" }, 'it can where it is "lora" or "qlora"'],
+    ["axolotl", { lora_r: 8, lora_modules_to_save: ["lm_head"] }, "which a recipe cannot say"],
+    ["axolotl", { lora_r: 8, cosine_min_lr_ratio: 0.1 }, "which a recipe cannot say"],
+    [
+      "peft",
+      { lr: 1, optimizer: "SGD", betas: [0.9, 0.99] },
+      "betas is [0.9, 0.99], which SGD does not take",
+    ],
+    ["peft", { lr: 1, optimizer: "SGD", lora_B: { eps: 1 } }, "lora_B.eps is 1, which SGD does not take"],
+    [
+      "peft",
+      { lora_B: { lr: 1 } },
+      "lr is missing; PEFT with an optimizer of torch.optim has no learning rate",
+    ],
+    ["peft", { lr: 1, optimizer: "NAdam", decoupled_weight_decay: true }, "it can where it is false"],
+    [
+      "peft",
+      { lr: 1, lora_magnitude_vector: { lr: 2 } },
+      "magnitude is not trained; trained are A, B. In these settings groups.magnitude is lora_magnitude_vector.",
+    ],
+    [
+      "peft-trainer",
+      { adam_beta1: 1 },
+      "betas is [1, 0.999]; it is two numbers >= 0 and < 1. In these settings betas is adam_beta1 and adam_beta2.",
+    ],
+    ["peft-trainer", { use_dora: true, lora_bias: true }, "branchBias is lora_bias"],
+    [
+      "peft-trainer",
+      { optim: "sgd", optim_args: "nesterov=True" },
+      "nesterov needs momentum > 0 and dampening 0; given momentum 0 and dampening 0. In these settings momentum is optim_args:momentum",
+    ],
+    [
+      "litgpt",
+      { optimizer: { class_path: "torch.optim.SGD", init_args: { lr: 1, betas: [0.9, 0.95] } } },
+      "optimizer.init_args.betas is [0.9, 0.95], which torch.optim.SGD does not take",
+    ],
+    ["torchtune", { "optimizer.lr": 1e-4 }, "lr_scheduler.num_warmup_steps is missing"],
+    [
+      "torchtune",
+      { clip_grad_norm: 0, optimizer: { lr: 1e-4 }, lr_scheduler: { num_warmup_steps: 1 } },
+      "clip_grad_norm is 0; it is a finite number > 0",
+    ],
+    [
+      "torchtune",
+      { lr_scheduler: { num_cycles: 2 } },
+      "lr_scheduler.num_cycles is 2, which a recipe cannot say",
+    ],
+    ["torchtune", { lora_rank: 8 }, "it is model.lora_rank"],
+    ["mlx-lm", { use_dora: true }, "it is fine_tune_type dora now"],
+    [
+      "kohya",
+      { lr_warmup_steps: 100, lr_scheduler: "constant" },
+      "lr_warmup_steps is 100 and lr_scheduler is constant",
+    ],
+    [
+      "kohya",
+      { optimizer_args: ["momentum=0.9"] },
+      "optimizer_args:momentum is 0.9, which AdamW does not take",
+    ],
+    ["kohya", { network_args: ["conv_dim=8"] }, "Those that do are network_args:loraplus_lr_ratio"],
+    ["kohya", { use_8bit_adam: true }, "it is optimizer_type AdamW8bit now"],
+    ["kohya", { network_weights: "x.safetensors" }, "which a recipe cannot say"],
+    [
+      "kohya",
+      { lr_warmup_steps: 0.1, lr_scheduler: "cosine", max_train_epochs: 10 },
+      "a share of all updates, whose number is not known",
+    ],
     ["kohya", { network_dropout: 0.1 }, "network_dropout is 0.1, which a recipe cannot say"],
     ["tinker", { alpha: 16 }, "Tinker's alpha is 32"],
     ["burn", { rank: 8, alpha: 16 }, "learning_rate is missing"],
@@ -676,6 +745,71 @@ optimizer:
     expect((await of("trl:\nr: 8")).clip).toMatchObject({ maxNorm: 1 });
   });
 
+  test("a run that ends in its warm-up is a warm-up; Axolotl's is 3 % of the run, at most 100, and 1 is 2", async () => {
+    const rise = (warmup: number) => ({ schedule: { kind: "warmupConstant", warmup } });
+    expect(await of("peft-trainer: warmup_steps=50 max_steps=50")).toMatchObject(rise(50));
+    expect(await of("litgpt: train.max_steps=50")).toMatchObject(rise(100));
+    const axolotl = async (text: string) => {
+      const recipe = await of(`axolotl: lora_r=8 lora_alpha=8 learning_rate=1e-4 ${text}`);
+      return (recipe.schedule as { readonly warmup: number }).warmup;
+    };
+    expect(await axolotl("max_steps=1010")).toBe(30);
+    expect(await axolotl("max_steps=9000")).toBe(100);
+    expect(await axolotl("max_steps=9000 warmup_ratio=0.03")).toBe(270);
+    expect(await axolotl("max_steps=40")).toBe(2);
+    expect(await axolotl("max_steps=900 warmup_steps=0")).toBe(0);
+    expect(await axolotl("warmup_steps=1")).toBe(2);
+    const epochs = "kohya: network_dim=4 lr_scheduler=cosine max_train_epochs=10 max_train_steps=500";
+    expect(await of(epochs)).toMatchObject({ schedule: { kind: "warmupCosine", total: "end" } });
+  });
+
+  test("what is empty is not there, names have their spellings, and pairs may be an object", async () => {
+    const plain = await of("peft-trainer: r=16 learning_rate=1e-4");
+    const dumped =
+      'peft-trainer: {"r":16,"learning_rate":1e-4,"modules_to_save":[],"layers_to_transform":[3],"rank_pattern":{},"accelerator_config":{"split_batches":false},"debug":[],"past_index":-1,"optim_args":null,"no_cuda":false}';
+    expect(await of(dumped)).toEqual(plain);
+    expect(await of("peft: lr=1 optimizer=torch.optim.sgd")).toMatchObject({ optimizer: { name: "sgd" } });
+    const groups = 'peft: {"lora_A": {"lr": 1e-3}, "lora_B": {"lr": 1e-2}}';
+    expect(await of(groups)).toMatchObject({ optimizer: { lr: 1e-3 }, groups: { B: { lr: 1e-2 } } });
+    const nested =
+      "axolotl:\nlora_r: 8\nlora_alpha: 8\nwarmup_steps: 9\nlearning_rate: 1e-4\noptimizer: sgd\noptim_args:\n  momentum: 0.9\n  nesterov: yes\n";
+    expect(await of(nested)).toMatchObject({ optimizer: { name: "sgd", momentum: 0.9, nesterov: true } });
+    const betas = "kohya: --network_dim 4 --optimizer_args 'betas=0.5,0.75'";
+    expect(await of(betas)).toMatchObject({ optimizer: { betas: [0.5, 0.75] } });
+    const torchtune = `torchtune:
+model:
+  _component_: torchtune.models.llama3_1.lora_llama3_1_8b
+  lora_attn_modules: [q_proj, v_proj]
+  apply_lora_to_mlp: True
+  lora_rank: 64
+  lora_alpha: 128
+optimizer:
+  _component_: torch.optim.AdamW
+  fused: True
+  weight_decay: 0.01
+  lr: 3e-4
+lr_scheduler:
+  _component_: torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup
+  num_warmup_steps: 100
+epochs: 1
+max_steps_per_epoch: null
+`;
+    const read = await of(torchtune);
+    expect(read).toMatchObject({
+      r: 64,
+      alpha: 128,
+      optimizer: { name: "adamw", lr: 3e-4, weightDecay: 0.01 },
+      schedule: { kind: "warmupCosine", warmup: 100, total: "end" },
+    });
+    expect(read.clip).toBeUndefined();
+    expect((await of("optimizer=adamw r=8 alpha=16 lr=1 trained=B")).trained).toEqual(["B"]);
+    const kinds = "optimizer=adamw r=8 alpha=16 lr=1 adapts=linear,embedding";
+    expect((await of(kinds)).adapts).toEqual(["linear", "embedding"]);
+    await expect(of("optimizer=adamw r=8 alpha=16 lr=1 betas=0.9,0.99")).rejects.toThrow(
+      'betas is "0.9,0.99"; it is a finite number, or several as in 0.9:0.99.',
+    );
+  });
+
   test("settings without the name of their tool are told apart from recipes", async () => {
     const json = JSON.stringify({ r: 8, lora_alpha: 16, learning_rate: 1e-4, use_rslora: true });
     await expect(of(json)).rejects.toThrow(
@@ -684,6 +818,11 @@ optimizer:
     await expect(
       of("lora_r: 8\nlora_alpha: 16\nlr_scheduler: cosine\nmicro_batch_size: 2\n"),
     ).rejects.toThrow("It looks like settings of axolotl; put the name of the tool before them");
+    await expect(
+      of("model.lora_rank=8 optimizer.fused=true lr_scheduler.num_warmup_steps=3"),
+    ).rejects.toThrow("as in torchtune: optimizer.lr=1e-4");
+    const own = JSON.stringify({ r: 8, alpha: 16, optimizer: { name: "adamw", lr: 1, fused: true } });
+    await expect(of(own)).rejects.toThrow(/has the unknown field fused.*decayTimesLr\.$/);
     await expect(of("optimizer=adamw r=8 alpha=16 rate=1e-3")).rejects.toThrow(
       /unknown field rate.*decayTimesLr\.$/,
     );

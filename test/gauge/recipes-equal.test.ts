@@ -177,6 +177,11 @@ describe("one run written in two ways", () => {
       of({ name: "adam", lr, betas: [0, 0.9], eps: 1e-3, weightDecay: 0.25, biasCorrection: false }),
     ],
     [
+      "the variance of one gradient, which is 0",
+      of({ name: "rmsprop", lr, alpha: 0, centered: true, eps: 0.5, momentum: 0.5, weightDecay: 0.25 }),
+      of({ name: "sgd", lr: 2 * lr, momentum: 0.5, weightDecay: 0.25 }),
+    ],
+    [
       "RMSprop that forgets at once, where Adam's corrections are 1",
       of({ name: "rmsprop", lr, alpha: 0, eps: 1e-3 }),
       of({ name: "adamw", lr, betas: [0, 0], eps: 1e-3, weightDecay: 0 }),

@@ -29,6 +29,8 @@ export type Meaning =
   /** The share of all updates that the warm-up takes, where `warmup` is 0. */
   | "warmupShare"
   | "total"
+  /** Epochs, which decide how many updates there are where they are given. */
+  | "epochs"
   /** The threshold of the plain global norm; 0 where nothing is clipped. */
   | "maxNorm"
   /** A hyperparameter, where the optimizer that is chosen reads it. */
@@ -40,13 +42,25 @@ export interface Setting {
   readonly field: Field<unknown>;
   /** Values of the library that are other ones here; a value that is not among them cannot be said in a recipe. */
   readonly words?: { readonly [theirs: string]: unknown };
-  /** Whether 0 is taken for not set, so that the default acts. */
-  readonly zeroIsUnset?: boolean;
   /** What null is, where it is not the default: a norm of null does not clip. */
   readonly nullIs?: unknown;
-  /** Whether a warm-up below 1 is a share of all updates, and how it is rounded. */
-  readonly below1?: "floor" | "ceil";
   readonly says: string;
+}
+
+/** How a library makes a number of updates of what is said of its warm-up. */
+export interface WarmupRule {
+  /** How a share of all updates is rounded. */
+  readonly rounds: "floor" | "ceil";
+  /** Whether updates below 1 are a share. */
+  readonly below1?: true;
+  /** Whether a share acts only where no updates are given, not even 0. */
+  readonly unlessGiven?: true;
+  /** The most updates that the share makes which is the default. */
+  readonly most?: number;
+  /** Updates that are other ones. */
+  readonly instead?: { readonly [updates: number]: number };
+  /** Whether a constant schedule takes no warm-up beside it; otherwise it has no effect there. */
+  readonly notConstant?: true;
 }
 
 /** An optimizer of a library. */
@@ -75,6 +89,7 @@ export interface Library {
   readonly written?: { readonly at: string; readonly since: string };
   /** Its settings by their place, `"lora_parameters.rank"`. */
   readonly settings: { readonly [place: string]: Setting };
+  readonly warmup?: WarmupRule;
   /** Settings that hold pairs: as one text `a=1,b=2`, or as a list of such texts. */
   readonly pairs?: { readonly [place: string]: "text" | "list" };
   /** Its optimizers by their names; the first one of an `is` is written. */

@@ -1,7 +1,7 @@
 import { isPlainObject } from "../../base/arguments.ts";
 
 // Settings by their places: `lora_parameters.rank` is rank in the object lora_parameters, `optim_args:momentum` the
-// pair of that name in a text `momentum=0.9,nesterov=True` or a list of such texts.
+// pair of that name in a text `momentum=0.9,nesterov=True`, a list of such texts, or an object.
 
 export type Settings = { readonly [name: string]: unknown };
 
@@ -34,8 +34,14 @@ export function flatten(
 ): Map<string, unknown> {
   const result = new Map<string, unknown>();
   const walk = (value: unknown, path: string): void => {
-    if (pairs[path] !== undefined && value !== null && value !== "") {
-      const texts = Array.isArray(value) ? value : String(value).split(",");
+    if (pairs[path] !== undefined && isPlainObject(value)) {
+      for (const [name, each] of Object.entries(value)) result.set(`${path}:${name}`, each);
+    } else if (pairs[path] !== undefined && value !== null && value !== "") {
+      const texts = Array.isArray(value)
+        ? value
+        : pairs[path] === "list"
+          ? [value]
+          : String(value).split(",");
       for (const text of texts) {
         const [name, ...rest] = String(text).split("=");
         result.set(`${path}:${name?.trim()}`, parsed(rest.join("=").trim()));

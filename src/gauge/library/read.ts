@@ -33,8 +33,10 @@ export function readSettings(library: Library, given: unknown, operation: string
   const at = (place: string, setting: Setting): unknown => {
     const given = values.get(place);
     const value = given === null && "nullIs" in setting ? setting.nullIs : given;
-    const unset = value === undefined || value === null || (setting.zeroIsUnset && value === 0);
-    if (unset && (setting.field.optional || setting.field.otherwise !== undefined))
+    if (
+      (value === undefined || value === null) &&
+      (setting.field.optional || setting.field.otherwise !== undefined)
+    )
       return setting.field.otherwise;
     checkText(operation, place, value, setting);
     const checked = checkArgument(operation, place, value, setting.field);
@@ -59,7 +61,9 @@ export function readSettings(library: Library, given: unknown, operation: string
   const found = settingOf("optimizer");
   const name = found ? String(at(found[0], found[1])) : Object.keys(library.optimizers)[0]!;
   const spelt = library.anyCase
-    ? Object.keys(library.optimizers).find((each) => each.toLowerCase() === name.toLowerCase())
+    ? Object.keys(library.optimizers).find(
+        (each) => each.toLowerCase() === name.toLowerCase().replace(/^torch\.optim\./, ""),
+      )
     : name;
   const theirs =
     spelt !== undefined && Object.hasOwn(library.optimizers, spelt) ? library.optimizers[spelt] : undefined;
@@ -67,6 +71,7 @@ export function readSettings(library: Library, given: unknown, operation: string
     throw new ValueError(
       `${operation}: ${found?.[0]} is ${show(name)}, which a recipe cannot say; it can where it is ${Object.keys(library.optimizers).join(", ")}.`,
     );
+  checkArguments(library, theirs, name, values, operation);
   const { hyper, groups } = hypersOf(library, theirs, values, at, operation);
   const ratio = of("ratio") as number | undefined;
   const branchBias = of("branchBias") === true;
@@ -83,19 +88,33 @@ export function readSettings(library: Library, given: unknown, operation: string
     if (hyper.weightDecay !== undefined && hyper.weightDecay !== 0)
       groups[role] = { ...groups[role], weightDecay: 0 };
   }
+  const total = of("epochs") === undefined ? of("total") : undefined;
   const warmup = (): unknown => {
-    const [steps, share, total] = [of("warmup"), of("warmupShare"), of("total")];
-    if (typeof steps !== "number" || of("schedule") === "constant") return steps;
-    const [place, { below1 }] = settingOf("warmup")!;
-    const [sharePlace] = settingOf("warmupShare") ?? [];
-    if (steps > 0 && typeof share === "number" && share > 0 && (values.get(sharePlace!) ?? null) !== null)
+    const steps = of("warmup");
+    if (typeof steps !== "number") return steps;
+    const { rounds = "ceil", below1, unlessGiven, most, instead, notConstant } = library.warmup ?? {};
+    const [[place], [sharePlace = ""] = []] = [settingOf("warmup")!, settingOf("warmupShare")];
+    const given = (at: string) => (values.get(at) ?? null) !== null;
+    if (of("schedule") === "constant") {
+      if (!notConstant || steps === 0) return steps;
+      throw new ValueError(
+        `${operation}: ${place} is ${steps} and ${settingOf("schedule")![0]} is constant; ${library.title} takes no warm-up before a constant rate. Leave it out, or give the schedule constant_with_warmup.`,
+      );
+    }
+    const share = of("warmupShare");
+    if (steps > 0 && typeof share === "number" && share > 0 && given(sharePlace))
       throw new ValueError(
         `${operation}: ${place} is ${steps} and ${sharePlace} is ${share}; each sets the warm-up, and it depends on the version which one acts, or whether both are taken. Give one.`,
       );
-    const isShare = below1 !== undefined && steps > 0 && steps < 1;
-    const part = isShare ? steps : steps === 0 ? (share ?? 0) : 0;
-    if (typeof part !== "number" || part === 0) return steps;
-    if (typeof total === "number" && total > 0) return Math[below1 ?? "ceil"](total * part);
+    const isShare = below1 === true && steps > 0 && steps < 1;
+    const acts = steps === 0 && !(unlessGiven && given(place));
+    const part = isShare ? steps : acts ? (share ?? 0) : 0;
+    if (typeof part !== "number" || part === 0) return instead?.[steps] ?? steps;
+    if (typeof total === "number" && total > 0) {
+      const updates = Math[rounds](total * part);
+      const bounded = isShare || given(sharePlace) ? updates : Math.min(updates, most ?? Infinity);
+      return instead?.[bounded] ?? bounded;
+    }
     throw new ValueError(
       `${operation}: ${isShare ? place : sharePlace} is ${part}, a share of all updates, whose number is not known. Give ${settingOf("total")![0]}, or ${place} as a whole number${isShare ? "" : " in its place"}.`,
     );
@@ -112,12 +131,38 @@ export function readSettings(library: Library, given: unknown, operation: string
     ...(initStd !== undefined && { init: "gaussian", initScale: { A: initStd * r } }),
     optimizer: { name: theirs.is, ...hyper },
     groups: Object.keys(groups).length > 0 ? groups : undefined,
-    schedule: scheduleOf(of("schedule") ?? library.schedule, warmup(), of("total")),
+    schedule: scheduleOf(of("schedule") ?? library.schedule, warmup(), total),
     clip: clipOf(of("maxNorm")),
     eightBitStates: theirs.eightBitStates,
   };
   const there = Object.fromEntries(Object.entries(recipe).filter(([, value]) => value !== undefined));
-  return checkRecipe(there, operation);
+  return named(places(library, theirs), () => checkRecipe(there, operation));
+}
+
+/** Where a library sets the fields of a recipe, where it calls them otherwise. */
+function places({ settings }: Library, theirs: TheirOptimizer): ReadonlyMap<string, readonly string[]> {
+  const all = new Map<string, string[]>();
+  const put = (field: string, place: string) =>
+    field !== place && all.set(field, [...(all.get(field) ?? []), place]);
+  for (const [place, { is }] of Object.entries(settings))
+    if (is !== "hyper" && is !== "optimizer") put(is, place);
+  for (const [field, place] of Object.entries(theirs.places)) put(field.split(".")[0]!, place);
+  for (const [role, name] of Object.entries(groupNames)) put(`groups.${role}`, name);
+  return all;
+}
+
+/** An error about the recipe, with the settings that its fields are. */
+function named<T>(places: ReadonlyMap<string, readonly string[]>, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    if (!(error instanceof ValueError)) throw error;
+    const fields = [...places].filter(([field]) => new RegExp(`\\b${field}\\b`).test(error.message));
+    const words = fields.map(([field, at]) => `${field} is ${at.join(" and ")}`);
+    throw words.length > 0
+      ? new ValueError(`${error.message} In these settings ${words.join(", ")}.`)
+      : error;
+  }
 }
 
 /** Refuses a number or a flag that is written as a text: what a tool makes of it depends on the tool and its version. */
@@ -154,7 +199,7 @@ function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, ope
     const limited = [place, top].find((each) => Object.hasOwn(only, each));
     if (limited !== undefined) {
       const known = only[limited]!;
-      if (known.includes(value)) continue;
+      if (known.includes(value) || (Array.isArray(value) && value.length === 0)) continue;
       const able = known.length > 0 ? `it can where it is ${known.map(show).join(" or ")}` : "leave it out";
       throw new ValueError(`${operation}: ${place} is ${show(value)}, which a recipe cannot say; ${able}.`);
     }
@@ -164,12 +209,35 @@ function checkPlaces(library: Library, values: ReadonlyMap<string, unknown>, ope
       )
     )
       continue;
-    const known = [...places].filter((each) => !each.includes(":"));
-    const near = known.find((each) => plain(each) === plain(place)) ?? sameElsewhere(library, place);
     const pair = Object.keys(pairs).find((each) => place.startsWith(`${each}:`));
+    const known = [...places].filter((each) => (pair ? each.startsWith(`${pair}:`) : !each.includes(":")));
+    const near = known.find((each) => plain(each) === plain(place)) ?? sameElsewhere(library, place);
     throw new ValueError(
       `${operation}: ${library.title} ${library.version} has no setting ${place}${pair ? "" : " that concerns a recipe"}. ${near ? `Do you mean ${near}? ` : ""}Those that do are ${known.join(", ")}. Leave it out, or correct its name.`,
     );
+  }
+}
+
+/** Refuses arguments of another optimizer among those of the one that is chosen, whose class would not take them. */
+function checkArguments(
+  { settings, optimizers }: Library,
+  { places }: TheirOptimizer,
+  name: string,
+  values: ReadonlyMap<string, unknown>,
+  operation: string,
+): void {
+  const own = Object.values(places);
+  const others = new Set(Object.values(optimizers).flatMap((each) => Object.values(each.places)));
+  const parent = (place: string) => place.slice(0, Math.max(0, place.search(/[.:][^.:]*$/)));
+  const parents = new Set(own.map(parent));
+  for (const [at, value] of values) {
+    const [group, ...rest] = at.split(".");
+    const place = Object.values(groupNames).includes(group!) ? rest.join(".") : at;
+    if (value === undefined || value === null || own.includes(place) || settings[place]) continue;
+    if (others.has(place) && parents.has(parent(place)))
+      throw new ValueError(
+        `${operation}: ${at} is ${show(value)}, which ${name} does not take; it takes ${own.join(", ")}. Leave it out, or choose another optimizer.`,
+      );
   }
 }
 
@@ -219,8 +287,8 @@ function hypersOf(
       const setting = library.settings[place];
       const given = values.get(prefix + place);
       // A group's value, else that of all.
-      const value =
-        prefix !== "" ? given : setting ? at(place, setting) : (given ?? theirs.defaults?.[place]);
+      const needed = setting && (given !== undefined || setting.field.otherwise !== undefined);
+      const value = prefix !== "" ? given : needed ? at(place, setting) : (given ?? theirs.defaults?.[place]);
       if (value === undefined || value === null) continue;
       const [name, index] = field.split(".") as [string, string?];
       if (index === undefined) {
@@ -261,7 +329,10 @@ function scheduleOf(kind: unknown, warmup: unknown, total: unknown): unknown {
     case "warmupConstant":
       return rise === 0 ? undefined : { kind, warmup: rise };
     default:
-      return { kind, warmup: rise, total: end };
+      // A run that ends in the warm-up is nothing else.
+      return end !== "end" && rise >= end
+        ? { kind: "warmupConstant", warmup: rise }
+        : { kind, warmup: rise, total: end };
   }
 }
 

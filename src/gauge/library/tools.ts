@@ -8,7 +8,7 @@ import {
   positive,
   required,
 } from "../../base/arguments.ts";
-import type { Library, Setting, TheirOptimizer } from "./library.ts";
+import type { Library, Setting, TheirOptimizer, WarmupRule } from "./library.ts";
 
 // The libraries. Their defaults were read in the sources named beside them, at the commit where one is given; a version is
 // that of the source as it was read, and of `torch.optim` the defaults are those that PyTorch documents.
@@ -79,6 +79,12 @@ function torch(at: (name: string) => string): { readonly [name: string]: TheirOp
   };
 }
 
+/** Arguments of `torch.optim` that say how it computes, and those that change it. */
+const torchOthers = ["foreach", "fused", "capturable", "differentiable"];
+const torchOnly = { maximize: [false], decoupled_weight_decay: [false] };
+const placed = <T>(at: (name: string) => string, of: { readonly [name: string]: T }) =>
+  Object.fromEntries(Object.entries(of).map(([name, value]) => [at(name), value]));
+
 // PEFT and the Trainer, with what is made of them.
 
 const peftConfig: { readonly [place: string]: Setting } = {
@@ -122,6 +128,8 @@ const peftOthers = [
   "runtime_config",
   "qalora_group_size",
   "ensure_weight_tying",
+  "layers_to_transform",
+  "layers_pattern",
 ];
 
 /** adapter_config.json has it; use_rslora is of 0.8. */
@@ -131,13 +139,12 @@ const peftOnly = {
   peft_type: ["LORA"],
   bias: ["none"],
   modules_to_save: [],
-  layers_to_transform: [],
-  layers_pattern: [],
   layer_replication: [],
   trainable_token_indices: [],
   loftq_config: [],
   eva_config: [],
   corda_config: [],
+  lora_ga_config: [],
   alora_invocation_tokens: [],
   arrow_config: [],
   use_qalora: [false],
@@ -161,11 +168,13 @@ interface TrainerDefaults {
   readonly share?: number;
 }
 
+/** Transformers 5. */
+const trainerWarmup: WarmupRule = { rounds: "ceil", below1: true };
+
 const warmups = (share = 0): { readonly [place: string]: Setting } => ({
   warmup_steps: {
     is: "warmup",
     field: nonNegative(0),
-    below1: "ceil", // Transformers 5
     says: "updates of the warm-up; below 1 their share of all",
   },
   warmup_ratio: {
@@ -206,6 +215,8 @@ function trainerOptimizers(at: (name: string) => string = (name) => name): {
   return {
     adamw_torch: adamw,
     adamw_torch_fused: adamw,
+    adamw_torch_xla: adamw,
+    adamw_torch_npu_fused: adamw,
     adamw_apex_fused: adamw,
     paged_adamw_32bit: adamw,
     adamw_8bit: short,
@@ -214,6 +225,7 @@ function trainerOptimizers(at: (name: string) => string = (name) => name): {
     lion_32bit: lion,
     paged_lion_32bit: lion,
     lion_8bit: { ...lion, eightBitStates: true },
+    paged_lion_8bit: { ...lion, eightBitStates: true },
     sgd: {
       is: "sgd",
       places: {
@@ -281,6 +293,36 @@ const trainerOthers = [
   "use_cpu",
   "disable_tqdm",
   "include_*",
+  "accelerator_config",
+  "auto_find_batch_size",
+  "average_tokens_across_devices",
+  "batch_eval_metrics",
+  "debug",
+  "full_determinism",
+  "half_precision_backend",
+  "ignore_data_skip",
+  "jit_mode_eval",
+  "length_column_name",
+  "liger_kernel_config",
+  "local_rank",
+  "mp_parameters",
+  "no_cuda",
+  "parallelism_config",
+  "past_index",
+  "prediction_loss_only",
+  "project",
+  "ray_scope",
+  "restore_callback_states_from_checkpoint",
+  "skip_memory_metrics",
+  "torch_empty_cache_steps",
+  "torchdynamo",
+  "tpu_*",
+  "trackio_*",
+  "train_sampling_strategy",
+  "use_ipex",
+  "use_legacy_prediction_loop",
+  "use_liger_kernel",
+  "use_mps_device",
   "packing*",
   "max_length",
   "max_seq_length",
@@ -310,6 +352,7 @@ const peftBase = {
   groups: "none",
   noDecay: ["branchBias"],
   written: peftWritten,
+  warmup: trainerWarmup,
   adapts: ["linear", "embedding"],
   pairs: { optim_args: "text" },
   refused: trainerRefused,
@@ -318,9 +361,11 @@ const peftBase = {
   notes: peftNotes,
 } as const;
 
-const ownOptimizer: Pick<Library, "groups" | "optimizers"> = {
+const ownOptimizer: Pick<Library, "groups" | "optimizers" | "warmup" | "anyCase"> = {
   groups: "any",
+  anyCase: true,
   optimizers: torch((name) => name),
+  warmup: trainerWarmup,
 };
 
 const ownSettings = (lr?: number): { readonly [place: string]: Setting } => ({
@@ -339,6 +384,48 @@ const ownSettings = (lr?: number): { readonly [place: string]: Setting } => ({
   ...warmups(),
 });
 
+/** Classes of `torch.optim` by their full names, their arguments below a place. */
+const dotted = (below: string) =>
+  Object.fromEntries(
+    Object.entries(torch((name) => `${below}.${name}`)).map(([name, each]) => [`torch.optim.${name}`, each]),
+  );
+
+const torchtuneAdam: TheirOptimizer = {
+  is: "adamw",
+  places: {
+    lr: "optimizer.lr",
+    betas: "optimizer.betas",
+    eps: "optimizer.eps",
+    weightDecay: "optimizer.weight_decay",
+  },
+};
+
+const kohyaLion: TheirOptimizer = {
+  is: "lion",
+  places: {
+    lr: "learning_rate",
+    betas: "optimizer_args:betas",
+    weightDecay: "optimizer_args:weight_decay",
+  },
+  // Those of lion_pytorch and bitsandbytes.
+  defaults: { "optimizer_args:betas": [0.9, 0.99], "optimizer_args:weight_decay": 0 },
+};
+const kohyaAdam: TheirOptimizer = {
+  is: "adamw",
+  places: { ...kohyaLion.places, eps: "optimizer_args:eps" },
+};
+const kohyaLions = {
+  Lion: kohyaLion,
+  Lion8bit: { ...kohyaLion, eightBitStates: true },
+  PagedLion8bit: { ...kohyaLion, eightBitStates: true },
+};
+const kohyaAdams = {
+  AdamW8bit: { ...kohyaAdam, eightBitStates: true },
+  PagedAdamW8bit: { ...kohyaAdam, eightBitStates: true },
+  PagedAdamW: kohyaAdam,
+  PagedAdamW32bit: kohyaAdam,
+};
+
 /** Libraries by name. */
 export const libraries = {
   loralib: {
@@ -354,7 +441,8 @@ export const libraries = {
     },
     fixed: { init: "standard" },
     adapts: ["linear", "embedding"],
-    others: ["fan_in_fan_out", "merge_weights", "enable_lora"],
+    others: ["fan_in_fan_out", "merge_weights", "enable_lora", ...torchOthers],
+    only: torchOnly,
     refused: {},
     example: {
       r: 4,
@@ -378,8 +466,8 @@ export const libraries = {
     ...ownOptimizer,
     settings: { ...peftConfig, ...ownSettings() },
     adapts: ["linear", "embedding"],
-    others: peftOthers,
-    only: { ...peftOnly, rank_pattern: [], alpha_pattern: [] },
+    others: [...peftOthers, ...torchOthers],
+    only: { ...peftOnly, ...torchOnly, rank_pattern: [], alpha_pattern: [] },
     refused: {},
     example: { lr: 2e-4 },
     notes: [
@@ -401,6 +489,7 @@ export const libraries = {
   },
   "peft-loraplus": {
     title: "PEFT's create_loraplus_optimizer",
+    anyCase: true,
     version: "0.20",
     source: [...peftSource.slice(0, 1), "the same, src/peft/optimizers/loraplus.py"],
     groups: "ratio",
@@ -421,11 +510,12 @@ export const libraries = {
       },
       ...warmups(),
     },
+    warmup: trainerWarmup,
     optimizers: torch((name) => (name === "weight_decay" ? "loraplus_weight_decay" : name)),
     // Its embeddings get the rate of A for both matrices.
     adapts: ["linear"],
-    others: [...peftOthers, ...trainerOthers],
-    only: { ...peftOnly, rank_pattern: [], alpha_pattern: [] },
+    others: [...peftOthers, ...trainerOthers, ...torchOthers],
+    only: { ...peftOnly, ...torchOnly, rank_pattern: [], alpha_pattern: [] },
     refused: {
       ...trainerRefused,
       weight_decay:
@@ -448,9 +538,18 @@ export const libraries = {
       ...peftBase.others,
       "assistant_only_loss",
       "completion_only_loss",
+      "activation_offloading",
+      "attn_implementation",
+      "chat_template_path",
+      "dtype",
+      "torch_dtype",
+      "load_in_*",
       "loss_type",
+      "pad_*",
       "padding_free",
       "eos_token",
+      "shuffle_dataset",
+      "trust_remote_code",
     ],
     refused: {
       ...trainerRefused,
@@ -486,17 +585,24 @@ export const libraries = {
       ...trainer({ lr: 5e-5, decay: 0.01, optim: "adamw_8bit", schedule: "linear", share: 0.1 }),
     },
     optimizers: trainerOptimizers(),
-    others: [...peftBase.others, "use_gradient_checkpointing", "random_state", "embedding_learning_rate"],
+    others: [
+      ...peftBase.others,
+      "use_gradient_checkpointing",
+      "random_state",
+      "embedding_learning_rate",
+      "finetune_*",
+      "load_in_*",
+    ],
     // Its notebooks.
     example: { learning_rate: 2e-4, warmup_steps: 5, max_steps: 60 },
     notes: [...peftNotes, "Unsloth: warmup_ratio is 0.1 by default; it acts where warmup_steps is 0."],
   },
   axolotl: {
     title: "Axolotl",
-    version: "0.13",
+    version: "0.15",
     source: [
       "github.com/axolotl-ai-cloud/axolotl, src/axolotl/utils/schemas/peft.py and training.py",
-      "the same, src/axolotl/core/builders/base.py",
+      "the same, src/axolotl/core/builders/base.py at ceda25b60826",
     ],
     groups: "ratio",
     noDecay: ["branchBias"],
@@ -511,25 +617,44 @@ export const libraries = {
       optimizer: { is: "optimizer", field: word("adamw_torch_fused"), says: "the optimizer" },
       learning_rate: hyper(undefined, "the learning rate, of A with a ratio"),
       weight_decay: hyper(0, "the decay, of all but biases"),
-      adam_beta1: { ...hyper(0.9, "for the Adams and Lion; 0 is taken for not set"), zeroIsUnset: true },
-      adam_beta2: { ...hyper(0.999, "for the Adams and Lion; 0 is taken for not set"), zeroIsUnset: true },
-      adam_epsilon: { ...hyper(1e-8, "for the Adams; 0 is taken for not set"), zeroIsUnset: true },
-      max_grad_norm: {
-        ...norm(1),
-        zeroIsUnset: true,
-        says: "the threshold of the global norm; 0 is taken for not set, so that it clips at 1",
-      },
+      adam_beta1: hyper(0.9, "for the Adams and Lion"),
+      adam_beta2: hyper(0.999, "for the Adams and Lion"),
+      adam_epsilon: hyper(1e-8, "for the Adams"),
+      max_grad_norm: norm(1),
       lr_scheduler: { is: "schedule", field: word("cosine"), words: schedules, says: "the schedule" },
-      ...warmups(),
-      warmup_steps: { is: "warmup", field: integer(0, Infinity, 0), says: "updates of the warm-up" },
+      ...warmups(0.03),
+      warmup_steps: {
+        is: "warmup",
+        field: integer(0, Infinity, 0),
+        says: "updates of the warm-up; 1 is taken for 2",
+      },
     },
+    warmup: { rounds: "floor", unlessGiven: true, most: 100, instead: { 1: 2 } },
     pairs: { optim_args: "text" },
     optimizers: trainerOptimizers(),
     adapts: ["linear"],
+    only: {
+      ...trainerOnly,
+      adapter: ["lora", "qlora"],
+      lora_modules_to_save: [],
+      cosine_min_lr_ratio: [],
+      cosine_constant_lr_ratio: [],
+      lr_groups: [],
+      embedding_lr: [],
+      embedding_lr_scale: [],
+      peft: [],
+    },
     others: [
       ...trainerOthers,
       "base_model*",
-      "adapter",
+      "eval_sample_packing",
+      "train_on_inputs",
+      "lora_model_dir",
+      "xformers_attention",
+      "sdp_attention",
+      "s2_attention",
+      "eager_attention",
+      "loss_watchdog_*",
       "load_in_*",
       "strict",
       "datasets",
@@ -540,7 +665,6 @@ export const libraries = {
       "pad_to_sequence_len",
       "lora_target_*",
       "lora_fan_in_fan_out",
-      "lora_modules_to_save",
       "lora_mlp_kernel",
       "lora_qkv_kernel",
       "lora_o_kernel",
@@ -566,8 +690,11 @@ export const libraries = {
       relora: "restarts cannot be said in a recipe.",
       lora_alpha_pattern: "Axolotl has none; leave it out.",
     },
-    example: { lora_r: 32, lora_alpha: 16, lora_dropout: 0.05, learning_rate: 2e-4 },
-    notes: ["Axolotl: lora_r, lora_alpha and learning_rate have no default; give them."],
+    example: { lora_r: 32, lora_alpha: 16, lora_dropout: 0.05, learning_rate: 2e-4, warmup_steps: 10 },
+    notes: [
+      "Axolotl: lora_r, lora_alpha and learning_rate have no default; give them.",
+      "Axolotl: the warm-up is 3 % of all updates by default, at most 100.",
+    ],
   },
   litgpt: {
     title: "LitGPT's finetune_lora",
@@ -597,12 +724,7 @@ export const libraries = {
         says: "all updates, where epochs do not decide",
       },
     },
-    optimizers: Object.fromEntries(
-      Object.entries(torch((name) => `optimizer.init_args.${name}`)).map(([name, each]) => [
-        `torch.optim.${name}`,
-        each,
-      ]),
-    ),
+    optimizers: dotted("optimizer.init_args"),
     fixed: { init: "standard" },
     schedule: "warmupCosine",
     adapts: ["linear"],
@@ -633,7 +755,9 @@ export const libraries = {
       "train.tie_embeddings",
       "train.min_lr",
       "access_token",
+      ...torchOthers.map((name) => `optimizer.init_args.${name}`),
     ],
+    only: placed((name) => `optimizer.init_args.${name}`, torchOnly),
     refused: {
       optimizer:
         "a name alone has the defaults of its class; give optimizer.class_path, as torch.optim.AdamW, and optimizer.init_args.lr.",
@@ -650,6 +774,105 @@ export const libraries = {
       "train.lr_warmup_steps": 10,
     },
     notes: ["LitGPT: the rate always rises from 0 and falls by half a cosine; gradients are not clipped."],
+  },
+  torchtune: {
+    title: "torchtune's LoRA recipes",
+    version: "0.6",
+    source: [
+      "github.com/pytorch/torchtune, torchtune/modules/peft/lora.py and torchtune/training/lr_schedulers.py",
+      "the same, recipes/lora_finetune_single_device.py and recipes/configs/llama3_1/8B_lora_single_device.yaml",
+    ],
+    groups: "none",
+    settings: {
+      "model.lora_rank": rank(8),
+      "model.lora_alpha": alphaOver("lora_rank", 16),
+      "model.lora_dropout": dropout(0),
+      "model.use_dora": { is: "dora", field: either(false), says: "DoRA" },
+      "optimizer._component_": {
+        is: "optimizer",
+        field: word("torch.optim.AdamW"),
+        says: "a class of torch.optim or bitsandbytes",
+      },
+      "optimizer.lr": hyper(undefined, "the learning rate of A and B"),
+      "lr_scheduler._component_": {
+        is: "schedule",
+        field: word("torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup"),
+        words: {
+          "torchtune.training.lr_schedulers.get_cosine_schedule_with_warmup": "warmupCosine",
+          "torchtune.modules.get_cosine_schedule_with_warmup": "warmupCosine",
+        },
+        says: "the schedule, half a cosine to the end of the run",
+      },
+      "lr_scheduler.num_warmup_steps": {
+        is: "warmup",
+        field: integer(0),
+        says: "updates of the warm-up; it has no default",
+      },
+      clip_grad_norm: {
+        is: "maxNorm",
+        field: optional(positive()),
+        says: "the threshold of the global norm; none by default",
+      },
+    },
+    optimizers: {
+      ...dotted("optimizer"),
+      "bitsandbytes.optim.AdamW8bit": { ...torchtuneAdam, eightBitStates: true },
+      "bitsandbytes.optim.PagedAdamW8bit": { ...torchtuneAdam, eightBitStates: true },
+      "bitsandbytes.optim.PagedAdamW": torchtuneAdam,
+    },
+    fixed: { init: "standard" },
+    adapts: ["linear"],
+    others: [
+      "model._component_",
+      "model.lora_attn_modules",
+      "model.apply_lora_to_mlp",
+      "model.apply_lora_to_output",
+      "model.quantize_base",
+      "model.max_seq_len",
+      "tokenizer",
+      "checkpointer",
+      "dataset*",
+      "loss",
+      "profiler",
+      "metric_logger",
+      "resume_from_checkpoint",
+      "save_adapter_weights_only",
+      "output_dir",
+      "seed",
+      "shuffle",
+      "batch_size*",
+      "epochs",
+      "max_steps_per_epoch",
+      "gradient_accumulation_steps",
+      "compile",
+      "device",
+      "dtype",
+      "enable_activation_*",
+      "log_*",
+      "run_val_every_n_steps",
+      "custom_sharded_layers",
+      "fsdp_*",
+      ...torchOthers.map((name) => `optimizer.${name}`),
+    ],
+    only: {
+      ...placed((name) => `optimizer.${name}`, torchOnly),
+      "lr_scheduler.num_cycles": [0.5],
+      optimizer_in_bwd: [false],
+    },
+    refused: {
+      lora_rank: "it is model.lora_rank; give that one.",
+      lora_alpha: "it is model.lora_alpha; give that one.",
+    },
+    example: {
+      "model.lora_rank": 8,
+      "model.lora_alpha": 16,
+      "optimizer.lr": 3e-4,
+      "optimizer.weight_decay": 0.01,
+      "lr_scheduler.num_warmup_steps": 100,
+    },
+    notes: [
+      "torchtune: the schedule is half a cosine after a warm-up, to the end of the run; clip_grad_norm clips where it is given, and at 0 makes all gradients 0.",
+    ],
   },
   "mlx-lm": {
     title: "MLX-LM's lora command",
@@ -736,15 +959,15 @@ export const libraries = {
       "trust_remote_code",
       "lora_parameters.keys",
     ],
-    only: { lr_schedule: [] },
+    // MLX applies dampening to the first gradient too.
+    only: { lr_schedule: [], "optimizer_config.sgd.dampening": [0] },
     refused: {
       "lora_parameters.alpha":
         "MLX-LM's multiplier is scale, and alpha has no effect; give scale, alpha / rank.",
       lora_layers: "it is num_layers now; leave it out here.",
       max_grad_norm: "MLX-LM does not clip.",
       weight_decay: "it is optimizer_config.adamw.weight_decay.",
-      "optimizer_config.sgd.dampening":
-        "MLX applies it to the first gradient too, which no recipe says; leave it out.",
+      use_dora: "it is fine_tune_type dora now; give that one.",
     },
     example: {},
     notes: [
@@ -775,36 +998,23 @@ export const libraries = {
       lr_warmup_steps: {
         is: "warmup",
         field: nonNegative(0),
-        below1: "floor",
         says: "updates of the warm-up; below 1 their share of all",
       },
       max_train_steps: { is: "total", field: integer(1, Infinity, 1600), says: "all updates" },
+      max_train_epochs: {
+        is: "epochs",
+        field: optional(integer(1)),
+        says: "epochs, which decide instead of max_train_steps where they are given",
+      },
       max_grad_norm: norm(1),
     },
+    warmup: { rounds: "floor", below1: true, notConstant: true },
     pairs: { optimizer_args: "list", network_args: "list" },
     anyCase: true,
     optimizers: {
       ...torch((name) => (name === "lr" ? "learning_rate" : `optimizer_args:${name}`)),
-      Lion: {
-        is: "lion",
-        places: {
-          lr: "learning_rate",
-          betas: "optimizer_args:betas",
-          weightDecay: "optimizer_args:weight_decay",
-        },
-        // lion_pytorch's.
-        defaults: { "optimizer_args:betas": [0.9, 0.99], "optimizer_args:weight_decay": 0 },
-      },
-      AdamW8bit: {
-        is: "adamw",
-        places: {
-          lr: "learning_rate",
-          betas: "optimizer_args:betas",
-          eps: "optimizer_args:eps",
-          weightDecay: "optimizer_args:weight_decay",
-        },
-        eightBitStates: true,
-      },
+      ...kohyaLions,
+      ...kohyaAdams,
       SGDNesterov: {
         is: "sgd",
         fixed: { nesterov: true },
@@ -826,10 +1036,10 @@ export const libraries = {
       "output_*",
       "save_*",
       "network_module",
-      "network_weights",
+      "lr_scheduler_num_cycles",
+      "lr_scheduler_power",
       "network_train_unet_only",
       "train_batch_size",
-      "max_train_epochs",
       "mixed_precision",
       "full_*",
       "resolution",
@@ -855,9 +1065,20 @@ export const libraries = {
       "vae",
       "v2",
       "v_parameterization",
+      ...torchOthers.map((name) => `optimizer_args:${name}`),
     ],
-    only: { network_dropout: [0], scale_weight_norms: [], min_snr_gamma: [], noise_offset: [] },
+    only: {
+      network_dropout: [0],
+      scale_weight_norms: [],
+      min_snr_gamma: [],
+      noise_offset: [],
+      network_weights: [],
+      ...placed((name) => `optimizer_args:${name}`, torchOnly),
+    },
     refused: {
+      use_8bit_adam: "it is optimizer_type AdamW8bit now; give that one.",
+      use_lion_optimizer: "it is optimizer_type Lion now; give that one.",
+      dim_from_weights: "the ranks of an adapter are not known here; give network_dim and network_alpha.",
       unet_lr: "a rate for the U-Net of its own cannot be said in a recipe; give learning_rate.",
       text_encoder_lr:
         "a rate for the text encoder of its own cannot be said in a recipe; give learning_rate.",
