@@ -166,6 +166,7 @@ function entriesOf(what: string, text: string, lists = false): [string, unknown]
 /** A number, true, false, a pair of numbers, or a word. */
 export function scalarOf(what: string, key: string, text: string): unknown {
   if (text === "true" || text === "false") return text === "true";
+  if (lists.has(key)) return text.split(/[,:]/);
   if (text.includes(":")) return text.split(":").map((each) => scalarOf(what, key, each));
   if (/^[-+.\d]/.test(text) || /^(nan|[-+]?inf(inity)?)$/i.test(text)) {
     const number = Number(text);
@@ -175,7 +176,7 @@ export function scalarOf(what: string, key: string, text: string): unknown {
       );
     return number;
   }
-  return lists.has(key) ? text.split(",") : text;
+  return text;
 }
 
 /** Where a key lies in a recipe. */
