@@ -53,9 +53,7 @@ export async function oracle(args: readonly string[]): Promise<number> {
     const report = await runOracle(
       directory,
       engine,
-      (file, done, total) => {
-        if (terminal.isTTY) progress.update(done, total, file);
-      },
+      (what, done, total) => progress.update(done, total, what),
       values.model,
     );
     progress.end();

@@ -12,6 +12,7 @@ export type Reason =
   | "awaited"
   | "parts"
   | "operand"
+  | "epilogue"
   | "bindings"
   | "size"
   | "repeated"
@@ -46,6 +47,83 @@ function isEpilogue(node: Node): boolean {
     isElementwise(node) &&
     topological([node], isElementwise).some((part) => isCore(part) && sameShape(part.shape, node.shape))
   );
+}
+
+/**
+ * What several make something of, and what is made of cores element by element, is stored in the place of the cores where
+ * nobody else reads those: a sum of two products is kept as the sum, once, not as the products.
+ */
+function placeEpilogues(
+  roots: readonly Node[],
+  order: readonly Node[],
+  reasons: ReadonlyMap<Node, Reason>,
+  mark: (node: Node) => void,
+): void {
+  const users = usersOf(order);
+  const meeting = meetings(roots, order, users);
+  for (const core of order) {
+    if (!isCore(core)) continue;
+    const continues = (node: Node) =>
+      !reasons.has(node) &&
+      elements(node) === elements(core) &&
+      (node.operation.kind === "reshape" ||
+        ((node.operation.kind === "scalar" || node.operation.kind === "cast") &&
+          bytesPerElement(node.dtype) <= bytesPerElement(core.dtype)));
+    let last: Node | undefined;
+    let found: Node | undefined;
+    for (let from = core, to = meeting.get(from); to && continues(to); from = to, to = meeting.get(from)) {
+      if (!between(from, to, users).every(continues)) break;
+      if (to.operation.kind !== "reshape") last = to;
+      if (users.get(to)!.length > 1) found = last;
+    }
+    if (found) mark(found);
+  }
+}
+
+function usersOf(order: readonly Node[]): Map<Node, Node[]> {
+  const users = new Map<Node, Node[]>(order.map((node) => [node, []]));
+  for (const node of order) for (const input of new Set(node.inputs)) users.get(input)!.push(node);
+  return users;
+}
+
+/**
+ * For each node the first one that all that is made of it goes through; undefined where it is an output, or outputs are made
+ * of it in several ways. (The immediate dominators of the graph from its end; K. D. Cooper et al. 2001.)
+ */
+function meetings(
+  roots: readonly Node[],
+  order: readonly Node[],
+  users: ReadonlyMap<Node, readonly Node[]>,
+): Map<Node, Node | undefined> {
+  const found = new Map<Node, Node | undefined>(roots.map((root) => [root, undefined]));
+  const depths = new Map<Node, number>();
+  const depthOf = (node: Node | undefined) => (node ? depths.get(node)! : 0);
+  const common = (a: Node | undefined, b: Node | undefined): Node | undefined => {
+    let [x, y] = [a, b];
+    while (x !== y)
+      if (depthOf(x) > depthOf(y)) x = found.get(x!);
+      else y = found.get(y!);
+    return x;
+  };
+  for (const node of [...order].reverse()) {
+    if (!found.has(node))
+      found.set(node, users.get(node)!.reduce<Node | undefined>(common, users.get(node)![0]));
+    depths.set(node, 1 + depthOf(found.get(node)));
+  }
+  return found;
+}
+
+/** The nodes on the ways from one node to where they meet. */
+function between(from: Node, to: Node, users: ReadonlyMap<Node, readonly Node[]>): Node[] {
+  const seen = new Set<Node>();
+  const open = [from];
+  for (let next = open.pop(); next; next = open.pop())
+    for (const user of users.get(next)!)
+      if (user !== to && !seen.has(user)) {
+        seen.add(user);
+        open.push(user);
+      }
+  return [...seen];
 }
 
 /** Made of parts: where it is stored, several kernels may write it, each its own part. */
@@ -103,6 +181,7 @@ export function materialise(
       else mark(operand, "operand");
     }
   }
+  placeEpilogues(roots, order, reasons, (node) => mark(node, "epilogue"));
   limitKernels(order, reasons, mark, target);
   avoidRepetition(order, reasons, (node, reason) => {
     // The same holds for what several kernels want: reading a copy would take longer than making it again.

@@ -10,12 +10,30 @@ export type FileSource = string | URL | Blob | ArrayBuffer | Uint8Array | Source
  * Opens bytes for reading in ranges. A URL is asked for ranges; from a server that does not have them the whole file is
  * kept in memory.
  *
- * @throws LorantzError for what cannot be read; ValueError for anything else than a place of bytes.
+ * @throws LorantzError for what cannot be read; ValueError for anything else than a place of bytes, and for what Git LFS has
+ *   put in the place of a file.
  * @example
  * const source = await openSource(new Uint8Array([1, 2, 3]));
  * console.log(source.size); // 3
  */
 export async function openSource(from: FileSource): Promise<Source> {
+  const source = await opened(from);
+  if (source.size < longestPointer) {
+    const bytes = new Uint8Array(source.size);
+    await source.read(bytes, 0);
+    if (new TextDecoder().decode(bytes).startsWith(pointer))
+      throw new ValueError(
+        `${source.name}: it is a pointer of Git LFS, in the place of a file that was not fetched. Fetch it with git lfs pull, or download it.`,
+      );
+  }
+  return source;
+}
+
+/** What Git LFS leaves where a file is not fetched. https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md */
+const pointer = "version https://git-lfs.github.com/spec/";
+const longestPointer = 1024;
+
+async function opened(from: FileSource): Promise<Source> {
   if (typeof from === "string" || from instanceof URL) {
     const url = urlOf(from);
     return typeof url === "string" ? openPath(url) : openUrl(url);

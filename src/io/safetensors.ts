@@ -55,8 +55,12 @@ async function openIn(folder: Folder): Promise<TensorFile<Metadata>> {
   if (single) return open(single);
   const [only, ...more] = (folder.names ?? []).filter((name) => name.endsWith(".safetensors"));
   if (only !== undefined && more.length === 0) return open(await findFile(folder, only));
+  const pickle = folder.names?.find((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
+  const advice = pickle
+    ? ` ${pickle} is a pickle, which is code and is not read: in Python, model.save_pretrained(folder, safe_serialization=True) writes it as safetensors.`
+    : "";
   throw new ValueError(
-    `${folder.name}: expected model.safetensors, ${indexName} or a single .safetensors file${othersOf(folder)}.`,
+    `${folder.name}: expected model.safetensors, ${indexName} or a single .safetensors file${othersOf(folder)}.${advice}`,
   );
 }
 

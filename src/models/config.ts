@@ -23,10 +23,19 @@ export class Config {
     return this.#values[name] !== undefined && this.#values[name] !== null;
   }
 
+  /** A number that is not negative: no field of those that are read may be. */
   number(name: string, otherwise?: number): number {
     if (!this.has(name) && otherwise !== undefined) return otherwise;
     const value = this.#values[name];
-    return typeof value === "number" && Number.isFinite(value) ? value : this.#fail(name, "a finite number");
+    return typeof value === "number" && value >= 0 && value < Infinity
+      ? value
+      : this.#fail(name, "a finite number >= 0");
+  }
+
+  /** A number that something is divided by, or a power or logarithm is of. */
+  positive(name: string, otherwise?: number): number {
+    const value = this.number(name, otherwise);
+    return value > 0 ? value : this.#fail(name, "a finite number > 0");
   }
 
   /** A length or a count: of an axis, unless there can be no more than `most`. */
@@ -35,9 +44,14 @@ export class Config {
     return isIntegerIn(value, 1, most) ? value : this.#fail(name, `an integer from 1 to ${most}`);
   }
 
-  /** A number, or undefined where there is none. */
+  /** A number above 0, or undefined where there is none. */
   maybe(name: string): number | undefined {
-    return this.has(name) ? this.number(name) : undefined;
+    return this.has(name) ? this.positive(name) : undefined;
+  }
+
+  /** The same of a length. */
+  maybeSize(name: string): number | undefined {
+    return this.has(name) ? this.size(name) : undefined;
   }
 
   flag(name: string, otherwise: boolean): boolean {

@@ -19,24 +19,24 @@ export const families: Readonly<Record<string, (config: Config) => Architecture>
   gpt2,
   llama: (config) => llamaLike(config),
   mistral: (config) =>
-    llamaLike(config, { sharedHeads: 8, window: everywhere(config.maybe("sliding_window")) }),
+    llamaLike(config, { sharedHeads: 8, window: everywhere(config.maybeSize("sliding_window")) }),
   qwen2: (config) => qwen(config, { biases: true, headNorms: false }),
   qwen3: (config) => qwen(config, { biases: false, headNorms: true }),
   phi3: (config) =>
     llamaLike(config, {
       fused: true,
       eps: 1e-5,
-      window: everywhere(config.maybe("sliding_window")),
+      window: everywhere(config.maybeSize("sliding_window")),
       names: { act: "activation_fn" },
     }),
   gemma,
   gemma2: (config) =>
     gemma(config, {
       ...gemma2Norms,
-      scoreCap: config.has("attn_logit_softcapping") ? config.number("attn_logit_softcapping") : undefined,
-      logitCap: config.has("final_logit_softcapping") ? config.number("final_logit_softcapping") : undefined,
+      scoreCap: config.maybe("attn_logit_softcapping"),
+      logitCap: config.maybe("final_logit_softcapping"),
       window: (i, types) =>
-        (types ? types[i] === sliding : i % 2 === 0) && config.number("sliding_window", 4096),
+        (types ? types[i] === sliding : i % 2 === 0) && config.size("sliding_window", 4096),
       scaled: true,
     }),
   gemma3_text: (config) => gemma3(config),
@@ -161,7 +161,7 @@ function llamaLike(config: Config, relative: Relative = {}): Architecture {
     config.refuse("quantization_config", "its weights are stored in another form");
   const rope = globalRope(config, relative, headSize, context);
   const local = relative.localRope?.(headSize, context) ?? rope;
-  const scale = (relative.scaled ? config.number("query_pre_attn_scalar", 256) : headSize) ** -0.5;
+  const scale = (relative.scaled ? config.positive("query_pre_attn_scalar", 256) : headSize) ** -0.5;
   const types = layerTypes(config, count);
   const blocks = Array.from({ length: count }, (_, i): BlockKind => {
     const window = relative.window?.(i, types) || undefined;
@@ -215,7 +215,7 @@ function layerTypes(config: Config, count: number): readonly string[] | undefine
 /** The rotary embedding of blocks that see everything: `rope_theta` and `rope_scaling`, or both in `rope_parameters`. */
 function globalRope(config: Config, relative: Relative, size: number, context: number): Rope {
   const scaling = ropeParameters(config, "full_attention");
-  const theta = scaling?.maybe("rope_theta") ?? config.number("rope_theta", relative.theta ?? 10000);
+  const theta = scaling?.maybe("rope_theta") ?? config.positive("rope_theta", relative.theta ?? 10000);
   return finished({ config, scaling, theta, size, context });
 }
 
@@ -234,7 +234,7 @@ function finished(setting: Parameters<typeof ropeOf>[0]): Rope {
 }
 
 function qwen(config: Config, of: { readonly biases: boolean; readonly headNorms: boolean }): Architecture {
-  const window = config.flag("use_sliding_window", false) ? config.number("sliding_window", 4096) : undefined;
+  const window = config.flag("use_sliding_window", false) ? config.size("sliding_window", 4096) : undefined;
   config.has("sliding_window");
   const from = config.number("max_window_layers", 28);
   return llamaLike(config, {
@@ -264,8 +264,8 @@ const gemma2Norms: Relative = {
 
 function gemma3(config: Config): Architecture {
   const pattern = config.size("sliding_window_pattern", config.size("_sliding_window_pattern", 6));
-  const [theta, local] = [config.number("rope_theta", 1e6), config.number("rope_local_base_freq", 10000)];
-  const window = config.number("sliding_window", 4096);
+  const [theta, local] = [config.positive("rope_theta", 1e6), config.positive("rope_local_base_freq", 10000)];
+  const window = config.size("sliding_window", 4096);
   return gemma(config, {
     ...gemma2Norms,
     context: 131072,
@@ -362,7 +362,7 @@ function checkSizes({ width, heads, sharedHeads, headSize, blocks, family }: Arc
       ? `${heads} heads cannot share ${sharedHeads} heads of keys evenly`
       : !Number.isInteger(headSize)
         ? `a width of ${width} cannot be cut into ${heads} heads`
-        : blocks.some(({ rope }) => rope?.frequencies.some((f) => !(f > 0)) || rope?.frequencies.length === 0)
+        : blocks.some(({ rope }) => rope?.frequencies.length === 0)
           ? `heads of ${headSize} cannot be turned in pairs`
           : undefined;
   if (wrong) throw new ValueError(`config.json: ${wrong}; the sizes of this ${family} do not fit together.`);

@@ -15,6 +15,7 @@ import type { Layer, Params } from "../nn/layer.ts";
 import { Device } from "../runtime/device.ts";
 import { type Compiled, compile } from "../tensor/compile.ts";
 import { tensor } from "../tensor/creation.ts";
+import { where } from "../tensor/functions.ts";
 import * as random from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { evaluate } from "../tensor/tree.ts";
@@ -22,7 +23,7 @@ import type { Architecture } from "./architecture.ts";
 import { type Cache, emptyCache } from "./cache.ts";
 import type { DecoderInput, DecoderOutput } from "./decoder.ts";
 import { nowhere } from "./places.ts";
-import { isPlain, type SampleOptions, sample, sampleFields } from "./sample.ts";
+import { isPlain, refuseNaN, type SampleOptions, sample, sampleFields } from "./sample.ts";
 import { spelling } from "./spelling.ts";
 
 /** A decoder, with adapters or without. */
@@ -103,6 +104,7 @@ export async function* generate(
     const found = await next(t, texts);
     for (const i of [...open]) {
       const row = found.length / prompts.length;
+      if (plain && found[i] === nothing) refuseNaN();
       const token = plain
         ? found[i]!
         : sample(found.subarray(i * row, (i + 1) * row), texts[i]!, draws[i]![t]!, given);
@@ -246,6 +248,9 @@ interface Run {
   readonly given: GenerateOptions;
 }
 
+/** In the place of a token: logits were NaN. */
+const nothing = -1;
+
 /** Numbers that are rounded up, so that prompts of similar length share programs. */
 const roundUp = (n: number, to: number) => Math.ceil(n / to) * to;
 
@@ -319,7 +324,7 @@ function programs(model: AnyDecoder, plain: boolean, { device }: GenerateOptions
   const chosen = (choice: Choice) => (choice && adapted ? perSample(adapted, choice) : model);
   const taken = ({ logits }: DecoderOutput) => {
     const rows = logits.reshape([logits.shape[0]!, logits.shape[2]!]);
-    return plain ? rows.argmax(-1) : rows;
+    return plain ? where(rows.amax(-1).isNaN(), nothing, rows.argmax(-1)) : rows;
   };
   // Lengths are rounded up, and prompts have many.
   const options = { expectedTraces: Number.POSITIVE_INFINITY, ...(device && { device }) };

@@ -21,8 +21,8 @@ const widestHead = 2 ** 16;
 
 /** The rotary embedding of a configuration. @throws ValueError for a scaling that is not implemented. */
 export function ropeOf({ config, scaling, theta, size, context }: RopeSetting): Rope {
-  const share = scaling?.maybe("partial_rotary_factor") ?? config.number("partial_rotary_factor", 1);
-  if (!(share >= 0 && share <= 1))
+  const share = (scaling?.has("partial_rotary_factor") ? scaling : config).number("partial_rotary_factor", 1);
+  if (share > 1)
     throw new ValueError(`config.json: partial_rotary_factor is ${share}; it is a share, from 0 to 1.`);
   if (size > widestHead)
     throw new ValueError(
@@ -38,11 +38,11 @@ export function ropeOf({ config, scaling, theta, size, context }: RopeSetting): 
     context;
   switch (kind) {
     case "linear": {
-      const factor = scaling.number("factor");
+      const factor = scaling.positive("factor");
       return { frequencies: frequencies.map((f) => f / factor), factor: 1 };
     }
     case "dynamic":
-      return { frequencies, factor: 1, dynamic: { from: context, factor: scaling.number("factor") } };
+      return { frequencies, factor: 1, dynamic: { from: context, factor: scaling.positive("factor") } };
     case "llama3":
       return { frequencies: llama3(frequencies, scaling, original()), factor: 1 };
     case "yarn":
@@ -67,8 +67,8 @@ function kindOf(config: Config, scaling: Config): string {
 
 /** Low frequencies are divided by the factor, high ones stay, and between them it fades in (Llama 3.1). */
 function llama3(frequencies: readonly number[], scaling: Config, original: number): number[] {
-  const factor = scaling.number("factor");
-  const [low, high] = [scaling.number("low_freq_factor"), scaling.number("high_freq_factor")];
+  const factor = scaling.positive("factor");
+  const [low, high] = [scaling.positive("low_freq_factor"), scaling.positive("high_freq_factor")];
   return frequencies.map((f) => {
     const turns = (original * f) / (2 * Math.PI);
     if (turns < low) return f / factor;
@@ -84,11 +84,14 @@ function yarn(
   scaling: Config,
   { theta, turned, original }: { readonly theta: number; readonly turned: number; readonly original: number },
 ): Rope {
-  const factor = scaling.number("factor");
+  const factor = scaling.positive("factor");
   const pairWith = (turns: number) =>
     (turned * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
   const whole = scaling.flag("truncate", true);
-  const [fast, slow] = [pairWith(scaling.number("beta_fast", 32)), pairWith(scaling.number("beta_slow", 1))];
+  const [fast, slow] = [
+    pairWith(scaling.positive("beta_fast", 32)),
+    pairWith(scaling.positive("beta_slow", 1)),
+  ];
   const from = Math.max(whole ? Math.floor(fast) : fast, 0);
   const to = Math.min(whole ? Math.ceil(slow) : slow, turned - 1);
   const length = from === to ? 0.001 : to - from;
@@ -101,7 +104,7 @@ function yarn(
 
 function yarnFactor(scaling: Config, factor: number): number {
   const of = (m: number) => (factor <= 1 ? 1 : 0.1 * m * Math.log(factor) + 1);
-  const [m, all] = [scaling.maybe("mscale"), scaling.maybe("mscale_all_dim")];
+  const [m, all] = [scaling.number("mscale", 0), scaling.number("mscale_all_dim", 0)];
   return m && all ? of(m) / of(all) : of(1);
 }
 
@@ -113,7 +116,7 @@ function longRope(frequencies: readonly number[], scaling: Config, original: num
       scaling.refuse(name, `it is a list of ${frequencies.length} numbers, one for each pair of a head`);
     return frequencies.map((f, i) => f / factors[i]!);
   }) as [number[], number[]]; // one for each name
-  const factor = context === original ? scaling.number("factor", 1) : context / original;
+  const factor = context === original ? scaling.positive("factor", 1) : context / original;
   scaling.has("factor");
   return {
     frequencies: short,

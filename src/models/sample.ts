@@ -49,13 +49,16 @@ export function sample(
     const score = scores[token]!;
     scores[token] = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
   }
-  if (temperature === 0) return scores.reduce((best, score, i) => (score > scores[best]! ? i : best), 0);
+  if (temperature === 0) {
+    if (scores.every(Number.isNaN)) return refuseNaN();
+    return scores.reduce(
+      (best, score, i) => (score > scores[best]! || Number.isNaN(scores[best]) ? i : best),
+      0,
+    );
+  }
   // Largest first. What is drawn is a place in this order; to sort the tokens themselves takes several times as long.
   const order = largest(scores, topK);
-  if (order.length === 0)
-    throw new ValueError(
-      "models.generate: the logits of a token are NaN, all of them, so nothing can be drawn. Look at the parameters: tree.entries(params) names them, and x.isFinite() tells.",
-    );
+  if (order.length === 0) return refuseNaN();
   const weights = order.map((score) => Math.exp((score - order[0]!) / temperature));
   const total = sum(weights);
   let [kept, mass] = [0, 0];
@@ -68,6 +71,13 @@ export function sample(
     if (drawn < before) return tokenAt(scores, order, i);
   }
   return tokenAt(scores, order, kept - 1);
+}
+
+/** What a token cannot be taken from. */
+export function refuseNaN(): never {
+  throw new ValueError(
+    "models.generate: the logits of a token are NaN, so there is no likeliest one. Look at the parameters: tree.entries(params) names them, and x.isFinite() tells.",
+  );
 }
 
 /** The `count` largest numbers, largest first. */

@@ -123,7 +123,7 @@ export function stepBytes(
   { blocks, width, hidden, heads, sharedHeads, headSize, gated, vocabulary }: Architecture,
   { batch, length }: { readonly batch: number; readonly length: number },
 ): number {
-  const attention = 3 * width + heads * headSize * 3 + sharedHeads * headSize * 3 + 2 * heads * length;
-  const block = attention + (gated ? 5 : 3) * hidden;
+  const attention = 4 * width + 2 * (heads + sharedHeads) * headSize + heads * length;
+  const block = attention + (gated ? 3 : 2) * hidden;
   return Math.round(4 * batch * length * (blocks.length * block + 4 * width + 1.6 * vocabulary));
 }

@@ -37,6 +37,7 @@ import * as ops from "../graph/elementwise.ts";
 import * as movement from "../graph/movement.ts";
 import { iota, literal, makeNode, type Node } from "../graph/node.ts";
 import * as reductions from "../graph/reduce.ts";
+import { asSoftmax } from "../graph/softmax.ts";
 import { disposeNode, readNode, valuesAtHand } from "../runtime/evaluate.ts";
 import { checkReadable } from "../runtime/tracing.ts";
 import { At, type AtIndex } from "./at.ts";
@@ -563,7 +564,7 @@ export class Tensor<D extends DType = DType> {
     this.#float("softmax");
     const at = normalizeAxis("softmax", axis, this.rank);
     const e = this.sub(this.#top(at)).exp();
-    return e.div(e.sum(at, { keepdim: true }));
+    return wrap(asSoftmax(e.div(e.sum(at, { keepdim: true })).node, this.node, at));
   }
 
   /** log(softmax(x)) along `axis`. */

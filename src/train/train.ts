@@ -389,8 +389,13 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
       parameter === undefined
         ? `the loss is ${show(loss)}, and all gradients are finite`
         : `the loss is ${show(loss)}, and the first parameter whose gradient is not finite is ${parameter}`;
+    const frozen = await firstNotFinite(this.#frozen);
+    const advice =
+      frozen === undefined
+        ? "Lower the learning rate, clip gradients, or look at that batch"
+        : `The frozen parameter ${frozen} is not finite itself: read it again, or repair its file`;
     this.#broken = new DivergedError(
-      `train: step ${this.#done}, ${where}: ${what}. Lower the learning rate, clip gradients, or look at that batch; what was saved before is as it was.`,
+      `train: step ${this.#done}, ${where}: ${what}. ${advice}; what was saved before is as it was.`,
       this.#done,
       parameter,
     );
@@ -404,6 +409,14 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     this.#evaluations.push(event);
     return event;
   }
+}
+
+/** The path of the first float tensor of a tree that has NaN or an infinity. */
+async function firstNotFinite(params: unknown): Promise<string | undefined> {
+  for (const [path, leaf] of tree.entries(params))
+    if (isFloat(leaf.dtype) && (await leaf.isFinite().logicalNot().astype("int32").sum().item()) > 0)
+      return path;
+  return undefined;
 }
 
 function optimizerFor({

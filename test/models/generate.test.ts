@@ -53,6 +53,16 @@ describe("greedy texts", () => {
     expect(tokensOf(alone)).toEqual([together[1]]);
   });
 
+  test("are none where logits are NaN", async () => {
+    const params = tree.map(drawn(), (leaf, path) =>
+      path.endsWith("1.mlp.up_proj.weight") ? leaf.mul(Number.NaN) : leaf,
+    ) as Params;
+    for (const options of [{}, { cache: false }, { repetitionPenalty: 2 }, { temperature: 1 }])
+      await expect(models.complete(model, params, prompts, { maxTokens: 2, ...options })).rejects.toThrow(
+        "the logits of a token are NaN",
+      );
+  });
+
   test.skipIf(!existsSync(shared))("of stories260K are the golden ones", { timeout: 120_000 }, () =>
     expectGolden(shared),
   );
@@ -205,7 +215,7 @@ describe("a token", () => {
     expect(sample([1, 3, 2], [], 0.9, {})).toBe(1);
     expect(sample([1, 3, 2], [1], 0.9, { repetitionPenalty: 2 })).toBe(2);
     expect(sample([-1, -3], [0, 0], 0.9, { repetitionPenalty: 4 })).toBe(1);
-    expect(() => sample([Number.NaN, Number.NaN], [], 0.5, { temperature: 1 })).toThrow("all of them");
+    expect(() => sample([Number.NaN, Number.NaN], [], 0.5, { temperature: 1 })).toThrow("are NaN");
   });
 });
 

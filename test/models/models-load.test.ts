@@ -176,6 +176,11 @@ describe("what is no checkpoint is refused", () => {
     await expect(models.load(empty)).rejects.toThrow("there is no file config.json");
     writeFileSync(join(empty, "config.json"), JSON.stringify(llama));
     await expect(models.load(empty)).rejects.toThrow("model.safetensors");
+    writeFileSync(join(empty, "pytorch_model.bin"), "PK");
+    await expect(models.load(empty)).rejects.toThrow("pytorch_model.bin is a pickle");
+    const pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 1044984\n";
+    writeFileSync(join(empty, "model.safetensors"), pointer);
+    await expect(models.load(empty)).rejects.toThrow("git lfs pull");
     await expect(models.load(join(root, "nowhere"))).rejects.toThrow("nowhere");
     await expect(models.load(empty, { config: { model_type: "bert" } })).rejects.toThrow(
       'model_type is "bert"',

@@ -343,6 +343,19 @@ describe("a configuration", () => {
       { ...base, partial_rotary_factor: 1e9 },
       "partial_rotary_factor is 1000000000; it is a share",
     ],
+    ["angles below 0", { ...base, rope_theta: -1 }, "rope_theta is -1; expected a finite number >= 0"],
+    ["angles without a base", { ...base, rope_theta: 0 }, "rope_theta is 0; expected a finite number > 0"],
+    ["a norm below 0", { ...base, rms_norm_eps: -1e-6 }, "rms_norm_eps is -0.000001; expected"],
+    [
+      "a window of part of a token",
+      { ...base, model_type: "mistral", sliding_window: 2.5 },
+      "sliding_window is 2.5; expected an integer from 1",
+    ],
+    [
+      "a scaling by 0",
+      { ...base, rope_scaling: { rope_type: "linear", factor: 0 } },
+      "rope_scaling: factor is 0; expected a finite number > 0",
+    ],
     ["heads that do not fit", { ...base, num_key_value_heads: 3 }, "4 heads cannot share 3 heads of keys"],
     [
       "an unknown number of a scaling",

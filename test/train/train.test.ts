@@ -11,6 +11,7 @@ import {
   tensor,
   tree,
   valueAndGrad,
+  where,
 } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as models from "../../src/models/index.ts";
@@ -330,6 +331,17 @@ describe("what is not finite", () => {
     await expect(run({ loss, batches: () => good }).toEnd()).rejects.toThrow(
       /the first parameter whose gradient is not finite is bias/,
     );
+  });
+
+  test("names a frozen parameter that is the reason", async () => {
+    const { weight, bias } = params();
+    const spoilt = { weight: where(tensor([1, 0, 0]).gt(0), Number.NaN, weight), bias } as Params;
+    const training = run({
+      params: spoilt,
+      trainable: (_, path) => path === "bias",
+      batches: () => good,
+    });
+    await expect(training.toEnd()).rejects.toThrow("The frozen parameter weight is not finite itself");
   });
 
   test("is let through where that is asked for", async () => {

@@ -27,6 +27,8 @@ export interface Surroundings {
   readonly model?: Loaded | undefined;
   /** Its tokenizer, which is read when it is asked for. */
   readonly tokenizer?: (() => Promise<Tokenizer>) | undefined;
+  /** Says how far a case is that takes long. */
+  readonly progress: (what: string) => void;
 }
 
 /** Builds what a case of one kind expects; graphs need not be computed yet. */

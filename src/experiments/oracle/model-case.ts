@@ -15,7 +15,7 @@ import { column, listed, shiftedLoss, single } from "./tokens.ts";
 import { optimizerOf, ratesOf, tune } from "./tuning.ts";
 
 /** A case of kind `model`: a small checkpoint with and without adapters, its gradients, and trainings of adapters. */
-export const buildModelCase: Build = async (fields, engine, _others, { directory }) => {
+export const buildModelCase: Build = async (fields, engine, _others, { directory, progress }) => {
   const { dtype } = engine;
   const file = join(directory, fields.text("checkpoint"));
   const loaded = await load(
@@ -84,6 +84,7 @@ export const buildModelCase: Build = async (fields, engine, _others, { directory
           optimizer: optimizerOf(training, training.text("optimizer"), ratesOf(training), factors),
           clipNorm: training.has("clipNorm") ? training.number("clipNorm") : undefined,
           steps: training.list("losses").length,
+          progress,
         },
         engine,
       );

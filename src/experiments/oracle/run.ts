@@ -6,7 +6,14 @@ import { parseJson } from "../../base/json.ts";
 import { load } from "../../models/index.ts";
 import { load as loadTokenizer, type Tokenizer } from "../../text/index.ts";
 import { adapterCases, buildAdapterCase } from "./adapter-case.ts";
-import { type Build, type Expectation, type Kind, type Others, Unsupported } from "./case.ts";
+import {
+  type Build,
+  type Expectation,
+  type Kind,
+  type Others,
+  type Surroundings,
+  Unsupported,
+} from "./case.ts";
 import { compare } from "./compare.ts";
 import type { Engine } from "./engine.ts";
 import { Fields } from "./fields.ts";
@@ -75,8 +82,8 @@ export interface OracleReport {
   readonly skipped: number;
 }
 
-/** Called before each batch of cases: the file, and how many of its cases are done. */
-export type Progress = (file: string, done: number, total: number) => void;
+/** Called before each batch of cases, and by those that take long: the file and the case, and how many of its cases are done. */
+export type Progress = (what: string, done: number, total: number) => void;
 
 interface Verdict {
   readonly problems: readonly string[];
@@ -118,7 +125,12 @@ export async function runOracle(
         fail("", [`holds ${cases.length} cases, but index.json says ${declared}`]);
       }
       const build = known(kind)?.build;
-      const around = { directory: dirname(join(directory, file)), content, model, tokenizer };
+      const shared = { directory: dirname(join(directory, file)), content, model, tokenizer };
+      const around = (fields: Fields): Surroundings => ({
+        ...shared,
+        progress: (what) =>
+          progress(`${file}: ${nameOf(fields)}, ${what}`, cases.indexOf(fields), cases.length),
+      });
       const others: Others = (name) => {
         const other = cases.find((fields) => nameOf(fields) === name);
         if (!other) throw new ValueError(`${file}: there is no case ${name}, which another one names.`);
@@ -128,7 +140,12 @@ export async function runOracle(
         progress(file, start, cases.length);
         const batch = cases.slice(start, start + batchSize);
         const verdicts = build
-          ? await runBatch(batch, (...given) => build(...given, around), engine, others)
+          ? await runBatch(
+              batch,
+              (fields, ...given) => build(fields, ...given, around(fields)),
+              engine,
+              others,
+            )
           : batch.map(() => unknownKind(kind));
         verdicts.forEach(({ problems, error, unsupported }, i) => {
           const name = nameOf(batch[i]!);

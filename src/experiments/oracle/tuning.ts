@@ -17,6 +17,7 @@ export interface Tuning {
   readonly optimizer: optim.Optimizer;
   readonly clipNorm: number | undefined;
   readonly steps: number;
+  readonly progress: (what: string) => void;
 }
 
 /** What it left on the way. */
@@ -30,7 +31,7 @@ export interface Tuned {
 }
 
 export async function tune(
-  { trained: start, loss, optimizer, clipNorm, steps }: Tuning,
+  { trained: start, loss, optimizer, clipNorm, steps, progress }: Tuning,
   engine: Engine,
 ): Promise<Tuned> {
   const clipping: optim.Optimizer =
@@ -42,9 +43,11 @@ export async function tune(
             optimizer.update(optim.clipByGlobalNorm(gradients, clipNorm).gradients, state, own),
         };
   let trained = start;
-  let state = optimizer.init(trained);
+  // As values, so that the first update is the program of all.
+  let state = await engine.evaluate(optimizer.init(trained));
   const [losses, norms, first]: [number[], number[], Params[]] = [[], [], []];
   for (let t = 0; t < steps; t++) {
+    progress(`update ${t + 1} of ${steps}`);
     const { loss: value, gradients } = gradientsOf(loss, trained, {}, {}, {});
     // Gradients of all updates, though two are looked at: so it is one program.
     const done = await engine.evaluate({
