@@ -1,10 +1,18 @@
-import { checkArgument, type Fields, flagOf, fraction, nonNegative, readOptions } from "../base/arguments.ts";
+import {
+  checkArgument,
+  type Fields,
+  flagOf,
+  fraction,
+  nonNegative,
+  optional,
+  readOptions,
+} from "../base/arguments.ts";
 import type { FloatDType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { sameShape } from "../base/shape.ts";
 import { ones, zeros } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { checkFloatDType, checkTensor, floatDType, size } from "./check.ts";
+import { aTensor, checkFloatDType, contextFields, floatDType, readInput, size, tensorsOf } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
 import type { LinearParams } from "./linear.ts";
@@ -117,6 +125,11 @@ export interface BatchNormInput {
   readonly state?: BatchNormState | undefined;
 }
 
+const inputFields: Fields<BatchNormInput> = {
+  x: aTensor,
+  state: optional(tensorsOf<BatchNormState>("mean", "variance")),
+};
+
 export interface BatchNormOutput {
   readonly y: Tensor;
   readonly state: BatchNormState;
@@ -157,8 +170,9 @@ export function batchNorm(
   return {
     kind: name,
     init: () => affineOf(channels, affine, dtype),
-    apply: (params, { x, state: before }, context = {}) => {
-      checkTensor(name, "x", x);
+    apply: (params, input, context) => {
+      const { x, state: before } = readInput(name, inputFields, input);
+      const { training } = readOptions(name, contextFields, context);
       if (x.rank < 2 || x.shape[1] !== channels)
         throw new ShapeError(`${name}: x is ${x}; expected [batch, ${channels}, ...].`);
       const state = before ?? {
@@ -166,14 +180,14 @@ export function batchNorm(
         variance: ones([channels], { dtype: x.dtype as FloatDType }),
       };
       for (const [what, of] of Object.entries(state) as [string, Tensor][])
-        if (!sameShape(checkTensor(name, `the state's ${what}`, of).shape, [channels]))
+        if (!sameShape(of.shape, [channels]))
           throw new ShapeError(`${name}: the state's ${what} is ${of}; expected [${channels}].`);
       const weights = {
         weight: affine ? parameter(name, params, "weight") : undefined,
         bias: affine ? parameter(name, params, "bias") : undefined,
         eps,
       };
-      if (!context.training) return { y: functional.batchNorm(x, state, weights), state };
+      if (!training) return { y: functional.batchNorm(x, state, weights), state };
       const axes = x.shape.flatMap((_, axis) => (axis === 1 ? [] : [axis]));
       const count = x.size / channels;
       if (count === 1)

@@ -6,7 +6,9 @@ import {
   flag,
   functionOf,
   integer,
+  isPlainObject,
   optional,
+  readOptions,
   show,
 } from "../base/arguments.ts";
 import { type FloatDType, floatDTypes } from "../base/dtype.ts";
@@ -47,8 +49,24 @@ export const initializer: Field<Initializer> = field(
 /** A dtype that parameters may have; `checkFloatDType` looks at it afterwards, for an error of its own class. */
 export const floatDType: Field<FloatDType> = optional(field("a dtype", () => true));
 
+export const aTensor: Field<Tensor> = field("a tensor", (value) => value instanceof Tensor);
+
 /** A tensor, or none. */
-export const optionalTensor: Field<Tensor> = optional(field("a tensor", (value) => value instanceof Tensor));
+export const optionalTensor: Field<Tensor> = optional(aTensor);
+
+/** An object of tensors of these names. */
+export const tensorsOf = <T extends object>(...names: readonly (keyof T & string)[]): Field<T> =>
+  field(
+    `an object of tensors { ${names.join(", ")} }`,
+    (value) => isPlainObject(value) && names.every((name) => value[name] instanceof Tensor),
+  );
+
+/** What a layer takes as an object, such as `{ x, state }`. */
+export function readInput<X>(layer: string, fields: Fields<X>, given: unknown): X {
+  if (isPlainObject(given)) return readOptions(layer, fields, given);
+  const parts = Object.keys(fields).join(", ");
+  throw new ValueError(`${layer}: the input is ${show(given)}; it is an object of { ${parts} }.`);
+}
 
 /** Is that a layer? */
 export const isLayer = (value: unknown): value is AnyLayer =>

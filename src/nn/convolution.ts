@@ -4,7 +4,7 @@ import { ShapeError, ValueError } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { uniform } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
-import { aKey, checkFloatDType, floatDType, initializer, size } from "./check.ts";
+import { aKey, checkFloatDType, checkTensor, floatDType, initializer, size } from "./check.ts";
 import {
   type AvgPoolOptions,
   avgPool1d,
@@ -103,7 +103,7 @@ function convolution<K extends string>(
       }),
     }),
     apply: (params, x) => {
-      if (x.shape[1] !== inputs)
+      if (checkTensor(name, "x", x).shape[1] !== inputs)
         throw new ShapeError(
           `${name}: x is ${x}; expected [batch, ${inputs}, ...], the inputs of the layer.`,
         );

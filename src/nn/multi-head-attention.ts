@@ -14,7 +14,7 @@ import { arange, scalar, zeros } from "../tensor/creation.ts";
 import { where } from "../tensor/functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { maskedScore, rope, scaledDotProductAttention } from "./attention.ts";
-import { checkTensor, floatDType, size } from "./check.ts";
+import { aTensor, floatDType, optionalTensor, readInput, size, tensorsOf } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer, ParamsOf } from "./layer.ts";
 import { type Linear, linear } from "./linear.ts";
@@ -68,6 +68,13 @@ export interface AttentionInput {
   /** Written on, at the slots that follow; made by `attentionCache`. */
   readonly cache?: AttentionCache;
 }
+
+const inputFields: Fields<AttentionInput> = {
+  x: aTensor,
+  keys: optionalTensor,
+  mask: optionalTensor,
+  cache: optional(tensorsOf<AttentionCache>("k", "v", "length")),
+};
 
 /** `y` `[batch, length, dim]`, and the cache if there was one. */
 export interface AttentionOutput {
@@ -138,11 +145,11 @@ export function multiHeadAttention(
     out: linear(heads * headDim, dim, given),
   };
   return module(children, ({ q, k, v, out }, input: AttentionInput, { training, key }): AttentionOutput => {
-    const { x, keys, mask, cache } = input;
-    if (checkTensor(name, "x", x).rank !== 3 || x.shape[2] !== dim)
+    const { x, keys, mask, cache } = readInput(name, inputFields, input);
+    if (x.rank !== 3 || x.shape[2] !== dim)
       throw new ShapeError(`${name}: x is ${x}; expected [batch, length, ${dim}].`);
     const source = keys ?? x;
-    if (checkTensor(name, "keys", source).rank !== 3 || source.shape[2] !== kvDim)
+    if (source.rank !== 3 || source.shape[2] !== kvDim)
       throw new ShapeError(`${name}: the keys are ${source}; expected [batch, keys, ${kvDim}].`);
     const [batch, length] = x.shape as readonly [number, number, number];
     const count = source.shape[1]!;

@@ -1,5 +1,6 @@
 import {
   checkArgument,
+  type Field,
   type Fields,
   flag,
   flagOf,
@@ -17,7 +18,7 @@ import { type Key, uniform } from "../tensor/random.ts";
 import { scan } from "../tensor/scan.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
-import { aKey, checkFloatDType, checkTensor, floatDType, size } from "./check.ts";
+import { aKey, aTensor, checkFloatDType, floatDType, readInput, size, tensorsOf } from "./check.ts";
 import * as functional from "./functional.ts";
 import type { Layer } from "./layer.ts";
 import { type Forward, module } from "./module.ts";
@@ -94,8 +95,13 @@ interface Kind<S> {
   readonly gates: number;
   readonly initial: (h: Tensor) => S;
   readonly hidden: (state: S) => Tensor;
+  readonly state: Field<S>;
   readonly shapes: (state: S) => readonly (readonly [string, Tensor])[];
   readonly cell: Cell<S>;
+}
+
+function readSequence<S>({ name, state }: Kind<S>, input: Sequence<S>): Sequence<S> {
+  return readInput(name, { x: aTensor, state: optional(state) } as Fields<Sequence<S>>, input);
 }
 
 /** One gate of many that lie side by side. */
@@ -132,9 +138,10 @@ function recurrent<S>(
   );
   const forward: Forward<Record<string, (typeof children)[number][1]>, Sequence<S>, Recurred<S>> = (
     all,
-    { x, state },
+    input,
     { training, key },
   ) => {
+    const { x, state } = readSequence(kind, input);
     for (const [what, of] of state === undefined ? [] : kind.shapes(state))
       if (of.rank !== 3 || of.shape[0] !== children.length)
         throw new ShapeError(
@@ -159,11 +166,12 @@ function recurrent<S>(
 
 /** One layer in one direction. */
 function single<S>(
-  { name, gates, initial, hidden, shapes, cell }: Kind<S>,
+  kind: Kind<S>,
   inputs: number,
   units: number,
   { bias, reverse, gradient, ...given }: RecurrentOptions,
 ): Layer<RecurrentParams, Sequence<S>, Recurred<S>> {
+  const { name, gates, initial, hidden, shapes, cell } = kind;
   const dtype = checkFloatDType(name, given.dtype);
   const bound = 1 / Math.sqrt(units);
   const draw = (key: Key, path: string, shape: readonly number[]) =>
@@ -181,8 +189,9 @@ function single<S>(
         }),
       };
     },
-    apply: (params, { x, state }) => {
-      if (checkTensor(name, "x", x).rank !== 3 || x.shape[2] !== inputs)
+    apply: (params, input) => {
+      const { x, state } = readSequence(kind, input);
+      if (x.rank !== 3 || x.shape[2] !== inputs)
         throw new ShapeError(`${name}: x is ${x}; expected [time, batch, ${inputs}], time first.`);
       const first = state ?? initial(zeros([x.shape[1]!, units], { dtype: x.dtype as FloatDType }));
       for (const [what, of] of shapes(first))
@@ -246,7 +255,8 @@ export function gru(inputs: number, hidden: number, options: RecurrentOptions = 
     gates: 3,
     initial: (h) => h,
     hidden: (h) => h,
-    shapes: (h) => [["the state", checkTensor("gru", "the state", h)]],
+    state: aTensor,
+    shapes: (h) => [["the state", h]],
     cell: ({ x, h: own }, h) => {
       const r = sigmoid(gate(x, 0, 3).add(gate(own, 0, 3)));
       const z = sigmoid(gate(x, 1, 3).add(gate(own, 1, 3)));
@@ -290,9 +300,10 @@ export function lstm(inputs: number, hidden: number, options: RecurrentOptions =
     gates: 4,
     initial: (h) => ({ h, c: h }),
     hidden: ({ h }) => h,
+    state: tensorsOf<LstmState>("h", "c"),
     shapes: ({ h, c }) => [
-      ["the state's h", checkTensor("lstm", "the state's h", h)],
-      ["the state's c", checkTensor("lstm", "the state's c", c)],
+      ["the state's h", h],
+      ["the state's c", c],
     ],
     cell: ({ x, h: own }, { c }) => {
       const [i, f, g, o] = [0, 1, 2, 3].map((k) => gate(x, k, 4).add(gate(own, k, 4))) as [

@@ -340,19 +340,20 @@ export async function fuzz(
  * Derivatives that their rules stop on purpose: of what is left out with small singular values too, of the lengths of rows
  * in DoRA, and of what a batch norm keeps for the next batch.
  */
-const stopped = /detach|pack|bitcast|nn\.batchNorm/;
-/** What gives singular vectors or eigenvectors to its caller. */
-const handsOutVectors = /^linalg\.(?:svd|eigh)$/;
-const leavesOut = ({ args }: Step) =>
-  args.some((arg) => isPlain(arg) && (arg.rtol !== undefined || arg.dora === true));
+const stopped = /detach|pack|bitcast|nn\.batchNorm|linalg\.(?:pinv|lstsq)/;
+/** What gives singular vectors or eigenvectors to its caller, with the name of their values. */
+const spectrumOf: Readonly<Record<string, string>> = { "linalg.svd": "s", "linalg.eigh": "w" };
+const isDora = ({ args }: Step) => args.some((arg) => isPlain(arg) && arg.dora === true);
 
 async function slopeOf(graph: Graph): Promise<string | undefined> {
   const { gradient } = graph.mode;
-  const stops = graph.steps.some((step) => stopped.test(step.operation.name) || leavesOut(step));
+  const stops = graph.steps.some((step) => stopped.test(step.operation.name) || isDora(step));
   if (gradient === 0 || stops) return undefined;
-  const vectors = graph.steps.some(({ operation }) => handsOutVectors.test(operation.name));
+  const spectra = graph.steps.flatMap(({ id, operation }) =>
+    operation.name in spectrumOf ? `${id}.${spectrumOf[operation.name]}` : [],
+  );
   try {
-    return await wrongSlope(graph.leaves, buildOf(graph), gradient, vectors);
+    return await wrongSlope(graph.leaves, buildOf(graph), gradient, buildOf({ ...graph, outputs: spectra }));
   } catch (error) {
     // A number of the host that is refused when it is known; whether it is in runs too, the judge looked.
     if (isForCallers(error)) return undefined;

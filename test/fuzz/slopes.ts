@@ -1,7 +1,7 @@
 import { generator } from "../../src/base/generator.ts";
 
 import { evaluate } from "../../src/graph/evaluate.ts";
-import { makeNode, type Operation, topological } from "../../src/graph/node.ts";
+import { makeNode, topological } from "../../src/graph/node.ts";
 import { grad, Tensor } from "../../src/index.ts";
 import { type Leaf, makeLeaf } from "./case.ts";
 import { type Build, isFloatTensor, settledValues, weighted } from "./judge.ts";
@@ -14,36 +14,25 @@ const step = 2 ** -17;
 /** What a difference quotient may be off by, relative to the slope or 1. */
 const tolerance = 1e-3;
 
-/** The sides of the matrices that an operation finds singular vectors of. */
-function sidesOf(operation: Operation): readonly [m: number, n: number] | undefined {
-  const sides =
-    operation.kind === "procedure" && /^orthogonalise (\d+) (\d+) /.exec(operation.procedure.text);
-  return sides ? [Number(sides[1]), Number(sides[2])] : undefined;
-}
-
-/** Whether two singular values are equal: vectors of such are any of their plane. */
-function hasEqual(values: Float64Array, [m, n]: readonly [number, number]): boolean {
-  const whole = n * m + n * n;
-  return Array.from({ length: values.length / whole }, (_, i) =>
-    values.subarray(i * whole, i * whole + n * m),
-  ).some((columns) => {
-    const lengths = Array.from({ length: n }, (_, j) =>
-      Math.hypot(...columns.subarray(j * m, (j + 1) * m)),
-    ).sort((a, b) => a - b);
-    return lengths.some((length, j) => j > 0 && length - lengths[j - 1]! < 1e-6 * lengths.at(-1)!);
+/** Whether of some matrix two singular values or eigenvalues are equal: vectors of such are any of their plane. */
+function hasEqual(spectra: readonly number[][]): boolean {
+  return spectra.some((values) => {
+    const rising = values.toSorted((a, b) => a - b);
+    const largest = Math.max(...rising.map(Math.abs));
+    return rising.some((value, i) => i > 0 && value - rising[i - 1]! < 1e-6 * largest);
   });
 }
 
 /**
  * What is wrong with the gradient of a graph along a random direction, or for `order` 2 with that of its gradient.
- * Nothing is said where the function bends or jumps nearby, nor, of a graph that hands out `vectors`, where singular values
- * are equal: what hands out none has a slope there.
+ * Nothing is said where the function bends or jumps nearby, nor where values are equal in one of the `spectra` whose vectors
+ * the graph hands out: what hands out none has a slope there.
  */
 export async function wrongSlope(
   leaves: readonly Leaf[],
   build: Build,
   order: 1 | 2,
-  vectors = false,
+  spectra: Build = () => [],
 ): Promise<string | undefined> {
   const made = leaves.map(makeLeaf);
   const random = generator(7);
@@ -54,10 +43,11 @@ export async function wrongSlope(
   const inputs = made
     .filter(isFloatTensor)
     .map(({ shape, dtype }, index) => new Tensor(makeNode({ kind: "input", index }, [], shape, dtype)));
-  const value = (given: readonly Tensor[]) => {
+  const withInputs = (given: readonly Tensor[]) => {
     const rest = [...given];
-    return weighted(build(made.map((leaf) => (isFloatTensor(leaf) ? rest.shift() : leaf))));
+    return made.map((leaf) => (isFloatTensor(leaf) ? rest.shift() : leaf));
   };
+  const value = (given: readonly Tensor[]) => weighted(build(withInputs(given)));
   // A step from a large value is none.
   const small = points.every((x) => x.every((at) => Math.abs(at) < 2 ** 20));
   if (inputs.length === 0 || !small || !value(inputs)) return undefined;
@@ -73,12 +63,20 @@ export async function wrongSlope(
   );
   if (stairs) return undefined;
   const directions = points.map((x) => x.map(() => 2 * random() - 1));
-  const { buffer } = await settledValues(nodes);
+  const found = spectra(withInputs(inputs));
+  const { buffer } = await settledValues([...nodes, ...found.map(({ node }) => node)]);
   const at = (t: number, roots = nodes.slice(0, 1)) =>
     evaluate(roots, { buffer, input: (i) => points[i]!.map((x, j) => x + t * directions[i]![j]!) });
-  const turned = vectors ? topological(nodes.slice(0, 1)).filter(({ operation }) => sidesOf(operation)) : [];
-  if (at(0, turned).some((values, i) => hasEqual(values as Float64Array, sidesOf(turned[i]!.operation)!)))
-    return undefined;
+  const rows = at(
+    0,
+    found.map(({ node }) => node),
+  ).flatMap((values, i) => {
+    const n = found[i]!.shape.at(-1)!;
+    return Array.from({ length: values.length / n }, (_, j) =>
+      Array.from(values.subarray(j * n, (j + 1) * n)),
+    );
+  });
+  if (hasEqual(rows)) return undefined;
   const [[here], ...slopes] = at(0, nodes) as [Float64Array, ...Float64Array[]];
   const along = slopes.reduce(
     (sum, s, i) => sum + s.reduce((part, y, j) => part + y * directions[i]![j]!, 0),
