@@ -18,7 +18,8 @@ export interface Scope {
   readonly written?: ReadonlyMap<ValueId, Level>;
 }
 
-function isSimple(e: Expr): boolean {
+/** Whether it is as simple as a name. */
+export function isSimple(e: Expr): boolean {
   return (
     e.kind === "constant" ||
     e.kind === "variable" ||

@@ -1,4 +1,4 @@
-import { type LeafAt, typeOf } from "./trace.ts";
+import { type LeafAt, nameOf, typeOf } from "./trace.ts";
 
 // Each form of the arguments of a compiled function is a trace, a plan, and code. Many of them are seldom meant.
 
@@ -6,7 +6,7 @@ import { type LeafAt, typeOf } from "./trace.ts";
 export type Form = ReadonlyMap<string, string>;
 
 export function formOf(leaves: readonly LeafAt[]): Form {
-  return new Map(leaves.map(({ leaf, name }) => [name, typeOf(leaf)]));
+  return new Map(leaves.map((at) => [nameOf(at), typeOf(at.leaf)]));
 }
 
 /** What to say of a function that was traced for so many forms, or nothing where they are all alike. */

@@ -1,7 +1,7 @@
 import type { DeviceBuffer } from "../backend/backend.ts";
 import { DisposedError, ValueError } from "../base/errors.ts";
 import { describe, numel } from "../base/shape.ts";
-import { flattenTree, mapTree, pathName, treeStructure } from "../base/tree.ts";
+import { flattenTree, mapTree, type Path, pathName, treeStructure } from "../base/tree.ts";
 import { type Canonical, canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
@@ -31,10 +31,13 @@ type Leaf = Tensor | number;
 /** A tensor or number among the arguments. */
 export interface LeafAt {
   readonly leaf: Leaf;
-  /** Position of the argument, and the keys in it: `0.weight`. */
-  readonly name: string;
+  /** Position of the argument, and the keys in it. */
+  readonly path: Path;
   readonly donated: boolean;
 }
+
+/** As `0.weight`. */
+export const nameOf = ({ path }: Pick<LeafAt, "path">): string => pathName(path);
 
 /** A function as it was traced for one signature. */
 export interface Trace {
@@ -88,19 +91,19 @@ const isLeaf = (value: unknown): value is Leaf => value instanceof Tensor || typ
  */
 export function leavesOf(args: readonly unknown[], donate: readonly number[]): LeafAt[] {
   return flattenTree(args, isLeaf, "compile: argument").map(({ leaf, path }) => {
-    const name = pathName(path);
-    checkLeaf(leaf, name);
-    return { leaf, name, donated: donate.includes(Number(path[0])) };
+    const at = { leaf, path, donated: donate.includes(Number(path[0])) };
+    checkLeaf(at);
+    return at;
   });
 }
 
-function checkLeaf(leaf: Leaf, name: string): void {
+function checkLeaf({ leaf, path }: LeafAt): void {
   if (typeof leaf === "number" || leaf.node.operation.kind !== "buffer") return;
   try {
     storageOf(leaf.node).check();
   } catch (error) {
     if (error instanceof DisposedError)
-      throw new DisposedError(`compile: argument ${name}: ${error.message}`);
+      throw new DisposedError(`compile: argument ${pathName(path)}: ${error.message}`);
     throw error;
   }
 }
@@ -260,7 +263,7 @@ function operands({ trace, leaves, device }: Call, loaded: Loaded) {
     checkIndices(range, storageOf(nodes[argument]!).onHost ?? []);
   const inputs = trace.inputs.map((input) => {
     // Another call may have taken it meanwhile.
-    if (typeof input === "number") checkLeaf(leaves[input]!.leaf, leaves[input]!.name);
+    if (typeof input === "number") checkLeaf(leaves[input]!);
     const storage = storageOf(typeof input === "number" ? nodes[input]! : input);
     storage.check();
     return storage.on(device);
@@ -324,11 +327,11 @@ export function begin(call: Call, loaded: Loaded): Begun {
   );
   // From here on donated tensors are gone, also those whose buffers nobody takes over.
   const taken = new Map<number, DeviceBuffer>();
-  leaves.forEach(({ donated, name }, i) => {
+  leaves.forEach(({ donated, path }, i) => {
     const { operation } = nodes[i]!;
     if (!donated || trace.kept.has(i) || operation.kind !== "buffer") return;
     const storage = storageOf(nodes[i]!);
-    const reason = `donated (argument ${name} of a compiled function)`;
+    const reason = `donated (argument ${pathName(path)} of a compiled function)`;
     if (given.has(i)) taken.set(i, storage.take(device, reason));
     else storage.close(reason);
   });
@@ -377,6 +380,7 @@ function resultOf(
 
 /** A donated buffer is overwritten while the program runs: nothing else that the program reads may be it. */
 function checkDonated({ captured }: Trace, leaves: readonly LeafAt[]): void {
+  if (!leaves.some(({ donated }) => donated)) return;
   const owner = new Map<Node, LeafAt>();
   for (const at of leaves) {
     if (typeof at.leaf === "number" || at.leaf.node.operation.kind !== "buffer") continue;
@@ -385,12 +389,12 @@ function checkDonated({ captured }: Trace, leaves: readonly LeafAt[]): void {
     owner.set(node, at);
     if (other && (at.donated || other.donated)) {
       throw new ValueError(
-        `compile: arguments ${other.name} and ${at.name} are one tensor, and it is donated. Donate distinct tensors, or do not donate it.`,
+        `compile: arguments ${nameOf(other)} and ${nameOf(at)} are one tensor, and it is donated. Donate distinct tensors, or do not donate it.`,
       );
     }
     if (at.donated && captured.has(node)) {
       throw new ValueError(
-        `compile: argument ${at.name} is donated, and it is a tensor that the function also uses from outside its arguments. ` +
+        `compile: argument ${nameOf(at)} is donated, and it is a tensor that the function also uses from outside its arguments. ` +
           "It would be overwritten while it is read: pass it as an argument of its own, or do not donate it.",
       );
     }

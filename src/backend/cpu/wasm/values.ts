@@ -1,6 +1,6 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import { type Addition, type Level, type Placement, place } from "../../../compile/place.ts";
+import { type Addition, isSimple, type Level, type Placement, place } from "../../../compile/place.ts";
 import type { Code, Local, Push, Value, ValueType } from "./assemble.ts";
 import { apply, i32, tee, type Vector } from "./expressions.ts";
 import { Lanes } from "./lanes.ts";
@@ -129,7 +129,7 @@ export class Values implements Writer {
   }
 
   number(e: Expr): Push {
-    if (e.kind === "constant") return this.scalar(e);
+    if (isSimple(e)) return this.scalar(e);
     return this.once(`number ${e.id}`, this.placement.level(e), valueType(e.dtype), this.scalar(e));
   }
 
