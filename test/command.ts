@@ -1,5 +1,4 @@
 import { fileURLToPath } from "node:url";
-import { build } from "vite";
 import { vi } from "vitest";
 import { run } from "../src/cli/run.ts";
 
@@ -22,8 +21,17 @@ export async function lorantz(...args: string[]) {
 
 export const root = fileURLToPath(new URL("../", import.meta.url));
 
+const bundles = new Map<string, Promise<string>>();
+
 /** The sources as one module of JavaScript, for a process of its own. */
-export async function bundle(entry: string): Promise<string> {
+export function bundle(entry: string): Promise<string> {
+  const made = bundles.get(entry) ?? bundled(entry);
+  bundles.set(entry, made);
+  return made;
+}
+
+async function bundled(entry: string): Promise<string> {
+  const { build } = await import("vite"); // takes longer to load than most tests that run the program here
   const conditions = ["lorantz-source", "node", "module"];
   const result = await build({
     root,
