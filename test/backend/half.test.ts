@@ -27,7 +27,7 @@ import { Device as DeviceOf } from "../../src/runtime/device.ts";
 import { backends } from "../devices.ts";
 import { longOn } from "../long.ts";
 import { expectProducts, expectReadAsStored, uniformValues } from "../narrow.ts";
-import { casesOn, thorough } from "../thorough.ts";
+import { cases, casesOn } from "../thorough.ts";
 
 const { load: fromHalfBits, store: halfBits, round: roundToHalf } = narrowFloat(floatRange("float16"));
 
@@ -250,7 +250,7 @@ test("an adapter without shader-f16 is named", async () => {
 });
 
 // Factors that are stored in float16 train bit for bit under powers of two as long as they stay in its normal range.
-describe.each(thorough ? devices : devices.filter(({ name }) => name === "cpu"))(
+describe.each(cases(devices.slice(0, 1), devices.slice(1)))(
   "LoRA with factors in float16 on $name",
   ({ name, open }) => {
     let device: Device;

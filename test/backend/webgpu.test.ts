@@ -1,6 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { WebGpuBackend } from "../../src/backend/webgpu/backend.ts";
@@ -29,6 +28,7 @@ import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { bundle, root } from "../command.ts";
 import { backends } from "../devices.ts";
+import { scratch } from "../scratch.ts";
 import { cases, thorough } from "../thorough.ts";
 
 // What is particular to WebGPU: limits, errors and loss of the device, how kernels are dispatched and bound.
@@ -652,6 +652,7 @@ describe.runIf(webgpu).each(tried)("kernels, %s", (_, overrides, matmul, own) =>
 });
 
 describe("tuning", () => {
+  const { fresh } = scratch("tuning");
   type Times = Partial<Record<FamilyName, number>>;
   const limits = { maxComputeInvocationsPerWorkgroup: 256 } as AdapterDescription["limits"]; // the one that matters
   const adapter = (rest: Partial<AdapterDescription>): AdapterDescription => ({
@@ -710,7 +711,7 @@ describe("tuning", () => {
   });
 
   test("the fastest is chosen, measured once and kept; noise does not change the default", async () => {
-    const folder = await mkdtemp(join(tmpdir(), "lorantz-"));
+    const folder = fresh();
     const before = process.env.XDG_CACHE_HOME;
     process.env.XDG_CACHE_HOME = folder;
     try {
@@ -740,7 +741,6 @@ describe("tuning", () => {
     } finally {
       if (before === undefined) delete process.env.XDG_CACHE_HOME;
       else process.env.XDG_CACHE_HOME = before;
-      await rm(folder, { recursive: true });
     }
   });
 });

@@ -1,9 +1,9 @@
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildPlayground } from "../../docs/playground/build.mjs";
 import { stories } from "../../docs/playground/stories.ts";
+import { scratch } from "../scratch.ts";
 import { onPath } from "./chromium.ts";
 import { serve } from "./site.ts";
 import { openFirefox, openWebKit, type Tab, until } from "./webdriver.ts";
@@ -34,12 +34,11 @@ for (const [name, open] of Object.entries(browsers))
     );
 
 describe.each(Object.entries(browsers))("in %s", (_, openTab) => {
-  let folder: string;
+  const { root: folder } = scratch("playground");
   let site: Awaited<ReturnType<typeof serve>>;
   let tab: Tab;
   beforeAll(async () => {
     if (!openTab) return;
-    folder = mkdtempSync(join(tmpdir(), "lorantz-playground-"));
     await buildPlayground(folder);
     site = await serve(folder);
     tab = await openTab();
@@ -47,7 +46,6 @@ describe.each(Object.entries(browsers))("in %s", (_, openTab) => {
   afterAll(async () => {
     await tab?.close();
     site?.close();
-    if (folder) rmSync(folder, { recursive: true, force: true });
   });
 
   const open = async (address: string) => {

@@ -1,6 +1,5 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type Browser, chromium, type Page } from "playwright-core";
@@ -14,6 +13,7 @@ import { init, random } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 import { cases } from "../thorough.ts";
 import { findChromium, flags } from "./chromium.ts";
 import { serve } from "./site.ts";
@@ -36,14 +36,13 @@ test("claims have their verdicts from the table of the docs", () => {
 });
 
 describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
-  let folder: string;
+  const { root: folder } = scratch("playground");
   let site: Awaited<ReturnType<typeof serve>>;
   let browser: Browser;
   let page: Page;
   let faults: string[];
 
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "lorantz-playground-"));
     await buildPlayground(folder);
     site = await serve(folder);
     browser = await chromium.launch({ executablePath: executablePath!, args: [...flags] });
@@ -51,7 +50,6 @@ describe.skipIf(!executablePath)("in Chromium", { timeout: 120_000 }, () => {
   afterAll(async () => {
     await browser?.close();
     site?.close();
-    if (folder) rmSync(folder, { recursive: true, force: true });
   });
   afterEach(async () => {
     await page?.close();

@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -9,6 +8,7 @@ import { Duel, type View } from "../../docs/playground/duel.ts";
 import { opening, updatesFor } from "../../docs/playground/experiment.ts";
 import { queries } from "../../docs/playground/grammar.ts";
 import { init } from "../../src/index.ts";
+import { scratch } from "../scratch.ts";
 import { config, writeTinyModel } from "../tiny-model.ts";
 import { findChromium, flags } from "./chromium.ts";
 import { serve } from "./site.ts";
@@ -44,11 +44,10 @@ test("asks no question that a training saw", () => {
 });
 
 describe.skipIf(!findChromium())("in Chromium", { timeout: 600_000 }, () => {
-  let folder: string;
+  const { root: folder } = scratch("playground");
   let site: Awaited<ReturnType<typeof serve>>;
   let browser: Awaited<ReturnType<typeof chromium.launch>>;
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "lorantz-playground-"));
     await buildPlayground(join(folder, "page"));
     site = await serve(join(folder, "page"));
     browser = await chromium.launch({ executablePath: findChromium()!, args: [...flags] });
@@ -56,7 +55,6 @@ describe.skipIf(!findChromium())("in Chromium", { timeout: 600_000 }, () => {
   afterAll(async () => {
     await browser?.close();
     site?.close();
-    if (folder) rmSync(folder, { recursive: true, force: true });
   });
 
   test("tunes the model beside the page twice to the same bits, and takes a checkpoint of the reader's own", async () => {

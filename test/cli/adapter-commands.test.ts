@@ -1,30 +1,19 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import type { AdapterReport, MergeReport } from "../../src/adapters/index.ts";
 import * as adapters from "../../src/adapters/index.ts";
 import { type Tensor, tensor } from "../../src/index.ts";
 import { safetensors } from "../../src/io/index.ts";
 import { lorantz } from "../command.ts";
+import { scratch } from "../scratch.ts";
 
 // lorantz adapter and lorantz merge, in this process. No device is opened.
 
-const root = mkdtempSync(join(tmpdir(), "lorantz-commands-"));
-afterAll(() => rmSync(root, { recursive: true }));
+const { fresh } = scratch("adapter-commands");
 let folder: string;
-let count = 0;
 beforeEach(() => {
-  folder = join(root, String(count++));
-  mkdirSync(folder);
+  folder = fresh();
 });
 const at = (...names: string[]) => join(folder, ...names);
 

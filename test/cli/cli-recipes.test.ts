@@ -1,19 +1,15 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import type { Conversion, Explanation, SweepPlan } from "../../src/gauge/index.ts";
 import { fieldTable } from "../../src/gauge/schema.ts";
 import { lorantz } from "../command.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 
 // lorantz convert, explain and sweep-plan, in this process.
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const { root: folder } = scratch("cli-recipes");
 afterEach(() => vi.restoreAllMocks());
 
 async function json<T>(...args: string[]): Promise<T> {

@@ -1,18 +1,14 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { Progress } from "../../src/cli/progress.ts";
 import { loadDataset, readText } from "../../src/cli/texts.ts";
 import { parseOptions, UsageError, wholeNumber } from "../../src/cli/usage.ts";
 import { version } from "../../src/cli/version.ts";
 import { lorantz } from "../command.ts";
+import { scratch } from "../scratch.ts";
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const { root: folder } = scratch("cli");
 afterEach(() => vi.restoreAllMocks());
 
 function file(name: string, content: string | Uint8Array): string {

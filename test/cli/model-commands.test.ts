@@ -1,7 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { safetensors } from "../../src/io/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as models from "../../src/models/index.ts";
@@ -16,11 +16,11 @@ import * as tree from "../../src/tensor/tree.ts";
 import * as text from "../../src/text/index.ts";
 import { languageLoss } from "../../src/train/index.ts";
 import { lorantz } from "../command.ts";
+import { scratch } from "../scratch.ts";
 
 // lorantz generate and lorantz inspect, on a model of bytes with random weights.
 
-const folder = mkdtempSync(join(tmpdir(), "lorantz-model-commands-"));
-afterAll(() => rmSync(folder, { recursive: true }));
+const { root: folder } = scratch("model-commands");
 const config = {
   ...{ model_type: "llama", vocab_size: 258, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2 },
   ...{

@@ -1,18 +1,17 @@
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
 import type { Outcome } from "../../src/experiments/sweep/task.ts";
 import { init } from "../../src/index.ts";
 import { bundle, lorantz, root } from "../command.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
-const home = mkdtempSync(join(tmpdir(), "lorantz-sweep-command-"));
+const { root: home } = scratch("sweep-command");
 const at = (...names: string[]) => join(home, ...names);
-afterAll(() => rmSync(home, { recursive: true, force: true }));
 
 beforeAll(async () => {
   await init({ backend: "cpu" });

@@ -1,7 +1,6 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { beforeAll, describe, expect, test, vi } from "vitest";
 import * as adapters from "../../src/adapters/index.ts";
 import type { TuneResults } from "../../src/cli/tune-report.ts";
 import { prove } from "../../src/experiments/theorem/experiment.ts";
@@ -11,11 +10,11 @@ import * as models from "../../src/models/index.ts";
 import * as text from "../../src/text/index.ts";
 import { lorantz } from "../command.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "lorantz-tune-"));
+const { root: folder } = scratch("tune");
 const at = (...names: string[]) => join(folder, ...names);
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const lines = (from: number, count: number) =>
   Array.from({ length: count }, (_, i) =>

@@ -1,7 +1,6 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { run } from "../../src/cli/run.ts";
 import { benchCases } from "../../src/experiments/bench/cases.ts";
 import { peakModule, probeCpu } from "../../src/experiments/bench/probe-cpu.ts";
@@ -9,13 +8,10 @@ import { probeWebGpu } from "../../src/experiments/bench/probe-webgpu.ts";
 import type { BenchResults } from "../../src/experiments/bench/results.ts";
 import { init } from "../../src/runtime/init.ts";
 import { backends } from "../devices.ts";
-import { thorough } from "../thorough.ts";
+import { scratch } from "../scratch.ts";
+import { cases, thorough } from "../thorough.ts";
 
-let folder: string;
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
-});
-afterAll(() => rmSync(folder, { recursive: true }));
+const { root: folder } = scratch("bench");
 afterEach(() => vi.restoreAllMocks());
 
 /** Runs `lorantz bench` in this process and returns what it printed. */
@@ -41,7 +37,8 @@ const chosen = {
   webgpu: "^(matmul 16|chain|softmax|frozen|lora|tiny)",
 };
 
-describe.each(thorough ? await backends() : (["cpu"] as const))("on %s", (backend) => {
+const [cpu, ...others] = await backends();
+describe.each(cases([cpu!], others))("on %s", (backend) => {
   test("benchmarks have the right answer and are timed", { timeout: 120_000 }, async () => {
     const filter = chosen[backend];
     const { code, stdout } = await bench(...quick, "--backend", backend, "--filter", filter, "--json");

@@ -1,7 +1,6 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { generator } from "../../src/base/generator.ts";
 import { judge, judgedConfidence } from "../../src/experiments/exponents/judge.ts";
 import { bestRate, largestUsefulRate } from "../../src/experiments/exponents/rates.ts";
@@ -29,6 +28,7 @@ import { type Exponent, type ExponentOptions, exponent, fitExponent } from "../.
 import { init } from "../../src/runtime/init.ts";
 import { lorantz } from "../command.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 import { everyNth } from "../thorough.ts";
 
 describe("statistics", () => {
@@ -387,8 +387,7 @@ test("every table has its own name, and theory near limits that are multiples of
 });
 
 describe("lorantz exponents", () => {
-  const folder = mkdtempSync(join(tmpdir(), "lorantz-"));
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const { root: folder } = scratch("exponents");
   afterEach(() => vi.restoreAllMocks());
 
   const exponentsCommand = (...args: string[]) => lorantz("exponents", ...args);

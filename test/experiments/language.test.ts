@@ -1,5 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type BaseRecipe, baseKey, bases, configOf, stretches } from "../../src/experiments/language/base.ts";
@@ -17,6 +16,7 @@ import { init } from "../../src/runtime/init.ts";
 import { key } from "../../src/tensor/random.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 
 const tiny: BaseRecipe = {
   name: "tiny",
@@ -99,11 +99,9 @@ describe("tasks", () => {
 
 describe("lab", () => {
   let subject: Subject;
-  let folder: string;
+  const { root: folder } = scratch("language");
   beforeAll(async () => {
-    folder = mkdtempSync(join(tmpdir(), "lorantz-language-"));
     subject = await openBase(tiny, { real: [], cache: folder });
-    return () => rmSync(folder, { recursive: true });
   });
 
   test("a base from the cache is the one that was trained", async () => {

@@ -1,14 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import {
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Executor, runCells } from "../../src/experiments/sweep/executor.ts";
@@ -19,7 +10,8 @@ import { openStore, withoutPassword } from "../../src/experiments/sweep/store.ts
 import { init } from "../../src/index.ts";
 import { bundle, root } from "../command.ts";
 import { long } from "../long.ts";
-import { thorough } from "../thorough.ts";
+import { scratch } from "../scratch.ts";
+import { cases } from "../thorough.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { conforms } from "./sweeps/conformance.ts";
 import { postgres, redis } from "./sweeps/servers.ts";
@@ -46,9 +38,11 @@ const withWorker =
     },
   });
 
+const { fresh } = scratch("queues");
+
 for (const [name, server] of Object.entries(servers)) {
   describe.runIf(server !== undefined)(`a queue on ${name}`, () => {
-    const home = mkdtempSync(join(tmpdir(), "lorantz-queue-"));
+    const home = fresh();
     const program = join(home, "program.mjs");
     const children: ChildProcess[] = [];
     beforeAll(async () => {
@@ -59,7 +53,6 @@ for (const [name, server] of Object.entries(servers)) {
     afterAll(async () => {
       for (const child of children) child.kill("SIGKILL");
       await server!.remove();
-      rmSync(home, { recursive: true, force: true });
     });
     const start = (...args: string[]) => {
       const child = spawn(process.execPath, [program, ...args], { stdio: ["ignore", "ignore", "inherit"] });
@@ -79,7 +72,7 @@ for (const [name, server] of Object.entries(servers)) {
       while (!what()) await pause(20);
     };
 
-    if (server && (thorough || name === "Redis"))
+    if (server && cases(["Redis"], ["PostgreSQL"]).includes(name))
       conforms(`a queue on ${name}`, {
         make: withWorker(server.url),
         role: () => server.url,
@@ -133,11 +126,23 @@ for (const [name, server] of Object.entries(servers)) {
   });
 }
 
-(thorough ? test.runIf(servers.Redis !== undefined) : long)(
-  "the commands sweep and worker meet at a queue",
-  async () => {
+test("says what is no queue, what does not answer, and never a password", async () => {
+  await expect(openStore("http://localhost")).rejects.toThrow(
+    /"http:\/\/localhost" is no queue; it is redis/,
+  );
+  await expect(openStore("redis://:secret@127.0.0.1:1")).rejects.toThrow(
+    /redis:\/\/:\*\*\*@127\.0\.0\.1:1 does not answer \(.*ECONNREFUSED/,
+  );
+  await expect(openStore("postgres://me:secret@127.0.0.1:1/x")).rejects.toThrow(
+    /postgres:\/\/me:\*\*\*@127\.0\.0\.1:1\/x does not answer \(.*ECONNREFUSED/,
+  );
+  expect(withoutPassword("redis://host:1")).toBe("redis://host:1");
+});
+
+describe.runIf(servers.Redis !== undefined)("Redis", () => {
+  long("the commands sweep and worker meet at a queue", async () => {
     const server = (await redis())!;
-    const home = mkdtempSync(join(tmpdir(), "lorantz-queue-"));
+    const home = fresh();
     try {
       await server.start();
       mkdirSync(join(home, "dist", "cli"), { recursive: true });
@@ -189,30 +194,13 @@ for (const [name, server] of Object.entries(servers)) {
       );
     } finally {
       await server.remove();
-      rmSync(home, { recursive: true, force: true });
     }
-  },
-);
+  });
 
-test("says what is no queue, what does not answer, and never a password", async () => {
-  await expect(openStore("http://localhost")).rejects.toThrow(
-    /"http:\/\/localhost" is no queue; it is redis/,
-  );
-  await expect(openStore("redis://:secret@127.0.0.1:1")).rejects.toThrow(
-    /redis:\/\/:\*\*\*@127\.0\.0\.1:1 does not answer \(.*ECONNREFUSED/,
-  );
-  await expect(openStore("postgres://me:secret@127.0.0.1:1/x")).rejects.toThrow(
-    /postgres:\/\/me:\*\*\*@127\.0\.0\.1:1\/x does not answer \(.*ECONNREFUSED/,
-  );
-  expect(withoutPassword("redis://host:1")).toBe("redis://host:1");
-});
-
-test.runIf(servers.Redis !== undefined)(
-  "refuses a Redis that throws away, and says when it is full",
-  async () => {
+  test("refuses a Redis that throws away, and says when it is full", async () => {
     const forgetful = (await redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"))!;
     const small = (await redis("--maxmemory", "3mb"))!;
-    const home = mkdtempSync(join(tmpdir(), "lorantz-queue-"));
+    const home = fresh();
     try {
       await forgetful.start();
       await expect(openStore(forgetful.url)).rejects.toThrow(/maxmemory-policy allkeys-lru.*noeviction/);
@@ -226,7 +214,6 @@ test.runIf(servers.Redis !== undefined)(
     } finally {
       await forgetful.remove();
       await small.remove();
-      rmSync(home, { recursive: true, force: true });
     }
-  },
-);
+  });
+});

@@ -1,17 +1,16 @@
-import { mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { canonicalJson, keyOf, shardOf } from "../../src/experiments/sweep/cell.ts";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
 import { inProcess, local } from "../../src/experiments/sweep/local.ts";
 import { Pool } from "../../src/experiments/sweep/pool.ts";
+import { scratch } from "../scratch.ts";
 import { conforms } from "./sweeps/conformance.ts";
 import { work } from "./sweeps/work.ts";
 
-const home = mkdtempSync(join(tmpdir(), "lorantz-cells-"));
-afterAll(() => rmSync(home, { recursive: true, force: true }));
+const { root: home } = scratch("cells");
 
 conforms("in this process", { make: () => inProcess(work), processes: false });
 conforms("in this process, three at a time", { make: () => inProcess(work, 3), processes: false });

@@ -1,7 +1,6 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
+import { afterEach, beforeAll, expect, test, vi } from "vitest";
 import { run } from "../../src/cli/run.ts";
 import { asPredicted, compare } from "../../src/experiments/theorem/compare.ts";
 import { prepare, type Text } from "../../src/experiments/theorem/own-model.ts";
@@ -11,7 +10,8 @@ import type { Trained } from "../../src/experiments/theorem/train.ts";
 import { apply, hyperOf, onlyB, type Recipe } from "../../src/gauge/index.ts";
 import { backends } from "../devices.ts";
 import { long } from "../long.ts";
-import { thorough } from "../thorough.ts";
+import { scratch } from "../scratch.ts";
+import { cases } from "../thorough.ts";
 
 const whale =
   "The whale swam on through the grey sea, and no man on the ship could say where it would rise. ";
@@ -19,13 +19,11 @@ const address =
   "Fellow citizens, the state of our union is strong; we ask the Congress to act on this plan. ";
 const text = (name: string, words: string): Text => ({ name, text: words.repeat(60) });
 
-let folder: string;
+const { root: folder } = scratch("theorem-job");
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
   writeFileSync(join(folder, "base.txt"), whale.repeat(60));
   writeFileSync(join(folder, "target.txt"), address.repeat(60));
 });
-afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => {
   vi.restoreAllMocks();
   vi.doUnmock("../../src/experiments/theorem/plan.ts");
@@ -156,7 +154,8 @@ test("verdicts follow from measurements; what is not finite proves nothing", () 
 });
 
 // On a software driver it is a minute, of pipelines that are compiled.
-test.for(thorough ? await backends() : ["cpu"])(
+const [cpu, ...others] = await backends();
+test.for(cases([cpu!], others))(
   "the whole job proves the theorem on %s and writes its results",
   { timeout: 400_000 },
   async (backend) => {

@@ -5,7 +5,6 @@ import {
   linkSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,9 +14,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { readSettings, writeSettings } from "../../src/backend/webgpu/gpu-node.ts";
 import { makeFolders, readBytes } from "../../src/base/files.ts";
 import { parseJson } from "../../src/base/json.ts";
@@ -25,14 +23,15 @@ import { oneLine, visible } from "../../src/base/text.ts";
 import { Output } from "../../src/cli/output.ts";
 import { bundle, lorantz, root } from "../command.ts";
 import { long } from "../long.ts";
+import { scratch } from "../scratch.ts";
 
 // What commands read and write: files of every kind, text of every origin, streams that break.
 
+const { fresh } = scratch("files");
 let folder: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
+  folder = fresh();
 });
-afterEach(() => rmSync(folder, { recursive: true }));
 
 const at = (...names: string[]) => join(folder, ...names);
 const pipe = (name: string) => {
@@ -275,7 +274,7 @@ describe("standard streams", () => {
   let program: string;
   let home: string;
   beforeAll(async () => {
-    home = mkdtempSync(join(tmpdir(), "lorantz-"));
+    home = fresh();
     // As installed: the version is read from beside it.
     program = join(home, "dist", "cli", "main.js");
     mkdirSync(join(home, "dist", "cli"), { recursive: true });
@@ -283,7 +282,6 @@ describe("standard streams", () => {
     symlinkSync(`${root}node_modules`, join(home, "node_modules"));
     writeFileSync(program, await bundle(`${root}src/cli/main.ts`));
   });
-  afterAll(() => rmSync(home, { recursive: true }));
 
   const texts = () => {
     writeFileSync(at("text"), "It was the best of times, it was the worst of times. ".repeat(40));

@@ -1,5 +1,3 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as adapters from "../../src/adapters/index.ts";
@@ -9,6 +7,7 @@ import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import type { Params } from "../../src/nn/layer.ts";
 import { describeComposed } from "../devices.ts";
+import { scratch } from "../scratch.ts";
 import { everyNth } from "../thorough.ts";
 
 // Adapters on convolutions: against the convolution with W + s B A for its weight, computed here from the factors, with
@@ -192,15 +191,12 @@ describeComposed("adapters on convolutions", (backend) => {
 });
 
 describe("adapters on convolutions", () => {
-  const root = mkdtempSync(join(tmpdir(), "lorantz-convolutions-"));
+  const { root } = scratch("convolutions");
   let device: Device;
   beforeAll(async () => {
     device = await init({ backend: "cpu" });
   });
-  afterAll(() => {
-    device.dispose();
-    rmSync(root, { recursive: true });
-  });
+  afterAll(() => device.dispose());
 
   test("refuse groups", () => {
     const model = nn.sequential({ c: nn.conv2d(4, 4, 3, { groups: 2 }) });

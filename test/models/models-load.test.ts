@@ -1,5 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openEngine } from "../../src/experiments/oracle/engine.ts";
@@ -13,16 +12,14 @@ import { isPacked, pack, unpack } from "../../src/tensor/packed.ts";
 import * as random from "../../src/tensor/random.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
+import { scratch } from "../scratch.ts";
 
-const root = mkdtempSync(join(tmpdir(), "lorantz-models-"));
+const { root, fresh } = scratch("models-load");
 let device: Device;
 beforeAll(async () => {
   device = await init({ backend: "cpu" });
 });
-afterAll(() => {
-  device.dispose();
-  rmSync(root, { recursive: true });
-});
+afterAll(() => device.dispose());
 
 const llama = {
   ...{ model_type: "llama", vocab_size: 19, hidden_size: 16, intermediate_size: 20, num_hidden_layers: 1 },
@@ -42,14 +39,12 @@ interface Made {
   readonly logits: number[];
 }
 
-let count = 0;
 /** A folder with a checkpoint of random weights, changed before it is written. */
 async function make(
   config: object,
   change: (entries: Record<string, Tensor>) => Record<string, Tensor> = (entries) => entries,
 ): Promise<Made> {
-  const folder = join(root, String(count++));
-  mkdirSync(folder);
+  const folder = fresh();
   const model = models.decoder(models.architecture(config));
   const params = await tree.evaluate(model.init(random.key(1)));
   const entries = Object.fromEntries(

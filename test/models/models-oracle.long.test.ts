@@ -1,12 +1,12 @@
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openEngine } from "../../src/experiments/oracle/engine.ts";
 import { runOracle } from "../../src/experiments/oracle/run.ts";
 import { init } from "../../src/runtime/init.ts";
 import { floatBackends } from "../devices.ts";
 import { expectGolden } from "../golden-texts.ts";
+import { scratch } from "../scratch.ts";
 
 // Every reference of a model: the oracle's small ones with gradients and adapters, and the trained stories260K with golden
 // texts, trainings of adapters in float64 and adapters of three tools.
@@ -19,17 +19,13 @@ if (!there) console.warn("references of models: skipped, there is no ../shared")
 function firstTraining(folder: string): string {
   const name = "lora_training.json";
   const all = JSON.parse(readFileSync(join(folder, name), "utf8")) as { cases: unknown[] };
-  const own = mkdtempSync(join(tmpdir(), "lorantz-training-"));
-  folders.push(own);
+  const own = fresh();
   writeFileSync(join(own, name), JSON.stringify({ ...all, cases: all.cases.slice(0, 1) }));
   return own;
 }
 
-const small = mkdtempSync(join(tmpdir(), "lorantz-oracle-"));
-const folders = [small];
-afterAll(() => {
-  for (const folder of folders) rmSync(folder, { recursive: true });
-});
+const { fresh } = scratch("models-oracle");
+const small = fresh();
 
 describe.skipIf(!there).each(await floatBackends())(
   "references in $dtype on $backend",

@@ -1,9 +1,9 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { root } from "../command.ts";
+import { scratch } from "../scratch.ts";
 
 // The package as others install it: what it holds, and projects of their own that use it.
 
@@ -25,7 +25,7 @@ const tools = {
   "fast-check": "4.10.2",
 };
 
-let folder: string;
+const { root: folder } = scratch("package");
 let files: readonly string[];
 
 function run(command: string, args: readonly string[], cwd: string) {
@@ -39,7 +39,6 @@ const write = (name: string, text: string) => {
 };
 
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), "lorantz-"));
   const packed = execFileSync("npm", ["pack", "--json", "--pack-destination", folder], {
     cwd: root,
     encoding: "utf8",
@@ -53,7 +52,6 @@ beforeAll(() => {
   write("package.json", JSON.stringify({ private: true, type: "module", dependencies }));
   execFileSync("npm", ["install", "--no-audit", "--no-fund"], { cwd: folder, stdio: "ignore" });
 }, 600_000);
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 test("it holds what its pages link to", () => {
   const pages = files.filter((file) => file.endsWith(".md"));

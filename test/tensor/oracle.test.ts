@@ -1,7 +1,6 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { oracle } from "../../src/cli/oracle.ts";
 import { run } from "../../src/cli/run.ts";
 import { compare } from "../../src/experiments/oracle/compare.ts";
@@ -10,17 +9,15 @@ import { runOracle } from "../../src/experiments/oracle/run.ts";
 import { tensor } from "../../src/index.ts";
 import { safetensors } from "../../src/io/index.ts";
 import { floatBackends } from "../devices.ts";
+import { scratch } from "../scratch.ts";
 
 // The oracle runner on a small directory of its own; the reference files themselves are the runner's business.
 
-const root = mkdtempSync(join(tmpdir(), "lorantz-oracle-"));
-afterAll(() => rmSync(root, { recursive: true }));
+const { fresh } = scratch("oracle");
 
 let directory: string;
-let count = 0;
 beforeEach(() => {
-  directory = join(root, String(count++));
-  mkdirSync(directory);
+  directory = fresh();
 });
 
 function write(file: string, content: unknown): void {

@@ -1,27 +1,17 @@
 import { spawn, spawnSync } from "node:child_process";
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { beforeAll, expect, test } from "vitest";
 import { init } from "../../src/index.ts";
 import { bundle, root } from "../command.ts";
+import { scratch } from "../scratch.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 
 // The command `tune` in a process of its own, killed again and again by a signal that nobody can catch.
 
-const folder = mkdtempSync(join(tmpdir(), "lorantz-killed-"));
+const { root: folder } = scratch("killed");
 const at = (...names: string[]) => join(folder, ...names);
 const program = at("dist", "cli", "main.mjs");
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 beforeAll(async () => {
   await init({ backend: "cpu" });

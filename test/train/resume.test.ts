@@ -1,8 +1,7 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { init, random, type Tensor, tensor, tree } from "../../src/index.ts";
 import { saveBlob } from "../../src/io/index.ts";
 import type * as nn from "../../src/nn/index.ts";
@@ -15,10 +14,10 @@ import {
   train,
 } from "../../src/train/index.ts";
 import { bundle } from "../command.ts";
+import { scratch } from "../scratch.ts";
 import { thorough } from "../thorough.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "lorantz-resume-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const { root: folder, fresh } = scratch("resume");
 beforeAll(async () => {
   await init({ backend: "cpu" });
 });
@@ -42,9 +41,9 @@ describe("a run that is killed", () => {
 
   test("and resumed ends in the bits of the unbroken one", async () => {
     writeFileSync(program, await bundle("test/killed-training.ts"));
-    const unbroken = await start(join(folder, mkdtempSync(join(folder, "whole-")).slice(folder.length + 1)));
+    const unbroken = await start(fresh());
     expect(unbroken).toMatch(/^end [0-9a-f]{16} [0-9a-f]{16} 24 /);
-    const place = mkdtempSync(join(folder, "broken-"));
+    const place = fresh();
     const kills = Array.from({ length: thorough ? 40 : 2 }, (_, i) => ({
       line: 1 + ((i * 5) % 3),
       after: [0, 1, 3, 8, 2, 20][i % 6]!,

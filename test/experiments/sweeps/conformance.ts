@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Executor, runCells } from "../../../src/experiments/sweep/executor.ts";
 import { Folder } from "../../../src/experiments/sweep/folder.ts";
 import { bundle, root } from "../../command.ts";
+import { scratch } from "../../scratch.ts";
 import { thorough } from "../../thorough.ts";
 import { cellsOf } from "./work.ts";
 
@@ -24,7 +24,7 @@ export interface Candidate {
 /** What any executor does: all cells once, whoever is killed when. */
 export function conforms(name: string, { make, role, fast = true, processes }: Candidate): void {
   describe(`the executor ${name}`, () => {
-    const home = mkdtempSync(join(tmpdir(), "lorantz-sweep-"));
+    const { root: home } = scratch("sweep");
     const program = join(home, "program.mjs");
     const children: ChildProcess[] = [];
     beforeAll(async () => {
@@ -33,7 +33,6 @@ export function conforms(name: string, { make, role, fast = true, processes }: C
     });
     afterAll(() => {
       for (const child of children) child.kill("SIGKILL");
-      rmSync(home, { recursive: true, force: true });
     });
 
     let places = 0;
