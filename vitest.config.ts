@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
@@ -20,13 +21,23 @@ const relaxedSimd = supportsVectors("f32x4.relaxed_madd") ? [] : ["--experimenta
 // Files that take longest, and those that wait for other processes; and all long ones before them.
 const longest = files("browser/browser browser/playground-page experiments/queues fuzz/fuzz project/docs");
 
+// A file that replaces functions or modules, asks the process or changes it, or collects garbage might find what another one
+// left, and leave something itself: it has a process of its own. The others share a few, which saves most of starting.
+const own = /\bvi\.(?!restoreAllMocks)|\bprocess\.(?!exec|exit|ppid)\w|\bglobalThis\b|\bgc\(/;
+const tests = readdirSync(new URL("test/", import.meta.url), { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".test.ts"))
+  .map((name) => `test/${name}`);
+const alone = tests.filter((name) => own.test(readFileSync(new URL(name, import.meta.url), "utf8")));
+const sharing = tests.filter((name) => !alone.includes(name));
+
 /** Longest first, whatever the project, so that no core is idle at the end while a file runs that began last. */
 class LongestFirst extends BaseSequencer {
   override async sort(specs: TestSpecification[]): Promise<TestSpecification[]> {
-    const place = ({ moduleId }: TestSpecification) => {
+    const place = ({ moduleId, project }: TestSpecification) => {
       if (moduleId.endsWith(".long.test.ts")) return -1;
       const found = longest.findIndex((name) => moduleId.endsWith(name));
-      return found < 0 ? longest.length : found;
+      if (found >= 0) return found;
+      return project.config.isolate ? longest.length : longest.length + 1; // those that share follow each other
     };
     return (await super.sort(specs)).sort((a, b) => place(a) - place(b));
   }
@@ -56,8 +67,19 @@ export default defineConfig(({ mode }) => {
           extends: true,
           test: {
             name: "all",
-            include: ["test/**/*.test.ts"],
+            include: all ? tests : alone,
             exclude: [...files("backend/relaxed browser/browser"), ...long],
+            env,
+          },
+        },
+        {
+          extends: true,
+          test: {
+            name: "all others",
+            // Where every case is wanted each file runs alone, so that none is in need of what another one leaves.
+            include: all ? [] : sharing,
+            exclude: long,
+            isolate: false,
             env,
           },
         },
