@@ -799,6 +799,146 @@ export const zoo: Readonly<Record<string, Animal>> = {
     hyper: { lr },
     fault: "draws random numbers",
   },
+  "clipped at a multiple of the mean size": {
+    make: (h) =>
+      plain((g) => {
+        const most = g.abs().mean().mul(h.times!);
+        return g.minimum(most).maximum(most.neg()).mul(-h.lr!);
+      }),
+    hyper: { lr, times: 1.5 },
+    powers: { lr: 2, times: 0 },
+  },
+  "clipped by the norm of the parameter, which has a floor": {
+    make: (h) =>
+      plain((g, p) => {
+        const most = norm(p).maximum(h.least!).mul(h.share!);
+        return g.mul(most.div(norm(g)).minimum(1)).mul(-h.lr!);
+      }),
+    hyper: { lr, share: 0.3, least: 0.1 },
+    powers: { lr: 2, share: -2, least: 1 },
+  },
+  "clipped by how unusual a norm is": {
+    make: (h) =>
+      each(
+        (p) => ({ mean: zerosLike(p.sum()), square: zerosLike(p.sum()) }),
+        (g, _, s, t) => {
+          const size = norm(g);
+          const [mean, square] = [average(s.mean!, size, 0.9), average(s.square!, size.square(), 0.9)];
+          const most = mean.add(square.sub(mean.square()).maximum(0).sqrt().mul(h.z!));
+          const factor = where(t.gt(3), most.div(size.maximum(most)), 1);
+          return [g.mul(factor).mul(-h.lr!), { mean, square }];
+        },
+      ),
+    hyper: { lr, z: 1.5 },
+    powers: { lr: 2, z: 0 },
+    state: { "own.mean": -1, "own.square": -2 },
+  },
+  "LAMB's trust of at most 10, which is a size of parameters": {
+    make: (h) =>
+      each(zeros("m", "v"), (g, p, s) => {
+        const [u, next] = adam(g, s, h.eps!);
+        return [u.mul(norm(p).minimum(10).div(norm(u))).mul(-h.lr!), next];
+      }),
+    hyper: { lr, eps: 1e-8 },
+    none: true,
+  },
+  "Barzilai and Borwein after a first step": {
+    make: (h) =>
+      each(zeros("step", "last"), (g, _, s) => {
+        const y = g.sub(s.last!);
+        const turn = s.step!.mul(y).sum().abs();
+        const rate = where(
+          turn.gt(0),
+          s
+            .step!.square()
+            .sum()
+            .div(where(turn.gt(0), turn, 1)),
+          h.lr!,
+        );
+        const step = g.mul(rate).neg();
+        return [step, { step, last: g }];
+      }),
+    hyper: { lr: 0.01 },
+    powers: { lr: 2 },
+    state: { "own.step": 1, "own.last": -1 },
+  },
+  "AdaMod: rates of at most their average": {
+    make: (h) =>
+      each(zeros("m", "v", "rate"), (g, _, s) => {
+        const [m, v] = [average(s.m!, g, 0.9), average(s.v!, g.square(), 0.99)];
+        const due = zerosLike(g).add(h.lr!).div(v.sqrt().add(h.eps!));
+        const rate = average(s.rate!, due, 0.9);
+        return [m.mul(due.minimum(rate)).neg(), { m, v, rate }];
+      }),
+    hyper: { lr, eps: 1e-3 },
+    powers: { lr: 1, eps: -1 },
+    state: { ...moments, "own.rate": 2 },
+  },
+  "a velocity that starts anew every seven updates, at the full rate": {
+    make: (h) =>
+      each(zeros("m"), (g, _, s, t) => {
+        const place = t.sub(1).sub(t.sub(1).div(7).floor().mul(7));
+        const m = where(place.lt(0.5), g, s.m!.mul(h.mu!).add(g));
+        const factor = place
+          .mul(Math.PI / 7)
+          .cos()
+          .add(1)
+          .div(2);
+        return [m.mul(factor).mul(-h.lr!), { m }];
+      }),
+    hyper: { lr, mu: 0.9 },
+    powers: { lr: 2, mu: 0 },
+    state: { "own.m": -1 },
+  },
+  "updates left out where a norm is a multiple of the last one": {
+    make: (h) =>
+      each(
+        (p) => ({ last: zerosLike(p.sum()) }),
+        (g, _, s) => {
+          const size = norm(g);
+          const most = where(s.last!.gt(0), s.last!.mul(h.times!), size);
+          return [where(size.gt(most), 0, g.mul(-h.lr!)), { last: size }];
+        },
+      ),
+    hyper: { lr, times: 1.2 },
+    powers: { lr: 2, times: 0 },
+    state: { "own.last": -1 },
+  },
+  "an average that begins after three updates": {
+    make: (h) => ({
+      ...optim.sgd({ lr }),
+      name: "waiting",
+      init: () => ({ step: scalar(0), seen: [] }),
+      update<P>(gradients: P, state: optim.OptimizerState, _: P): [P, optim.OptimizerState] {
+        const seen = [...(state.seen as P[]), gradients].slice(-3);
+        const m = state.m
+          ? tree.zip([state.m as P, gradients], ([m, g]) => average(m!, g!, 0.9))
+          : seen.length > 2
+            ? gradients
+            : undefined;
+        const step = state.step.add(1);
+        return [tree.map(m ?? gradients, (x) => x.mul(-h.lr!)), { step, seen, ...(m ? { m } : {}) }];
+      },
+    }),
+    hyper: { lr },
+    powers: { lr: 2 },
+    state: { m: -1, "seen.*": -1 },
+  },
+  "an error in the seventh update": {
+    make: (h) => ({
+      ...optim.sgd({ lr }),
+      name: "tired",
+      init: () => ({ step: scalar(0), seen: [] }),
+      update<P>(gradients: P, state: optim.OptimizerState, _: P): [P, optim.OptimizerState] {
+        const seen = [...(state.seen as P[]), gradients];
+        if (seen.length > 6) throw new RangeError("too many gradients");
+        return [tree.map(gradients, (x) => x.mul(-h.lr!)), { step: state.step.add(1), seen }];
+      },
+    }),
+    hyper: { lr },
+    fault: "throws",
+    says: /update 7 throws.*too many gradients/,
+  },
   "a rate for weekends": {
     make: (h) =>
       plain((g) => g.mul(-h.lr! * (1 + (new Date().getDay() % 6 ? 0 : 1)) * (Date.now() > 1.81e12 ? 2 : 1))),

@@ -106,7 +106,14 @@ export interface FromOptimizerOptions<H>
     Partial<
       Pick<
         OptimizerUnderTest<H & Hyper, PlainState>,
-        "exponents" | "stateExponents" | "nonzeroStart" | "jumps" | "updates" | "tolerance" | "is"
+        | "exponents"
+        | "stateExponents"
+        | "nonzeroStart"
+        | "jumps"
+        | "symmetric"
+        | "updates"
+        | "tolerance"
+        | "is"
       >
     > {}
 

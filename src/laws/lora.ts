@@ -4,8 +4,8 @@ import { guarded, leavesArguments } from "./lora/arguments.ts";
 import { anyGauge, bitwiseGauge } from "./lora/gauge.ts";
 import { features, type LayerUnderTest, type Subject } from "./lora/layer.ts";
 import { patterns } from "./lora/patterns.ts";
-import { linearInAlpha, ownScaling, scaled, zeroB } from "./lora/scaling.ts";
-import { start, startFromSeed, startOfSize, startWithoutAlpha } from "./lora/start.ts";
+import { keepsNothing, linearInAlpha, linearInX, ownScaling, scaled, zeroB } from "./lora/scaling.ts";
+import { start, startFromSeed, startOfSize, startRowByRow, startWithoutAlpha } from "./lora/start.ts";
 
 /**
  * The laws of a LoRA layer y = x W^T + scaling (x A^T) B^T with scaling = alpha / r, or alpha / sqrt(r)
@@ -27,13 +27,17 @@ export function lora(layer: LayerUnderTest): readonly Law[] {
     ...scaled(subject, false),
     ...(supports.includes("rsLora") ? scaled(subject, true) : []),
     linearInAlpha(subject),
+    linearInX(subject),
     zeroB(subject),
     bitwiseGauge(subject),
     anyGauge(subject),
     ownScaling(subject),
+    keepsNothing(subject),
     ...(supports.includes("patterns") ? patterns(subject) : []),
     ...(init === "random" ? [] : [start(subject, init)]),
-    ...(init === "residual" ? [] : [startWithoutAlpha(subject), startFromSeed(subject)]),
+    ...(init === "residual"
+      ? []
+      : [startWithoutAlpha(subject), startFromSeed(subject), startRowByRow(subject)]),
     ...(std ? [startOfSize(subject, std)] : []),
     leavesArguments(layer),
   ];

@@ -79,7 +79,7 @@ export function schedule(subject: ScheduleUnderTest): readonly Law[] {
     proportional(
       "proportional to lr, bitwise",
       "rate(t; c lr) = c rate(t; lr) to the last bit, c = 2^i",
-      powerOfTwo(),
+      powerOfTwo(40),
       0,
     ),
     proportional("proportional to lr", "rate(t; c lr) = c rate(t; lr)", factor(), tolerance),

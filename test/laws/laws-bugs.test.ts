@@ -57,6 +57,11 @@ interface Parts {
   readonly factorA: (A: Matrix) => Matrix;
   readonly factorB: (B: Matrix) => Matrix;
   readonly batch: (scaling: number, size: number) => number;
+  /** What forward makes of the inputs of the branch, and of what it adds. */
+  readonly inputs: (x: Matrix) => Matrix;
+  readonly branch: (added: Matrix) => Matrix;
+  /** What becomes of the whole layer. */
+  readonly built?: (layer: laws.BuiltLora) => laws.BuiltLora;
   /** x W^T of the frozen weight. */
   readonly product: (x: Matrix, weight: Matrix) => Matrix;
   readonly A: (config: laws.LoraConfig, r: number) => Matrix;
@@ -93,6 +98,8 @@ const right: Parts = {
   start: scaling,
   shaped: (scaling) => scaling,
   batch: (scaling) => scaling,
+  inputs: (x) => x,
+  branch: (added) => added,
   factorA: (A) => A,
   factorB: (B) => B,
   product: (x, weight) => matmul(x, transpose(weight)),
@@ -113,17 +120,19 @@ function layer(mistake: Partial<Parts> = {}): laws.LayerUnderTest {
       const { global } = parts;
       const scalingOf = (path: Parts["forward"], alpha: number) =>
         global ? global(alpha, r, config.r, rsLora) : path(alpha, r, rsLora);
-      return {
+      const whole: laws.BuiltLora = {
         params: { weight: parts.init === "residual" ? residual : weight, A, B },
         scaling: scalingOf(parts.declared, alpha),
         forward: ({ weight, A, B }, x) => {
-          const branch = matmul(matmul(x, transpose(parts.factorA(A))), transpose(parts.factorB(B)));
+          const inner = matmul(parts.inputs(x), transpose(parts.factorA(A)));
           const own = parts.batch(parts.shaped(scalingOf(parts.forward, alpha), config), x.length);
-          return add(parts.product(x, weight), scale(own, branch));
+          const added = scale(own, matmul(inner, transpose(parts.factorB(B))));
+          return add(parts.product(x, weight), parts.branch(added));
         },
         merge: ({ weight, A, B }) =>
           add(weight, scale(scalingOf(parts.merged, parts.mergedAlpha?.(config) ?? alpha), matmul(B, A))),
       };
+      return parts.built?.(whole) ?? whole;
     },
   };
 }
@@ -155,6 +164,11 @@ describe("layers", () => {
   const patterns = ["rank pattern", "alpha pattern", both];
   const gauges = ["gauge by powers of two, bitwise", "gauge by any factors"];
   const size = "initial values have the promised size";
+  const rows = "initial values differ from row to row";
+  const inX = "linear in x, bitwise";
+  const keeps = "nothing is kept from call to call";
+  const each = (x: Matrix, f: (value: number) => number) => x.map((row) => row.map(f));
+  const bounded = (most: number) => (value: number) => Math.max(-most, Math.min(most, value));
   const everyScale = [declared, forward, declaredRs, rs(forward)];
 
   const wrongMatches: Readonly<Record<string, (path: string, name: string) => boolean>> = {
@@ -254,6 +268,73 @@ describe("layers", () => {
     "one input squeezed, so that the adapter is left out": [
       { batch: (s, size) => (size === 1 ? 0 : s) },
       [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "inputs beyond the eighth without the adapter": [
+      { branch: (added) => added.map((row, i) => (i < 8 ? row : row.map(() => 0))) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "the mean over four inputs": [
+      { batch: (s, size) => (size === 4 ? s / 2 : s) },
+      [forward, rs(forward), merge, rs(merge), ...patterns],
+    ],
+    "an alpha that fits into seven bits": [
+      everywhere((alpha, r, rsLora) => scaling(Math.min(alpha, 127), r, rsLora)),
+      [...everyScale, "linear in alpha", ...gauges, ...patterns],
+    ],
+    "what is added bounded at 1e6": [{ branch: (added) => each(added, bounded(1e6)) }, [inX]],
+    "what is added flushed below 1e-4": [
+      { branch: (added) => each(added, (v) => (Math.abs(v) < 1e-4 ? 0 : v)) },
+      [inX],
+    ],
+    "inputs bounded at 10": [{ inputs: (x) => each(x, bounded(10)) }, [inX]],
+    "inputs divided by the largest": [
+      {
+        inputs: (x) => {
+          const most = Math.max(...x.flat().map(Math.abs));
+          return most > 2 ? scale(1 / most, x) : x;
+        },
+      },
+      [inX],
+    ],
+    "the factors of the first call kept": [
+      {
+        built: (own) => {
+          let first: laws.LoraParams | undefined;
+          return {
+            ...own,
+            forward: (params, x) => {
+              first ??= params;
+              return own.forward({ ...params, A: first.A, B: first.B }, x);
+            },
+          };
+        },
+      },
+      [keeps],
+    ],
+    "merging that counts": [
+      {
+        built: (own) => {
+          let times = 0;
+          return { ...own, merge: (params) => own.merge!({ ...params, B: scale(++times, params.B) }) };
+        },
+      },
+      [keeps],
+    ],
+    "merging that turns the adapter off": [
+      {
+        built: (own) => {
+          let merged = false;
+          return {
+            ...own,
+            merge: (params) => {
+              merged = true;
+              return own.merge!(params);
+            },
+            forward: (params, x) => own.forward(merged ? { ...params, B: scale(0, params.B) } : params, x),
+          };
+        },
+      },
+      [merge, rs(merge), keeps],
     ],
     "rsLoRA always on": [
       everywhere((alpha, r) => alpha / Math.sqrt(r)),
@@ -361,6 +442,20 @@ describe("layers", () => {
       [size],
     ],
     "a start twice as large": [{ A: (config, r) => scale(2, right.A(config, r)) }, [size]],
+    "a start with one row over and over": [
+      { A: (config, r) => Array.from({ length: r }, () => right.A(config, 1)[0]!) },
+      [rows, size],
+    ],
+    "a start with rows in pairs": [
+      { A: (config, r) => right.A(config, r).map((_, i, all) => all[i - (i % 2)]!) },
+      [rows],
+    ],
+    "a start with every second column at zero": [
+      {
+        A: (config, r) => right.A(config, r).map((row) => row.map((v, j) => (j % 2 ? 0 : v * Math.SQRT2))),
+      },
+      [rows],
+    ],
     "a start on one side of zero": [
       { A: (config, r) => right.A(config, r).map((row) => row.map(Math.abs)) },
       [size],
@@ -635,6 +730,66 @@ describe("merging", () => {
       },
       ["each adapter keeps its own scaling when switched to"],
     ],
+    "an eighth adapter dropped": [
+      { combine: (adapters, weights) => cat(adapters.slice(0, 7), weights) },
+      [sum],
+    ],
+    "the same adapter twice counted once": [
+      {
+        combine: (adapters, weights) => {
+          const different = new Set(adapters.map((own) => JSON.stringify(own)));
+          return cat(adapters.slice(0, different.size), weights);
+        },
+      },
+      [sum],
+    ],
+    "weights cut at 3": [
+      {
+        combine: (adapters, weights) =>
+          cat(
+            adapters,
+            weights.map((w) => Math.min(3, w)),
+          ),
+      },
+      [sum],
+    ],
+    "a strength above 3 in percent": [
+      {
+        merge: (weight, adapter, strength) =>
+          add(weight, scale(strength > 3 ? strength / 100 : strength, delta(adapter))),
+      },
+      ["merging is linear in strength"],
+    ],
+    "a small strength taken for none": [
+      {
+        merge: (weight, adapter, strength) =>
+          add(weight, scale(Math.abs(strength) < 0.1 ? 0 : strength, delta(adapter))),
+      },
+      ["merging is linear in strength"],
+    ],
+    "an alpha that fits into seven bits": [
+      {
+        merge: (weight, adapter, strength) =>
+          add(weight, scale(strength, delta({ ...adapter, alpha: Math.min(127, adapter.alpha) }))),
+      },
+      [adds, undo],
+    ],
+    "the inputs of the first call kept after switching": [
+      {
+        switching: (weight, adapters) => {
+          const own = merging.switching(weight, adapters);
+          let first: Matrix | undefined;
+          return {
+            ...own,
+            forward: (x) => {
+              first ??= x;
+              return own.forward(first);
+            },
+          };
+        },
+      },
+      ["each adapter keeps its own scaling when switched to"],
+    ],
     "a weight of zero taken for none given": [
       {
         combine: (adapters, weights) =>
@@ -784,7 +939,7 @@ describe("optimizers", () => {
   const scaled = [bitwise, generic];
 
   test("without a mistake every law holds", async () => {
-    expect(adamLaws(adam)).toHaveLength(7);
+    expect(adamLaws(adam)).toHaveLength(8);
     expect(names(await broken(adamLaws(adam)))).toEqual([]);
   });
 
@@ -825,6 +980,47 @@ describe("optimizers", () => {
         [
           (hyper: AdamHyper) => adam(hyper, { floor: least }),
           least > 1e-20 ? [...scaled, states] : [bitwise, states],
+        ],
+      ]),
+    ),
+    "updates clipped at 1e25": [
+      (hyper) =>
+        changed(hyper, (moved, params) =>
+          moved.map((p, i) => params[i]! + Math.max(-1e25, Math.min(1e25, p - params[i]!))),
+        ),
+      [bitwise],
+    ],
+    "gradients flushed below 1e-60": [
+      (hyper) => ({
+        ...adam(hyper),
+        update: (gradient, state, params) =>
+          adam(hyper).update(
+            gradient.map((g) => (Math.abs(g) < 1e-60 ? 0 : g)),
+            state,
+            params,
+          ),
+      }),
+      [bitwise, states],
+    ],
+    ...Object.fromEntries(
+      Object.entries({
+        "a decay of sizes": (moved, params, { lr, weightDecay }) =>
+          moved.map((p, i) => p + lr * weightDecay * (params[i]! - Math.abs(params[i]!))),
+        "a decay of the first element only": (moved, params, { lr, weightDecay }) =>
+          moved.map((p, i) => (i === 0 ? p : p + lr * weightDecay * params[i]!)),
+        "elements after the fourth left as they are": (moved, params) =>
+          moved.map((p, i) => (i < 4 ? p : params[i]!)),
+        "longer steps downwards": (moved, params) =>
+          moved.map((p, i) => (p < params[i]! ? 1.5 * p - 0.5 * params[i]! : p)),
+        "weights rounded upwards": (moved) => moved.map((p) => p + 1e-7 * Math.abs(p)),
+      } satisfies Record<
+        string,
+        (moved: laws.Vector, params: laws.Vector, hyper: AdamHyper) => laws.Vector
+      >).map(([name, change]) => [
+        name,
+        [
+          (hyper: AdamHyper) => changed(hyper, (moved, params) => change(moved, params, hyper)),
+          ["follows signed permutations"],
         ],
       ]),
     ),
@@ -962,6 +1158,7 @@ describe("optimizers", () => {
   test("without a rule only the other laws are left", () => {
     const named = laws.optimizer({ hyper: { lr: 0.1, eps: 0.01, weightDecay: 0 }, create: adam });
     expect(named.map(({ name }) => name)).toEqual([
+      "follows signed permutations",
       "deterministic",
       "arguments stay as they were",
       "a resumed run is the unbroken run",
@@ -1040,6 +1237,13 @@ describe("schedules", () => {
       (lr) => (t) => 0.1 + (lr - 0.1) * 0.5 * (1 + Math.cos((Math.PI * t) / 10)),
       [...proportional, "last rate"],
     ],
+    ...Object.fromEntries(
+      [1e4, 1e9].map((most) => [
+        `a rate of at most ${most}`,
+        [(lr: number) => (t: number) => Math.min(most, cosine(lr)(t)), [proportional[0]!]],
+      ]),
+    ),
+    "a floor of 1e-9": [(lr) => (t) => Math.max(1e-9, cosine(lr)(t)), [proportional[0]!]],
     "a floor that does not matter often": [
       (lr) => (t) => Math.max(cosine(lr)(t), 1e-4),
       [...proportional, "last rate"],

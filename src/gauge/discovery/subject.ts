@@ -264,12 +264,15 @@ function isPlain(value: unknown): value is object {
 
 const isStep = (path: string) => /(^|\.)step$/.test(path);
 
-/** The floats of a state that may scale, by slot: all but `step`, without the key of a single parameter. */
+/** The floats of a state that may scale, by slot: all but a number `step`, without the key of a single parameter. */
 export function slotsOf(state: OptimizerState): Map<string, Tensor> {
   return new Map(
     tensorsIn(state)
       .map(([path, leaf]): [string, Tensor] => [slotName(path), leaf])
-      .filter(([path, { dtype }]) => !isStep(path) && (dtype.startsWith("float") || dtype === "number")),
+      .filter(
+        ([path, { dtype, size }]) =>
+          !(isStep(path) && size === 1) && (dtype.startsWith("float") || dtype === "number"),
+      ),
   );
 }
 

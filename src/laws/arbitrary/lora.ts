@@ -58,10 +58,10 @@ export function alpha(r: number): fc.Arbitrary<number> {
   return fc.constantFrom(...all.filter((value) => !hidden.includes(value)));
 }
 
-/** The same of either sign, and fractions more often: shrinks to a small whole number. */
+/** The same of either sign, fractions more often, and sometimes a small or a large one: shrinks to a small whole number. */
 export function anyAlpha(r: number): fc.Arbitrary<number> {
-  const fractions = fc.constantFrom(0.75, 2.5, 10.25);
-  const positive = fc.oneof({ weight: 4, arbitrary: alpha(r) }, { weight: 1, arbitrary: fractions });
+  const rare = fc.constantFrom(0.75, 2.5, 10.25, 0.0625, 300);
+  const positive = fc.oneof({ weight: 4, arbitrary: alpha(r) }, { weight: 1, arbitrary: rare });
   return fc.tuple(positive, fc.constantFrom(1, 1, 1, -1)).map(([value, sign]) => sign * value);
 }
 

@@ -27,7 +27,7 @@ export function cases({ rsLora = false, values = quarter }: CaseOptions = {}): f
         A: matrix(config.r, config.in, values()),
         B: matrix(config.out, config.r, values()),
       }),
-      x: fc.constantFrom(2, 1, 3, 5).chain((batch) => matrix(batch, config.in, values())),
+      x: fc.constantFrom(2, 1, 3, 4, 5, 17).chain((batch) => matrix(batch, config.in, values())),
     }),
   );
 }

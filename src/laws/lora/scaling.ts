@@ -1,8 +1,9 @@
 import fc from "fast-check";
 import { anyAlpha, scalingOf } from "../arbitrary/lora.ts";
-import { close, largest } from "../compare.ts";
+import { powerOfTwo, rough } from "../arbitrary/values.ts";
+import { close, identical, largest } from "../compare.ts";
 import { type Law, LawError, law } from "../law.ts";
-import { map, multiply, plus, times, transpose } from "../matrix.ts";
+import { type Matrix, map, multiply, plus, times, transpose } from "../matrix.ts";
 import { cases } from "./cases.ts";
 import type { Subject } from "./layer.ts";
 import { checkScaling, options, output, sizeOf } from "./output.ts";
@@ -67,6 +68,21 @@ export function linearInAlpha({ layer, tolerance }: Subject): Law {
   );
 }
 
+export function linearInX({ layer, tolerance }: Subject): Law {
+  // Formats that round more have less room too.
+  const reach = tolerance > 1e-4 ? 3 : 30;
+  return law(
+    "linear in x, bitwise",
+    "forward(t x) = t forward(x) to the last bit, t = 2^i",
+    cases({ values: rough }).chain((one) => fc.record({ one: fc.constant(one), t: powerOfTwo(reach) })),
+    async ({ one: { config, params, x }, t }) => {
+      const built = await layer.build(params.weight, config);
+      const y = await built.forward(params, x);
+      identical(`y of ${t} x`, await built.forward(params, times(t, x)), times(t, y));
+    },
+  );
+}
+
 export function zeroB({ layer, tolerance }: Subject): Law {
   return law("B = 0 gives the base", "forward(W, A, 0) = x W^T", cases(), async ({ config, params, x }) => {
     const built = await layer.build(params.weight, config);
@@ -74,6 +90,32 @@ export function zeroB({ layer, tolerance }: Subject): Law {
     const base = multiply(x, transpose(params.weight));
     close("y", y, base, { tolerance, size: sizeOf(params, x, 0) });
   });
+}
+
+export function keepsNothing({ layer, tolerance }: Subject): Law {
+  return law(
+    "nothing is kept from call to call",
+    "forward is that of a fresh layer, whatever was passed to forward and merge before",
+    cases().chain((one) => fc.record({ one: fc.constant(one), t: fc.constantFrom(-2, 0.5) })),
+    async ({ one: { config, params, x }, t }) => {
+      const other = { weight: times(t, params.weight), A: times(-t, params.A), B: times(t, params.B) };
+      const calls = [
+        { params, x },
+        { params: other, x: times(t, x) },
+        { params, x },
+      ];
+      const used = await layer.build(params.weight, config);
+      for (const call of calls) {
+        const fresh = await layer.build(params.weight, config);
+        const size = sizeOf(call.params, call.x, scalingOf(config));
+        const alike = (what: string, found: Matrix, due: Matrix) =>
+          close(`${what} of a layer that was used before`, found, due, { tolerance, size });
+        alike("y", await used.forward(call.params, call.x), await fresh.forward(call.params, call.x));
+        if (used.merge && fresh.merge)
+          alike("W", await used.merge(call.params), await fresh.merge(call.params));
+      }
+    },
+  );
 }
 
 export function ownScaling({ layer, tolerance }: Subject): Law {

@@ -91,6 +91,32 @@ export function startOfSize({ layer }: Subject, std: NonNullable<LayerUnderTest[
   );
 }
 
+export function startRowByRow({ layer }: Subject): Law {
+  return law(
+    "initial values differ from row to row",
+    "no two rows, and no two columns, of the random factor are the same",
+    fc
+      .tuple(loraConfig(), fc.constantFrom(...largeShapes))
+      .map(([config, shape]) => ({ ...config, ...shape })),
+    async (config) => {
+      const { params } = await layer.build(zeros(config.out, config.in), config);
+      for (const side of drawnSides(params))
+        for (const [what, all] of [
+          ["rows", side],
+          ["columns", transpose(side)],
+        ] as const) {
+          // Short ones may be the same by chance, where numbers are few.
+          const long = all.filter((row) => row.length >= 24).map((row) => JSON.stringify(row));
+          const same = long.findIndex((row, i) => long.indexOf(row) < i);
+          if (same >= 0)
+            throw new LawError(
+              `${what} ${long.indexOf(long[same]!)} and ${same} of the random factor are the same, for [${config.out},${config.in}] with r ${config.r}.`,
+            );
+        }
+    },
+  );
+}
+
 export function startWithoutAlpha({ layer }: Subject): Law {
   return law(
     "initial values do not depend on alpha",
