@@ -180,11 +180,9 @@ describe.each(devices)("on $name", ({ name, open }) => {
 
   const products = casesOn<readonly [m: number, k: number, n: number]>(
     name,
+    [[40, 257, 72]],
     [
       [1, 64, 64],
-      [40, 257, 72],
-    ],
-    [
       [17, 33, 9],
       [64, 64, 64],
       [128, 96, 130],

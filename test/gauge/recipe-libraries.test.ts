@@ -387,7 +387,7 @@ describe("conversions that were always there", () => {
   });
 });
 
-test("settings that are printed train as the conversion says", () => convertedToLibrary(3));
+test("settings that are printed train as the conversion says", () => convertedToLibrary(runs(3)));
 
 test("the Trainer's schedule and clipping are trained, not only named", async () => {
   const settings = { r: 2, lora_alpha: 4, learning_rate: 0.02, adam_epsilon: 1e-3, max_steps: 8 };

@@ -144,7 +144,7 @@ describeBackends("lazy evaluation", (backend) => {
     });
   });
 
-  test("losses that are read one by one after the loop, from first to last", async () => {
+  longOn(backend)("losses that are read one by one after the loop, from first to last", async () => {
     let w: Tensor = random.normal(random.key(5), [8, 4]);
     const losses: Tensor[] = [];
     for (let i = 0; i < 60; i++) {

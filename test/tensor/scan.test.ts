@@ -21,6 +21,7 @@ import {
 } from "../../src/index.ts";
 import type { TensorStorage } from "../../src/runtime/storage.ts";
 import { describeBackends } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { thorough } from "../thorough.ts";
 
 // A loop in the graph is held against the same steps written out.
@@ -252,7 +253,7 @@ describeBackends("scan", (backend) => {
     }
   });
 
-  test("a GRU over 256 steps is a handful of kernels, and so is its gradient", async () => {
+  longOn(backend)("a GRU over 256 steps is a handful of kernels, and so is its gradient", async () => {
     const long = numbers(9, [256, batch, inputs]);
     const forward = compile((p: Params) => scan(gru(p.weights), p.h0, p.xs)[1]);
     await forward({ ...make(), xs: long });
