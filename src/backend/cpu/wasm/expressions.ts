@@ -121,10 +121,17 @@ export const extractLane =
     code.push(x).lane(name, lane);
 
 /** A vector with a number in the place of one lane. */
-export const replaceLane =
+const replaceLane =
   (name: Named<"replace">, x: Value<"v128">, lane: number, by: Value<ValueType>): Vector =>
   (code) =>
     code.push(x).push(by).lane(name, lane);
+
+/** Four lanes, each by itself. */
+export const eachLane = (shape: "f32x4" | "i32x4", of: (lane: number) => Value<ValueType>): Vector =>
+  [1, 2, 3].reduce(
+    (lanes, lane) => replaceLane(`${shape}.replace_lane`, lanes, lane, of(lane)),
+    apply(`${shape}.splat`, of(0)),
+  );
 
 /** `condition ? x : y`, lane by lane. */
 export const select = (condition: Value<"v128">, x: Value<"v128">, y: Value<"v128">): Vector =>

@@ -2,7 +2,7 @@ import { bytesPerElement } from "../../../base/dtype.ts";
 import type { Load } from "../../../compile/access.ts";
 import { addedUp, addressOf } from "./addresses.ts";
 import type { Code, Value } from "./assemble.ts";
-import { apply, extractLane, i32, loadBy, replaceLane, type Vector, v128 } from "./expressions.ts";
+import { apply, eachLane, extractLane, i32, loadBy, type Vector, v128 } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import type { Writer } from "./writer.ts";
@@ -39,13 +39,7 @@ function loadLanes(w: Writer, e: Load, l: Lanes, code: Code): Vector {
 
 /** Loads each lane from its own address. */
 function laneByLane(bytes: number, address: (lane: number) => Value<"i32">): Vector {
-  if (bytes === 2) {
-    const load = (lane: number) => loadBy("i32.load16_s", address(lane));
-    return [1, 2, 3].reduce(
-      (lanes, lane) => replaceLane("i32x4.replace_lane", lanes, lane, load(lane)),
-      apply("i32x4.splat", load(0)),
-    );
-  }
+  if (bytes === 2) return eachLane("i32x4", (lane) => loadBy("i32.load16_s", address(lane)));
   return (code) => {
     const lanes = code.let("v128", v128.loadSplat32(address(0)));
     for (const lane of [1, 2, 3])

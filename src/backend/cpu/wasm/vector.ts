@@ -4,7 +4,7 @@ import type { Expr } from "../../../compile/expr.ts";
 import { isPowerOfTwo } from "./addresses.ts";
 import type { Code, Value, ValueType } from "./assemble.ts";
 import { codesOf, levelsOf } from "./codes.ts";
-import { apply, extractLane, i32, replaceLane, type Vector } from "./expressions.ts";
+import { apply, eachLane, extractLane, i32, type Vector } from "./expressions.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
@@ -94,12 +94,8 @@ function shifted(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Ve
 }
 
 function laneByLane(dtype: DeviceDType, of: (lane: number) => Value<ValueType>): Vector {
-  const shape = laneShape(dtype);
-  const lane = (i: number) => (dtype === "bool" ? i32.mul(of(i) as Value<"i32">, -1) : of(i)); // a mask
-  return [1, 2, 3].reduce(
-    (lanes, i) => replaceLane(`${shape}.replace_lane`, lanes, i, lane(i)),
-    apply(`${shape}.splat`, lane(0)),
-  );
+  const mask = (lane: number) => i32.mul(of(lane) as Value<"i32">, -1);
+  return eachLane(laneShape(dtype), dtype === "bool" ? mask : of);
 }
 
 function digit(w: Writer, e: Extract<Expr, { kind: "digit" }>, code: Code): Vector {
