@@ -1,5 +1,7 @@
+import { LorantzError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
 import * as text from "../text/index.ts";
+import { firstNotFinite } from "../train/finite.ts";
 import { evaluator, languageLoss } from "../train/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { batchOptions, dataOptions, modelOptions, openLanguage, openReading, readData } from "./language.ts";
@@ -47,6 +49,12 @@ export async function evaluate(args: readonly string[]): Promise<number> {
     const seen = await evaluator(languageLoss(language.model), counted)(language.params);
     progress.end();
     const { loss, perplexity, accuracy = 0, count } = seen;
+    if (!Number.isFinite(loss)) {
+      const path = await firstNotFinite(language.params);
+      throw new LorantzError(
+        `evaluate: the loss is ${loss}. ${path === undefined ? "All parameters are finite" : `The parameter ${path} is not finite itself: read the model or the adapter again, or repair its file`}.`,
+      );
+    }
     if (given.json) {
       const facts = { format: 1, lorantz: version(), model: given.model, adapter: given.adapter, data: file };
       print(

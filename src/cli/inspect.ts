@@ -1,6 +1,7 @@
 import { totalmem } from "node:os";
 import { table } from "../base/table.ts";
 import * as models from "../models/index.ts";
+import { targetsOf } from "./language.ts";
 import { bytesText } from "./memory.ts";
 import { print } from "./print.ts";
 import { optionsHelp, parseArguments, UsageError, usable, wholeNumber } from "./usage.ts";
@@ -36,9 +37,7 @@ export async function inspect(args: readonly string[]): Promise<number> {
   const [folder, ...more] = positionals;
   if (folder === undefined || more.length > 0)
     throw new UsageError(`inspect: takes the folder of one model; given ${positionals.length}.`);
-  const targetModules = values.targets?.split(",") ?? "all-linear";
-  if (targetModules !== "all-linear" && targetModules.includes(""))
-    throw new UsageError(`--targets is "${values.targets}"; it is a list such as q_proj,v_proj.`);
+  const targetModules = targetsOf(values.targets, "targets");
   const r = wholeNumber("r", values.r, { min: 1, max: 65_536, otherwise: 8 });
   const found = await usable(() => models.summary(folder, { r, targetModules }));
   print(values.json ? `${JSON.stringify(found, undefined, 2)}\n` : describe(found));

@@ -293,9 +293,15 @@ function fieldsOf(given: string | undefined): { readonly [name: string]: string 
   );
 }
 
-/** The layers that get an adapter, by an option. */
-export function targetsOf(given: string | undefined): "all-linear" | readonly string[] {
-  return given?.split(",") ?? "all-linear";
+/** The layers that get an adapter, by an option. @throws UsageError for a list with a name that is empty. */
+export function targetsOf(
+  given: string | undefined,
+  option = "target-modules",
+): "all-linear" | readonly string[] {
+  const names = given?.split(",") ?? [];
+  if (names.includes(""))
+    throw new UsageError(`--${option} is "${given}"; it is a list such as q_proj,v_proj.`);
+  return names.length === 0 || given === "all-linear" ? "all-linear" : names;
 }
 
 /** How batches are made, by the options of a command. */

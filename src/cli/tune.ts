@@ -120,8 +120,9 @@ export async function tune(args: readonly string[]): Promise<number> {
       `--out ${out}: a run is there already (${checkpoint}). Add --resume to go on with it, or give another folder.`,
     );
 
+  const format = oneOf("format", given.format, adapters.formatNames) ?? "peft";
   const reading = { ...(await openReading("tune", given)), fresh: true };
-  if (learnOf(given, reading) === "label" && !["peft", "mlx", undefined].includes(given.format))
+  if (learnOf(given, reading) === "label" && format !== "peft" && format !== "mlx")
     throw new UsageError(
       `--format is ${given.format}, which has no place for the output layer of a classifier. Leave it out, or give mlx.`,
     );
@@ -132,7 +133,7 @@ export async function tune(args: readonly string[]): Promise<number> {
   });
   using device = language.device;
   for (const note of language.notes) say(`${note}\n`);
-  const run = await prepare(given, { out, recipe, examples }, language);
+  const run = await prepare(given, { out, recipe, examples, format }, language);
   let left = "nothing was written";
   return await interruptible(
     async (onStep, progress) => {
@@ -161,7 +162,7 @@ export async function tune(args: readonly string[]): Promise<number> {
         }
         throw error;
       }
-      const written = await writeAdapter(given, out, language, run);
+      const written = await writeAdapter(given, out, language, run, format);
       const results: TuneResults = {
         format: 1,
         lorantz: version(),
@@ -213,10 +214,12 @@ async function prepare(
     out,
     recipe: own,
     examples: { data, heldOut },
+    format,
   }: {
     readonly out: string;
     readonly recipe: Recipe | undefined;
     readonly examples: Awaited<ReturnType<typeof readExamples>>;
+    readonly format: adapters.FormatName;
   },
   language: Language,
 ): Promise<Run> {
@@ -242,6 +245,8 @@ async function prepare(
   return usable(async () => {
     const model = inject(language.model, { ...recipe, targetModules });
     const params = model.init(key(seed).fold("adapters"), frozen);
+    // What the form has no place for is refused now, and not after the run.
+    await adapters.toBlobs(adapterOf(given, language, model, params), format, baseOf(language));
     const save = inFolder(join(out, "training"));
     const [adapter] = trainable(recipe, params);
     const own = new Set(tree.entries(adapter).map(([path]) => path));
@@ -311,25 +316,38 @@ function batchLike(size: number, length: number, pack: boolean): text.Batch {
 
 const seedOf = ({ seed }: Given) => wholeNumber("seed", seed, { min: 0, max: 2 ** 32 - 1, otherwise: 0 });
 
-/** Writes the adapter of the best evaluation, or of the end. */
-async function writeAdapter(
-  given: Given,
-  out: string,
-  { config, labels }: Language,
-  { training, model }: Run,
-): Promise<{ readonly files: readonly string[]; readonly step: number }> {
-  const format = oneOf("format", given.format, adapters.formatNames) ?? "peft";
-  const { best } = training;
-  const isBest = best !== undefined && best.step > 0 && best.step < training.done;
-  const kept = isBest ? await loadCheckpoint(join(out, "training", "best.safetensors")) : undefined;
-  const params = kept ? tree.combine<Params>(training.params, kept.trained) : training.params;
-  const adapter = adapters.extract(model, params, {
+type Model = Run["model"];
+
+const baseOf = ({ config }: Language) => ({ base: config as Record<string, unknown> }); // of config.json
+
+/** What is written of the parameters of a run. */
+function adapterOf(given: Given, { labels }: Language, model: Model, params: Params): adapters.AdapterFile {
+  return adapters.extract(model, params, {
     config: { base_model_name_or_path: given.model, task_type: labels ? "SEQ_CLS" : "CAUSAL_LM" },
     ...(labels && {
       whole: { [classWeight]: new Map(tree.entries(params)).get(classWeight)! },
       metadata: { [labelsKey]: JSON.stringify(labels) },
     }),
   });
-  const files = await adapters.write(out, adapter, format, { base: config as Record<string, unknown> }); // of config.json
+}
+
+/** Writes the adapter of the best evaluation, or of the end. */
+async function writeAdapter(
+  given: Given,
+  out: string,
+  language: Language,
+  { training, model }: Run,
+  format: adapters.FormatName,
+): Promise<{ readonly files: readonly string[]; readonly step: number }> {
+  const { best } = training;
+  const isBest = best !== undefined && best.step > 0 && best.step < training.done;
+  const kept = isBest ? await loadCheckpoint(join(out, "training", "best.safetensors")) : undefined;
+  const params = kept ? tree.combine<Params>(training.params, kept.trained) : training.params;
+  const files = await adapters.write(
+    out,
+    adapterOf(given, language, model, params),
+    format,
+    baseOf(language),
+  );
   return { files, step: kept?.done ?? training.done };
 }

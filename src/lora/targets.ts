@@ -156,6 +156,14 @@ function matcherOf(field: string, key: string): (path: string) => boolean {
   }
 }
 
+/** Names in a message that all of them would make too long. */
+const mostListed = 24;
+
 function listed(found: readonly string[]): string {
+  if (found.length > mostListed) {
+    const last = [...new Set(found.map((path) => path.slice(path.lastIndexOf(".") + 1)))];
+    const more = last.length > mostListed ? ", ..." : "";
+    return `${found.length}, such as ${found[0]}, whose names end in ${last.slice(0, mostListed).join(", ")}${more}`;
+  }
   return found.map((path) => path || "(the model itself)").join(", ") || "none";
 }

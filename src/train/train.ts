@@ -30,6 +30,7 @@ import {
   type StepEvent,
   type TrainEvent,
 } from "./events.ts";
+import { firstNotFinite } from "./finite.ts";
 import type { Loss } from "./loss.ts";
 import { type Report, type Update, updateOf } from "./program.ts";
 
@@ -409,14 +410,6 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
     this.#evaluations.push(event);
     return event;
   }
-}
-
-/** The path of the first float tensor of a tree that has NaN or an infinity. */
-async function firstNotFinite(params: unknown): Promise<string | undefined> {
-  for (const [path, leaf] of tree.entries(params))
-    if (isFloat(leaf.dtype) && (await leaf.isFinite().logicalNot().astype("int32").sum().item()) > 0)
-      return path;
-  return undefined;
 }
 
 function optimizerFor({

@@ -6,6 +6,7 @@ import type { TuneResults } from "../../src/cli/tune-report.ts";
 import { prove } from "../../src/experiments/theorem/experiment.ts";
 import { plan } from "../../src/experiments/theorem/plan.ts";
 import { init, random, type Tensor, tensor } from "../../src/index.ts";
+import { safetensors } from "../../src/io/index.ts";
 import * as models from "../../src/models/index.ts";
 import * as text from "../../src/text/index.ts";
 import { lorantz } from "../command.ts";
@@ -31,6 +32,9 @@ beforeAll(async () => {
   writeFileSync(at("empty.jsonl"), "");
   writeFileSync(at("long.jsonl"), `${lines(100, 2)}\n${lines(1, 3)}`);
   await writeTinyModel(at("wide"), { hidden_size: 32 });
+  await writeTinyModel(at("pointer"));
+  writeFileSync(at("pointer", "model.safetensors"), "version https://git-lfs.github.com/spec/v1\n");
+  writeFileSync(at("utf16.jsonl"), Buffer.from(`\ufeff${lines(0, 3)}`, "utf16le"));
   await writeTinyModel(at("sharded"));
   const shard = (i: number) => `model-0000${i}-of-00002.safetensors`;
   renameSync(at("sharded", "model.safetensors"), at("sharded", shard(1)));
@@ -290,6 +294,27 @@ describe("lorantz tune", () => {
     });
   });
 
+  test("names weights that are not finite", async () => {
+    await init({ backend: "cpu" });
+    await writeTinyModel(at("spoilt"));
+    const weights = await safetensors.open(at("spoilt", "model.safetensors"));
+    const name = "model.layers.0.mlp.up_proj.weight";
+    const entries: Record<string, Tensor> = {};
+    for (const each of weights.names) {
+      const read = (await weights.read(each)) as Tensor;
+      entries[each] = each === name ? read.mul(Number.NaN) : read;
+    }
+    await safetensors.write(at("spoilt", "model.safetensors"), entries);
+    const given = ["--model", at("spoilt"), ...common.slice(2), "--data", at("dev.jsonl")];
+    for (const command of [["evaluate"], ["tune", "--out", at("never")]]) {
+      const { code, stderr } = await lorantz(...command, ...given);
+      expect({ code, stderr }).toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining(`parameter ${name} is not finite itself`),
+      });
+    }
+  });
+
   test("says before it runs what would fit, where memory is too small", async () => {
     const machine = process as unknown as { availableMemory(): number };
     const spy = vi.spyOn(machine, "availableMemory").mockReturnValue(0);
@@ -348,6 +373,31 @@ describe("lorantz tune", () => {
       "a target that matches nothing",
       [...training, "--out", at("x"), "--target-modules", "query"],
       "query matches no layer",
+    ],
+    [
+      "a form of adapters that is unknown",
+      [...training, "--out", at("x"), "--format", "onnx"],
+      '--format is "onnx"; it is peft or mlx or kohya or gguf',
+    ],
+    [
+      "a target without a name",
+      [...training, "--out", at("x"), "--target-modules", "q_proj,"],
+      '--target-modules is "q_proj,"; it is a list such as q_proj,v_proj',
+    ],
+    [
+      "a pointer in the place of weights",
+      ["tune", "--model", at("pointer"), ...common.slice(2), "--data", at("dev.jsonl"), "--out", at("x")],
+      "Fetch it with git lfs pull",
+    ],
+    [
+      "a text in UTF-16",
+      ["tune", ...common, "--data", at("utf16.jsonl"), "--out", at("x")],
+      "its text is not UTF-8",
+    ],
+    [
+      "an output folder that is a file",
+      ["tune", ...common, "--data", at("dev.jsonl"), "--out", at("dev.jsonl")],
+      "is not a folder",
     ],
     [
       "too long",

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { ValueError } from "../../base/errors.ts";
 import type { Params } from "../../nn/index.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import { withAdapter } from "./adapter.ts";
 import { type Build, type Expectation, modelOf } from "./case.ts";
 import { modelBound } from "./compare.ts";
 import { Fields } from "./fields.ts";
-import { idTensor, integers, listed, shiftedLoss, single } from "./tokens.ts";
+import { integers, listed, readText, single } from "./tokens.ts";
 
 /** The cases of a file of kind `adapter_logits`: the checkpoint alone, and with each adapter. */
 export function adapterCases(content: Fields): readonly Fields[] {
@@ -28,13 +29,14 @@ export function adapterCases(content: Fields): readonly Fields[] {
 export const buildAdapterCase: Build = async (fields, engine, _others, around) => {
   const { model, params } = modelOf(around);
   const ids = around.content.numbers("inputIds");
-  const tokens = idTensor([ids]);
-  let logits = model.apply(params, { tokens }).logits;
+  let logitsOf = (tokens: Tensor<"int32">) => model.apply(params, { tokens }).logits;
   if (fields.has("path")) {
     const path = join(around.directory, fields.text("path"));
     const adapter = await withAdapter(path, modelOf(around), engine.dtype);
-    logits = adapter.model.apply(tree.combine<Params>(adapter.frozen, adapter.own), { tokens }).logits;
+    const all = tree.combine<Params>(adapter.frozen, adapter.own);
+    logitsOf = (tokens) => adapter.model.apply(all, { tokens }).logits;
   }
+  const { logits, likeliest, loss } = await readText(engine, model.architecture, logitsOf, ids);
   const vocabulary = logits.shape[2]!;
   const at = (position: number) => logits.slice([0, position], [1, position + 1]).reshape([vocabulary]);
   const bound = modelBound(engine.dtype);
@@ -48,11 +50,11 @@ export const buildAdapterCase: Build = async (fields, engine, _others, around) =
     },
     {
       what: "the likeliest tokens",
-      actual: logits.argmax(-1).reshape([ids.length]),
+      actual: likeliest.reshape([likeliest.size]).slice([0], [ids.length]),
       expected: integers(fields.numbers("argmax")),
       bound,
     },
-    { what: "loss", actual: shiftedLoss(logits, tokens), expected: single(fields.number("loss")), bound },
+    { what: "loss", actual: loss, expected: single(fields.number("loss")), bound },
   ];
   return expectations;
 };

@@ -1,6 +1,8 @@
+import type { Architecture } from "../../models/index.ts";
 import * as nn from "../../nn/index.ts";
 import { tensor } from "../../tensor/creation.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import type { Engine } from "./engine.ts";
 import type { Reference } from "./fields.ts";
 
 // Token ids of reference files, and the losses of predicting them.
@@ -17,6 +19,26 @@ export function shiftedLoss(logits: Tensor, labels: Tensor): Tensor {
     logits.slice([0, 0], [null, length - 1]).reshape([batch * (length - 1), vocabulary]),
     labels.slice([0, 1]).reshape([batch * (length - 1)]),
   );
+}
+
+/** Tokens to which texts are filled up, so that those of similar length share a program. */
+const step = 64;
+
+/** What a decoder makes of one text: logits `[1, length, vocabulary]`, the likeliest tokens and the loss, of the text alone. */
+export function readText(
+  engine: Engine,
+  { blocks, context }: Architecture,
+  logitsOf: (tokens: Tensor<"int32">) => Tensor,
+  ids: readonly number[],
+): Promise<{ readonly logits: Tensor; readonly likeliest: Tensor; readonly loss: Tensor }> {
+  // Tokens do not see those behind them, but some rotary embeddings depend on how many there are.
+  const alone = blocks.some(({ rope }) => rope?.dynamic ?? rope?.long);
+  const length = alone ? ids.length : Math.min(context, step * Math.ceil(ids.length / step));
+  const filled = (value: number) =>
+    idTensor([[...ids, ...new Array<number>(length - ids.length).fill(value)]]);
+  const logits = logitsOf(filled(0));
+  const loss = shiftedLoss(logits, filled(-100));
+  return engine.evaluate({ logits, likeliest: logits.argmax(-1), loss });
 }
 
 export function listed(values: readonly number[]): Reference {
