@@ -106,6 +106,17 @@ describe("the Lie algebra of a rule", () => {
     expect((await measure(wrong, 3)).dimension).toBe(0);
   });
 
+  test("a decay leaves a rule of pairs its algebra", async () => {
+    const weightDecay = 0.3;
+    const all = [
+      optim.scaledSgd({ lr: 0.1, reg: 0, weightDecay, momentum: 0.5 }),
+      optim.scaledSgd({ lr: 0.1, reg: 0, weightDecay, decoupledWeightDecay: true }),
+      optim.loraRite({ lr: 0.1, reg: 0, eps: 0.1, weightDecay }),
+    ];
+    for (const rule of all) expect((await lieAlgebra(rule)).dimension).toBe(9);
+    expect((await lieAlgebra(optim.scaledSgd({ lr: 0.1, reg: 0.3, weightDecay }))).dimension).toBe(3);
+  });
+
   test("says what it cannot measure", async () => {
     await expect(lieAlgebra(optim.sgd({ lr: 0.1 }), { r: 0 })).rejects.toThrow("gauge.lieAlgebra: r is 0");
     await expect(lieAlgebra(optim.sgd({ lr: 0 }))).rejects.toThrow(/product of the factors changes by 0/);

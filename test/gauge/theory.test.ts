@@ -427,3 +427,20 @@ describe("balancedness", () => {
     expect(half.moved / 2 / whole.moved).toBeCloseTo(1 / 2, 1);
   });
 });
+
+test("without damping, a gauge may grow from update to update where decay does", async () => {
+  const grown = (rho: number): Recipe => {
+    const own = (lr: number, kept: number) => ({ lr, weightDecay: (1 - kept) / lr });
+    const groups = { A: own(0.1 * rho, 0.95 * rho), B: own(0.1 / rho, 0.95 / rho) };
+    return { r, alpha: r, init: "random", optimizer: { name: "scaledSgd", lr: 1, reg: 0 }, groups };
+  };
+  const wide = { dtype: "float64" } as const;
+  const [one, other] = [await losses(grown(1), wide), await losses(grown(1.02), wide)];
+  expect(apart(one, other)).toBeLessThan(1e-10);
+  expect(equivalent(grown(1), grown(1.02))).toBe(false); // what docs/theory.md says of it
+  const damped = (rho: number): Recipe => ({
+    ...grown(rho),
+    optimizer: { name: "scaledSgd", lr: 1, reg: 0.5 },
+  });
+  expect(apart(await losses(damped(1), wide), await losses(damped(1.02), wide))).toBeGreaterThan(1e-4);
+});
