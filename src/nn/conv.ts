@@ -12,7 +12,8 @@ import { integerRange } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { numel, type Shape, sameShape } from "../base/shape.ts";
 import { checkFloat } from "../tensor/arithmetic.ts";
-import { tensor } from "../tensor/creation.ts";
+import { tensor, zerosLike } from "../tensor/creation.ts";
+import { customVjp } from "../tensor/custom-vjp.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { windows } from "../tensor/windows.ts";
 import { checkTensor, optionalTensor } from "./check.ts";
@@ -402,13 +403,21 @@ function poolOf(
 function maxPool(operation: string, axes: number, x: Tensor, size: PerAxis, options: MaxPoolOptions): Tensor {
   const { ceilMode, ...given } = readOptions(operation, maxFields, options);
   const pool = poolOf(operation, axes, x, size, given, ceilMode);
-  const all = windowsOf(operation, padded(x, pool.padding, pool.after, -Infinity), pool);
-  const lengths = counts(2, axes).map((axis) => all.shape[axis]!);
-  return all
-    .permute([0, 1, ...counts(2, axes), ...places(2, axes)])
-    .reshape([...x.shape.slice(0, 2), ...lengths, numel(pool.size)])
-    .max(-1).values;
+  return largest(windowsOf(operation, padded(x, pool.padding, pool.after, -Infinity), pool), axes);
 }
+
+/** The largest element of each window, where that is first going to get the gradient. */
+const largest = (all: Tensor, axes: number): Tensor =>
+  customVjp(
+    (all: Tensor) => [all.amax(places(2, axes)), all] as const,
+    (all, g) => {
+      const order = [0, 1, ...counts(2, axes), ...places(2, axes)];
+      const turned = all.permute(order);
+      const rows = turned.reshape([...g.shape, numel(turned.shape.slice(g.rank))]);
+      const slope = zerosLike(rows).scatterAdd(-1, rows.argmax(-1).unsqueeze(-1), g.unsqueeze(-1));
+      return [slope.reshape(turned.shape).permute(order.map((_, axis) => order.indexOf(axis)))];
+    },
+  )(all);
 
 function avgPool(operation: string, axes: number, x: Tensor, size: PerAxis, options: AvgPoolOptions): Tensor {
   const { countIncludePad, ...given } = readOptions(operation, avgFields, options);

@@ -123,6 +123,34 @@ describeBackends("convolution", (backend) => {
     ]);
   });
 
+  test("a maximum of windows is one kernel, and its gradient goes where it is first, with ties, padding and dilation", async () => {
+    // A few values, so that many tie.
+    const x = random.randint(random.key(3), [2, 2, 7, 8], { min: -2, max: 3 }).astype("float32") as Tensor;
+    const options = { stride: [2, 1], padding: 1, dilation: [1, 2] };
+    const pool = compile((x: Tensor) => maxPool2d(x, 3, options), { device });
+    const picked = (x: Tensor) => {
+      const whole = x.pad(
+        [
+          [0, 0],
+          [0, 0],
+          [1, 1],
+          [1, 1],
+        ],
+        -Infinity,
+      );
+      const rows = windows(whole, 2, 3, { step: 2 });
+      const all = windows(rows, 4, 3, { dilation: 2 }).permute([0, 1, 2, 4, 3, 5]);
+      return all.reshape([...all.shape.slice(0, 4), 9]).max(-1).values;
+    };
+    const y = await pool(x);
+    expect(await y.toArray()).toEqual(await picked(x).toArray());
+    expect(pool.inspect().kernels).toBe(1);
+    expect(pool.inspect().bytes).toBe(0);
+    const weights = random.normal(random.key(4), y.shape) as Tensor;
+    const slope = (f: (x: Tensor) => Tensor) => grad((x: Tensor) => f(x).mul(weights).sum())(x).toArray();
+    expect(await slope((x) => maxPool2d(x, 3, options))).toEqual(await slope(picked));
+  });
+
   test("the first of tied elements gets the gradient of a maximum; a mean counts what is there", async () => {
     const x = tensor([
       [
