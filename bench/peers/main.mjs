@@ -21,12 +21,25 @@ Options:
   --set RE      The sets of problems whose name it finds: ${Object.keys(sets).join(", ")}; default main
   --filter RE   Only problems whose name it finds
   --time MS     Milliseconds for each problem on each engine; default 1000
+  --clock NAME  wall, or processor: processor time of all threads, for machines that are busy; default wall
   --json FILE   Write the results as JSON too, again after each problem
   --help        This text
 `;
 
 /** Engines are measured in turn, this often. */
 const rounds = 5;
+
+/** Milliseconds of the clock, or of this process on all processors. */
+const clocks = {
+  wall: { name: "wall", now: () => performance.now() },
+  processor: {
+    name: "processor",
+    now() {
+      const { user, system } = process.cpuUsage();
+      return (user + system) / 1000;
+    },
+  },
+};
 
 const engines = [
   lorantz("cpu"),
@@ -53,6 +66,7 @@ async function main() {
         set: { type: "string", default: "^main$" },
         filter: { type: "string", default: "" },
         time: { type: "string", default: "1000" },
+        clock: { type: "string", default: "wall" },
         json: { type: "string" },
         help: { type: "boolean" },
       },
@@ -68,6 +82,11 @@ async function main() {
   const time = Number(values.time);
   if (!(time > 0)) {
     process.stderr.write(`peers: --time is "${values.time}"; it is a number of milliseconds > 0.\n`);
+    return 2;
+  }
+  const clock = clocks[values.clock];
+  if (!clock) {
+    process.stderr.write(`peers: --clock is "${values.clock}"; it is ${Object.keys(clocks).join(" or ")}.\n`);
     return 2;
   }
   let output;
@@ -126,7 +145,7 @@ async function main() {
       for (const entry of ready) {
         process.stderr.write(`${problem.name}: round ${round + 1} of ${rounds}, ${entry.engine.name}\n`);
         try {
-          await measure(entry, time / rounds);
+          await measure(entry, time / rounds, clock);
         } catch (error) {
           reports.push(`${entry.engine.name}: ${problem.name} broke off, ${firstLine(error)}`);
           ready.splice(ready.indexOf(entry), 1);
@@ -148,24 +167,25 @@ async function main() {
     open,
     chosen.map(([, problems]) => problems.map(([name]) => [name, units[name]])),
     reports,
+    clock.name,
   );
   return wrong ? 1 : 0;
 }
 
-/** Calls for a while, once at least; engines in another process say themselves how long a call took. */
-async function measure({ engine, prepared, samples }, time) {
+/** Calls for a while, once at least; engines in another process say themselves how long a call took, by both clocks. */
+async function measure({ engine, prepared, samples }, time, { name, now }) {
   await engine.session.choose?.();
   await prepared.run(); // caches are cold after another engine's turn
   const end = performance.now() + time;
   do {
-    const start = performance.now();
+    const start = now();
     const told = await prepared.run();
-    samples.push(told ?? performance.now() - start);
+    samples.push(told?.[name] ?? now() - start);
   } while (performance.now() < end);
 }
 
 /** One table for each set. */
-function print(open, tables, reports) {
+function print(open, tables, reports, clock) {
   const cell = (rate) => (rate ? `${digits(rate.median)} (${digits(rate.best)})` : "");
   const lines = tables.flatMap((columns) => {
     const measured = open.filter(({ results }) => columns.some(([name]) => results[name]));
@@ -181,7 +201,7 @@ function print(open, tables, reports) {
   const about = open
     .filter(({ session, results }) => session.about && Object.keys(results).length > 0)
     .map(({ name, session }) => `${name}: ${session.about}`);
-  const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} threads; float32; median (best)`;
+  const machine = `${cpus()[0]?.model.trim()}, ${availableParallelism()} threads; float32; ${clock} time; median (best)`;
   process.stdout.write(
     `${[`Node ${process.versions.node}; ${machine}`, "", ...lines, ...about, ...reports].join("\n")}\n`,
   );

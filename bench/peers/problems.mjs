@@ -1,26 +1,8 @@
 // What every engine computes: inputs drawn once, answers in float64 by plain loops, and how a time becomes a rate.
+import { normal, random, rowsOf } from "./draw.mjs";
 import { columnSums, erf, layerNormRow, product, relativeError, softmaxRow, transpose } from "./float64.mjs";
 import { gradients } from "./gpt.mjs";
-
-/** A small generator (mulberry32), and normal numbers from it by Box and Muller. */
-function normals(seed) {
-  let state = seed >>> 0;
-  const uniform = () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ (t >>> 15), t | 1);
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
-  return (std = 1) => std * Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
-}
-
-const normal = normals(2021);
-/** @returns {{ shape: number[], data: Float32Array }} */
-const random = (shape, std = 1) => ({
-  shape,
-  data: Float32Array.from({ length: shape.reduce((n, length) => n * length, 1) }, () => normal(std)),
-});
+import { research } from "./research.mjs";
 
 // These are also those of Lorantz's own benchmarks (src/experiments/bench/functions.ts).
 
@@ -37,8 +19,6 @@ function adamUpdate(parameter, gradient) {
   );
 }
 
-/** Rows that are checked where all would take long. */
-const rowsOf = (n) => [0, Math.floor(n / 3), Math.floor(n / 2), n - 1];
 const rowsIn = (x, rows, length) => rows.map((row) => x.data.subarray(row * length, (row + 1) * length));
 
 // A problem: its inputs, its work as a rate from milliseconds, and the error of an engine's answer.
@@ -334,4 +314,5 @@ export const sets = {
     "sum rows 2048x2048": () => sum(2048, 2048, 0),
     "transpose 2048x2048": () => transposed(2048, 2048),
   },
+  research,
 };

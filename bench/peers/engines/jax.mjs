@@ -5,7 +5,17 @@ export const jax = (backend) => ({
   name: `jax-js ${backend}`,
   async open() {
     if (backend === "webgpu") await import("../webgpu.mjs");
-    const { blockUntilReady, init, jit, lax, nn, numpy: np, valueAndGrad } = await import("@jax-js/jax");
+    const {
+      blockUntilReady,
+      grad,
+      init,
+      jit,
+      lax,
+      nn,
+      numpy: np,
+      valueAndGrad,
+      vmap,
+    } = await import("@jax-js/jax");
     const found = await init(backend);
     if (!found.includes(backend))
       throw new Error(`init("${backend}") found ${found.join(", ") || "nothing"}`);
@@ -18,13 +28,13 @@ export const jax = (backend) => ({
     };
     const data = (arrays) => Promise.all(arrays.map((x) => x.data()));
 
+    /** Of one result or a list. */
     const repeated = (f, args) => {
-      const call = () => f(...args.map((x) => x.ref));
+      const call = () => [f(...args.map((x) => x.ref))].flat();
       return {
-        answer: async () => data([call()]),
+        answer: async () => data(call()),
         async run() {
-          const y = await blockUntilReady(call());
-          y.dispose();
+          for (const y of await blockUntilReady(call())) y.dispose();
         },
       };
     };
@@ -99,7 +109,96 @@ export const jax = (backend) => ({
       return np.mean(chances.mul(nn.oneHot(targets, vocabulary)).sum(-1)).neg();
     };
 
+    const conv = (x, w, { stride = 1, padding }) =>
+      lax.convGeneralDilated(
+        x,
+        w,
+        [stride, stride],
+        [
+          [padding, padding],
+          [padding, padding],
+        ],
+      );
+    /** There is no scan: the steps are written out. */
+    const gruLoss = (Wx, Wh, bx, bh, x) => {
+      const [steps, batch] = x.shape;
+      const hidden = Wh.shape[1];
+      const gates = linear(x.reshape([steps * batch, -1]), Wx)
+        .add(bx)
+        .reshape([steps, batch, 3 * hidden]);
+      const part = (all, i) => all.slice([], [i * hidden, (i + 1) * hidden]);
+      let h = np.zeros([batch, hidden], { device: backend });
+      const states = [];
+      for (let t = 0; t < steps; t++) {
+        const a = gates.ref.slice(t);
+        const b = linear(h.ref, Wh.ref).add(bh.ref);
+        const r = nn.sigmoid(part(a.ref, 0).add(part(b.ref, 0)));
+        const z = nn.sigmoid(part(a.ref, 1).add(part(b.ref, 1)));
+        const n = np.tanh(part(a, 2).add(r.mul(part(b, 2))));
+        h = n.ref.add(z.mul(h.sub(n)));
+        states.push(h.ref);
+      }
+      for (const left of [gates, Wh, bh, h]) left.dispose();
+      return np.mean(np.square(np.stack(states)));
+    };
+
     const kinds = {
+      convolution: ({ x, w }, { options }) =>
+        repeated(
+          jit((x, w) => conv(x, w, options)),
+          [x, w],
+        ),
+      convolutionGradients: ({ x, w }, { options }) =>
+        repeated(
+          jit(
+            grad(
+              (x, w) =>
+                np
+                  .square(conv(x, w, options))
+                  .sum()
+                  .mul(0.5),
+              { argnums: [0, 1] },
+            ),
+          ),
+          [x, w],
+        ),
+      sort: ({ x }) =>
+        repeated(
+          jit((x) => np.sort(x, -1)),
+          [x],
+        ),
+      topk: ({ x }, { count }) =>
+        repeated(
+          jit((x) => {
+            const [values, indices] = lax.topK(x, count);
+            indices.dispose();
+            return values;
+          }),
+          [x],
+        ),
+      einsum: ({ a, b, c }, { options }) =>
+        repeated(
+          jit((a, b, c) => np.einsum(options.formula, a, b, c)),
+          [a, b, c],
+        ),
+      svd: ({ a }) =>
+        repeated(
+          jit((a) => {
+            const [u, s, vh] = np.linalg.svd(a);
+            return [u, s, flip(vh)];
+          }),
+          [a],
+        ),
+      perSample: ({ x, target, W1, b1, W2, b2 }) => {
+        const loss = (W1, b1, W2, b2, x, target) => {
+          const h = np.tanh(np.matmul(W1, x).add(b1));
+          return np.mean(np.square(np.matmul(W2, h).add(b2).sub(target)));
+        };
+        const all = vmap(grad(loss, { argnums: [0, 1, 2, 3] }), [null, null, null, null, 0, 0]);
+        return repeated(jit(all), [W1, b1, W2, b2, x, target]);
+      },
+      gru: ({ x, Wx, Wh, bx, bh }) =>
+        repeated(jit(grad(gruLoss, { argnums: [0, 1, 2, 3] })), [Wx, Wh, bx, bh, x]),
       matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
         repeated(
           jit((a, b) => np.matmul(transposeA ? flip(a) : a, transposeB ? flip(b) : b)),

@@ -1,6 +1,7 @@
 // Lorantz: the functions of its own benchmarks, from the build in dist/.
 import * as functions from "../../../dist/experiments/bench/functions.js";
-import { compile, init, tensor, tree } from "../../../dist/index.js";
+import { compile, einsum, grad, init, linalg, sort, tensor, topk, tree, vmap } from "../../../dist/index.js";
+import * as nn from "../../../dist/nn/index.js";
 
 /** Parameters by path as a tree. */
 function nested(params) {
@@ -22,15 +23,16 @@ export const lorantz = (backend, compiled = true) => ({
       tree.evaluate(Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, on(x)])), device);
     const data = (tensors) => Promise.all(tensors.map((x) => x.data()));
 
-    /** A function called again and again on the same tensors. */
+    /** A function, of one result or a list, called again and again on the same tensors. */
     const repeated = (f, args) => {
       const run = compiled ? compile(f, { device }) : async (...given) => tree.evaluate(f(...given), device);
+      const results = async () => [await run(...args)].flat();
       return {
-        answer: async () => data([await run(...args)]),
+        answer: async () => data(await results()),
         async run() {
-          const y = await run(...args);
+          const made = await results();
           await device.backend.finish();
-          y.dispose();
+          for (const y of made) y.dispose();
         },
       };
     };
@@ -82,6 +84,48 @@ export const lorantz = (backend, compiled = true) => ({
           (p) => Object.keys(params).map((path) => path.split(".").reduce((node, name) => node[name], p)),
         ),
       tiny: ({ x, y }, { count }) => repeated((a, b) => functions.tinyAdds(a, b, count), [x, y]),
+      convolution: ({ x, w }, { options }) =>
+        repeated((x, w) => nn.functional.conv2d(x, w, undefined, options), [x, w]),
+      convolutionGradients: ({ x, w }, { options }) =>
+        repeated(
+          grad((x, w) => nn.functional.conv2d(x, w, undefined, options).square().sum().div(2), {
+            argnums: [0, 1],
+          }),
+          [x, w],
+        ),
+      maxPool: ({ x }) => repeated((x) => nn.functional.maxPool2d(x, 3, { stride: 2, padding: 1 }), [x]),
+      sort: ({ x }) => repeated((x) => sort(x).values, [x]),
+      topk: ({ x }, { count }) => repeated((x) => topk(x, count).values, [x]),
+      einsum: ({ a, b, c }, { options }) =>
+        repeated((a, b, c) => einsum(options.formula, a, b, c), [a, b, c]),
+      svd: ({ a }) =>
+        repeated(
+          (a) => {
+            const { u, s, v } = linalg.svd(a);
+            return [u, s, v];
+          },
+          [a],
+        ),
+      perSample: ({ x, target, ...params }) => {
+        const loss = ({ W1, b1, W2, b2 }, x, target) => {
+          const h = nn.functional.linear(x, W1, b1).tanh();
+          return nn.functional.linear(h, W2, b2).sub(target).square().mean();
+        };
+        const all = vmap(grad(loss), { in: [null, 0, 0] });
+        return repeated((params, x, target) => Object.values(all(params, x, target)), [params, x, target]);
+      },
+      gru: ({ x, Wx, Wh, bx, bh }) => {
+        const layer = nn.gru(Wx.shape[1], Wh.shape[1]);
+        const loss = (params, x) => layer.apply(params, { x }).y.square().mean();
+        const params = { weight_ih: Wx, weight_hh: Wh, bias_ih: bx, bias_hh: bh };
+        const order = ({ weight_ih, weight_hh, bias_ih, bias_hh }) => [
+          weight_ih,
+          weight_hh,
+          bias_ih,
+          bias_hh,
+        ];
+        return repeated((params, x) => order(grad(loss)(params, x)), [params, x]);
+      },
     };
     return {
       about: device.description,

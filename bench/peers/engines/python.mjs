@@ -59,7 +59,7 @@ export const python = (library) => ({
               (file) => new Float32Array(new Uint8Array(readFileSync(join(folder, file))).buffer),
             );
           },
-          run: async () => (await ask({ run: name })).ms,
+          run: () => ask({ run: name }),
         };
       },
       close,

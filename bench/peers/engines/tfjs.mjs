@@ -21,15 +21,16 @@ export const tfjs = (backend) => ({
       await one.data();
       one.dispose();
     };
-    const repeated = (f, args) => ({
+    /** Of one result or a list. @param shown What is compared, where that lies otherwise. */
+    const repeated = (f, args, shown = (y) => y) => ({
       async answer() {
-        const y = tf.tidy(() => f(...args));
-        return [await y.data()];
+        const all = tf.tidy(() => [f(...args)].flat().map(shown));
+        return Promise.all(all.map((y) => y.data()));
       },
       async run() {
-        const y = tf.tidy(() => f(...args));
-        await finish(y);
-        y.dispose();
+        const all = tf.tidy(() => [f(...args)].flat());
+        await finish(all.at(-1));
+        for (const y of all) y.dispose();
       },
     });
     const training = (loss, params, rest) => {
@@ -88,7 +89,43 @@ export const tfjs = (backend) => ({
       return tf.neg(tf.mean(tf.sum(tf.mul(chances, oneHot(targets)), -1)));
     };
 
+    const gradients = (f) => {
+      const slopes = tf.grads(f);
+      return (...args) => slopes(args);
+    };
+    // Channels come last, and of windows the outputs: given so, and turned back before answers are compared.
+    const last = (x) => tf.transpose(x, [0, 2, 3, 1]);
+    const first = (x) => tf.transpose(x, [0, 3, 1, 2]);
+    const windowsLast = (w) => tf.transpose(w, [2, 3, 1, 0]);
+    const windowsFirst = (w) => tf.transpose(w, [3, 2, 0, 1]);
+    const gruLoss = (x) => (Wx, Wh, bx, bh) => {
+      const steps = tf.unstack(x);
+      const hidden = Wh.shape[1];
+      let h = tf.zeros([x.shape[1], hidden]);
+      const states = steps.map((row) => {
+        const [a, b] = [tf.add(linear(row, Wx), bx), tf.add(linear(h, Wh), bh)].map((all) =>
+          tf.split(all, 3, 1),
+        );
+        const [r, z] = [0, 1].map((i) => tf.sigmoid(tf.add(a[i], b[i])));
+        const n = tf.tanh(tf.add(a[2], tf.mul(r, b[2])));
+        h = tf.add(n, tf.mul(z, tf.sub(h, n)));
+        return h;
+      });
+      return tf.mean(tf.square(tf.stack(states)));
+    };
+
     const kinds = {
+      convolution: ({ x, w }, { options: { stride = 1, padding } }) =>
+        repeated((x, w) => tf.conv2d(x, w, stride, padding), [last(x), windowsLast(w)], first),
+      convolutionGradients: ({ x, w }, { options: { stride = 1, padding } }) =>
+        repeated(
+          gradients((x, w) => tf.mul(tf.sum(tf.square(tf.conv2d(x, w, stride, padding))), 0.5)),
+          [last(x), windowsLast(w)],
+          (y) => (y.shape[0] === x.shape[0] && y.shape[1] === x.shape[2] ? first(y) : windowsFirst(y)),
+        ),
+      maxPool: ({ x }) => repeated((x) => tf.maxPool(x, 3, 2, 1), [last(x)], first),
+      topk: ({ x }, { count }) => repeated((x) => tf.topk(x, count).values, [x]),
+      gru: ({ x, Wx, Wh, bx, bh }) => repeated(gradients(gruLoss(x)), [Wx, Wh, bx, bh]),
       matmul: ({ a, b }, { options: { transposeA, transposeB } }) =>
         repeated((a, b) => tf.matMul(a, b, transposeA, transposeB), [a, b]),
       chain: ({ x, y }) => repeated((x, y) => tf.mul(tf.relu(tf.add(tf.mul(x, y), 0.5)), x), [x, y]),
