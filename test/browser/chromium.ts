@@ -1,9 +1,10 @@
-import { accessSync, constants } from "node:fs";
+import { spawn } from "node:child_process";
+import { accessSync, constants, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type OutgoingHttpHeaders, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { delimiter, isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { chromium } from "playwright-core";
 import { build } from "vite";
 import { bundle } from "../../bundle.mjs";
 
@@ -73,16 +74,16 @@ export interface Visit {
   readonly inWorker?: boolean;
 }
 
-/** Pages from a server of their own, in one browser. */
+/** Pages from a server of their own, in a browser with a profile of its own. */
 export interface Browser {
   /**
-   * Opens a page with a profile of its own that runs a task of page.ts, and gives what the task returned. In a page with an import map the task is
+   * Opens a page that runs a task of page.ts, and gives what the task returned. In a page with an import map the task is
    * the text of a function of the library.
    */
   visit<T>(task: string, argument: unknown, how: Visit): Promise<T>;
   /** Gives a file to pages, in ranges too, under `/files/`. */
   serve(name: string, content: Uint8Array): void;
-  close(): Promise<void>;
+  close(): void;
 }
 
 /** What page.ts sends. */
@@ -90,9 +91,9 @@ export type Answer = { readonly value: unknown } | { readonly error: string };
 
 const patience = 60_000;
 
-export async function openBrowser(executablePath: string): Promise<Browser> {
+export async function openBrowser(chromium: string): Promise<Browser> {
   const [script, library] = [await bundlePage(), await bundleLibrary()];
-  const browser = await chromium.launch({ executablePath, args: [...flags] });
+  const profile = mkdtempSync(join(tmpdir(), "lorantz-browser-"));
   const files = new Map<string, Uint8Array>();
   let answered: (answer: Answer) => void = () => {};
   const server = createServer(async (request, response) => {
@@ -144,25 +145,31 @@ export async function openBrowser(executablePath: string): Promise<Browser> {
       const query = new URLSearchParams({ page, task, argument: JSON.stringify(argument) });
       if (inWorker) query.set("worker", "");
       const url = `http://localhost:${port}/?${query}`;
-      const context = await browser.newContext();
-      const view = await context.newPage();
-      const printed: string[] = [];
-      view.on("console", (message) => printed.push(message.text()));
+      const browser = spawn(chromium, [...flags, `--user-data-dir=${profile}`, url], {
+        detached: true, // a group of its own, to be ended as one
+        stdio: ["ignore", "ignore", "pipe"],
+      });
+      let printed = "";
+      browser.stderr.setEncoding("utf8").on("data", (text) => {
+        printed = (printed + text).slice(-4000);
+      });
+      const exited = new Promise<void>((resolve) => browser.once("exit", () => resolve()));
+      const timer = setTimeout(() => answered({ error: `no answer within ${patience} ms` }), patience);
       const answer = await new Promise<Answer>((resolve) => {
         answered = resolve;
-        view.on("crash", () => resolve({ error: "the page crashed" }));
-        setTimeout(() => resolve({ error: `no answer within ${patience} ms` }), patience).unref();
-        // Not until all is loaded: a task may load the page anew.
-        view.goto(url, { waitUntil: "commit" }).catch((error: Error) => resolve({ error: error.message }));
+        browser.once("error", (error) => resolve({ error: error.message }));
+        browser.once("exit", (code) => resolve({ error: `the browser ended with ${code}` }));
       });
-      await context.close();
-      if ("error" in answer) throw new Error([`${task}: ${answer.error}`, ...printed].join("\n"));
+      clearTimeout(timer);
+      end(browser.pid);
+      await exited;
+      if ("error" in answer) throw new Error(`${task}: ${answer.error}\n${printed}`);
       return answer.value as T; // as the task's type says
     },
     serve: (name, content) => void files.set(`/files/${name}`, content),
-    async close() {
+    close() {
       server.close();
-      await browser.close();
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
     },
   };
 }
@@ -178,6 +185,14 @@ function sendRange({ headers }: IncomingMessage, response: ServerResponse, conte
   const range = `bytes ${from}-${Number(from) + part.length - 1}/${content.length}`;
   response.writeHead(206, { "Content-Range": range });
   response.end(part);
+}
+
+function end(group: number | undefined): void {
+  try {
+    if (group !== undefined) process.kill(-group, "SIGKILL");
+  } catch {
+    // It has ended.
+  }
 }
 
 async function bodyOf(request: IncomingMessage): Promise<string> {
