@@ -17,16 +17,21 @@ export function verdicts(markdown = readFileSync(`${root}docs/claims.md`, "utf8"
   return Object.fromEntries(found);
 }
 
-const pages = ["index", "recipes", "measure"];
+// What pages share is loaded whole by each of them; the first page is to be there soon, and is bundled by itself.
+const bundles = [["index"], ["recipes", "measure"]];
 
 /** Builds it into a folder. */
-export function buildPlayground(outDir) {
+export async function buildPlayground(outDir) {
+  for (const pages of bundles) await bundle(pages, outDir, pages === bundles[0]);
+}
+
+function bundle(pages, outDir, isFirst) {
   return build({
     root: `${root}docs/playground`,
     base: "./",
     configFile: false,
     logLevel: "error",
-    publicDir: `${root}docs/playground/files`,
+    publicDir: isFirst && `${root}docs/playground/files`,
     define: { LORANTZ_VERDICTS: JSON.stringify(verdicts()) },
     resolve: {
       conditions: ["lorantz-source", "browser", "module"],
@@ -39,7 +44,7 @@ export function buildPlayground(outDir) {
     build: {
       target: "es2022",
       outDir,
-      emptyOutDir: true,
+      emptyOutDir: isFirst,
       modulePreload: { polyfill: false },
       rolldownOptions: {
         input: Object.fromEntries(pages.map((page) => [page, `${root}docs/playground/${page}.html`])),

@@ -47,7 +47,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
-  ["a tensor", 'export { tensor } from "lorantz";', 39, 39],
+  ["a tensor", 'export { tensor } from "lorantz";', 40, 40],
   ["the core", 'export * from "lorantz";', 84, 153],
   [
     "a LoRA training step",
@@ -55,8 +55,8 @@ const limits: readonly (readonly [what: string, code: string, first: number, all
      export { adamw, applyUpdates } from "lorantz/optim";
      export { inject, partition } from "lorantz/lora";
      export { linear, mlp, mseLoss } from "lorantz/nn";`,
-    75,
-    144,
+    76,
+    145,
   ],
 ];
 
