@@ -138,11 +138,11 @@ describe("an adapter in a model, with patterns", () => {
 
 describe.for(["cat", "linear", "svd"] as const)("adapters merged, switched and combined by %s", (method) => {
   const dtype = "float64";
-  const names = ["first", "second", "third", "fourth", "fifth", "sixth"];
+  const nameOf = (place: number) => `adapter ${place}`;
   const build = (weight: laws.Matrix, adapters: readonly laws.AdapterUnderTest[]) => {
     const base = nn.linear(weight[0]!.length, weight.length, { bias: false, dtype });
     const own = adapters.map(({ A, B, ...config }, i) => ({
-      name: names[i]!,
+      name: nameOf(i),
       config: { ...config, targetModules: "all-linear" as const },
       params: { loraA: tensor(A, { dtype }), loraB: tensor(B, { dtype }) },
     }));
@@ -171,7 +171,7 @@ describe.for(["cat", "linear", "svd"] as const)("adapters merged, switched and c
       combine: async (adapters, weights) => {
         const none = adapters[0]!.B.map(() => adapters[0]!.A[0]!.map(() => 0));
         const { model, params } = build(none, adapters);
-        const byName = Object.fromEntries(weights.map((weight, i) => [names[i]!, weight]));
+        const byName = Object.fromEntries(weights.map((weight, i) => [nameOf(i), weight]));
         const combined = await lora.combineAdapters(model, params, { weights: byName, method });
         const [A, B] = [await rows(combined.params.loraA), await rows(combined.params.loraB)];
         return { A, B, r: A.length, alpha: A.length, rsLora: false };
@@ -183,7 +183,7 @@ describe.for(["cat", "linear", "svd"] as const)("adapters merged, switched and c
         let active = model;
         return {
           activate: (index) => {
-            active = lora.setAdapter(model, names[index]!);
+            active = lora.setAdapter(model, nameOf(index));
           },
           forward: (x) => rows(active.apply(params, tensor(x, { dtype }))),
         };
