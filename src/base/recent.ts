@@ -3,7 +3,6 @@ export class Recent<K, V> {
   readonly #entries = new Map<K, V>();
   readonly #most: number;
   readonly #dropped: (value: V) => void;
-  #last: K | undefined;
 
   /** @param dropped Is told what goes to make room. */
   constructor(most: number, dropped: (value: V) => void = () => {}) {
@@ -18,10 +17,9 @@ export class Recent<K, V> {
   /** The value, which is now the one used last. */
   get(key: K): V | undefined {
     const value = this.#entries.get(key);
-    if (value === undefined || key === this.#last) return value;
+    if (value === undefined) return undefined;
     this.#entries.delete(key);
     this.#entries.set(key, value);
-    this.#last = key;
     return value;
   }
 
@@ -33,7 +31,6 @@ export class Recent<K, V> {
       this.#dropped(old);
     }
     this.#entries.set(key, value);
-    this.#last = key;
   }
 
   delete(key: K): void {

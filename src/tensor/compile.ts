@@ -147,10 +147,10 @@ export function compile<A extends readonly unknown[], R>(
         `compile: donate names argument ${beyond}, and there are ${args.length} arguments.`,
       );
     const leaves = leavesOf(args, donate);
-    const open = leaves.flatMap(({ leaf }) =>
-      typeof leaf === "number" || leaf.node.operation.kind === "buffer" ? [] : [leaf.node],
+    await evaluateNodes(
+      leaves.flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])),
+      device,
     );
-    if (open.length > 0) await evaluateNodes(open, device);
     const signature = signatureOf(args, leaves);
     const traces = device.cacheOf<Promise<Trace>>(compiled);
     let traced = traces.get(signature);
@@ -173,7 +173,7 @@ export function compile<A extends readonly unknown[], R>(
       const loaded = await load(call);
       latest = loaded;
       const { result, bounds } = gang ? await gang.meet(call) : run(call, loaded);
-      if (bounds.length > 0) await call.trace.bounds.check(bounds);
+      await call.trace.bounds.check(bounds);
       await call.device.settle();
       return result as R; // the tree that f returned, with values
     });
