@@ -67,13 +67,14 @@ const largeShapes = [
   { in: 24, out: 40, r: 24 },
 ] as const;
 
+const largeConfig = () =>
+  fc.tuple(loraConfig(), fc.constantFrom(...largeShapes)).map(([config, shape]) => ({ ...config, ...shape }));
+
 export function startOfSize({ layer }: Subject, std: NonNullable<LayerUnderTest["std"]>): Law {
   return law(
     "initial values have the promised size",
     "the random factor's mean is 0 and its standard deviation the promised one, to 6 standard errors of normal numbers",
-    fc
-      .tuple(loraConfig(), fc.constantFrom(...largeShapes))
-      .map(([config, shape]) => ({ ...config, ...shape })),
+    largeConfig(),
     async (config) => {
       const { params } = await layer.build(zeros(config.out, config.in), config);
       const due = std(config);
@@ -95,9 +96,7 @@ export function startRowByRow({ layer }: Subject): Law {
   return law(
     "initial values differ from row to row",
     "no two rows, and no two columns, of the random factor are the same",
-    fc
-      .tuple(loraConfig(), fc.constantFrom(...largeShapes))
-      .map(([config, shape]) => ({ ...config, ...shape })),
+    largeConfig(),
     async (config) => {
       const { params } = await layer.build(zeros(config.out, config.in), config);
       for (const side of drawnSides(params))

@@ -2,6 +2,14 @@ import { positive, required } from "../../../base/arguments.ts";
 import type { Library } from "../library.ts";
 import { alphaOver, hyper, rank, word } from "./settings.ts";
 
+const places = {
+  lr: "learning_rate",
+  "betas.0": "beta_1",
+  "betas.1": "beta_2",
+  eps: "epsilon",
+  weightDecay: "weight_decay",
+};
+
 export const burn = {
   title: "Burn",
   version: "0.22",
@@ -30,27 +38,8 @@ export const burn = {
     },
   },
   optimizers: {
-    Adam: {
-      is: "adam",
-      places: {
-        lr: "learning_rate",
-        "betas.0": "beta_1",
-        "betas.1": "beta_2",
-        eps: "epsilon",
-        weightDecay: "weight_decay",
-      },
-    },
-    AdamW: {
-      is: "adamw",
-      places: {
-        lr: "learning_rate",
-        "betas.0": "beta_1",
-        "betas.1": "beta_2",
-        eps: "epsilon",
-        weightDecay: "weight_decay",
-      },
-      defaults: { weight_decay: 1e-4 },
-    },
+    Adam: { is: "adam", places },
+    AdamW: { is: "adamw", places, defaults: { weight_decay: 1e-4 } },
   },
   fixed: { init: "gaussian" },
   adapts: ["linear"],
