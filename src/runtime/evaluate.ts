@@ -14,6 +14,7 @@ import { checkHeld } from "../graph/cast.ts";
 import { evaluateHost, toHostArray } from "../graph/evaluate.ts";
 import { isHost, isView, type Node, nextPeriod, settle, topological } from "../graph/node.ts";
 import type { Device, Loaded } from "./device.ts";
+import { Hold } from "./hold.ts";
 import { boundsOn } from "./indices.ts";
 import { defaultDevice } from "./init.ts";
 import { neededAgain } from "./keep.ts";
@@ -107,10 +108,16 @@ export async function readNode(node: Node): Promise<HostArray> {
 
 /** The same as a device stores them: the bits of narrow floats, NaN too. */
 export async function readStored(node: Node): Promise<StoredArray> {
-  await evaluateNodes([node]);
-  if (node.operation.kind === "constant")
-    return encode(toHostArray(Float64Array.of(node.operation.value), node), node.dtype);
-  return storageOf(node).readStored();
+  const hold = new Hold();
+  hold.keep(node);
+  try {
+    await evaluateNodes([node]);
+    if (node.operation.kind === "constant")
+      return encode(toHostArray(Float64Array.of(node.operation.value), node), node.dtype);
+    return await storageOf(node).readStored();
+  } finally {
+    hold.release();
+  }
 }
 
 /** The values of a node, if they can be had without computing or waiting for anything. */

@@ -13,6 +13,12 @@ import type { Shape } from "../base/shape.ts";
 import { makeNode, type Node, nodeCount, type Storage } from "../graph/node.ts";
 import type { Device } from "./device.ts";
 
+/** Why a tensor is gone, and the first node that can only have been made afterwards. */
+export interface Closing {
+  readonly reason: string;
+  readonly at: number;
+}
+
 /**
  * The values of a settled node: on the host until a program on some device wants them, then on that device,
  * and read back when asked for. Freed when donated, disposed or collected.
@@ -24,8 +30,7 @@ export class TensorStorage implements Storage {
   #host: StoredArray | undefined;
   #device: Device | undefined;
   #buffer: DeviceBuffer | undefined;
-  /** Why the tensor is gone, and the first node that can only have been made afterwards. */
-  #closed: { readonly reason: string; readonly at: number } | undefined;
+  #closed: Closing | undefined;
 
   constructor(
     dtype: DType,
@@ -62,15 +67,16 @@ export class TensorStorage implements Storage {
 
   /** A copy of the values. */
   async read(): Promise<HostArray> {
+    this.check();
     return decode(await this.readStored(), this.dtype);
   }
 
-  /** A copy of the values, as a device stores them. */
+  /** A copy of the values, as a device stores them. Whoever may not have them checks before. */
   async readStored(): Promise<StoredArray> {
-    this.check();
     if (this.#host) return this.#host.slice();
+    if (!this.#buffer) throw this.#isGone();
     const values = storedArray(this.dtype, this.length);
-    if (this.length > 0) await this.#device!.read(this.#buffer!, values);
+    if (this.length > 0) await this.#device!.read(this.#buffer, values);
     return values;
   }
 
@@ -88,19 +94,25 @@ export class TensorStorage implements Storage {
     return decode(values, this.dtype);
   }
 
-  /** Gives the buffer away: its owner may overwrite it. */
-  take(device: Device, reason: string): DeviceBuffer {
+  /** Gives the buffer of a tensor that was closed away: its owner may overwrite it. */
+  take(device: Device): DeviceBuffer {
     const buffer = this.on(device);
     device.forget(this);
     this.#buffer = undefined;
     this.#host = undefined;
-    this.close(reason);
     return buffer;
   }
 
-  /** From here on the tensor is gone; what was made of it before keeps the values. */
-  close(reason: string): void {
-    this.#closed ??= { reason, at: nodeCount() };
+  /** From here on the tensor is gone; what was made of it before keeps the values. Nothing where it was gone before. */
+  close(reason: string): Closing | undefined {
+    if (this.#closed) return undefined;
+    this.#closed = { reason, at: nodeCount() };
+    return this.#closed;
+  }
+
+  /** Undoes that, where the values are still there. */
+  reopen(closing: Closing): void {
+    if (this.#closed === closing && (this.#host ?? this.#buffer)) this.#closed = undefined;
   }
 
   get isClosed(): boolean {

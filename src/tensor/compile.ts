@@ -5,13 +5,23 @@ import { printProgram } from "../compile/print.ts";
 import { kernelsOf } from "../compile/program.ts";
 import { bytesOf } from "../compile/value.ts";
 import { Device, type Loaded } from "../runtime/device.ts";
-import { evaluateNodes } from "../runtime/evaluate.ts";
+import { Hold } from "../runtime/hold.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { refuseWhileTracing } from "../runtime/tracing.ts";
 import { Gang } from "./gang.ts";
 import { type Form, formOf, retraced } from "./retraced.ts";
 import type { Tensor } from "./tensor.ts";
-import { type Call, leavesOf, load, rehearse, run, signatureOf, type Trace, trace } from "./trace.ts";
+import {
+  type Call,
+  holdArguments,
+  leavesOf,
+  load,
+  rehearse,
+  run,
+  signatureOf,
+  type Trace,
+  trace,
+} from "./trace.ts";
 
 export interface CompileOptions {
   /** Arguments, by position, whose buffers the results may take over; the caller's tensors are then gone. */
@@ -115,8 +125,9 @@ export interface Inspection {
  * and step counts change freely. Tensors the function captures are inputs too; captured values that are not
  * computed yet are computed once, when it is traced.
  *
- * A donated tensor is gone after the call. What was made of it before and is not computed yet keeps its values: its buffer is
- * then only read, and the result gets one of its own.
+ * A donated tensor is gone once the call is made, unless the call fails before it runs. What was made of it before and is not
+ * computed yet keeps its values, and so do calls that were made before and are not awaited: its buffer is then only read, and
+ * the result gets one of its own.
  *
  * @throws DisposedError when a donated tensor is used again; ValueError for arguments that are no trees, and for a donated
  *   tensor that is passed twice or captured.
@@ -138,8 +149,8 @@ export function compile<A extends readonly unknown[], R>(
   let latest: Loaded | undefined;
   const forms: Form[] = [];
 
-  /** Checks the arguments, and traces the function for them if they are new. */
-  const prepare = async (args: readonly unknown[]): Promise<Call> => {
+  /** Checks the arguments, holds them, and traces the function for them if they are new. */
+  const prepare = async (args: readonly unknown[], hold: Hold, gives: boolean): Promise<Call> => {
     const device = chosen ?? defaultDevice();
     const beyond = donate.find((position) => position >= args.length);
     if (beyond !== undefined)
@@ -147,10 +158,8 @@ export function compile<A extends readonly unknown[], R>(
         `compile: donate names argument ${beyond}, and there are ${args.length} arguments.`,
       );
     const leaves = leavesOf(args, donate);
-    await evaluateNodes(
-      leaves.flatMap(({ leaf }) => (typeof leaf === "number" ? [] : [leaf.node])),
-      device,
-    );
+    const open = holdArguments({ leaves, device, hold }, gives);
+    if (open) await open;
     const signature = signatureOf(args, leaves);
     const traces = device.cacheOf<Promise<Trace>>(compiled);
     let traced = traces.get(signature);
@@ -164,16 +173,32 @@ export function compile<A extends readonly unknown[], R>(
       traced.catch(() => traces.delete(signature));
       traces.set(signature, traced);
     }
-    return { trace: await traced, leaves, device };
+    const found = await traced;
+    for (const node of found.captured) hold.keep(node);
+    return { trace: found, leaves, device, hold };
+  };
+
+  /** Does something with a call, and lets its arguments go. */
+  const holding = async <T>(
+    args: readonly unknown[],
+    gives: boolean,
+    then: (call: Call) => T | Promise<T>,
+  ) => {
+    const hold = new Hold();
+    try {
+      return await then(await prepare(args, hold, gives));
+    } finally {
+      hold.cancel(); // if it has not run
+    }
   };
 
   const call = (...args: readonly unknown[]): Promise<R> => {
     refuseWhileTracing(nested);
-    return prepare(args).then(async (call) => {
+    return holding(args, true, async (call) => {
       const loaded = await load(call);
       latest = loaded;
       const { result, bounds } = gang ? await gang.meet(call) : run(call, loaded);
-      await call.trace.bounds.check(bounds);
+      if (bounds.length > 0) await call.trace.bounds.check(bounds);
       await call.device.settle();
       return result as R; // the tree that f returned, with values
     });
@@ -182,7 +207,7 @@ export function compile<A extends readonly unknown[], R>(
   const compiled = Object.assign(call as Compiled<A, R>, {
     warmup(...args: readonly unknown[]): Promise<void> {
       refuseWhileTracing(nested);
-      return prepare(args).then(async (call) => {
+      return holding(args, false, async (call) => {
         const loaded = await load(call);
         latest = loaded;
         await rehearse(call, loaded);
@@ -190,7 +215,7 @@ export function compile<A extends readonly unknown[], R>(
     },
     plan(...args: readonly unknown[]): Promise<MemoryPlan> {
       refuseWhileTracing(nested);
-      return prepare(args).then(({ trace }) => {
+      return holding(args, false, ({ trace }) => {
         const program = trace.plan();
         const { values, inputs, outputs, replaces, slots } = program;
         const sum = (sizes: readonly number[]) => sizes.reduce((total, size) => total + size, 0);

@@ -1,4 +1,3 @@
-import type { DeviceBuffer } from "../backend/backend.ts";
 import { DisposedError, ValueError } from "../base/errors.ts";
 import { describe, numel } from "../base/shape.ts";
 import { flattenTree, mapTree, type Path, pathName, treeStructure } from "../base/tree.ts";
@@ -19,6 +18,7 @@ import {
 } from "../graph/node.ts";
 import type { Device, Loaded, RunArguments } from "../runtime/device.ts";
 import { checkNumbers, evaluateNodes, newStorages } from "../runtime/evaluate.ts";
+import type { Hold } from "../runtime/hold.ts";
 import { boundsOn, type IndexBounds } from "../runtime/indices.ts";
 import { storageOf, TensorStorage } from "../runtime/storage.ts";
 import { checkSynchronous, whileTracing } from "../runtime/tracing.ts";
@@ -80,6 +80,8 @@ export interface Call {
   readonly trace: Trace;
   readonly leaves: readonly LeafAt[];
   readonly device: Device;
+  /** Keeps the arguments, and what was captured, for this call. */
+  readonly hold: Hold;
 }
 
 const isLeaf = (value: unknown): value is Leaf => value instanceof Tensor || typeof value === "number";
@@ -87,25 +89,57 @@ const isLeaf = (value: unknown): value is Leaf => value instanceof Tensor || typ
 /**
  * The tensors and numbers among the arguments, in order.
  *
- * @throws ValueError for arguments that are no trees; DisposedError for tensors that are gone.
+ * @throws ValueError for arguments that are no trees.
  */
 export function leavesOf(args: readonly unknown[], donate: readonly number[]): LeafAt[] {
-  return flattenTree(args, isLeaf, "compile: argument").map(({ leaf, path }) => {
-    const at = { leaf, path, donated: donate.includes(Number(path[0])) };
-    checkLeaf(at);
-    return at;
-  });
+  return flattenTree(args, isLeaf, "compile: argument").map(({ leaf, path }) => ({
+    leaf,
+    path,
+    donated: donate.includes(Number(path[0])),
+  }));
 }
 
-function checkLeaf({ leaf, path }: LeafAt): void {
-  if (typeof leaf === "number" || leaf.node.operation.kind !== "buffer") return;
+/** What uses an argument says which one is gone. */
+function named<T>(at: LeafAt, use: () => T): T {
   try {
-    storageOf(leaf.node).check();
+    return use();
   } catch (error) {
     if (error instanceof DisposedError)
-      throw new DisposedError(`compile: argument ${pathName(path)}: ${error.message}`);
+      throw new DisposedError(`compile: argument ${nameOf(at)}: ${error.message}`);
     throw error;
   }
+}
+
+/**
+ * Holds the arguments of a call, and `gives` those away that are donated. Those that have no values yet are computed first, which
+ * is to be awaited.
+ *
+ * @throws DisposedError for tensors that are gone.
+ */
+export function holdArguments(
+  { leaves, device, hold }: Omit<Call, "trace">,
+  gives: boolean,
+): Promise<void> | undefined {
+  const keep = (at: LeafAt, node: Node) => {
+    named(at, () => hold.keep(node));
+    if (gives && at.donated && node.operation.kind === "buffer")
+      hold.close(node, `donated (argument ${nameOf(at)} of a compiled function)`);
+  };
+  const open: (readonly [LeafAt, Node])[] = [];
+  for (const at of leaves) {
+    if (typeof at.leaf === "number") continue;
+    const { node } = at.leaf;
+    const { kind } = node.operation;
+    if (kind === "buffer" || (kind === "constant" && node.dtype === "number")) keep(at, node);
+    else open.push([at, node]);
+  }
+  if (open.length === 0) return undefined;
+  return evaluateNodes(
+    open.map(([, node]) => node),
+    device,
+  ).then(() => {
+    for (const [at, node] of open) keep(at, node);
+  });
 }
 
 /** What a trace depends on of a tensor or number. */
@@ -261,13 +295,12 @@ function operands({ trace, leaves, device }: Call, loaded: Loaded) {
   };
   for (const { argument, range } of trace.indices)
     checkIndices(range, storageOf(nodes[argument]!).onHost ?? []);
-  const inputs = trace.inputs.map((input) => {
-    // Another call may have taken it meanwhile.
-    if (typeof input === "number") checkLeaf(leaves[input]!);
-    const storage = storageOf(typeof input === "number" ? nodes[input]! : input);
-    storage.check();
-    return storage.on(device);
-  });
+  // They were there when the call was made, and may have been disposed of meanwhile.
+  const inputs = trace.inputs.map((input) =>
+    typeof input === "number"
+      ? named(leaves[input]!, () => storageOf(nodes[input]!).on(device))
+      : storageOf(input).on(device),
+  );
   const scalars = trace.scalars.map((node) => evaluateHost(node, hostLeaves));
   checkNumbers(loaded, scalars);
   return { nodes, hostLeaves, inputs, scalars };
@@ -303,14 +336,14 @@ export interface Begun {
 
 /** Gets a call ready to run. Whatever may fail does so before anything is given away. */
 export function begin(call: Call, loaded: Loaded): Begun {
-  const { trace, leaves, device } = call;
+  const { trace, leaves, device, hold } = call;
   const { replaces } = loaded.program;
   checkDonated(trace, leaves);
   const { nodes, hostLeaves, inputs, scalars } = operands(call, loaded);
-  // Values that were promised to tensors not computed yet are spared: the program then only reads the buffer.
+  // Values that others wait for, tensors not computed yet or calls, are spared: the program then only reads the buffer.
   const given = new Set(
     leaves.flatMap(({ donated }, i) =>
-      donated && !trace.kept.has(i) && nodes[i]!.operation.kind === "buffer" && nodes[i]!.uses.open === 0
+      donated && !trace.kept.has(i) && nodes[i]!.operation.kind === "buffer" && hold.isLast(nodes[i]!)
         ? [i]
         : [],
     ),
@@ -325,16 +358,9 @@ export function begin(call: Call, loaded: Loaded): Begun {
     trace.outputs.filter((_, i) => source(i) === undefined),
     device,
   );
-  // From here on donated tensors are gone, also those whose buffers nobody takes over.
-  const taken = new Map<number, DeviceBuffer>();
-  leaves.forEach(({ donated, path }, i) => {
-    const { operation } = nodes[i]!;
-    if (!donated || trace.kept.has(i) || operation.kind !== "buffer") return;
-    const storage = storageOf(nodes[i]!);
-    const reason = `donated (argument ${pathName(path)} of a compiled function)`;
-    if (given.has(i)) taken.set(i, storage.take(device, reason));
-    else storage.close(reason);
-  });
+  // Also those whose buffers no output takes over.
+  const taken = new Map(Array.from(given, (i) => [i, storageOf(nodes[i]!).take(device)]));
+  for (const i of trace.kept) hold.reopen(nodes[i]!);
   let next = 0;
   const storages = trace.outputs.map(({ shape, dtype }, i) => {
     const argument = source(i);
@@ -346,6 +372,7 @@ export function begin(call: Call, loaded: Loaded): Begun {
   const outputs = storages.map((storage) => storage.on(device));
   const finish = () => {
     for (const buffer of taken.values()) device.free(buffer);
+    hold.release();
     return { result: resultOf(call, { nodes, hostLeaves, storages }), bounds: boundsIn(trace, storages) };
   };
   return { args: [inputs, outputs, scalars], finish };

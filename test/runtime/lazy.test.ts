@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import {
   compile,
   type Device,
+  Gang,
   grad,
   init,
   onesLike,
@@ -12,6 +13,7 @@ import {
   tree,
   valueAndGrad,
   vjp,
+  zeros,
 } from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
@@ -245,6 +247,71 @@ describeBackends("lazy evaluation", (backend) => {
       // The tensor itself is gone, and what is made of it now never was.
       for (const use of [() => w.data(), () => w.mul(2).data(), () => w.sum().item(), () => f(w)])
         await expect(use()).rejects.toThrow(/donated \(argument 0 of a compiled function\)/);
+    });
+
+    test("calls that are not awaited mean what they mean one after the other", async () => {
+      const f = step();
+      await f(await start()); // its program is ready, those of the others are not
+      for (const gang of [undefined, new Gang()]) {
+        const [w, other] = [await start(), await start()];
+        const before = await w.data();
+        const options = gang ? { gang } : {};
+        const read = compile((a: Tensor, b: Tensor) => a.add(b).sub(other), options);
+        const captures = compile((a: Tensor) => a.mul(2).sub(other), options);
+        await captures(w); // traced: a call knows at once that it needs the other tensor
+        const calls = [() => read(w, w), () => captures(w), () => f(w)].map((call) => () => call());
+        const reading = w.data();
+        const [first, second, stepped] = gang
+          ? await gang.all(calls)
+          : await Promise.all(calls.map((c) => c()));
+        expect(await reading).toEqual(before);
+        const twice = before.map((v) => v + v);
+        expect(await first!.data()).toEqual(twice.map((v, i) => v - before[i]!));
+        expect(await second!.data()).toEqual(twice.map((v, i) => v - before[i]!));
+        expect(await stepped!.data()).toEqual(before.map((v) => v * 0.5 + 1));
+        // And in the other order: what comes after the call that takes it is refused, before that has run.
+        const taken = f(other);
+        for (const use of [
+          () => read(w, other),
+          () => f(other),
+          () => other.data(),
+          () => captures(stepped!),
+        ])
+          await expect(use()).rejects.toThrow(/donated \(argument 0 of a compiled function\)/);
+        expect(await (await taken).data()).toEqual(before.map((v) => v * 0.5 + 1));
+      }
+    });
+
+    test("a call that fails has given nothing away", async () => {
+      const w = await start();
+      const before = await w.data();
+      const late = compile(
+        (a: Tensor, at: Tensor) => {
+          if (at.shape[0] === 2) throw new Error("it cannot be traced");
+          return a.add(1);
+        },
+        { donate: [0] },
+      );
+      const failing = late(w, zeros([2]));
+      await expect(w.data()).rejects.toThrow(/donated/); // while it may still run
+      await expect(failing).rejects.toThrow("it cannot be traced");
+      expect(await w.data()).toEqual(before);
+      expect(await (await late(w, zeros([3]))).data()).toEqual(before.map((v) => v + 1));
+      await expect(w.data()).rejects.toThrow(/donated/);
+    });
+
+    test("what was kept for a call goes when it has run", async () => {
+      const f = step();
+      const read = compile((a: Tensor) => a.mul(3));
+      let w = await start();
+      await Promise.all([read(w).then((r) => r.dispose()), f(await start()).then((r) => r.dispose())]);
+      const bytes = device.liveBytes;
+      for (let i = 0; i < 20; i++) {
+        const [tripled, next] = await Promise.all([read(w), f(w)]);
+        tripled.dispose();
+        w = next;
+      }
+      expect(device.liveBytes).toBe(bytes);
     });
 
     longOn(backend)("averages and merged weights taken before a donated step", async () => {

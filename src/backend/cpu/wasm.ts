@@ -164,7 +164,7 @@ export class WasmBackend implements Backend {
 
   /** One run for each thread, or one after the other. */
   #round(submissions: readonly Submission[]): void {
-    const runs = submissions.length > 1 && areApart(submissions) ? this.#lists(submissions) : undefined;
+    const runs = submissions.length > 1 ? this.#lists(submissions) : undefined;
     if (!runs) {
       for (const { executable, inputs, outputs, scalars } of submissions)
         executable.run(inputs, outputs, scalars);
@@ -364,16 +364,6 @@ interface ListEntry {
 interface List {
   readonly at: number;
   readonly run: (own: number) => void;
-}
-
-/** Whether no run writes what another one reads or writes. */
-function areApart(submissions: readonly Submission[]): boolean {
-  const writer = new Map(
-    submissions.flatMap((each) => each.outputs.map((buffer) => [buffer, each] as const)),
-  );
-  return submissions.every((each) =>
-    [...each.inputs, ...each.outputs].every((buffer) => (writer.get(buffer) ?? each) === each),
-  );
 }
 
 type RunArguments = Parameters<Executable["run"]>;
