@@ -2,12 +2,14 @@ import { ValueError } from "../base/errors.ts";
 import type { Role } from "../lora/roles.ts";
 import { scaling } from "../lora/scaling.ts";
 import type { AnyOptimizerName } from "../optim/make.ts";
+import type { Growth, Joint } from "../optim/rule.ts";
 import { checkRecipe } from "./check.ts";
 import { weightsOf } from "./explicit.ts";
 import { factor, type Gauge } from "./gauge.ts";
 import {
   clipActs,
   essenceOf,
+  growthOf,
   type Live,
   liveOf,
   liveRoles,
@@ -66,12 +68,14 @@ export function canonical(recipe: Recipe): Canonical {
     ...adapterOf(recipe, all),
   };
   const invariants: Invariant[] = [];
+  const growth = growthOf(recipe);
   for (const live of all) {
     const units = unitsOf(operation, recipe, live);
     const prefix = live.kind === "linear" ? "" : `${live.kind}.`;
     if (!live.inert) invariants.push(...startInvariants(prefix, recipe, units));
     for (const role of live.roles) {
-      for (const [name, number] of Object.entries(numbersOf(recipe, role))) {
+      const grows = role === "A" || role === "B" ? growth?.[role] : undefined;
+      for (const [name, number] of Object.entries(numbersOf(recipe, role, grows))) {
         const key = `${role === "base" ? "" : prefix}${name}.${role}`;
         if (number.kind === "fixed") fixed[`${name}.${role}`] = number.value;
         else
@@ -83,6 +87,7 @@ export function canonical(recipe: Recipe): Canonical {
           });
       }
     }
+    if (growth) invariants.push(...keptInvariants(prefix, recipe, growth));
   }
   if (roles.length > 0) {
     const { kind = "constant", ...rest } = scheduleOf(recipe) ?? {};
@@ -128,8 +133,9 @@ interface Power {
   readonly partner?: number;
 }
 
-function numbersOf(recipe: Recipe, role: Role): { readonly [name: string]: Counted } {
-  const { hyper, joint = {}, rounding = [] } = essenceOf(recipe, role);
+function numbersOf(recipe: Recipe, role: Role, grows?: Growth): { readonly [name: string]: Counted } {
+  const { hyper, rounding = [], ...essence } = essenceOf(recipe, role);
+  const joint: { readonly [name: string]: Joint } = grows?.numbers ?? essence.joint ?? {};
   const powers = powersOf(recipe, role);
   const merged = new Set([...rounding, ...Object.values(joint).flatMap(({ of }) => of)]);
   const result: Record<string, Counted> = {};
@@ -142,10 +148,28 @@ function numbersOf(recipe: Recipe, role: Role): { readonly [name: string]: Count
         ? { kind, value, ...power, symbol: `${field === "weightDecay" ? "wd" : field}_*` }
         : { kind: "fixed", value };
   }
-  for (const [name, { value, power, symbol }] of Object.entries(joint))
-    result[name] = { kind: isRate(name) ? "rate" : "constant", value, own: power, symbol };
+  for (const [name, { value, power, partner = 0, symbol }] of Object.entries(joint))
+    result[name] = { kind: grows || isRate(name) ? "rate" : "constant", value, own: power, partner, symbol };
   // The rate first, whatever it is made of.
   return { ...(result.lr && { lr: result.lr }), ...result };
+}
+
+/** What is kept of the product of A and B in an update, where each of them may grow; their rates, where nothing is kept. */
+function keptInvariants(
+  prefix: string,
+  recipe: Recipe,
+  { A, B }: { readonly A: Growth; readonly B: Growth },
+): Invariant[] {
+  if (A.decay !== 1 && B.decay !== 1) {
+    const value = A.decay + B.decay - A.decay * B.decay;
+    const formula = "1 - (1 - lr_A wd_A)(1 - lr_B wd_B)";
+    return value === 0 ? [] : [{ name: `${prefix}decay`, formula, value, kind: "constant" }];
+  }
+  const [ofA, ofB] = [hyperOf<AnyOptimizerName>(recipe, "A"), hyperOf<AnyOptimizerName>(recipe, "B")];
+  const power = 2 * A.numbers.lr.power;
+  const formula = power === 0 ? "lr_A lr_B" : `s^${power} lr_A lr_B`;
+  const value = scaling(recipe).value ** power * ofA.lr * ofB.lr;
+  return [{ name: `${prefix}lr`, formula, value, kind: "rate" }];
 }
 
 function isRate(name: string): boolean {

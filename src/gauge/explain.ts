@@ -9,7 +9,16 @@ import { close, compare } from "./compare.ts";
 import type { Comparison, Explanation, LoraPlusForm } from "./explanation.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
-import { clipActs, essenceOf, liveOf, liveRoles, scaled, scheduleOf, statesFollow } from "./live.ts";
+import {
+  clipActs,
+  essenceOf,
+  growthOf,
+  liveOf,
+  liveRoles,
+  scaled,
+  scheduleOf,
+  statesFollow,
+} from "./live.ts";
 import { hyperOf, numberOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { starts, startsExactly } from "./start.ts";
 import { gaugeBetween } from "./units.ts";
@@ -79,6 +88,7 @@ export function explain(
       partner !== null &&
       sameNumbers(partner, y),
     gauge: g,
+    growth: exact && partner ? growthBetween(partner, y) : 1,
     invariants,
     fixed,
     partner,
@@ -97,6 +107,14 @@ function moved(g: Gauge, recipe: Recipe): Recipe | null {
     }
   }
   return null;
+}
+
+/** By what the gauge between two forms of one run grows: what their rates show, which take a power of it. */
+function growthBetween(x: Recipe, y: Recipe): number {
+  const grows = growthOf(y)?.A;
+  if (!grows) return 1;
+  const [of, to] = [hyperOf<AnyOptimizerName>(x, "A").lr, hyperOf<AnyOptimizerName>(y, "A").lr];
+  return close(of, to, 1e-12) ? 1 : (to / of) ** (1 / grows.power);
 }
 
 function plusForm(recipe: Recipe): LoraPlusForm | null {

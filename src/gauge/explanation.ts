@@ -45,6 +45,11 @@ export interface Explanation {
   readonly bitwise: boolean;
   /** The gauge from x to the scaling and the initial values of y; null where fields differ that none touches. */
   readonly gauge: Gauge | null;
+  /**
+   * By what that gauge multiplies A, and divides B, from each update to the next: 1 where it stays, and where the two are not
+   * the same run.
+   */
+  readonly growth: number;
   readonly invariants: readonly Comparison[];
   readonly fixed: readonly FixedDifference[];
   /** x at y's alpha and initial values: the recipe that y would have to be. */

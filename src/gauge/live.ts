@@ -1,11 +1,11 @@
 import type { Role } from "../lora/roles.ts";
 import { type AnyOptimizerName, anyRule } from "../optim/make.ts";
-import type { Essence } from "../optim/rule.ts";
+import type { Essence, Growth } from "../optim/rule.ts";
 import type { Gauge } from "./gauge.ts";
 import { type AdaptedKind, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
 import { needsOf } from "./rules.ts";
 import { scheduleFields } from "./schema.ts";
-import { starts } from "./start.ts";
+import { starts, zeroSide } from "./start.ts";
 
 // What of a recipe has an effect. A parameter whose rate is 0 is frozen, whatever its other numbers are; a product
 // B A whose zero side is frozen stays zero, whatever the other side does; signs are not changed by clipping. Numbers
@@ -133,6 +133,21 @@ export function scheduleOf({ schedule, optimizer }: Recipe): Readonly<Record<str
   // The first factor is 0, the second 1.
   if (kind === "warmupConstant" && Number(all.warmup) < 1) return { kind, warmup: 1 };
   return { kind, ...all };
+}
+
+/**
+ * How A and B may grow against each other from update to update, where the product does not show it: two rules that let
+ * them, at one rate throughout, from matrices that are both not 0, and nothing that measures gradients beside.
+ */
+export function growthOf(recipe: Recipe): { readonly A: Growth; readonly B: Growth } | undefined {
+  const [A, B] = (["A", "B"] as const).map((role) => essenceOf(recipe, role).grows);
+  if (!A || !B || clipActs(recipe) || roundsStates(recipe)) return undefined;
+  if (adapts(recipe).some((kind) => zeroSide(recipe, kind) !== undefined)) return undefined;
+  const schedule = scheduleOf(recipe);
+  // An update at rate 0 leaves the matrices alone, but no average of gradients.
+  const pauses = schedule?.kind === "warmupConstant" && schedule.warmup === 1;
+  const averages = [A, B].some(({ numbers }) => numbers.momentum !== undefined);
+  return schedule === undefined || (pauses && !averages) ? { A, B } : undefined;
 }
 
 /** The trained roles that act in any layer. */

@@ -62,7 +62,17 @@ export function times(ratio: number): string {
 
 /** An explanation in sentences. */
 export function describe(
-  { relation, exact, bitwise, gauge, invariants, fixed, partner, loraPlus }: Omit<Explanation, "words">,
+  {
+    relation,
+    exact,
+    bitwise,
+    gauge,
+    growth,
+    invariants,
+    fixed,
+    partner,
+    loraPlus,
+  }: Omit<Explanation, "words">,
   [X, Y]: readonly [string, string],
   y: Recipe,
 ): string[] {
@@ -70,7 +80,14 @@ export function describe(
     const bits = bitwise
       ? "All factors are powers of two: they agree bit for bit, as long as no number leaves the normal range."
       : "They agree up to rounding: not all factors are powers of two, or the numbers are rounded.";
-    return [`${X} and ${Y} are the same run: ${Y} is ${X} with ${showGauge(gauge)}.`, bits];
+    const lines = [`${X} and ${Y} are the same run: ${Y} is ${X} with ${showGauge(gauge)}.`, bits];
+    if (growth !== 1)
+      lines.splice(
+        1,
+        0,
+        `In each update A is multiplied by ${rounded(growth)} once more, and B divided by it.`,
+      );
+    return lines;
   }
   const unequal = invariants.filter(({ equal }) => !equal);
   const lines = [`${X} and ${Y} are not the same run.`];

@@ -4,7 +4,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { averageWith } from "./average.ts";
 import { flag, nonNegative, type OptimizerOptions, optional, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { makeOptimizer, type Rule, shrinking, still, withoutZeros } from "./rule.ts";
+import { makeOptimizer, type Rule, rateThatGrows, shrinking, still, withoutZeros } from "./rule.ts";
 
 /** Hyperparameters of Adafactor. */
 export interface AdafactorHyper {
@@ -77,18 +77,22 @@ export const adafactorRule: Rule<AdafactorHyper, AdafactorSlots> = {
     dividesZeroByZero: ({ epsGradient }) => epsGradient === 0,
     norms: true,
   },
-  essence: ({ lr, weightDecay, epsGradient, epsParameter, scaleParameter = true, ...rest }) =>
-    lr === 0 && epsGradient > 0
-      ? still
-      : {
-          rule: "adafactor",
-          reads: "gradients",
-          hyper: {
-            ...{ lr, scaleParameter, ...rest },
-            ...withoutZeros({ epsGradient, weightDecay, ...(scaleParameter && { epsParameter }) }),
-          },
-          joint: shrinking(lr * weightDecay),
-        },
+  essence: ({ lr, weightDecay, epsGradient, epsParameter, scaleParameter = true, ...rest }) => {
+    if (lr === 0 && epsGradient > 0) return still;
+    const decay = lr * weightDecay;
+    // A step that is a share of the parameter, whatever the gradient's size, now and before.
+    const free = lr > 0 && scaleParameter && epsParameter === 0 && epsGradient === 0 && rest.decayRate === 0;
+    return {
+      rule: "adafactor",
+      reads: "gradients",
+      hyper: {
+        ...{ lr, scaleParameter, ...rest },
+        ...withoutZeros({ epsGradient, weightDecay, ...(scaleParameter && { epsParameter }) }),
+      },
+      joint: shrinking(decay),
+      ...(free && { grows: { power: 1, decay, numbers: { lr: rateThatGrows(lr, decay, 0, 0) } } }),
+    };
+  },
 };
 
 /** A gradient over the root of its mean squares, and the averages after it. */

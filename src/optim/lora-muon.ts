@@ -4,7 +4,7 @@ import { averageWith } from "./average.ts";
 import { fraction, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { makePairOptimizer, type PairRule } from "./pair.ts";
-import { shrinking, still, withoutZeros } from "./rule.ts";
+import { type Growth, rateThatGrows, shrinking, still, withoutZeros } from "./rule.ts";
 import { gram, inverseFactor, orthogonalised } from "./small-matrix.ts";
 
 /** Hyperparameters of LoRA-Muon. */
@@ -51,12 +51,31 @@ export const loraMuonRule: PairRule<LoraMuonHyper, { readonly m: Tensor }> = {
   },
   essence: ({ weightDecay, ...rest }) => {
     if (rest.lr === 0 && rest.reg > 0) return still;
-    const joint = shrinking(rest.lr * weightDecay);
+    const decay = rest.lr * weightDecay;
+    const joint = shrinking(decay);
+    const { lr, momentum, reg } = rest;
+    // What is kept of a factor is the root of 1 - decay, and an update is divided by it.
+    const grows: Growth = {
+      power: 2,
+      decay,
+      numbers: {
+        lr: rateThatGrows(lr, decay, 1, 1),
+        ...(momentum > 0 && {
+          momentum: {
+            of: ["momentum"],
+            value: momentum * Math.sqrt(1 - decay),
+            power: 0,
+            symbol: "momentum_* sqrt(1 - lr_* wd_*)",
+          },
+        }),
+      },
+    };
     return {
       rule: "loraMuon",
       reads: "gradients",
       hyper: { ...rest, ...withoutZeros({ weightDecay }) },
       joint,
+      ...(reg === 0 && lr > 0 && { grows }),
     };
   },
 };

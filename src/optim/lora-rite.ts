@@ -3,7 +3,7 @@ import type { Tensor } from "../tensor/tensor.ts";
 import { type Betas, betas, nonNegative, type OptimizerOptions, required } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { makePairOptimizer, type PairRule } from "./pair.ts";
-import { shrinking, still, withoutZeros } from "./rule.ts";
+import { rateThatGrows, shrinking, still, withoutZeros } from "./rule.ts";
 import { eyeLike, gram, inverseFactor, inverseRoot } from "./small-matrix.ts";
 
 /** Hyperparameters of LoRA-RITE. */
@@ -75,12 +75,16 @@ export const loraRiteRule: PairRule<LoraRiteHyper, RiteSlots> = {
   essence: (hyper) => {
     const { weightDecay, ...rest } = hyper;
     if (rest.lr === 0 && rest.reg > 0 && rest.eps > 0) return still;
-    const joint = shrinking(rest.lr * weightDecay);
+    const decay = rest.lr * weightDecay;
+    const joint = shrinking(decay);
+    // Without damping all but the last product is the same in every basis, which may grow.
+    const free = rest.reg === 0 && rest.lr > 0;
     return {
       rule: "loraRite",
       reads: "gradients",
       hyper: { ...rest, ...withoutZeros({ weightDecay }) },
       joint,
+      ...(free && { grows: { power: 1, decay, numbers: { lr: rateThatGrows(rest.lr, decay, 1, 1) } } }),
     };
   },
 };

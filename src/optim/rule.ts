@@ -62,6 +62,8 @@ export interface Essence {
   readonly rounding?: readonly string[];
   /** Where several of them act through one number in exact arithmetic: that number, by its name. */
   readonly joint?: { readonly [name: string]: Joint };
+  /** For factors of a pair, where the updates of the product are those of factors that grow and shrink. */
+  readonly grows?: Growth;
 }
 
 /** One number in place of several hyperparameters, with the power of c by which it follows a rescaled parameter. */
@@ -69,8 +71,23 @@ export interface Joint {
   readonly of: readonly string[];
   readonly value: number;
   readonly power: number;
+  /** The power of the constant of the other factor of a pair. Default 0. */
+  readonly partner?: number;
   /** How it is made: `"lr_* wd_*"`, with a star for the parameter's name. */
   readonly symbol: string;
+}
+
+/**
+ * A factor of a pair that may be multiplied by rho from each update to the next, the other being divided by it: its rate,
+ * and 1 minus the share by which it shrinks, are multiplied by a power of rho.
+ */
+export interface Growth {
+  /** That power. */
+  readonly power: 1 | 2;
+  /** The share by which an update shrinks the factor. */
+  readonly decay: number;
+  /** The numbers that stay, in place of those of which they are made; the rate among them. */
+  readonly numbers: { readonly lr: Joint; readonly [name: string]: Joint };
 }
 
 /**
@@ -108,6 +125,12 @@ export function withoutZeros(numbers: Readonly<Record<string, unknown>>): Record
 export function shrinking(value: number): { readonly [name: string]: Joint } {
   const of = ["weightDecay", "decayTimesLr", "decoupledWeightDecay"];
   return value === 0 ? {} : { decay: { of, value, power: 0, symbol: "lr_* wd_*" } };
+}
+
+/** The rate of a factor that may grow, over what an update leaves of it. */
+export function rateThatGrows(lr: number, decay: number, power: number, partner: number): Joint {
+  const of = ["lr", "weightDecay", "decoupledWeightDecay"];
+  return { of, value: lr / (1 - decay), power, partner, symbol: "lr_* / (1 - lr_* wd_*)" };
 }
 
 const always: Schedule = () => scalar(1);

@@ -4,7 +4,7 @@ import { type AdamWHyper, adamwRule } from "./adam.ts";
 import { nonNegative, type OptimizerOptions } from "./hyper.ts";
 import type { HostNumber, Optimizer } from "./optimizer.ts";
 import { makePairOptimizer, type PairRule } from "./pair.ts";
-import type { Essence, Slots } from "./rule.ts";
+import { type Essence, type Growth, rateThatGrows, type Slots } from "./rule.ts";
 import { type SgdHyper, sgdRule } from "./sgd.ts";
 import { gram, inverseFactor } from "./small-matrix.ts";
 
@@ -34,6 +34,26 @@ function scaledBy(reg: number, essence: Essence): Essence {
   return { ...essence, rule: `scaled ${essence.rule}`, reads: "gradients", hyper: { ...essence.hyper, reg } };
 }
 
+/**
+ * Without damping the gradient goes with the factor itself, so that factors may grow: rate, momentum and what decay leaves
+ * by rho. Nesterov's momentum, and one that a decay enters, mix numbers that take other powers.
+ */
+function growthOf({ lr, momentum, nesterov, weightDecay, decoupledWeightDecay, reg }: ScaledSgdHyper) {
+  const mixed = nesterov || (momentum > 0 && weightDecay > 0 && !decoupledWeightDecay);
+  if (reg > 0 || lr === 0 || mixed) return {};
+  const decay = lr * weightDecay;
+  const share = { of: ["momentum"], value: momentum / lr, symbol: "momentum_* / lr_*" };
+  const grows: Growth = {
+    power: 1,
+    decay,
+    numbers: {
+      lr: rateThatGrows(lr, decay, 2, 2),
+      ...(momentum > 0 && { momentum: { ...share, power: -2, partner: -2 } }),
+    },
+  };
+  return { grows };
+}
+
 /** The update rule of `scaledSgd`. */
 export const scaledSgdRule: PairRule<ScaledSgdHyper, Slots> = {
   name: "scaledSgd",
@@ -54,7 +74,10 @@ export const scaledSgdRule: PairRule<ScaledSgdHyper, Slots> = {
     dividesZeroByZero: ({ reg }) => reg === 0,
     mixes: ({ reg }) => (reg === 0 ? "any" : "orthogonal"),
   },
-  essence: ({ reg, ...hyper }) => scaledBy(reg, sgdRule.essence!(hyper)),
+  essence: ({ reg, ...hyper }) => ({
+    ...scaledBy(reg, sgdRule.essence!(hyper)),
+    ...growthOf({ ...hyper, reg }),
+  }),
 };
 
 /** The update rule of `scaledAdamw`. */

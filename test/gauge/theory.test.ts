@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { balance } from "../../src/experiments/symmetry/balance.ts";
+import * as gauge from "../../src/gauge/index.ts";
 import { equivalent, type Recipe } from "../../src/gauge/index.ts";
 import { adam, applyUpdates, lamb, lion, type Optimizer, radam, rprop, sgd } from "../../src/optim/index.ts";
 import { init } from "../../src/runtime/init.ts";
@@ -428,19 +429,130 @@ describe("balancedness", () => {
   });
 });
 
-test("without damping, a gauge may grow from update to update where decay does", async () => {
-  const grown = (rho: number): Recipe => {
-    const own = (lr: number, kept: number) => ({ lr, weightDecay: (1 - kept) / lr });
-    const groups = { A: own(0.1 * rho, 0.95 * rho), B: own(0.1 / rho, 0.95 / rho) };
-    return { r, alpha: r, init: "random", optimizer: { name: "scaledSgd", lr: 1, reg: 0 }, groups };
-  };
-  const wide = { dtype: "float64" } as const;
-  const [one, other] = [await losses(grown(1), wide), await losses(grown(1.02), wide)];
-  expect(apart(one, other)).toBeLessThan(1e-10);
-  expect(equivalent(grown(1), grown(1.02))).toBe(false); // what docs/theory.md says of it
-  const damped = (rho: number): Recipe => ({
-    ...grown(rho),
-    optimizer: { name: "scaledSgd", lr: 1, reg: 0.5 },
+describe("a gauge that grows from update to update", () => {
+  const wide = { dtype: "float64", updates: 12 } as const;
+  const of = (optimizer: object, A: object, B: object, rest: object = {}) =>
+    ({
+      r,
+      alpha: 4,
+      init: "random",
+      optimizer: { lr: 1, ...optimizer },
+      groups: { A, B },
+      ...rest,
+    }) as Recipe;
+  /** A rate, and a decay that leaves a share of the factor. */
+  const own = (lr: number, kept: number, more: object = {}) => ({
+    lr,
+    weightDecay: (1 - kept) / lr,
+    ...more,
   });
-  expect(apart(await losses(damped(1), wide), await losses(damped(1.02), wide))).toBeGreaterThan(1e-4);
+  const free = { name: "scaledSgd", reg: 0 };
+  const average = { ...free, decoupledWeightDecay: true };
+  const rite = { name: "loraRite", reg: 0, eps: 1e-6 };
+  const muon = { name: "loraMuon", reg: 0 };
+  const share = { name: "adafactor", epsGradient: 0, epsParameter: 0, decayRate: 0 };
+  const once = { schedule: { kind: "warmupConstant", warmup: 1 } };
+
+  type Of = (rho: number) => Recipe;
+  const same: readonly (readonly [string, Of])[] = [
+    ["scaled SGD", (rho) => of(free, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho))],
+    [
+      "scaled SGD with momenta, which grow too",
+      (rho) =>
+        of(
+          average,
+          own(0.1 * rho, 0.9 * rho, { momentum: 0.5 * rho }),
+          own(0.2 / rho, 0.95 / rho, { momentum: 0.8 / rho, dampening: 0.25 }),
+        ),
+    ],
+    [
+      "scaled SGD after one update at rate 0",
+      (rho) => of(free, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho), once),
+    ],
+    ["a factor that decay wipes out", (rho) => of(free, own(0.1 * rho, 0), own(0.2 / rho, 0.95 / rho))],
+    ["LoRA-RITE", (rho) => of(rite, own(0.01 * rho, 0.9 * rho), own(0.02 / rho, 0.95 / rho))],
+    [
+      "LoRA-Muon",
+      (rho) =>
+        of(
+          muon,
+          own(0.01 * rho ** 2, 0.9 * rho ** 2, { momentum: 0.5 / rho }),
+          own(0.02 / rho ** 2, 0.95 / rho ** 2, { momentum: 0.9 * rho }),
+        ),
+    ],
+    [
+      "Adafactor without constants or averages",
+      (rho) => of(share, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho)),
+    ],
+  ];
+  test.each(same)("%s: one run", async (_, grown) => {
+    const [one, other] = [grown(1), grown(1.02)];
+    expect(gauge.explain(one, other)).toMatchObject({ exact: true, bitwise: false, relation: "same" });
+    const { growth, words } = gauge.explain(other, one);
+    expect(growth).toBeCloseTo(1 / 1.02, 12);
+    expect(words[1]).toContain("In each update A is multiplied by 0.9803921569");
+    expect(gauge.dedupe([one, other]).runs).toHaveLength(1);
+    expect(apart(await losses(one, wide), await losses(other, wide))).toBeLessThan(1e-12);
+    // Under a gauge that stays as well.
+    const moved = gauge.apply(gauge.of({ a: 4, b: 1 / 2 }), other);
+    expect(gauge.explain(one, moved).growth).toBeCloseTo(1.02, 12);
+    expect(apart(await losses(one, wide), await losses(moved, wide))).toBeLessThan(1e-12);
+  });
+
+  const another: readonly (readonly [string, Of])[] = [
+    [
+      "with damping",
+      (rho) => of({ ...free, reg: 0.5 }, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho)),
+    ],
+    [
+      "with damping of one factor",
+      (rho) => of(free, own(0.1 * rho, 0.9 * rho, { reg: 0.5 }), own(0.2 / rho, 0.95 / rho)),
+    ],
+    [
+      "with momenta that stay",
+      (rho) => of(average, own(0.1 * rho, 0.9 * rho, { momentum: 0.5 }), own(0.2 / rho, 0.95 / rho)),
+    ],
+    [
+      "with a decay in the momentum",
+      (rho) => of(free, own(0.1 * rho, 0.9 * rho, { momentum: 0.5 * rho }), own(0.2 / rho, 0.95 / rho)),
+    ],
+    ["where one factor shrinks less only", (rho) => of(free, own(0.1 * rho, 0.9 * rho), own(0.2, 0.95))],
+    [
+      "with a rate that falls",
+      (rho) =>
+        of(free, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho), {
+          schedule: { kind: "exponential", gamma: 0.9 },
+        }),
+    ],
+    [
+      "with clipped gradients",
+      (rho) =>
+        of(free, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho), {
+          clip: { kind: "tensorNorm", maxNorm: 0.01 },
+        }),
+    ],
+    [
+      "LoRA-Muon with momenta that stay",
+      (rho) => of(muon, own(0.01 * rho ** 2, 0.9 * rho ** 2), own(0.02 / rho ** 2, 0.95 / rho ** 2)),
+    ],
+    [
+      "Adafactor with averages",
+      (rho) => of({ ...share, decayRate: 0.8 }, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho)),
+    ],
+    [
+      "scaled AdamW, whose updates do not go with the factor",
+      (rho) =>
+        of(
+          { name: "scaledAdamw", reg: 0, eps: 0, betas: [0, 0] },
+          own(0.1 * rho, 0.9 * rho),
+          own(0.2 / rho, 0.95 / rho),
+        ),
+    ],
+    ["SGD", (rho) => of({ name: "sgd" }, own(0.1 * rho, 0.9 * rho), own(0.2 / rho, 0.95 / rho))],
+  ];
+  test.each(another)("%s: two runs", async (_, grown) => {
+    const [one, other] = [grown(1), grown(1.02)];
+    expect(gauge.explain(one, other)).toMatchObject({ exact: false, growth: 1 });
+    expect(apart(await losses(one, wide), await losses(other, wide))).toBeGreaterThan(1e-5);
+  });
 });
