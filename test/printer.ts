@@ -54,6 +54,7 @@ export function wgslPrinter(
       fewThreads: 256,
       busyResults: 32768,
       sumsVectorProducts: false,
+      sharesRows: true,
       maxRow: 16384,
       ...target,
     },

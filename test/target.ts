@@ -10,5 +10,6 @@ export const target = (maxBindings: number): Target => ({
   fewThreads: 256,
   busyResults: 0,
   sumsVectorProducts: false,
+  sharesRows: true,
   maxRow: 16384,
 });

@@ -29,6 +29,7 @@ export function rewrite(roots: readonly Node[], target: Target): Node[] {
 /** @param alone Whether nobody else reads the inputs of the node. */
 function rewriteNode(node: Node, target: Target, alone: boolean): Node {
   const { operation } = node;
+  if (operation.kind === "procedure" && target.sharesRows) return operation.apart?.(node.inputs[0]!) ?? node;
   if (operation.kind === "permute" && alone) return transposedMatmul(node, operation.axes);
   if (operation.kind === "matmul") {
     if (!isFloat(node.dtype) || (target.sumsVectorProducts && hasVector(node))) return sumOfProducts(node);

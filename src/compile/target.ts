@@ -23,6 +23,8 @@ export interface Target {
   readonly busyResults: number;
   /** A matrix times a vector is faster as sums of products than as a matmul. */
   readonly sumsVectorProducts: boolean;
+  /** Many invocations work on one row of a procedure: it becomes a graph on shorter rows where it has one. */
+  readonly sharesRows: boolean;
   /** Longest row that one kernel may reduce several times and then store; 0 where there are no such kernels. */
   readonly maxRow: number;
 }

@@ -60,8 +60,13 @@ export type Operation =
   | { readonly kind: "gather"; readonly axis: number }
   // Inputs x, index, source: x with source added at index, along one axis.
   | { readonly kind: "scatterAdd"; readonly axis: number }
-  // A small program on each row of the last axis. No cotangent flows: whoever makes it gives it a gradient.
-  | { readonly kind: "procedure"; readonly procedure: Procedure }
+  // A small program on each row of the last axis. No cotangent flows: whoever makes it gives it a gradient. It may be known
+  // apart, as a graph of programs on shorter rows, for targets where many invocations work on one row.
+  | {
+      readonly kind: "procedure";
+      readonly procedure: Procedure;
+      readonly apart: ((rows: Node) => Node) | undefined;
+    }
   // One result of a loop (loop.ts): what a value of its body is at each step, one after the other, or at the last one. All
   // results of a loop with the same inputs are of one run.
   | { readonly kind: "loop"; readonly loop: Loop; readonly output: Node; readonly last: boolean };

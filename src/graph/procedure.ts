@@ -30,6 +30,14 @@ export type Term =
       readonly x: Term;
       readonly y: Term;
       readonly length: Term;
+    }
+  /** Which of `length` whole numbers from a place on is the first that is less than `bound`; `length` where none is. */
+  | {
+      readonly kind: "firstBelow";
+      readonly type: "int";
+      readonly from: Term;
+      readonly length: Term;
+      readonly bound: Term;
     };
 
 export type Statement =
@@ -278,6 +286,11 @@ export class Writer<E extends "int" | "real"> {
     return new Value({ kind: "dot", type: "real", x: index(x), y: index(y), length: index(length) });
   }
 
+  firstBelow(from: Index, length: Index, bound: Value<"int">): Value<"int"> {
+    const [place, count] = [index(from), index(length)];
+    return new Value({ kind: "firstBelow", type: "int", from: place, length: count, bound: bound.term });
+  }
+
   addMultiple(y: Index, x: Index, length: Index, factor: Value<"real">): void {
     const statement: Statement = {
       kind: "addMultiple",
@@ -374,6 +387,13 @@ function compute(term: Term, array: Float64Array, locals: Float64Array): number 
       let sum = 0;
       for (let i = 0; i < length; i++) sum += array[x + i]! * array[y + i]!;
       return sum;
+    }
+    case "firstBelow": {
+      const [from, length] = [compute(term.from, array, locals), compute(term.length, array, locals)];
+      const bound = compute(term.bound, array, locals);
+      let i = 0;
+      while (i < length && array[from + i]! >= bound) i++;
+      return i;
     }
     case "apply": {
       const [x, y, z] = term.args.map((arg) => compute(arg, array, locals)) as [number, number, number];

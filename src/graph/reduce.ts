@@ -53,9 +53,9 @@ export function gather(x: Node, index: Node, axis: number): Node {
   return makeNode({ kind: "gather", axis }, [x, index], index.shape, x.dtype);
 }
 
-/** What a program makes of each row of the last axis. */
-export function runProcedure(procedure: Procedure, x: Node): Node {
-  return makeNode({ kind: "procedure", procedure }, [x], x.shape, x.dtype);
+/** What a program makes of each row of the last axis; `apart` is the same, in shorter rows. */
+export function runProcedure(procedure: Procedure, x: Node, apart?: (rows: Node) => Node): Node {
+  return makeNode({ kind: "procedure", procedure, apart }, [x], x.shape, x.dtype);
 }
 
 /** x with `source` added at `index` along `axis`, in the order of the source; other axes have equal lengths. */

@@ -12,9 +12,9 @@ import {
 import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { normalizeAxis } from "../base/shape.ts";
-import { argsort as argsortOf } from "../graph/sort.ts";
+import { argsort as argsortOf, firstOf } from "../graph/sort.ts";
 import { checkFloat } from "./arithmetic.ts";
-import { arange, tensor, zeros } from "./creation.ts";
+import { tensor, zeros } from "./creation.ts";
 import { customVjp } from "./custom-vjp.ts";
 import { stack, where } from "./functions.ts";
 import { type Extremes, type KeepDim, Tensor, tensorNode } from "./tensor.ts";
@@ -72,8 +72,9 @@ const topkFields: Fields<Required<TopkOptions>> = { largest: flagOf(true) };
 
 /**
  * The `k` largest values along an axis, in falling order, and where they are: equal values by their index, NaN before all
- * others, as `argmax` has it. The gradient goes to the elements that were taken. Long rows are sorted in blocks side by
- * side, of each of which the first k are sorted again.
+ * others, as `argmax` has it. The gradient goes to the elements that were taken. Of a long row a
+ * thread of the CPU keeps the first k that it has seen; a GPU sorts blocks side by side, of each of which the first k are sorted
+ * again.
  *
  * @throws ValueError unless k is an integer from 0 to the length of the axis.
  * @example
@@ -93,39 +94,15 @@ export function topk<D extends DType>(
   return { values: x.gather(at, indices), indices };
 }
 
-/** Rows are cut into blocks of so many elements where few of each are wanted. */
-const block = 2048;
-
 /** The indices of the first k of each row. */
 function first(x: Tensor, k: number, descending: boolean): Tensor<"int32"> {
-  const outer = x.shape.slice(0, -1);
-  const length = x.shape.at(-1)!;
-  const head = (rows: Tensor<"int32">) => part(rows, 0, k);
-  if (k === 0) return zeros([...outer, 0], { dtype: "int32" });
-  if (x.dtype === "float64") return head(orderOf(x, descending));
-  const taken = (keys: Tensor<"int32">): Tensor<"int32"> => {
-    const length = keys.shape.at(-1)!;
-    if (length <= 2 * block || 8 * k > block) return head(rowsOf(keys));
-    const blocks = Math.ceil(length / block);
-    // Padding comes last, also behind what is equal to it.
-    const missing = [...outer.map((): [number, number] => [0, 0]), [0, blocks * block - length] as const];
-    const full = keys.pad(missing as [number, number][], last).reshape([...outer, blocks, block]);
-    const best = head(rowsOf(full));
-    const candidates = [...outer, blocks * k];
-    const starts = arange(blocks, { dtype: "int32" }).mul(block).unsqueeze(1);
-    const again = taken(full.gather(-1, best).reshape(candidates));
-    return best.add(starts).reshape(candidates).gather(-1, again);
-  };
-  return length === 0 ? head(rowsOf(keysOf(x, descending))) : taken(keysOf(x, descending));
+  if (k === 0) return zeros([...x.shape.slice(0, -1), 0], { dtype: "int32" });
+  if (x.dtype !== "float64") return new Tensor(firstOf(keysOf(x, descending).node, k));
+  const none = x.shape.slice(1).map(() => null);
+  return orderOf(x, descending).slice([...none, 0], [...none, k]);
 }
 
 const [, last] = integerRange.int32;
-
-/** Elements from `from` to `to` of each row. */
-function part<D extends DType>(x: Tensor<D>, from: number, to: number): Tensor<D> {
-  const none = x.shape.slice(1).map(() => null);
-  return x.slice([...none, from], [...none, to]);
-}
 
 function axisOf(operation: string, x: Tensor, axis: number): number {
   tensorNode(operation, "x", x);

@@ -89,3 +89,15 @@ test("a vector of constants stands where it is used, unless it is set again", ()
     "v128.store(a, splat(0x7fffffff))",
   ]);
 });
+
+test("functions give what is left on the stack, and calls of them are expressions", () => {
+  const module = new Module();
+  const twice = module.define("twice", { a: "i32" }, (code, { a }) => code.get(a).get(a).op("i32.add"), {
+    results: ["i32"],
+  });
+  module.define("f", { a: "i32" }, (code, { a }) => code.get(a).call(twice).i32(1).op("i32.add").set(a));
+  expect(printFunctions(module.functions).split("\n")).toEqual([
+    ...["function twice(a) {", "  return a + a", "}"],
+    ...["function f(a) {", "  a = twice(a) + 1", "}"],
+  ]);
+});

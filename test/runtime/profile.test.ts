@@ -27,6 +27,7 @@ const target: Target = {
   fewThreads: 0,
   busyResults: 0,
   sumsVectorProducts: true,
+  sharesRows: false,
   maxRow: 0,
 };
 

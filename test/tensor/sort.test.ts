@@ -1,7 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { referenceValues } from "../../src/experiments/reference.ts";
+import { type Procedure, written } from "../../src/graph/procedure.ts";
+import { runProcedure } from "../../src/graph/reduce.ts";
 import {
   argsort,
+  cat,
+  compile,
   type Device,
   grad,
   hessian,
@@ -10,7 +14,7 @@ import {
   quantile,
   random,
   sort,
-  type Tensor,
+  Tensor,
   tensor,
   topk,
   unique,
@@ -112,6 +116,27 @@ describeBackends("sort", (backend) => {
       expect(await indices.toArray()).toEqual(await whole.indices.slice([0, 0], [2, 7]).toArray());
       expect(await values.toArray()).toEqual(await whole.values.slice([0, 0], [2, 7]).toArray());
     }
+  });
+
+  test("a program finds the first below a bound", async () => {
+    const [length, from, count] = [100, 3, 90];
+    const places = [0, 2, 3, 4, 18, 19, 66, 67, 82, 83, 92, 93, 99];
+    const rows = places.map((place) => Array.from({ length }, (_, i) => (i === place || i === 97 ? -7 : 3)));
+    const procedure: Procedure = {
+      text: "first below, tested",
+      work: length,
+      code: () =>
+        written("int", (w) => w.store(length, w.firstBelow(from, w.int(count), w.let(w.load(length))))),
+    };
+    const x = cat([tensor(rows, { dtype: "int32" }), zeros([places.length, 1], { dtype: "int32" })], 1);
+    const found = new Tensor(runProcedure(procedure, x.node)).slice([0, length], [null, null]);
+    const inside = (place: number) => place >= from && place < from + count;
+    const wanted = places.map((place) => (inside(place) ? place - from : count));
+    expect([...(await found.data())]).toEqual(wanted);
+    expect([...(await referenceValues([found]))[0]!]).toEqual(wanted);
+    const run = compile((x: Tensor<"int32">) => new Tensor(runProcedure(procedure, x.node)));
+    await run(x);
+    expect((await run.inspect()).sources.join()).toContain("firstBelow(");
   });
 
   longOn(backend)("shares of the elements", async () => {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
+import { referenceValues } from "../../src/experiments/reference.ts";
 import {
   compile,
   type DeviceDType,
@@ -86,6 +87,28 @@ describeBackends("topk", (backend) => {
     expect([...g]).toEqual([...all].map((v) => (kept.has(v) ? 2 * v : 0)));
     const mapped = vmap((x: Tensor) => topk(x, 5, 0).indices)(x);
     expect(await mapped.data()).toEqual(await indices.data());
+  });
+
+  test("of long rows in any order, as the evaluator has it", async () => {
+    const length = 1000;
+    const rows: readonly ((i: number) => number)[] = [
+      (i) => i,
+      (i) => -i,
+      () => 1,
+      (i) => i % 3,
+      (i) => (i * 389) % length,
+      (i) => (i % 100 === 7 ? Number.NaN : -(i % 10)),
+    ];
+    const data = rows.map((row) => Array.from({ length }, (_, i) => row(i)));
+    for (const largest of [true, false])
+      for (const k of [1, 2, 50, 62, 63, 1000]) {
+        const { indices } = topk(tensor(data), k, 1, { largest });
+        const rank = (row: readonly number[]) =>
+          largest ? row : row.map((v) => (Number.isNaN(v) ? -Infinity : -v));
+        const wanted = data.flatMap((row) => sorted(rank(row)).slice(0, k));
+        expect([...(await indices.data())]).toEqual(wanted);
+        if (k === 50) expect([...(await referenceValues([indices]))[0]!]).toEqual(wanted);
+      }
   });
 
   test("of a vocabulary", async () => {

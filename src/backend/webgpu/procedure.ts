@@ -145,6 +145,8 @@ class Together {
         return this.#load(this.text(term.at));
       case "dot":
         return `dotOf(first, ${[term.x, term.y, term.length].map((part) => this.text(part)).join(", ")})`;
+      case "firstBelow":
+        return `firstBelow(first, ${[term.from, term.length, term.bound].map((part) => this.text(part)).join(", ")})`;
       case "apply": {
         const [x, y, z] = term.args.map((arg) => this.text(arg));
         switch (term.operator) {
@@ -173,7 +175,7 @@ class Together {
 
 const none: Term = { kind: "number", type: "int", value: 0 };
 
-function uses(part: Term | readonly Statement[], kind: "dot" | "load" | "while"): boolean {
+function uses(part: Term | readonly Statement[], kind: "dot" | "firstBelow" | "load" | "while"): boolean {
   return JSON.stringify(part).includes(`"kind":"${kind}"`);
 }
 
@@ -206,6 +208,21 @@ export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, opti
           `sum += ${load("x + i")} * ${load("y + i")};`,
           "}",
           "return sum;",
+          "}",
+        ]
+      : []),
+    ...(uses(statements, "firstBelow")
+      ? [
+          "",
+          "fn firstBelow(first: i32, x: i32, length: i32, bound: i32) -> i32 {",
+          "var i = 0;",
+          "while (i < length) {",
+          `if (${load("x + i")} < bound) {`,
+          "break;",
+          "}",
+          "i++;",
+          "}",
+          "return i;",
           "}",
         ]
       : []),

@@ -267,10 +267,11 @@ export class Module {
     const imports = this.#imports.map(({ name, params, results }) => {
       return { name, params: params.length, results: results.length };
     });
-    return this.#functions.map(({ name, params, locals, code }) => {
+    return this.#functions.map(({ name, params, results, locals, code }) => {
       const names = locals.slice(0, params.length).map((local) => local.name!);
       const all = locals.map((local) => ({ name: local.name!, letter: letters[local.type] }));
-      return { name, params: names, locals: all, bytes: Uint8Array.from(code.bytes), imports };
+      const bytes = Uint8Array.from(code.bytes);
+      return { name, params: names, results: results.length, locals: all, bytes, imports };
     });
   }
 

@@ -42,6 +42,7 @@ export const target: Target = {
   fewThreads: 0,
   busyResults: 0,
   sumsVectorProducts: true, // 1x4096x4096 27 ms as a matmul, 2.8 as sums (Zen 4)
+  sharesRows: false,
   maxRow: Infinity, // softmax of 8x1048576 takes 0.86 times the processor time of several kernels, 64x20000 0.79, 64x8192 0.87 (Xeon)
 };
 

@@ -59,7 +59,7 @@ const elements: Record<ProcedureKernel["dtype"], Element> = {
 const localType = (type: Type) => (type === "real" ? "f64" : "i32");
 
 /** The loops along runs of elements, by their names. */
-type Runs = "addMultiple" | "rotate" | "dot";
+type Runs = "addMultiple" | "rotate" | "dot" | "firstBelow";
 
 /**
  * Loops along two runs of elements side by side, by vectors, then what is left one by one. Each is a function of its own: an
@@ -186,6 +186,38 @@ class RunFunctions {
       { exported: false, results: ["f64"] },
     );
   }
+
+  /** How many elements come before the first that is less than a bound; sixteen at once are looked at. */
+  firstBelow(): number {
+    return this.#module.define(
+      "firstBelow",
+      { x: "i32", bytes: "i32", bound: "i32" },
+      (code, { x, bytes, bound }) => {
+        const at = code.let("i32", x);
+        const [whole, stop] = [code.local("i32"), code.local("i32")];
+        code.assign(whole, i32.add(x, i32.and(bytes, -64))).assign(stop, i32.add(x, bytes));
+        const bounds = code.let("v128", apply("i32x4.splat", bound));
+        const less = (offset: number) => apply("i32x4.lt_s", v128.load(at, offset), bounds);
+        const some = apply(
+          "v128.or",
+          apply("v128.or", less(0), less(16)),
+          apply("v128.or", less(32), less(48)),
+        );
+        const none = code.local("i32");
+        const goOn = (end: Local<"i32">, step: number, test: Push<"i32">) =>
+          code.if(i32.lt(at, end), () =>
+            code.doWhile(
+              () => code.assign(none, test).advance(at, i32.mul(none, step)),
+              i32.and(none, i32.lt(at, end)),
+            ),
+          );
+        goOn(whole, 64, i32.isZero(apply<"i32">("v128.any_true", some)));
+        goOn(stop, 4, i32.isZero(i32.ltSigned(i32.load(at), bound)));
+        code.push(apply("i32.shr_u", i32.sub(at, x), 2));
+      },
+      { exported: false, results: ["i32"] },
+    );
+  }
 }
 
 interface RunLocals {
@@ -285,6 +317,11 @@ class Procedures {
         return this.#runs.load(this.#address(term.at));
       case "dot":
         return () => this.#run("dot", term.x, term.y, term.length);
+      case "firstBelow":
+        return (code) => {
+          code.push(this.#address(term.from)).push(this.#bytes(term.length)).push(this.#int(term.bound));
+          code.call(this.#runs.of("firstBelow"));
+        };
       case "apply": {
         const { operator } = term;
         const args = term.args.map((arg) => this.#term(arg));

@@ -12,6 +12,7 @@ export interface NamedFunction {
   /** Names of the locals, parameters first; those without one are numbered after a letter for their type. */
   readonly locals: readonly { readonly name?: string; readonly letter: string }[];
   readonly bytes: Uint8Array;
+  readonly results: number;
   /** Of imported functions, by their index. */
   readonly imports: readonly { readonly name: string; readonly params: number; readonly results: number }[];
 }
@@ -87,8 +88,9 @@ class Printer {
   }
 
   print(): string {
-    const { name, params, bytes } = this.#own;
+    const { name, params, bytes, results } = this.#own;
     while (this.#at < bytes.length) this.#instruction();
+    if (results > 0) this.#line(`return ${this.#pop().text}`);
     if (this.#stack.length > 0 || this.#blocks.length > 0) internal(`${name} leaves something open`);
     return [`function ${name}(${params.join(", ")}) {`, ...this.#lines, "}"].join("\n");
   }
@@ -212,7 +214,7 @@ class Printer {
     const count = imported?.params ?? f!.params.length;
     const args = Array.from({ length: count }, () => this.#pop()).reverse();
     const text = `${name}(${args.map((arg) => arg.text).join(", ")})`;
-    if (imported) this.#push(text, call, args, true);
+    if ((imported ?? f!).results > 0) this.#push(text, call, args, true);
     else this.#statement(text, undefined, true);
   }
 
