@@ -157,12 +157,12 @@ describeBackends("limits", (backend) => {
     const w: Tensor = await tree.evaluate(random.normal(random.key(0), [32, 32]));
     await step.warmup(w);
     const waiting = [
-      step(w),
       compile((x: Tensor) => x.cumsum(0))(w),
       w.exp().data(),
       tree.evaluate(w.sum()),
       step.warmup(w),
       w.data(),
+      step(w),
     ];
     device.dispose();
     for (const result of await Promise.allSettled(waiting)) {

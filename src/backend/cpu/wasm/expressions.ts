@@ -133,10 +133,6 @@ export const eachLane = (shape: "f32x4" | "i32x4", of: (lane: number) => Value<V
     apply(`${shape}.splat`, of(0)),
   );
 
-/** `condition ? x : y`, lane by lane. */
-export const select = (condition: Value<"v128">, x: Value<"v128">, y: Value<"v128">): Vector =>
-  apply("v128.bitselect", x, y, condition);
-
 /** Half a vector of float32 as two float64. */
 export const widen = (x: Value<"v128">, half: 0 | 1): Vector =>
   apply("f64x2.promote_low_f32x4", half === 1 ? v128.lanes(x, x, 2, 3, 2, 3) : x);

@@ -1,4 +1,4 @@
-import { apply, binary, narrow, select, unary, type Vector, v128, widen } from "./expressions.ts";
+import { apply, binary, narrow, unary, type Vector, v128, widen } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 
 // Functions of four float32 that use what WebAssembly has and WGSL has not: float64, and sums that are not reordered. What
@@ -80,7 +80,7 @@ function reduceLarge(l: Lanes, x: Vector): { readonly n: Vector; readonly r: Vec
   const size = l.hold(unary("f64x2.abs")(x));
   const masks = turns.slice(1).map(([e]) => l.hold(binary("f64x2.ge")(size, l.f64(2 ** (e + 24)))));
   const chosen = (values: readonly number[]) =>
-    masks.reduce((low, mask, i) => select(mask, l.f64(values[i + 1]!), low), l.f64(values[0]!));
+    masks.reduce((low, mask, i) => l.select(mask, l.f64(values[i + 1]!), low), l.f64(values[0]!));
   const scaled = l.hold(mulDouble(x, chosen(turns.map(([e]) => 2 ** -e))));
   const [first, second, rest] = [1, 2, 3].map((part) =>
     l.hold(mulDouble(scaled, chosen(turns.map((row) => row[part]!)))),
@@ -113,8 +113,8 @@ function circular(l: Lanes, x: Vector, quarter: 0 | 1): Vector {
     for (const { wide, n, r } of halves) {
       const reduced = reduceLarge(inside, wide);
       const far = inside.hold(binary("f64x2.gt")(unary("f64x2.abs")(wide), inside.f64(nearby)));
-      n.set(select(far, reduced.n, n.get));
-      r.set(select(far, reduced.r, r.get));
+      n.set(l.select(far, reduced.n, n.get));
+      r.set(l.select(far, reduced.r, r.get));
     }
   });
   const [low, high] = halves as [(typeof halves)[0], (typeof halves)[0]];
@@ -131,11 +131,11 @@ function circular(l: Lanes, x: Vector, quarter: 0 | 1): Vector {
   const cosine = add(sub(mul(mul(p, z), z), mul(z, l.f32(0.5))), l.f32(1));
   const odd = binary("i32x4.ne")(and(quadrant, l.i32(1)), l.i32(0));
   const sign = apply("i32x4.shl", and(quadrant, l.i32(2)), 30);
-  return xor(select(odd, cosine, sine), sign);
+  return xor(l.select(odd, cosine, sine), sign);
 }
 
 export function sin(l: Lanes, x: Vector): Vector {
-  return select(eq(x, l.f32(0)), x, circular(l, x, 0));
+  return l.select(eq(x, l.f32(0)), x, circular(l, x, 0));
 }
 
 export function cos(l: Lanes, x: Vector): Vector {
@@ -193,11 +193,11 @@ export function pow(l: Lanes, x: Vector, y: Vector): Vector {
   // |x| = 0 or infinite: 0, 1 or infinity by the sign of y.
   const grows = xor(eq(a, zero), gt(y, zero)); // as |x| > 1 does: infinite for y > 0
   const extreme = or(eq(a, zero), eq(a, infinity));
-  const atExtreme = select(grows, infinity, zero);
+  const atExtreme = l.select(grows, infinity, zero);
   // |y| infinite: by whether |x| is above or below 1.
-  const away = select(xor(gt(a, one), lt(y, zero)), infinity, zero);
+  const away = l.select(xor(gt(a, one), lt(y, zero)), infinity, zero);
   const endless = l.hold(eq(abs(y), infinity));
-  const size = select(endless, select(eq(a, one), one, away), select(extreme, atExtreme, magnitude));
+  const size = l.select(endless, l.select(eq(a, one), one, away), l.select(extreme, atExtreme, magnitude));
   const whole = l.hold(eq(unary("f32x4.floor")(y), y));
   const halfY = l.hold(mul(y, l.f32(0.5)));
   const odd = and(whole, binary("f32x4.ne")(unary("f32x4.floor")(halfY), halfY));
@@ -207,6 +207,6 @@ export function pow(l: Lanes, x: Vector, y: Vector): Vector {
     and(lt(x, zero), binary("f32x4.ne")(x, l.f32(-Infinity))),
     binary("v128.andnot")(l.i32(-1), or(whole, endless)),
   );
-  const result = select(or(unordered, complex), l.f32(Number.NaN), signed);
-  return select(or(eq(y, zero), eq(x, one)), one, result);
+  const result = l.select(or(unordered, complex), l.f32(Number.NaN), signed);
+  return l.select(or(eq(y, zero), eq(x, one)), one, result);
 }

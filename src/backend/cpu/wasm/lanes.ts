@@ -1,13 +1,16 @@
-import type { Code, Local } from "./assemble.ts";
-import type { Vector } from "./expressions.ts";
+import type { Code } from "./assemble.ts";
+import { apply, type Vector } from "./expressions.ts";
+
+/** Constants of which all bits are 0. */
+const zeros = new WeakSet<Vector>();
 
 /** Where vector expressions are written: the code, and constants that are made once, outside of all loops. */
 export class Lanes {
   readonly #code: Code;
   readonly #constants: Code;
-  readonly #known: Map<string, Local>;
+  readonly #known: Map<string, Vector>;
 
-  constructor(code: Code, constants: Code, known: Map<string, Local>) {
+  constructor(code: Code, constants: Code, known: Map<string, Vector>) {
     this.#code = code;
     this.#constants = constants;
     this.#known = known;
@@ -46,14 +49,22 @@ export class Lanes {
   i32s = (...values: readonly number[]): Vector =>
     this.#constant(`i${values.join()}`, () => Int32Array.from(values));
 
+  /** `condition ? x : y`, lane by lane: where one of them is 0, one instruction of three. */
+  select = (condition: Vector, x: Vector, y: Vector): Vector => {
+    if (zeros.has(x)) return apply("v128.andnot", y, condition);
+    if (zeros.has(y)) return apply("v128.and", x, condition);
+    return apply("v128.bitselect", x, y, condition);
+  };
+
   #constant(key: string, values: () => Float32Array | Float64Array | Int32Array): Vector {
-    let local = this.#known.get(key);
-    if (!local) {
-      local = this.#constants.local("v128");
+    let known = this.#known.get(key);
+    if (!known) {
+      const local = this.#constants.local("v128");
       this.#constants.v128(values()).set(local);
-      this.#known.set(key, local);
+      known = (code) => code.get(local);
+      if (new Int32Array(values().buffer).every((bits) => bits === 0)) zeros.add(known);
+      this.#known.set(key, known);
     }
-    const constant = local;
-    return (code) => code.get(constant);
+    return known;
   }
 }

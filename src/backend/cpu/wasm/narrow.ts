@@ -1,6 +1,6 @@
 import { type DeviceDType, floatDTypes, floatRange, isNarrow } from "../../../base/dtype.ts";
 import { type FloatRange, floatLayout } from "../../../base/narrow.ts";
-import { apply, binary, select, unary, type Vector } from "./expressions.ts";
+import { apply, binary, unary, type Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
 
 // Narrow floats in vectors: kernels compute with four float32, and convert where they load and store. A cast to one
@@ -58,12 +58,12 @@ function upperPart(range: FloatRange): NarrowLanes {
     load: (_, bits) => up(bits, lost),
     round: (l, value) => {
       const x = l.hold(value);
-      return l.hold(select(isNumber(x), and(raised(l, x), l.i32(-(2 ** lost))), x));
+      return l.hold(l.select(isNumber(x), and(raised(l, x), l.i32(-(2 ** lost))), x));
     },
     store: (l, value) => {
       const x = l.hold(value);
       const quiet = or(down(x, lost), l.i32(2 ** (fractionBits - 1)));
-      return inWords(l, select(isNumber(x), down(raised(l, x), lost), quiet));
+      return inWords(l, l.select(isNumber(x), down(raised(l, x), lost), quiet));
     },
   };
 }

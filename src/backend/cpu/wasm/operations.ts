@@ -3,7 +3,7 @@ import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
 import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
-import { apply, extractLane, select, type Vector } from "./expressions.ts";
+import { apply, extractLane, type Vector } from "./expressions.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
 import type { Lanes } from "./lanes.ts";
@@ -128,7 +128,7 @@ const lanewise: Readonly<Record<Exclude<Primitive, Single>, Lanewise>> = {
   leftShift: shifted(() => "i32x4.shl"),
   rightShift: shifted((dtype) => (dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s")),
   bitcast: (_, [x]) => x!,
-  where: (_, [condition, x, y]) => select(condition!, x!, y!),
+  where: (l, [condition, x, y]) => l.select(condition!, x!, y!),
   isNaN: (_, [x]) => apply("f32x4.ne", x!, x!),
   isFinite: (l, [x]) => apply("f32x4.lt", apply("f32x4.abs", x!), l.f32(Infinity)),
   sign: (l, [x]) => {

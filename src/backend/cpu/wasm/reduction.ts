@@ -17,7 +17,7 @@ import {
   updateVector,
 } from "./accumulators.ts";
 import type { Code, Local } from "./assemble.ts";
-import { apply, i32, select } from "./expressions.ts";
+import { apply, i32 } from "./expressions.ts";
 import { type Along, none } from "./layout.ts";
 import type { Values } from "./values.ts";
 
@@ -219,6 +219,6 @@ export function takeIn(
     const start = neutral(a.name, a.dtype);
     const l = values.lanes(code);
     const inside = l.i32s(...[0, 1, 2, 3].map((lane) => (lane < lanes ? -1 : 0)));
-    update(code, a, running[j]!, select(inside, x, a.dtype === "float32" ? l.f32(start) : l.i32(start)));
+    update(code, a, running[j]!, l.select(inside, x, a.dtype === "float32" ? l.f32(start) : l.i32(start)));
   });
 }

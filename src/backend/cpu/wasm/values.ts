@@ -22,7 +22,7 @@ export class Values implements Writer {
   readonly #code: Code;
   /** What is in locals by a name, with the level where it is known: numbers, splats, vectors by offset, addresses. */
   readonly #held = new Map<string, { readonly local: Local; readonly level: Level }>();
-  readonly #constants = new Map<string, Local>();
+  readonly #constants = new Map<string, Vector>();
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
   offset = 0;
