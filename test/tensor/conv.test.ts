@@ -18,26 +18,29 @@ import { describeBackends } from "../devices.ts";
 
 const { conv1d, conv2d, convTranspose2d, maxPool2d, avgPool1d, avgPool2d, unfold } = functional;
 
-/** Cross-correlation by loops in float64. */
-function loops(
-  x: readonly number[],
-  [batch, channels, height, width]: readonly [number, number, number, number],
-  w: readonly number[],
-  [out, own, kh, kw]: readonly [number, number, number, number],
-  stride: number,
-  padding: number,
-  dilation: number,
-  groups: number,
-): number[] {
+type Shape4 = readonly [number, number, number, number];
+
+interface Windows {
+  readonly stride: number;
+  readonly padding: number;
+  readonly dilation: number;
+  readonly groups: number;
+}
+
+/** Calls `visit` with the places of each product that a cross-correlation adds up: in the result, the input, the weight. */
+function products(
+  [batch, channels, height, width]: Shape4,
+  [out, own, kh, kw]: Shape4,
+  { stride, padding, dilation, groups }: Windows,
+  visit: (y: number, x: number, w: number) => void,
+): void {
   const lengthOf = (n: number, k: number) =>
     Math.floor((n + 2 * padding - dilation * (k - 1) - 1) / stride) + 1;
   const [oh, ow] = [lengthOf(height, kh), lengthOf(width, kw)];
-  const y: number[] = [];
   for (let b = 0; b < batch; b++)
     for (let o = 0; o < out; o++)
       for (let i = 0; i < oh; i++)
-        for (let j = 0; j < ow; j++) {
-          let sum = 0;
+        for (let j = 0; j < ow; j++)
           for (let c = 0; c < own; c++)
             for (let p = 0; p < kh; p++)
               for (let q = 0; q < kw; q++) {
@@ -47,14 +50,23 @@ function loops(
                 ];
                 if (row < 0 || column < 0 || row >= height || column >= width) continue;
                 const channel = Math.floor(o / (out / groups)) * own + c;
-                sum +=
-                  x[((b * channels + channel) * height + row) * width + column]! *
-                  w[((o * own + c) * kh + p) * kw + q]!;
+                visit(
+                  ((b * out + o) * oh + i) * ow + j,
+                  ((b * channels + channel) * height + row) * width + column,
+                  ((o * own + c) * kh + p) * kw + q,
+                );
               }
-          y.push(sum);
-        }
-  return y;
 }
+
+const close = (got: ArrayLike<number>, expected: Float64Array, within: number) => {
+  expect(got.length).toBe(expected.length);
+  let most = 0;
+  expected.forEach((value, i) => {
+    const off = Math.abs(got[i]! - value);
+    most = Number.isNaN(off) ? Infinity : Math.max(most, off);
+  });
+  expect(most).toBeLessThan(within);
+};
 
 describeBackends("convolution", (backend) => {
   let device: Device;
@@ -63,23 +75,33 @@ describeBackends("convolution", (backend) => {
   });
   afterAll(() => device.dispose());
 
-  test.each([
-    { stride: 1, padding: 1, dilation: 1, groups: 1 },
-    { stride: 2, padding: 0, dilation: 2, groups: 2 },
-    { stride: 3, padding: 2, dilation: 1, groups: 6 },
-  ])("is what loops give: %o", async ({ stride, padding, dilation, groups }) => {
-    const [xs, ws] = [
-      [2, 6, 9, 8],
-      [12, 6 / groups, 3, 2],
-    ] as const;
+  test.each<{ xs: Shape4; ws: Shape4; options: Windows }>([
+    { xs: [2, 6, 9, 8], ws: [12, 6, 3, 2], options: { stride: 1, padding: 1, dilation: 1, groups: 1 } },
+    { xs: [2, 6, 9, 8], ws: [12, 3, 3, 2], options: { stride: 2, padding: 0, dilation: 2, groups: 2 } },
+    { xs: [2, 6, 9, 8], ws: [12, 1, 3, 2], options: { stride: 3, padding: 2, dilation: 1, groups: 6 } },
+    { xs: [1, 2, 8, 9], ws: [3, 2, 1, 2], options: { stride: 3, padding: 1, dilation: 1, groups: 1 } },
+    { xs: [1, 2, 11, 9], ws: [2, 2, 2, 3], options: { stride: 1, padding: 4, dilation: 2, groups: 1 } },
+    // So large that blocks of the product pack their own windows, in runs: whole rows, rows that end within one, every second one.
+    { xs: [16, 16, 24, 24], ws: [9, 16, 3, 3], options: { stride: 1, padding: 1, dilation: 1, groups: 1 } },
+    { xs: [16, 16, 23, 25], ws: [9, 16, 3, 3], options: { stride: 1, padding: 0, dilation: 1, groups: 1 } },
+    { xs: [16, 16, 44, 42], ws: [6, 16, 3, 3], options: { stride: 2, padding: 1, dilation: 1, groups: 1 } },
+  ])("is what loops give, with its gradients: $xs, $ws, $options", async ({ xs, ws, options }) => {
     const [x, w] = [random.normal(random.key(1), xs), random.normal(random.key(2), ws)];
-    const y = await conv2d(x, w, undefined, { stride, padding, dilation, groups }).data();
-    const numbers = async (t: Tensor) => [...(await t.data())] as number[];
-    const expected = loops(await numbers(x), xs, await numbers(w), ws, stride, padding, dilation, groups);
-    expect(y.length).toBe(expected.length);
-    expected.forEach((value, i) => {
-      expect(Math.abs(y[i]! - value)).toBeLessThan(1e-4);
+    const conv = (x: Tensor, w: Tensor) => conv2d(x, w, undefined, options);
+    const y = await conv(x, w).data();
+    const g = random.normal(random.key(3), conv(x, w).shape);
+    const slopes = grad((x: Tensor, w: Tensor) => conv(x, w).mul(g).sum(), { argnums: [0, 1] })(x, w);
+    const [xd, wd, gd] = await Promise.all([x, w, g].map((t) => t.data() as Promise<Float32Array>));
+    const expected = [y.length, xd!.length, wd!.length].map((length) => new Float64Array(length));
+    const [ofY, ofX, ofW] = expected as [Float64Array, Float64Array, Float64Array];
+    products(xs, ws, options, (to, at, by) => {
+      ofY[to]! += xd![at]! * wd![by]!;
+      ofX[at]! += gd![to]! * wd![by]!;
+      ofW[by]! += gd![to]! * xd![at]!;
     });
+    close(y, ofY, 1e-4);
+    close(await slopes[0].data(), ofX, 1e-4);
+    close(await slopes[1].data(), ofW, 1e-3);
   });
 
   test("copies no windows: one kernel, and no intermediate values", async () => {

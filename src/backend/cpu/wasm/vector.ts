@@ -106,6 +106,11 @@ function digit(w: Writer, e: Extract<Expr, { kind: "digit" }>, code: Code): Vect
     const quotient = e.low > 1 ? apply("i32x4.shr_u", x, Math.log2(e.low)) : x;
     return modulus === Infinity ? quotient : apply("v128.and", quotient, l.i32(modulus - 1));
   }
+  // It begins anew where a run does, if at all.
+  if (w.placement.stride(e) === 1 && e.arg.kind === "variable") {
+    const o = w.offset;
+    return apply("i32x4.add", apply("i32x4.splat", w.scalar(e)), l.i32s(o, o + 1, o + 2, o + 3));
+  }
   const arg = l.hold(w.vector(e.arg));
   return laneByLane("int32", (lane) => {
     const x = extractLane<"i32">("i32x4.extract_lane", arg, lane);

@@ -6,7 +6,7 @@ import { type Phase, phaseTypes } from "../units.ts";
 import { writeEpilogue } from "./epilogue.ts";
 import { defineMicrokernel } from "./microkernel.ts";
 import { writePack } from "./pack.ts";
-import { blockColumns, blockRows, computeCost, type Packing, type Schedule, tileBytes } from "./schedule.ts";
+import { computeCost, type Packing, rowsBytes, type Schedule, sumsBytes, tileBytes } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
 import { addressAt, pieceOf, type Site, span, units, within } from "./site.ts";
 import type { Panel } from "./transpose.ts";
@@ -23,9 +23,11 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
   const strides = direct ?? { row: g.bytes, inner: g.rows * g.bytes };
   const rowBlocks = Math.ceil(row.extent / rowBlock);
   const rowBytes = Math.ceil(columnBlock / g.columns) * g.columns * g.bytes;
-  const sumsBytes = blockRows * (blockColumns + 16) * 8;
   /** From one packed tile of a to the next. */
   const tileBytesA = g.innerStep * g.rows * g.bytes;
+  /** From one panel of b to the next, and from one inner element to the next. */
+  const stepB = g.columns * g.bytes;
+  const panelBytes = (g.streamed ? g.innerStep : inner.extent) * stepB;
   const left = row.extent % g.rows;
   const tileOf = (name: string, rows: number) =>
     defineMicrokernel(module, name, rows, strides, typeof g.b === "number" ? g.b : tileBytes, rowBytes, g);
@@ -35,6 +37,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     const site = { module, access: given.access(code, args) };
     const sums = code.let("i32", scratch);
     const packedA = code.let("i32", add(scratch, sumsBytes));
+    const packedB = g.streamed ? code.let("i32", add(packedA, rowsBytes)) : packed;
     const extents = [batch.extent * pieces.count, rowBlocks, pieces.blocks] as const;
     units(code, begin, end, extents, (body, [which, block, across]) => {
       const { matrix: i, own } = pieceOf(body, which, kernel, g);
@@ -55,12 +58,23 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
                 [inner.name, from],
               ])
             : packRows(body, site, g.a as Packing, { i, firstRow, rowEnd, from, count, into: packedA });
+          if (g.streamed)
+            packColumns(body, site, g.b as Packing, {
+              i,
+              firstColumn,
+              columnEnd,
+              from,
+              count,
+              into: packedB,
+            });
           // Panels of b, and for each all tiles of rows.
           const panel = body.let("i32", div(firstColumn, g.columns));
           const panelEnd = body.let("i32", div(add(columnEnd, g.columns - 1), g.columns));
           const sumsOfPanel = body.let("i32", sums);
           body.repeat(panel, panelEnd, 1, () => {
-            const bp = panelOfB(body, site, { i, panel, from, packed });
+            const bp = g.streamed
+              ? body.let("i32", add(packedB, mul(sub(panel, div(firstColumn, g.columns)), panelBytes)))
+              : panelOfB(body, site, { i, panel, from, packed });
             const tile = body.local("i32");
             const ap = body.local("i32");
             const cp = body.local("i32");
@@ -130,6 +144,36 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     return into;
   }
 
+  /** Packs the columns of a block, where blocks do that for themselves. */
+  function packColumns(
+    body: Code,
+    site: Site,
+    how: Packing,
+    {
+      i,
+      firstColumn,
+      columnEnd,
+      from,
+      count,
+      into,
+    }: PlacesOf<"i" | "firstColumn" | "columnEnd" | "from" | "count" | "into">,
+  ): void {
+    const panel: Panel = {
+      how,
+      expr: b,
+      batch: { name: batch.name, local: i },
+      along: column,
+      inner,
+      first: body.let("i32", firstColumn),
+      width: g.columns,
+      into: body.let("i32", into),
+      innerFirst: from,
+      innerCount: count,
+      bytes: g.bytes,
+    };
+    writePanels(body, site, panel, columnEnd, panelBytes, () => writePack(body, site, panel));
+  }
+
   /** Where a panel of b begins, at an inner element. */
   function panelOfB(
     body: Code,
@@ -145,8 +189,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
       ]);
     }
     const which = add(mul(i, pieces.count * pieces.panels), panel);
-    const start = add(packed, mul(which, inner.extent * g.columns * g.bytes));
-    return body.let("i32", add(start, mul(from, g.columns * g.bytes)));
+    return body.let("i32", add(add(packed, mul(which, panelBytes)), mul(from, stepB)));
   }
 
   const blocks = rowBlocks * pieces.blocks; // of a piece

@@ -28,11 +28,12 @@ export function defineMatmul(
   { relaxed }: { readonly relaxed: boolean },
 ): Matmul {
   const schedule = scheduleMatmul(kernel, relaxed);
-  const { bytes, rows, columns, pieces, b } = schedule;
-  const packs = typeof b === "number" ? [] : [definePack(module, kernel, given, schedule, b)];
+  const { bytes, rows, columns, pieces, b, streamed } = schedule;
+  const packs = typeof b === "number" || streamed ? [] : [definePack(module, kernel, given, schedule, b)];
   const compute = defineCompute(module, kernel, given, schedule);
   const notes = [`tiles of ${rows} x ${columns}`];
-  if (packs.length === 0) notes.push("second operand in place");
+  if (typeof b === "number") notes.push("second operand in place");
+  if (streamed) notes.push("second operand packed by blocks");
   if (relaxed) notes.push("fused multiply-add");
   return {
     phases: [...packs, compute],

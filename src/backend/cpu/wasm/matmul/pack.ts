@@ -4,6 +4,7 @@ import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
 import { type Phase, phaseTypes } from "../units.ts";
 import { Values } from "../values.ts";
+import { packRuns, packTurnedRuns } from "./runs.ts";
 import { type Packing, packCost, panelGroup, type Schedule } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
 import { pieceOf, type Site, span, units, within } from "./site.ts";
@@ -63,6 +64,12 @@ export function writePack(code: Code, site: Site, p: Panel): void {
   const { how, width } = p;
   if (how.by === "turned") {
     packTransposed(code, site, p);
+    return;
+  }
+  if (typeof how.by === "object") {
+    const { runs, along } = how.by;
+    const packed = along === p.inner.name ? packTurnedRuns : packRuns;
+    packed(code, site, p, runs, (part) => writePack(code, site, { ...part, how: { ...how, by: "lanes" } }));
     return;
   }
   const [k, target] = [code.local("i32"), code.local("i32")];

@@ -1,6 +1,7 @@
 import { strideIn } from "../../../../compile/access.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { Axis, MatmulKernel } from "../../../../compile/kernel.ts";
+import { type Runs, runsOf } from "../../../../compile/runs.ts";
 import { instructionsOf } from "../heuristics.ts";
 import { fitsLanes } from "../layout.ts";
 
@@ -36,8 +37,21 @@ export const panelGroup = 4;
  */
 const mostPacked = 2 ** 25;
 
+/**
+ * Rows and columns of a block whose part of b is packed for it alone, by the thread that computes it: b then stays in the second
+ * cache, where packing all of it first would write it to memory and read it again.
+ */
+const streamedRows = 128;
+const streamedColumns = 128;
+/** Bytes of packed b from which that is worth it, and the blocks of rows, each of which packs b again. */
+const leastStreamed = 2 ** 21;
+const mostStreams = 2;
+
+/** Parts of the scratch memory of a thread: sums of a block, its rows of a, its columns of b where these are streamed. */
+export const sumsBytes = 8 * blockRows * (blockColumns + 16);
+export const rowsBytes = Math.max(8 * blockRows, 4 * streamedRows) * innerBlock;
 /** Bytes of scratch memory that each thread needs for a block. */
-export const threadScratch = 8 * blockRows * (innerBlock + blockColumns + 16);
+export const threadScratch = sumsBytes + rowsBytes + 4 * streamedColumns * innerBlock;
 
 /** Where the microkernel finds elements of a: bytes from row to row and from one inner element to the next. */
 export interface Strides {
@@ -45,12 +59,18 @@ export interface Strides {
   readonly inner: number;
 }
 
+/** Runs along an axis. */
+interface InRuns {
+  readonly runs: Runs;
+  readonly along: string;
+}
+
 /** How an operand gets into panels. */
 export interface Packing {
   /** Whole panels that lie side by side are copied in one go. */
   readonly together: boolean;
-  /** Other panels by four inner elements of a row, which are turned; by four lanes across; or one element after the other. */
-  readonly by: "turned" | "lanes" | "elements";
+  /** Other panels by runs; by four inner elements of a row, which are turned; by four lanes across; or one element after the other. */
+  readonly by: InRuns | "turned" | "lanes" | "elements";
 }
 
 /** The columns of each matrix of b in equal pieces, whole blocks, of which a round has some in scratch memory. */
@@ -74,6 +94,8 @@ export interface Schedule {
   readonly rowBlock: number;
   readonly columnBlock: number;
   readonly pieces: Pieces;
+  /** Whether each block packs its own part of b. */
+  readonly streamed: boolean;
   readonly relaxed: boolean;
   readonly a: Packing | Strides;
   /** Packed, or bytes from one inner element to the next where it is read in place. */
@@ -89,15 +111,18 @@ export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule
   const rows = Math.min(tileRows, row.extent);
   const roots = stores.flatMap(({ index, expr }) => [index, expr]);
   const b = strideOfB(kernel, columns, bytes) ?? packingOf(kernel.b, column, inner, columns, bytes);
+  const streamed = typeof b !== "number" && isStreamed(kernel, bytes);
   return {
     bytes,
     rows,
     columns,
+    // A multiple of four, so that runs of four begin there.
     innerStep:
-      inner.extent <= innerBlock
-        ? Math.max(inner.extent, 1)
-        : Math.ceil(inner.extent / Math.ceil(inner.extent / innerBlock)),
-    ...blocksOf(kernel, rows, columns, typeof b === "number" ? 0 : inner.extent * bytes),
+      inner.extent <= innerBlock ? Math.max(inner.extent, 1) : evenBlock(inner.extent, 4, innerBlock),
+    ...(streamed
+      ? streamedBlocksOf(kernel, rows, columns)
+      : blocksOf(kernel, rows, columns, typeof b === "number" ? 0 : inner.extent * bytes)),
+    streamed,
     relaxed,
     a: stridesOfA(kernel, bytes) ?? packingOf(a, row, inner, rows, bytes),
     b,
@@ -159,6 +184,31 @@ function blocksOf(
   };
 }
 
+/** Whether blocks pack their own part of b: much of it, for few rows, and enough blocks for all threads. */
+function isStreamed({ batch, row, column, inner }: MatmulKernel, bytes: number): boolean {
+  const streams = Math.ceil(row.extent / streamedRows);
+  const blocks = batch.extent * streams * Math.ceil(column.extent / streamedColumns);
+  const packed = batch.extent * column.extent * inner.extent * bytes;
+  return bytes === 4 && streams <= mostStreams && blocks >= enoughBlocks && packed >= leastStreamed;
+}
+
+function streamedBlocksOf(
+  { batch, row, column }: MatmulKernel,
+  rows: number,
+  columns: number,
+): Pick<Schedule, "rowBlock" | "columnBlock" | "pieces"> {
+  const columnBlock = evenBlock(column.extent, columns, streamedColumns);
+  const [blocks, panels] = [columnBlock, columns].map((size) => Math.ceil(column.extent / size)) as [
+    number,
+    number,
+  ];
+  return {
+    rowBlock: evenBlock(row.extent, rows, streamedRows),
+    columnBlock,
+    pieces: { count: 1, blocks, panels, round: batch.extent },
+  };
+}
+
 function isPlain(e: Expr, bytes: number): e is Extract<Expr, { kind: "load" }> {
   return e.kind === "load" && (e.dtype === "float64") === (bytes === 8);
 }
@@ -190,8 +240,19 @@ function packingOf(expr: Expr, along: Axis, inner: Axis, width: number, bytes: n
   const down = expr.kind === "load" ? strideIn(expr.index, inner.name) : undefined;
   const inRows = isPlain(expr, bytes) && (inner.extent === 1 || down !== undefined) && across === 1;
   const turned = expr.dtype === "float32" && down === 1 && across !== undefined && across !== 1;
+  const lanes = bytes === 4 && fitsLanes([expr]);
   return {
     together: inRows && (width * bytes) % 16 === 0 && along.extent >= panelGroup * width,
-    by: turned ? "turned" : bytes === 4 && fitsLanes([expr]) ? "lanes" : "elements",
+    by: turned
+      ? "turned"
+      : ((lanes && width % 4 === 0 ? inRuns(expr, along.name, inner.name) : undefined) ??
+        (lanes ? "lanes" : "elements")),
   };
+}
+
+/** Runs along either axis. */
+function inRuns(expr: Expr, along: string, inner: string): InRuns | undefined {
+  const across = runsOf(expr, along, inner);
+  const down = across ? undefined : runsOf(expr, inner, along);
+  return across ? { runs: across, along } : down && { runs: down, along: inner };
 }

@@ -74,7 +74,7 @@ function rowAddress(code: Code, site: Site, p: Panel, lane: number): Local<"i32"
 }
 
 /** Stores four vectors as columns of the panel, from a lane on. */
-function storeTransposed(
+export function storeTransposed(
   code: Code,
   [a, b, c, d]: readonly [V, V, V, V],
   target: Local<"i32">,

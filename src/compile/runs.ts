@@ -1,0 +1,48 @@
+import { where } from "../graph/elementwise.ts";
+import { type Load, motionOf } from "./access.ts";
+import { type Expr, type Term, walk } from "./expr.ts";
+
+/**
+ * An element that is read in runs along an axis: neighbours lie `step` apart in memory, but where a row of windows ends, and
+ * where a guard is false it is 0. So are convolutions: their windows are an index, and their padding a guard.
+ */
+export interface Runs {
+  readonly load: Load;
+  /** The index where the guard holds. */
+  readonly index: Expr;
+  readonly guard: Expr | undefined;
+  readonly step: 1 | 2;
+  /** What of the index moves along the axis, if it may jump: a run is whole where this goes up by the step from lane to lane. */
+  readonly moving: readonly Term[] | undefined;
+}
+
+/** @param other The other axis, which must not decide where a run ends. */
+export function runsOf(e: Expr, axis: string, other: string): Runs | undefined {
+  const guarded = isWhere(e) && isZero(e.args[2]) ? e : undefined;
+  const load = guarded ? guarded.args[1] : e;
+  if (load?.kind !== "load" || load.dtype !== "float32") return undefined;
+  const guard = guarded?.args[0];
+  const index = isWhere(load.index) && load.index.args[0] === guard ? load.index.args[1]! : load.index;
+  if (guard !== undefined && index === load.index) return undefined;
+  const along = { variable: axis };
+  const { stride, usual } = motionOf(index, along);
+  if ((usual !== 1 && usual !== 2) || index.kind === "apply") return undefined;
+  const terms = index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
+  const moving = terms.filter(({ atom }) => motionOf(atom, along).stride !== 0);
+  const parts = { load, index, guard, step: usual } as const;
+  if (stride !== undefined) return { ...parts, moving: undefined };
+  return moving.some(({ atom }) => uses(atom, other)) ? undefined : { ...parts, moving };
+}
+
+const isWhere = (e: Expr): e is Extract<Expr, { kind: "apply" }> => e.kind === "apply" && e.row === where.row;
+
+const isZero = (e: Expr | undefined) => e?.kind === "constant" && Object.is(e.value, 0);
+
+/** Whether an expression uses a variable, or loads something: that may change with all of them. */
+function uses(root: Expr, variable: string): boolean {
+  let found = false;
+  walk([root], (e) => {
+    if (e.kind === "load" || (e.kind === "variable" && e.name === variable)) found = true;
+  });
+  return found;
+}
