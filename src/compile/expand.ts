@@ -1,24 +1,27 @@
+import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
-import { type ExpandedRow, makeNode, type Node } from "../graph/node.ts";
+import { makeNode, type Node } from "../graph/node.ts";
 import { type Expr, Expressions, operandsOf } from "./expr.ts";
 import { deviceDType } from "./lower.ts";
 
-const known = new Map<ExpandedRow, Expr>();
+type Formula = (...args: readonly Node[]) => Node;
 
-/** What a row is made of, as an expression of its arguments: accumulators of float32, numbered in order. */
-export function expansionOf(row: ExpandedRow): Expr {
-  let expansion = known.get(row);
+const known = new Map<Formula, Expr>();
+
+/** What an operation is made of, as an expression of its arguments: accumulators, numbered in order. */
+export function expansionOf(formula: Formula, arity: number, dtype: DeviceDType = "float32"): Expr {
+  let expansion = known.get(formula);
   if (!expansion) {
-    const args = Array.from({ length: row.arity }, (_, index) =>
-      makeNode({ kind: "input", index }, [], [], "float32"),
+    const args = Array.from({ length: arity }, (_, index) =>
+      makeNode({ kind: "input", index }, [], [], dtype),
     );
-    expansion = expressionOf(row.expand(...args), new Expressions());
-    known.set(row, expansion);
+    expansion = expressionOf(formula(...args), new Expressions(), dtype);
+    known.set(formula, expansion);
   }
   return expansion;
 }
 
-function expressionOf(root: Node, e: Expressions): Expr {
+function expressionOf(root: Node, e: Expressions, dtype: DeviceDType): Expr {
   const made = new Map<Node, Expr>();
   const of = (node: Node): Expr => {
     let expr = made.get(node);
@@ -32,7 +35,7 @@ function expressionOf(root: Node, e: Expressions): Expr {
     const { operation, inputs } = node;
     switch (operation.kind) {
       case "input":
-        return e.accumulator(operation.index, "float32");
+        return e.accumulator(operation.index, dtype);
       case "constant":
         return e.constant(operation.value, deviceDType(node));
       case "scalar":

@@ -203,11 +203,13 @@ export interface ExpandedRow extends AnyRow {
   readonly table?: undefined;
 }
 
-/** A row that looks numbers up: sixteen float32, by the lowest four bits of a code. */
+/** A row that looks numbers up: 2^n float32, by the lowest n bits of a code. */
 export interface TableRow extends AnyRow {
   readonly types: "code";
   readonly expand?: undefined;
   readonly table: readonly number[];
+  /** The same of a code as operations, for a target that has no memory for a large table. */
+  readonly formula?: (code: Node) => Node;
 }
 
 /** A row of the table of elementwise operations: all that Lorantz knows of one. */

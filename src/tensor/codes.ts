@@ -48,6 +48,18 @@ const dynamicLevels: readonly number[] = (() => {
   return [...positive.map((level) => -level).reverse(), 0, ...positive, 1];
 })();
 
+/** The level of such a code. */
+const dynamicLevel = scalarOp({
+  name: "dynamicLevel",
+  arity: 1,
+  types: "code",
+  evaluate: (code) => dynamicLevels[code & 255]!,
+  table: dynamicLevels,
+  formula: (code) => dynamic(new Tensor<"uint32">(code).bitwiseAnd(255)).node,
+  ulp: 3,
+  cost: 40, // as the formula
+});
+
 export const codes = {
   nf4: {
     bits: 4,
@@ -64,7 +76,11 @@ export const codes = {
         .sub(127)
         .mul(1 / 127),
   },
-  dynamic8: { bits: 8, encode: (x) => nearest(x, dynamicLevels), decode: dynamic },
+  dynamic8: {
+    bits: 8,
+    encode: (x) => nearest(x, dynamicLevels),
+    decode: (x, dtype) => new Tensor<"float32">(dynamicLevel(x.node)).astype(dtype),
+  },
 } as const satisfies Readonly<Record<string, Code>>;
 
 /** How many midpoints between levels lie below. */
@@ -78,10 +94,10 @@ function nearest(x: Tensor<FloatDType>, levels: readonly number[]): Tensor<"uint
 }
 
 /** The levels of the dynamic code, by arithmetic: code 127 is 0, and the n-th to either side is in decade log2 n. */
-function dynamic(x: Tensor<"uint32">, dtype: FloatDType): Tensor<FloatDType> {
-  const place = x.astype(dtype).sub(127);
+function dynamic(code: Tensor<"uint32">): Tensor<"float32"> {
+  const place = code.astype("float32").sub(127);
   const n = place.abs();
-  let level: Tensor<FloatDType> = full([], 0, { dtype });
+  let level: Tensor<"float32"> = full([], 0, { dtype: "float32" });
   for (let e = 0; e < decades; e++) {
     const decade = 10 ** (e - decades + 1);
     const step = (0.9 * decade) / 2 ** e;

@@ -18,7 +18,6 @@ import {
   unpack,
   where,
 } from "../../src/index.ts";
-import { nf4Level, nf4Levels } from "../../src/tensor/codes.ts";
 import { everyNth, cases as few } from "../thorough.ts";
 
 // The CPU backend against the evaluator, on the shapes where vectors, tiles and blocks end.
@@ -528,16 +527,45 @@ test("the larger and the smaller of a number and a constant", async () => {
   }
 });
 
-test("a table is looked up by the lowest bits of a code, four at once and one by one", async () => {
-  using device = await init({ backend: "cpu" });
-  const codes = Array.from({ length: 1003 }, (_, i) => (i * 7919) % 2 ** 20);
-  const look = compile((x: Tensor) => new Tensor(nf4Level(x.node)), { device });
-  const wide = compile((x: Tensor) => new Tensor(nf4Level(x.node)).astype("float64"), { device });
-  const expected = codes.map((code) => nf4Levels[code % 16]);
-  for (const f of [look, wide])
-    expect([...(await (await f(tensor(codes, { dtype: "uint32" }))).data())]).toEqual(expected);
-  expect(look.inspect().sources[0]).toContain("i8x16.swizzle");
-});
+test.each([...scalarOps.values()].filter(({ row }) => row.table).map((op) => [op.row.name, op] as const))(
+  "%s is looked up by the lowest bits of a code, four at once, one by one, and by the bytes of words",
+  async (_, op) => {
+    using device = await init({ backend: "cpu" });
+    const table = Float32Array.from(op.row.table!);
+    const bits = Math.log2(table.length);
+    const codes = Array.from({ length: 1003 }, (_, i) => (i * 7919) % 2 ** 20);
+    const look = compile((x: Tensor) => new Tensor(op(x.node)), { device });
+    const wide = compile((x: Tensor) => new Tensor(op(x.node)).astype("float64"), { device });
+    const expected = codes.map((code) => table[code % table.length]);
+    for (const f of [look, wide])
+      expect([...(await (await f(tensor(codes, { dtype: "uint32" }))).data())]).toEqual(expected);
+    const words = tensor(
+      codes.map((code) => Math.imul(code, 40503) >>> 0),
+      { dtype: "uint32" },
+    );
+    const places = Array.from({ length: 32 / bits }, (_, i) => i);
+    const shifts = tensor(
+      places.map((i) => bits * i),
+      { dtype: "uint32" },
+    );
+    const unpacked = compile(
+      (x: Tensor<"uint32">) =>
+        new Tensor(
+          op(
+            x
+              .unsqueeze(-1)
+              .rightShift(shifts)
+              .bitwiseAnd(table.length - 1).node,
+          ),
+        ),
+      { device },
+    );
+    const bytes = await words.data();
+    expect([...(await (await unpacked(words)).data())]).toEqual(
+      [...bytes].flatMap((word) => places.map((i) => table[(word >>> (bits * i)) % table.length])),
+    );
+  },
+);
 
 test.each(few(["nf4"] as const, ["bfloat16", "int8", "dynamic8"] as const))(
   "a row times a matrix in %s adds up in float32 no longer than it may",

@@ -117,7 +117,7 @@ function runStages(nest: Nest, stages: readonly Stage[], x: Float32Array, result
   ]);
   const { bytes, given, phases, scratch } = emitKernel(
     nest,
-    { shared: false, maximum: 64, relaxed: false },
+    { shared: false, maximum: 64, relaxed: false, tableAt: () => 4096 },
     stages,
   );
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 64 });
@@ -170,7 +170,10 @@ describe("one kernel by several lists of steps", () => {
     for (const result of results) expect(result).toEqual(exact);
     const texts = lists.map((steps) => {
       const stages = [{ nest, steps }];
-      return printKernel(nest, emitKernel(nest, { shared: false, maximum: 1, relaxed: false }, stages));
+      return printKernel(
+        nest,
+        emitKernel(nest, { shared: false, maximum: 1, relaxed: false, tableAt: () => 4096 }, stages),
+      );
     });
     expect(new Set(texts).size).toBe(lists.length);
   });

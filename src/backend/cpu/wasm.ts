@@ -88,6 +88,7 @@ export class WasmBackend implements Backend {
   /** Scratch memory of this thread. */
   readonly #own: number;
   readonly #compiled = new Map<string, Promise<Compiled>>();
+  readonly #tables = new Map<readonly number[], number>();
   #scratch: WasmBuffer | undefined;
   #ids = 0;
 
@@ -303,9 +304,21 @@ export class WasmBackend implements Backend {
     return { promise, given, phases, scratch, imports };
   }
 
+  /** Where numbers lie that kernels look up; they stay there. */
+  #tableAt(numbers: readonly number[]): number {
+    let at = this.#tables.get(numbers);
+    if (at === undefined) {
+      at = this.memory.allocate(4 * numbers.length);
+      this.memory.views.float32.set(numbers, at / 4);
+      this.#tables.set(numbers, at);
+    }
+    return at;
+  }
+
   #emit(kernel: Kernel): WasmKernel {
     const { maximum, shared } = this.memory;
-    return emitKernel(kernel, { maximum, shared, relaxed: this.#relaxed });
+    const tableAt = (numbers: readonly number[]) => this.#tableAt(numbers);
+    return emitKernel(kernel, { maximum, shared, relaxed: this.#relaxed, tableAt });
   }
 
   /** The code of a kernel as text for people. */

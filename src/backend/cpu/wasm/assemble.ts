@@ -1,3 +1,4 @@
+import { internal } from "../../../base/errors.ts";
 import { type Named, type Operator, opcodeOf, unsigned } from "./instructions.ts";
 import type { NamedFunction } from "./text.ts";
 
@@ -230,10 +231,18 @@ interface FunctionBody extends Signature {
 type Params = Readonly<Record<string, ValueType>>;
 type LocalsOf<P extends Params> = { readonly [name in keyof P]: Local<P[name]> };
 
+/** Where numbers lie in the memory, as float32, for as long as the module is used. */
+export type TableAt = (numbers: readonly number[]) => number;
+
 /** A module: one imported memory, imported functions, functions. */
 export class Module {
+  readonly tableAt: TableAt;
   readonly #imports: (Signature & { readonly name: string })[] = [];
   readonly #functions: FunctionBody[] = [];
+
+  constructor(tableAt: TableAt = () => internal("a table in a module without any")) {
+    this.tableAt = tableAt;
+  }
 
   /** Names of the imported functions. */
   get imports(): readonly string[] {

@@ -48,6 +48,7 @@ export const i32 = {
   eq: binary<"i32">("i32.eq"),
   and: binary<"i32">("i32.and"),
   shl: binary<"i32">("i32.shl"),
+  shr: binary<"i32">("i32.shr_u"),
   /** As numbers with a sign. */
   ltSigned: binary<"i32">("i32.lt_s"),
   isZero: unary<"i32">("i32.eqz"),

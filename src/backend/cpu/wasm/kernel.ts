@@ -3,7 +3,7 @@ import { nestOf } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import type { Stage } from "../../../compile/steps.ts";
 import { Arguments } from "./arguments.ts";
-import { Module } from "./assemble.ts";
+import { Module, type TableAt } from "./assemble.ts";
 import { schedule } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
@@ -18,6 +18,8 @@ export interface WasmOptions {
   readonly maximum: number;
   /** Fused multiply-add in matrix products. */
   readonly relaxed: boolean;
+  /** Where tables lie that kernels look up. */
+  readonly tableAt: TableAt;
 }
 
 /** A kernel as a module: phases one after the other, each of them shared by threads. */
@@ -49,7 +51,7 @@ export function emitKernel(
   options: WasmOptions,
   stages: readonly Stage[] = kernel.kind === "nest" ? schedule(kernel) : [],
 ): WasmKernel {
-  const module = new Module();
+  const module = new Module(options.tableAt);
   importRows(module, expressionsOf(kernel));
   const given = new Arguments(kernel);
   const {

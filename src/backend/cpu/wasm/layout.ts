@@ -58,11 +58,12 @@ export class Layout {
   lanes(over: readonly Axis[], vectors = 0): VectorAxis | undefined {
     if (this.along === "nothing") return undefined;
     const { name, extent } = this.along === "grid" ? this.last : lastOf(over);
-    const whole = extent === 4 * vectors;
-    // What is near takes two points of the loop around it at a time, where those are even.
-    const around = this.near === undefined ? undefined : over[over.length - 2];
-    const pairs = whole && around && around.extent % 2 === 0 ? around.name : undefined;
-    return { variable: name, results: this.along === "grid", extent, exact: extent % 4 === 0, whole, pairs };
+    const results = this.along === "grid";
+    const whole = extent === 4 * (results ? this.side : vectors);
+    // Where the loop is that short, so is what goes round in the one around it.
+    const around = this.near !== undefined && whole ? over[over.length - 2] : undefined;
+    const twice = around && around.extent % 2 === 0 ? around.name : undefined;
+    return { variable: name, results, extent, exact: extent % 4 === 0, whole, twice };
   }
 
   /** Bytes that parts keep of each step along the last axis, and of all of it. */

@@ -37,13 +37,13 @@ function loadLanes(w: Writer, e: Load, l: Lanes, code: Code): Vector {
   };
 }
 
-/** Loads each lane from its own address. */
-function laneByLane(bytes: number, address: (lane: number) => Value<"i32">): Vector {
-  if (bytes === 2) return eachLane("i32x4", (lane) => loadBy("i32.load16_s", address(lane)));
+/** Loads each lane from its own address, or so much behind it. */
+export function laneByLane(bytes: number, address: (lane: number) => Value<"i32">, offset = 0): Vector {
+  if (bytes === 2) return eachLane("i32x4", (lane) => loadBy("i32.load16_s", address(lane), offset));
   return (code) => {
-    const lanes = code.let("v128", v128.loadSplat32(address(0)));
+    const lanes = code.let("v128", v128.loadSplat32(address(0), offset));
     for (const lane of [1, 2, 3])
-      code.push(address(lane)).get(lanes).memory("v128.load32_lane", 0, lane).set(lanes);
+      code.push(address(lane)).get(lanes).memory("v128.load32_lane", offset, lane).set(lanes);
     code.get(lanes);
   };
 }

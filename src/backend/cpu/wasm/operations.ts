@@ -1,4 +1,5 @@
 import { coerce, computeDType, type DeviceDType, isFloat } from "../../../base/dtype.ts";
+import { internal } from "../../../base/errors.ts";
 import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
@@ -7,7 +8,6 @@ import { apply, extractLane, type Vector } from "./expressions.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
 import type { Lanes } from "./lanes.ts";
-import { lookUp } from "./tables.ts";
 
 // Elementwise operations in WebAssembly: the primitives, and what is made of them. Of float64 there are only those that
 // are instructions; the host evaluates the others, element by element.
@@ -150,13 +150,13 @@ export function vectorOperation(
   args: readonly Vector[],
 ): Vector {
   if (row.expand) return expanded(l, row, args);
-  if (row.table) return lookUp(l, row.table, args[0]!);
+  if (row.table) return internal(`the table of ${row.name} beside the writer`);
   return isSingle(row.name) ? instruction(row.name, args, dtype) : lanewise[row.name](l, args, dtype);
 }
 
 /** Four lanes of an operation that is made of others. What is used twice is held. */
 function expanded(l: Lanes, row: ExpandedRow, args: readonly Vector[]): Vector {
-  const root = expansionOf(row);
+  const root = expansionOf(row.expand, row.arity);
   const uses = usesOf(root);
   const known = new Map<Expr, Vector>();
   // Where a power of two and the rounded exponent are both wanted, they are made of the same bits.
@@ -225,8 +225,8 @@ function withConstant(
 }
 
 /** Does the operation push each of its arguments once? */
-export function pushesOnce({ name, table }: ScalarRow): boolean {
-  return table !== undefined || isSingle(name) || ["abs", "where", "bitcast", "isFinite"].includes(name);
+export function pushesOnce({ name }: ScalarRow): boolean {
+  return isSingle(name) || ["abs", "where", "bitcast", "isFinite"].includes(name);
 }
 
 /** Four lanes of another dtype of 32 bits; bools are masks. */

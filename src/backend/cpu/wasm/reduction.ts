@@ -180,16 +180,14 @@ export function accumulate(
     if (own) nest.if(i32.eq(own.to, whole), () => nest.append(rest));
     else nest.append(rest);
   }
-  const paired = values.scope.vector?.pairs;
   nest = loopsAround(values, around, bottom, nest, {
     range,
     first: settle,
     last: (loop, depth) => {
-      if (paired === undefined || over[depth]!.name !== paired) return;
-      values.restart(3 + depth, 0, 1);
+      if (over[depth]!.name !== values.scope.vector?.twice) return;
+      values.restart(3 + depth);
       const second = updates(offsets, 4);
-      loop.advance(values.variable(paired), 1).append(values.piece(3 + depth), second);
-      values.restart(3 + depth, 0, 0);
+      loop.advance(values.variable(over[depth]!.name), 1).append(values.piece(3 + depth), second);
     },
   });
   if (near) addNear(nest, running[0]!, near);

@@ -7,6 +7,7 @@ import { importRow } from "./imports.ts";
 import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import { hasScalar, laneShape, scalarOperation, valueType, vectorOperation } from "./operations.ts";
+import { lookUpOne } from "./tables.ts";
 import type { Writer } from "./writer.ts";
 
 /** One element, of its parts; what it needs before is written into `code`. */
@@ -62,6 +63,7 @@ function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, l: Lanes): Valu
   const { row, args } = e;
   const dtype = args[args.length - 1]!.dtype;
   const values = args.map((arg) => w.scalar(arg));
+  if (row.table) return lookUpOne(w, row.table, values[0] as Value<"i32">); // codes are uint32
   if (dtype !== "float64" && !hasScalar(row, dtype)) {
     // One lane of four, so that values are the same everywhere.
     const held = args.map((arg, i) => l.hold(apply(`${laneShape(arg.dtype)}.splat`, values[i]!)));

@@ -1,32 +1,33 @@
-import { apply, type Vector } from "./expressions.ts";
+import type { Push, Value } from "./assemble.ts";
+import { apply, extractLane, f32, i32, type Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
+import { laneByLane } from "./loads.ts";
+import type { Writer } from "./writer.ts";
 
-// Sixteen constants of which a code of four bits chooses one: in vectors, a table of bytes for each byte of the constants.
+// Tables of numbers that codes choose from. They lie in memory: a load is less work than bytes put together.
 
-const mask = 15;
+const bytes = 4;
 
-/** Four values of the table, by the lowest bits of four codes. */
-export function lookUp(l: Lanes, values: readonly number[], code: Vector): Vector {
-  const place = l.hold(apply("v128.and", code, l.i32(mask)));
-  // The code in each byte of its lane.
-  const places = l.hold((into) => {
-    place(into);
-    place(into);
-    into.shuffle([0, 4, 8, 12].flatMap((byte) => [byte, byte, byte, byte]));
-  });
-  return planesOf(values)
-    .map((plane, i): Vector => {
-      const found = apply("i8x16.swizzle", l.i32s(...plane), places);
-      return apply("v128.and", found, l.i32(0xff << (8 * i)));
-    })
-    .reduce((all, plane) => apply("v128.or", all, plane));
+/** Four numbers of the table, by the lowest bits of four codes. */
+export function lookUp(w: Writer, l: Lanes, table: readonly number[], codes: Vector): Vector {
+  const places = l.hold(apply("i32x4.shl", apply("v128.and", codes, l.i32(table.length - 1)), 2));
+  const lane = (i: number) => extractLane<"i32">("i32x4.extract_lane", places, i);
+  return laneByLane(bytes, lane, w.scope.module.tableAt(table));
 }
 
-/** The first byte of all sixteen constants as a vector, then the second ones, and so on. */
-export function planesOf(values: readonly number[]): readonly Int32Array[] {
-  const bytes = new Uint8Array(Float32Array.from(values).buffer);
-  return [0, 1, 2, 3].map((i) => {
-    const plane = Uint8Array.from(values, (_, at) => bytes[4 * at + i]!);
-    return new Int32Array(plane.buffer);
-  });
+/** One of them. */
+export function lookUpOne(w: Writer, table: readonly number[], code: Value<"i32">): Push<"f32"> {
+  return f32.load(i32.shl(i32.and(code, table.length - 1), 2), w.scope.module.tableAt(table));
+}
+
+const byBytes = new Map<readonly number[], readonly number[]>();
+
+/** A table of sixteen numbers by bytes of two codes: for each byte two numbers, that of its lower half first. */
+export function pairsOf(table: readonly number[]): readonly number[] {
+  let pairs = byBytes.get(table);
+  if (!pairs) {
+    pairs = Array.from({ length: 256 }, (_, byte) => [table[byte & 15]!, table[byte >> 4]!]).flat();
+    byBytes.set(table, pairs);
+  }
+  return pairs;
 }

@@ -9,9 +9,6 @@ import { scalarOf } from "./scalar.ts";
 import { vectorOf } from "./vector.ts";
 import type { Scope, Writer } from "./writer.ts";
 
-/** Begins the names of what is made of vectors for both points of a pair. */
-const made = "made";
-
 /** Writes expressions where a placement has put them: each level is a piece of code, and what has a name gets a local. */
 export class Values implements Writer {
   readonly scope: Scope;
@@ -26,7 +23,6 @@ export class Values implements Writer {
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
   offset = 0;
-  copy = 0;
 
   constructor(code: Code, scope: Scope) {
     this.#code = code;
@@ -51,13 +47,10 @@ export class Values implements Writer {
     return level < this.#levels.get(code)! ? this.piece(level) : undefined;
   }
 
-  /** Starts a level anew: for another vector of the same loop, or its remainder; or for the second point of a pair. */
-  restart(level: Level, offset = 0, copy = this.copy): Code {
+  /** Starts a level anew: for another vector of the same loop, or its remainder. */
+  restart(level: Level, offset = 0): Code {
     this.offset = offset;
-    const both = copy !== 0 && copy !== this.copy;
-    for (const [name, { level: own }] of this.#held)
-      if (own >= level && !(both && name.startsWith(made))) this.#held.delete(name);
-    this.copy = copy;
+    for (const [name, { level: own }] of this.#held) if (own >= level) this.#held.delete(name);
     return this.#start(level);
   }
 
@@ -87,7 +80,7 @@ export class Values implements Writer {
   }
 
   made(e: Expr, what: string, code: Code, make: (into: Code) => Local<"v128">): Local<"v128"> {
-    const name = `${made} ${e.id} ${what}`;
+    const name = `made ${e.id} ${what}`;
     const known = this.#held.get(name);
     if (known) return known.local as Local<"v128">; // as it was made
     const level = this.placement.level(e);

@@ -8,6 +8,7 @@ import { apply, eachLane, extractLane, i32, type Vector } from "./expressions.ts
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
+import { lookUp } from "./tables.ts";
 import type { Writer } from "./writer.ts";
 
 /** Four lanes, of their parts; what they need before is written into `code`. */
@@ -55,8 +56,9 @@ export function vectorOf(w: Writer, e: Expr, code: Code): Vector {
 function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
   const { row, args } = e;
   const l = w.lanes(code);
-  const codes = levelsOf(w, e, code) ?? codesOf(w, e, code);
+  const codes = levelsOf(w, e) ?? codesOf(w, e, code);
   if (codes) return codes;
+  if (row.table) return lookUp(w, l, row.table, w.vector(args[0]!));
   const dtype = args[args.length - 1]!.dtype;
   if (row.name === "leftShift" || row.name === "rightShift") return shifted(w, e, code);
   const [x, y] = args;

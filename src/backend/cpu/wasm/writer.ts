@@ -10,8 +10,8 @@ export interface VectorAxis extends LaneAxis {
   readonly extent: number;
   /** All of it is one step, so that a lane is where its offset says. */
   readonly whole?: boolean;
-  /** The loop around it that takes two of its points at a time. */
-  readonly pairs?: string | undefined;
+  /** The loop around it whose body is written for two of its points. */
+  readonly twice?: string | undefined;
 }
 
 export interface Scope extends PlaceScope {
@@ -34,8 +34,6 @@ export interface Writer {
   readonly placement: Placement;
   /** Added to the vector variable: which of several vectors in a row is written. */
   readonly offset: number;
-  /** Which of the two points of `pairs` is written. */
-  readonly copy: number;
   local<T extends ValueType>(type: T): Local<T>;
   /** The code of a level, if that is further out than this code. */
   outside(code: Code, level: Level): Code | undefined;
@@ -46,7 +44,7 @@ export interface Writer {
   once<T extends ValueType>(name: string, level: Level, type: T, value: Value<T>): Push<T>;
   /** Are its lanes in a local? */
   isHeld(e: Expr): boolean;
-  /** A local with what is made of an expression, there where that is known, for all vectors and for both points of a pair. */
+  /** A local with what is made of an expression, there where that is known, for all vectors. */
   made(e: Expr, what: string, code: Code, make: (into: Code) => Local<"v128">): Local<"v128">;
   /** One element. */
   scalar(e: Expr): Push;
