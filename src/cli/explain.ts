@@ -2,13 +2,18 @@ import { table } from "../base/table.ts";
 import { type Explanation, explain as explainRecipes } from "../gauge/index.ts";
 import { print } from "./print.ts";
 import { givenRecipe, recipeHelp } from "./recipe-text.ts";
-import { asUsage, optionsHelp, parseArguments, UsageError } from "./usage.ts";
+import { asUsage, optionsHelp, parseArguments, UsageError, wholeNumber } from "./usage.ts";
 
 const options = {
   tolerance: {
     type: "string",
     value: "N",
     help: "Relative difference below which numbers are equal; default 1e-12",
+  },
+  updates: {
+    type: "string",
+    value: "N",
+    help: "How many updates the runs have; what schedules do later does not count then",
   },
   json: { type: "boolean", help: "Print the result as JSON" },
 } as const;
@@ -38,8 +43,17 @@ export async function explain(args: readonly string[]): Promise<number> {
   const tolerance = values.tolerance === undefined ? undefined : Number(values.tolerance || Number.NaN);
   if (tolerance !== undefined && !Number.isFinite(tolerance))
     throw new UsageError(`--tolerance is "${values.tolerance}"; it is a number from 0 to 0.1.`);
+  const updates =
+    values.updates === undefined
+      ? undefined
+      : wholeNumber("updates", values.updates, { min: 1, max: 1e9, otherwise: 1 });
   const [ofX, ofY] = [await givenRecipe("explain: X", x), await givenRecipe("explain: Y", y)];
-  const result = asUsage(() => explainRecipes(ofX, ofY, tolerance === undefined ? {} : { tolerance }));
+  const result = asUsage(() =>
+    explainRecipes(ofX, ofY, {
+      ...(tolerance !== undefined && { tolerance }),
+      ...(updates !== undefined && { updates }),
+    }),
+  );
   print(values.json ? `${JSON.stringify(result, undefined, 2)}\n` : describe(result));
   return 0;
 }

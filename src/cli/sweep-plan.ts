@@ -12,6 +12,11 @@ const options = {
     help: "The alpha of the plan, a number or r; default that of the first cell",
   },
   limit: { type: "string", value: "N", help: "The most cells that are taken, up to 100000; default 4096" },
+  updates: {
+    type: "string",
+    value: "N",
+    help: "How many updates the runs have; what schedules do later does not count then",
+  },
   json: { type: "boolean", help: "Print the result as JSON" },
 } as const;
 
@@ -46,8 +51,18 @@ export async function sweepPlan(args: readonly string[]): Promise<number> {
   const number = alpha === undefined || alpha === "r" ? alpha : Number(alpha || Number.NaN);
   if (typeof number === "number" && !(number > 0 && number < Infinity))
     throw new UsageError(`--alpha is "${alpha}"; it is a finite number > 0, or r.`);
+  const updates =
+    values.updates === undefined
+      ? undefined
+      : wholeNumber("updates", values.updates, { min: 1, max: 1e9, otherwise: 1 });
   const cells = givenGrid("sweep-plan", grid);
-  const plan = asUsage(() => dedupe(cells, { limit, ...(number !== undefined && { alpha: number }) }));
+  const plan = asUsage(() =>
+    dedupe(cells, {
+      limit,
+      ...(number !== undefined && { alpha: number }),
+      ...(updates !== undefined && { updates }),
+    }),
+  );
   print(values.json ? `${JSON.stringify(plan, undefined, 2)}\n` : describe(plan));
   return 0;
 }

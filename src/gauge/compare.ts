@@ -1,4 +1,5 @@
 import type { Canonical, Invariant } from "./canonical.ts";
+import { close } from "./close.ts";
 import type { Comparison, FixedDifference } from "./explanation.ts";
 
 // The one relation by which recipes are equal, used by equivalent, explain and dedupe: their canonical forms agree,
@@ -51,11 +52,6 @@ export function flatten({ rule, fixed, invariants }: Canonical): Map<string, num
   for (const [name, value] of Object.entries(fixed)) put(name, value);
   for (const { name, value } of invariants) put(name, value);
   return result;
-}
-
-/** Equal up to a relative difference. */
-export function close(x: number, y: number, tolerance: number): boolean {
-  return x === y || Math.abs(x - y) <= tolerance * Math.max(Math.abs(x), Math.abs(y));
 }
 
 function byName({ invariants }: Canonical): ReadonlyMap<string, Invariant> {

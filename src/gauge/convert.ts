@@ -5,7 +5,7 @@ import type { AnyOptimizerName } from "../optim/make.ts";
 import { apply } from "./apply.ts";
 import { type Approximation, approximate, type Deviation } from "./approximate.ts";
 import { checkRecipe } from "./check.ts";
-import { close } from "./compare.ts";
+import { close } from "./close.ts";
 import { equivalent, explain } from "./explain.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise, type Gauge } from "./gauge.ts";

@@ -5,7 +5,9 @@ import type { AnyOptimizerName } from "../optim/make.ts";
 import { apply } from "./apply.ts";
 import { canonical } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
-import { close, compare } from "./compare.ts";
+import { close } from "./close.ts";
+import { compare } from "./compare.ts";
+import { aligned, checkUpdates } from "./course.ts";
 import type { Comparison, Explanation, LoraPlusForm } from "./explanation.ts";
 import { explicit } from "./explicit.ts";
 import { bitwise as bitwiseGauge, type Gauge } from "./gauge.ts";
@@ -27,6 +29,11 @@ import { describe } from "./words.ts";
 export interface ExplainOptions {
   /** Numbers that differ by less than this relatively are equal. Default 1e-12, some roundings of float64. */
   readonly tolerance?: number;
+  /**
+   * How many updates the runs have, where it is known: schedules that differ later only are then one, and those that end with
+   * the run end there. Other numbers are compared as for runs without end. By default every update counts.
+   */
+  readonly updates?: number;
   /** What messages call the two. Default X and Y. */
   readonly names?: readonly [x: string, y: string];
 }
@@ -60,22 +67,23 @@ export function equivalent(x: Recipe, y: Recipe, options: ExplainOptions = {}): 
 export function explain(
   x: Recipe,
   y: Recipe,
-  { tolerance = 1e-12, names = ["X", "Y"] }: ExplainOptions = {},
+  { tolerance = 1e-12, names = ["X", "Y"], updates }: ExplainOptions = {},
 ): Explanation {
   if (!(tolerance >= 0 && tolerance <= 0.1))
     throw new ValueError(`gauge.explain: tolerance is ${tolerance}; it is a number from 0 to 0.1.`);
   const operation = "gauge.explain";
-  const [ofX, ofY] = [
-    canonical(checkRecipe(x, `${operation}: ${names[0]}`)),
-    canonical(checkRecipe(y, `${operation}: ${names[1]}`)),
-  ];
+  checkUpdates(operation, updates);
+  const given = [x, y].map((each, i) => checkRecipe(each, `${operation}: ${names[i]}`));
+  const [byX, byY] = aligned(given, tolerance, updates) as readonly [Recipe, Recipe];
+  const [ofX, ofY] = [canonical(byX), canonical(byY)];
   const { fixed, invariants } = compare(ofX, ofY, tolerance);
   const unequal = invariants.filter(({ equal }) => !equal);
   const exact = fixed.length === 0 && unequal.length === 0;
   const comparable = fixed.length === 0;
   const g = comparable ? gaugeBetween(operation, explicit(x), explicit(y)) : null;
   const partner = g && moved(g, x);
-  const back = comparable && !exact ? moved(gaugeBetween(operation, explicit(y), explicit(x)), y) : null;
+  const back =
+    comparable && !exact ? moved(gaugeBetween(operation, explicit(byY), explicit(byX)), byY) : null;
   const data = {
     relation: comparable ? relationOf(unequal, invariants, tolerance) : "different",
     exact,
@@ -88,13 +96,14 @@ export function explain(
       partner !== null &&
       sameNumbers(partner, y),
     gauge: g,
-    growth: exact && partner ? growthBetween(partner, y) : 1,
+    growth: exact && g ? growthBetween(moved(g, byX), byY) : 1,
     invariants,
     fixed,
     partner,
     loraPlus: back && plusForm(back),
+    updates: updates ?? null,
   } as const;
-  return { ...data, words: describe(data, names, y) };
+  return { ...data, words: describe(data, names, [x, y]) };
 }
 
 /** A recipe under a gauge, written out where it must be; null where numbers leave the range or no rule is exact. */
@@ -110,9 +119,9 @@ function moved(g: Gauge, recipe: Recipe): Recipe | null {
 }
 
 /** By what the gauge between two forms of one run grows: what their rates show, which take a power of it. */
-function growthBetween(x: Recipe, y: Recipe): number {
+function growthBetween(x: Recipe | null, y: Recipe): number {
   const grows = growthOf(y)?.A;
-  if (!grows) return 1;
+  if (!x || !grows) return 1;
   const [of, to] = [hyperOf<AnyOptimizerName>(x, "A").lr, hyperOf<AnyOptimizerName>(y, "A").lr];
   return close(of, to, 1e-12) ? 1 : (to / of) ** (1 / grows.power);
 }

@@ -56,6 +56,8 @@ export interface Explanation {
   readonly partner: Recipe | null;
   /** y at x's alpha and initial values. */
   readonly loraPlus: LoraPlusForm | null;
+  /** How many updates were compared, as far as schedules go; null where it was not told, and all were. */
+  readonly updates: number | null;
   /** The same in words, one sentence each. */
   readonly words: readonly string[];
 }

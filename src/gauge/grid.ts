@@ -2,8 +2,10 @@ import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { canonical, type Invariant } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
-import { close, flatten } from "./compare.ts";
+import { close } from "./close.ts";
+import { flatten } from "./compare.ts";
 import { convert } from "./convert.ts";
+import { aligned, checkUpdates } from "./course.ts";
 import type { Recipe } from "./recipe.ts";
 
 /**
@@ -63,6 +65,8 @@ export interface DedupeOptions {
   readonly limit?: number;
   /** Relative difference below which numbers are equal. Default 1e-9, the digits that people type. */
   readonly tolerance?: number;
+  /** How many updates the runs have, where it is known: see `explain`. */
+  readonly updates?: number;
   /** The alpha of the plan. Default that of the first cell. */
   readonly alpha?: number | "r";
 }
@@ -81,9 +85,16 @@ const operation = "gauge.dedupe";
  * plan.cells; // 9
  * plan.runs.length; // 5: under SGD a ratio of 4 is an alpha twice as large
  */
-export function dedupe(grid: Grid, { limit = 4096, tolerance = 1e-9, alpha }: DedupeOptions = {}): SweepPlan {
+export function dedupe(
+  grid: Grid,
+  { limit = 4096, tolerance = 1e-9, updates, alpha }: DedupeOptions = {},
+): SweepPlan {
+  checkUpdates(operation, updates);
   const { recipes, axes } = cellsOf(grid, limit);
-  const canonicals = recipes.map((recipe, i) => inCell(i, () => canonical(checkRecipe(recipe, operation))));
+  const checked = recipes.map((recipe, i) => inCell(i, () => checkRecipe(recipe, operation)));
+  const canonicals = aligned(checked, tolerance, updates).map((recipe, i) =>
+    inCell(i, () => canonical(recipe)),
+  );
   const at = alpha ?? recipes[0]!.alpha;
 
   // Numbers that are equal up to the tolerance get one name, so that keys are equal or not: `compare` without pairs.

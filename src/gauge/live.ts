@@ -1,8 +1,16 @@
 import type { Role } from "../lora/roles.ts";
 import { type AnyOptimizerName, anyRule } from "../optim/make.ts";
 import type { Essence, Growth } from "../optim/rule.ts";
+import { sameCourse } from "./course.ts";
 import type { Gauge } from "./gauge.ts";
-import { type AdaptedKind, adapts, hyperOf, type Recipe, trainedRoles } from "./recipe.ts";
+import {
+  type AdaptedKind,
+  adapts,
+  hyperOf,
+  type Recipe,
+  type RecipeSchedule,
+  trainedRoles,
+} from "./recipe.ts";
 import { needsOf } from "./rules.ts";
 import { scheduleFields } from "./schema.ts";
 import { starts, zeroSide } from "./start.ts";
@@ -107,27 +115,31 @@ export function scaled(recipe: Recipe): boolean {
   );
 }
 
+const constants = new WeakMap<object, boolean>();
+
+function isConstant(schedule: RecipeSchedule): boolean {
+  const known = constants.get(schedule) ?? sameCourse(schedule);
+  constants.set(schedule, known);
+  return known;
+}
+
 /**
  * The schedule with its defaults, where it has an effect, in one form for those that are one up to rounding: undefined for a
  * constant one, and for Rprop.
  */
 export function scheduleOf({ schedule, optimizer }: Recipe): Readonly<Record<string, unknown>> | undefined {
-  if (!schedule || optimizer.name === "rprop") return undefined;
+  if (!schedule || optimizer.name === "rprop" || isConstant(schedule)) return undefined;
   const fields = scheduleFields[schedule.kind] as {
     readonly [name: string]: { readonly otherwise?: unknown };
   };
   const own = schedule as unknown as Readonly<Record<string, unknown>>;
   const { kind, ...all }: Record<string, unknown> = { kind: schedule.kind };
   for (const [name, { otherwise }] of Object.entries(fields)) all[name] = own[name] ?? otherwise;
-  const still =
-    kind === "constant" ||
-    (kind === "warmupConstant" && all.warmup === 0) ||
-    ((kind === "step" || kind === "exponential") && all.gamma === 1) ||
-    (kind === "cosineRestarts" && all.period === 1 && all.multiplier === 1) ||
-    (kind === "oneCycle" && all.divFactor === 1 && all.finalDivFactor === 1) ||
-    all.etaMinFraction === 1;
-  if (still) return undefined;
-  if (kind === "step" && all.stepSize === 1) return { kind: "exponential", gamma: all.gamma };
+  // One update, and no others.
+  if (/^(step|exponential)$/.test(schedule.kind) && (all.stepSize ?? 1) === 1)
+    return all.gamma === 0
+      ? { kind: "warmupLinear", warmup: 0, total: 1 }
+      : { kind: "exponential", gamma: all.gamma };
   if (kind === "cosine" && all.etaMinFraction === 0)
     return { kind: "warmupCosine", warmup: 0, total: all.tMax };
   // The first factor is 0, the second 1.

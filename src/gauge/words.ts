@@ -62,6 +62,26 @@ export function times(ratio: number): string {
 
 /** An explanation in sentences. */
 export function describe(
+  data: Omit<Explanation, "words">,
+  names: readonly [string, string],
+  recipes: readonly [Recipe, Recipe],
+): string[] {
+  const { updates } = data;
+  const told = updates === null ? open(data, recipes) : [`Of schedules the first ${updates} updates count.`];
+  return [...compared(data, names, recipes[1]), ...told];
+}
+
+/** What the number of updates would decide, where it was not told. */
+function open({ exact }: Omit<Explanation, "words">, recipes: readonly [Recipe, Recipe]): string[] {
+  const schedules = recipes.flatMap(({ schedule }) => (schedule ? [schedule] : []));
+  const ending = schedules.filter((each) => "total" in each && each.total === "end");
+  if (exact || schedules.length < 2 || ending.length !== 1) return [];
+  return [
+    "One schedule ends with the run, whenever that is: give the number of updates to compare it with the other.",
+  ];
+}
+
+function compared(
   {
     relation,
     exact,

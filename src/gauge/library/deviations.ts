@@ -2,7 +2,8 @@ import type { Role } from "../../lora/roles.ts";
 import { scaling } from "../../lora/scaling.ts";
 import type { Essence } from "../../optim/rule.ts";
 import type { Deviation } from "../approximate.ts";
-import { close } from "../compare.ts";
+import { close } from "../close.ts";
+import { sameCourse } from "../course.ts";
 import { explicit } from "../explicit.ts";
 import { clipActs, essenceOf, liveOf, liveRoles, roundsStates, scheduleOf } from "../live.ts";
 import { adapts, type Recipe } from "../recipe.ts";
@@ -57,12 +58,15 @@ export function deviationsOf(needed: Recipe, used: Recipe): Deviation[] {
     by,
     "other parameters are trained: the library trains the whole adapter and nothing else",
   );
-  push(
-    "schedule",
-    scheduleOf(needed) ?? "constant",
-    scheduleOf(used) ?? "constant",
-    "the learning rate takes another course",
-  );
+  const rates = [scheduleOf(needed), scheduleOf(used)] as const;
+  const course = rates.every(Boolean) && sameCourse(needed.schedule, used.schedule);
+  if (!course)
+    push(
+      "schedule",
+      rates[0] ?? "constant",
+      rates[1] ?? "constant",
+      "the learning rate takes another course",
+    );
   for (const role of of!.filter((each) => by!.includes(each))) result.push(...ofRole(needed, used, role));
   result.push(...clipping(needed, used));
   return result;
