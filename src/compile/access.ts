@@ -111,6 +111,13 @@ function lacksFromTheFirst(guard: Expr, along: Along, memo: Memo): boolean {
   return motion.stride === 0 || (guard.kind === "inRange" && startsRun(motion));
 }
 
+/** The condition of an index that is 0 where it does not hold, and what the index is where it does. */
+export function guardOf(index: Expr): { readonly guard: Expr; readonly inside: Expr } | undefined {
+  if (index.kind !== "apply" || index.row !== where.row) return undefined;
+  const [guard, inside, outside] = index.args as [Expr, Expr, Expr];
+  return isZero(outside) ? { guard, inside } : undefined;
+}
+
 const isZero = (e: Expr) => e.kind === "sum" && e.terms.length === 0 && e.constant === 0;
 
 /** How far an index moves with a variable, or undefined where that is not always the same. */

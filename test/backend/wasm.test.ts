@@ -112,6 +112,27 @@ const cases: Case[] = [
     0,
   ],
   ["flip", (t) => [t([17], 1).flip(0), t([5, 8], 1).flip(1).mul(2), t([5, 8], 1).flip(0).mul(2)], 0],
+  ...sizes.map(
+    (n): Case => [
+      `every second of ${n}, with padding`,
+      (t) =>
+        (["float32", "int32", "bool", "float16"] as const).flatMap((dtype) => {
+          const x = dtype === "float16" ? t([5, n], 1).astype(dtype) : t([5, n], 1, dtype);
+          const all = x.astype(dtype === "bool" ? "int32" : dtype) as Tensor;
+          const padded = all.pad(
+            [
+              [1, 0],
+              [3, 4],
+            ],
+            2,
+          );
+          return [1, 2, 3].flatMap((step) =>
+            [0, 2, 3].map((from) => padded.slice([0, from], [6, n + 7], [1, step]).mul(2)),
+          );
+        }),
+      0,
+    ],
+  ),
   ["slice with steps", (t) => t([40, 12], 1).slice([1], [40], [3]).add(1), 0],
   ["slice of the last axis", (t) => t([6, 40], 1).slice([0, 3], [6, 39], [1, 4]).add(1), 0],
   [

@@ -173,6 +173,30 @@ describeBackends("convolution", (backend) => {
     expect(await slope((x) => maxPool2d(x, 3, options))).toEqual(await slope(picked));
   });
 
+  test.each([2, 3, 4, 5])("a maximum of %i x %i knows NaN and infinities", async (size) => {
+    const data = Array.from({ length: 81 }, (_, i) => ((i * 37) % 23) - 11);
+    for (const [at, value] of [
+      [0, Number.NaN],
+      [40, Number.NaN],
+      [44, Infinity],
+      [80, Number.NaN],
+    ] as const)
+      data[at] = value;
+    for (let i = 54; i < 63; i++) data[i] = -Infinity;
+    const x = tensor(data, { shape: [1, 1, 9, 9] });
+    for (const stride of [1, 2]) {
+      const found = await compile((x: Tensor) => maxPool2d(x, size, { stride, padding: 1 }), { device })(x);
+      const wanted = Array.from({ length: found.shape[2]! }, (_, i) =>
+        Array.from({ length: found.shape[3]! }, (_, j) => {
+          const inside = (from: number) =>
+            Array.from({ length: size }, (_, k) => from * stride - 1 + k).filter((p) => p >= 0 && p < 9);
+          return Math.max(...inside(i).flatMap((p) => inside(j).map((q) => data[9 * p + q]!)));
+        }),
+      );
+      expect(await found.toArray()).toEqual([[wanted]]);
+    }
+  });
+
   test("the first of tied elements gets the gradient of a maximum; a mean counts what is there", async () => {
     const x = tensor([
       [

@@ -78,6 +78,7 @@ const table = [
   ["binary", vector + 0x86, "i16x8.narrow_i32x4_u"],
   ["unary", vector + 0x94, "f64x2.nearest"],
   ["unary", vector + 0xa0, "i32x4.abs i32x4.neg"],
+  ["unary", vector + 0xa3, "i32x4.all_true"],
   ["binary", vector + 0xab, "i32x4.shl i32x4.shr_s i32x4.shr_u i32x4.add"],
   ["binary", vector + 0xb1, "i32x4.sub"],
   ["binary", vector + 0xb5, "i32x4.mul i32x4.min_s i32x4.min_u i32x4.max_s i32x4.max_u i32x4.dot_i16x8_s"],

@@ -1,6 +1,6 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
-import type { Load } from "../../../compile/access.ts";
-import { addedUp, addressOf } from "./addresses.ts";
+import { guardOf, type Load } from "../../../compile/access.ts";
+import { type Address, addedUp, addressOf } from "./addresses.ts";
 import type { Code, Value } from "./assemble.ts";
 import { apply, eachLane, extractLane, i32, loadBy, type Vector, v128 } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
@@ -20,20 +20,44 @@ export function loadVector(w: Writer, e: Load, code: Code): Vector {
 function loadLanes(w: Writer, e: Load, l: Lanes, code: Code): Vector {
   const bytes = bytesPerElement(e.dtype);
   const stride = w.placement.stride(e.index);
-  if (stride === undefined) {
-    const index = l.hold(w.vector(e.index));
-    const pointer = w.scope.pointer(e.value);
-    return laneByLane(bytes, (lane) => {
-      const own = extractLane<"i32">("i32x4.extract_lane", index, lane);
-      return i32.add(pointer, i32.shl(own, Math.log2(bytes)));
-    });
+  if (stride !== undefined) return atDistances(bytes, stride, addressOf(w, e.value, e.index, e.dtype, code));
+  const pointer = w.scope.pointer(e.value);
+  const guarded = guardOf(e.index);
+  const inside = guarded && w.placement.stride(guarded.inside);
+  if (inside !== undefined) {
+    // Mostly all lanes are inside; those that are not take the first element, whose value is not used.
+    const mask = l.hold(w.vector(guarded!.guard));
+    const first = code.let("i32", addedUp(addressOf(w, e.value, guarded!.inside, e.dtype, code)));
+    const lanes = code.local("v128");
+    code.if(
+      apply<"i32">("i32x4.all_true", mask),
+      () => code.assign(lanes, atDistances(bytes, inside, { base: first, offset: 0 })),
+      () => {
+        const address = (lane: number) => {
+          const own = lane > 0 ? i32.add(first, bytes * inside * lane) : first;
+          return apply<"i32">("select", own, pointer, extractLane<"i32">("i32x4.extract_lane", mask, lane));
+        };
+        code.assign(lanes, laneByLane(bytes, address));
+      },
+    );
+    return (code) => code.get(lanes);
   }
-  const { base, offset } = addressOf(w, e.value, e.index, e.dtype, code);
+  const index = l.hold(w.vector(e.index));
+  return laneByLane(bytes, (lane) => {
+    const own = extractLane<"i32">("i32x4.extract_lane", index, lane);
+    return i32.add(pointer, i32.shl(own, Math.log2(bytes)));
+  });
+}
+
+/** Lanes at constant distances. */
+function atDistances(bytes: number, stride: number, { base, offset }: Address): Vector {
   if (stride === 1) return loadBy(bytes === 2 ? "v128.load16x4_s" : "v128.load", base, offset);
-  // Lanes at constant distances.
   return (code) => {
     const first = code.let("i32", addedUp({ base, offset }));
-    code.push(laneByLane(bytes, (lane) => (lane > 0 ? i32.add(first, bytes * stride * lane) : first)));
+    // Every second element: the last of them is the last that is read.
+    if (stride === 2 && bytes === 4)
+      code.push(v128.lanes(v128.load(first), v128.load(first, 12), 0, 2, 5, 7));
+    else code.push(laneByLane(bytes, (lane) => (lane > 0 ? i32.add(first, bytes * stride * lane) : first)));
   };
 }
 

@@ -61,6 +61,8 @@ function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Ve
   if (row.table) return lookUp(w, l, row.table, w.vector(args[0]!));
   const dtype = args[args.length - 1]!.dtype;
   if (row.name === "leftShift" || row.name === "rightShift") return shifted(w, e, code);
+  const chosen = e.dtype === "float32" && pseudoExtreme(e);
+  if (chosen) return apply(chosen.name, ...chosen.of.map((arg) => w.vector(arg)));
   const [x, y] = args;
   if (e.dtype === "float32" && x && y) {
     // The extreme of a number and a constant takes few instructions.
@@ -75,6 +77,14 @@ function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Ve
     return cheap ? w.vector(arg) : l.hold(w.vector(arg));
   });
   return vectorOperation(l, row, dtype, values);
+}
+
+/** The larger or smaller of two numbers, chosen by comparing them: one instruction does just that. */
+function pseudoExtreme({ row, args: [condition, then, otherwise] }: Extract<Expr, { kind: "apply" }>) {
+  if (row.name !== "where" || condition!.kind !== "apply" || condition!.row.name !== "lt") return undefined;
+  const [x, y] = condition!.args as [Expr, Expr];
+  if (then === y && otherwise === x) return { name: "f32x4.pmax", of: [x, y] } as const;
+  return then === x && otherwise === y ? ({ name: "f32x4.pmin", of: [y, x] } as const) : undefined;
 }
 
 function shifted(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
