@@ -68,22 +68,22 @@ export function forwardSubstitution(n: number, m: number): Procedure {
   };
 }
 
-/** L and U of P A = L U in the place of A, n x n; behind it which row of A each row was, then the sign of P. */
-export function luOf(n: number): Procedure {
-  const order = n * n;
+/** L and U of P A = L U in the place of A, m x n with m >= n; behind it which row of A each row was, then the sign of P. */
+export function luOf(m: number, n: number): Procedure {
+  const order = m * n;
   return {
-    text: `lu ${n}`,
-    work: n ** 3 / 4 + n * n,
+    text: `lu ${m} ${n}`,
+    work: ((m - n / 3) * n * n) / 2 + m * n,
     code: () =>
       written("real", (w) => {
-        w.each(n, (w, i) => w.store(i.plus(order), i.toReal()));
-        w.store(order + n, 1);
+        w.each(m, (w, i) => w.store(i.plus(order), i.toReal()));
+        w.store(order + m, 1);
         w.for(0, n, (w, k) => {
           // The row with the largest element, the first of them, to the place k: by one invocation.
           w.each(1, (w) => {
             const best = w.let(k.plus(0));
             const size = w.let(w.load(k.times(n + 1)).abs());
-            w.for(k.plus(1), n, (w, i) => {
+            w.for(k.plus(1), m, (w, i) => {
               const other = w.let(w.load(i.times(n).plus(k)).abs());
               w.if(size.lt(other), (w) => {
                 w.set(best, i);
@@ -98,10 +98,10 @@ export function luOf(n: number): Procedure {
               };
               w.for(0, n, (w, j) => swap(w, w.let(k.times(n).plus(j)), w.let(best.times(n).plus(j))));
               swap(w, w.let(k.plus(order)), w.let(best.plus(order)));
-              w.store(order + n, w.real(0).minus(w.load(order + n)));
+              w.store(order + m, w.real(0).minus(w.load(order + m)));
             });
           });
-          w.each(w.int(n - 1).minus(k), (w, below) => {
+          w.each(w.int(m - 1).minus(k), (w, below) => {
             const row = w.let(below.plus(k).plus(1).times(n));
             const pivot = w.let(w.load(k.times(n + 1)));
             w.if(
@@ -126,8 +126,9 @@ export function luOf(n: number): Procedure {
 }
 
 /**
- * Orthonormal columns and R: A^T, n x m with m >= n, in front of n x n zeros for R^T. Twice by Gram and Schmidt, which is
- * enough (L. Giraud and others 2005); the diagonal of R is not negative, and columns that depend on others are zero.
+ * Orthonormal columns and R: A^T, n x m with m >= n, in front of n x n zeros for R^T, and of the n squares of lengths that the
+ * columns had at first. Twice by Gram and Schmidt, which is enough (L. Giraud and others 2005); the diagonal of R is not
+ * negative, and columns that depend on others are zero.
  */
 export function qrOf(m: number, n: number): Procedure {
   const r = n * m;
@@ -139,12 +140,12 @@ export function qrOf(m: number, n: number): Procedure {
   };
 }
 
-/** @param room Where R^T lies; behind it there is room for n more. */
+/** @param r Where R^T lies; behind it the squares, and room for n more. */
 function orthonormalise(w: W, m: number, n: number, r: number, together: boolean): void {
-  const parts = r + n * n;
+  const squares = r + n * n;
+  const parts = squares + n;
   w.for(0, n, (w, k) => {
     const column = w.let(k.times(m));
-    w.store(parts + n, w.dot(column, column, m));
     w.for(0, 2, (w) => {
       w.each(k, (w, j) => {
         const part = w.let(w.dot(j.times(m), column, m));
@@ -167,7 +168,7 @@ function orthonormalise(w: W, m: number, n: number, r: number, together: boolean
     });
     // What is left of a column that depends on others is rounding.
     const square = w.let(w.dot(column, column, m));
-    const none = w.let(square.le(w.load(parts + n).times(1e-13)));
+    const none = w.let(square.le(w.load(k.plus(squares)).times(1e-13)));
     const length = w.let(none.select(w.real(0), square.sqrt()));
     const scale = w.let(none.select(w.real(0), w.real(1).over(none.select(w.real(1), square).sqrt())));
     w.store(k.times(n).plus(k).plus(r), length);

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import {
+  cat,
   type Device,
   eye,
   grad,
@@ -14,6 +15,7 @@ import {
   zeros,
 } from "../../src/index.ts";
 import { describeComposed } from "../devices.ts";
+import { longOn } from "../long.ts";
 import { cases, everyNth } from "../thorough.ts";
 
 // Factors multiply to what was given, and have the form that they should; derivatives against differences in float64.
@@ -89,6 +91,37 @@ describeComposed("linear algebra", (backend) => {
     expect(await distance(a.matmul(linalg.pinv(a)).matmul(a), a)).toBeLessThan(5e-5);
     expect(await distance(matrixNorm(a, "nuc"), s.sum(-1))).toBeLessThan(1e-5);
   });
+
+  longOn(backend)(
+    "columns in panels: rows change places in all of them, and what depends on others is none",
+    async () => {
+      const [m, n] = [190, 150]; // panels of 128 and 22
+      const c = draw("panels", 2, n, n);
+      const b = draw("panels b", 2, n, 3);
+      expect(await distance(c.matmul(linalg.solve(c, b)), b)).toBeLessThan(2e-3); // its condition is in the thousands
+      // A permutation, by which elimination moves every row, and its sign.
+      const order = [...(await random.permutation(random.key(1), n).data())];
+      const swapped = one(n).gather(0, tensor(order, { dtype: "int32" }).unsqueeze(1).expand([n, n]));
+      let odd = 0;
+      for (const [i, p] of order.entries()) for (const q of order.slice(i + 1)) odd += Number(q < p);
+      expect(await linalg.det(swapped as Tensor).item()).toBe(odd % 2 === 0 ? 1 : -1);
+      const a = draw("tall", 2, m, n);
+      const { q, r } = linalg.qr(a);
+      expect(await distance(q.matmul(r), a)).toBeLessThan(5e-5);
+      expect(await distance(T(q).matmul(q), one(n).expand([2, n, n]))).toBeLessThan(5e-5);
+      expect(await r.tril(-1).abs().sum().item()).toBe(0);
+      expect(await r.mul(one(n)).sum(-1).amin().item()).toBeGreaterThan(0);
+      // The last 30 columns are sums of earlier ones, most of which lie in the first panel.
+      const first = a.slice([], [null, null, 120]);
+      const dependent = cat([first, first.matmul(draw("mix", 120, 30))], -1);
+      const less = linalg.qr(dependent);
+      expect(await distance(less.q.matmul(less.r), dependent)).toBeLessThan(5e-5);
+      expect(await less.q.square().sum(-2).sum(-1).toArray()).toEqual([
+        expect.closeTo(120, 2),
+        expect.closeTo(120, 2),
+      ]);
+    },
+  );
 
   test.each(cases([24], [1, 5, 70]))("eigenvalues of both signs, of side %i", async (n) => {
     const x = draw("symmetric", 3, n, n);
