@@ -2,7 +2,19 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { balance } from "../../src/experiments/symmetry/balance.ts";
 import * as gauge from "../../src/gauge/index.ts";
 import { equivalent, type Recipe } from "../../src/gauge/index.ts";
-import { adam, applyUpdates, lamb, lion, type Optimizer, radam, rprop, sgd } from "../../src/optim/index.ts";
+import {
+  adam,
+  applyUpdates,
+  lamb,
+  lion,
+  loraMuon,
+  loraRite,
+  type Optimizer,
+  radam,
+  rprop,
+  scaledAdamw,
+  sgd,
+} from "../../src/optim/index.ts";
 import { init } from "../../src/runtime/init.ts";
 import { tensor } from "../../src/tensor/creation.ts";
 import { apart, losses } from "../tiny.ts";
@@ -359,6 +371,166 @@ describe("numbers of the converse's proofs", () => {
     );
     near(first![0], Z);
     expect(size(second![0].map((x, j) => x - Z[j]!)) / size(Z)).toBeCloseTo(0.25, 12);
+  });
+});
+
+describe("numbers of the converse's proofs, for rules of pairs", () => {
+  type Matrix = readonly (readonly number[])[];
+  const matrix = (x: Matrix) =>
+    tensor(
+      x.map((row) => [...row]),
+      { dtype: "float64" },
+    );
+
+  /** A and B after each of some gradients. */
+  async function made(
+    optimizer: Optimizer,
+    [A, B]: readonly [Matrix, Matrix],
+    gradients: readonly (readonly [Matrix, Matrix])[],
+  ) {
+    let factors = { loraA: matrix(A), loraB: matrix(B) };
+    let state = optimizer.init(factors);
+    const seen: [A: number[][], B: number[][]][] = [];
+    for (const [a, b] of gradients) {
+      const [updates, next] = optimizer.update({ loraA: matrix(a), loraB: matrix(b) }, state, factors);
+      [factors, state] = [applyUpdates(factors, updates), next];
+      seen.push([
+        (await factors.loraA.toArray()) as number[][],
+        (await factors.loraB.toArray()) as number[][],
+      ]);
+    }
+    return seen;
+  }
+
+  // Rows of Z are orthogonal: the eigenvalues of S are 6 and 14.
+  const Z = [
+    [1, -1, 2, 0],
+    [1, 3, 1, Math.sqrt(3)],
+  ];
+  const still = [
+    [0, 0, 0, 0],
+    [0, 0, 0, 0],
+  ];
+  const none = [
+    [0, 0],
+    [0, 0],
+    [0, 0],
+  ];
+  const G = [
+    [1, -2],
+    [0.5, 1],
+    [2, 0.25],
+  ];
+  const h = [
+    [1, 2, -1, 0.5],
+    [0.25, -1, 3, 1],
+  ];
+  const numbers = { lr: 0.125, reg: 0.5, weightDecay: 2 };
+  const rules = [
+    ["scaled AdamW", scaledAdamw({ ...numbers, eps: 1e-3 }), 0.75],
+    ["LoRA-RITE", loraRite({ ...numbers, eps: 1e-3 }), 0.75],
+    ["LoRA-Muon", loraMuon(numbers), Math.sqrt(0.75)],
+  ] as const;
+
+  test.each(rules)(
+    "%s: the sign of a column of the gradient is that of a column of the update",
+    async (_, optimizer, u) => {
+      const turned = h.map((row) => row.map((x, j) => (j === 2 ? -x : x)));
+      const run = (second: Matrix) =>
+        made(
+          optimizer,
+          [Z, none],
+          [
+            [still, G],
+            [second, G],
+          ],
+        );
+      const [one, other] = [await run(h), await run(turned)];
+      for (const [i, row] of Z.entries())
+        for (const [j, z] of row.entries()) {
+          expect(one[0]![0][i]![j]).toBeCloseTo(u * z, 12);
+          const [x, y] = [one[1]![0][i]![j]!, other[1]![0][i]![j]!];
+          if (j === 2) expect((x + y) / 2).toBeCloseTo(u * u * z, 10);
+          else expect(y).toBeCloseTo(x, 10);
+        }
+      const moved = one[1]![0].map((row, i) => row[2]! - u * u * Z[i]![2]!);
+      expect(Math.hypot(...moved)).toBeGreaterThan(1e-3);
+    },
+  );
+
+  /** The size of B's first and second direction for a gradient of one eigenvector of S, over the rate and what decay divides it by. */
+  async function sizes(of: (weightDecay: number) => Optimizer, i: number, size: number) {
+    const gradient = (sign: number) =>
+      none.map((row, k) => row.map((_, j) => (j === i ? sign * size * (k + 1) : 0)));
+    const run = async (sign: number) =>
+      made(
+        of(2),
+        [Z, none],
+        [
+          [still, gradient(1)],
+          [still, gradient(sign)],
+        ],
+      );
+    const [plus, minus] = [await run(1e6), await run(-1e6)];
+    const first = plus[0]![1].map((row) => row[i]!);
+    const odd = plus[1]![1].map((row, k) => (row[i]! - minus[1]![1][k]![i]!) / 2);
+    return [Math.hypot(...first), Math.hypot(...odd)] as const;
+  }
+
+  test("LoRA-RITE and LoRA-Muon: an eigenvector's update has the size of (h + reg)^-1/2, then (u^2 h + reg)^-1/2", async () => {
+    const reg = 0.5;
+    for (const [of, u] of [
+      [(weightDecay: number) => loraRite({ lr: 0.125, reg, weightDecay, eps: 1e-12 }), 0.75],
+      [(weightDecay: number) => loraMuon({ lr: 0.125, reg, weightDecay }), Math.sqrt(0.75)],
+    ] as const) {
+      const [small, large] = [await sizes(of, 0, 1), await sizes(of, 1, 1)];
+      expect(small[0] / large[0]).toBeCloseTo(Math.sqrt((14 + reg) / (6 + reg)), 6);
+      expect(small[1] / large[1]).toBeCloseTo(Math.sqrt((u * u * 14 + reg) / (u * u * 6 + reg)), 6);
+    }
+  });
+
+  test.each([
+    ["scaledAdamw", { eps: 1e-3 }],
+    ["loraRite", { eps: 1e-6 }],
+    ["loraMuon", {}],
+  ] as const)(
+    "%s: a decay of A that B's rate makes up for shows in the second update",
+    async (name, constants) => {
+      const kept = (u: number) => (name === "loraMuon" ? u * u : u);
+      const of = (u: number, lr: number) =>
+        ({
+          r,
+          alpha: 2,
+          optimizer: { name, lr: 2 ** -6, reg: 0.5, ...constants },
+          groups: { A: { weightDecay: (1 - kept(u)) * 2 ** 6 }, B: { lr, weightDecay: 0 } },
+        }) as unknown as Recipe; // one of the three
+      const [x, y] = [of(0.75, 2 ** -6), of(0.5, (2 ** -6 * 0.75) / 0.5)];
+      expect(equivalent(x, y)).toBe(false);
+      const [one, other] = [await losses(x, { dtype: "float64" }), await losses(y, { dtype: "float64" })];
+      expect(apart(one.slice(0, 2), other.slice(0, 2))).toBeLessThan(1e-12);
+      expect(apart(one.slice(0, 3), other.slice(0, 3))).toBeGreaterThan(1e-4);
+    },
+  );
+
+  test("from B other than 0, SGD's first update leaves a rho, and the second takes it", async () => {
+    const of = (rho: number) =>
+      ({
+        r,
+        alpha: 2,
+        init: "random",
+        optimizer: { name: "sgd", lr: 1 },
+        groups: {
+          A: { lr: 0.25 * rho, weightDecay: (1 - 0.9 * rho) / (0.25 * rho) },
+          B: { lr: 0.125 / rho, weightDecay: (1 - 0.8 / rho) / (0.125 / rho) },
+        },
+      }) as unknown as Recipe;
+    const [one, other] = [
+      await losses(of(1), { dtype: "float64" }),
+      await losses(of(1.0625), { dtype: "float64" }),
+    ];
+    expect(equivalent(of(1), of(1.0625))).toBe(false);
+    expect(apart(one.slice(0, 2), other.slice(0, 2))).toBeLessThan(1e-14);
+    expect(apart(one.slice(0, 3), other.slice(0, 3))).toBeGreaterThan(1e-5);
   });
 });
 
