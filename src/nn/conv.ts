@@ -99,15 +99,24 @@ interface Window {
   readonly dilation: readonly number[];
 }
 
+/** Throws if a window spans more than there is. */
+function checkSpan(operation: string, axis: number, span: number, length: number): void {
+  if (length < span)
+    throw new ShapeError(
+      `${operation}: a window spans ${span} places of axis ${axis}, and the input has ${length} with its padding.`,
+    );
+}
+
+/** Places from the first to the last one of each window. */
+const spansOf = ({ size, dilation }: Pick<Window, "size" | "dilation">) =>
+  size.map((places, i) => dilation[i]! * (places - 1) + 1);
+
 /** [..., ...lengths] as [..., count, size, count, size, ...], a view. */
 function windowsOf(operation: string, x: Tensor, { size, stride, dilation }: Window): Tensor {
   const from = x.rank - size.length;
+  const spans = spansOf({ size, dilation });
   return size.reduceRight((y, places, i) => {
-    const span = dilation[i]! * (places - 1) + 1;
-    if (y.shape[from + i]! < span)
-      throw new ShapeError(
-        `${operation}: a window spans ${span} places of axis ${i}, and the input has ${y.shape[from + i]} with its padding.`,
-      );
+    checkSpan(operation, i, spans[i]!, y.shape[from + i]!);
     return windows(y, from + i, places, { step: stride[i]!, dilation: dilation[i]! });
   }, x);
 }
@@ -128,54 +137,155 @@ function conv(
   checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
   checkRank(operation, "the weight", weight, axes, "[out, in / groups, ...]");
   checkDTypes(operation, x, weight, bias);
-  const [stride, padding, dilation] = (["stride", "padding", "dilation"] as const).map((name) =>
-    each(operation, name, given[name], axes),
-  ) as [readonly number[], readonly number[], readonly number[]];
-  return correlate(operation, padded(x, padding, padding), weight, bias, {
-    stride,
-    dilation,
-    groups: given.groups,
-  });
-}
-
-/** Cross-correlation: a product of matrices whose right side is a view of the input, so that no windows are copied. */
-function correlate(
-  operation: string,
-  x: Tensor,
-  weight: Tensor,
-  bias: Tensor | undefined,
-  { stride, dilation, groups }: Omit<Window, "size"> & { readonly groups: number },
-): Tensor {
-  const [batch, channels] = x.shape as [number, number];
-  const [out, own, ...size] = weight.shape as [number, number, ...number[]];
-  if (channels !== own * groups || out % groups !== 0)
+  const { groups } = given;
+  const [out, own] = weight.shape as [number, number];
+  if (x.shape[1] !== own * groups || out % groups !== 0)
     throw new ShapeError(
-      `${operation}: the input ${x} has ${channels} channels and the weight ${weight} takes ${own} in each of ${groups} groups, with ${out} outputs. Channels are ${own} x groups, and outputs a multiple of groups.`,
+      `${operation}: the input ${x} has ${x.shape[1]} channels and the weight ${weight} takes ${own} in each of ${groups} groups, with ${out} outputs. Channels are ${own} x groups, and outputs a multiple of groups.`,
     );
   checkBias(operation, bias, out);
-  const axes = size.length;
-  const all = windowsOf(operation, x.reshape([batch * groups, own, ...x.shape.slice(2)]), {
-    size,
-    stride,
-    dilation,
+  const { stride, padding, dilation } = eachOf(operation, given, axes);
+  const [lengths, size] = [x.shape.slice(2), weight.shape.slice(2)];
+  const spans = spansOf({ size, dilation });
+  const counts = lengths.map((length, i) => {
+    const whole = length + 2 * padding[i]!;
+    checkSpan(operation, i, spans[i]!, whole);
+    return Math.floor((whole - spans[i]!) / stride[i]!) + 1;
   });
-  const lengths = counts(2, axes).map((axis) => all.shape[axis]!);
-  const inner = own * numel(size);
-  const unfolded = all
+  const form = { size, stride, padding, dilation, groups, lengths, counts };
+  const y = customVjp(
+    (x: Tensor, w: Tensor) => [correlation(x, w, form), [x, w] as const],
+    ([x, w], g) => [adjoint(g, w, form), slope(x, g, form)],
+  )(x, weight);
+  return biased(y, bias);
+}
+
+const eachOf = (operation: string, given: Required<ConvOptions>, axes: number) => {
+  const of = (name: "stride" | "padding" | "dilation") => each(operation, name, given[name], axes);
+  return { stride: of("stride"), padding: of("padding"), dilation: of("dilation") };
+};
+
+const biased = (y: Tensor, bias: Tensor | undefined) =>
+  bias ? y.add(bias.reshape([bias.size, ...y.shape.slice(2).map(() => 1)])) : y;
+
+// A convolution is linear in the input and in the weight. It, its adjoint by the input and that by the weight are the gradients
+// of each other.
+
+interface Form extends Window {
+  /** Zeros before the input. */
+  readonly padding: readonly number[];
+  readonly groups: number;
+  /** Of the input, and of windows. */
+  readonly lengths: Shape;
+  readonly counts: Shape;
+}
+
+/** The windows of the input as columns, a view: [batch, groups, channels of a group x places, windows]. */
+function columnsOf(x: Tensor, { groups, lengths, counts: ends, padding, ...window }: Form): Tensor {
+  const [batch, channels] = x.shape as [number, number];
+  const axes = ends.length;
+  const spans = spansOf(window);
+  // As far as windows reach.
+  const after = ends.map(
+    (count, i) => (count - 1) * window.stride[i]! + spans[i]! - padding[i]! - lengths[i]!,
+  );
+  const whole = padded(x, padding, after);
+  const own = channels / groups;
+  return windowsOf("convolution", whole.reshape([batch * groups, own, ...whole.shape.slice(2)]), window)
     .permute([0, 1, ...places(2, axes), ...counts(2, axes)])
-    .reshape([batch, groups, inner, numel(lengths)]);
+    .reshape([batch, groups, own * numel(window.size), numel(ends)]);
+}
+
+/** A product of matrices whose right side is a view of the input, so that no windows are copied. */
+function correlation(x: Tensor, weight: Tensor, form: Form): Tensor {
+  const { groups, counts } = form;
+  const batch = x.shape[0]!;
+  const out = weight.shape[0]!;
+  const columns = columnsOf(x, form);
+  const inner = columns.shape[2]!;
   const kernel = weight
     .reshape([1, groups, out / groups, inner])
     .expand([batch, groups, out / groups, inner]);
   // One output for each group is too little for a product of matrices.
   const product =
     out === groups
-      ? kernel.transpose().mul(unfolded).sum(-2, { keepdim: true })
+      ? kernel.transpose().mul(columns).sum(-2, { keepdim: true })
       : groups === 1
-        ? kernel.squeeze(1).matmul(unfolded.squeeze(1))
-        : kernel.matmul(unfolded);
-  const y = product.reshape([batch, out, ...lengths]);
-  return bias ? y.add(bias.reshape([out, ...lengths.map(() => 1)])) : y;
+        ? kernel.squeeze(1).matmul(columns.squeeze(1))
+        : kernel.matmul(columns);
+  return product.reshape([batch, out, ...counts]);
+}
+
+/** The adjoint by the weight: products of each output and what its windows had, added up over all of them. */
+function slope(x: Tensor, g: Tensor, form: Form): Tensor {
+  const [batch, out] = g.shape as [number, number];
+  const { groups, counts, size } = form;
+  const columns = columnsOf(x, form).transpose();
+  const rows = g.reshape([batch, groups, out / groups, numel(counts)]);
+  const each = groups === 1 ? rows.squeeze(1).matmul(columns.squeeze(1)) : rows.matmul(columns);
+  return (batch === 1 ? each : each.sum(0)).reshape([out, x.shape[1]! / groups, ...size]);
+}
+
+/**
+ * The adjoint by the input, as a convolution with stride 1 under weights the other way round. Where windows are a stride apart,
+ * places that have the same rest by it see the same part of the weight: they are outputs of their own, which are put side by side.
+ */
+function adjoint(
+  g: Tensor,
+  weight: Tensor,
+  { stride, padding, groups, lengths, counts, ...form }: Form,
+): Tensor {
+  const [batch, out] = g.shape as [number, number];
+  const own = weight.shape[1]!;
+  // Dilated weights have zeros between them where they are cut by a stride.
+  const apartBy = form.dilation.map((n, i) => (stride[i]! > 1 ? n : 1));
+  const dilation = form.dilation.map((n, i) => n / apartBy[i]!);
+  const wide = apartBy.reduce((w, n, i) => apart(w, i + 2, n), weight);
+  const places = wide.shape.slice(2);
+  const rests = places.map((n, i) => Math.min(n, stride[i]!));
+  const size = places.map((n, i) => Math.ceil(n / rests[i]!));
+  const zero = places.map(() => 0);
+  const axes = places.map((_, i) => i);
+  const parts = padded(
+    wide,
+    zero,
+    places.map((n, i) => size[i]! * rests[i]! - n),
+  ).reshape([groups, out / groups, own, ...axes.flatMap((i) => [size[i]!, rests[i]!])]);
+  const turned = parts
+    .flip(axes.map((i) => 3 + 2 * i))
+    .permute([0, 2, ...axes.map((i) => 4 + 2 * i), 1, ...axes.map((i) => 3 + 2 * i)])
+    .reshape([groups * own * numel(rests), out / groups, ...size]);
+  const first = padding.map((n, i) => Math.floor(n / stride[i]!));
+  const ends = lengths.map((n, i) => Math.ceil((padding[i]! + n) / stride[i]!) - first[i]!);
+  const before = axes.map((i) => dilation[i]! * (size[i]! - 1) - first[i]!);
+  const one = stride.map(() => 1);
+  const y = correlation(g, turned, {
+    size,
+    stride: one,
+    padding: before,
+    dilation,
+    groups,
+    lengths: counts,
+    counts: ends,
+  });
+  if (stride.every((n) => n === 1)) return y;
+  const whole = y
+    .reshape([batch, groups * own, ...rests, ...ends])
+    .permute([0, 1, ...axes.flatMap((i) => [2 + axes.length + i, 2 + i])])
+    .pad([
+      [0, 0],
+      [0, 0],
+      ...axes.flatMap(
+        (i) =>
+          [
+            [0, 0],
+            [0, stride[i]! - rests[i]!],
+          ] as const,
+      ),
+    ])
+    .reshape([batch, groups * own, ...axes.map((i) => ends[i]! * stride[i]!)]);
+  const start = axes.map((i) => padding[i]! - first[i]! * stride[i]!);
+  return whole.slice([0, 0, ...start], [batch, groups * own, ...axes.map((i) => start[i]! + lengths[i]!)]);
 }
 
 /** One dtype for all, of numbers. */
@@ -205,14 +315,8 @@ function convTranspose(
   checkRank(operation, "the input", x, axes, "[batch, channels, ...]");
   checkRank(operation, "the weight", weight, axes, "[in, out / groups, ...]");
   checkDTypes(operation, x, weight, bias);
-  const [stride, padding, dilation, extra] = (
-    ["stride", "padding", "dilation", "outputPadding"] as const
-  ).map((name) => each(operation, name, given[name], axes)) as [
-    readonly number[],
-    readonly number[],
-    readonly number[],
-    readonly number[],
-  ];
+  const { stride, padding, dilation } = eachOf(operation, given, axes);
+  const extra = each(operation, "outputPadding", given.outputPadding, axes);
   const [channels, own, ...size] = weight.shape as [number, number, ...number[]];
   const { groups } = given;
   if (x.shape[1] !== channels || channels % groups !== 0)
@@ -225,20 +329,23 @@ function convTranspose(
         `${operation}: outputPadding ${n} is not below the stride ${stride[i]} or dilation.`,
       );
   });
-  // The adjoint: the input with its elements a stride apart, under the weights the other way round.
-  const spread = stride.reduce((y, step, i) => apart(y, i + 2, step), x);
-  const reach = size.map((length, i) => dilation[i]! * (length - 1) - padding[i]!);
-  const around = padded(
-    spread,
-    reach,
-    reach.map((n, i) => n + extra[i]!),
-  );
-  const turned = weight
-    .reshape([groups, channels / groups, own, ...size])
-    .transpose(1, 2)
-    .flip(size.map((_, i) => i + 3))
-    .reshape([groups * own, channels / groups, ...size]);
-  return correlate(operation, around, turned, bias, { stride: size.map(() => 1), dilation, groups });
+  checkBias(operation, bias, own * groups);
+  const spans = spansOf({ size, dilation });
+  const counts = x.shape.slice(2);
+  const lengths = counts.map((n, i) => {
+    const length = (n - 1) * stride[i]! - 2 * padding[i]! + spans[i]! + extra[i]!;
+    if (length < 1)
+      throw new ShapeError(
+        `${operation}: axis ${i} of the input ${x} has ${n} places, of which padding ${padding[i]} leaves none.`,
+      );
+    return length;
+  });
+  const form = { size, stride, padding, dilation, groups, lengths, counts };
+  const y = customVjp(
+    (x: Tensor, w: Tensor) => [adjoint(x, w, form), [x, w] as const],
+    ([x, w], g) => [correlation(g, w, form), slope(g, x, form)],
+  )(x, weight);
+  return biased(y, bias);
 }
 
 /** Zeros between the elements of an axis. */

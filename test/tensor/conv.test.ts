@@ -4,8 +4,10 @@ import {
   type Device,
   grad,
   init,
+  jvp,
   ones,
   random,
+  stack,
   type Tensor,
   tensor,
   vmap,
@@ -125,6 +127,27 @@ describeBackends("convolution", (backend) => {
     expect(Math.abs((await left.item()) - (await right.item()))).toBeLessThan(1e-4);
   });
 
+  test("gradients of gradients, tangents and vmap go through both, with strides and dilation", async () => {
+    const options = { stride: [2, 1], padding: 1, dilation: [1, 2] };
+    const conv = (x: Tensor, w: Tensor) => conv2d(x, w, undefined, options);
+    const normal = (i: number, shape: readonly number[]) => random.normal(random.key(i), shape) as Tensor;
+    const [x, u, w] = [normal(0, [2, 3, 6, 7]), normal(1, [2, 3, 6, 7]), normal(2, [4, 3, 3, 2])];
+    const y = normal(3, conv(x, w).shape);
+    const same = async (got: Tensor, expected: Tensor) =>
+      close((await got.data()) as Float32Array, Float64Array.from(await expected.data()), 2e-5);
+    const slope = (x: Tensor, w: Tensor) => grad((x: Tensor) => conv(x, w).mul(y).sum())(x);
+    // The slope by x is linear in w, and its product with u has the slope by w that conv(u, w) has.
+    await same(
+      grad((w: Tensor) => slope(x, w).mul(u).sum())(w),
+      grad((w: Tensor) => conv(u, w).mul(y).sum())(w),
+    );
+    await same(jvp((x: Tensor) => conv(x, w), x, u)[1], conv(u, w));
+    const rows = stack([x, u]);
+    await same(vmap((x: Tensor) => slope(x, w))(rows), stack([slope(x, w), slope(u, w)]));
+    const back = (y: Tensor) => convTranspose2d(y, w, undefined, { ...options, outputPadding: [1, 0] });
+    await same(grad((y: Tensor) => back(y).mul(x).sum())(y), conv(x, w));
+  });
+
   test("windows overlap, their gradient is counted at each place, and they map", async () => {
     const x = tensor([1, 2, 3, 4]);
     expect(await windows(x, 0, 2).toArray()).toEqual([
@@ -225,7 +248,7 @@ test("errors name what was given", () => {
   expect(() => conv2d(x, ones([2, 3, 3, 3]))).toThrow(
     /has 4 channels and the weight .* takes 3 in each of 1 groups/,
   );
-  expect(() => conv2d(x, ones([2, 4, 7, 7]))).toThrow(/spans 7 places of axis 1, and the input has 5/);
+  expect(() => conv2d(x, ones([2, 4, 7, 7]))).toThrow(/spans 7 places of axis 0, and the input has 5/);
   expect(() => conv2d(x, ones([2, 4, 3, 3]), ones([3]))).toThrow(/bias is float32\[3\]; expected \[2\]/);
   expect(() => conv2d(x, ones([2, 4, 3, 3]), undefined, { stride: [1] })).toThrow(
     /stride has 1 numbers for 2 axes/,
