@@ -61,6 +61,8 @@ export interface Backend {
   free(buffer: DeviceBuffer): void;
   /** Copies values into a buffer, from a byte on that is a multiple of 4. */
   write(buffer: DeviceBuffer, data: StoredArray, at?: number): void;
+  /** The bytes of a buffer where they lie, for the host to fill, on backends where they stay there whatever else happens. */
+  bytesOf?(buffer: DeviceBuffer): Uint8Array | undefined;
   /** Copies the first bytes of a buffer into `into`, after all work submitted so far. */
   read(buffer: DeviceBuffer, into: StoredArray): Promise<void>;
   /** The same at once, on backends whose work is done when it was submitted. */

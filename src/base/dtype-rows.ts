@@ -1,4 +1,4 @@
-import { type FloatRange, narrowFloat } from "./narrow.ts";
+import { type FloatRange, type NarrowFloat, narrowFloat } from "./narrow.ts";
 
 /** All that Lorantz knows of one element type. */
 export interface Row {
@@ -15,6 +15,7 @@ export interface Row {
   readonly round: (x: number) => number;
   /** The bits that a device stores of a value, and back, where they are not what the host has. */
   readonly store?: (x: number) => number;
+  readonly storeAll?: NarrowFloat["storeAll"];
   readonly load?: (bits: number) => number;
   /** Which numbers a float has. */
   readonly range?: FloatRange;

@@ -103,11 +103,7 @@ export function hostArray<D extends DType>(dtype: D, length: number): HostArrayO
 
 /** Host values as a device stores them. */
 export function encode(values: HostArray, dtype: DType): StoredArray {
-  const { store } = rowOf(dtype);
-  if (!store) return values;
-  const bits = new Uint16Array(values.length);
-  for (let i = 0; i < bits.length; i++) bits[i] = store(values[i]!);
-  return bits;
+  return rowOf(dtype).storeAll?.(values) ?? values;
 }
 
 /** Host values of what a device stored. */

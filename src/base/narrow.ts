@@ -15,6 +15,8 @@ export interface NarrowFloat {
   readonly round: (x: number) => number;
   /** The bits of the nearest number; any NaN becomes the quiet one. */
   readonly store: (x: number) => number;
+  /** The same of many numbers. */
+  readonly storeAll: (values: Float32Array | Float64Array | Int32Array | Uint32Array) => Uint16Array;
   /** The number that bits stand for. */
   readonly load: (bits: number) => number;
 }
@@ -60,30 +62,42 @@ export function narrowFloat(range: FloatRange): NarrowFloat {
   const normal = 2 ** least;
   /** What lies halfway between the largest number and the power of two above. */
   const overflow = (2 - 2 ** -digits) * 2 ** most;
-  const round = (x: number) => {
+  // By the exponent of a float64. Adding a number whose last place is that of the result rounds to it; 1.5 keeps the sum in
+  // one binade.
+  const magics = Float64Array.from(
+    { length: 2048 },
+    (_, exponent) => 1.5 * 2 ** (Math.max(exponent - 1023, least) + 52 - fractionBits),
+  );
+  const store = (x: number) => {
+    float[0] = x;
+    const upper = words[1]!;
+    const sign = upper >>> 31 === 1 ? negative : 0;
     const size = Math.abs(x);
-    if (!(size < overflow)) return Number.isNaN(x) ? x : Math.sign(x) * Infinity;
-    float[0] = size;
-    const exponent = Math.max((words[1]! >>> 20) - 1023, least);
-    // Adding a number whose last place is that of the result rounds to it; 1.5 keeps the sum in one binade.
-    const magic = 1.5 * 2 ** (exponent + 52 - fractionBits);
+    if (!(size < overflow)) return Number.isNaN(x) ? infinite | (fractions / 2) : sign | infinite;
+    const magic = magics[(upper >>> 20) & 0x7ff]!;
     const rounded = size + magic - magic;
-    return x < 0 || Object.is(x, -0) ? -rounded : rounded;
+    if (rounded < normal) return sign | (rounded / step);
+    float[0] = rounded;
+    const exponent = (words[1]! >>> 20) - 1023;
+    return sign | ((exponent - least + 1) << fractionBits) | ((words[1]! & 0xfffff) >>> (20 - fractionBits));
   };
+  const upperPart = floatLayout(range).exponentBits === 8;
   return {
-    round,
-    store: (x) => {
-      if (Number.isNaN(x)) return infinite | (fractions / 2);
-      const rounded = round(x);
-      const sign = rounded < 0 || Object.is(rounded, -0) ? negative : 0;
-      const size = Math.abs(rounded);
-      if (size === Infinity) return sign | infinite;
-      if (size < normal) return sign | (size / step);
+    round: (x) => {
+      const size = Math.abs(x);
+      if (!(size < overflow)) return Number.isNaN(x) ? x : Math.sign(x) * Infinity;
       float[0] = size;
-      const exponent = (words[1]! >>> 20) - 1023;
-      return (
-        sign | ((exponent - least + 1) << fractionBits) | ((words[1]! & 0xfffff) >>> (20 - fractionBits))
-      );
+      const magic = magics[words[1]! >>> 20]!;
+      const rounded = size + magic - magic;
+      return x < 0 || Object.is(x, -0) ? -rounded : rounded;
+    },
+    store,
+    storeAll: (values) => {
+      const bits = new Uint16Array(values.length);
+      if (upperPart && values instanceof Float32Array)
+        storeUpperParts(values, bits, 23 - fractionBits, infinite | (fractions / 2));
+      else for (let i = 0; i < bits.length; i++) bits[i] = store(values[i]!);
+      return bits;
     },
     load: (bits) => {
       const sign = bits & negative;
@@ -97,4 +111,14 @@ export function narrowFloat(range: FloatRange): NarrowFloat {
       return float[0]!;
     },
   };
+}
+
+/** Of a float with the exponents of float32, the bits are the upper part of those of float32, rounded. */
+function storeUpperParts(values: Float32Array, bits: Uint16Array, lost: number, nan: number): void {
+  const given = new Uint32Array(values.buffer, values.byteOffset, values.length);
+  const half = 2 ** (lost - 1) - 1;
+  for (let i = 0; i < bits.length; i++) {
+    const x = given[i]!;
+    bits[i] = (x & 0x7fffffff) > 0x7f800000 ? nan : (x + half + ((x >>> lost) & 1)) >>> lost;
+  }
 }

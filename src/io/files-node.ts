@@ -15,6 +15,9 @@ export function urlOf(from: string | URL): string | URL {
   return url.protocol === "file:" ? fileURLToPath(url) : url;
 }
 
+/** Deno and Bun have the same functions; that theirs fill memory that threads share is not said anywhere. */
+const fillsShared = !("deno" in process.versions || "bun" in process.versions);
+
 /** Most bytes of one call of the system. */
 const most = 2 ** 30;
 
@@ -26,7 +29,7 @@ const most = 2 ** 30;
 export async function openPath(path: string): Promise<Source> {
   const first = await statOf(path);
   if (!first.isFile()) throw new LorantzError(`${path}: cannot be read (it is not a file).`);
-  const source = { name: path, size: first.size };
+  const source = { name: path, size: first.size, fillsShared };
   return {
     ...source,
     async read(into, start) {

@@ -5,6 +5,8 @@ export interface Source {
   /** For messages. */
   readonly name: string;
   readonly size: number;
+  /** Whether it fills memory that threads share, too. */
+  readonly fillsShared?: boolean;
   /**
    * Fills `into` with the bytes from `start` on.
    *

@@ -1,3 +1,4 @@
+import type { DeviceBuffer } from "../backend/backend.ts";
 import {
   checkArgument,
   type Fields,
@@ -13,6 +14,7 @@ import {
   type DeviceDType,
   deviceDTypes,
   type FloatDType,
+  fileDType,
   isFloat,
   type StoredArray,
 } from "../base/dtype.ts";
@@ -167,36 +169,44 @@ export class TensorFile<M = unknown> {
     return new Tensor(made);
   }
 
-  /**
-   * Floats of the bytes, part by part by way of memory that is used again: new memory costs more than to read, and a large
-   * tensor is never there twice.
-   */
-  async #pass(
-    { source, start, bytes, shape }: Placed,
-    device: Device,
-    as: DeviceDType,
-    values: Values,
-  ): Promise<Tensor> {
+  /** Floats of the bytes, in a buffer of the device: read there where that can be, and where they are stored as they are. */
+  async #pass(placed: Placed, device: Device, as: DeviceDType, values: Values): Promise<Tensor> {
+    const { source, start, dtype, shape } = placed;
     const length = numel(shape);
-    const each = bytes / Math.max(length, 1);
-    const memory = this.#passing ?? new Uint8Array(mostPassing);
-    this.#passing = undefined; // another read at the same time takes its own
     const buffer = device.allocate(length * bytesPerElement(as));
     try {
-      const most = mostPassing / each;
-      for (let from = 0; from < length; from += most) {
-        const count = Math.min(most, length - from);
-        const part = memory.subarray(0, count * each);
-        await source.read(part, start + from * each);
-        device.backend.write(buffer, values(part, [count]), from * bytesPerElement(as));
-      }
+      const same = source.fillsShared && fileDType(as) === dtype;
+      const there = same ? device.backend.bytesOf?.(buffer) : undefined;
+      if (there) await source.read(there.subarray(0, placed.bytes), start);
+      else await this.#inParts(placed, device, as, values, buffer);
     } catch (error) {
       device.free(buffer);
       throw error;
     }
-    this.#passing = memory;
     const storage = new TensorStorage(as, length, { device, buffer });
     return new Tensor(makeNode({ kind: "buffer", storage }, [], shape, as));
+  }
+
+  /** Part by part by way of memory that is used again: new memory costs more than to read, and a large tensor is never there twice. */
+  async #inParts(
+    { source, start, bytes, shape }: Placed,
+    device: Device,
+    as: DeviceDType,
+    values: Values,
+    buffer: DeviceBuffer,
+  ): Promise<void> {
+    const length = numel(shape);
+    const each = bytes / Math.max(length, 1);
+    const memory = this.#passing ?? new Uint8Array(mostPassing);
+    this.#passing = undefined; // another read at the same time takes its own
+    const most = mostPassing / each;
+    for (let from = 0; from < length; from += most) {
+      const count = Math.min(most, length - from);
+      const part = memory.subarray(0, count * each);
+      await source.read(part, start + from * each);
+      device.backend.write(buffer, values(part, [count]), from * bytesPerElement(as));
+    }
+    this.#passing = memory;
   }
 }
 

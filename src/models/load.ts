@@ -11,9 +11,10 @@ import {
   type TensorFile,
 } from "../io/index.ts";
 import type { Params } from "../nn/layer.ts";
-import { collectNow, Device } from "../runtime/device.ts";
+import { Device } from "../runtime/device.ts";
 import { defaultDevice } from "../runtime/init.ts";
 import { zeros } from "../tensor/creation.ts";
+import { blankKey } from "../tensor/key.ts";
 import { type Packed, type PackFormat, type PackOptions, pack } from "../tensor/packed.ts";
 import { Key, key as keyOf } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -92,11 +93,9 @@ export async function load(from: FolderSource, options: LoadOptions = {}): Promi
   const found = classifier(architecture(config), labels ?? classesOf(config));
   const model = decoder(found, { remat: again === true });
   const file = await safetensors.open(folder);
-  // Of initial values only the shapes: they are a large graph, which goes before the weights come.
-  const shapes = tree.map(model.init(key), ({ shape }) => zeros(shape));
+  const shapes = tree.map(model.init(blankKey()), ({ shape }) => zeros(shape));
   const { places, fresh } = placesOf(folder, file, found, shapes);
   const initial = fresh.length > 0 ? model.init(key) : shapes;
-  collectNow();
   const on = device ?? defaultDevice();
   const read = new Map<string, Tensor | Packed>();
   for (const { path, name, transposed, matrix } of places) {

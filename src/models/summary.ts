@@ -3,7 +3,7 @@ import { numel } from "../base/shape.ts";
 import { type FolderSource, openFolder, readJson, safetensors } from "../io/index.ts";
 import { sizesOf } from "../lora/hosts.ts";
 import { adaptedLayers, inject, type Targets } from "../lora/index.ts";
-import { key } from "../tensor/random.ts";
+import { blankKey } from "../tensor/key.ts";
 import * as tree from "../tensor/tree.ts";
 import type { Architecture } from "./architecture.ts";
 import { decoder } from "./decoder.ts";
@@ -71,7 +71,7 @@ export async function summary(from: FolderSource, options: SummaryOptions = {}):
   const file = await safetensors.open(folder);
   const model = decoder(found);
   const { names } = found;
-  const all = tree.entries(model.init(key(0)));
+  const all = tree.entries(model.init(blankKey()));
   const count = (keep: (path: string, rank: number) => boolean) =>
     all.reduce((sum, [path, { size, rank }]) => (keep(path, rank) ? sum + size : sum), 0);
   const inBlocks = (path: string) => path.startsWith(`${names.body}.${names.blocks}.`);

@@ -320,11 +320,6 @@ async function collectGarbage(): Promise<void> {
   }
 }
 
-/** Collects garbage where that can be asked for: before much memory is taken that the collector does not know of. */
-export function collectNow(): void {
-  collector()?.();
-}
-
 /** The collector of the platform, where it can be asked (Node). */
 function collector(): (() => void) | undefined {
   found ??= { collect: findCollector() };

@@ -16,10 +16,13 @@ import { Tensor } from "./tensor.ts";
 export class Key {
   /** @internal Two uint32 words. */
   readonly words: readonly [Node, Node];
+  /** @internal All that is drawn of it are zeros, for the sake of shapes. */
+  readonly blank: boolean;
 
   /** @internal */
-  constructor(words: readonly [Node, Node]) {
+  constructor(words: readonly [Node, Node], blank = false) {
     this.words = words;
+    this.blank = blank;
   }
 
   /**
@@ -33,6 +36,7 @@ export class Key {
   fold(data: string | number | Tensor<"number"> | Tensor<"int32">): Key {
     if (typeof data !== "string" && typeof data !== "number" && !(data instanceof Tensor))
       throw new ValueError(`fold: takes a name or an integer; given ${show(data)}.`);
+    if (this.blank) return this;
     const word = typeof data === "string" ? constant(hash(data), "uint32", true) : whole(data);
     // Names and numbers are told apart by the second counter word, so that "1" and 1 differ.
     return new Key(threefry(this.words, [word, constant(typeof data === "string" ? 1 : 2, "uint32")]));
@@ -48,6 +52,12 @@ export function key(seed: number): Key {
   return new Key([constant(seed, "uint32", true), constant(0, "uint32")]);
 }
 
+/** A key whose draws have shapes and no numbers worth having: those of a whole model are a small graph. */
+export function blankKey(): Key {
+  const zero = constant(0, "uint32");
+  return new Key([zero, zero], true);
+}
+
 /** Random words of 32 bits. */
 export function draw(operation: string, key: Key, shape: Shape): Node {
   if (!(key instanceof Key))
@@ -57,6 +67,7 @@ export function draw(operation: string, key: Key, shape: Shape): Node {
     throw new ShapeError(
       `${operation}: [${shape.join(",")}] has more than 2^31 - 1 elements. Draw in parts, of keys of their own.`,
     );
+  if (key.blank) return expand(constant(0, "uint32"), shape);
   const counter = cast(iota([numel(shape)], 0), "uint32");
   const [word] = threefry(key.words, [counter, constant(0, "uint32")]);
   return expand(reshape(word, shape), shape);

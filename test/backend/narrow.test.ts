@@ -60,8 +60,23 @@ function between(numbers: readonly number[], { most }: FloatRange): number[] {
 }
 
 describe.each(names)("%s on the host", (name) => {
-  const { round, store, load } = narrowFloat(ranges[name]);
+  const { round, store, storeAll, load } = narrowFloat(ranges[name]);
   const numbers = numbersOf(ranges[name], widths[name]);
+
+  test("many numbers have the bits that each has", () => {
+    const all = [
+      ...numbers,
+      ...between(numbers, ranges[name]),
+      Number.NaN,
+      -Number.NaN,
+      2 ** -149,
+      -(2 ** -149),
+    ];
+    const floats = Float32Array.from([...all, ...all.map((x) => x * (1 + 2 ** -23))]);
+    new Uint32Array(floats.buffer)[0] = 0xffc12345; // a NaN with a sign and bits of its own
+    for (const values of [floats, Float64Array.from(floats)])
+      expect([...storeAll(values)]).toEqual(Array.from(floats, store));
+  });
 
   test("bits are the number and the number the bits", () => {
     expect(numbers.filter((x, bits) => !Object.is(load(bits), x))).toEqual([]);

@@ -207,13 +207,17 @@ describe("safetensors", () => {
     const value = (i: number) => tensor(Float32Array.from({ length: 1000 + i }, (_, j) => i + j / 7));
     const many = Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`t${i}`, value(i)]));
     const bits = { dtype: "BF16", shape: [3], data: async () => tensor([1, 2, 3]) };
-    const file = await safetensors.open(await safetensors.toBlob({ ...many, bits }));
-    const all = await Promise.all(Object.keys(many).map((name) => file.read(name, { device })));
-    const packed = await file.read("bits", { pack: "bfloat16", device });
-    for (const [i, found] of all.entries()) expect(await found.data()).toEqual(await value(i).data());
-    expect([...(await unpack(packed).data())]).toEqual([1, 2, 3]);
-    const half = await file.read("t0", { device, dtype: "float16" });
-    expect(await half.data()).toEqual(await value(0).astype("float16").data());
+    const path = join(folder, "many.safetensors"); // of which bytes are read where they stay
+    await safetensors.write(path, { ...many, bits });
+    for (const from of [path, await safetensors.toBlob({ ...many, bits })]) {
+      const file = await safetensors.open(from);
+      const all = await Promise.all(Object.keys(many).map((name) => file.read(name, { device })));
+      const packed = await file.read("bits", { pack: "bfloat16", device });
+      for (const [i, found] of all.entries()) expect(await found.data()).toEqual(await value(i).data());
+      expect([...(await unpack(packed).data())]).toEqual([1, 2, 3]);
+      const half = await file.read("t0", { device, dtype: "float16" });
+      expect(await half.data()).toEqual(await value(0).astype("float16").data());
+    }
   });
 
   test("floats are rounded once to a narrower dtype of the file", async () => {

@@ -122,6 +122,12 @@ export class WasmBackend implements Backend {
     this.#view(data).set(data, (wasmBuffer(buffer).at + at) / data.BYTES_PER_ELEMENT);
   }
 
+  /** A memory that is not shared moves when it grows. */
+  bytesOf(buffer: DeviceBuffer): Uint8Array | undefined {
+    const { memory, shared } = this.memory;
+    return shared ? new Uint8Array(memory.buffer, wasmBuffer(buffer).at, buffer.bytes) : undefined;
+  }
+
   async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
     this.readNow(buffer, into);
   }
