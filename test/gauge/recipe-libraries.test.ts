@@ -452,6 +452,19 @@ describe("settings that cannot be read", () => {
     ["litgpt", { train: { learning_rate: 3e-4 } }, "since 0.4.4 it is optimizer.init_args.lr"],
     ["axolotl", { lora_r: 8, learning_rate: 1e-4 }, "lora_alpha is missing"],
     ["axolotl", { lora_r: 8, lora_alpha: 8, learning_rate: 1e-4 }, "warmup_ratio is 0.03, a share of all"],
+    [
+      "axolotl",
+      { lora_r: 8, lora_alpha: 8, learning_rate: 1e-4, warmup_steps: 5 },
+      "adapter is missing: without it Axolotl trains the whole model. Give adapter lora",
+    ],
+    ["kohya", { network_module: "lycoris.kohya" }, 'it can where it is "networks.lora"'],
+    ["litgpt", { train: { lr_warmup_steps: 1.5 } }, "lr_warmup_steps is 1.5; it is an integer >= 1"],
+    [
+      "torchtune",
+      { "optimizer.lr": 1e-4, optimizer: { lr: 1 } },
+      "optimizer.lr is given twice. Give it once",
+    ],
+    ["trl", { optim: "sgd", optim_args: "momentum=0.9,momentum=0.5" }, "optim_args:momentum is given twice"],
     ["axolotl", { lora_r: 8, adapter: "llama-adapter" }, 'it can where it is "lora" or "qlora"'],
     ["axolotl", { lora_r: 8, lora_modules_to_save: ["lm_head"] }, "which a recipe cannot say"],
     ["axolotl", { lora_r: 8, cosine_min_lr_ratio: 0.1 }, "which a recipe cannot say"],
@@ -633,6 +646,7 @@ optimizer:
   test("anchors, aliases, merge keys, quotes, several lines and yes and no, in YAML 1.1 as PyYAML reads it", async () => {
     const axolotl = `axolotl:
 # of a run
+adapter: lora
 lora_r: &r 32
 "lora_alpha": *r
 lora_dropout: !!null
@@ -745,12 +759,54 @@ optimizer:
     expect((await of("trl:\nr: 8")).clip).toMatchObject({ maxNorm: 1 });
   });
 
+  test("what tools make of a part of an update, of null and of false where it is not passed on", async () => {
+    const rise = (warmup: number) => ({ schedule: { kind: "warmupLinear", warmup } });
+    expect(await of("peft-trainer: warmup_steps=1.5 max_steps=50")).toMatchObject(rise(1));
+    expect(await of("trl: warmup_steps=3.75")).toMatchObject(rise(3));
+    expect(await of("kohya: lr_scheduler=linear lr_warmup_steps=2.5")).toMatchObject(rise(2));
+    for (const warmup of [0.5, 1.5]) {
+      const recipe = unchecked({
+        r: 8,
+        alpha: 8,
+        optimizer: { name: "adamw", lr: 1e-4 },
+        schedule: { kind: "warmupLinear", warmup, total: "end" },
+      });
+      const { exact, settings, deviations } = gauge.convert(recipe, {
+        to: "library",
+        library: "peft-trainer",
+      });
+      expect(exact).toBe(false);
+      expect(settings).toMatchObject({ warmup_steps: 1 });
+      expect(deviations.map(({ field }) => field)).toContain("schedule");
+    }
+    for (const [text, init] of [
+      ['peft-trainer: {"init_lora_weights": null}', "random"],
+      ['peft-trainer: {"init_lora_weights": false}', "random"],
+      [
+        "axolotl: adapter=lora lora_r=8 lora_alpha=8 learning_rate=1e-4 warmup_steps=2 peft_init_lora_weights=false",
+        "standard",
+      ],
+      [
+        "axolotl: adapter=lora lora_r=8 lora_alpha=8 learning_rate=1e-4 warmup_steps=2 peft_init_lora_weights=null",
+        "standard",
+      ],
+    ] as const)
+      expect((await of(text)).init).toBe(init);
+    await expect(of("litgpt: --optimizer AdamW --optimizer.lr 1e-4")).rejects.toThrow(
+      'optimizer is "AdamW", and optimizer.lr is given as well. Give one',
+    );
+    const random = unchecked({ r: 8, alpha: 8, init: "random", optimizer: { name: "adamw", lr: 1e-4 } });
+    const { settings, exact } = gauge.convert(random, { to: "library", library: "axolotl" });
+    expect(settings).toMatchObject({ adapter: "lora" });
+    expect(exact).toBe(false);
+  });
+
   test("a run that ends in its warm-up is a warm-up; Axolotl's is 3 % of the run, at most 100, and 1 is 2", async () => {
     const rise = (warmup: number) => ({ schedule: { kind: "warmupConstant", warmup } });
     expect(await of("peft-trainer: warmup_steps=50 max_steps=50")).toMatchObject(rise(50));
     expect(await of("litgpt: train.max_steps=50")).toMatchObject(rise(100));
     const axolotl = async (text: string) => {
-      const recipe = await of(`axolotl: lora_r=8 lora_alpha=8 learning_rate=1e-4 ${text}`);
+      const recipe = await of(`axolotl: adapter=lora lora_r=8 lora_alpha=8 learning_rate=1e-4 ${text}`);
       return (recipe.schedule as { readonly warmup: number }).warmup;
     };
     expect(await axolotl("max_steps=1010")).toBe(30);
@@ -772,7 +828,7 @@ optimizer:
     const groups = 'peft: {"lora_A": {"lr": 1e-3}, "lora_B": {"lr": 1e-2}}';
     expect(await of(groups)).toMatchObject({ optimizer: { lr: 1e-3 }, groups: { B: { lr: 1e-2 } } });
     const nested =
-      "axolotl:\nlora_r: 8\nlora_alpha: 8\nwarmup_steps: 9\nlearning_rate: 1e-4\noptimizer: sgd\noptim_args:\n  momentum: 0.9\n  nesterov: yes\n";
+      "axolotl:\nadapter: lora\nlora_r: 8\nlora_alpha: 8\nwarmup_steps: 9\nlearning_rate: 1e-4\noptimizer: sgd\noptim_args:\n  momentum: 0.9\n  nesterov: yes\n";
     expect(await of(nested)).toMatchObject({ optimizer: { name: "sgd", momentum: 0.9, nesterov: true } });
     const betas = "kohya: --network_dim 4 --optimizer_args 'betas=0.5,0.75'";
     expect(await of(betas)).toMatchObject({ optimizer: { betas: [0.5, 0.75] } });

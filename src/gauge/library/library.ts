@@ -105,6 +105,8 @@ export interface Library {
   /** The kind of schedule that it has for good. */
   readonly schedule?: "warmupCosine";
   readonly adapts: readonly AdaptedKind[];
+  /** Settings without which it does something else, with their values, and what it does. */
+  readonly needs?: { readonly [place: string]: { readonly value: unknown; readonly otherwise: string } };
   /** Settings that have nothing to do with a recipe: names, or beginnings of names that end in a star. */
   readonly others: readonly string[];
   /** Settings of other versions and those that mislead, with what to do. */

@@ -1,4 +1,5 @@
 import { isPlainObject } from "../../base/arguments.ts";
+import { ValueError } from "../../base/errors.ts";
 
 // Settings by their places: `lora_parameters.rank` is rank in the object lora_parameters, `optim_args:momentum` the
 // pair of that name in a text `momentum=0.9,nesterov=True`, a list of such texts, or an object.
@@ -27,15 +28,23 @@ export function nest(
   return result;
 }
 
-/** Values by their places. Objects are walked to the depth that known places have, and pairs are taken apart. */
+/**
+ * Values by their places. Objects are walked to the depth that known places have, and pairs are taken apart.
+ *
+ * @throws ValueError for a place that has two values: `{ "optimizer.lr": 1, "optimizer": { "lr": 2 } }`.
+ */
 export function flatten(
   settings: Settings,
   pairs: { readonly [place: string]: "text" | "list" },
 ): Map<string, unknown> {
   const result = new Map<string, unknown>();
+  const set = (place: string, value: unknown): void => {
+    if (result.has(place)) throw new ValueError(`${place} is given twice. Give it once.`);
+    result.set(place, value);
+  };
   const walk = (value: unknown, path: string): void => {
     if (pairs[path] !== undefined && isPlainObject(value)) {
-      for (const [name, each] of Object.entries(value)) result.set(`${path}:${name}`, each);
+      for (const [name, each] of Object.entries(value)) set(`${path}:${name}`, each);
     } else if (pairs[path] !== undefined && value !== null && value !== "") {
       const texts = Array.isArray(value)
         ? value
@@ -44,12 +53,12 @@ export function flatten(
           : String(value).split(",");
       for (const text of texts) {
         const [name, ...rest] = String(text).split("=");
-        result.set(`${path}:${name?.trim()}`, parsed(rest.join("=").trim()));
+        set(`${path}:${name?.trim()}`, parsed(rest.join("=").trim()));
       }
     } else if (isPlainObject(value)) {
       for (const name of Object.keys(value)) walk(value[name], path === "" ? name : `${path}.${name}`);
     } else {
-      result.set(path, value);
+      set(path, value);
     }
   };
   walk(settings, "");

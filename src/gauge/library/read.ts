@@ -4,7 +4,7 @@ import type { Role } from "../../lora/roles.ts";
 import { checkRecipe } from "../check.ts";
 import type { Recipe } from "../recipe.ts";
 import type { Library, Meaning, Setting, TheirOptimizer } from "./library.ts";
-import { flatten } from "./places.ts";
+import { flatten, type Settings } from "./places.ts";
 import { libraries } from "./tools.ts";
 
 /** The names of roles in settings of groups. */
@@ -26,7 +26,7 @@ export function readSettings(library: Library, given: unknown, operation: string
     throw new ValueError(
       `${operation}: the settings of ${library.title} are ${show(given)}; they are an object.`,
     );
-  const values = flatten(given, library.pairs ?? {});
+  const values = flattened(library, given, operation);
   checkPlaces(library, values, operation);
   const settingOf = (is: Meaning): [string, Setting] | undefined =>
     Object.entries(library.settings).find(([, setting]) => setting.is === is);
@@ -109,7 +109,8 @@ export function readSettings(library: Library, given: unknown, operation: string
     const isShare = below1 === true && steps > 0 && steps < 1;
     const acts = steps === 0 && !(unlessGiven && given(place));
     const part = isShare ? steps : acts ? (share ?? 0) : 0;
-    if (typeof part !== "number" || part === 0) return instead?.[steps] ?? steps;
+    // Updates are whole ones: tools cut the rest off.
+    if (typeof part !== "number" || part === 0) return instead?.[steps] ?? Math.trunc(steps);
     if (typeof total === "number" && total > 0) {
       const updates = Math[rounds](total * part);
       const bounded = isShare || given(sharePlace) ? updates : Math.min(updates, most ?? Infinity);
@@ -135,8 +136,21 @@ export function readSettings(library: Library, given: unknown, operation: string
     clip: clipOf(of("maxNorm")),
     eightBitStates: theirs.eightBitStates,
   };
+  for (const [place, { value, otherwise }] of Object.entries(library.needs ?? {}))
+    if ((values.get(place) ?? null) === null)
+      throw new ValueError(
+        `${operation}: ${place} is missing: without it ${otherwise}. Give ${place} ${String(value)}.`,
+      );
   const there = Object.fromEntries(Object.entries(recipe).filter(([, value]) => value !== undefined));
   return named(places(library, theirs), () => checkRecipe(there, operation));
+}
+
+function flattened({ pairs = {} }: Library, given: Settings, operation: string): Map<string, unknown> {
+  try {
+    return flatten(given, pairs);
+  } catch (error) {
+    throw error instanceof ValueError ? new ValueError(`${operation}: ${error.message}`) : error;
+  }
 }
 
 /** Where a library sets the fields of a recipe, where it calls them otherwise. */

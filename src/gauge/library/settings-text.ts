@@ -126,9 +126,11 @@ function put(what: string, into: Record<string, unknown>, path: string, value: u
     into[name] = value;
     return;
   }
-  const inner = (into[name] as Record<string, unknown> | undefined) ?? empty(); // made here
+  const inner = into[name] ?? empty();
+  if (!isPlainObject(inner))
+    throw new ValueError(`${what}: ${name} is ${show(inner)}, and ${path} is given as well. Give one.`);
   into[name] = inner;
-  put(what, inner, rest.join("."), value);
+  put(what, inner as Record<string, unknown>, rest.join("."), value); // made here
 }
 
 /** A scalar, or a list or mapping on one line. */

@@ -41,11 +41,13 @@ function settingsWith(
     optimizer: name,
     ratio: hypers.A && hypers.B ? ratioOf(rate("A"), rate("B")) : 1,
     schedule: kind,
-    warmup,
+    // Parts of an update are taken for a share of all.
+    warmup: warmup > 0 ? Math.max(1, Math.trunc(warmup)) : 0,
     warmupShare: 0,
     ...(typeof total === "number" && { total }),
     maxNorm: recipe.clip?.kind === "globalNorm" ? recipe.clip.maxNorm : 0,
   };
+  for (const [place, { value }] of Object.entries(library.needs ?? {})) values.set(place, value);
   for (const [place, { is, words, field }] of Object.entries(library.settings)) {
     if (is === "hyper") continue;
     const meant = meanings[is];

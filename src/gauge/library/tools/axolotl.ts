@@ -26,7 +26,13 @@ export const axolotl = {
     lora_dropout: dropout(0),
     peft_use_rslora: { is: "rsLora", field: either(false), says: "divide alpha by sqrt(r)" },
     peft_use_dora: { is: "dora", field: either(false), says: "DoRA" },
-    peft_init_lora_weights: { ...peftConfig.init_lora_weights!, says: "how A and B start" },
+    peft_init_lora_weights: {
+      is: "init",
+      field: peftConfig.init_lora_weights!.field,
+      // It passes on what is true: false has no effect.
+      words: { ...peftConfig.init_lora_weights!.words, false: "standard" },
+      says: "how A and B start",
+    },
     loraplus_lr_ratio: { is: "ratio", field: positive(1), says: "the rate of B over that of A" },
     optimizer: { is: "optimizer", field: word("adamw_torch_fused"), says: "the optimizer" },
     learning_rate: hyper(undefined, "the learning rate, of A with a ratio"),
@@ -45,6 +51,7 @@ export const axolotl = {
   },
   warmup: { rounds: "floor", unlessGiven: true, most: 100, instead: { 1: 2 } },
   pairs: { optim_args: "text" },
+  needs: { adapter: { value: "lora", otherwise: "Axolotl trains the whole model" } },
   optimizers: trainerOptimizers(),
   adapts: ["linear"],
   only: {
@@ -104,9 +111,16 @@ export const axolotl = {
     relora: "restarts cannot be said in a recipe.",
     lora_alpha_pattern: "Axolotl has none; leave it out.",
   },
-  example: { lora_r: 32, lora_alpha: 16, lora_dropout: 0.05, learning_rate: 2e-4, warmup_steps: 10 },
+  example: {
+    adapter: "lora",
+    lora_r: 32,
+    lora_alpha: 16,
+    lora_dropout: 0.05,
+    learning_rate: 2e-4,
+    warmup_steps: 10,
+  },
   notes: [
-    "Axolotl: lora_r, lora_alpha and learning_rate have no default; give them.",
+    "Axolotl: lora_r, lora_alpha and learning_rate have no default; give them, and adapter, without which it trains the whole model.",
     "Axolotl: the warm-up is 3 % of all updates by default, at most 100.",
   ],
 } as const satisfies Library;

@@ -90,7 +90,6 @@ export const kohya = {
     "reg_data_dir",
     "output_*",
     "save_*",
-    "network_module",
     "lr_scheduler_num_cycles",
     "lr_scheduler_power",
     "network_train_unet_only",
@@ -123,6 +122,7 @@ export const kohya = {
     ...torchOthers.map((name) => `optimizer_args:${name}`),
   ],
   only: {
+    network_module: ["networks.lora"],
     network_dropout: [0],
     scale_weight_norms: [],
     min_snr_gamma: [],

@@ -1,4 +1,4 @@
-import { integer, optional, positive } from "../../../base/arguments.ts";
+import { integer, optional } from "../../../base/arguments.ts";
 import type { Library } from "../library.ts";
 import { alphaOver, dropout, hyper, rank, word } from "./settings.ts";
 import { dotted, placed, torchOnly, torchOthers } from "./torch.ts";
@@ -22,7 +22,7 @@ export const litgpt = {
     "optimizer.init_args.lr": hyper(1e-3, "the learning rate of A and B"),
     "train.lr_warmup_steps": {
       is: "warmup",
-      field: positive(100),
+      field: integer(1, Infinity, 100),
       says: "updates of the warm-up, at least 1",
     },
     "train.max_steps": {

@@ -27,6 +27,7 @@ export const peftConfig: { readonly [place: string]: Setting } = {
       pissa: "pissa",
       olora: "olora",
     },
+    nullIs: false,
     says: "how A and B start",
   },
   use_dora: { is: "dora", field: either(false), says: "DoRA" },
