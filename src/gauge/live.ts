@@ -1,6 +1,7 @@
 import type { Role } from "../lora/roles.ts";
-import { type AnyOptimizerName, anyRule } from "../optim/make.ts";
+import { type AnyHyperOf, type AnyOptimizerName, anyRule } from "../optim/make.ts";
 import type { Essence, Growth } from "../optim/rule.ts";
+import { decoupled } from "../optim/sgd.ts";
 import { sameCourse } from "./course.ts";
 import type { Gauge } from "./gauge.ts";
 import {
@@ -22,9 +23,23 @@ import { starts, zeroSide } from "./start.ts";
 /** What an optimizer does to the parameters of a role; nothing to those that are not trained. */
 export function essenceOf(recipe: Recipe, role: Role): Essence {
   if (!trainedRoles(recipe).includes(role)) return { rule: "none", reads: "nothing", hyper: {} };
-  const rule = anyRule(recipe.optimizer.name);
+  const { name } = recipe.optimizer;
+  const rule = anyRule(name);
   const hyper = hyperOf<AnyOptimizerName>(recipe, role);
-  return rule.essence?.(hyper) ?? { rule: rule.name, reads: "gradients", hyper: { ...hyper } };
+  const descends = (name === "sgd" || name === "scaledSgd") && scheduleOf(recipe) === undefined;
+  const other = descends && decoupled(hyper as AnyHyperOf["sgd"]); // the name says so
+  const essence: Essence = rule.essence?.((other || hyper) as typeof hyper) ?? {
+    rule: rule.name,
+    reads: "gradients",
+    hyper: { ...hyper },
+  };
+  if (!other) return essence;
+  const order = { order: "decay in the gradient" };
+  return {
+    ...essence,
+    hyper: { ...essence.hyper, ...order },
+    rounding: [...(essence.rounding ?? []), "order"],
+  };
 }
 
 /** What acts in the layers of one kind, and what does not. */
@@ -46,9 +61,10 @@ export function liveOf(recipe: Recipe): readonly Live[] {
     const { A, B } = starts(recipe, kind);
     return A === 0 ? "A" : B === 0 ? "B" : undefined;
   };
+  const stays = (role: Role) => essenceOf(recipe, role).staysZero === true;
   const isInert = (kind: AdaptedKind) => {
     const zero = zeroOf(kind);
-    return zero !== undefined && reads(zero) === "nothing";
+    return zero !== undefined && (reads(zero) === "nothing" || stays(zero));
   };
   /** Whether a global norm changes what is updated outside of products that stay zero. */
   const normed =
@@ -72,6 +88,7 @@ export function liveOf(recipe: Recipe): readonly Live[] {
       roles: there.filter(
         (role) =>
           essenceOf(recipe, role).rule !== "none" &&
+          !((role === zero || role === "branchBias") && stays(role)) &&
           !(inert && (role === "A" || role === "B") && !(seen && role !== zero)),
       ),
       // The gradient of a matrix is a product with the other one.

@@ -90,6 +90,7 @@ export const adafactorRule: Rule<AdafactorHyper, AdafactorSlots> = {
         ...withoutZeros({ epsGradient, weightDecay, ...(scaleParameter && { epsParameter }) }),
       },
       joint: shrinking(decay),
+      ...(scaleParameter && epsParameter === 0 && epsGradient > 0 && { staysZero: true }),
       ...(free && { grows: { power: 1, decay, numbers: { lr: rateThatGrows(lr, decay, 0, 0) } } }),
     };
   },

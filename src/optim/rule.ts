@@ -64,6 +64,8 @@ export interface Essence {
   readonly joint?: { readonly [name: string]: Joint };
   /** For factors of a pair, where the updates of the product are those of factors that grow and shrink. */
   readonly grows?: Growth;
+  /** Whether a parameter that is 0 stays 0, since steps are a share of it. */
+  readonly staysZero?: boolean;
 }
 
 /** One number in place of several hyperparameters, with the power of c by which it follows a rescaled parameter. */

@@ -25,6 +25,19 @@ export const plain = { momentum: 0, dampening: 0, nesterov: false, decoupledWeig
 
 type SgdSlots = { readonly velocity?: Tensor };
 
+/**
+ * At a constant rate, momentum mu and dampening d with a decay w in the gradient make the updates of momentum d with a
+ * decoupled decay where mu = d (1 - lr w): both are p' = (1 + d - lr w) p - mu p'' - lr (1 - d) g of the two values before. Those
+ * numbers, if it is so.
+ */
+export function decoupled<H extends SgdHyper>(hyper: H): H | undefined {
+  const { lr, momentum, dampening, weightDecay, decoupledWeightDecay } = hyper;
+  if (momentum === 0 || weightDecay === 0 || decoupledWeightDecay) return undefined;
+  const due = dampening * (1 - lr * weightDecay);
+  if (Math.abs(momentum - due) > 4 * Number.EPSILON * due) return undefined;
+  return { ...hyper, momentum: dampening, decoupledWeightDecay: true };
+}
+
 /** The update rule of `sgd`. */
 export const sgdRule: Rule<SgdHyper, SgdSlots> = {
   name: "sgd",

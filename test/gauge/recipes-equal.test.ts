@@ -105,6 +105,14 @@ describe("one run written in two ways", () => {
       of({ name: "sgd", lr }, { schedule: { kind: "cosineRestarts", period: 1, etaMinFraction: 0.5 } }),
     ],
     [
+      "all numbers, where steps are a share of a matrix that is 0",
+      of({ name: "adafactor", lr, epsParameter: 0 }, { branchBias: true }),
+      of(
+        { name: "adafactor", lr: 0.5, epsParameter: 0, weightDecay: 0.25 },
+        { alpha: 8, branchBias: true, groups: { A: { lr: 0.25, epsParameter: 1 } } },
+      ),
+    ],
+    [
       "numbers of a frozen matrix",
       of({ name: "adam", lr }, { groups: { A: { lr: 0, weightDecay: 3 } } }),
       of({ name: "adam", lr }, { groups: { A: { lr: 0, betas: [0, 0], eps: 1 } } }),
@@ -197,6 +205,18 @@ describe("one run written in two ways", () => {
       of({ name: "adam", lr }, { schedule: { kind: "warmupCosine", warmup: 0, total: 7 } }),
     ],
     [
+      "a decay in the gradient beside momentum and dampening that make up for it",
+      of({ name: "sgd", lr: 0.125, momentum: 0.75, dampening: 0.8, weightDecay: 0.5 }),
+      of({
+        name: "sgd",
+        lr: 0.125,
+        momentum: 0.8,
+        dampening: 0.8,
+        weightDecay: 0.5,
+        decoupledWeightDecay: true,
+      }),
+    ],
+    [
       "eps 0 inside the root",
       of({ name: "adam", lr, eps: 0 }, { init: "random" }),
       of({ name: "adam", lr, eps: 0, epsInsideRoot: true }, { init: "random" }),
@@ -240,6 +260,29 @@ describe("two runs that look alike", () => {
           groups: { A: { eps: 2e-6, weightDecay: 0.02 } },
         },
       ),
+    ],
+    [
+      "such a decay, at a rate that changes",
+      of(
+        { name: "sgd", lr: 0.125, momentum: 0.75, dampening: 0.8, weightDecay: 0.5 },
+        { schedule: { kind: "cosine", tMax: 8 } },
+      ),
+      of(
+        {
+          name: "sgd",
+          lr: 0.125,
+          momentum: 0.8,
+          dampening: 0.8,
+          weightDecay: 0.5,
+          decoupledWeightDecay: true,
+        },
+        { schedule: { kind: "cosine", tMax: 8 } },
+      ),
+    ],
+    [
+      "rates where steps are a share of matrices that are not 0",
+      of({ name: "adafactor", lr, epsParameter: 0 }, { init: "random" }),
+      of({ name: "adafactor", lr: 2 * lr, epsParameter: 0 }, { init: "random" }),
     ],
     ["DoRA", of({ name: "sgd", lr }), of({ name: "sgd", lr }, { dora: true })],
     [
