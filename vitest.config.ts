@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
-import { supportsVectors } from "./src/backend/cpu/wasm.ts";
+import { supportsVectors } from "./src/backend/cpu/modules.ts";
 
 const src = fileURLToPath(new URL("./src/", import.meta.url));
 

@@ -1,6 +1,7 @@
 import { DeviceError } from "../../base/errors.ts";
 import type { Backend } from "../backend.ts";
-import { supportsVectors, WasmBackend } from "./wasm.ts";
+import { supportsVectors } from "./modules.ts";
+import { WasmBackend } from "./wasm.ts";
 
 export interface CpuOptions {
   /** Threads that run kernels. Default: one for each processor, at most 8; 1 starts no workers. */
