@@ -72,9 +72,8 @@ const topkFields: Fields<Required<TopkOptions>> = { largest: flagOf(true) };
 
 /**
  * The `k` largest values along an axis, in falling order, and where they are: equal values by their index, NaN before all
- * others, as `argmax` has it. The gradient goes to the elements that were taken. Of a long row a
- * thread of the CPU keeps the first k that it has seen; a GPU sorts blocks side by side, of each of which the first k are sorted
- * again.
+ * others, as `argmax` has it. The gradient goes to the elements that were taken. Of a long row a thread of the CPU keeps the
+ * first k that it has seen; a workgroup of a GPU narrows in on the last of them, in blocks of the row.
  *
  * @throws ValueError unless k is an integer from 0 to the length of the axis.
  * @example
