@@ -106,6 +106,104 @@ export const degenerateForms: readonly object[] = (() => {
   ];
 })();
 
+/** Values of hyperparameters at which one optimizer may be another one, or has numbers without effect. */
+const degenerateValues: { readonly [hyper: string]: readonly unknown[] } = {
+  lr: [0.02, 0.02, 0.05, 0],
+  betas: [
+    [0.9, 0.9],
+    [0, 0.9],
+    [0.9, 0],
+    [0, 0],
+    [0.5, 0.5],
+  ],
+  eps: [1e-3, 1e-3, 1e-2],
+  weightDecay: [0, 0, 0.25],
+  momentum: [0, 0.5],
+  dampening: [0, 0.5],
+  nesterov: [false, false, true],
+  decoupledWeightDecay: [false, true],
+  amsgrad: [false, true],
+  epsInsideRoot: [false, true],
+  biasCorrection: [true, false],
+  decayTimesLr: [true, false],
+  momentumDecay: [0, 4e-3],
+  lrUnrectified: [0.02, 0],
+  alpha: [0, 0.9],
+  centered: [false, true],
+  lrDecay: [0, 0.5],
+  initialAccumulatorValue: [0, 0.1],
+  rho: [0, 0.9],
+  epsGradient: [1e-3, 1e-2],
+  epsUpdate: [1e-3, 1e-4, 0],
+  epsParameter: [0, 0.25],
+  decayRate: [0, 0.8],
+  clipThreshold: [1, 0.5],
+  scaleParameter: [true, false],
+  // Bounds that steps reach.
+  stepSizes: [
+    [1e-3, 0.03],
+    [0.02, 0.02],
+  ],
+  reg: [0.5, 0.25],
+};
+
+/** Recipes of all optimizers with such values for both matrices, or for one. */
+export function degenerateRecipes(): fc.Arbitrary<gauge.Recipe> {
+  const seldom = <T>(of: fc.Arbitrary<T>) => fc.option(of, { nil: undefined, freq: 1 });
+  const hypers = fc.record(
+    Object.fromEntries(
+      Object.entries(degenerateValues).map(([hyper, values]) => [hyper, fc.constantFrom(...values)]),
+    ),
+    { requiredKeys: [] },
+  );
+  return fc
+    .record({
+      name: fc.constantFrom(...optim.optimizerNames),
+      hyper: hypers,
+      own: seldom(fc.tuple(fc.constantFrom("A", "B"), hypers)),
+      alpha: fc.constantFrom(4, 8),
+      init: fc.constantFrom("standard", "random", "random", "swapped"),
+      trained: seldom(fc.constantFrom(["A", "B"], ["A"], ["B"])),
+      clip: seldom(
+        fc.constantFrom(
+          { kind: "value", maxValue: 1e-3 },
+          { kind: "tensorNorm", maxNorm: 0.01 },
+          { kind: "globalNorm", maxNorm: 0.01 },
+        ),
+      ),
+      schedule: seldom(
+        fc.constantFrom(
+          { kind: "warmupConstant", warmup: 1 },
+          { kind: "exponential", gamma: 0 },
+          { kind: "warmupLinear", warmup: 0, total: 1 },
+          { kind: "warmupLinear", warmup: 0.5, total: 1 },
+        ),
+      ),
+    })
+    .map(({ name, hyper, own, alpha, init, ...rest }) => {
+      const known = gauge.hyperOf(
+        unchecked({ r: 2, alpha, optimizer: { name, lr: 1 } }) as gauge.Recipe<"adam">,
+        "A",
+      );
+      const taken = (numbers: object) =>
+        Object.fromEntries(Object.entries(numbers).filter(([hyper]) => Object.hasOwn(known, hyper)));
+      const given = Object.entries(rest).filter(([, value]) => value !== undefined);
+      const groups = own && { groups: { [own[0]]: taken(own[1]) } };
+      return unchecked({
+        ...{ r: 2, alpha, init, optimizer: { name, lr: 0.02, ...taken(hyper) } },
+        ...groups,
+        ...Object.fromEntries(given),
+      });
+    })
+    .filter((recipe) => {
+      try {
+        return gauge.checkRecipe(recipe) === recipe;
+      } catch {
+        return false; // such as numbers of a matrix that is not trained
+      }
+    });
+}
+
 const sides = (x: number, y: number) => fc.constantFrom(undefined, { A: x }, { B: y }, { A: y, B: x });
 
 /** Recipes of all optimizers, starts, layers, groups, schedules and clippings. */

@@ -2,7 +2,14 @@ import fc from "fast-check";
 import { expect } from "vitest";
 import { ValueError } from "../src/base/errors.ts";
 import * as gauge from "../src/gauge/index.ts";
-import { disguised, optimizerForms, randomRecipes, targets, unchecked } from "./random-recipes.ts";
+import {
+  degenerateRecipes,
+  disguised,
+  optimizerForms,
+  randomRecipes,
+  targets,
+  unchecked,
+} from "./random-recipes.ts";
 import { apart, losses } from "./tiny.ts";
 
 // Properties of recipes that are trained to see them, for any number of draws.
@@ -95,6 +102,28 @@ export async function allPairs(forms: readonly object[]): Promise<void> {
       expect(exact, both).toBe(apart(x.seen, y.seen) < 1e-11);
       if (bitwise) expect(x.rounded, both).toEqual(y.rounded);
     }
+}
+
+/** Of that many random recipes, explain calls those one run, and no others, that training shows to be one. */
+export async function anyPairs(count: number, seed: number): Promise<void> {
+  const wide = { dtype: "float64", updates: 10 } as const;
+  const all = [];
+  for (const recipe of fc.sample(degenerateRecipes(), { numRuns: count, seed })) {
+    // Small gradients show constants.
+    const seen = [await losses(recipe, wide), await losses(recipe, { ...wide, strength: 2 ** -20 })];
+    all.push({ recipe, seen, rounded: await losses(recipe) });
+  }
+  let same = 0;
+  for (const [i, x] of all.entries())
+    for (const y of all.slice(0, i)) {
+      const { exact, bitwise } = gauge.explain(x.recipe, y.recipe);
+      const both = JSON.stringify([x.recipe, y.recipe]);
+      const difference = Math.max(...x.seen.map((seen, k) => apart(seen, y.seen[k]!)));
+      expect(exact, both).toBe(difference < 1e-11);
+      if (bitwise) expect(x.rounded, both).toEqual(y.rounded);
+      if (exact) same++;
+    }
+  expect(same).toBeGreaterThan(0);
 }
 
 /** Targets that no gauge reaches, whatever is given up. */

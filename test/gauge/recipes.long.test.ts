@@ -4,6 +4,7 @@ import { init } from "../../src/runtime/init.ts";
 import { degenerateForms, optimizerForms } from "../random-recipes.ts";
 import {
   allPairs,
+  anyPairs,
   convertedToLibrary,
   convertedToTarget,
   eachNumber,
@@ -35,6 +36,12 @@ test("a rate that counts makes another run", () => otherByRate(40, seed), timeou
 test(
   "two optimizers are one run where training shows it, and nowhere else",
   () => allPairs(degenerateForms),
+  timeout,
+);
+
+test(
+  "two recipes of any optimizers are one run where training shows it, and nowhere else",
+  () => anyPairs(150, seed),
   timeout,
 );
 
