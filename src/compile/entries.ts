@@ -186,4 +186,49 @@ export class Entries {
     }
     return result;
   }
+
+  /**
+   * The same order, but for kernels that free more bytes than they make: each runs as soon as it can. So the product of two
+   * large operands that is a small gradient does not keep both until its update.
+   *
+   * @param bytesOf Bytes of a value.
+   * @param donated Inputs that a kernel may replace, after all that read them.
+   */
+  releasing(bytesOf: (value: ValueId) => number, donated: ReadonlySet<ValueId>): Entry[] {
+    const order = this.inOrder();
+    const place = new Map(order.map((entry, i) => [entry, i]));
+    const waiting = new Map(order.map((entry) => [entry, this.#makers(entry, neededBy(entry))]));
+    const left = new Map([...this.#readers].map(([value, readers]) => [value, new Set(readers)]));
+    const releases = ({ draft, reads }: Entry): boolean => {
+      if (draft.placed && draft.placed.size > 0) return false;
+      let freed = 0;
+      for (const value of reads) {
+        const last = left.get(value)!.size === 1;
+        if (donated.has(value) && !last) return false;
+        if (last && this.#maker.has(value) && !this.#outputs.has(value)) freed += bytesOf(value);
+      }
+      return freed > madeBy(draft).reduce((sum, v) => sum + (this.#outputs.has(v) ? 0 : bytesOf(v)), 0);
+    };
+    const after = new Map(order.map((entry) => [entry, [] as Entry[]]));
+    for (const [entry, makers] of waiting) for (const maker of makers) after.get(maker)!.push(entry);
+    const result: Entry[] = [];
+    const run = (entry: Entry) => {
+      waiting.delete(entry);
+      result.push(entry);
+      const touched = new Set(after.get(entry));
+      for (const next of touched) waiting.get(next)?.delete(entry);
+      for (const value of entry.reads) {
+        left.get(value)!.delete(entry);
+        for (const reader of left.get(value)!.size === 1 ? left.get(value)! : []) touched.add(reader);
+      }
+      return [...touched].sort((a, b) => place.get(a)! - place.get(b)!);
+    };
+    for (const entry of order) {
+      if (!waiting.has(entry)) continue;
+      const ready = run(entry);
+      for (let next = ready.shift(); next; next = ready.shift())
+        if (waiting.get(next)?.size === 0 && releases(next)) ready.push(...run(next));
+    }
+    return result;
+  }
 }

@@ -13,7 +13,7 @@ import { type Expr, type Expressions, walk } from "./expr.ts";
 import { countInPlace, readElsewhere, type Whole } from "./in-place.ts";
 import { joinRows } from "./rows.ts";
 import type { Target } from "./target.ts";
-import type { ValueId } from "./value.ts";
+import { bytesOf, type ValueId } from "./value.ts";
 
 /** Siblings that a kernel is compared with, the latest first: so that the time to compile grows with their number. */
 const maxSiblings = 16;
@@ -52,7 +52,8 @@ export function fuse(drafts: readonly Draft[], whole: Whole, target: Target, e: 
   }
   joinRows(entries, target, e);
   entries.trim();
-  return entries.inOrder().map(({ draft }) => draft);
+  const bytes = (value: ValueId) => bytesOf(whole.values[value]!);
+  return entries.releasing(bytes, whole.donated).map(({ draft }) => draft);
 }
 
 /** Kernels of one kind may be joined side by side. */

@@ -103,8 +103,8 @@ describe("a chain of blocks", () => {
     (x, weights) =>
       weights.reduce((h, w) => form(block)(h, w), x);
 
-  /** Bytes of intermediates beside weights, inputs and gradients. */
-  const bytes = (n: number, blocks: Blocks) => {
+  /** Bytes of intermediates beside weights, inputs and gradients, or of what is made of those. */
+  const bytes = (n: number, blocks: Blocks, made = (gradients: readonly Tensor[]) => gradients) => {
     let index = 0;
     const input = (shape: readonly number[]) =>
       new Tensor(makeNode({ kind: "input", index: index++ }, [], shape, "float32"));
@@ -114,8 +114,9 @@ describe("a chain of blocks", () => {
     }));
     const loss = (all: Weights[], x: Tensor) => blocks(x, all).square().mean();
     const gradients = grad(loss)(weights, input([rows, width]));
+    const results = made(gradients.flatMap(({ up, down }) => [up, down]));
     const canonical = canonicalise(
-      gradients.flatMap(({ up, down }) => [up.node, down.node]),
+      results.map(({ node }) => node),
       false,
     );
     const program = compileGraph(canonical.build(), {
@@ -135,6 +136,16 @@ describe("a chain of blocks", () => {
       ),
     ).toBeGreaterThan(n * inside);
     expect(bytes(n, chain(remat))).toBeLessThan(n * inputs + 4 * inside);
+  });
+
+  test.each([4, 8, 16])("of %i keeps no more where gradients wait for their norm", (n) => {
+    const norm = (gradients: readonly Tensor[]) => [
+      gradients.map((g) => g.square().sum()).reduce((sum, each) => sum.add(each)),
+    ];
+    const gradients = 2 * n * width * hidden * 4;
+    expect(bytes(n, chain(remat), norm)).toBeLessThan(n * inputs + 4 * inside + gradients);
+    const low = (all: readonly Tensor[]) => norm(all.map((g) => g.slice([0, 0], [4, 4])));
+    expect(bytes(n, chain(remat), low)).toBeLessThan(n * inputs + 5 * inside);
   });
 
   test("keeps the inputs of outer blocks and of those of one, nested", () => {
