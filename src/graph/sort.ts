@@ -274,9 +274,60 @@ function counting(length: number): Procedure {
     together: () =>
       written("int", (w) => {
         w.each(length, (w, i) => w.store(i.plus(length), i));
-        exchange(w, length, 0, length);
+        if (length <= sortedWhole) exchange(w, length, 0, length);
+        else distribute(w, length);
       }),
   };
+}
+
+/** The same by digits of four bits; an invocation has a part of the row and, of each digit, a counter of its own. */
+function distribute(w: Writer<"int">, length: number): void {
+  type W = Writer<"int">;
+  const counts = 4 * length;
+  const strip = Math.ceil(length / counters);
+  const pass = (w: W, shift: Value<"int">, from: Value<"int">, to: Value<"int">) => {
+    /** Of each key of a part, in order, where its digit is counted. */
+    const look = (
+      w: W,
+      own: Value<"int">,
+      see: (w: W, at: Value<"int">, key: Value<"int">, count: Value<"int">) => void,
+    ) =>
+      w.for(0, strip, (w, i) => {
+        const at = w.let(own.times(strip).plus(i));
+        w.if(at.lt(length), (w) => {
+          const key = w.let(w.load(at.plus(from)));
+          const digit = key
+            .xor(-(2 ** 31))
+            .shr(shift)
+            .and(15);
+          see(w, at, key, w.let(digit.times(counters).plus(own).plus(counts)));
+        });
+      });
+    w.each(counters, (w, own) => {
+      w.for(0, 16, (w, digit) => w.store(digit.times(counters).plus(own).plus(counts), 0));
+      look(w, own, (w, _, __, count) => w.store(count, w.load(count).plus(1)));
+    });
+    w.each(1, (w) => {
+      const sum = w.let(w.int(0));
+      w.for(counts, counts + 16 * counters, (w, at) => {
+        const count = w.let(w.load(at));
+        w.store(at, sum);
+        w.set(sum, sum.plus(count));
+      });
+    });
+    w.each(counters, (w, own) =>
+      look(w, own, (w, at, key, count) => {
+        const place = w.let(w.load(count));
+        w.store(count, place.plus(1));
+        w.store(place.plus(to), key);
+        w.store(place.plus(to).plus(length), w.load(at.plus(from).plus(length)));
+      }),
+    );
+  };
+  w.for(0, 8, (w, i) => {
+    const from = w.let(i.and(1).times(2 * length));
+    pass(w, w.let(i.times(4)), from, w.let(w.int(2 * length).minus(from)));
+  });
 }
 
 const digit = (key: ReturnType<Writer<"int">["int"]>, pass: number) => key.shr(8 * pass).and(255);

@@ -45,7 +45,7 @@ describeBackends("sort", (backend) => {
   });
   afterAll(() => device.dispose());
 
-  test.each(casesOn(backend, [200], [3, 1, 2, 31, 33, 1000]))("rows of %i", async (length) => {
+  test.each(casesOn(backend, [200, 4500], [3, 1, 2, 31, 33, 1000]))("rows of %i", async (length) => {
     const x = random.normal(random.key(length), [3, length]).mul(4).round(); // many ties, both zeros
     const special = tensor([Number.NaN, Infinity, -Infinity, -0, 0, Number.NaN, 3e38, -1e-30]).slice(
       [0],
