@@ -25,6 +25,19 @@ export function cast(x: Node, dtype: DType): Node {
 }
 
 /**
+ * A cotangent as that of a value of `dtype`.
+ *
+ * @throws DTypeError where that is a number of the host, and the cotangent is on a device.
+ */
+export function cotangent(g: Node, dtype: DType): Node {
+  if (dtype === "number" && g.dtype !== "number")
+    throw new DTypeError(
+      `grad: a number of the host met ${describe(g)}, so its gradient is not known to the host. Differentiate with respect to a tensor, such as tensor(0.1) in place of scalar(0.1).`,
+    );
+  return cast(g, dtype);
+}
+
+/**
  * A number of the host as the dtype of the tensor that it meets. It keeps its meaning, or it is refused: floats take
  * any number, rounded to the nearest, but none that only rounding makes infinite; integers take integers of their
  * range, bool takes 0 and 1. What is computed of float16 is computed in float32, and there the number is one too;

@@ -1,6 +1,6 @@
 import { internal } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
-import { cast } from "./cast.ts";
+import { cast, cotangent } from "./cast.ts";
 import { add, bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./elementwise.ts";
 import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
 import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
@@ -29,7 +29,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
     if (op.row.vjp) return op.row.vjp(g, node, node.inputs);
     return [];
   },
-  cast: (g, { inputs: [x] }) => [cast(g, x!.dtype)],
+  cast: (g, { inputs: [x] }) => [cotangent(g, x!.dtype)],
   reshape: (g, { inputs: [x] }) => [reshape(g, x!.shape)],
   expand: (g, { inputs: [x] }) => {
     const axes = stretched(x!.shape, g.shape);

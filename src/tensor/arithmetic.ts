@@ -43,9 +43,10 @@ const truncated = <D extends DType>(x: Tensor<D>) => where(x.lt(0), x.ceil(), x.
 export function fmod<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("fmod", arguments, 2);
   const divisor = operand("fmod", x, y);
-  if (isNarrow(x.dtype)) return inDType(fmod(wide(x), wide(divisor)), x) as Tensor<D>; // in its dtype
-  const shape = broadcastShapes("fmod", x.shape, divisor.shape);
-  return division(x.expand(shape), divisor.expand(shape)) as Tensor<D>; // of the dtype of its arguments
+  const top = operand("fmod", divisor, x);
+  if (isNarrow(top.dtype)) return inDType(fmod(wide(top), wide(divisor)), top) as Tensor<D>; // in its dtype
+  const shape = broadcastShapes("fmod", top.shape, divisor.shape);
+  return division(top.expand(shape), divisor.expand(shape)) as Tensor<D>; // of the dtype of its arguments
 }
 
 /** What is left; d/dx = 1, d/dy = -quotient. */

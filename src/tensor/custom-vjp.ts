@@ -3,6 +3,7 @@ import type { DType } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { describe, type Shape, sameShape } from "../base/shape.ts";
 import { treeStructure } from "../base/tree.ts";
+import { cotangent } from "../graph/cast.ts";
 import { makeNode, type Node } from "../graph/node.ts";
 import { zeros } from "../graph/vjp.ts";
 import { Tensor } from "./tensor.ts";
@@ -71,6 +72,7 @@ function checked(given: unknown, args: readonly unknown[], expected: readonly Ki
     );
   return leaves(given).map(({ node }, i) => {
     const { shape, dtype } = expected[i]!;
+    if (dtype === "number") return cotangent(node, dtype);
     if (!sameShape(node.shape, shape) || node.dtype !== dtype)
       throw new ShapeError(
         `customVjp: cotangent ${i} of backward is ${describe(node)}; its argument is ${describe({ shape, dtype })}.`,

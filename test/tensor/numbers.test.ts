@@ -6,8 +6,10 @@ import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
+import { floorDivide, fmod, remainder } from "../../src/tensor/arithmetic.ts";
 import { compile } from "../../src/tensor/compile.ts";
 import { arange, full, ones, scalar, tensor, zeros } from "../../src/tensor/creation.ts";
+import { customVjp } from "../../src/tensor/custom-vjp.ts";
 import { cat, oneHot, stack, where } from "../../src/tensor/functions.ts";
 import { grad, vjp } from "../../src/tensor/grad.ts";
 import * as random from "../../src/tensor/random.ts";
@@ -410,6 +412,33 @@ describe.each(await backends())("on %s", (name) => {
       expect(await compiled!.params.w.item()).toBeCloseTo(await eager!.params.w.item(), 5);
       expect(await compiled!.params.w.item()).toBeLessThan(2);
     });
+  });
+
+  test("a number in front is one beside the tensor that it meets, and has no gradient there", async () => {
+    const x = scalar(5.5) as unknown as Tensor;
+    for (const dtype of ["float32", "float16", "bfloat16"] as const) {
+      const y = tensor([2, -3], { dtype }) as unknown as Tensor;
+      const functions: Readonly<Record<string, readonly [(x: Tensor, y: Tensor) => Tensor, number[]]>> = {
+        mul: [(x, y) => x.mul(y), [11, -16.5]],
+        fmod: [fmod, [1.5, 2.5]],
+        remainder: [remainder, [1.5, -0.5]],
+        floorDivide: [floorDivide, [2, -2]],
+      };
+      for (const [name, [f, expected]] of Object.entries(functions)) {
+        const got = f(x, y);
+        expect([name, got.dtype, [...(await got.data())]]).toEqual([name, dtype, expected]);
+        if (name === "floorDivide") continue; // its gradient is 0
+        expect(() => grad((x: Tensor) => f(x, y).sum())(x)).toThrow(
+          /^grad: a number of the host met \w+\[2?\], so .* tensor\(0\.1\) in place of scalar\(0\.1\)\.$/,
+        );
+      }
+    }
+    expect(await grad((x: Tensor) => x.square())(x).item()).toBe(11);
+    const own = customVjp(
+      (x: Tensor, y: Tensor) => [x.mul(y), y],
+      (y: Tensor, g: Tensor) => [g.mul(y), g],
+    );
+    expect(() => grad((x: Tensor) => own(x, tensor(2) as Tensor))(x)).toThrow(DTypeError);
   });
 
   test("a cotangent has the dtype of its output; a number takes it", async () => {
