@@ -436,6 +436,12 @@ describe("settings that cannot be read", () => {
     ["peft-trainer", { evaluation_strategy: "no" }, "Transformers calls it eval_strategy"],
     [
       "peft-trainer",
+      { deepspeed: "zero2.json" },
+      "may bring an optimizer, a schedule and clipping of its own",
+    ],
+    ["axolotl", { deepspeed: "deepspeed_configs/zero1.json" }, "may bring an optimizer, a schedule"],
+    [
+      "peft-trainer",
       { warmup_ratio: 0.1 },
       "a share of all updates, whose number is not known. Give max_steps",
     ],
@@ -657,7 +663,7 @@ optimizer: >-
   adamw_torch
 lr_scheduler: 'constant'
 max_grad_norm:
-deepspeed: |
+plugins: |
   { "lr": 3: [
 datasets:
   - &set { path: a, type: "b: c # d" }

@@ -139,6 +139,39 @@ describeBackends("sort", (backend) => {
     expect((await run.inspect()).sources.join()).toContain("firstBelow(");
   });
 
+  test("what all of a program have read is written after it", async () => {
+    const length = 300;
+    const procedure: Procedure = {
+      text: "read before written, tested",
+      work: length,
+      code: () =>
+        written("int", (w) => {
+          w.for(0, 3, (w) => {
+            const first = w.let(w.load(0));
+            w.each(length, (w, i) => w.store(i, w.load(i).plus(first))); // also where it was read
+          });
+          const last = w.let(w.load(length - 1));
+          w.store(length - 1, last.plus(1));
+        }),
+    };
+    const run = compile((x: Tensor<"int32">) => new Tensor(runProcedure(procedure, x.node)));
+    const x = tensor(
+      Array.from({ length }, (_, i) => i + 1),
+      { dtype: "int32" },
+    ).unsqueeze(0);
+    const wanted = Array.from({ length }, (_, i) => i + 8 + Number(i === length - 1)); // 1, 2 and 4 were added
+    expect([...(await (await run(x)).data())]).toEqual(wanted);
+    expect([...(await referenceValues([new Tensor(runProcedure(procedure, x.node))]))[0]!]).toEqual(wanted);
+    if (backend === "webgpu") {
+      const lines = run.inspect().sources.join().split(/\n\s*/);
+      const next = (from: number, what: RegExp) => lines.findIndex((line, i) => i > from && what.test(line));
+      const reads = lines.flatMap((line, i) => (/^v\d+ = out0/.test(line) ? [i] : []));
+      expect(reads.length).toBe(2);
+      for (const read of reads)
+        expect(next(read, /storageBarrier/)).toBeLessThan(next(read, /^(for \(.* own|if \(own)/));
+    }
+  });
+
   longOn(backend)("shares of the elements", async () => {
     const x = tensor([
       [4, 1, 3, 2],

@@ -23,11 +23,16 @@ const infix: Partial<Record<Operator, string>> = {
 
 const types: Record<Type, string> = { int: "i32", real: "f32", truth: "bool" };
 
-/** A program whose invocations work on one row together: what is `each` they share, and wait for each other after it. */
+/**
+ * A program whose invocations work on one row together: what is `each` they share, and wait for each other after it. What all
+ * have to have read is not written before: they wait there too.
+ */
 class Together {
   readonly #load: (at: string) => string;
   readonly #store: (at: string, value: string) => string;
   #made = 0;
+  /** Whether some may still read what they all read. */
+  #reading = false;
 
   constructor(load: (at: string) => string, store: (at: string, value: string) => string) {
     this.#load = load;
@@ -40,51 +45,77 @@ class Together {
   }
 
   #statement(s: Statement, alone: boolean): string[] {
+    /** After what all read, and before what they read next. */
+    const between = (lines: string[]) => {
+      const first = this.#reading ? ["storageBarrier();"] : [];
+      this.#reading = false;
+      return [...first, ...lines, "storageBarrier();"];
+    };
     /** What one invocation does for all. */
-    const once = (lines: string[]) =>
-      alone ? lines : ["if (own == 0) {", ...lines, "}", "storageBarrier();"];
+    const once = (lines: string[]) => (alone ? lines : between(["if (own == 0) {", ...lines, "}"]));
     const inner = (list: readonly Statement[]) => this.statements(list, alone);
+    const reads = (...terms: Term[]) => {
+      if (!alone && terms.some(isRead)) this.#reading = true;
+    };
+    /** What may come again, where its end may still be read at its beginning. */
+    const again = (list: readonly Statement[]) => {
+      const before = this.#reading;
+      const lines = inner(list);
+      return this.#reading && !before ? inner(list) : lines;
+    };
     switch (s.kind) {
       case "set":
+        reads(s.value);
         return [`v${s.local} = ${this.text(s.value)};`];
       case "store":
         return once([this.#store(this.text(s.at), this.text(s.value))]);
-      case "if":
+      case "if": {
+        reads(s.condition);
+        const before = this.#reading;
+        const holds = inner(s.holds);
+        const after = this.#reading;
+        this.#reading = before;
+        const otherwise = inner(s.otherwise);
+        this.#reading ||= after;
         return [
           `if (${this.text(s.condition)}) {`,
-          ...inner(s.holds),
-          ...(s.otherwise.length > 0 ? ["} else {", ...inner(s.otherwise)] : []),
+          ...holds,
+          ...(otherwise.length > 0 ? ["} else {", ...otherwise] : []),
           "}",
         ];
+      }
       case "while":
         // What is loaded is told by one: all have to go on or stop together.
-        return alone || !uses(s.condition, "load")
-          ? [`while (${this.text(s.condition)}) {`, ...inner(s.body), "}"]
+        return alone || !isRead(s.condition)
+          ? [`while (${this.text(s.condition)}) {`, ...again(s.body), "}"]
           : [
               "loop {",
               ...["if (own == 0) {", `more = select(0, 1, ${this.text(s.condition)});`, "}"],
               ...["if (workgroupUniformLoad(&more) == 0) {", "break;", "}"],
-              ...inner(s.body),
+              ...again(s.body),
               "}",
             ];
       case "for": {
+        reads(s.from, s.to);
         const [v, end] = [`v${s.local}`, `end${this.#made++}`];
         return [
           `let ${end} = ${this.text(s.to)};`,
           `for (${v} = ${this.text(s.from)}; ${v} < ${end}; ${v}++) {`,
-          ...inner(s.body),
+          ...again(s.body),
           "}",
         ];
       }
       case "each": {
         if (alone) return this.#statement({ ...s, kind: "for", from: none, to: s.count }, true);
         const [v, end] = [`v${s.local}`, `end${this.#made++}`];
+        reads(s.count);
         return [
           `let ${end} = ${this.text(s.count)};`,
-          `for (${v} = own; ${v} < ${end}; ${v} += ${workgroupSize}) {`,
-          ...this.statements(s.body, true),
-          "}",
-          "storageBarrier();",
+          ...between([
+            `for (${v} = own; ${v} < ${end}; ${v} += ${workgroupSize}) {`,
+            ...this.statements(s.body, true),
+            "}",
+          ]),
         ];
       }
       case "addMultiple": {
@@ -178,6 +209,8 @@ const none: Term = { kind: "number", type: "int", value: 0 };
 function uses(part: Term | readonly Statement[], kind: "dot" | "firstBelow" | "load" | "while"): boolean {
   return JSON.stringify(part).includes(`"kind":"${kind}"`);
 }
+
+const isRead = (term: Term): boolean => uses(term, "load") || uses(term, "dot") || uses(term, "firstBelow");
 
 /** A workgroup for each row. */
 export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, options: ShaderOptions): Body {

@@ -137,7 +137,6 @@ export const trainerOthers = [
   "remove_unused_columns",
   "ddp_*",
   "fsdp*",
-  "deepspeed",
   "torch_compile*",
   "resume_from_checkpoint",
   "load_best_model_at_end",
@@ -193,6 +192,8 @@ export const trainerOnly = {
 
 export const trainerRefused = {
   evaluation_strategy: "Transformers calls it eval_strategy since 4.46; leave it out here.",
+  deepspeed:
+    "its configuration may bring an optimizer, a schedule and clipping of its own. Leave it out here if it brings none.",
   loraplus_lr_embedding:
     "a rate for embeddings cannot be said in a recipe; leave it out, and embeddings unadapted.",
 };
