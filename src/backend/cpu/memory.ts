@@ -160,7 +160,7 @@ function availableMemory(): number {
 
 /** The largest memory that the platform gives: shared where threads are possible, up to 4 GiB. */
 function open(): { memory: WebAssembly.Memory; maximum: number; shared: boolean } {
-  const initial = 16;
+  const initial = 128; // pages, of which none is there before it is written: the scratch memory of eight threads
   const isolated = (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated !== false;
   for (const shared of isolated && typeof SharedArrayBuffer !== "undefined" ? [true, false] : [false]) {
     for (let maximum = 65536; maximum >= 4096; maximum /= 2) {
