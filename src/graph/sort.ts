@@ -141,13 +141,11 @@ function selecting(length: number, k: number): Procedure {
 function narrowing(w: Writer<"int">, length: number, k: number): void {
   type W = Writer<"int">;
   const [indices, kept, counts] = [length, length + k, length + 2 * k];
-  const set = 3 * counters;
   const strip = Math.ceil(length / counters);
   const low = w.let(w.int(-(2 ** 31)));
   const one = (condition: Value<"truth">) => condition.select(w.int(1), 0);
   w.for(0, 16, (w, level) => {
     const step = w.let(w.int(1).shl(w.int(30).minus(level.times(2))));
-    const own = w.let(level.and(1).times(set).plus(counts));
     const bounds = [1, 2, 3].map((i) => w.let(low.plus(step.times(i))));
     w.each(counters, (w, counter) => {
       const below = bounds.map(() => w.let(w.int(0)));
@@ -158,12 +156,11 @@ function narrowing(w: Writer<"int">, length: number, k: number): void {
           for (const [i, count] of below.entries()) w.set(count, count.plus(one(key.lt(bounds[i]!))));
         });
       });
-      for (const [i, count] of below.entries()) w.store(counter.plus(own).plus(i * counters), count);
+      for (const [i, count] of below.entries()) w.store(counter.plus(counts + i * counters), count);
     });
     const below = bounds.map(() => w.let(w.int(0)));
     w.for(0, counters, (w, other) => {
-      for (const [i, sum] of below.entries())
-        w.set(sum, sum.plus(w.load(other.plus(own).plus(i * counters))));
+      for (const [i, sum] of below.entries()) w.set(sum, sum.plus(w.load(other.plus(counts + i * counters))));
     });
     const range = below.reduce((range, sum) => range.plus(one(sum.lt(k))), w.int(0));
     w.set(low, low.plus(step.times(range)));
@@ -215,7 +212,7 @@ function firstOfBlocks(keys: Node, k: number): Node {
   if (length <= sortedWhole) return part(argsort(keys), 0, k);
   const selected = (rows: Node) => {
     const length = lengthOf(rows);
-    return part(runProcedure(selecting(length, k), longer(rows, 2 * k + 6 * counters)), length, k);
+    return part(runProcedure(selecting(length, k), longer(rows, 2 * k + 3 * counters)), length, k);
   };
   if (length <= block) return selected(keys);
   const outer = keys.shape.slice(0, -1);
