@@ -101,28 +101,51 @@ function replacements(
 ): (number | undefined)[] {
   const free = new Set([...donated].filter((input) => !outputs.includes(inputs[input]!)));
   const replaces = new Array<number | undefined>(outputs.length).fill(undefined);
-  const choose = (fits: (old: ValueId, value: ValueId, among: Tenants) => boolean) => {
+  const readAt = (input: number) => lastRead.get(inputs[input]!) ?? -1;
+  const choose = (
+    /** By what inputs fit at most. */
+    of: (old: ValueId) => number,
+    wanted: (value: ValueId, among: Tenants) => number,
+    fits: (old: ValueId, value: ValueId, among: Tenants) => boolean = () => true,
+  ) => {
+    const inputsBy = new Map<number, number[]>();
+    for (const input of free) {
+      const key = of(inputs[input]!);
+      const list = inputsBy.get(key);
+      if (list) list.push(input);
+      else inputsBy.set(key, [input]);
+    }
     outputs.forEach((value, index) => {
-      if (!written.has(value) || replaces[index] !== undefined || outputs.indexOf(value) < index) return;
+      if (!written.has(value) || replaces[index] !== undefined || first.get(value)! < index) return;
       const among = tenantsOf(value);
-      const fitting = [...free].filter((input) => fits(inputs[input]!, value, among));
+      const fitting = (inputsBy.get(wanted(value, among)) ?? []).filter(
+        (input) => free.has(input) && fits(inputs[input]!, value, among),
+      );
       if (fitting.length === 0) return;
       replaces[index] = fitting.reduce((best, input) => (readAt(input) > readAt(best) ? input : best));
       free.delete(replaces[index]!);
     });
   };
-  const readAt = (input: number) => lastRead.get(inputs[input]!) ?? -1;
-  choose((old, _, among) => among.values[0] === old);
-  choose((old, value, { values: among, from }) => {
-    if (among.length > 1 || lastRead.get(old) !== from || !alike(values[old]!, values[value]!)) return false;
-    const kernel = kernels[from]!;
-    if (!coreOf(kernel)) return false;
-    const { index, part } = resultsOf(kernel).find((store) => store.value === value)!;
-    return !part && readsInPlace(kernel, old, index);
-  });
+  const first = new Map([...outputs.entries()].reverse().map(([index, value]) => [value, index]));
   choose(
-    (old, value, { from }) =>
-      (lastRead.get(old) ?? -1) < from && bytesOf(values[old]!) === bytesOf(values[value]!),
+    (old) => old,
+    (_, among) => among.values[0]!,
+  );
+  choose(
+    (old) => lastRead.get(old) ?? -1,
+    (_, { from }) => from,
+    (old, value, { values: among, from }) => {
+      if (among.length > 1 || !alike(values[old]!, values[value]!)) return false;
+      const kernel = kernels[from]!;
+      if (!coreOf(kernel)) return false;
+      const { index, part } = resultsOf(kernel).find((store) => store.value === value)!;
+      return !part && readsInPlace(kernel, old, index);
+    },
+  );
+  choose(
+    (old) => bytesOf(values[old]!),
+    (value) => bytesOf(values[value]!),
+    (old, _, { from }) => (lastRead.get(old) ?? -1) < from,
   );
   return replaces;
 }

@@ -17,6 +17,15 @@ interface Held extends Lifetime {
   readonly offset: number;
 }
 
+interface Slot {
+  bytes: number;
+  readonly held: Held[];
+  /** Whether one of these wants it alone. */
+  alone: boolean;
+  /** Whether some lie side by side. */
+  parts: boolean;
+}
+
 /** WebGPU binds parts of buffers that begin at multiples of this: minStorageBufferOffsetAlignment is at most that. */
 const alignment = 256;
 
@@ -33,35 +42,44 @@ export function assignSlots(
   lifetimes: readonly Lifetime[],
   maxBuffer: number,
 ): { readonly slots: readonly number[]; readonly places: ReadonlyMap<ValueId, Place> } {
-  const slots: { bytes: number; readonly held: Held[] }[] = [];
-  const places = new Map<ValueId, Place>();
+  const slots: Slot[] = [];
+  const places = new Map<ValueId, Extract<Place, { kind: "slot" }>>();
+  /** By the values that their kernels read. */
+  const readers = new Map<ValueId, ValueId[]>();
+  for (const { value, beside } of lifetimes)
+    for (const read of beside) {
+      const list = readers.get(read);
+      if (list) list.push(value);
+      else readers.set(read, [value]);
+    }
   // Of equal ones those that are needed last: what is needed before then finds their places empty.
   for (const life of [...lifetimes].sort((a, b) => b.bytes - a.bytes || b.to - a.to)) {
     let best = { index: slots.length, offset: 0, growth: life.bytes, mixed: 0, idle: Infinity };
-    const consider = (index: number, offset: number) => {
-      const { bytes, held } = slots[index]!;
-      if (
-        (life.alone || held.some((other) => other.alone)) &&
-        (offset > 0 || held.some((other) => other.offset > 0))
-      )
-        return;
-      const end = offset + life.bytes;
-      const growth = Math.max(0, end - bytes);
-      if (growth > best.growth || growth === life.bytes || end > maxBuffer) return;
-      const idle = idleAt(offset, life, held);
-      if (idle <= 0) return;
-      const mixed = held.some((other) => meetInKernel(life, other)) ? 1 : 0;
-      if ((growth - best.growth || mixed - best.mixed || idle - best.idle) < 0)
-        best = { index, offset, growth, mixed, idle };
-    };
-    for (const [index, { held }] of slots.entries()) {
-      consider(index, 0);
-      for (const other of held) if (idleBetween(life, other) <= 0) consider(index, endOf(other));
+    // What a kernel reads while it writes this, and what one writes that reads it.
+    const meets = [...life.beside, ...(readers.get(life.value) ?? [])];
+    for (const [index, { bytes, held, alone, parts }] of slots.entries()) {
+      const whole = life.alone || alone;
+      if (whole && parts) continue;
+      const there = held.filter((other) => idleBetween(life, other) <= 0);
+      let mixed: 0 | 1 | undefined;
+      for (const offset of whole ? [0] : [0, ...there.map(endOf)]) {
+        const end = offset + life.bytes;
+        const growth = Math.max(0, end - bytes);
+        if (growth > best.growth || growth === life.bytes || end > maxBuffer) continue;
+        if (there.some((other) => overlap(offset, life, other))) continue;
+        const idle = idleAt(offset, life, held);
+        mixed ??= meets.some((value) => places.get(value)?.index === index) ? 1 : 0;
+        if ((growth - best.growth || mixed - best.mixed || idle - best.idle) < 0)
+          best = { index, offset, growth, mixed, idle };
+      }
     }
     const { index, offset, growth } = best;
-    if (index === slots.length) slots.push({ bytes: 0, held: [] });
-    slots[index]!.bytes += growth;
-    slots[index]!.held.push({ ...life, offset });
+    if (index === slots.length) slots.push({ bytes: 0, held: [], alone: false, parts: false });
+    const slot = slots[index]!;
+    slot.bytes += growth;
+    slot.held.push({ ...life, offset });
+    slot.alone ||= life.alone ?? false;
+    slot.parts ||= offset > 0;
     places.set(life.value, { kind: "slot", index, offset });
   }
   return { slots: slots.map(({ bytes }) => bytes), places };
@@ -75,20 +93,16 @@ function idleBetween(a: Lifetime, b: Lifetime): number {
   return Math.max(a.from - b.to, b.from - a.to);
 }
 
+/** Whether a value at an offset of a slot has bytes in common with one that lies there. */
+function overlap(offset: number, life: Lifetime, other: Held): boolean {
+  return other.offset < offset + life.bytes && offset < other.offset + other.bytes;
+}
+
 /** The shortest time between a value at an offset of a slot and those that lie there before or after it. */
 function idleAt(offset: number, life: Lifetime, held: readonly Held[]): number {
   let idle = Infinity;
-  for (const other of held) {
-    if (other.offset >= offset + life.bytes || offset >= other.offset + other.bytes) continue;
-    idle = Math.min(idle, idleBetween(life, other));
-    if (idle <= 0) break; // they meet
-  }
+  for (const other of held) if (overlap(offset, life, other)) idle = Math.min(idle, idleBetween(life, other));
   return idle;
-}
-
-/** Whether a kernel reads one and writes the other. */
-function meetInKernel(a: Lifetime, b: Lifetime): boolean {
-  return a.beside.has(b.value) || b.beside.has(a.value);
 }
 
 /** Where a further value may follow. */
