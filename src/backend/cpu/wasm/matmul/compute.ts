@@ -51,22 +51,23 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
             body.assign(count, sub(inner.extent, from));
             body.if(gt(count, g.innerStep), () => body.assign(count, g.innerStep));
           }
+          const places = { i, from, count };
+          if (!direct) {
+            const rows = { how: g.a as Packing, expr: a, along: row, width: g.rows };
+            pack(body, site, rows, tileBytesA, { ...places, first: firstRow, end: rowEnd, into: packedA });
+          }
           const rowsOfA = direct
             ? addressAt(body, site, a, [
                 [batch.name, i],
                 [row.name, firstRow],
                 [inner.name, from],
               ])
-            : packRows(body, site, g.a as Packing, { i, firstRow, rowEnd, from, count, into: packedA });
-          if (g.streamed)
-            packColumns(body, site, g.b as Packing, {
-              i,
-              firstColumn,
-              columnEnd,
-              from,
-              count,
-              into: packedB,
-            });
+            : packedA;
+          if (g.streamed) {
+            const columns = { how: g.b as Packing, expr: b, along: column, width: g.columns };
+            const own = { ...places, first: firstColumn, end: columnEnd, into: packedB };
+            pack(body, site, columns, panelBytes, own);
+          }
           // Panels of b, and for each all tiles of rows.
           const panel = body.let("i32", div(firstColumn, g.columns));
           const panelEnd = body.let("i32", div(add(columnEnd, g.columns - 1), g.columns));
@@ -111,67 +112,25 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
     });
   });
 
-  /** Copies the rows of a block into panels, where they do not lie so already. */
-  function packRows(
+  /** Copies what a block needs of an operand into panels, which are `step` bytes apart. */
+  function pack(
     body: Code,
     site: Site,
-    how: Packing,
-    {
-      i,
-      firstRow,
-      rowEnd,
-      from,
-      count,
-      into,
-    }: PlacesOf<"i" | "firstRow" | "rowEnd" | "from" | "count" | "into">,
-  ): Local<"i32"> {
-    const first = body.let("i32", firstRow);
-    const target = body.let("i32", into);
-    const panel: Panel = {
-      how,
-      expr: a,
-      batch: { name: batch.name, local: i },
-      along: row,
-      inner,
-      first,
-      width: g.rows,
-      into: target,
-      innerFirst: from,
-      innerCount: count,
-      bytes: g.bytes,
-    };
-    writePanels(body, site, panel, rowEnd, tileBytesA, () => writePack(body, site, panel));
-    return into;
-  }
-
-  /** Packs the columns of a block, where blocks do that for themselves. */
-  function packColumns(
-    body: Code,
-    site: Site,
-    how: Packing,
-    {
-      i,
-      firstColumn,
-      columnEnd,
-      from,
-      count,
-      into,
-    }: PlacesOf<"i" | "firstColumn" | "columnEnd" | "from" | "count" | "into">,
+    operand: Pick<Panel, "how" | "expr" | "along" | "width">,
+    step: number,
+    { i, first, end, from, count, into }: PlacesOf<"i" | "first" | "end" | "from" | "count" | "into">,
   ): void {
     const panel: Panel = {
-      how,
-      expr: b,
+      ...operand,
       batch: { name: batch.name, local: i },
-      along: column,
       inner,
-      first: body.let("i32", firstColumn),
-      width: g.columns,
+      first: body.let("i32", first),
       into: body.let("i32", into),
       innerFirst: from,
       innerCount: count,
       bytes: g.bytes,
     };
-    writePanels(body, site, panel, columnEnd, panelBytes, () => writePack(body, site, panel));
+    writePanels(body, site, panel, end, step, () => writePack(body, site, panel));
   }
 
   /** Where a panel of b begins, at an inner element. */
