@@ -18,6 +18,10 @@ afterAll(() => device.dispose());
 
 const of = (optimizer: object, rest: object = {}) => unchecked({ r: 2, alpha: 4, optimizer, ...rest });
 
+/** A decay in the gradient, and one beside it with the momentum that makes up for it. */
+const coupled = { name: "sgd", lr: 0.125, momentum: 0.75, dampening: 0.8, weightDecay: 0.5 };
+const decoupled = { ...coupled, momentum: 0.8, decoupledWeightDecay: true };
+
 /** That explain calls them one run, and training too; with `bits` to the last bit. */
 async function expectOne(x: gauge.Recipe, y: gauge.Recipe, bits: boolean): Promise<void> {
   const result = gauge.explain(x, y);
@@ -204,18 +208,7 @@ describe("one run written in two ways", () => {
       of({ name: "adam", lr }, { schedule: { kind: "cosine", tMax: 7 } }),
       of({ name: "adam", lr }, { schedule: { kind: "warmupCosine", warmup: 0, total: 7 } }),
     ],
-    [
-      "a decay in the gradient beside momentum and dampening that make up for it",
-      of({ name: "sgd", lr: 0.125, momentum: 0.75, dampening: 0.8, weightDecay: 0.5 }),
-      of({
-        name: "sgd",
-        lr: 0.125,
-        momentum: 0.8,
-        dampening: 0.8,
-        weightDecay: 0.5,
-        decoupledWeightDecay: true,
-      }),
-    ],
+    ["a decay in the gradient beside momentum and dampening that make up for it", of(coupled), of(decoupled)],
     [
       "eps 0 inside the root",
       of({ name: "adam", lr, eps: 0 }, { init: "random" }),
@@ -263,21 +256,8 @@ describe("two runs that look alike", () => {
     ],
     [
       "such a decay, at a rate that changes",
-      of(
-        { name: "sgd", lr: 0.125, momentum: 0.75, dampening: 0.8, weightDecay: 0.5 },
-        { schedule: { kind: "cosine", tMax: 8 } },
-      ),
-      of(
-        {
-          name: "sgd",
-          lr: 0.125,
-          momentum: 0.8,
-          dampening: 0.8,
-          weightDecay: 0.5,
-          decoupledWeightDecay: true,
-        },
-        { schedule: { kind: "cosine", tMax: 8 } },
-      ),
+      of(coupled, { schedule: { kind: "cosine", tMax: 8 } }),
+      of(decoupled, { schedule: { kind: "cosine", tMax: 8 } }),
     ],
     [
       "rates where steps are a share of matrices that are not 0",
