@@ -65,8 +65,8 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
       };
       return result;
     },
-    teach: async ({ recipe, width, seed }) => {
-      const trial: Trial = { task: { name: "style" }, recipe, seed, steps: width };
+    teach: async ({ recipe, width, samples, seed }) => {
+      const trial: Trial = { task: { name: "style" }, recipe, seed, steps: width, examples: samples };
       seen.push(trial);
       return world(trial) + size * noise(trial);
     },
@@ -190,7 +190,7 @@ const teacher =
   (exponent: number): World =>
   (run) => {
     const width = Math.log2(run.steps!);
-    const best = run.recipe.trained ? -2 - width : -2 + exponent * width;
+    const best = run.recipe.trained ? -1 - width : -1 + exponent * width;
     return Math.exp(0.1 * (Math.log2(run.recipe.optimizer.lr) - best) ** 2);
   };
 

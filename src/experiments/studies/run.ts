@@ -55,11 +55,11 @@ export async function runStudy(study: Study, lab: Lab, options: StudyOptions): P
     },
     teach: async (lesson) => {
       const loss = await lab.measured(`lesson 1 ${canonical(lesson)}`, async () => {
-        const { recipe, width, steps, seed } = lesson;
+        const { recipe, width, samples, steps, seed } = lesson;
         const teacher = {
           inputs: width,
           outputs: width,
-          samples: 64,
+          samples,
           rank: width,
           dtype: "float32",
         } as const;

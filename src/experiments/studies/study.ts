@@ -46,6 +46,8 @@ export interface Bench {
 export interface Lesson {
   readonly recipe: Recipe;
   readonly width: number;
+  /** Of the data, all of them in each batch. */
+  readonly samples: number;
   readonly steps: number;
   readonly seed: number;
 }

@@ -3,10 +3,12 @@ import { estimate, fitLine } from "../exponents/statistics.ts";
 import { inTheLimit } from "../exponents/theory.ts";
 import { confidenceOf, judged, vertex } from "./contrast.ts";
 import { full, lora } from "./settings.ts";
-import type { Bench, Study } from "./study.ts";
+import type { Bench, Lesson, Study } from "./study.ts";
 
-const widths = [32, 64, 128, 256] as const;
+const widths = [32, 64, 128, 256, 512, 1024] as const;
 const alphas = [1, 16, 256] as const;
+/** Of the samples that a teacher has: many have little in common, one has all. */
+const sizes = [64, 1] as const;
 const exponents = { full: [-12, 0], lora: [-12, 1] } as const;
 const steps = 50;
 
@@ -18,13 +20,12 @@ async function bestRate(
   bench: Bench,
   range: readonly [number, number],
   recipe: (lr: number) => Recipe,
-  width: number,
-  seed: number,
+  lesson: Pick<Lesson, "width" | "samples" | "seed">,
 ): Promise<number> {
   const logs = between(range);
   const losses: number[] = [];
   for (const log of logs)
-    losses.push(Math.log(await bench.teach({ recipe: recipe(2 ** log), width, steps, seed })));
+    losses.push(Math.log(await bench.teach({ recipe: recipe(2 ** log), steps, ...lesson })));
   const at = losses.indexOf(Math.min(...losses));
   return at === 0 || at === losses.length - 1 ? Number.NaN : vertex(logs, losses);
 }
@@ -35,133 +36,172 @@ export const threeExponents: Study = {
   title: "Three exponents: the best rate of LoRA over that of full fine-tuning",
   claims: ["N-4", "N-8", "N-17"],
   design: {
-    task: "a linear teacher of 64 samples in place of a language model, whose change has the width's full rank",
+    task: "a linear teacher of 64 samples, or of one, in place of a language model, whose change has the width's full rank",
     metric: "log2 of the best learning rate after 50 steps, by a parabola in the logarithm of the last loss",
-    grid: "widths 32, 64, 128, 256; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-12 to 1, by factors of 2; AdamW",
+    grid: "widths 32, 64, 128, 256, 512, 1024; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-12 to 1, by factors of 2; AdamW",
     contrast:
-      "for each seed the slope of the ratio's logarithm in that of the width, at each alpha, and in that of alpha, at each width",
+      "for each seed the slope of the ratio's logarithm in that of the width, at each alpha, and in that of alpha, at each width; the claims are judged by 64 samples, one is beside them",
     spread: 0.04,
     correction: "Bonferroni over the alphas",
     turns:
       "an exponent in the width of 0 (N-4), of 1 (N-8), or of LoRA's rate other than -1/2 (N-17), at alphas below the width",
   },
   count: ({ comparison }) =>
+    sizes.length *
     widths.length *
     (between(exponents.full).length + alphas.length * between(exponents.lora).length) *
     comparison.length,
   measure: async (bench) => {
-    const logWidths = widths.map(Math.log2);
-    const all = new Map<number, number[]>();
-    const adapters = new Map<string, number[]>();
-    for (const width of widths) {
-      for (const seed of bench.comparison) {
-        const weights = await bestRate(bench, exponents.full, full, width, seed);
-        all.set(width, [...(all.get(width) ?? []), weights]);
+    /** log2 of the best rates, a number for each seed: of all weights, and of LoRA at an alpha. */
+    const rates = new Map<string, readonly number[]>();
+    const ratesOf = (samples: number, width: number, of: string) => rates.get(`${samples} ${width} ${of}`)!;
+    const weights = "all weights";
+    for (const samples of sizes) {
+      for (const width of widths) {
+        const each = async (range: readonly [number, number], recipe: (lr: number) => Recipe) => {
+          const found: number[] = [];
+          for (const seed of bench.comparison)
+            found.push(await bestRate(bench, range, recipe, { width, samples, seed }));
+          return found;
+        };
+        rates.set(`${samples} ${width} ${weights}`, await each(exponents.full, full));
         for (const alpha of alphas) {
-          const own = await bestRate(bench, exponents.lora, (lr) => lora({ r: 8, alpha, lr }), width, seed);
-          const key = `${width} ${alpha}`;
-          adapters.set(key, [...(adapters.get(key) ?? []), own]);
+          const found = await each(exponents.lora, (lr) => lora({ r: 8, alpha, lr }));
+          rates.set(`${samples} ${width} ${alpha}`, found);
         }
       }
     }
     const three = { comparisons: alphas.length };
-    const each = bench.comparison.map((_, i) => i);
-    const slope = (of: (width: number, seed: number) => number) =>
+    /** The slope over some widths or alphas, over the seeds. */
+    const slope = (xs: readonly number[], of: (x: number, seed: number) => number, comparisons = 1) =>
       estimate(
-        each.map(
-          (seed) =>
+        bench.comparison.map(
+          (_, seed) =>
             fitLine(
-              logWidths,
-              widths.map((width) => of(width, seed)),
+              xs.map(Math.log2),
+              xs.map((x) => of(x, seed)),
             ).slope,
         ),
-        confidenceOf(three.comparisons),
+        confidenceOf(comparisons),
       );
-    const lr = (width: number, alpha: number, seed: number) => adapters.get(`${width} ${alpha}`)![seed]!;
-    const ratio = (alpha: number) => slope((width, seed) => lr(width, alpha, seed) - all.get(width)![seed]!);
-    const inAlpha = (width: number) =>
-      estimate(
-        each.map(
-          (seed) =>
-            fitLine(
-              alphas.map(Math.log2),
-              alphas.map((alpha) => lr(width, alpha, seed)),
-            ).slope,
-        ),
+    const rate = (samples: number, of: string | number, among: readonly number[] = widths) =>
+      slope(among, (width, seed) => ratesOf(samples, width, `${of}`)[seed]!, alphas.length);
+    const ratio = (samples: number, alpha: number, among: readonly number[] = widths) =>
+      slope(
+        among,
+        (width, seed) => ratesOf(samples, width, `${alpha}`)[seed]! - ratesOf(samples, width, weights)[seed]!,
+        alphas.length,
       );
+    const inAlpha = (samples: number, width: number) =>
+      slope(alphas, (alpha, seed) => ratesOf(samples, width, `${alpha}`)[seed]!);
     // Alphas below all widths, and one that is not.
     const small = [1, 16] as const;
+    const narrow = widths.filter((width) => width <= 256);
+    const one = {
+      ...three,
+      axis: "beside",
+      under: "one sample, of which all updates are multiples",
+    } as const;
     const mean = (values: readonly number[]) => values.reduce((sum, x) => sum + x / values.length, 0);
+    const meanRate = (samples: number, width: number, of: string | number) =>
+      mean(ratesOf(samples, width, `${of}`));
     return {
       checks: {
-        "N-4": small.map((alpha) =>
-          judged(
-            `exponent of the ratio in the width, alpha ${alpha}`,
-            ratio(alpha),
-            { theory: inTheLimit(0) },
-            three,
-          ),
-        ),
-        "N-8": [
+        "N-4": [
           ...small.map((alpha) =>
-            judged(`exponent of the ratio in the width, alpha ${alpha}`, ratio(alpha), { below: 0.9 }, three),
+            judged(
+              `exponent of the ratio in the width, alpha ${alpha}`,
+              ratio(64, alpha),
+              { theory: inTheLimit(0) },
+              three,
+            ),
           ),
-          judged(
-            "exponent of the ratio in the width, alpha 256",
-            ratio(256),
-            { theory: inTheLimit(1) },
-            {
-              ...three,
-              axis: "beside",
-              under: "where alpha is no smaller than the width",
-            },
+          ...small.map((alpha) =>
+            judged(
+              `the same of one sample, alpha ${alpha}`,
+              ratio(1, alpha),
+              { theory: inTheLimit(0.5) },
+              one,
+            ),
           ),
         ],
-        "N-17": small.map((alpha) =>
-          judged(
-            `exponent of LoRA's best rate in the width, alpha ${alpha}`,
-            slope((width, seed) => lr(width, alpha, seed)),
-            { theory: inTheLimit(-0.5) },
-            three,
+        "N-8": [
+          ...small.map((alpha) =>
+            judged(
+              `exponent of the ratio in the width, alpha ${alpha}`,
+              ratio(64, alpha),
+              { below: 0.9 },
+              three,
+            ),
           ),
-        ),
+          ...sizes.map((samples) =>
+            judged(
+              `exponent of the ratio to width 256, alpha 256${samples === 1 ? ", one sample" : ""}`,
+              ratio(samples, 256, narrow),
+              { theory: inTheLimit(1) },
+              { ...three, axis: "beside", under: "where alpha is no smaller than the width" },
+            ),
+          ),
+        ],
+        "N-17": [
+          ...small.map((alpha) =>
+            judged(
+              `exponent of LoRA's best rate in the width, alpha ${alpha}`,
+              rate(64, alpha),
+              { theory: inTheLimit(-0.5) },
+              three,
+            ),
+          ),
+          ...small.map((alpha) =>
+            judged(
+              `the same of one sample, alpha ${alpha}`,
+              rate(1, alpha),
+              { theory: inTheLimit(-0.5) },
+              one,
+            ),
+          ),
+        ],
       },
-      tables: [
-        {
-          title: "log2 of the best rate",
-          head: ["width", "all weights", ...alphas.map((alpha) => `alpha ${alpha}`), "exponent in alpha"],
-          rows: widths.map((width) => [
-            width,
-            mean(all.get(width)!),
-            ...alphas.map((alpha) => mean(adapters.get(`${width} ${alpha}`)!)),
-            inAlpha(width).value,
-          ]),
-        },
-        {
-          title: "Exponents in the width",
-          head: ["alpha", "of LoRA's best rate", "of the ratio", "from", "to"],
-          rows: alphas.map((alpha) => {
-            const { value, interval } = ratio(alpha);
-            return [alpha, slope((width, seed) => lr(width, alpha, seed)).value, value, ...interval];
-          }),
-        },
-      ],
-      plots: [
-        {
-          title: "Best rate over the width",
-          x: "width",
-          y: "log2 of the best rate",
-          log: { x: true },
-          lines: [
-            { name: "all weights", xs: widths, ys: widths.map((width) => mean(all.get(width)!)) },
-            ...alphas.map((alpha) => ({
-              name: `LoRA, alpha ${alpha}`,
-              xs: widths,
-              ys: widths.map((width) => mean(adapters.get(`${width} ${alpha}`)!)),
-            })),
-          ],
-        },
-      ],
+      tables: sizes.flatMap((samples) => {
+        const title = samples === 1 ? "one sample" : `${samples} samples`;
+        return [
+          {
+            title: `log2 of the best rate, ${title}`,
+            head: ["width", weights, ...alphas.map((alpha) => `alpha ${alpha}`), "exponent in alpha"],
+            rows: widths.map((width) => [
+              width,
+              ...[weights, ...alphas].map((of) => meanRate(samples, width, of)),
+              inAlpha(samples, width).value,
+            ]),
+          },
+          {
+            title: `Exponents in the width, ${title}`,
+            head: ["alpha", "of LoRA's best rate", "of the ratio", "from", "to"],
+            rows: alphas.map((alpha) => {
+              const { value, interval } = ratio(samples, alpha);
+              return [alpha, rate(samples, alpha).value, value, ...interval];
+            }),
+          },
+        ];
+      }),
+      plots: sizes.map((samples) => ({
+        title: `Best rate over the width, ${samples === 1 ? "one sample" : `${samples} samples`}`,
+        x: "width",
+        y: "log2 of the best rate",
+        log: { x: true },
+        lines: [
+          {
+            name: weights,
+            xs: widths,
+            ys: widths.map((width) => meanRate(samples, width, weights)),
+          },
+          ...alphas.map((alpha) => ({
+            name: `LoRA, alpha ${alpha}`,
+            xs: widths,
+            ys: widths.map((width) => meanRate(samples, width, alpha)),
+          })),
+        ],
+      })),
     };
   },
 };
