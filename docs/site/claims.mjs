@@ -1,68 +1,60 @@
-// Writes the tables of docs/claims.md: of one run, and of several seeds beside each other, with their date and machine.
-// Usage: npx lorantz claims --seed 0 --json > 0.json; ...; node docs/site/claims.mjs 0.json 1.json ...
-import { made, readJson, row, writePart } from "./parts.mjs";
+// Makes the tables and figures of docs/claims.md and docs/experiments.md anew, some hours of work. What was done before is
+// kept: of `lorantz claims` by the state of src and the seed, of `lorantz reproduce` by the run. So it may be broken off.
+// Usage: npm run claims [-- --cache DIR] [-- OPTIONS OF reproduce]
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { takeFigures } from "./figures.mjs";
+import { readJson } from "./parts.mjs";
+import { writeClaims, writeExperiments } from "./tables.mjs";
 
-const runs = process.argv.slice(2).map(readJson);
-const [first] = runs;
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const seeds = 10;
 
-const sections = {
-  stated: "",
-  setting: "In its setting: ",
-  condition: "Under a condition: ",
-  beside: "Beside it: ",
-};
+const text = { type: "string" };
+const { values: given } = parseArgs({
+  options: { cache: text, model: text, steps: text, batch: text, seeds: text, choice: text, seed: text },
+});
+const { cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "lorantz"), ...setting } =
+  given;
 
-function figure(x) {
-  if (Number.isInteger(x) || Math.abs(x) >= 1000) return Math.round(x).toLocaleString("en");
-  return Math.abs(x) < 1e-3 ? x.toExponential(1) : String(+x.toPrecision(3));
-}
-const measured = ({ what, value, interval }) =>
-  `${what}: ${figure(value)}${interval ? ` (${interval.map(figure).join(" to ")})` : ""}`;
-const found = (checks) =>
-  Object.entries(sections)
-    .flatMap(([axis, title]) => {
-      const own = checks.filter((check) => check.axis === axis);
-      return own.length > 0 ? `${title}${own.map(measured).join("; ")}.` : [];
-    })
-    .join(" ");
+const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
+if (git("status", "--porcelain", "src") !== "")
+  throw new Error(
+    "claims: src has changes that no commit has; commit them first, for the pages name the commit",
+  );
+const state = git("rev-parse", "--short", "HEAD:src");
 
-const tested = first.results.filter(({ checks }) => checks);
-const counted = (results) => {
-  const counts = new Map();
-  for (const { verdict } of results) counts.set(verdict, (counts.get(verdict) ?? 0) + 1);
-  return [...counts].map(([verdict, count]) => `${verdict} ${count}`).join(", ");
-};
-const outcome = (result, axis) => result.outcomes[axis] ?? "–";
-writePart("claims.md", "what came out", [
-  `${made(first)}, seed ${first.seed}: ${counted(tested)}.`,
-  "",
-  row(["id", "what is claimed", "as stated", "own setting", "condition", "what was measured", "verdict"]),
-  row(Array(7).fill("---")),
-  ...tested.map((result) =>
-    row([
-      result.id,
-      result.statement,
-      ...["stated", "setting", "condition"].map((axis) => outcome(result, axis)),
-      found(result.checks),
-      result.verdict,
-    ]),
-  ),
-]);
-
-const beside = tested.map(({ id }) => runs.map(({ results }) => results.find((result) => result.id === id)));
-const steady = beside.filter((results) => results.every(({ verdict }) => verdict === results[0].verdict));
-const ranges = (results) =>
-  results[0].checks.flatMap(({ what, interval, axis }, i) => {
-    const values = results.map(({ checks }) => checks[i].value);
-    if (!interval || axis === "beside" || results.some(({ checks }) => checks[i].what !== what)) return [];
-    return `${what}: ${figure(Math.min(...values))} to ${figure(Math.max(...values))}`;
+function lorantz(...args) {
+  console.error(`lorantz ${args.join(" ")}`);
+  const { status, stdout, signal } = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...args], {
+    cwd: root,
+    stdio: ["ignore", "pipe", "inherit"],
+    encoding: "utf8",
+    maxBuffer: 2 ** 28,
   });
-writePart("claims.md", "ten seeds", [
-  `${made(runs.at(-1))}: ${steady.length} of ${tested.length} verdicts are the same under all ${runs.length}.`,
-  "",
-  row(["id", "verdicts", "measured"]),
-  row(Array(3).fill("---")),
-  ...beside
-    .filter((results) => ranges(results).length > 0)
-    .map((results) => row([results[0].id, counted(results), ranges(results).join("; ")])),
-]);
+  if (status !== 0) process.exit(signal ? 130 : (status ?? 1));
+  return stdout;
+}
+
+const kept = join(cache, "claims");
+mkdirSync(kept, { recursive: true });
+const runs = Array.from({ length: seeds }, (_, seed) => {
+  const file = join(kept, `${state}-${seed}.json`);
+  if (!existsSync(file)) {
+    writeFileSync(`${file}.part`, lorantz("claims", "--seed", `${seed}`, "--json"));
+    renameSync(`${file}.part`, file);
+  }
+  return readJson(file);
+});
+
+const out = join(cache, "experiments");
+const options = Object.entries(setting).flatMap(([name, value]) => [`--${name}`, value]);
+lorantz("reproduce", "all", "--cache", join(cache, "language"), "--out", out, ...options);
+
+writeClaims(runs);
+writeExperiments(readJson(join(out, "results.json")));
+takeFigures(join(out, "report.html"));

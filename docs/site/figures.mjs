@@ -1,5 +1,5 @@
-// Takes those figures of reports that a page of the docs shows into docs/figures/, as files of their own.
-// Usage: node docs/site/figures.mjs REPORT.html...    of `reproduce --out` and `exponents --out`
+// Takes those figures of a report that a page of the docs shows into docs/figures/, as files of their own.
+// Usage: node docs/site/figures.mjs REPORT.html...    of `exponents --out`; those of `reproduce` come with `npm run claims`
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
@@ -14,8 +14,8 @@ const slug = (title) =>
     .replaceAll(/&[a-z#0-9]+;|[^a-z0-9]+/g, "-")
     .replaceAll(/^-+|-+$/g, "");
 
-mkdirSync(`${docs}figures`, { recursive: true });
-for (const report of process.argv.slice(2))
+export function takeFigures(report) {
+  mkdirSync(`${docs}figures`, { recursive: true });
   for (const section of readFileSync(report, "utf8").split("<h2>").slice(1)) {
     const name = slug(section.slice(0, section.indexOf("</h2>")));
     const figures = section.matchAll(/<figcaption><b>(.*?)\.<\/b>.*?(<svg.*?<\/svg>)/gs);
@@ -26,3 +26,7 @@ for (const report of process.argv.slice(2))
       console.log(`docs/${file}: ${svg.length} bytes`);
     }
   }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  for (const report of process.argv.slice(2)) takeFigures(report);
