@@ -38,11 +38,11 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
     run: async (trial) => {
       seen.push(trial);
       const loss = world(trial) + size * noise(trial);
-      const start = { step: 0, loss: 3 };
+      const start = { step: 0, loss: 3, accuracy: Math.exp(-3) };
       const result: RunResult = {
         loss,
         accuracy: Math.exp(-loss),
-        curve: [start, { step: trial.steps ?? 40, loss }],
+        curve: [start, { step: trial.steps ?? 40, loss, accuracy: Math.exp(-loss) }],
         losses: Array.from({ length: trial.steps ?? 40 }, () => loss),
         trained: 1,
         probes: (trial.probes ?? []).map((probe) => {
@@ -78,7 +78,16 @@ const rated =
   (world: World): World =>
   (run) => {
     const { optimizer, trained, groups } = run.recipe;
-    const best = optimizer.name === "sgd" ? 0.05 : trained ? 2e-3 : groups?.B ? 2e-3 : 8e-3;
+    const best =
+      optimizer.name === "sgd"
+        ? 0.05
+        : optimizer.name === "loraMuon"
+          ? 0.1
+          : trained
+            ? 2e-3
+            : groups?.B
+              ? 2e-3
+              : 8e-3;
     return world(run) + 0.01 * Math.log2(optimizer.lr / best) ** 2;
   };
 
@@ -194,6 +203,8 @@ const teacher =
     return Math.exp(0.1 * (Math.log2(run.recipe.optimizer.lr) - best) ** 2);
   };
 
+const muon = ({ recipe }: Trial) => recipe.optimizer.name === "loraMuon";
+
 const plants: readonly (readonly [
   study: string,
   what: string,
@@ -204,9 +215,10 @@ const plants: readonly (readonly [
     "alpha-rank",
     "alpha alone decides",
     ({ recipe }) => 2 - 0.1 * Math.log2(recipe.alpha),
-    { "S0-5": "holds", "S0-9": "holds" },
+    { "S0-5": "holds", "S0-9": "holds", "S0-22": "holds" },
   ],
   ["alpha-rank", "alpha 32 is best", ({ recipe }) => 1 + away(recipe.alpha, 32), { "S0-5": "contradicted" }],
+  ["alpha-rank", "nothing is learned", () => 3.5, { "S0-22": "contradicted" }],
   ["alpha-rank", "the rank helps", ({ recipe }) => 2 - 0.1 * Math.log2(recipe.r), { "S0-9": "contradicted" }],
   [
     "xy",
@@ -325,6 +337,40 @@ const plants: readonly (readonly [
     ({ recipe }) => 1 - 0.1 * Math.log2(recipe.r),
     { "S1-6": "contradicted" },
   ],
+  ["amount", "nothing matters", () => 1, { "S4-19": "holds" }],
+  ["amount", "dropout helps", ({ recipe }) => 1 - (recipe.dropout ?? 0), { "S4-19": "contradicted" }],
+  [
+    "layers",
+    "the last block needs ranks",
+    ({ ranks }) => 2 - 0.01 * (ranks?.["layers\\.1\\..*"] ?? 8),
+    { "S4-26": "holds" },
+  ],
+  ["layers", "ranks do not matter", () => 1, { "S4-26": "contradicted" }],
+  [
+    "batches",
+    "large batches cost LoRA",
+    ({ batch, recipe }) => 1 + (batch === 32 && !recipe.trained ? 0.1 : 0),
+    { "N-10": "holds", "N-11": "holds" },
+  ],
+  [
+    "batches",
+    "large batches cost all weights, and PiSSA is better",
+    ({ batch, recipe }) =>
+      1 + (batch === 32 && recipe.trained ? 0.1 : 0) - (recipe.init === "pissa" ? 0.2 : 0),
+    { "N-10": "contradicted", "N-11": "contradicted" },
+  ],
+  [
+    "optimizers",
+    "AdamW is better than LoRA-Muon, and that than all weights",
+    (run) => 1 + (run.recipe.trained ? 0.2 : muon(run) ? 0.1 : 0),
+    { "N-36": "holds" },
+  ],
+  [
+    "optimizers",
+    "all weights are best",
+    (run) => 1 + (run.recipe.trained ? 0 : muon(run) ? 0.1 : 0.2),
+    { "N-36": "contradicted" },
+  ],
   ["closeness", "distance costs", ({ task }) => 1 + Number(task.share), { "S1-8": "holds" }],
   ["closeness", "distance helps", ({ task }) => 2 - Number(task.share), { "S1-8": "contradicted" }],
   [
@@ -378,7 +424,7 @@ const plants: readonly (readonly [
   ],
 ];
 
-const choosing = ["heuristics", "schedules", "forgetting", "variants"];
+const choosing = ["heuristics", "schedules", "forgetting", "variants", "layers", "batches", "optimizers"];
 
 test.each(plants)("%s, where %s", async (name, _, world, expected) => {
   expect(await verdictsIn(name, choosing.includes(name) ? rated(world) : world)).toMatchObject(expected);
@@ -424,6 +470,6 @@ test("the page of a study has its design, tables and curves", async () => {
   expect(page).toContain(
     "effect that is seen: 0.01078 at 98.75 %, for differences of a standard deviation of 0.004",
   );
-  expect(page.match(/<svg /g)).toHaveLength(5); // over alpha, and over steps for each of four ranks
+  expect(page.match(/<svg /g)).toHaveLength(9); // over alpha, and two over steps for each of four ranks
   expect(page).not.toContain("NaN");
 });

@@ -1,8 +1,5 @@
 import type { Claim } from "./claim.ts";
 
-const model = "It is about what a language model learns from text, and needs one.";
-const figures = "The numbers were in figures that are lost; its runs need a language model.";
-
 /**
  * Statements that need a language model, with the study that judges them there; and those that nothing here tests, why, and
  * what would be measured.
@@ -48,8 +45,7 @@ export const later: readonly Claim[] = [
   {
     id: "S0-22",
     statement: "Plots of accuracy over steps, and code.",
-    later: figures,
-    plan: "The runs of S0-5, drawn.",
+    study: "alpha-rank",
   },
   {
     id: "S1-2",
@@ -191,8 +187,7 @@ export const later: readonly Claim[] = [
   {
     id: "S4-19",
     statement: "Dropout of adapters was fixed at 0.05.",
-    later: model,
-    plan: "The runs of S4-18 over dropout.",
+    study: "amount",
   },
   {
     id: "S4-20",
@@ -218,8 +213,7 @@ export const later: readonly Claim[] = [
   {
     id: "S4-26",
     statement: "Rates and ranks by layer are unexplored.",
-    later: model,
-    plan: "Ranks by layer beside one rank, at equal parameters.",
+    study: "layers",
   },
   {
     id: "S4-27",

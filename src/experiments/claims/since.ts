@@ -118,14 +118,12 @@ export const since: readonly Claim[] = [
   {
     id: "N-10",
     statement: "Large batches cost LoRA more than full fine-tuning, at every rank.",
-    later: waits,
-    plan: "Batches of 8 and 64 at equal examples, LoRA and all weights, each at its best rate: the interaction.",
+    study: "batches",
   },
   {
     id: "N-11",
     statement: "Plain LoRA equals its variants once the batch is tuned.",
-    later: waits,
-    plan: "The runs of the study variants over batches.",
+    study: "batches",
   },
   {
     id: "N-12",
@@ -196,8 +194,7 @@ export const since: readonly Claim[] = [
   {
     id: "N-36",
     statement: "LoRA-Muon at rank 32 beats dense training; AdamW beats LoRA-Muon.",
-    later: "No study trains with optimizers of pairs yet.",
-    plan: "Both beside AdamW, each at its best rate.",
+    study: "optimizers",
   },
   {
     id: "N-37",

@@ -124,10 +124,7 @@ export class Lab {
     const seen = diverged === undefined ? finite(last) : nothing;
     const result: RunResult = {
       ...seen,
-      curve: training.evaluations.map(({ step, loss }) => ({
-        step,
-        loss: Number.isFinite(loss) ? loss : nothing.loss,
-      })),
+      curve: training.evaluations.map((each) => ({ step: each.step, ...finite(each) })),
       losses: training.losses,
       ...(diverged !== undefined && { diverged }),
       trained: tree.count(training.trained),

@@ -49,8 +49,8 @@ export interface RunResult {
   /** Over held-out examples. Where the run diverged, that of knowing nothing: the logarithm of the vocabulary. */
   readonly loss: number;
   readonly accuracy: number;
-  /** Held-out losses along the way, from the start on. */
-  readonly curve: readonly { readonly step: number; readonly loss: number }[];
+  /** Along the way, from the start on. Earlier results have no accuracy there. */
+  readonly curve: readonly { readonly step: number; readonly loss: number; readonly accuracy?: number }[];
   /** The loss of each step. */
   readonly losses: readonly number[];
   /** The update in which a loss or a gradient was not finite. */

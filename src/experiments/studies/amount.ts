@@ -14,19 +14,19 @@ const gap = (result: RunResult) => result.loss - learned(result);
 export const amount: Study = {
   name: "amount",
   title: "Little data: ranks, passes, noise, and remedies against overfitting",
-  claims: ["S1-6", "S4-7", "S4-15", "S4-18"],
+  claims: ["S1-6", "S4-7", "S4-15", "S4-18", "S4-19"],
   design: {
     task: "instructions of 4 kinds: 64 examples, or 2048; some with answers at random",
     metric: "held-out loss, nats a token; the gap, that less the loss on examples that were learned",
-    grid: "r 2, 8, 32, alpha 16, lr 8e-3; decay 0.1; dropout 0.1; noise 0 and 0.5; twice the passes; three times the steps",
+    grid: "r 2, 8, 32, alpha 16, lr 8e-3; decay 0.1; dropout 0.05, 0.1, 0.25; noise 0 and 0.5; twice the passes; three times the steps",
     contrast:
-      "paired by seed: r = 32 less 8; two passes less one; 64 good examples less 2048 of which half are noise; each remedy less none",
+      "paired by seed: r = 32 less 8; two passes less one; 64 good examples less 2048 of which half are noise; each remedy less none; dropout 0.05 less each other dropout",
     spread: 0.02,
     correction: "Bonferroni over the comparisons of a claim",
     turns:
-      "a higher rank that is no worse; passes that help; noise that does not matter; a remedy that does not lessen the gap",
+      "a higher rank that is no worse; passes that help; noise that does not matter; a remedy that does not lessen the gap; a dropout that is better than 0.05 by more than 0.02",
   },
-  count: ({ comparison }) => 8 * comparison.length,
+  count: ({ comparison }) => 10 * comparison.length,
   measure: async (bench) => {
     const trial = (own: Partial<Trial>) =>
       over(bench, bench.comparison, (seed) => ({
@@ -46,7 +46,12 @@ export const amount: Study = {
     const decayed = await trial({
       recipe: lora({ r: 32, lr, more: { optimizer: { name: "adamw", lr, weightDecay: 0.1 } } }),
     });
-    const dropped = await trial({ recipe: lora({ r: 32, lr, more: { dropout: 0.1 } }) });
+    const withDropout = (dropout: number) => trial({ recipe: lora({ r: 32, lr, more: { dropout } }) });
+    const [slightly, dropped, much] = [
+      await withDropout(0.05),
+      await withDropout(0.1),
+      await withDropout(0.25),
+    ];
     const twice = await trial({ steps: 6 * bench.steps });
     const [clean, noisy] = [
       await trial({ examples: many }),
@@ -66,6 +71,9 @@ export const amount: Study = {
         { below: 0 },
         four,
       );
+    const three = { comparisons: 3 };
+    const rather = (dropout: number, runs: readonly RunResult[]) =>
+      judged(`loss, dropout 0.05 less ${dropout}`, paired(slightly, runs, three), { below: margin }, three);
     return {
       checks: {
         "S1-6": [judged("loss, 64 examples, r = 32 less r = 8", paired(r32, r8), { above: 0 })],
@@ -77,6 +85,7 @@ export const amount: Study = {
           remedy("decay 0.1", decayed),
           remedy("dropout 0.1", dropped),
         ],
+        "S4-19": [rather(0, r32), rather(0.1, dropped), rather(0.25, much)],
       },
       tables: [
         {
@@ -87,7 +96,9 @@ export const amount: Study = {
             "r = 8": r8,
             "r = 32": r32,
             "r = 32, decay 0.1": decayed,
+            "r = 32, dropout 0.05": slightly,
             "r = 32, dropout 0.1": dropped,
+            "r = 32, dropout 0.25": much,
             "r = 8, twice the passes": twice,
             "r = 8, 2048 examples": clean,
             "r = 8, 2048 examples, half noise, on good ones": good,

@@ -2,12 +2,8 @@ import { estimate } from "../exponents/statistics.ts";
 import type { RunResult } from "../language/run.ts";
 import type { Task } from "../language/tasks.ts";
 import { confidenceOf, judged, meanOf, over, paired, tuned, tunedCount, tunedTable } from "./contrast.ts";
-import { full, hardSql, lora, rates } from "./settings.ts";
+import { formerly, fullOnSql, fullRates, hardSql, lora, loraOnSql, rates } from "./settings.ts";
 import type { Study } from "./study.ts";
-
-const fullRates = [2.5e-4, 1e-3, 4e-3, 1.6e-2] as const;
-const probed: readonly Task[] = [{ name: "arithmetic" }, { name: "english" }];
-const probes = probed.map((task) => ({ kind: "task" as const, task }));
 
 /** By how much a probe's loss rose. */
 const lost = (probe: number) => (result: RunResult) =>
@@ -31,18 +27,8 @@ export const forgetting: Study = {
   },
   count: (bench) => 2 * tunedCount(rates.length, bench) + bench.comparison.length,
   measure: async (bench) => {
-    const adapters = await tuned(bench, rates, (lr, seed) => ({
-      task: hardSql,
-      recipe: lora({ lr }),
-      seed,
-      probes,
-    }));
-    const weights = await tuned(bench, fullRates, (lr, seed) => ({
-      task: hardSql,
-      recipe: full(lr),
-      seed,
-      probes,
-    }));
+    const adapters = await tuned(bench, rates, (lr, seed) => ({ ...loraOnSql(lr, seed), probes: formerly }));
+    const weights = await tuned(bench, fullRates, fullOnSql);
     const pairs: Task = { name: "pairs", hard: 1 };
     const other = await over(bench, bench.comparison, (seed) => ({
       task: pairs,

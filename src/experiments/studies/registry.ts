@@ -1,11 +1,14 @@
 import { alphaRank } from "./alpha-rank.ts";
 import { amount } from "./amount.ts";
+import { batches } from "./batches.ts";
 import { capacity } from "./capacity.ts";
 import { closeness } from "./closeness.ts";
 import { forgetting } from "./forgetting.ts";
 import { heuristics } from "./heuristics.ts";
+import { layers } from "./layers.ts";
 import { loraPlus } from "./lora-plus.ts";
 import { merging } from "./merging.ts";
+import { optimizers } from "./optimizers.ts";
 import { rslora } from "./rslora.ts";
 import { schedules } from "./schedules.ts";
 import type { Study } from "./study.ts";
@@ -29,5 +32,8 @@ export const studies: readonly Study[] = [
   closeness,
   merging,
   variantsStudy,
+  layers,
+  batches,
+  optimizers,
   threeExponents,
 ];
