@@ -30,7 +30,7 @@ export interface Turn {
 }
 
 /** What a kernel runs, in order: the phases of one round, then those of the next. */
-export function turnsOf({ phases, scratch }: Loaded["kernel"]): Turn[] {
+export function turnsOf({ phases, scratch }: Pick<WasmKernel, "phases" | "scratch">): Turn[] {
   const { units: all, round = all } = phases[0]!; // a kernel has one at least
   const rounds = all === 0 ? 0 : Math.ceil(all / round);
   return Array.from({ length: rounds }, (_, i) =>

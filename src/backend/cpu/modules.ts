@@ -1,10 +1,12 @@
 import { debug } from "../../base/debug.ts";
 import { DeviceError } from "../../base/errors.ts";
+import { formOf } from "../../compile/form.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import type { ListEntry, Words } from "./lists.ts";
 import { type Compiled, type Loaded, turnsOf } from "./loaded.ts";
 import type { Memory } from "./memory.ts";
 import type { Run } from "./pool.ts";
+import { Arguments } from "./wasm/arguments.ts";
 import { Module } from "./wasm/assemble.ts";
 import { evaluators } from "./wasm/imports.ts";
 import { emitKernel, printKernel, type WasmKernel } from "./wasm/kernel.ts";
@@ -21,6 +23,12 @@ export function supportsVectors(instruction: "f32x4.add" | "f32x4.relaxed_madd" 
   return WebAssembly.validate(module.encode({ shared: false, maximum: 1 }));
 }
 
+/** What all kernels of one form share. */
+export interface Emitted extends Pick<Loaded, "turns"> {
+  readonly promise: Promise<Compiled>;
+  readonly parts: Omit<Loaded["kernel"], "given">;
+}
+
 /** Kernels as WebAssembly modules over one memory, compiled once for all that are equal. */
 export class Modules {
   readonly #memory: Memory;
@@ -34,19 +42,26 @@ export class Modules {
     this.relaxed = relaxed;
   }
 
-  async load(kernel: Kernel): Promise<Loaded> {
-    const { promise, ...parts } = this.#emitted(kernel);
+  /** @param emitted What is emitted for the program so far, by form. */
+  async load(kernel: Kernel, emitted: Map<string, Emitted>): Promise<Loaded> {
+    const form = formOf(kernel);
+    let known = emitted.get(form);
+    if (!known) {
+      known = this.#emitted(kernel);
+      emitted.set(form, known);
+    }
+    const { promise, parts, turns } = known;
     const compiled = await promise;
     compiled.users++;
-    return { kernel: parts, compiled, turns: turnsOf(parts) };
+    return { kernel: { ...parts, given: new Arguments(kernel) }, compiled, turns };
   }
 
-  /** What is kept of a kernel's code while it compiles, which for a long program is much: the module, once for all that are equal. */
-  #emitted(kernel: Kernel): Loaded["kernel"] & { readonly promise: Promise<Compiled> } {
+  /** What is kept of a kernel's code while it compiles: the module, once for all that are equal. */
+  #emitted(kernel: Kernel): Emitted {
     const emitted = this.#emit(kernel);
     debug("kernel", () => `\n${printKernel(kernel, emitted)}`);
-    const { bytes, given, phases, scratch, imports } = emitted;
-    // Equal kernels have equal bytes: values are numbered by their order in the kernel.
+    const { bytes, phases, scratch, imports } = emitted;
+    // Kernels of other programs, and those that run more units of the same code, have equal bytes.
     let key = "";
     for (let i = 0; i < bytes.length; i += 4096) key += String.fromCharCode(...bytes.subarray(i, i + 4096));
     let promise = this.#compiled.get(key);
@@ -54,7 +69,8 @@ export class Modules {
       promise = this.#compile(key, bytes);
       this.#compiled.set(key, promise);
     }
-    return { promise, given, phases, scratch, imports };
+    const parts = { phases, scratch, imports };
+    return { promise, parts, turns: turnsOf(parts) };
   }
 
   /** Where numbers lie that kernels look up; they stay there. */

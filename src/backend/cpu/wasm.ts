@@ -6,6 +6,7 @@ import { WasmBuffer, wasmBuffer } from "./buffer.ts";
 import { WasmExecutable } from "./executable.ts";
 import type { List } from "./lists.ts";
 import { Memory } from "./memory.ts";
+import type { Emitted } from "./modules.ts";
 import { controlBytes } from "./pool-worker.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import { target } from "./wasm/heuristics.ts";
@@ -66,12 +67,16 @@ export class WasmBackend implements Backend {
     return like instanceof Int32Array ? views.int32 : views.uint32;
   }
 
-  async load(program: Program): Promise<WasmExecutable> {
+  load(program: Program): Promise<WasmExecutable> {
+    return this.#load(program, new Map());
+  }
+
+  async #load(program: Program, emitted: Map<string, Emitted>): Promise<WasmExecutable> {
     const kernels = await Promise.all(
       program.kernels.map(async (kernel) =>
         kernel.kind === "loop"
-          ? { loop: kernel, body: await this.load(kernel.body) }
-          : this.#runner.modules.load(kernel),
+          ? { loop: kernel, body: await this.#load(kernel.body, emitted) }
+          : this.#runner.modules.load(kernel, emitted),
       ),
     );
     await this.#runner.expect(kernels.flatMap((each) => ("kernel" in each ? each.kernel.phases : [])));
