@@ -71,6 +71,7 @@ const optimizer = (what: string, from: readonly string[], to: object): Plant => 
 
 const adamIsSgd = optimizer("Adam does not normalise gradients", ["adam", "adamw"], { name: "sgd" });
 const sgdIsAdam = optimizer("SGD normalises gradients", ["sgd"], { name: "adam" });
+const muonIsAdam = optimizer("LoRA-Muon treats each number by itself", ["loraMuon"], { name: "adam" });
 const noGroups: Plant = {
   what: "the optimizer ignores the group of B",
   module: "optim/make.ts",
@@ -82,14 +83,30 @@ const noGroups: Plant = {
   ),
 };
 
-const epsStays: Plant = {
-  what: "the gauge leaves eps as it is",
+const stays = (name: "eps" | "reg", otherwise: number): Plant => ({
+  what: `the gauge leaves ${name} as it is`,
   module: "gauge/apply.ts",
-  replace: around("apply", (original) => (g: never, recipe: { optimizer: { eps?: number } }) => {
+  replace: around("apply", (original) => (g: never, recipe: { optimizer: { [name: string]: unknown } }) => {
     const partner = original(g, recipe) as { groups?: Record<string, object> };
-    const { eps = 1e-8 } = recipe.optimizer;
-    const groups = Object.entries(partner.groups ?? {}).map(([role, own]) => [role, { ...own, eps }]);
+    const kept = { [name]: recipe.optimizer[name] ?? otherwise };
+    const groups = Object.entries(partner.groups ?? {}).map(([role, own]) => [role, { ...own, ...kept }]);
     return { ...partner, groups: Object.fromEntries(groups) };
+  }),
+});
+const epsStays = stays("eps", 1e-8);
+const regStays = stays("reg", 1e-6);
+
+const onlySwaps: Plant = {
+  what: "G only swaps two components",
+  module: "experiments/claims/mixing.ts",
+  replace: around("mixture", () => () => {
+    const rows = [
+      [0, 1, 0, 0],
+      [1, 0, 0, 0],
+      [0, 0, 1, 0],
+      [0, 0, 0, 1],
+    ];
+    return { matrix: rows, inverse: rows, kind: "signed permutation" };
   }),
 };
 
@@ -268,9 +285,13 @@ const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, see
   ["S4-24", noMerge, "contradicted"],
   ["S4-24", dropSecond, "contradicted"],
   ["N-1", epsStays, "contradicted", 4],
+  ["N-2", adamIsSgd, "contradicted", 4],
   ["N-3", noGroups, "contradicted"],
   ["N-15", wholeWeight, "contradicted"],
   ["N-22", neverApart, "contradicted", 2],
+  ["N-33", onlySwaps, "contradicted"],
+  ["N-34", muonIsAdam, "contradicted"],
+  ["N-37", regStays, "contradicted"],
 ];
 
 async function verdictWith(id: string, { module, replace }: Plant, seeds: number): Promise<Result> {

@@ -1,5 +1,5 @@
 import type { FloatDType, HostArray } from "../../base/dtype.ts";
-import type { Gauge, Recipe } from "../../gauge/index.ts";
+import { applyMatrix, type Gauge, type MatrixGauge, type Recipe } from "../../gauge/index.ts";
 import * as lora from "../../lora/index.ts";
 import * as nn from "../../nn/index.ts";
 import type { Schedule } from "../../optim/index.ts";
@@ -34,6 +34,8 @@ export interface RunOptions extends Partial<Teacher> {
   readonly seed: number;
   readonly steps: number;
   readonly schedule?: Schedule;
+  /** Mixes the components of the adapter at the start. */
+  readonly mixed?: MatrixGauge;
 }
 
 /** A fine-tuning on the host: the losses before each step and after the last, and where A and B ended. */
@@ -50,7 +52,7 @@ const losses = { mse: nn.mseLoss, l1: nn.l1Loss };
 /** Trains the adapter of a recipe on the teacher of a seed. */
 export async function fineTune(recipe: Recipe, options: RunOptions): Promise<Run> {
   const { inputs, outputs, samples, rank, loss, dtype, noise } = { ...teacher, ...options };
-  const { seed, steps, schedule } = options;
+  const { seed, steps, schedule, mixed } = options;
   const model = lora.inject(nn.linear(inputs, outputs, { bias: false, dtype }), {
     ...recipe,
     targetModules: "all-linear",
@@ -59,7 +61,8 @@ export async function fineTune(recipe: Recipe, options: RunOptions): Promise<Run
   const draw = (name: string, shape: readonly number[], size: number) =>
     random.normal(key.fold(name), shape).astype(dtype).mul(scalar(size)) as Tensor;
   const x = draw("x", [samples, inputs], 1);
-  const params = await tree.evaluate(model.init(key.fold("layer")));
+  const start = model.init(key.fold("layer"));
+  const params = await tree.evaluate(mixed ? applyMatrix(mixed, start) : start);
   const change = draw("left", [inputs, rank], 1 / Math.sqrt(inputs)).matmul(
     draw("right", [rank, outputs], 1 / Math.sqrt(rank)),
   );

@@ -1,4 +1,5 @@
 import { type Claim, type Source, sources } from "./claim.ts";
+import { invariance } from "./invariance.ts";
 import { later } from "./later.ts";
 import { loraPlus } from "./lora-plus.ts";
 import { rankInPractice } from "./rank-in-practice.ts";
@@ -16,6 +17,7 @@ export const claims: readonly Claim[] = [
   ...tips,
   ...later,
   ...since,
+  ...invariance,
 ].sort((one, other) => order(one) - order(other));
 
 function order({ id }: Claim): number {

@@ -89,11 +89,6 @@ export const since: readonly Claim[] = [
     ],
   },
   {
-    id: "N-2",
-    statement: "Two dials remain: alpha init_A lr_B, and init_A over lr_A.",
-    later: "It is a theorem of the page on theory, and what canonical returns; lorantz symmetry checks it.",
-  },
-  {
     id: "N-4",
     statement: "The best rate of LoRA is about ten times that of full fine-tuning, whatever the width.",
     study: "three-exponents",
@@ -181,25 +176,9 @@ export const since: readonly Claim[] = [
     plan: "The share of energy behind the first singular values, by optimizer, on the linear teacher.",
   },
   {
-    id: "N-33",
-    statement: "No diagonal preconditioner is invariant under A to G A, B to B / G.",
-    later:
-      "It is a law: lorantz symmetry finds each optimizer's symmetries by experiment, LoRA-RITE's among them.",
-  },
-  {
-    id: "N-34",
-    statement: "LoRA-Muon takes the same path when A and B are rescaled by 1 to 27.",
-    later: "It is a law of the optimizer, and a test of the library has it.",
-  },
-  {
     id: "N-36",
     statement: "LoRA-Muon at rank 32 beats dense training; AdamW beats LoRA-Muon.",
     study: "optimizers",
-  },
-  {
-    id: "N-37",
-    statement: "The Riemannian preconditioner keeps the gauge if its damping follows.",
-    later: "It is a law, on the page on theory; lorantz symmetry checks it.",
   },
   {
     id: "N-38",
