@@ -14,7 +14,7 @@ import type { Accumulator, Axis, NumberedAccumulator, Statement, Store } from ".
 import { accumulate, loopOver, write } from "./nest.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
-import { workOf } from "./work.ts";
+import { workAlong } from "./work.ts";
 
 /** Fewer rows than this leave most threads idle unless the rows are short. */
 const fewRows = 8;
@@ -160,6 +160,7 @@ export function rowBody(
 ): Statement[] {
   const kept = new Map<Expr, Expr>();
   const free = [...elements];
+  const along = new Set(over.map(({ name }) => name));
   const later = (from: number): Set<Expr> => {
     const found = new Set<Expr>();
     walk(
@@ -174,7 +175,7 @@ export function rowBody(
     for (const { expr } of accumulators) {
       for (const part of largestOf(
         expr,
-        (candidate) => shared.has(candidate) && workOf([candidate]) > keptCost,
+        (candidate) => shared.has(candidate) && workAlong(candidate, along) > keptCost,
       )) {
         const place = free.findIndex(({ expr: stored }) => stored.dtype === part.dtype);
         if (place < 0 || kept.has(part)) continue;

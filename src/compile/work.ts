@@ -1,5 +1,5 @@
 import type { ScalarRow } from "../graph/node.ts";
-import { type Expr, walk } from "./expr.ts";
+import { type Expr, operandsOf, walk } from "./expr.ts";
 
 // What expressions cost, in one unit: an addition. Whoever weighs work against work, on any target, counts here.
 
@@ -13,6 +13,20 @@ export function workOf(roots: readonly Expr[], beside: (e: Expr) => number = () 
   let work = 0;
   walk(roots, (e) => {
     work += e.kind === "apply" ? additionsOf(e.row) : beside(e);
+  });
+  return work;
+}
+
+/** The work of an expression that is done anew at each point of loops over the variables: what does not change there is done once before. */
+export function workAlong(root: Expr, variables: ReadonlySet<string>): number {
+  const changing = new Set<Expr>();
+  let work = 0;
+  walk([root], (e) => {
+    const changes =
+      e.kind === "variable" ? variables.has(e.name) : operandsOf(e).some((part) => changing.has(part));
+    if (!changes) return;
+    changing.add(e);
+    if (e.kind === "apply") work += additionsOf(e.row);
   });
   return work;
 }

@@ -56,6 +56,16 @@ describeBackends("numerics", (backend) => {
     values.forEach((x, i) => {
       expect(Math.abs(y[i]! - (x - mean) / Math.sqrt(variance + 1e-5))).toBeLessThan(1e-6);
     });
+    // One number far from all others, at any place: errors are of the order of a unit of the largest result, 22.6.
+    for (const place of [0, 7, 128, 384, 511]) {
+      const far = values.map((x, i) => (i === place ? 1e5 : x));
+      const middle = far.reduce((a, b) => a + b) / 512;
+      const deviation = Math.sqrt(far.reduce((sum, x) => sum + (x - middle) ** 2, 0) / 512);
+      const normal = await nn.functional.layerNorm(tensor(far), [512]).data();
+      far.forEach((x, i) => {
+        expect(Math.abs(normal[i]! - (x - middle) / deviation)).toBeLessThan(4e-6);
+      });
+    }
     const moved = tensor(values.map((x) => x + 4096));
     expect(await moved.var(null, { correction: 0 }).item()).toBeCloseTo(variance, 5);
   });

@@ -7,7 +7,7 @@ import type { Access } from "./shader.ts";
 // scalars. A kernel whose index runs in steps of four loads and stores quads where four elements lie side by side from a
 // multiple of four; what it computes of them is in elements.ts.
 //
-// A buffer is an array of vectors if all of its accesses in a kernel are quads. Buffers are padded to whole quads,
+// A buffer is an array of vectors if its accesses in a kernel are quads, or loads of what four have in common. Buffers are padded to whole quads,
 // so that the last one of a length that is no multiple of four reads and writes padding.
 
 /** How an index moves within a quad of the variable, which starts at a multiple of four. */
@@ -55,7 +55,10 @@ export function loadAccesses(
 ): Access[] {
   return loadsOf(exprs)
     .filter(counts)
-    .map((load) => ({ value: load.value, quad: isQuadLoad(load, variable) }));
+    .map(({ value, index }) => {
+      const motion = quadMotion(index, variable);
+      return { value, quad: motion === "quad", once: motion === "same" };
+    });
 }
 
 /** How stores, and what they load, access buffers one element at a time. */

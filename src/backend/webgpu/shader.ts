@@ -37,6 +37,8 @@ export interface Access {
   readonly value: ValueId;
   /** Whether it concerns four elements from a multiple of four. */
   readonly quad: boolean;
+  /** Whether it loads one element for four. */
+  readonly once?: boolean;
 }
 
 /** What printing must know of the device. */
@@ -97,6 +99,10 @@ export class Bindings {
   load(value: ValueId, index: string, dtype: DeviceDType): Code {
     const binding = this.#of.get(value)!;
     const { name, pairs, stored } = binding;
+    if (this.#wide.has(binding)) {
+      const at = `(${index})`;
+      return this.element(value, `${this.quad(value, at)}[${at} % 4]`, dtype);
+    }
     if (!pairs) return this.element(value, `${name}[${index}]`, dtype);
     const pair = `${name}[(${index}) / 2]`;
     return `lorantz_ofPair(${stored ? `atomicLoad(&${pair})` : pair}, ${index})`;
@@ -109,12 +115,13 @@ export class Bindings {
     return dtype === "bool" ? { compound: `${text} != 0u` } : text;
   }
 
-  /** Whether all accesses to a value's buffer are quads, given all accesses of the kernel: it may then be wide. */
+  /** Whether a value's buffer may be wide, given all accesses of the kernel: it is accessed in quads, beside which single elements are loaded for four at most. */
   isWideIn(accesses: readonly Access[], value: ValueId): boolean {
-    return accesses.every((access) => access.quad || this.#of.get(access.value) !== this.#of.get(value));
+    const own = accesses.filter((access) => this.#of.get(access.value) === this.#of.get(value));
+    return own.some(({ quad }) => quad) && own.every(({ quad, once }) => quad || once);
   }
 
-  /** Makes arrays of vectors of the buffers that are accessed in quads only: once, when it is decided how the kernel runs. */
+  /** Makes arrays of vectors of the buffers that may be wide: once, when it is decided how the kernel runs. */
   widen(accesses: readonly Access[]): void {
     this.#wide = new Set(
       accesses.flatMap(({ value }) => (this.isWideIn(accesses, value) ? [this.#of.get(value)!] : [])),
