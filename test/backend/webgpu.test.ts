@@ -24,6 +24,7 @@ import { compile } from "../../src/tensor/compile.ts";
 import { arange, tensor, zeros } from "../../src/tensor/creation.ts";
 import { where } from "../../src/tensor/functions.ts";
 import { grad } from "../../src/tensor/grad.ts";
+import { type PackedBlocks, pack, unpack } from "../../src/tensor/packed.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { bundle, root } from "../command.ts";
@@ -445,6 +446,28 @@ describe.runIf(webgpu).each(tried)("kernels, %s", (_, overrides, matmul, own) =>
         expect(await errorOf(device, (x, y) => x.matmul(y.transpose()), a, bt)).toBeLessThan(1e-6);
       },
     );
+  });
+
+  of("products", () => {
+    const sides = cases(
+      [[20, 36, 40]],
+      [
+        [20, 44, 68],
+        [1, 64, 96],
+        [33, 19, 35],
+      ],
+    ); // whole quads, at the edges of tiles
+    test.each(sides)("matmul %i x %i x %i of operands that are computed", async (m, k, n) => {
+      const [x, w] = [values([m, k]), values([n, k], 2)];
+      const packed = (await tree.evaluate(pack(w, { format: "int8" }), device)) as PackedBlocks;
+      const weight = (words: Tensor, absmax: Tensor) =>
+        unpack({ ...packed, int8: words, absmax } as PackedBlocks) as Tensor<"float32">;
+      const [words, absmax] = [packed.int8!, packed.absmax as Tensor] as Tensor<"float32">[]; // as they are passed on
+      const along = (x: Tensor, words: Tensor, absmax: Tensor) => x.matmul(weight(words, absmax).transpose());
+      expect(await errorOf(device, along, x, words!, absmax!)).toBeLessThan(1e-6);
+      const across = (y: Tensor, words: Tensor, absmax: Tensor) => y.matmul(weight(words, absmax));
+      expect(await errorOf(device, across, values([m, n]), words!, absmax!)).toBeLessThan(1e-6);
+    });
   });
 
   of("ordered", () => {

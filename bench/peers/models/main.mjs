@@ -77,6 +77,14 @@ const works = {
     "llama.cpp": ["llama", { work: "decode", model: large.model }],
     "512 MiB read": ["lorantz", { work: "read", model: large.model, other: true }],
   },
+  "SmolLM-135M, 8 tokens on WebGPU": Object.fromEntries(
+    [undefined, "bfloat16", "nf4"].flatMap((pack) =>
+      ["cpu", "webgpu"].map((backend) => [
+        `${pack ?? "float32"}, ${backend}`,
+        ["lorantz", { work: "decode", model: large.model, ...(pack && { pack, other: true }), backend }],
+      ]),
+    ),
+  ),
   "SmolLM-135M, loading": {
     Lorantz: ["lorantz", { work: "load", model: large.model }],
   },

@@ -1,12 +1,12 @@
 import { isNarrow } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
-import { type Expr, walk } from "../../compile/expr.ts";
+import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
 import { workOf } from "../../compile/work.ts";
 import { type Body, spread } from "./dispatch.ts";
 import { wgslType } from "./dtypes.ts";
-import { printQuadStores } from "./elements.ts";
+import { printQuad, printQuadStores } from "./elements.ts";
 import { isShort, isSmallProduct } from "./heuristics.ts";
 import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
@@ -104,30 +104,20 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
   // The expressions speak of the rows and columns of the result.
   const parameters = (name: string) =>
     !tile.exchanged ? name : name === "row" ? "column" : name === "column" ? "row" : name;
-  fillOperand(template, a, inner, {
-    tileLength: tile.rows,
-    tile,
-    along: alongInner[0]!,
-    bindings,
-    parameters,
-  });
-  fillOperand(template, b, inner, {
-    tileLength: tile.columns,
-    tile,
-    along: alongInner[1]!,
-    bindings,
-    parameters,
-  });
+  const elements = [
+    { side: a, tileLength: tile.rows, along: alongInner[0]! },
+    { side: b, tileLength: tile.columns, along: alongInner[1]! },
+  ].flatMap((filling) => fillOperand(template, { ...filling, kernel, tile, bindings, parameters }));
   if (tile.template === "matmul-subgroup")
     template.body("multiply", multiplyLines(tile.constants.row_groups!, alongInner[0]!));
   if (tile.template === "matmul-matrix") template.alias("staged", precision === "float16" ? "f16" : "f32");
 
-  let declarations: readonly string[] = [];
+  let declarations: readonly string[] = elements;
   if (stored && kernel.stores.every(({ value }) => bindings.isWide(value))) {
     const others = [batch.name, row.name];
     const core = { name: () => "sum", four: true };
     const quads = printQuadStores(kernel.stores, { variable: column.name, others, core }, bindings);
-    declarations = quads.declarations;
+    declarations = [...elements, ...quads.declarations];
     template.body("store", quads.body, parameters);
   } else {
     const { statements, writes } = writeStores(kernel.stores, bindings, { result: () => "sum" });
@@ -154,10 +144,13 @@ function loadOf(expr: Expr): Load | undefined {
   return stored.kind === "load" ? stored : undefined;
 }
 
+/** Whether whole quads of an axis are loaded: its length is a multiple of four. */
+const inQuads = ({ extent }: Axis) => extent % 4 === 0;
+
 /** Whether four elements from a multiple of four lie side by side along an axis of the operand. */
-function isQuad(side: Side, { name, extent }: Axis): boolean {
+function isQuad(side: Side, axis: Axis): boolean {
   const load = loadOf(side.expr);
-  return load !== undefined && extent % 4 === 0 && isQuadLoad(load, name);
+  return load !== undefined && inQuads(axis) && isQuadLoad(load, axis.name);
 }
 
 function isAlongInner(side: Side, inner: Axis): boolean {
@@ -165,52 +158,71 @@ function isAlongInner(side: Side, inner: Axis): boolean {
   return isContiguous(side.expr, inner.name) || !isContiguous(side.expr, side.axis.name);
 }
 
-function operandAccesses(side: Side, inner: Axis, along: boolean): Access[] {
-  const quad = isQuad(side, along ? inner : side.axis);
-  return loadsOf([side.expr]).map((load) => ({
+function operandAccesses({ expr, axis }: Side, inner: Axis, alongInner: boolean): Access[] {
+  const along = alongInner ? inner : axis;
+  return loadsOf([expr]).map((load) => ({
     value: load.value,
-    quad: quad && load === loadOf(side.expr),
+    quad: inQuads(along) && isQuadLoad(load, along.name),
   }));
 }
 
 interface Filling {
+  readonly side: Side;
+  readonly kernel: MatmulKernel;
   readonly tileLength: number;
   readonly tile: MatmulTile;
+  /** Whether quads lie along the inner axis. */
   readonly along: boolean;
   readonly bindings: Bindings;
   readonly parameters: (name: string) => string;
 }
 
-/** Fills in how an operand is loaded: in quads if it can be. */
+/** Fills in how an operand is loaded, four elements at once if it can be. Returns the functions that it calls. */
 function fillOperand(
   template: Template,
-  side: Side,
-  inner: Axis,
-  { tileLength, tile, along, bindings, parameters }: Filling,
-): void {
+  { side, kernel, tileLength, tile, along, bindings, parameters }: Filling,
+): readonly string[] {
   const { expr, axis, name } = side;
-  const load = loadOf(side.expr);
-  if (!(load && isQuad(side, along ? inner : axis) && bindings.isWide(load.value))) {
+  const { batch, inner } = kernel;
+  const alongAxis = along ? inner : axis;
+  if (tile === directTile || !inQuads(alongAxis)) {
     const text = write([{ expr, at: 0 }], bindings);
     template.body(`load_${name}`, [...text.statements(0), `return ${text.text(expr)};`], parameters);
-    return;
+    return [];
   }
-  const given = new Map<Expr, string>();
-  const lines: string[] = [];
   // Beyond the edge of a tile, the last element or quad again; where there is no edge, as it is.
-  const limit = ({ name: variable, extent }: Axis, multiple: number, quad: boolean) => {
-    if (extent % multiple === 0) return;
-    walk([load.index], (e) => {
-      if (e.kind === "variable" && e.name === variable) given.set(e, `${variable}_`);
-    });
-    lines.push(`let ${variable}_ = min(${variable}, ${extent - (quad ? 4 : 1)});`);
+  const limited = new Map<string, number>();
+  if (axis.extent % tileLength !== 0) limited.set(axis.name, axis.extent - (along ? 1 : 4));
+  if (inner.extent % tile.stage !== 0) limited.set(inner.name, inner.extent - (along ? 4 : 1));
+  const given = (parameter: string) => {
+    const index = parameters(parameter);
+    return limited.has(index) ? `${index}_` : index;
   };
-  limit(axis, tileLength, !along);
-  limit(inner, tile.stage, along);
-  const text = write([{ expr: load.index, at: 0 }], bindings, { given });
-  const stored = bindings.quad(load.value, text.operand(load.index));
-  const quad = wgslType(load.dtype).widen?.(stored, "vec4<f32>") ?? stored;
-  const guarded = inner.extent % tile.stage !== 0;
-  const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name} < ${inner.extent})` : quad;
-  template.body(`${name}_quad`, [...lines, ...text.statements(0), `return ${result};`], parameters);
+  const limits = [...limited].map(([index, last]) => `let ${index} = min(${index}_, ${last});`);
+  const { declarations, lines, quad } = quadOf(side, alongAxis, [batch, axis, inner], bindings);
+  const guarded = limited.has(inner.name);
+  const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name}_ < ${inner.extent})` : quad;
+  template.body(`${name}_quad`, [...limits, ...lines, `return ${result};`], given);
+  return declarations;
+}
+
+/** Four elements along an axis: a vector that is loaded, or elements that share what is the same for them. */
+function quadOf(
+  { expr, name }: Side,
+  along: Axis,
+  axes: readonly Axis[],
+  bindings: Bindings,
+): { readonly declarations: readonly string[]; readonly lines: readonly string[]; readonly quad: string } {
+  const load = loadOf(expr);
+  if (load && isQuadLoad(load, along.name) && bindings.isWide(load.value)) {
+    const text = write([{ expr: load.index, at: 0 }], bindings);
+    const stored = bindings.quad(load.value, text.operand(load.index));
+    const quad = wgslType(load.dtype).widen?.(stored, "vec4<f32>") ?? stored;
+    return { declarations: [], lines: text.statements(0), quad };
+  }
+  const others = axes.filter((axis) => axis !== along).map((axis) => axis.name);
+  const elements = { exprs: [expr], name: `element_${name}`, variable: along.name, others };
+  const four = printQuad(elements, bindings);
+  const quad = `vec4<f32>(${four.values(0).join(", ")})`;
+  return { declarations: four.declarations, lines: four.statements(0), quad };
 }
