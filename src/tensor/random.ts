@@ -72,7 +72,8 @@ const normalFields: Fields<Required<NormalOptions>> = { mean: finite(0), std: no
  */
 export function normal(key: Key, shape: Shape, options: NormalOptions = {}): Tensor<"float32"> {
   const { mean, std } = readOptions("random.normal", normalFields, options);
-  const unit = normalNoise(draw("random.normal", key, shape));
+  const words = draw("random.normal", key, shape);
+  const unit = key.blank ? cast(words, "float32") : normalNoise(words);
   return new Tensor(std === 1 && mean === 0 ? unit : add(mul(unit, std), mean));
 }
 
