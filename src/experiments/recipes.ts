@@ -6,6 +6,7 @@ import type { AnyOptimizerName } from "../optim/index.ts";
  * run the same program.
  */
 export function explicit(recipe: Recipe): Recipe {
-  const groups = { A: hyperOf<AnyOptimizerName>(recipe, "A"), B: hyperOf<AnyOptimizerName>(recipe, "B") };
+  const [A, B] = (["A", "B"] as const).map((role) => hyperOf<AnyOptimizerName>(recipe, role));
+  const groups = { ...recipe.groups, A, B };
   return { ...recipe, groups } as Recipe; // hyperparameters of the recipe's own optimizer
 }

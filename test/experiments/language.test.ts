@@ -2,6 +2,7 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
 import { type BaseRecipe, baseKey, bases, configOf, stretches } from "../../src/experiments/language/base.ts";
+import { holding, largestCosine } from "../../src/experiments/language/change.ts";
 import { Lab } from "../../src/experiments/language/lab.ts";
 import { piecesOf } from "../../src/experiments/language/pieces.ts";
 import { keyOf, type Run } from "../../src/experiments/language/run.ts";
@@ -169,6 +170,70 @@ describe("lab", () => {
     // Another lab comes to the same bits.
     const anew = await new Lab(subject, storeIn(join(folder, "anew"))).run(run);
     expect({ ...anew, seconds: 0 }).toEqual({ ...result, seconds: 0 });
+  });
+
+  describe("what else is measured and trained", () => {
+    const bare: Run = { ...run, looks: 1, probes: [] };
+    const done = (own: Partial<Run>) =>
+      new Lab(subject, storeIn(join(folder, "runs"))).run({ ...bare, ...own });
+    const withAlpha = (alpha: number): Run["recipe"] => ({ ...run.recipe, alpha }) as Run["recipe"];
+
+    test("curvature at the start is that of the gauge", async () => {
+      const largest = async (alpha: number) => {
+        const { probes } = await done({ recipe: withAlpha(alpha), probes: [{ kind: "start", rounds: 20 }] });
+        return probes[0]!.largest!;
+      };
+      const ratio = (await largest(32)) / (await largest(4));
+      // With B = 0 the Hessian has a block that goes with alpha, and one that goes with its square.
+      expect(ratio).toBeGreaterThan(8);
+      expect(ratio).toBeLessThan(64);
+    });
+
+    test("the change of weights: its rank, and directions that the base has not", async () => {
+      const trained = ["base"] as const;
+      const still = await done({
+        recipe: { r: 1, alpha: 1, trained, optimizer: { name: "sgd", lr: 0 } },
+        probes: [{ kind: "change" }],
+      });
+      expect(still.probes).toEqual([{ intruders: 0, rank: 0 }]);
+      const wild = await done({
+        recipe: { r: 1, alpha: 64, optimizer: { name: "adamw", lr: 1 } },
+        probes: [{ kind: "change" }],
+      });
+      // What rank 1 changes is of rank 1, and here it is larger than the weights.
+      expect(wild.probes[0]!.rank).toBe(1);
+      expect(wild.probes[0]!.intruders).toBeGreaterThan(0);
+      expect(holding([3, 1, 1], 0.9)).toBe(2);
+      expect(holding([3, 0, 0], 0.9)).toBe(1);
+      const [x, y] = [Float64Array.of(1, 0), Float64Array.of(0, 1)];
+      expect(largestCosine(Float64Array.of(0.6, -0.8), [x, y])).toBeCloseTo(0.8);
+    });
+
+    test("vectors of the base beside adapters, and no matrix of it", async () => {
+      const adapters = (await done({})).trained;
+      const trained = ["A", "B", "base"] as const;
+      const recipe = (lr: number) => ({ ...run.recipe, trained, groups: { base: { lr } } }) as Run["recipe"];
+      const both = await done({ vectors: true, recipe: recipe(1e-2) });
+      expect(both.trained).toBe(adapters + 3 * tiny.width); // a block has two normalisations, the end one
+      expect((await done({ vectors: true, recipe: recipe(0) })).losses).not.toEqual(both.losses);
+    });
+
+    test("Sophia: signs where there is no curvature, shorter steps where there is", async () => {
+      const by = (gamma: number, every: number) => done({ sophia: { lr: 1e-2, gamma, every } });
+      const signs = await by(0, 1);
+      expect((await by(0, 3)).losses).toEqual(signs.losses); // what is known of curvature plays no part
+      const curved = await by(1e3, 1);
+      expect(curved.losses[0]).toBe(signs.losses[0]);
+      expect(curved.losses).not.toEqual(signs.losses);
+      expect((await by(1e3, 3)).losses).not.toEqual(curved.losses);
+      const change = ({ losses }: { readonly losses: readonly number[] }) =>
+        Math.abs(losses.at(-1)! - losses[0]!);
+      expect(change(await by(1e9, 1))).toBeLessThan(change(signs));
+      expect(signs.curve.map(({ step }) => step)).toEqual([0, 3]);
+      expect(await done({ sophia: { lr: 1e38, gamma: 0, every: 1 }, steps: 8 })).toMatchObject({
+        loss: Math.log(448),
+      });
+    });
   });
 
   test("a result that is no JSON is named, with what to do", () => {

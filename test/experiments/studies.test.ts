@@ -18,7 +18,7 @@ import { halfOfSets } from "../../src/experiments/studies/targets.ts";
 import { hyperOf } from "../../src/gauge/index.ts";
 
 // A world in place of a language model: the loss of a run is a formula.
-type World = (run: Trial) => number;
+type World = (run: Trial, update?: number) => number;
 
 /** A number from -1 to 1 of a run and its seed, which no two share by chance. */
 function noise(run: Trial): number {
@@ -43,7 +43,7 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
         loss,
         accuracy: Math.exp(-loss),
         curve: [start, { step: trial.steps ?? 40, loss, accuracy: Math.exp(-loss) }],
-        losses: Array.from({ length: trial.steps ?? 40 }, () => loss),
+        losses: Array.from({ length: trial.steps ?? 40 }, (_, i) => world(trial, i + 1)),
         trained: 1,
         probes: (trial.probes ?? []).map((probe) => {
           switch (probe.kind) {
@@ -57,6 +57,11 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
               );
             case "spectra":
               return { A: 0, B: 1, change: 0, rank: 1 };
+            case "change":
+              return {
+                intruders: trial.recipe.trained ? 0 : loss,
+                rank: trial.recipe.trained ? 20 * loss : trial.recipe.r,
+              };
             default:
               return { largest: 1 };
           }
@@ -76,10 +81,11 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
 /** A world in which every rate that is tried has a best one within, whatever else decides. */
 const rated =
   (world: World): World =>
-  (run) => {
+  (run, update) => {
     const { optimizer, trained, groups } = run.recipe;
-    const best =
-      optimizer.name === "sgd"
+    const best = run.sophia
+      ? 2e-3
+      : optimizer.name === "sgd"
         ? 0.05
         : optimizer.name === "loraMuon"
           ? 0.1
@@ -88,7 +94,7 @@ const rated =
             : groups?.B
               ? 2e-3
               : 8e-3;
-    return world(run) + 0.01 * Math.log2(optimizer.lr / best) ** 2;
+    return world(run, update) + 0.01 * Math.log2((run.sophia ?? optimizer).lr / best) ** 2;
   };
 
 const studyOf = (name: string) => studies.find((study) => study.name === name)!;
@@ -371,6 +377,32 @@ const plants: readonly (readonly [
     (run) => 1 + (run.recipe.trained ? 0 : muon(run) ? 0.1 : 0.2),
     { "N-36": "contradicted" },
   ],
+  [
+    "optimizers",
+    "Sophia is three times as fast",
+    (run, update = 40) => 1 + Math.exp(-((run.sophia ? 3 : 1) * update) / 10),
+    { "S4-20": "holds" },
+  ],
+  [
+    "optimizers",
+    "Sophia is as fast",
+    (_, update = 40) => 1 + Math.exp(-update / 10),
+    { "S4-20": "contradicted" },
+  ],
+  ["spectra", "LoRA leaves intruders", () => 2, { "N-28": "holds", "N-29": "holds" }],
+  [
+    "spectra",
+    "nobody does, and ranks are low",
+    () => 0.2,
+    { "N-28": "contradicted", "N-29": "contradicted" },
+  ],
+  ["normalisations", "the group does not matter", () => 1, { "S2-13": "holds" }],
+  [
+    "normalisations",
+    "they want a low rate",
+    ({ recipe: { groups } }) => 1 + 0.1 * Number(groups?.base?.lr === groups?.B?.lr),
+    { "S2-13": "contradicted" },
+  ],
   ["closeness", "distance costs", ({ task }) => 1 + Number(task.share), { "S1-8": "holds" }],
   ["closeness", "distance helps", ({ task }) => 2 - Number(task.share), { "S1-8": "contradicted" }],
   [
@@ -424,7 +456,17 @@ const plants: readonly (readonly [
   ],
 ];
 
-const choosing = ["heuristics", "schedules", "forgetting", "variants", "layers", "batches", "optimizers"];
+const choosing = [
+  "heuristics",
+  "schedules",
+  "forgetting",
+  "variants",
+  "layers",
+  "batches",
+  "optimizers",
+  "spectra",
+  "normalisations",
+];
 
 test.each(plants)("%s, where %s", async (name, _, world, expected) => {
   expect(await verdictsIn(name, choosing.includes(name) ? rated(world) : world)).toMatchObject(expected);

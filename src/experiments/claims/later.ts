@@ -115,8 +115,7 @@ export const later: readonly Claim[] = [
   {
     id: "S2-13",
     statement: "The authors' code puts normalisations and all vectors into the group of B.",
-    later: "Its effect needs a model with normalisations that are trained.",
-    plan: "Normalisations in the group of A and in that of B.",
+    study: "normalisations",
   },
   {
     id: "S3-7",
@@ -192,8 +191,7 @@ export const later: readonly Claim[] = [
   {
     id: "S4-20",
     statement: "Sophia is twice as fast as Adam.",
-    later: "It needs an optimizer with curvature and a language model.",
-    plan: "Steps to a loss, each at its best of five rates.",
+    study: "optimizers",
   },
   {
     id: "S4-21",

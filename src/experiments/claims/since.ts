@@ -159,14 +159,12 @@ export const since: readonly Claim[] = [
   {
     id: "N-28",
     statement: "LoRA leaves singular vectors that the base does not have; full fine-tuning does not.",
-    later: waits,
-    plan: "Cosines of the singular vectors before and after.",
+    study: "spectra",
   },
   {
     id: "N-29",
     statement: "The change by full fine-tuning has 10 to 100 times the rank.",
-    later: waits,
-    plan: "Singular values that hold nine tenths of the energy. A width of 64 bounds the factor.",
+    study: "spectra",
   },
   {
     id: "N-31",

@@ -1,3 +1,4 @@
+import { type Recipe, trainable } from "../../gauge/index.ts";
 import { type Adapted, adaptedLayers, merge } from "../../lora/index.ts";
 import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
 import type { Params } from "../../nn/layer.ts";
@@ -28,6 +29,36 @@ export async function curvatureOf(
     const { sum, count } = nextToken(logits, targets);
     return sum.div(count);
   };
+  return (await powerIteration(lossOf, own, batch, rounds)).quotient;
+}
+
+/**
+ * The size of that in what a recipe trains, A and B as a rule. It is one of the gauge, as learning rates are. Before the first
+ * update, with B = 0, eigenvalues of both signs are about as large, so the size is that of the product with the Hessian.
+ */
+export async function trainedCurvatureOf(
+  model: Adapted<DecoderInput, DecoderOutput>,
+  params: Params,
+  recipe: Recipe,
+  batch: Batch,
+  rounds: number,
+): Promise<number> {
+  const [own, frozen] = trainable<Params>(recipe, params);
+  const lossOf = (own: Params, { targets, ...input }: Batch): Tensor => {
+    const { logits } = model.apply(tree.combine<Params>(frozen, own), input);
+    const { sum, count } = nextToken(logits, targets);
+    return sum.div(count);
+  };
+  return (await powerIteration(lossOf, own, batch, rounds)).length;
+}
+
+/** The quotient of Rayleigh, and the length of the product of the Hessian with a unit vector, after some rounds. */
+async function powerIteration(
+  lossOf: (own: Params, batch: Batch) => Tensor,
+  own: Params,
+  batch: Batch,
+  rounds: number,
+): Promise<{ readonly quotient: number; readonly length: number }> {
   const dot = (one: Params, other: Params): Tensor =>
     tree
       .entries(tree.zip<Params>([one, other], ([x, y]) => x!.mul(y!).sum()))
@@ -37,20 +68,20 @@ export async function curvatureOf(
     const length = dot(vector, vector).sqrt();
     const unit = tree.map(vector, (leaf) => leaf.div(length));
     const next = hvp((at: Params) => lossOf(at, batch), own, unit);
-    return { next, quotient: dot(unit, next) };
+    return { next, quotient: dot(unit, next), size: dot(next, next).sqrt() };
   }, {}) as unknown as (
     vector: Params,
     own: Params,
     batch: Batch,
-  ) => Promise<{ next: Params; quotient: Tensor }>;
+  ) => Promise<{ next: Params; quotient: Tensor; size: Tensor }>;
   let vector = await tree.evaluate(
     tree.map(own, (leaf, path) => normal(key(0).fold("curvature").fold(path), leaf.shape)),
   );
-  let largest = 0;
+  let found = { quotient: 0, length: 0 };
   for (let i = 0; i < rounds; i++) {
-    const { next, quotient } = await round(vector, own, batch);
-    largest = (await quotient.item()) as number;
+    const { next, quotient, size } = await round(vector, own, batch);
+    found = { quotient: (await quotient.item()) as number, length: (await size.item()) as number };
     vector = next;
   }
-  return largest;
+  return found;
 }

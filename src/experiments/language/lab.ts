@@ -2,6 +2,7 @@ import { Hash } from "../../base/hash.ts";
 import { trainable as splitBy } from "../../gauge/index.ts";
 import { startsOnHost } from "../../lora/config.ts";
 import { type Adapted, attenuate, initialize, inject, packBase } from "../../lora/index.ts";
+import { roleOf } from "../../lora/roles.ts";
 import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
 import type { Params } from "../../nn/layer.ts";
 import { Gang } from "../../tensor/gang.ts";
@@ -11,8 +12,10 @@ import { batches, type Dataset, dataset, type TextBatches } from "../../text/ind
 import { DivergedError, type Evaluator, evaluator, languageLoss, train } from "../../train/index.ts";
 import { explicit } from "../recipes.ts";
 import { Turns } from "../turns.ts";
-import { curvatureOf } from "./curvature.ts";
+import { changeOf } from "./change.ts";
+import { curvatureOf, trainedCurvatureOf } from "./curvature.ts";
 import { canonical, keyOf, type Probe, type Run, type RunResult, type Seen } from "./run.ts";
+import { SophiaTraining } from "./sophia.ts";
 import { spectraOf } from "./spectra.ts";
 import type { Store } from "./store.ts";
 import type { Subject } from "./subject.ts";
@@ -23,6 +26,12 @@ const mostRuns = 8;
 
 /** Examples that are held out, and how many of a batch of them. */
 const heldOut = { examples: 64, size: 64 };
+
+/** What a probe saw before the first update. */
+interface Before {
+  readonly seen?: Seen;
+  readonly largest?: number;
+}
 
 /** Runs fine-tunings of a subject, each once: results are kept by their keys. */
 export class Lab {
@@ -99,17 +108,26 @@ export class Lab {
     const look = evaluator(loss, unseen, { gang });
     const params = await this.#start(model, run);
     const probes = run.probes ?? [];
-    const before = await this.#before(model, params, probes);
-    const training = train({
+    const before = await this.#before(model, params, run, unseen);
+    const shared = {
       params,
       loss,
       recipe: explicit(recipe),
       batches: await padded(learned, { size: run.batch ?? 16, seed }),
       steps,
       key: key(seed).fold("dropout"),
-      evaluate: { batches: unseen, every: Math.ceil(steps / looks) },
       gang,
-    });
+    };
+    const every = Math.ceil(steps / looks);
+    const training = run.sophia
+      ? new SophiaTraining({ ...shared, setting: run.sophia, look, every })
+      : train({
+          ...shared,
+          evaluate: { batches: unseen, every },
+          ...(run.vectors && {
+            trainable: (leaf, path) => roleOf(path) !== "base" || leaf.rank === 1,
+          }),
+        });
     let diverged: number | undefined;
     try {
       for await (const event of training) if (event.kind === "step") await onStep?.();
@@ -159,11 +177,17 @@ export class Lab {
   async #before(
     model: Adapted<DecoderInput, DecoderOutput>,
     params: Params,
-    probes: readonly Probe[],
-  ): Promise<readonly (Seen | undefined)[]> {
-    const found: (Seen | undefined)[] = [];
-    for (const probe of probes)
-      found.push(probe.kind === "task" ? await this.#look(model, params, probe.task) : undefined);
+    { recipe, probes = [] }: Run,
+    data: TextBatches,
+  ): Promise<readonly Before[]> {
+    const found: Before[] = [];
+    for (const probe of probes) {
+      if (probe.kind === "task") found.push({ seen: await this.#look(model, params, probe.task) });
+      else if (probe.kind === "start") {
+        const batch = await data.at(0);
+        found.push({ largest: await trainedCurvatureOf(model, params, recipe, batch, probe.rounds) });
+      } else found.push({});
+    }
     return found;
   }
 
@@ -186,7 +210,7 @@ export class Lab {
       examples,
     }: {
       readonly probes: readonly Probe[];
-      readonly before: readonly (Seen | undefined)[];
+      readonly before: readonly Before[];
       readonly look: Evaluator<Params>;
       readonly data: TextBatches;
       readonly task: Task;
@@ -198,7 +222,7 @@ export class Lab {
       switch (probe.kind) {
         case "task": {
           const after = await this.#look(model, params, probe.task);
-          const { loss, accuracy } = before[i]!; // of a probe of this kind
+          const { loss, accuracy } = before[i]!.seen!; // of a probe of this kind
           found.push({
             before: loss,
             after: after.loss,
@@ -230,6 +254,12 @@ export class Lab {
           break;
         case "curvature":
           found.push({ largest: await curvatureOf(model, params, await data.at(0), probe.rounds) });
+          break;
+        case "start":
+          found.push({ largest: before[i]!.largest! }); // likewise
+          break;
+        case "change":
+          found.push({ ...(await changeOf(model, params, this.subject.params)) });
           break;
         default:
           probe satisfies never;

@@ -1,6 +1,7 @@
 import { Hash } from "../../base/hash.ts";
 import type { Recipe } from "../../gauge/index.ts";
 import type { Pattern } from "../../lora/targets.ts";
+import type { SophiaSetting } from "./sophia.ts";
 import type { Task } from "./tasks.ts";
 
 /** A fine-tuning as plain data: what is not here does not change it. */
@@ -12,6 +13,10 @@ export interface Run {
   readonly ranks?: Pattern;
   /** How the frozen weights are kept. Default in float32. */
   readonly weights?: "nf4" | "int8";
+  /** What trains in place of the recipe's optimizer. */
+  readonly sophia?: SophiaSetting;
+  /** Of the base that the recipe trains, only its vectors: the weights of normalisations. */
+  readonly vectors?: true;
   readonly steps: number;
   /** Examples of a batch. Default 16. */
   readonly batch?: number;
@@ -25,7 +30,7 @@ export interface Run {
   readonly probes?: readonly Probe[];
 }
 
-/** A measurement at the end of a run. */
+/** A measurement, at the end of a run where it does not say otherwise. */
 export type Probe =
   /** Another task, before and after. */
   | { readonly kind: "task"; readonly task: Task }
@@ -36,7 +41,11 @@ export type Probe =
   /** Norms and singular values of A, B and of the weights' changes. */
   | { readonly kind: "spectra" }
   /** The largest eigenvalue of the Hessian in the weights' changes. */
-  | { readonly kind: "curvature"; readonly rounds: number };
+  | { readonly kind: "curvature"; readonly rounds: number }
+  /** That at the start, in what is trained: of the gauge, as learning rates are. */
+  | { readonly kind: "start"; readonly rounds: number }
+  /** Singular vectors of the weights that the base has not, and the rank of the change. */
+  | { readonly kind: "change" };
 
 /** A loss over held-out examples. */
 export interface Seen {

@@ -4,6 +4,7 @@ import type { DecoderInput, DecoderOutput } from "../../models/index.ts";
 import type { Params } from "../../nn/layer.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
+import { holding } from "./change.ts";
 
 /**
  * Sizes of adapters, as means of logarithms over the adapted layers: the largest singular values of A and of B, the norm of
@@ -19,12 +20,8 @@ export async function spectraOf(
     if (role) all[role].push(await largestSingularValue(leaf));
   }
   for (const values of Object.values(await spectrum(model, params))) {
-    const energies = Array.from(values, (value) => value ** 2);
-    const total = energies.reduce((sum, each) => sum + each, 0);
-    let [count, held] = [0, 0];
-    for (; count < energies.length && held < 0.9 * total; count++) held += energies[count]!;
-    all.change.push(Math.sqrt(total));
-    all.rank.push(count);
+    all.change.push(Math.sqrt(values.reduce((sum, value) => sum + value ** 2, 0)));
+    all.rank.push(holding(values, 0.9));
   }
   const meanLog = (values: readonly number[]) =>
     values.reduce((sum, each) => sum + Math.log(each), 0) / values.length;

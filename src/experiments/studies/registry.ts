@@ -8,9 +8,11 @@ import { heuristics } from "./heuristics.ts";
 import { layers } from "./layers.ts";
 import { loraPlus } from "./lora-plus.ts";
 import { merging } from "./merging.ts";
+import { normalisations } from "./normalisations.ts";
 import { optimizers } from "./optimizers.ts";
 import { rslora } from "./rslora.ts";
 import { schedules } from "./schedules.ts";
+import { spectra } from "./spectra.ts";
 import type { Study } from "./study.ts";
 import { targets } from "./targets.ts";
 import { threeExponents } from "./three-exponents.ts";
@@ -35,5 +37,7 @@ export const studies: readonly Study[] = [
   layers,
   batches,
   optimizers,
+  spectra,
+  normalisations,
   threeExponents,
 ];
