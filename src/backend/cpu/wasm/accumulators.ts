@@ -22,7 +22,8 @@ import { laneShape, valueType } from "./operations.ts";
 /** The registers of a running value. */
 export type Running = readonly Local[];
 
-function isWide({ name, dtype }: Accumulator): boolean {
+/** Whether it runs in float64 although it is of float32. */
+export function isWide({ name, dtype }: Accumulator): boolean {
   return dtype === "float32" && (name === "sum" || name === "prod");
 }
 
@@ -124,14 +125,24 @@ export function updateVector(code: Code, a: Accumulator, running: Running, x: Ve
   const join = joinOf(a);
   if (isWide(a)) {
     const held = code.local("v128");
-    code.assign(first, apply(join, widen(tee(held, x), 0), first));
-    code.assign(second, apply(join, widen(held, 1), second));
+    updateHalves(code, a, running, [widen(tee(held, x), 0), widen(held, 1)]);
   } else if (isFloatExtreme(a)) {
     const held = code.let("v128", x);
     code.assign(first, extreme(a, first, held));
     // Lanes that met a NaN.
     code.assign(second, apply("v128.or", apply("f32x4.ne", held, held), second));
   } else code.assign(first, apply(join, x, first));
+}
+
+/** Takes in the halves of a vector as float64. */
+export function updateHalves(
+  code: Code,
+  a: Accumulator,
+  running: Running,
+  halves: readonly [Vector, Vector],
+): void {
+  for (const half of [0, 1] as const)
+    code.assign(running[half] as Vectors, apply(joinOf(a), halves[half], running[half]!));
 }
 
 /**

@@ -72,6 +72,7 @@ const table = [
   ["unary", vector + 0x53, "v128.any_true"],
   ["loadLane", vector + 0x56, "v128.load32_lane v128.load64_lane"],
   ["storeLane", vector + 0x59, "v128.store16_lane v128.store32_lane v128.store64_lane"],
+  ["load", vector + 0x5d, "v128.load64_zero"],
   ["unary", vector + 0x5e, "f32x4.demote_f64x2_zero f64x2.promote_low_f32x4"],
   ["unary", vector + 0x67, "f32x4.ceil f32x4.floor f32x4.trunc f32x4.nearest"],
   ["unary", vector + 0x74, "f64x2.ceil f64x2.floor"],

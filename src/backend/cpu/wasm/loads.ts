@@ -1,5 +1,6 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
 import { guardOf, type Load } from "../../../compile/access.ts";
+import type { Expr } from "../../../compile/expr.ts";
 import { type Address, addedUp, addressOf } from "./addresses.ts";
 import type { Code, Value } from "./assemble.ts";
 import { apply, eachLane, extractLane, i32, loadBy, type Vector, v128 } from "./expressions.ts";
@@ -14,6 +15,18 @@ export function loadVector(w: Writer, e: Load, code: Code): Vector {
   const narrow = narrowLanes(e.dtype);
   if (narrow) return narrow.load(l, stored);
   return e.dtype === "bool" ? apply("i32x4.ne", stored, l.i32(0)) : stored;
+}
+
+/**
+ * The halves of four float32 that lie side by side, as float64: each is loaded by itself, since processors convert what they load in
+ * one step, and else move the second half first.
+ */
+export function loadHalves(w: Writer, e: Expr, code: Code): readonly [Vector, Vector] | undefined {
+  if (e.kind !== "load" || e.dtype !== "float32" || w.placement.stride(e.index) !== 1) return undefined;
+  const { base, offset } = addressOf(w, e.value, e.index, e.dtype, code);
+  const half = (at: number) =>
+    apply("f64x2.promote_low_f32x4", loadBy("v128.load64_zero", base, offset + at));
+  return [half(0), half(8)];
 }
 
 /** Four elements as they are stored; those of 16 bits in words. */

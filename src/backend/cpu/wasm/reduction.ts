@@ -8,10 +8,12 @@ import {
   finishAcross,
   finishLanes,
   finishScalar,
+  isWide,
   join,
   nearSums,
   type Running,
   resume,
+  updateHalves,
   updateNear,
   updateScalar,
   updateVector,
@@ -19,6 +21,7 @@ import {
 import type { Code, Local } from "./assemble.ts";
 import { apply, i32 } from "./expressions.ts";
 import { type Along, none } from "./layout.ts";
+import { loadHalves } from "./loads.ts";
 import type { Values } from "./values.ts";
 
 // Results that are accumulated in loops: how they begin, run and end, and how they are kept in memory in between.
@@ -205,6 +208,15 @@ export function takeIn(
   accumulators.forEach((a, j) => {
     if (along === "nothing") {
       updateScalar(code, a, running[j]!, values.scalar(a.expr));
+      return;
+    }
+    // What has a name is loaded for others too.
+    const halves =
+      isWide(a) && lanes === 4 && !near && values.placement.name(a.expr) === undefined
+        ? loadHalves(values, a.expr, code)
+        : undefined;
+    if (halves) {
+      updateHalves(code, a, running[j]!, halves);
       return;
     }
     const update = near ? updateNear : updateVector;
