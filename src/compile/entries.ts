@@ -26,6 +26,10 @@ export class Entries {
   readonly #all = new Set<Entry>();
   readonly #maker = new Map<ValueId, Entry>();
   readonly #readers = new Map<ValueId, Set<Entry>>();
+  /** The kernels that wait for a value that they need not read. */
+  readonly #waiting = new Map<ValueId, Set<Entry>>();
+  /** Numbers that grow from makers to readers: of two kernels only that with the higher one can depend on the other. */
+  readonly #levels = new Map<Entry, number>();
   readonly #outputs: ReadonlySet<ValueId>;
 
   /**
@@ -55,10 +59,27 @@ export class Entries {
   add(entry: Entry): void {
     this.#all.add(entry);
     for (const value of everMadeBy(entry.draft)) this.#maker.set(value, entry);
-    for (const value of entry.reads) {
-      const readers = this.#readers.get(value);
-      if (readers) readers.add(entry);
-      else this.#readers.set(value, new Set([entry]));
+    for (const value of entry.reads) addTo(this.#readers, value, entry);
+    for (const value of entry.draft.order?.after ?? []) addTo(this.#waiting, value, entry);
+    let level = 0;
+    for (const maker of this.#makers(entry, neededBy(entry)))
+      level = Math.max(level, 1 + this.#levels.get(maker)!);
+    this.#levels.set(entry, level);
+    this.#raiseAfter(entry);
+  }
+
+  /** Puts all that depends on a kernel above it. */
+  #raiseAfter(entry: Entry): void {
+    const stack = [entry];
+    for (let below = stack.pop(); below; below = stack.pop()) {
+      const least = 1 + this.#levels.get(below)!;
+      for (const value of everMadeBy(below.draft))
+        for (const followers of [this.#readers.get(value), this.#waiting.get(value)])
+          for (const next of followers ?? []) {
+            if (next === below || this.#levels.get(next)! >= least) continue;
+            this.#levels.set(next, least);
+            stack.push(next);
+          }
     }
   }
 
@@ -66,6 +87,8 @@ export class Entries {
     this.#all.delete(entry);
     for (const value of everMadeBy(entry.draft)) this.#maker.delete(value);
     for (const value of entry.reads) this.#readers.get(value)!.delete(entry);
+    for (const value of entry.draft.order?.after ?? []) this.#waiting.get(value)!.delete(entry);
+    this.#levels.delete(entry);
   }
 
   replace(old: readonly Entry[], by: Entry): void {
@@ -129,6 +152,8 @@ export class Entries {
 
   /** @param direct Whether it counts when `from` itself reads from `on`. */
   #depends(from: Entry, on: Entry, direct: boolean): boolean {
+    const floor = this.#levels.get(on)!;
+    if (this.#levels.get(from)! <= floor) return false;
     const seen = new Set<Entry>();
     const stack = [from];
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
@@ -139,6 +164,7 @@ export class Entries {
           if (entry !== from || direct) return true;
           continue;
         }
+        if (this.#levels.get(source)! <= floor) continue;
         seen.add(source);
         stack.push(source);
       }
@@ -231,4 +257,10 @@ export class Entries {
     }
     return result;
   }
+}
+
+function addTo(lists: Map<ValueId, Set<Entry>>, value: ValueId, entry: Entry): void {
+  const list = lists.get(value);
+  if (list) list.add(entry);
+  else lists.set(value, new Set([entry]));
 }

@@ -32,7 +32,8 @@ interface Fusion extends Whole {
 export function fuse(drafts: readonly Draft[], whole: Whole, target: Target, e: Expressions): Draft[] {
   const entries = new Entries(drafts, whole.outputs);
   const fusion: Fusion = { ...whole, entries, target, e };
-  const siblings = new Map<string, Set<Entry>>();
+  /** By kind, in the order of their places. */
+  const siblings = new Map<string, Entry[]>();
   for (let entry of entries.all) {
     // A merged kernel may fit into a further one: the reader of two results joins both.
     for (let joined = true; joined; ) {
@@ -40,7 +41,9 @@ export function fuse(drafts: readonly Draft[], whole: Whole, target: Target, e: 
       for (const earlier of candidates(entry, entries, siblings)) {
         const merged = merge(earlier, entry, fusion);
         if (!merged) continue;
-        siblings.get(kindOf(earlier.draft))?.delete(earlier);
+        const alike = siblings.get(kindOf(earlier.draft)) ?? [];
+        const known = alike.lastIndexOf(earlier);
+        if (known >= 0) alike.splice(known, 1);
         entries.replace([earlier, entry], merged);
         entry = merged;
         joined = true;
@@ -48,7 +51,9 @@ export function fuse(drafts: readonly Draft[], whole: Whole, target: Target, e: 
       }
     }
     const kind = kindOf(entry.draft);
-    siblings.set(kind, (siblings.get(kind) ?? new Set()).add(entry));
+    const alike = siblings.get(kind);
+    if (alike) alike.push(entry);
+    else siblings.set(kind, [entry]);
   }
   joinRows(entries, target, e);
   entries.trim();
@@ -65,17 +70,19 @@ function kindOf({ size, core }: Draft): string {
 function candidates(
   entry: Entry,
   entries: Entries,
-  siblings: ReadonlyMap<string, ReadonlySet<Entry>>,
+  siblings: ReadonlyMap<string, readonly Entry[]>,
 ): Entry[] {
   const { size, core } = entry.draft;
-  const latest = (some: Iterable<Entry>) => [...some].sort((a, b) => b.at - a.at);
   const feeds = entries.makersFor(entry);
-  const beside =
-    core.kind === "none" || core.kind === "reduce" ? (siblings.get(kindOf(entry.draft)) ?? []) : [];
-  return [
-    ...latest([...feeds].filter(({ draft }) => draft.size === size)),
-    ...latest([...beside].filter((other) => !feeds.has(other))).slice(0, maxSiblings),
-  ];
+  const found = [...feeds].filter(({ draft }) => draft.size === size).sort((a, b) => b.at - a.at);
+  if (core.kind !== "none" && core.kind !== "reduce") return found;
+  const beside = siblings.get(kindOf(entry.draft)) ?? [];
+  for (let i = beside.length - 1, left = maxSiblings; i >= 0 && left > 0; i--) {
+    if (feeds.has(beside[i]!)) continue;
+    found.push(beside[i]!);
+    left--;
+  }
+  return found;
 }
 
 /** The kernel that does the work of both, if they go together. */
