@@ -6,24 +6,35 @@ import { type Expr, type Term, walk } from "./expr.ts";
  * An element that is read in runs along an axis: neighbours lie `step` apart in memory, but where a row of windows ends, and
  * where a guard is false it is 0. So are convolutions: their windows are an index, and their padding a guard.
  */
-export interface Runs {
-  readonly load: Load;
-  /** The index where the guard holds. */
-  readonly index: Expr;
-  readonly guard: Expr | undefined;
+export interface Runs extends GuardedLoad {
   readonly step: 1 | 2;
   /** What of the index moves along the axis, if it may jump: a run is whole where this goes up by the step from lane to lane. */
   readonly moving: readonly Term[] | undefined;
 }
 
-/** @param other The other axis, which must not decide where a run ends. */
-export function runsOf(e: Expr, axis: string, other: string): Runs | undefined {
+/** A load that is 0 where its guard does not hold. */
+export interface GuardedLoad {
+  readonly load: Load;
+  readonly guard: Expr | undefined;
+  /** The index where the guard holds. */
+  readonly index: Expr;
+}
+
+/** What an element is read by, if it is a load with one guard or none. */
+export function guardedLoad(e: Expr): GuardedLoad | undefined {
   const guarded = isWhere(e) && isZero(e.args[2]) ? e : undefined;
   const load = guarded ? guarded.args[1] : e;
-  if (load?.kind !== "load" || load.dtype !== "float32") return undefined;
+  if (load?.kind !== "load") return undefined;
   const guard = guarded?.args[0];
   const index = isWhere(load.index) && load.index.args[0] === guard ? load.index.args[1]! : load.index;
-  if (guard !== undefined && index === load.index) return undefined;
+  return guard !== undefined && index === load.index ? undefined : { load, guard, index };
+}
+
+/** @param other The other axis, which must not decide where a run ends. */
+export function runsOf(e: Expr, axis: string, other: string): Runs | undefined {
+  const read = guardedLoad(e);
+  if (read?.load.dtype !== "float32") return undefined;
+  const { load, guard, index } = read;
   const along = { variable: axis };
   const { stride, usual } = motionOf(index, along);
   if ((usual !== 1 && usual !== 2) || index.kind === "apply") return undefined;

@@ -372,6 +372,11 @@ export function conv1d(x: Tensor, weight: Tensor, bias?: Tensor, options: ConvOp
  * Cross-correlation in two dimensions, as PyTorch's: x `[batch, in, height, width]`, weight `[out, in / groups, ...size]`,
  * bias `[out]`; the result is `[batch, out, ...counts]`. A product of matrices that reads its windows where they lie.
  *
+ * On the CPU, float32 windows of 3 x 3 with stride 1, without dilation and groups, and their gradients, take 16 multiplications
+ * for four results in place of 36 (Winograd's F(2x2, 3x3)), where there are 8 inputs and outputs or more and the images are not
+ * tiny. Sums are then other ones than elsewhere, no less accurate; infinity and NaN in an image spread to results up to one place
+ * beyond their windows, and beside much larger neighbours in the same 4 x 4 places a result has the error of those.
+ *
  * @throws ShapeError if channels and groups do not fit, or a window is larger than the input.
  * @example
  * nn.functional.conv2d(images, weight, bias, { stride: 2, padding: 1 });

@@ -11,6 +11,8 @@ import { type Defined, defineStages } from "./nest.ts";
 import { defineProcedure } from "./procedure.ts";
 import { type NamedFunction, printFunctions } from "./text.ts";
 import type { Phase } from "./units.ts";
+import { scheduleWinograd } from "./winograd/schedule.ts";
+import { defineWinograd } from "./winograd/winograd.ts";
 
 export interface WasmOptions {
   readonly shared: boolean;
@@ -69,6 +71,8 @@ type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOpt
 
 const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
   matmul: (module, kernel, given, options) => {
+    const convolution = scheduleWinograd(kernel, options.relaxed);
+    if (convolution) return defineWinograd(module, kernel, given, convolution);
     if (kernel.inner.extent > 0) {
       const { packed: scratch, ...matmul } = defineMatmul(module, kernel, given, options);
       return { ...matmul, scratch };

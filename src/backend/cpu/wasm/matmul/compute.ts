@@ -106,6 +106,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
           rowBytes,
           vector,
           bytes: g.bytes,
+          exact: column.extent % 4 === 0,
         };
         writeEpilogue(body, site, kernel, place);
       });

@@ -15,6 +15,8 @@ export interface Block {
   readonly rowBytes: number;
   readonly vector: boolean;
   readonly bytes: number;
+  /** Whether no vector reaches beyond the columns. */
+  readonly exact: boolean;
 }
 
 /** Computes what is stored from the sums of a block, row by row. */
@@ -39,7 +41,7 @@ export function writeEpilogue(
           variable: column.name,
           results: true,
           extent: column.extent,
-          exact: column.extent % 4 === 0,
+          exact: block.exact,
         }
       : undefined,
     ...access,
@@ -51,7 +53,7 @@ export function writeEpilogue(
   const [line, at] = [code.local("i32"), code.local("i32")];
   const body = values.piece(2);
   const writes = writeStores(body, values, stores, block.vector, (into, address, held) => {
-    storeLanes(into, address, held, column.extent % 4 === 0, c, block.columnEnd);
+    storeLanes(into, address, held, block.exact, c, block.columnEnd);
   });
   code.assign(values.variable(batch.name), block.batch);
   code.append(values.piece(0));

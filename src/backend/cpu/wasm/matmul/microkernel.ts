@@ -10,7 +10,7 @@ export function defineMicrokernel(
   strides: Strides,
   strideB: number,
   rowBytes: number,
-  g: Schedule,
+  g: Pick<Schedule, "bytes" | "relaxed">,
 ): number {
   const { multiplyAdd, fusedMultiplyAdd } = g.bytes === 4 ? f32x4 : f64x2;
   const sumOf = g.relaxed ? fusedMultiplyAdd : multiplyAdd;

@@ -105,11 +105,10 @@ export interface Schedule {
 }
 
 export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule {
-  const { row, column, inner, a, stores, dtype } = kernel;
+  const { row, column, inner, a, dtype } = kernel;
   const bytes = dtype === "float64" ? 8 : 4;
   const columns = tileBytes / bytes;
   const rows = Math.min(tileRows, row.extent);
-  const roots = stores.flatMap(({ index, expr }) => [index, expr]);
   const b = strideOfB(kernel, columns, bytes) ?? packingOf(kernel.b, column, inner, columns, bytes);
   const streamed = typeof b !== "number" && isStreamed(kernel, bytes);
   return {
@@ -126,11 +125,17 @@ export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule
     relaxed,
     a: stridesOfA(kernel, bytes) ?? packingOf(a, row, inner, rows, bytes),
     b,
-    vector:
-      dtype === "float32" &&
-      fitsLanes(roots) &&
-      stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1),
+    vector: storesVectors(kernel),
   };
+}
+
+/** Whether four results are made of sums at once. */
+export function storesVectors({ dtype, stores, column }: MatmulKernel): boolean {
+  return (
+    dtype === "float32" &&
+    fitsLanes(stores.flatMap(({ index, expr }) => [index, expr])) &&
+    stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1)
+  );
 }
 
 /** Rough times of units in nanoseconds: 25 operations of float32 in one, 10 of float64. Estimates, by the rates of docs/performance.md; only how threads share work depends on them. */
@@ -144,7 +149,7 @@ export const packCost = ({ inner }: MatmulKernel, { columns }: Schedule): number
   panelGroup * columns * inner.extent * 0.6 + 20;
 
 /** The largest multiple of `step` up to `most` that cuts `extent` evenly. */
-function evenBlock(extent: number, step: number, most: number): number {
+export function evenBlock(extent: number, step: number, most: number): number {
   const steps = Math.ceil(extent / step);
   const blocks = Math.ceil(steps / Math.floor(most / step));
   return Math.ceil(steps / blocks) * step;
@@ -214,7 +219,7 @@ function isPlain(e: Expr, bytes: number): e is Extract<Expr, { kind: "load" }> {
 }
 
 /** Of a, where inner elements lie next to each other, or rows do and there are few of them. */
-function stridesOfA({ a, row, inner }: MatmulKernel, bytes: number): Strides | undefined {
+export function stridesOfA({ a, row, inner }: MatmulKernel, bytes: number): Strides | undefined {
   if (!isPlain(a, bytes)) return undefined;
   const along = inner.extent === 1 ? 1 : strideIn(a.index, inner.name);
   const across = strideIn(a.index, row.name);
