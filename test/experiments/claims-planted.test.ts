@@ -289,9 +289,11 @@ const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, see
   ["N-3", noGroups, "contradicted"],
   ["N-15", wholeWeight, "contradicted"],
   ["N-22", neverApart, "contradicted", 2],
+  ["N-23", squaredAlpha, "contradicted", 16],
   ["N-33", onlySwaps, "contradicted"],
   ["N-34", muonIsAdam, "contradicted"],
   ["N-37", regStays, "contradicted"],
+  ["N-38", noMerge, "contradicted"],
 ];
 
 async function verdictWith(id: string, { module, replace }: Plant, seeds: number): Promise<Result> {

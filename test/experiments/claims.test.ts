@@ -250,7 +250,7 @@ describe("registry", () => {
       ...[1, 2, 3, 4, 8].map((i) => `S2-${i}`),
       ...[1, 2, 3, 4, 5, 6].map((i) => `S3-${i}`),
       ...[2, 6, 8, 9, 13, 14, 23, 24].map((i) => `S4-${i}`),
-      ...[1, 2, 3, 15, 22, 33, 34, 37].map((i) => `N-${i}`),
+      ...[1, 2, 3, 15, 22, 23, 33, 34, 37, 38].map((i) => `N-${i}`),
     ]);
   });
 
@@ -311,6 +311,7 @@ describe("tests of claims", () => {
     ["N-33", "holds"],
     ["N-34", "holds"],
     ["N-37", "holds"],
+    ["N-38", "holds"],
   ])("%s %s", async (id, expected) => {
     const result = await tested(id);
     expect(result.verdict, describeResult(result)).toBe(expected);

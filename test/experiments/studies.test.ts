@@ -70,8 +70,16 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
       };
       return result;
     },
-    teach: async ({ recipe, width, samples, seed }) => {
-      const trial: Trial = { task: { name: "style" }, recipe, seed, steps: width, examples: samples };
+    // A lesson as a trial: its steps are the size of a batch.
+    teach: async ({ recipe, width, samples, steps, seed }) => {
+      const trial: Trial = {
+        task: { name: "style" },
+        recipe,
+        seed,
+        steps: width,
+        examples: samples,
+        batch: steps,
+      };
       seen.push(trial);
       return world(trial) + size * noise(trial);
     },
@@ -207,6 +215,22 @@ const teacher =
     const width = Math.log2(run.steps!);
     const best = run.recipe.trained ? -1 - width : -1 + exponent * width;
     return Math.exp(0.1 * (Math.log2(run.recipe.optimizer.lr) - best) ** 2);
+  };
+
+/** A linear teacher on which a lesson has this best rate, as its log2; all weights have one that falls like 1 / width. */
+const rates =
+  (
+    best: (lesson: {
+      readonly recipe: Trial["recipe"];
+      readonly width: number;
+      readonly steps: number;
+      readonly samples: number;
+    }) => number,
+  ): World =>
+  ({ recipe, steps, batch, examples }) => {
+    const [width, all] = [steps!, -2 - Math.log2(steps!)];
+    const own = recipe.trained ? all : all + best({ recipe, width, steps: batch!, samples: examples! });
+    return Math.exp(0.1 * (Math.log2(recipe.optimizer.lr) - own) ** 2);
   };
 
 const muon = ({ recipe }: Trial) => recipe.optimizer.name === "loraMuon";
@@ -435,6 +459,29 @@ const plants: readonly (readonly [
     "PiSSA and A = 0 are better",
     ({ recipe }) => (recipe.init === "swapped" || recipe.init === "pissa" ? 0.7 : 1),
     { "S2-11": "holds", "N-20": "contradicted", "N-24": "contradicted", "N-27": "contradicted" },
+  ],
+  [
+    "best-rates",
+    "the ratio is 15 in short runs and 10 in others, and 1 from a random B",
+    rates(({ recipe, steps }) => (recipe.init === "swapped" ? 0 : Math.log2(steps < 100 ? 15 : 10))),
+    { "N-5": "holds", "N-6": "holds", "N-18": "holds" },
+  ],
+  [
+    "best-rates",
+    "long runs have a larger ratio, the rank decides, and from a random B the root of the width",
+    rates(
+      ({ recipe, width, steps }) =>
+        4 - Math.log2(recipe.r) / 2 + (recipe.init ? Math.log2(width) / 2 : steps < 100 ? -1 : 0),
+    ),
+    { "N-5": "contradicted", "N-6": "contradicted", "N-18": "contradicted" },
+  ],
+  [
+    "best-rates",
+    "the ratio is 4 in short runs and 2 in others, and many samples have little in common",
+    rates(({ recipe, width, steps, samples }) =>
+      recipe.init === "swapped" ? (samples > 1 ? Math.log2(width) / 2 : 0) : steps < 100 ? 2 : 1,
+    ),
+    { "N-5": "holds under a condition", "N-6": "holds", "N-18": "holds under a condition" },
   ],
   [
     "three-exponents",

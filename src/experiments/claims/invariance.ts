@@ -4,6 +4,7 @@ import { apart, beside, bitsOf, bitsUnder, check, condition, fewer, largest } fr
 import type { Claim, Context } from "./claim.ts";
 import { deviation, fineTune } from "./linear.ts";
 import { mixture, multiple } from "./mixing.ts";
+import { oneStep } from "./one-step.ts";
 
 const run = { steps: 50, dtype: "float32" } as const;
 const r = 4;
@@ -190,6 +191,32 @@ export const invariance: readonly Claim[] = [
           await apart(fewer(context, 4), fixed, stays, run),
           { above: 0.001 },
           beside("a damping that does not follow"),
+        ),
+      ];
+    },
+  },
+  {
+    id: "N-38",
+    statement:
+      "With the start from the gradient, the first step is one of full fine-tuning, projected to rank r.",
+    how: "Linear layer of 24 inputs and 16 outputs, float64, r = 3, SGD: the change of the weight by LoRA-One's start, whose B A is made of the gradient's first r singular triples, beside that of a step on all weights, cut to rank r; the largest relative distance over seeds. Beside it LoRA-GA, which starts at the weight itself with B of the first r left vectors and A of the next r right ones: its first update without the product of both changes, over the square of the scaling, beside the same step, cut to ranks r and 2 r.",
+    test: async (context) => {
+      const few = fewer(context, 5);
+      const start = await largest(few, async (seed) => (await oneStep(seed)).start);
+      const { update } = await oneStep(context.seed);
+      return [
+        check("distance from the step cut to rank r, LoRA-One", start, { below: 1e-12 }),
+        check(
+          "distance from the step cut to rank r, LoRA-GA",
+          update.cutToR,
+          { above: 0.1 },
+          beside("a first update, which has twice the rank"),
+        ),
+        check(
+          "distance from the step cut to rank 2 r, LoRA-GA",
+          update.cutToTwoR,
+          { below: 1e-12 },
+          beside("a first update, which has twice the rank"),
         ),
       ];
     },

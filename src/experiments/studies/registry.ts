@@ -1,6 +1,7 @@
 import { alphaRank } from "./alpha-rank.ts";
 import { amount } from "./amount.ts";
 import { batches } from "./batches.ts";
+import { bestRatesStudy } from "./best-rates.ts";
 import { capacity } from "./capacity.ts";
 import { closeness } from "./closeness.ts";
 import { forgetting } from "./forgetting.ts";
@@ -40,4 +41,5 @@ export const studies: readonly Study[] = [
   spectra,
   normalisations,
   threeExponents,
+  bestRatesStudy,
 ];
