@@ -15,10 +15,13 @@ export interface Lifetime {
 
 interface Held extends Lifetime {
   readonly offset: number;
+  /** How many had places before it. */
+  readonly order: number;
 }
 
 interface Slot {
   bytes: number;
+  /** By their offsets. */
   readonly held: Held[];
   /** Whether one of these wants it alone. */
   alone: boolean;
@@ -26,8 +29,22 @@ interface Slot {
   parts: boolean;
 }
 
+/** A place for a value, and what speaks against it, the worst first. */
+interface Choice {
+  readonly index: number;
+  readonly offset: number;
+  /** The order of the first of those that end where it begins. */
+  readonly after: number;
+  readonly growth: number;
+  readonly mixed: 0 | 1;
+  readonly idle: number;
+}
+
 /** WebGPU binds parts of buffers that begin at multiples of this: minStorageBufferOffsetAlignment is at most that. */
 const alignment = 256;
+
+/** For so many kernels before and after a value slots are looked at that stand empty for no longer, before all others. */
+const near = 64;
 
 /**
  * Gives intermediates places in slots, which are buffers of the given bytes: values share them one after the other
@@ -46,43 +63,81 @@ export function assignSlots(
   const places = new Map<ValueId, Extract<Place, { kind: "slot" }>>();
   /** By the values that their kernels read. */
   const readers = new Map<ValueId, ValueId[]>();
-  for (const { value, beside } of lifetimes)
-    for (const read of beside) {
-      const list = readers.get(read);
-      if (list) list.push(value);
-      else readers.set(read, [value]);
-    }
+  for (const { value, beside } of lifetimes) for (const read of beside) addTo(readers, read, value);
+  /** Slots by the kernels where the lifetime of a value that they hold begins, and ends. */
+  const [begins, ends] = [new Map<number, number[]>(), new Map<number, number[]>()];
   // Of equal ones those that are needed last: what is needed before then finds their places empty.
   for (const life of [...lifetimes].sort((a, b) => b.bytes - a.bytes || b.to - a.to)) {
-    let best = { index: slots.length, offset: 0, growth: life.bytes, mixed: 0, idle: Infinity };
+    let best: Choice = {
+      index: slots.length,
+      offset: 0,
+      after: 0,
+      growth: life.bytes,
+      mixed: 0,
+      idle: Infinity,
+    };
     // What a kernel reads while it writes this, and what one writes that reads it.
     const meets = [...life.beside, ...(readers.get(life.value) ?? [])];
-    for (const [index, { bytes, held, alone, parts }] of slots.entries()) {
-      const whole = life.alone || alone;
-      if (whole && parts) continue;
-      const there = held.filter((other) => idleBetween(life, other) <= 0);
-      let mixed: 0 | 1 | undefined;
-      for (const offset of whole ? [0] : [0, ...there.map(endOf)]) {
-        const end = offset + life.bytes;
-        const growth = Math.max(0, end - bytes);
-        if (growth > best.growth || growth === life.bytes || end > maxBuffer) continue;
-        if (there.some((other) => overlap(offset, life, other))) continue;
-        const idle = idleAt(offset, life, held);
-        mixed ??= meets.some((value) => places.get(value)?.index === index) ? 1 : 0;
-        if ((growth - best.growth || mixed - best.mixed || idle - best.idle) < 0)
-          best = { index, offset, growth, mixed, idle };
+    const consider = (index: number, offset: number, after: number) => {
+      const slot = slots[index]!;
+      const growth = Math.max(0, offset + life.bytes - slot.bytes);
+      if (growth === life.bytes || offset + life.bytes > maxBuffer) return;
+      const mixed = meets.some((value) => places.get(value)?.index === index) ? 1 : 0;
+      if (growth === best.growth && mixed > best.mixed) return;
+      const choice: Choice = { index, offset, after, growth, mixed, idle: idleAt(offset, life, slot.held) };
+      if (isBetter(choice, best)) best = choice;
+    };
+    const seen = new Set<number>();
+    const lookInto = (index: number) => {
+      if (seen.has(index)) return;
+      seen.add(index);
+      const slot = slots[index]!;
+      const whole = life.alone || slot.alone;
+      if (whole && slot.parts) return;
+      /** Beyond it the slot would grow more than it has to. */
+      const last = slot.bytes + best.growth - life.bytes;
+      // At the beginning or behind others, where nothing lies while it lives.
+      let free = 0;
+      let after = -1;
+      for (const other of slot.held) {
+        if (free > last) return;
+        if (idleBetween(life, other) > 0) continue;
+        if (other.offset >= free + life.bytes) consider(index, free, after);
+        const end = whole ? Infinity : endOf(other);
+        if (end < free) continue;
+        after = end > free ? other.order : Math.min(after, other.order);
+        free = end;
       }
+      if (free <= last) consider(index, free, after);
+    };
+    // First those that stand empty for the shortest time: if one need not grow, no other is better.
+    const isBest = (idle: number) => best.growth === 0 && best.mixed === 0 && best.idle <= idle;
+    for (let idle = 1; idle <= near && !isBest(idle - 1); idle++) {
+      for (const index of ends.get(life.from - idle) ?? []) lookInto(index);
+      for (const index of begins.get(life.to + idle) ?? []) lookInto(index);
     }
+    if (!isBest(near)) for (const index of slots.keys()) lookInto(index);
     const { index, offset, growth } = best;
     if (index === slots.length) slots.push({ bytes: 0, held: [], alone: false, parts: false });
     const slot = slots[index]!;
     slot.bytes += growth;
-    slot.held.push({ ...life, offset });
+    const next = slot.held.findIndex((other) => other.offset > offset);
+    slot.held.splice(next < 0 ? slot.held.length : next, 0, { ...life, offset, order: places.size });
+    addTo(begins, life.from, index);
+    addTo(ends, life.to, index);
     slot.alone ||= life.alone ?? false;
     slot.parts ||= offset > 0;
     places.set(life.value, { kind: "slot", index, offset });
   }
   return { slots: slots.map(({ bytes }) => bytes), places };
+}
+
+/** Of places that are as good in all else, the earlier slot, and in a slot what follows those that had places earlier. */
+function isBetter(a: Choice, b: Choice): boolean {
+  if (a.growth !== b.growth) return a.growth < b.growth;
+  if (a.mixed !== b.mixed) return a.mixed < b.mixed;
+  if (a.idle !== b.idle) return a.idle < b.idle;
+  return a.index === b.index ? a.after < b.after : a.index < b.index;
 }
 
 /**
@@ -108,4 +163,10 @@ function idleAt(offset: number, life: Lifetime, held: readonly Held[]): number {
 /** Where a further value may follow. */
 function endOf({ offset, bytes }: Held): number {
   return Math.ceil((offset + bytes) / alignment) * alignment;
+}
+
+function addTo(lists: Map<number, number[]>, key: number, item: number): void {
+  const list = lists.get(key);
+  if (list) list.push(item);
+  else lists.set(key, [item]);
 }
