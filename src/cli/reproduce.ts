@@ -19,7 +19,7 @@ import { loadDataset } from "./texts.ts";
 import { oneOf, optionsHelp, parseArguments, UsageError, type Values, wholeNumber } from "./usage.ts";
 import { version } from "./version.ts";
 
-const defaults = { steps: 150, batch: 16, seed: 0, seeds: 6, choice: 2 };
+const defaults = { steps: 100, batch: 8, seed: 0, seeds: 6, choice: 2 };
 
 /** Options that say on which model, how long and how often. */
 export const studyOptions = {

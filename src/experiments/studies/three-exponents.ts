@@ -9,7 +9,7 @@ const widths = [32, 64, 128, 256, 512, 1024] as const;
 const alphas = [1, 16, 256] as const;
 /** Of the samples that a teacher has: many have little in common, one has all. */
 const sizes = [64, 1] as const;
-const exponents = { full: [-12, 0], lora: [-12, 1] } as const;
+const exponents = { full: [-14, 0], lora: [-12, 1] } as const;
 const steps = 50;
 
 const between = ([from, to]: readonly [number, number]) =>
@@ -38,7 +38,7 @@ export const threeExponents: Study = {
   design: {
     task: "a linear teacher of 64 samples, or of one, in place of a language model, whose change has the width's full rank",
     metric: "log2 of the best learning rate after 50 steps, by a parabola in the logarithm of the last loss",
-    grid: "widths 32, 64, 128, 256, 512, 1024; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-12 to 1, by factors of 2; AdamW",
+    grid: "widths 32, 64, 128, 256, 512, 1024; LoRA at r 8 with alpha 1, 16, 256 at lr 2^-12 to 2, all weights at 2^-14 to 1, by factors of 2; AdamW",
     contrast:
       "for each seed the slope of the ratio's logarithm in that of the width, at each alpha, and in that of alpha, at each width; the claims are judged by 64 samples, one is beside them",
     spread: 0.04,
