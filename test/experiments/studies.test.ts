@@ -28,6 +28,11 @@ function noise(run: Trial): number {
   return Math.sin(hash);
 }
 
+/** A curvature: at the end it goes with the loss, at the start with alpha over the rank. */
+function curvedBy({ recipe: { alpha, r }, probes }: Trial, loss: number): number {
+  return probes![0]!.kind === "start" ? (alpha / r) ** 2 : 2 ** loss;
+}
+
 function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: Trial[] } {
   const seen: Trial[] = [];
   return {
@@ -63,7 +68,7 @@ function benchOf(world: World, { size = 0.001 } = {}): Bench & { readonly seen: 
                 rank: trial.recipe.trained ? 20 * loss : trial.recipe.r,
               };
             default:
-              return { largest: 1 };
+              return { largest: curvedBy(trial, loss) };
           }
         }),
         seconds: 0,
@@ -427,6 +432,37 @@ const plants: readonly (readonly [
     ({ recipe: { groups } }) => 1 + 0.1 * Number(groups?.base?.lr === groups?.B?.lr),
     { "S2-13": "contradicted" },
   ],
+  [
+    "curvature",
+    "rates make up for alpha, and minima are alike",
+    (run) => 1 + (run.recipe.optimizer.lr === 4e-3 ? 0 : 0.01) + away(scaleOf(run) * rateOf(run), 0.03) * 0,
+    { "S0-19": "holds" },
+  ],
+  [
+    "curvature",
+    "the rank decides, and the best rate falls with alpha",
+    (run) => run.recipe.r + away(Math.sqrt(scaleOf(run)) * rateOf(run), 0.012),
+    { "S0-19": "contradicted", "N-25": "holds" },
+  ],
+  [
+    "curvature",
+    "the best rate grows with alpha",
+    (run) => 1 + away(rateOf(run) / Math.sqrt(scaleOf(run)), 0.005),
+    { "N-25": "contradicted" },
+  ],
+  [
+    "departure",
+    "the curve of a rank goes on level where its capacity ends",
+    ({ recipe: { r, trained } }, update = 40) =>
+      2 - Math.min(update, trained ? 40 : 4 * Math.log2(2 * r)) / 40,
+    { "N-12": "holds" },
+  ],
+  [
+    "departure",
+    "all ranks are slower from the start",
+    ({ recipe: { trained } }, update = 40) => 2 - ((trained ? 1 : 0.5) * update) / 40,
+    { "N-12": "contradicted" },
+  ],
   ["closeness", "distance costs", ({ task }) => 1 + Number(task.share), { "S1-8": "holds" }],
   ["closeness", "distance helps", ({ task }) => 2 - Number(task.share), { "S1-8": "contradicted" }],
   [
@@ -513,6 +549,7 @@ const choosing = [
   "optimizers",
   "spectra",
   "normalisations",
+  "departure",
 ];
 
 test.each(plants)("%s, where %s", async (name, _, world, expected) => {

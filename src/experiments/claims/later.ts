@@ -33,9 +33,7 @@ export const later: readonly Claim[] = [
   {
     id: "S0-19",
     statement: "Wide minima may explain why rank and scaling matter little.",
-    later:
-      "It needs the curvature of a trained language model. The largest eigenvalue of the Hessian in A and B depends on the gauge, so it means something only in one that the function fixes.",
-    plan: "The largest eigenvalue in the balanced gauge (A A^T = B^T B) at the end of each run.",
+    study: "curvature",
   },
   {
     id: "S0-21",

@@ -39,8 +39,6 @@ const decayed: Recipe = {
   optimizer: { ...recipe.optimizer, eps: 2 ** -12, weightDecay: 2 ** -6 },
 };
 
-const waits = "It needs a language model, and no study has it yet.";
-
 /** What was said of LoRA since the five articles, by its statements with a number. */
 export const since: readonly Claim[] = [
   {
@@ -120,14 +118,14 @@ export const since: readonly Claim[] = [
     id: "N-12",
     statement:
       "The loss falls along that of full fine-tuning, and leaves it at a point that depends on the rank.",
-    later: waits,
-    plan: "Made-up facts: the step at which the curve of a rank leaves that of all weights by 0.02.",
+    study: "departure",
   },
   {
     id: "N-13",
     statement: "The capacity is about two bits a parameter.",
-    later: waits,
-    plan: "Made-up facts, more and more: bits that are stored over parameters.",
+    later:
+      "Nothing here is trained until it is full. Of 256 made-up codes all weights of the small base hold 0.003 bits a parameter after 75 passes, and an adapter of 512 numbers 0.05 of 32 codes after 450: how long was trained bounds both.",
+    plan: "Made-up facts, more and more, for thousands of passes: bits that are stored over parameters.",
   },
   {
     id: "N-16",
@@ -148,8 +146,7 @@ export const since: readonly Claim[] = [
   {
     id: "N-25",
     statement: "The best rate follows the largest eigenvalue of the Hessian.",
-    later: waits,
-    plan: "The best rate beside the largest eigenvalue at the start, over variants.",
+    study: "curvature",
   },
   {
     id: "N-28",

@@ -4,6 +4,8 @@ import { batches } from "./batches.ts";
 import { bestRatesStudy } from "./best-rates.ts";
 import { capacity } from "./capacity.ts";
 import { closeness } from "./closeness.ts";
+import { curvature } from "./curvature.ts";
+import { departure } from "./departure.ts";
 import { forgetting } from "./forgetting.ts";
 import { heuristics } from "./heuristics.ts";
 import { layers } from "./layers.ts";
@@ -40,6 +42,8 @@ export const studies: readonly Study[] = [
   optimizers,
   spectra,
   normalisations,
+  curvature,
+  departure,
   threeExponents,
   bestRatesStudy,
 ];
