@@ -1,7 +1,7 @@
 import { LorantzError } from "../base/errors.ts";
 import { table } from "../base/table.ts";
+import { firstNotFinite } from "../tensor/finite.ts";
 import * as text from "../text/index.ts";
-import { firstNotFinite } from "../train/finite.ts";
 import { evaluator, languageLoss } from "../train/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { batchOptions, dataOptions, modelOptions, openLanguage, openReading, readData } from "./language.ts";

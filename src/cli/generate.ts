@@ -1,5 +1,7 @@
+import type { Field } from "../base/arguments.ts";
 import { type Folder, openFolder, readJson } from "../io/index.ts";
 import * as models from "../models/index.ts";
+import { sampleFields } from "../models/sample.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { interruptible } from "./interrupt.ts";
 import { type Language, modelOptions, openLanguage } from "./language.ts";
@@ -44,6 +46,15 @@ ${optionsHelp(options)}
 Exit codes: 0 done, 1 the work broke off, 2 wrong usage or unusable input, 130 interrupted.
 `;
 
+/** The options that say how a token is drawn, by their names in the library. */
+const sampledBy = {
+  temperature: "temperature",
+  topK: "top-k",
+  topP: "top-p",
+  minP: "min-p",
+  repetitionPenalty: "repetition-penalty",
+} as const;
+
 /** The command `generate`; see its help. */
 export async function generate(args: readonly string[]): Promise<number> {
   const { values: given, positionals } = parseArguments("generate", args, options, help);
@@ -52,16 +63,13 @@ export async function generate(args: readonly string[]): Promise<number> {
     given["max-tokens"] === undefined
       ? undefined
       : wholeNumber("max-tokens", given["max-tokens"], { min: 1, max: 2 ** 31, otherwise: 1 });
-  const sampling = {
-    temperature: decimal("temperature", given.temperature),
-    topK:
-      given["top-k"] === undefined
-        ? undefined
-        : wholeNumber("top-k", given["top-k"], { min: 1, max: 2 ** 31, otherwise: 1 }),
-    topP: decimal("top-p", given["top-p"]),
-    minP: decimal("min-p", given["min-p"]),
-    repetitionPenalty: decimal("repetition-penalty", given["repetition-penalty"]),
-  };
+  const sampling = Object.fromEntries(
+    Object.entries(sampledBy).map(([name, option]) => [
+      name,
+      numberOf(option, given[option], sampleFields[name as keyof typeof sampledBy]),
+    ]),
+  );
+  if (given.stop === "") throw new UsageError('--stop is ""; it is a text that is not empty.');
   const language = await openLanguage("generate", given);
   using _ = language.device;
   for (const note of language.notes) say(`${note}\n`);
@@ -82,7 +90,7 @@ export async function generate(args: readonly string[]): Promise<number> {
   return await interruptible(async (onStep, progress) => {
     const stream = prompts.length === 1 && !given.json;
     const made = prompts.map(() => ({ text: "", tokens: [] as number[], end: "length" }));
-    if (stream && !given.chat) print(prompts[0]!);
+    let before = stream && !given.chat ? prompts[0]! : "";
     await usable(async () => {
       for await (const { sample, token, text, end } of models.generate(
         language.model,
@@ -94,8 +102,9 @@ export async function generate(args: readonly string[]): Promise<number> {
         own.tokens.push(token);
         own.text += text;
         if (end) own.end = end;
-        if (stream) print(text);
+        if (stream) print(before + text);
         else await onStep(own.tokens.length, maxTokens ?? 128, "generating");
+        before = "";
       }
     });
     progress.end();
@@ -143,9 +152,9 @@ async function stopTokens(from: string, { config, tokenizer }: Language): Promis
   return [...found, tokenizer.end].filter((id): id is number => typeof id === "number");
 }
 
-function decimal(option: string, given: string | undefined): number | undefined {
+function numberOf(option: string, given: string | undefined, field: Field<number>): number | undefined {
   if (given === undefined) return undefined;
   const value = given.trim() === "" ? Number.NaN : Number(given);
-  if (!Number.isFinite(value)) throw new UsageError(`--${option} is "${given}"; it is a number.`);
+  if (!field.valid(value)) throw new UsageError(`--${option} is "${given}"; it is ${field.expected}.`);
   return value;
 }

@@ -115,13 +115,13 @@ export async function openReading(command: string, given: Given): Promise<Readin
       `${command}: --model DIR is missing. It is a folder with config.json and model.safetensors.`,
     );
   return usable(async () => {
-    const tokenizer =
-      given.tokenizer === "bytes" ? text.bytes() : await text.load(folderOf(given.tokenizer ?? folder));
     const config = (await readJson(await openFolder(folderOf(folder)), "config.json")) as Record<
       string,
       unknown
     >; // `architecture` looks at it
     const architecture = models.architecture(config);
+    const tokenizer =
+      given.tokenizer === "bytes" ? text.bytes() : await text.load(folderOf(given.tokenizer ?? folder));
     if (tokenizer.size > architecture.vocabulary)
       throw new UsageError(
         `${given.tokenizer ?? folder}: the tokenizer has ids up to ${tokenizer.size - 1}, and the model a vocabulary of ${architecture.vocabulary}. Give the tokenizer that the model was trained with.`,

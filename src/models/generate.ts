@@ -15,6 +15,7 @@ import type { Layer, Params } from "../nn/layer.ts";
 import { Device } from "../runtime/device.ts";
 import { type Compiled, compile } from "../tensor/compile.ts";
 import { tensor } from "../tensor/creation.ts";
+import { firstNotFinite } from "../tensor/finite.ts";
 import { where } from "../tensor/functions.ts";
 import * as random from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
@@ -23,7 +24,7 @@ import type { Architecture } from "./architecture.ts";
 import { type Cache, emptyCache } from "./cache.ts";
 import type { DecoderInput, DecoderOutput } from "./decoder.ts";
 import { nowhere } from "./places.ts";
-import { isPlain, refuseNaN, type SampleOptions, sample, sampleFields } from "./sample.ts";
+import { isPlain, nothing, type SampleOptions, sample, sampleFields } from "./sample.ts";
 import { spelling } from "./spelling.ts";
 
 /** A decoder, with adapters or without. */
@@ -104,10 +105,10 @@ export async function* generate(
     const found = await next(t, texts);
     for (const i of [...open]) {
       const row = found.length / prompts.length;
-      if (plain && found[i] === nothing) refuseNaN();
       const token = plain
         ? found[i]!
         : sample(found.subarray(i * row, (i + 1) * row), texts[i]!, draws[i]![t]!, given);
+      if (token === nothing) throw await notNumbers(params);
       texts[i]!.push(token);
       const isStop = stopTokens.includes(token);
       const { text, stopped } = (!isStop && spelled[i]?.add(token)) || { text: "", stopped: isStop };
@@ -116,6 +117,18 @@ export async function* generate(
       yield { sample: i, token, text: end ? text + (spelled[i]?.rest() ?? "") : text, ...(end && { end }) };
     }
   }
+}
+
+/** What is said where logits are NaN. */
+async function notNumbers(params: Params): Promise<ValueError> {
+  const path = await firstNotFinite(params);
+  const advice =
+    path === undefined
+      ? "All parameters are finite, so numbers became too large on the way: load the model in another dtype"
+      : `The parameter ${path} is not finite itself: read the model or the adapter again, or repair its file`;
+  return new ValueError(
+    `models.generate: the logits of a token are NaN, so there is no likeliest one. ${advice}.`,
+  );
 }
 
 /** What a sample came to. */
@@ -247,9 +260,6 @@ interface Run {
   readonly plain: boolean;
   readonly given: GenerateOptions;
 }
-
-/** In the place of a token: logits were NaN. */
-const nothing = -1;
 
 /** Numbers that are rounded up, so that prompts of similar length share programs. */
 const roundUp = (n: number, to: number) => Math.ceil(n / to) * to;

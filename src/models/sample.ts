@@ -1,5 +1,4 @@
 import { type Fields, field, integer, nonNegative, optional, positive } from "../base/arguments.ts";
-import { ValueError } from "../base/errors.ts";
 
 /** How a token is taken from logits; by default the likeliest one. */
 export interface SampleOptions {
@@ -25,6 +24,9 @@ export const sampleFields: Fields<SampleOptions> = {
   repetitionPenalty: optional(positive()),
 };
 
+/** In the place of a token: no logit is a number. */
+export const nothing = -1;
+
 /** Whether the token is the likeliest one as logits are. */
 export function isPlain({ temperature = 0, repetitionPenalty = 1 }: SampleOptions): boolean {
   return temperature === 0 && repetitionPenalty === 1;
@@ -35,7 +37,6 @@ export function isPlain({ temperature = 0, repetitionPenalty = 1 }: SampleOption
  * Hugging Face's `generate`, and the likeliest tokens take the first parts of the interval. In float64.
  *
  * @param seen Tokens that are there already.
- * @throws ValueError where no logit is a number.
  */
 export function sample(
   logits: ArrayLike<number>,
@@ -50,7 +51,7 @@ export function sample(
     scores[token] = score < 0 ? score * repetitionPenalty : score / repetitionPenalty;
   }
   if (temperature === 0) {
-    if (scores.every(Number.isNaN)) return refuseNaN();
+    if (scores.every(Number.isNaN)) return nothing;
     return scores.reduce(
       (best, score, i) => (score > scores[best]! || Number.isNaN(scores[best]) ? i : best),
       0,
@@ -58,7 +59,7 @@ export function sample(
   }
   // Largest first. What is drawn is a place in this order; to sort the tokens themselves takes several times as long.
   const order = largest(scores, topK);
-  if (order.length === 0) return refuseNaN();
+  if (order.length === 0) return nothing;
   const weights = order.map((score) => Math.exp((score - order[0]!) / temperature));
   const total = sum(weights);
   let [kept, mass] = [0, 0];
@@ -71,13 +72,6 @@ export function sample(
     if (drawn < before) return tokenAt(scores, order, i);
   }
   return tokenAt(scores, order, kept - 1);
-}
-
-/** What a token cannot be taken from. */
-export function refuseNaN(): never {
-  throw new ValueError(
-    "models.generate: the logits of a token are NaN, so there is no likeliest one. Look at the parameters: tree.entries(params) names them, and x.isFinite() tells.",
-  );
 }
 
 /** The `count` largest numbers, largest first. */

@@ -16,6 +16,7 @@ import { optimizerOf, type Recipe, trainable as trainableBy } from "../gauge/ind
 import { checkOptimizer, type Optimizer, type OptimizerState, type Schedule } from "../optim/optimizer.ts";
 import { Device } from "../runtime/device.ts";
 import type { MemoryPlan } from "../tensor/compile.ts";
+import { firstNotFinite } from "../tensor/finite.ts";
 import { Gang } from "../tensor/gang.ts";
 import { Key, key as rootKey } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -30,7 +31,6 @@ import {
   type StepEvent,
   type TrainEvent,
 } from "./events.ts";
-import { firstNotFinite } from "./finite.ts";
 import type { Loss } from "./loss.ts";
 import { type Report, type Update, updateOf } from "./program.ts";
 

@@ -20,7 +20,9 @@ import { scratch } from "../scratch.ts";
 
 // lorantz generate and lorantz inspect, on a model of bytes with random weights.
 
-const { root: folder } = scratch("model-commands");
+const { root: folder, fresh } = scratch("model-commands");
+/** A model with a weight that is NaN, one whose vocabulary is too small for bytes, and an adapter of another one. */
+const [broken, narrow, foreign] = [fresh(), fresh(), fresh()];
 const config = {
   ...{ model_type: "llama", vocab_size: 258, hidden_size: 16, intermediate_size: 24, num_hidden_layers: 2 },
   ...{
@@ -40,10 +42,19 @@ beforeAll(async () => {
     leaf.rank === 2 ? random.normal(random.key(1).fold(path), leaf.shape).mul(0.5) : leaf,
   ) as Params;
   writeFileSync(join(folder, "config.json"), JSON.stringify(config));
-  await safetensors.write(
-    join(folder, "model.safetensors"),
-    Object.fromEntries(tree.entries(await tree.evaluate(params))),
-  );
+  const entries = Object.fromEntries(tree.entries(await tree.evaluate(params)));
+  await safetensors.write(join(folder, "model.safetensors"), entries);
+  writeFileSync(join(broken, "config.json"), JSON.stringify(config));
+  const last = await tree.evaluate(entries["model.norm.weight"]!.mul(Number.NaN));
+  await safetensors.write(join(broken, "model.safetensors"), { ...entries, "model.norm.weight": last });
+  writeFileSync(join(narrow, "config.json"), JSON.stringify({ ...config, vocab_size: 100 }));
+  const module = "base_model.model.model.layers.0.self_attn.q_proj";
+  await safetensors.write(join(foreign, "adapter_model.safetensors"), {
+    [`${module}.lora_A.weight`]: await tree.evaluate(zeros([2, 32])),
+    [`${module}.lora_B.weight`]: await tree.evaluate(zeros([32, 2])),
+  });
+  const about = { peft_type: "LORA", r: 2, lora_alpha: 4, target_modules: ["q_proj"] };
+  writeFileSync(join(foreign, "adapter_config.json"), JSON.stringify(about));
 });
 
 const plain = ["--model", folder, "--tokenizer", "bytes", "--backend", "cpu", "--max-tokens", "6"];
@@ -71,14 +82,28 @@ describe("lorantz generate", () => {
   test.each([
     [["--model", "nowhere"], "nowhere: there is no such folder"],
     [[], "generate: --model DIR is missing"],
-    [[...plain, "--temperature", "hot"], '--temperature is "hot"; it is a number'],
-    [[...plain, "--top-p", "2", "--temperature", "1"], "topP is 2; it is a number > 0 and <= 1"],
+    [["--model", tmpdir()], "there is no file config.json"],
+    [[...plain, "--temperature", "hot"], '--temperature is "hot"; it is a finite number >= 0'],
+    [[...plain, "--temperature=-1"], '--temperature is "-1"; it is a finite number >= 0'],
+    [[...plain, "--top-p", "2"], '--top-p is "2"; it is a number > 0 and <= 1'],
+    [[...plain, "--min-p", "0"], '--min-p is "0"; it is a number > 0 and <= 1'],
+    [[...plain, "--top-k", "0"], '--top-k is "0"; it is an integer >= 1'],
+    [[...plain, "--repetition-penalty", "0"], '--repetition-penalty is "0"; it is a finite number > 0'],
+    [[...plain, "--stop", ""], '--stop is ""; it is a text that is not empty'],
+    [
+      [...plain, "a".repeat(64)],
+      "the longest prompt has 65 tokens, and 6 more do not fit into the 64 positions",
+    ],
+    [[...plain, "--adapter", foreign], "the adapter is of another model. Of its 1 modules, 1 do not fit"],
+    [[...plain, "--model", narrow], "the tokenizer has ids up to 257, and the model a vocabulary of 100"],
+    [[...plain, "--model", broken, "ab"], "The parameter model.norm.weight is not finite itself"],
     [[...plain, "--chat", "Hello"], "the tokenizer has no chat template"],
     [[...plain.slice(0, -1), "64", "ab"], "and 64 more do not fit into the 64 positions"],
   ])("refuses %j", async (args, message) => {
-    const { code, stderr } = await lorantz("generate", ...args);
+    const { code, stdout, stderr } = await lorantz("generate", ...args);
     expect(code).toBe(2);
     expect(stderr).toContain(message);
+    expect(stdout).toBe("");
   });
 });
 

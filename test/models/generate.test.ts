@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import * as lora from "../../src/lora/index.ts";
 import * as models from "../../src/models/index.ts";
-import { sample } from "../../src/models/sample.ts";
+import { nothing, sample } from "../../src/models/sample.ts";
 import { spelling } from "../../src/models/spelling.ts";
 import type { Params } from "../../src/nn/index.ts";
 import type { Device } from "../../src/runtime/device.ts";
@@ -59,7 +59,7 @@ describe("greedy texts", () => {
     ) as Params;
     for (const options of [{}, { cache: false }, { repetitionPenalty: 2 }, { temperature: 1 }])
       await expect(models.complete(model, params, prompts, { maxTokens: 2, ...options })).rejects.toThrow(
-        "the logits of a token are NaN",
+        /the logits of a token are NaN.* The parameter .*1\.mlp\.up_proj\.weight is not finite itself/,
       );
   });
 
@@ -215,7 +215,7 @@ describe("a token", () => {
     expect(sample([1, 3, 2], [], 0.9, {})).toBe(1);
     expect(sample([1, 3, 2], [1], 0.9, { repetitionPenalty: 2 })).toBe(2);
     expect(sample([-1, -3], [0, 0], 0.9, { repetitionPenalty: 4 })).toBe(1);
-    expect(() => sample([Number.NaN, Number.NaN], [], 0.5, { temperature: 1 })).toThrow("are NaN");
+    expect(sample([Number.NaN, Number.NaN], [], 0.5, { temperature: 1 })).toBe(nothing);
   });
 });
 

@@ -1,5 +1,5 @@
 import { isFloat } from "../base/dtype.ts";
-import * as tree from "../tensor/tree.ts";
+import * as tree from "./tree.ts";
 
 /** The path of the first float tensor of a tree that has NaN or an infinity. */
 export async function firstNotFinite(params: unknown): Promise<string | undefined> {
