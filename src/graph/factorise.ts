@@ -284,102 +284,148 @@ export function tridiagonalOf(n: number): Procedure {
 
 /**
  * Eigenvalues of a tridiagonal matrix by rotations (the QL algorithm with implicit shifts: H. Bowdler and others 1968), which
- * the rows of an n x m matrix take too: m times n numbers of the diagonal, m times n beside it, and the matrix. One of the m
- * copies is enough for one thread; of many invocations each has a column with its own.
+ * the rows of an n x m matrix take too: m times n numbers of the diagonal, m times n beside it, and the matrix. Numbers stand
+ * m times, of which the first is worked on. Where many invocations share a row, one of them makes the rotations of a sweep, in the
+ * place of the second, and each turns its column by all of them.
  */
 export function diagonalised(n: number, m: number, wide: boolean): Procedure {
   const [e, z] = [n * m, 2 * n * m];
-  /** @param copy The numbers of the diagonal. @param rotate Rows i and i + 1. */
-  const iterate = (w: W, copy: Int, rotate: (w: W, i: Int, cosine: Real, sine: Real) => void) => {
-    const D = (i: Int) => i.times(m).plus(copy);
-    const E = (i: Int) => D(i).plus(e);
-    w.for(0, n, (w, l) => {
-      const [left, apart] = [w.let(w.int(60)), w.let(w.int(1))];
-      w.while(w.int(0).lt(left).both(w.int(0).lt(apart)), (w) => {
-        w.set(left, left.minus(1));
-        // The first number beside the diagonal that is as good as 0.
-        const [end, looking] = [w.let(l.plus(0)), w.let(w.int(1))];
-        w.while(
-          w
-            .int(0)
-            .lt(looking)
-            .both(end.lt(n - 1)),
-          (w) => {
-            const near = w
-              .load(D(end))
-              .abs()
-              .plus(w.load(D(end.plus(1))).abs());
-            w.if(
-              near.times(wide ? 2 ** -53 : 2 ** -24).lt(w.load(E(end)).abs()),
-              (w) => w.set(end, end.plus(1)),
-              (w) => w.set(looking, 0),
-            );
-          },
-        );
+  const D = (i: Int) => i.times(m);
+  const E = (i: Int) => D(i).plus(e);
+  /** What is made of a sweep from `end` down to `l`, if there is one. */
+  interface Sweep {
+    readonly from: (w: W, end: Int) => void;
+    /** Turns rows i and i + 1. */
+    readonly rotate: (w: W, i: Int, cosine: Real, sine: Real) => void;
+    readonly none: (w: W) => void;
+  }
+  const sweep = (w: W, l: Int, { from, rotate, none }: Sweep) => {
+    // The first number beside the diagonal that is as good as 0.
+    const [end, looking] = [w.let(l.plus(0)), w.let(w.int(1))];
+    w.while(
+      w
+        .int(0)
+        .lt(looking)
+        .both(end.lt(n - 1)),
+      (w) => {
+        const near = w
+          .load(D(end))
+          .abs()
+          .plus(w.load(D(end.plus(1))).abs());
         w.if(
-          l.lt(end),
-          (w) => {
-            const start = w.let(w.load(E(l)));
-            const half = w.let(
-              w
-                .load(D(l.plus(1)))
-                .minus(w.load(D(l)))
-                .over(start.times(2)),
-            );
-            const root = half.times(half).plus(1).sqrt();
-            const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
-            const g = w.let(
-              w
-                .load(D(end))
-                .minus(w.load(D(l)))
-                .plus(start.over(shift)),
-            );
-            const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
-            w.for(0, end.minus(l), (w, down) => {
-              const i = w.let(end.minus(1).minus(down));
-              const beside = w.let(w.load(E(i)));
-              const f = w.let(sine.times(beside));
-              const b = w.let(cosine.times(beside));
-              const size = w.let(f.times(f).plus(g.times(g)).sqrt());
-              const none = w.let(size.eq(0));
-              const divisor = w.let(none.select(w.real(1), size));
-              w.store(E(i.plus(1)), size);
-              w.set(sine, none.select(w.real(0), f.over(divisor)));
-              w.set(cosine, none.select(w.real(1), g.over(divisor)));
-              w.set(g, w.load(D(i.plus(1))).minus(moved));
-              const other = w.let(w.load(D(i)).minus(g).times(sine).plus(cosine.times(b).times(2)));
-              w.set(moved, sine.times(other));
-              w.store(D(i.plus(1)), g.plus(moved));
-              w.set(g, cosine.times(other).minus(b));
-              rotate(w, i, cosine, sine);
-            });
-            w.store(D(l), w.load(D(l)).minus(moved));
-            w.store(E(l), g);
-            w.store(E(end), 0);
-          },
-          (w) => w.set(apart, 0),
+          near.times(wide ? 2 ** -53 : 2 ** -24).lt(w.load(E(end)).abs()),
+          (w) => w.set(end, end.plus(1)),
+          (w) => w.set(looking, 0),
         );
+      },
+    );
+    w.if(
+      l.lt(end),
+      (w) => {
+        from(w, end);
+        const start = w.let(w.load(E(l)));
+        const half = w.let(
+          w
+            .load(D(l.plus(1)))
+            .minus(w.load(D(l)))
+            .over(start.times(2)),
+        );
+        const root = half.times(half).plus(1).sqrt();
+        const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
+        const g = w.let(
+          w
+            .load(D(end))
+            .minus(w.load(D(l)))
+            .plus(start.over(shift)),
+        );
+        const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
+        w.for(0, end.minus(l), (w, down) => {
+          const i = w.let(end.minus(1).minus(down));
+          const beside = w.let(w.load(E(i)));
+          const f = w.let(sine.times(beside));
+          const b = w.let(cosine.times(beside));
+          const size = w.let(f.times(f).plus(g.times(g)).sqrt());
+          const zero = w.let(size.eq(0));
+          const divisor = w.let(zero.select(w.real(1), size));
+          w.store(E(i.plus(1)), size);
+          w.set(sine, zero.select(w.real(0), f.over(divisor)));
+          w.set(cosine, zero.select(w.real(1), g.over(divisor)));
+          w.set(g, w.load(D(i.plus(1))).minus(moved));
+          const other = w.let(w.load(D(i)).minus(g).times(sine).plus(cosine.times(b).times(2)));
+          w.set(moved, sine.times(other));
+          w.store(D(i.plus(1)), g.plus(moved));
+          w.set(g, cosine.times(other).minus(b));
+          rotate(w, i, cosine, sine);
+        });
+        w.store(D(l), w.load(D(l)).minus(moved));
+        w.store(E(l), g);
+        w.store(E(end), 0);
+      },
+      none,
+    );
+  };
+  const alone = (w: W, l: Int) => {
+    const [left, apart] = [w.let(w.int(mostSweeps)), w.let(w.int(1))];
+    w.while(w.int(0).lt(left).both(w.int(0).lt(apart)), (w) => {
+      w.set(left, left.minus(1));
+      sweep(w, l, {
+        from: () => {},
+        rotate: (w, i, cosine, sine) => {
+          const row = w.let(i.times(m).plus(z));
+          w.rotate(row, row.plus(m), m, cosine, sine);
+        },
+        none: (w) => w.set(apart, 0),
       });
     });
+  };
+  // No rotation is of the last row, so that its places are free.
+  const [apart, bottom] = [(n - 1) * m + 1, (n - 1) * m + 1 + e];
+  const together = (w: W, l: Int) => {
+    const left = w.let(w.int(mostSweeps));
+    w.store(apart, 1);
+    w.while(
+      w
+        .int(0)
+        .lt(left)
+        .both(w.real(0).lt(w.load(apart))),
+      (w) => {
+        w.set(left, left.minus(1));
+        w.each(1, (w) =>
+          sweep(w, l, {
+            from: (w, end) => w.store(bottom, end.toReal()),
+            rotate: (w, i, cosine, sine) => {
+              w.store(D(i).plus(1), cosine);
+              w.store(E(i).plus(1), sine);
+            },
+            none: (w) => {
+              w.store(apart, 0);
+              w.store(bottom, l.toReal());
+            },
+          }),
+        );
+        w.each(m, (w, j) => {
+          const end = w.let(w.load(bottom).toInt());
+          const at = (i: Int) => i.times(m).plus(j).plus(z);
+          const y = w.let(w.load(at(end)));
+          w.for(0, end.minus(l), (w, down) => {
+            const i = w.let(end.minus(1).minus(down));
+            const [cosine, sine] = [w.let(w.load(D(i).plus(1))), w.let(w.load(E(i).plus(1)))];
+            const x = w.let(w.load(at(i)));
+            w.store(at(i.plus(1)), sine.times(x).plus(cosine.times(y)));
+            w.set(y, cosine.times(x).minus(sine.times(y)));
+          });
+          w.store(at(l), y);
+        });
+      },
+    );
   };
   return {
     text: `diagonalise ${n} ${m}`,
     work: 5 * n * n * m,
-    code: () =>
-      written("real", (w) =>
-        iterate(w, w.int(0), (w, i, cosine, sine) => {
-          const row = w.let(i.times(m).plus(z));
-          w.rotate(row, row.plus(m), m, cosine, sine);
-        }),
-      ),
-    together: () =>
-      written("real", (w) =>
-        w.each(m, (w, j) =>
-          iterate(w, j, (w, i, cosine, sine) => {
-            const row = w.let(i.times(m).plus(j).plus(z));
-            w.rotate(row, row.plus(m), 1, cosine, sine);
-          }),
-        ),
-      ),
+    code: () => written("real", (w) => w.for(0, n, alone)),
+    together: () => written("real", (w) => w.for(0, m > 1 ? n : 0, together)),
   };
 }
+
+/** Sweeps for an eigenvalue, of which two or three are enough. */
+const mostSweeps = 60;
