@@ -3,11 +3,19 @@ import { expressionsOf, type Kernel } from "./kernel.ts";
 import type { Axis, NumberedAccumulator, Statement, Store } from "./nest.ts";
 import type { ValueId } from "./value.ts";
 
+/** A kernel but for whose values and host numbers it is of. */
+export interface Form {
+  /** These are numbered in the order in which they are met. */
+  readonly text: string;
+  /** The host numbers in that order. */
+  readonly hostNumbers: readonly number[];
+}
+
 /**
- * A kernel as text, but for whose values and host numbers it is of: these are numbered in the order in which they are met.
- * Kernels of one form differ in these numbers alone, so that what is made of one goes for all, the layers of a model say.
+ * Kernels with forms of one text differ in whose values and host numbers they are of, and what is printed of one goes for all:
+ * the layers of a model, say.
  */
-export function formOf(kernel: Kernel): string {
+export function formOf(kernel: Kernel): Form {
   const lines: string[] = [];
   const values = new Map<ValueId, number>();
   const hostNumbers = new Map<number, number>();
@@ -95,7 +103,7 @@ export function formOf(kernel: Kernel): string {
     default:
       kernel satisfies never;
   }
-  return lines.join("\n");
+  return { text: lines.join("\n"), hostNumbers: [...hostNumbers.keys()] };
 }
 
 function numberOf<K>(key: K, numbers: Map<K, number>): number {

@@ -3,13 +3,15 @@ import { Module } from "../../src/backend/cpu/wasm/assemble.ts";
 import { target as cpu } from "../../src/backend/cpu/wasm/heuristics.ts";
 import { emitKernel } from "../../src/backend/cpu/wasm/kernel.ts";
 import { WasmBackend } from "../../src/backend/cpu/wasm.ts";
+import { printerOf, printKernel } from "../../src/backend/webgpu/print.ts";
+import { Bindings } from "../../src/backend/webgpu/shader.ts";
 import { formOf } from "../../src/compile/form.ts";
 import type { Kernel } from "../../src/compile/kernel.ts";
 import { kernelsOf, type Program } from "../../src/compile/program.ts";
 import { compile, type Tensor, zeros } from "../../src/index.ts";
 import { canonicalGraphs } from "../graphs.ts";
 import { models, stepOf } from "../models.ts";
-import { wgslPrinter } from "../printer.ts";
+import { gpu, wgslPrinter } from "../printer.ts";
 import { everyNth } from "../thorough.ts";
 
 // Kernels of one form are emitted once.
@@ -28,11 +30,13 @@ const codeOf = (kernel: Kernel) => {
   return JSON.stringify([Buffer.from(bytes).toString("base64"), phases, scratch, imports, counts]);
 };
 
+const textOf = (kernel: Kernel) => formOf(kernel).text;
+
 /** Checks all pairs of equal form, and gives how many kernels there were and how many forms. */
 function checkForms(kernels: readonly Kernel[]): { readonly kernels: number; readonly forms: number } {
   const codes = new Map<string, string>();
   for (const kernel of kernels) {
-    const form = formOf(kernel);
+    const form = textOf(kernel);
     const code = codeOf(kernel);
     expect(codes.get(form) ?? code).toBe(code);
     codes.set(form, code);
@@ -64,17 +68,52 @@ describe("kernels of one form have the same code", () => {
   });
 });
 
+describe("kernels of one form are printed once on WebGPU, to the same shader", () => {
+  const check = (programs: readonly Program[]) => {
+    const print = printerOf(gpu);
+    for (const program of programs)
+      for (const kernel of program.kernels)
+        if (kernel.kind !== "loop") expect(print(kernel, program)).toEqual(printKernel(kernel, program, gpu));
+  };
+
+  test("in graphs of all kinds", async () => {
+    const seen: Program[] = [];
+    const device = wgslPrinter(undefined, (program) => seen.push(program));
+    for (const { run } of everyNth(2, canonicalGraphs)) await run(device);
+    check(seen);
+  });
+
+  test.each(everyNth(2, Object.entries(models)))("in a step of the %s", async (_, make) => {
+    check([await stepOf(make(4), { examples: 4, clip: true })]);
+  });
+
+  test("what is printed does not grow with the layers", async () => {
+    const write = vi.spyOn(Bindings.prototype, "declarations");
+    const printed = async (layers: number) => {
+      const program = await stepOf(models["adapted transformer"]!(layers), { examples: 4 });
+      write.mockClear();
+      const print = printerOf(gpu);
+      for (const kernel of kernelsOf(program)) print(kernel, program);
+      return { kernels: program.kernels.length, count: write.mock.calls.length };
+    };
+    const [few, many] = [await printed(2), await printed(5)];
+    write.mockRestore();
+    expect(many.kernels).toBeGreaterThan(1.8 * few.kernels);
+    expect(many.count).toBeLessThanOrEqual(1.2 * few.count);
+  });
+});
+
 test("what reads one value twice is of another form than what reads two", async () => {
   const [once] = await kernelsFor((x) => x.sub(x));
   const [twice] = await kernelsFor((x, y) => x.sub(y));
   const [back] = await kernelsFor((x, y) => y.sub(x));
-  expect(formOf(once!)).not.toBe(formOf(twice!));
-  expect(formOf(back!)).toBe(formOf(twice!));
+  expect(textOf(once!)).not.toBe(textOf(twice!));
+  expect(textOf(back!)).toBe(textOf(twice!));
 });
 
 test("constants are kept apart", async () => {
   const forms = await Promise.all(
-    [0, -0, 1, Number.NaN].map(async (number) => formOf((await kernelsFor((x) => x.add(number)))[0]!)),
+    [0, -0, 1, Number.NaN].map(async (number) => textOf((await kernelsFor((x) => x.add(number)))[0]!)),
   );
   expect(new Set(forms).size).toBe(4);
 });

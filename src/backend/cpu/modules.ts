@@ -44,7 +44,7 @@ export class Modules {
 
   /** @param emitted What is emitted for the program so far, by form. */
   async load(kernel: Kernel, emitted: Map<string, Emitted>): Promise<Loaded> {
-    const form = formOf(kernel);
+    const { text: form } = formOf(kernel);
     let known = emitted.get(form);
     if (!known) {
       known = this.#emitted(kernel);

@@ -10,7 +10,7 @@ import { WebGpuExecutable } from "./executable.ts";
 import { optionsOf, targetOf } from "./heuristics.ts";
 import { tiledPrecision } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
-import { printKernel } from "./print.ts";
+import { printerOf } from "./print.ts";
 import type { ShaderOptions } from "./shader.ts";
 import { Staging } from "./staging.ts";
 import type { Precision } from "./tiles.ts";
@@ -125,7 +125,7 @@ export class WebGpuBackend implements Backend {
     for (const { dtype } of valuesOf(program)) this.#checkDType(dtype);
     for (const precision of new Set(kernelsOf(program).map(tiledPrecision)))
       if (precision) await this.#tuneOnce(precision);
-    return this.#load(program, this.#options);
+    return this.#load(program, printerOf(this.#options));
   }
 
   #checkDType(dtype: DeviceDType): void {
@@ -137,12 +137,12 @@ export class WebGpuBackend implements Backend {
   }
 
   /** @param runs How often it runs in one submit. */
-  async #load(program: Program, options: ShaderOptions, runs = 1): Promise<WebGpuExecutable> {
+  async #load(program: Program, print: ReturnType<typeof printerOf>, runs = 1): Promise<WebGpuExecutable> {
     const kernels = await Promise.all(
       program.kernels.map(async (kernel) => {
         if (kernel.kind === "loop")
-          return { loop: kernel, body: await this.#load(kernel.body, options, kernel.steps) };
-        const shader = printKernel(kernel, program, options);
+          return { loop: kernel, body: await this.#load(kernel.body, print, kernel.steps) };
+        const shader = print(kernel, program);
         return { shader, pipeline: await this.#pipelines.get(shader) };
       }),
     );
@@ -174,10 +174,8 @@ export class WebGpuBackend implements Backend {
       const program = squareMatmul(size, precision);
       const buffers = program.values.map(({ dtype }) => this.allocate(bytesPerElement(dtype) * size * size));
       const [a, b, c] = buffers as [GpuBuffer, GpuBuffer, GpuBuffer]; // as many as values
-      const executable = await this.#load(program, {
-        ...this.#options,
-        matmul: { ...matmul, [precision]: tried },
-      });
+      const options = { ...this.#options, matmul: { ...matmul, [precision]: tried } };
+      const executable = await this.#load(program, printerOf(options));
       let least = Infinity;
       // The first run compiles.
       for (let round = 0; round < 4; round++) {

@@ -1,5 +1,6 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { walk } from "../../compile/expr.ts";
+import { formOf } from "../../compile/form.ts";
 import { indent } from "../../compile/indent.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/kernel.ts";
 import { describeKernel } from "../../compile/print.ts";
@@ -13,9 +14,30 @@ import { printNest } from "./nest.ts";
 import { printProcedure } from "./procedure.ts";
 import { Bindings, type Shader, type ShaderOptions } from "./shader.ts";
 
+/** Prints kernels, those of one form once: a program has many. */
+export function printerOf(options: ShaderOptions): (kernel: Kernel, program: Program) => Shader {
+  const printed = new Map<string, { readonly shader: Shader; readonly hostNumbers: readonly number[] }>();
+  return (kernel, program) => {
+    const { text, hostNumbers } = formOf(kernel);
+    const bindings = new Bindings(kernel, program);
+    const form = `${text}\n${bindings.form}`;
+    const known = printed.get(form);
+    if (known) {
+      const scalars = known.shader.scalars.map((index) => hostNumbers[known.hostNumbers.indexOf(index)]!);
+      return { ...known.shader, bindings: bindings.list, scalars };
+    }
+    const shader = print(kernel, bindings, options);
+    printed.set(form, { shader, hostNumbers });
+    return shader;
+  };
+}
+
 /** A kernel as WGSL: its buffers, the helper functions it calls, then its code. */
 export function printKernel(kernel: Kernel, program: Program, options: ShaderOptions): Shader {
-  const bindings = new Bindings(kernel, program);
+  return print(kernel, new Bindings(kernel, program), options);
+}
+
+function print(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Shader {
   const {
     steps = [],
     enable = [],

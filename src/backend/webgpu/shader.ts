@@ -60,6 +60,8 @@ export interface ShaderOptions {
 /** The buffers of a kernel, each once. Names follow their order in the kernel, so that equal kernels have equal sources. */
 export class Bindings {
   readonly list: readonly Binding[];
+  /** All that code may depend on: the buffers, but for what they are, and in which of them each of the kernel's values lies. */
+  readonly form: string;
   readonly #of = new Map<ValueId, Binding>();
   #wide: ReadonlySet<Binding> = new Set();
   /** The program's host numbers that the code reads, in the order in which it names them first. */
@@ -70,7 +72,8 @@ export class Bindings {
     const places = new Map<string, { place: Place; values: ValueId[] }>();
     const bufferOf = ({ kind, index }: Place) => `${kind} ${index}`;
     const writtenBuffers = new Set(written.map((value) => bufferOf(physicalPlace(program, value))));
-    for (const value of new Set([...reads(kernel), ...written])) {
+    const values = new Set([...reads(kernel), ...written]);
+    for (const value of values) {
       const key = bindingOf(program, value);
       const known = places.get(key);
       if (known) known.values.push(value);
@@ -93,6 +96,8 @@ export class Bindings {
       for (const value of values) this.#of.set(value, binding);
       return binding;
     });
+    const lies = [...values].map((value) => this.list.indexOf(this.#of.get(value)!));
+    this.form = [...this.list.map(({ name, type, write }) => `${name} ${type} ${write}`), lies].join();
   }
 
   /** The element of a value, as the code's type. */
