@@ -72,6 +72,7 @@ const optimizer = (what: string, from: readonly string[], to: object): Plant => 
 const adamIsSgd = optimizer("Adam does not normalise gradients", ["adam", "adamw"], { name: "sgd" });
 const sgdIsAdam = optimizer("SGD normalises gradients", ["sgd"], { name: "adam" });
 const muonIsAdam = optimizer("LoRA-Muon treats each number by itself", ["loraMuon"], { name: "adam" });
+const adafactorIsAdam = optimizer("Adafactor keeps a square of each number", ["adafactor"], { name: "adam" });
 const noGroups: Plant = {
   what: "the optimizer ignores the group of B",
   module: "optim/make.ts",
@@ -290,6 +291,7 @@ const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, see
   ["N-15", wholeWeight, "contradicted"],
   ["N-22", neverApart, "contradicted", 2],
   ["N-23", squaredAlpha, "contradicted", 16],
+  ["N-31", adafactorIsAdam, "holds", 14],
   ["N-33", onlySwaps, "contradicted"],
   ["N-34", muonIsAdam, "contradicted"],
   ["N-37", regStays, "contradicted"],

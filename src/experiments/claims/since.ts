@@ -1,9 +1,11 @@
 import { type Gauge, onlyB, type Recipe } from "../../gauge/index.ts";
+import type { Optimizer } from "../../optim/index.ts";
 import { seedsOf } from "../seeds.ts";
 import { apart, beside, bitsOf, bitsUnder, check, condition, fewer, sizeOverSeeds } from "./checks.ts";
 import type { Claim, Context } from "./claim.ts";
 import { multiplyAdds } from "./counts.ts";
 import { deviation, fineTune } from "./linear.ts";
+import { ended, optimizers } from "./low-rank.ts";
 
 const run = { steps: 50, dtype: "float32" } as const;
 
@@ -162,8 +164,31 @@ export const since: readonly Claim[] = [
     id: "N-31",
     statement:
       "GD, scalar Adam, Muon and Shampoo keep the bias to low ranks; Adam, RMSprop, Lion, signum and Adafactor lose it.",
-    later: "It was read as an abstract, and two of the optimizers are not in the library.",
-    plan: "The share of energy behind the first singular values, by optimizer, on the linear teacher.",
+    how: "Linear teacher of rank 2, 8 samples of 16 inputs, an adapter of full rank whose factors start near 0, float64, 400 steps with half a cosine: the share of the energy of the weight's change behind the first two singular values, of each optimizer that is said to lose the bias, over the larger of gradient descent's and Muon's; the least over seeds, which is to be ten and more. Beside it the largest loss that is reached, over the first. Scalar Adam and Shampoo are not in the library and not tested.",
+    test: async (context) => {
+      const ratios: Record<string, number> = {};
+      let reached = 0;
+      for (const seed of seedsOf(context.seed, fewer(context, 7).seeds)) {
+        let kept = 0;
+        const found = async (optimizer: Optimizer) => {
+          const { tail, loss } = await ended(optimizer, seed);
+          reached = Math.max(reached, loss);
+          return tail;
+        };
+        for (const optimizer of Object.values(optimizers.keep))
+          kept = Math.max(kept, await found(optimizer()));
+        for (const [name, optimizer] of Object.entries(optimizers.lose))
+          ratios[name] = Math.min(ratios[name] ?? Infinity, (await found(optimizer())) / kept);
+      }
+      return [
+        ...Object.entries(ratios).map(([name, ratio]) =>
+          check(`share behind two singular values, ${name} over those that keep the bias`, ratio, {
+            above: 10,
+          }),
+        ),
+        check("loss reached, the largest", reached, { below: 0.01 }, beside("whether all have learned")),
+      ];
+    },
   },
   {
     id: "N-36",
