@@ -1,12 +1,12 @@
-import type { Recipe } from "../../gauge/index.ts";
 import { estimate, fitLine, mean } from "../exponents/statistics.ts";
 import { inTheLimit } from "../exponents/theory.ts";
-import { confidenceOf, judged, type Measured, vertex } from "./contrast.ts";
+import { confidenceOf, judged, type Measured } from "./contrast.ts";
 import { full, lora } from "./settings.ts";
-import type { Bench, Lesson, Study } from "./study.ts";
+import type { Study } from "./study.ts";
+import { bestRates, between } from "./teacher.ts";
 
 /** log2 of the rates that are tried. */
-const logs = Array.from({ length: 14 }, (_, i) => i - 13);
+const logs = between([-13, 0]);
 
 const lengths = { short: [25, 50], all: [25, 50, 100, 400], longest: 400, width: 128 } as const;
 const ranks = { tried: [4, 64, 512], width: 512 } as const;
@@ -16,23 +16,6 @@ const swapped = { widths: [32, 64, 128, 256], ranks: [4, 16], samples: [64, 1] }
 const standard = (r: number) => (lr: number) => lora({ r, alpha: 32, lr });
 /** A = 0, B random and a multiplier of 1. */
 const fromB = (r: number) => (lr: number) => lora({ r, alpha: r, lr, more: { init: "swapped" } });
-
-/** log2 of the rate with the least last loss, for each seed; NaN where it is the first or the last that is tried. */
-async function bestRates(
-  bench: Bench,
-  recipe: (lr: number) => Recipe,
-  lesson: Pick<Lesson, "width" | "samples" | "steps">,
-): Promise<readonly number[]> {
-  const found: number[] = [];
-  for (const seed of bench.comparison) {
-    const losses: number[] = [];
-    for (const log of logs)
-      losses.push(Math.log(await bench.teach({ recipe: recipe(2 ** log), ...lesson, seed })));
-    const at = losses.indexOf(Math.min(...losses));
-    found.push(at === 0 || at === losses.length - 1 ? Number.NaN : vertex(logs, losses));
-  }
-  return found;
-}
 
 /** Best rates of LoRA by the length of the run, by the rank, and from a random B. */
 export const bestRatesStudy: Study = {
@@ -66,8 +49,8 @@ export const bestRatesStudy: Study = {
     for (const steps of lengths.all) {
       const lesson = { width: lengths.width, samples: 64, steps };
       byLength.set(steps, {
-        own: await bestRates(bench, standard(8), lesson),
-        all: await bestRates(bench, full, lesson),
+        own: await bestRates(bench, logs, standard(8), lesson),
+        all: await bestRates(bench, logs, full, lesson),
       });
     }
     const ratio = (steps: number, seed: number) =>
@@ -76,7 +59,7 @@ export const bestRatesStudy: Study = {
     // N-6
     const byRank: (readonly number[])[] = [];
     for (const r of ranks.tried)
-      byRank.push(await bestRates(bench, standard(r), { width: ranks.width, samples: 64, steps: 50 }));
+      byRank.push(await bestRates(bench, logs, standard(r), { width: ranks.width, samples: 64, steps: 50 }));
     const pairs = ranks.tried.flatMap((r, i) =>
       ranks.tried.slice(i + 1).map((s, j) => [r, s, i, i + 1 + j] as const),
     );
@@ -88,9 +71,9 @@ export const bestRatesStudy: Study = {
       for (const width of swapped.widths) {
         const lesson = { width, samples: count, steps: 50 };
         const each: (readonly number[])[] = [];
-        for (const r of swapped.ranks) each.push(await bestRates(bench, fromB(r), lesson));
+        for (const r of swapped.ranks) each.push(await bestRates(bench, logs, fromB(r), lesson));
         own.push(each);
-        all.push(await bestRates(bench, full, lesson));
+        all.push(await bestRates(bench, logs, full, lesson));
       }
       const widths = swapped.widths.map((_, i) => i);
       return {

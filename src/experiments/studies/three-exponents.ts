@@ -1,9 +1,9 @@
-import type { Recipe } from "../../gauge/index.ts";
 import { estimate, fitLine } from "../exponents/statistics.ts";
 import { inTheLimit } from "../exponents/theory.ts";
-import { confidenceOf, judged, vertex } from "./contrast.ts";
+import { confidenceOf, judged } from "./contrast.ts";
 import { full, lora } from "./settings.ts";
-import type { Bench, Lesson, Study } from "./study.ts";
+import type { Study } from "./study.ts";
+import { bestRates, between } from "./teacher.ts";
 
 const widths = [32, 64, 128, 256, 512, 1024] as const;
 const alphas = [1, 16, 256] as const;
@@ -11,24 +11,6 @@ const alphas = [1, 16, 256] as const;
 const sizes = [64, 1] as const;
 const exponents = { full: [-14, 0], lora: [-12, 1] } as const;
 const steps = 50;
-
-const between = ([from, to]: readonly [number, number]) =>
-  Array.from({ length: to - from + 1 }, (_, i) => from + i);
-
-/** log2 of the rate at which the logarithm of the last loss is least; NaN where that is at an end of the range. */
-async function bestRate(
-  bench: Bench,
-  range: readonly [number, number],
-  recipe: (lr: number) => Recipe,
-  lesson: Pick<Lesson, "width" | "samples" | "seed">,
-): Promise<number> {
-  const logs = between(range);
-  const losses: number[] = [];
-  for (const log of logs)
-    losses.push(Math.log(await bench.teach({ recipe: recipe(2 ** log), steps, ...lesson })));
-  const at = losses.indexOf(Math.min(...losses));
-  return at === 0 || at === losses.length - 1 ? Number.NaN : vertex(logs, losses);
-}
 
 /** The ratio of LoRA's best rate to that of full fine-tuning, over widths and alphas: docs/three-exponents.md. */
 export const threeExponents: Study = {
@@ -58,16 +40,17 @@ export const threeExponents: Study = {
     const weights = "all weights";
     for (const samples of sizes) {
       for (const width of widths) {
-        const each = async (range: readonly [number, number], recipe: (lr: number) => Recipe) => {
-          const found: number[] = [];
-          for (const seed of bench.comparison)
-            found.push(await bestRate(bench, range, recipe, { width, samples, seed }));
-          return found;
-        };
-        rates.set(`${samples} ${width} ${weights}`, await each(exponents.full, full));
+        const lesson = { width, samples, steps };
+        rates.set(
+          `${samples} ${width} ${weights}`,
+          await bestRates(bench, between(exponents.full), full, lesson),
+        );
         for (const alpha of alphas) {
-          const found = await each(exponents.lora, (lr) => lora({ r: 8, alpha, lr }));
-          rates.set(`${samples} ${width} ${alpha}`, found);
+          const recipe = (lr: number) => lora({ r: 8, alpha, lr });
+          rates.set(
+            `${samples} ${width} ${alpha}`,
+            await bestRates(bench, between(exponents.lora), recipe, lesson),
+          );
         }
       }
     }
