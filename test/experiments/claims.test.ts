@@ -358,11 +358,11 @@ describe("tests of claims", () => {
   });
 
   test("a claim for later has its reason and no checks", async () => {
-    const result = await tested("N-39");
+    const result = await tested("N-13");
     expect(result.verdict).toBe("not tested");
     expect(result.checks).toBeUndefined();
-    expect(describeResult(result)).toContain("  reason     No recipe starts from the gradient");
-    expect(describeResult(result)).toContain("  measure    An init that takes gradients");
+    expect(describeResult(result)).toContain("  reason     Nothing here is trained until it is full");
+    expect(describeResult(result)).toContain("  measure    Made-up facts, more and more");
     expect(describeResult(await tested("S0-5"))).toContain("lorantz reproduce alpha-rank");
   });
 });

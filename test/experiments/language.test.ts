@@ -218,6 +218,18 @@ describe("lab", () => {
       expect((await done({ vectors: true, recipe: recipe(0) })).losses).not.toEqual(both.losses);
     });
 
+    test("a start from the gradient keeps the function, and goes further in the first update", async () => {
+      const descent = { r: 2, alpha: 4, optimizer: { name: "sgd", lr: 1e-2 } } as const;
+      const [usual, gradient] = [
+        await done({ recipe: descent }),
+        await done({ recipe: descent, start: "gradient" }),
+      ];
+      expect(gradient.losses[0]).toBeCloseTo(usual.losses[0]!, 5);
+      expect(gradient.losses).not.toEqual(usual.losses);
+      // B = 0 leaves A alone in the first update; here both move, along the gradient's first directions.
+      expect(gradient.losses[1]!).toBeLessThan(usual.losses[1]!);
+    });
+
     test("Sophia: signs where there is no curvature, shorter steps where there is", async () => {
       const by = (gamma: number, every: number) => done({ sophia: { lr: 1e-2, gamma, every } });
       const signs = await by(0, 1);

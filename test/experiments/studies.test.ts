@@ -418,6 +418,18 @@ const plants: readonly (readonly [
     (_, update = 40) => 1 + Math.exp(-update / 10),
     { "S4-20": "contradicted" },
   ],
+  [
+    "optimizers",
+    "the start from the gradient is three times as fast",
+    (run, update = 40) => 1 + Math.exp(-((run.start ? 3 : 1) * update) / 10),
+    { "N-39": "holds", "S4-20": "contradicted" },
+  ],
+  [
+    "optimizers",
+    "the start from the gradient is as fast",
+    (_, update = 40) => 1 + Math.exp(-update / 10),
+    { "N-39": "contradicted" },
+  ],
   ["spectra", "LoRA leaves intruders", () => 2, { "N-28": "holds", "N-29": "holds" }],
   [
     "spectra",

@@ -198,9 +198,7 @@ export const since: readonly Claim[] = [
   {
     id: "N-39",
     statement: "LoRA-GA is two to four times as fast as LoRA.",
-    later:
-      "No recipe starts from the gradient: an init is a word, and this one needs a batch. What its first update is, N-38 says.",
-    plan: "An init that takes gradients; then steps to a loss, each at its own rate.",
+    study: "optimizers",
   },
   {
     id: "N-41",

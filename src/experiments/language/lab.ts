@@ -14,6 +14,7 @@ import { explicit } from "../recipes.ts";
 import { Turns } from "../turns.ts";
 import { changeOf } from "./change.ts";
 import { curvatureOf, trainedCurvatureOf } from "./curvature.ts";
+import { startFromGradient } from "./gradient-start.ts";
 import { canonical, keyOf, type Probe, type Run, type RunResult, type Seen } from "./run.ts";
 import { SophiaTraining } from "./sophia.ts";
 import { spectraOf } from "./spectra.ts";
@@ -106,7 +107,11 @@ export class Lab {
     const loss = languageLoss(model);
     const gang = this.#gang;
     const look = evaluator(loss, unseen, { gang });
-    const params = await this.#start(model, run);
+    const fresh = await this.#start(model, run);
+    const params =
+      run.start === "gradient"
+        ? await startFromGradient(model, fresh, await (await padded(learned, { size: 64 })).at(0))
+        : fresh;
     const probes = run.probes ?? [];
     const before = await this.#before(model, params, run, unseen);
     const shared = {

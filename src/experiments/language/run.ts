@@ -13,6 +13,8 @@ export interface Run {
   readonly ranks?: Pattern;
   /** How the frozen weights are kept. Default in float32. */
   readonly weights?: "nf4" | "int8";
+  /** The adapters start from the gradient on the first 64 examples, as LoRA-GA's, in place of the recipe's start. */
+  readonly start?: "gradient";
   /** What trains in place of the recipe's optimizer. */
   readonly sophia?: SophiaSetting;
   /** Of the base that the recipe trains, only its vectors: the weights of normalisations. */
