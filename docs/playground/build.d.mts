@@ -1,4 +1,4 @@
 import type { Verdict } from "./verdicts.ts";
 
-export function verdicts(markdown?: string): Readonly<Record<string, Verdict>>;
+export function verdicts(): Readonly<Record<string, Verdict>>;
 export function buildPlayground(outDir: string): Promise<unknown>;

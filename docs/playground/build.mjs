@@ -5,14 +5,15 @@ import { build } from "vite";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 
-/** Claims and verdicts by their ids, from the first table of docs/claims.md. */
-export function verdicts(markdown = readFileSync(`${root}docs/claims.md`, "utf8")) {
-  const rows = markdown.split("\n").filter((line) => /^\| [SN]\d*-\d+ \|/.test(line));
+/** Claims that knobs name, and their verdicts, by their ids, from the first table of docs/claims.md. */
+export function verdicts() {
+  const named = readFileSync(`${root}docs/playground/knobs.ts`, "utf8").matchAll(/claim: "([^"]+)"/g);
+  const asked = new Set(Array.from(named, ([, id]) => id));
   const found = new Map();
-  for (const row of rows) {
-    const cells = row.split(/(?<!\\)\|/).map((cell) => cell.trim());
+  for (const line of readFileSync(`${root}docs/claims.md`, "utf8").split("\n")) {
+    const cells = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
     const [, id, claim] = cells;
-    if (!found.has(id)) found.set(id, { claim, verdict: cells.at(-2) });
+    if (asked.has(id) && !found.has(id)) found.set(id, { claim, verdict: cells.at(-2) });
   }
   return Object.fromEntries(found);
 }

@@ -1,5 +1,4 @@
-import { LorantzError } from "lorantz";
-import * as gauge from "lorantz/gauge";
+import type * as gauge from "lorantz/gauge";
 import { type Experiment, type RunName, recipeOf } from "./experiment.ts";
 
 // A run as others write it.
@@ -10,22 +9,12 @@ export const copies = ["recipe", "PEFT", "MLX-LM", "TypeScript"] as const;
 export type CopyName = (typeof copies)[number];
 
 /** The text of a run in that form; what a tool cannot say is said in comments. */
-export function copyOf(name: CopyName, experiment: Experiment, run: RunName): string {
+export async function copyOf(name: CopyName, experiment: Experiment, run: RunName): Promise<string> {
   const recipe = recipeOf(experiment, run);
   if (name === "recipe") return `${JSON.stringify(recipe, null, 2)}\n`;
   if (name === "TypeScript") return program(recipe, experiment.seed);
+  const { inLibrary } = await import("./in-library.ts"); // loaded where it is wanted
   return inLibrary(libraries[name], recipe);
-}
-
-/** The settings of a library, and what to know of them. */
-export function inLibrary(library: gauge.LibraryName, recipe: gauge.Recipe): string {
-  try {
-    const { settings, notes } = gauge.convert(recipe, { to: "library", library });
-    return `${notes.map((note) => `# ${note}\n`).join("")}${JSON.stringify(settings, null, 2)}\n`;
-  } catch (error) {
-    if (!(error instanceof LorantzError)) throw error;
-    return `# ${error.message}\n`;
-  }
 }
 
 function program(recipe: gauge.Recipe, seed: number): string {

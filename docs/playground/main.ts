@@ -241,8 +241,11 @@ for (const format of ["peft", "mlx"] as const)
 const copyAs = find<HTMLSelectElement>("copy-as");
 copyAs.replaceChildren(...copies.map((name) => new Option(name)));
 const copyRun = find<HTMLSelectElement>("copy-run");
-function showCopy(): void {
-  find("copy-text").textContent = copyOf(copyAs.value as CopyName, page.experiment, copyRun.value as RunName);
+let copiesShown = 0;
+async function showCopy(): Promise<void> {
+  const own = ++copiesShown;
+  const text = await copyOf(copyAs.value as CopyName, page.experiment, copyRun.value as RunName);
+  if (own === copiesShown) find("copy-text").textContent = text;
 }
 copyAs.addEventListener("change", showCopy);
 copyRun.addEventListener("change", showCopy);

@@ -2,8 +2,8 @@ import { init } from "lorantz";
 import * as adapters from "lorantz/adapters";
 import * as gauge from "lorantz/gauge";
 import { openFolder } from "lorantz/io";
-import { inLibrary } from "./copy.ts";
 import { button, copy, find } from "./dom.ts";
+import { inLibrary } from "./in-library.ts";
 import { short } from "./svg.ts";
 
 // A recipe as it is pasted: what it is, what equals it, and who reads its adapter differently. No device computes but for

@@ -49,11 +49,12 @@ describe("experiments", () => {
       }
   });
 
-  test("are copied as text that says what it cannot", () => {
+  test("are copied as text that says what it cannot", async () => {
     const experiment = opening();
-    for (const name of copies) expect(copyOf(name as CopyName, experiment, "x")).toMatch(/lr|learning_rate/);
+    for (const name of copies)
+      expect(await copyOf(name as CopyName, experiment, "x")).toMatch(/lr|learning_rate/);
     const scaled = { ...experiment, multiplier: "alpha/sqrt(r)" as const, rank: 5 };
-    expect(copyOf("MLX-LM", scaled, "x")).toMatch(/^# /);
+    expect(await copyOf("MLX-LM", scaled, "x")).toMatch(/^# /);
   });
 });
 

@@ -11,6 +11,7 @@ import { kernelsOf, type Program } from "../../src/compile/program.ts";
 import { compile, type Tensor, zeros } from "../../src/index.ts";
 import { canonicalGraphs } from "../graphs.ts";
 import { models, stepOf } from "../models.ts";
+import "../wasm-printers.ts";
 import { gpu, wgslPrinter } from "../printer.ts";
 import { everyNth } from "../thorough.ts";
 

@@ -9,6 +9,7 @@ import { type Stage, type Step, showSteps } from "../../src/compile/steps.ts";
 import { verifyStages } from "../../src/compile/verify.ts";
 import { mul, sub } from "../../src/graph/elementwise.ts";
 import { type Tensor, tensor, tree } from "../../src/index.ts";
+import "../wasm-printers.ts";
 import { gpu, wgslPrinter } from "../printer.ts";
 
 // How loops are chosen to run, as the steps that inspect() shows.

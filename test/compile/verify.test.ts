@@ -17,6 +17,7 @@ import type { Tensor } from "../../src/tensor/tensor.ts";
 import { undeclaredInWgsl, unsetInWasm } from "../declared.ts";
 import { canonicalGraphs } from "../graphs.ts";
 import { models, stepOf } from "../models.ts";
+import "../wasm-printers.ts";
 import { gpu, wgslPrinter } from "../printer.ts";
 import { everyNth } from "../thorough.ts";
 

@@ -10,6 +10,7 @@ import type { Emitted } from "./modules.ts";
 import { controlBytes } from "./pool-worker.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import { target } from "./wasm/heuristics.ts";
+import { fetchPrinters } from "./wasm/kernel.ts";
 
 /** Kernels as WebAssembly with vectors of 128 bits, over one memory, run by a pool of threads. */
 export class WasmBackend implements Backend {
@@ -72,6 +73,7 @@ export class WasmBackend implements Backend {
   }
 
   async #load(program: Program, emitted: Map<string, Emitted>): Promise<WasmExecutable> {
+    await fetchPrinters(program.kernels.filter((kernel) => kernel.kind !== "loop"));
     const kernels = await Promise.all(
       program.kernels.map(async (kernel) =>
         kernel.kind === "loop"

@@ -1,3 +1,4 @@
+import { internal } from "../../../base/errors.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
 import { nestOf } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
@@ -8,11 +9,8 @@ import { schedule } from "./heuristics.ts";
 import { importRows } from "./imports.ts";
 import { defineMatmul } from "./matmul/matmul.ts";
 import { type Defined, defineStages } from "./nest.ts";
-import { defineProcedure } from "./procedure.ts";
 import { type NamedFunction, printFunctions } from "./text.ts";
 import type { Phase } from "./units.ts";
-import { scheduleWinograd } from "./winograd/schedule.ts";
-import { defineWinograd } from "./winograd/winograd.ts";
 
 export interface WasmOptions {
   readonly shared: boolean;
@@ -43,6 +41,40 @@ export function printKernel(kernel: Kernel, { note, functions }: WasmKernel): st
   return `// ${describeKernel(kernel)}\n// WebAssembly: ${note || "one element at a time"}\n${printFunctions(functions)}`;
 }
 
+/** Printers that few programs need. They are fetched before the first kernel of theirs is emitted, so that pages load less. */
+const fetched: {
+  procedure?: typeof import("./procedure.ts");
+  convolution?: typeof import("./winograd/winograd.ts");
+} = {};
+
+/** Windows of 3 x 3 may be an operand of the product. */
+const mayHaveWindows = (kernel: Kernel) =>
+  kernel.kind === "matmul" &&
+  kernel.dtype === "float32" &&
+  (kernel.inner.extent % 9 === 0 || kernel.column.extent % 9 === 0);
+
+/** Fetches the printers of some kernels, which is to be awaited before they are emitted; undefined where all are there. */
+export function fetchPrinters(kernels: readonly Kernel[]): Promise<unknown> | undefined {
+  const missing: Promise<unknown>[] = [];
+  if (!fetched.procedure && kernels.some(({ kind }) => kind === "procedure"))
+    missing.push(
+      import("./procedure.ts").then((printer) => {
+        fetched.procedure = printer;
+      }),
+    );
+  if (!fetched.convolution && kernels.some(mayHaveWindows))
+    missing.push(
+      import("./winograd/winograd.ts").then((printer) => {
+        fetched.convolution = printer;
+      }),
+    );
+  return missing.length > 0 ? Promise.all(missing) : undefined;
+}
+
+function printerOf<K extends keyof typeof fetched>(name: K): NonNullable<(typeof fetched)[K]> {
+  return fetched[name] ?? internal(`the printer of a ${name} was not fetched`);
+}
+
 /**
  * Functions take (begin, end, arguments, shared scratch, scratch of the thread).
  *
@@ -71,8 +103,10 @@ type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOpt
 
 const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
   matmul: (module, kernel, given, options) => {
-    const convolution = scheduleWinograd(kernel, options.relaxed);
-    if (convolution) return defineWinograd(module, kernel, given, convolution);
+    const convolution =
+      mayHaveWindows(kernel) &&
+      printerOf("convolution").defineConvolution(module, kernel, given, options.relaxed);
+    if (convolution) return convolution;
     if (kernel.inner.extent > 0) {
       const { packed: scratch, ...matmul } = defineMatmul(module, kernel, given, options);
       return { ...matmul, scratch };
@@ -83,7 +117,9 @@ const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
     const nest = nestOf({ grid: [batch, row, column], inner: [inner], accumulators, stores });
     return defineStages(module, schedule(nest), given);
   },
-  procedure: (module, kernel, given) => ({ phases: defineProcedure(module, kernel, given) }),
+  procedure: (module, kernel, given) => ({
+    phases: printerOf("procedure").defineProcedure(module, kernel, given),
+  }),
 };
 
 function defineTemplate<K extends TemplateKernel>(

@@ -5,11 +5,19 @@ import type { Module } from "../assemble.ts";
 import { threadScratch } from "../matmul/schedule.ts";
 import type { Defined } from "../nest.ts";
 import { defineImages } from "./images.ts";
-import { partsOf, planes, type Winograd, weightPlane } from "./schedule.ts";
+import { partsOf, planes, scheduleWinograd, weightPlane } from "./schedule.ts";
 import { defineSlope } from "./slope.ts";
 import { defineWeights } from "./weights.ts";
 
-export function defineWinograd(module: Module, kernel: MatmulKernel, given: Arguments, g: Winograd): Defined {
+/** The product as a convolution of 3 x 3; undefined where it is none, or not one that is faster so. */
+export function defineConvolution(
+  module: Module,
+  kernel: MatmulKernel,
+  given: Arguments,
+  relaxed: boolean,
+): Defined | undefined {
+  const g = scheduleWinograd(kernel, relaxed);
+  if (!g) return undefined;
   if (partsOf(g).bytes > threadScratch)
     internal("a block of a convolution is larger than the scratch memory");
   const notes = ["windows of 3 x 3 in tiles of 2 x 2, by Winograd's transforms"];
