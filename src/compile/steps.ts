@@ -28,8 +28,8 @@ export type Step =
     }
   /** Cuts a reduction into so many parts that run beside each other and are combined in a fixed order. */
   | { readonly cut: string; readonly into: number }
-  /** Adds up so many elements at most in float32, before their sum is added to one in float64: everywhere, or for these results. */
-  | { readonly near: number; readonly results?: readonly number[] }
+  /** Adds up so many elements at most in float32, before their sum is added to one in float64. */
+  | { readonly near: number }
   /** Runs loops that are inside of each other as one. */
   | { readonly join: readonly string[]; readonly as: string }
   /** Runs the second loop inside of the first, which was inside of it. */
@@ -60,24 +60,17 @@ export function copiesOf(
   accumulators: readonly { readonly index: number }[],
 ): number {
   for (const step of steps)
-    if ("split" in step && step.as === "copies" && step.split === name && areIn(step.results, accumulators))
-      return step.by;
+    if ("split" in step && step.as === "copies" && step.split === name) {
+      const { results, by } = step;
+      if (!results || accumulators.every(({ index }) => results.includes(index))) return by;
+    }
   return 1;
 }
 
-/** How many elements of some results are added up in float32; undefined where all is added in float64. */
-export function nearOf(
-  steps: readonly Step[],
-  accumulators: readonly { readonly index: number }[],
-): number | undefined {
-  for (const step of steps) if ("near" in step && areIn(step.results, accumulators)) return step.near;
-  return undefined;
+/** How many elements are added up in float32; undefined where all sums are in float64. */
+export function nearOf(steps: readonly Step[]): number | undefined {
+  return steps.find((step) => "near" in step)?.near;
 }
-
-const areIn = (
-  results: readonly number[] | undefined,
-  accumulators: readonly { readonly index: number }[],
-): boolean => !results || accumulators.every(({ index }) => results.includes(index));
 
 /** Whether a loop runs outside of one that was outside of it. */
 export function isSwapped(steps: readonly Step[], inner: string, outer: string): boolean {
@@ -96,9 +89,9 @@ export function showSteps(steps: readonly Step[]): string {
   const show = (step: Step): string => {
     if ("swap" in step) return `swap ${step.swap[0]} and ${step.swap[1]}`;
     if ("join" in step) return `join ${step.join.join(" and ")} as ${step.as}`;
+    if ("near" in step) return `${step.near} added up in float32`;
     if ("cut" in step) return `cut ${step.cut} into ${step.into}`;
     const only = step.results ? ` for results ${step.results.join(" and ")}` : "";
-    if ("near" in step) return `${step.near} added up in float32${only}`;
     return `${step.split} by ${step.by} as ${step.as}${only}`;
   };
   return steps.map(show).join(", ");

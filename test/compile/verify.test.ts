@@ -212,11 +212,6 @@ describe("steps are refused", () => {
       () => check(sum, { near: 1000 }),
       /is no power of two/,
     ],
-    [
-      "float32 for results that are not there",
-      () => check(sum, { near: 8, results: [3] }),
-      /is of results that are not there/,
-    ],
     ["a shared grid", () => check(sum, { split: "i0", by: 64, as: "workgroup" }), /one point's own/],
     [
       "parts that nobody combines",

@@ -286,7 +286,7 @@ const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, see
   ["S4-24", noMerge, "contradicted"],
   ["S4-24", dropSecond, "contradicted"],
   ["N-1", epsStays, "contradicted", 4],
-  ["N-2", adamIsSgd, "contradicted", 4],
+  ["N-2", adamIsSgd, "contradicted", 16],
   ["N-3", noGroups, "contradicted"],
   ["N-15", wholeWeight, "contradicted"],
   ["N-22", neverApart, "contradicted", 2],

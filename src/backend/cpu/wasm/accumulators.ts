@@ -40,31 +40,20 @@ export function updateNear(code: Code, _: Accumulator, [near]: Running, x: Push)
   code.assign(near!, apply("f32x4.add", x, near!));
 }
 
-/** The first of what is near. */
-export function beginNear(code: Code, _: Accumulator, [near]: Running, x: Push): void {
-  code.assign(near!, x as Vector);
-}
-
-/** Adds what is near to the running sums. */
-export function addNear(code: Code, running: readonly Running[], near: readonly Vectors[]): void {
-  near.forEach((local, j) => {
-    for (const half of [0, 1] as const) {
-      const to = running[j]![half] as Vectors;
-      code.assign(to, apply("f64x2.add", widen(local, half), to));
-    }
-  });
-}
-
-/** Adds what is near of each vector to the running sums, and begins anew. */
-export function settleNear(
+/** Adds what is near to the running sums, and begins anew. */
+export function addNear(
   code: Code,
   running: readonly Running[],
   near: readonly (readonly Vectors[])[],
 ): void {
-  for (const vector of near) {
-    addNear(code, running, vector);
-    for (const local of vector) code.assign(local, v128.constant(new Float32Array(4)));
-  }
+  for (const vector of near)
+    vector.forEach((local, j) => {
+      for (const half of [0, 1] as const) {
+        const to = running[j]![half] as Vectors;
+        code.assign(to, apply("f64x2.add", widen(local, half), to));
+      }
+      code.assign(local, v128.constant(new Float32Array(4)));
+    });
 }
 
 /** How many registers a running value takes. */

@@ -188,9 +188,7 @@ function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
   const abreast = rowsAbreast(along, over, last);
   return [
     ...laneSteps(along, last, innermost, 1),
-    ...(along === "inner"
-      ? [...copiesOfPasses(passes, grid, inner), ...nearOfPasses(passes, grid, inner)]
-      : []),
+    ...(along === "inner" ? copiesOfPasses(passes, grid, inner) : []),
     ...(abreast > 1 ? [{ split: last.name, by: abreast, as: "copies" } as const] : []),
     ...unitSteps(grid, over * (passes.length + 1)),
   ];
@@ -210,30 +208,6 @@ function copiesOfPasses(
   const results = some.length < passes.flat().length ? { results: some.map(({ index }) => index) } : {};
   return [{ split: name, by, as: "copies", ...results }];
 }
-
-/**
- * Squares of two vectors side by side are added in float32, which halves the conversions: the sum of two is rounded as each of them was,
- * and there is no cancellation.
- */
-function nearOfPasses(
-  passes: readonly (readonly NumberedAccumulator[])[],
-  grid: readonly Axis[],
-  inner: readonly Axis[],
-): Step[] {
-  const squares = passes.filter(
-    (accumulators) =>
-      accumulators.every(isSumOfSquares) &&
-      vectorsOf({ grid, inner, accumulators, stores: [] }, "inner") === 2,
-  );
-  return squares.length > 0 ? [{ near: 8, results: squares.flat().map(({ index }) => index) }] : [];
-}
-
-const isSumOfSquares = ({ name, dtype, expr }: Accumulator) =>
-  name === "sum" &&
-  dtype === "float32" &&
-  expr.kind === "apply" &&
-  expr.row.name === "mul" &&
-  expr.args[0] === expr.args[1];
 
 function chooseRowLanes(nest: Nest, last: Axis, innermost: Axis): Along {
   const { once, each } = storesOfNest(nest);

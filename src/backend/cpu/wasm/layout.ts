@@ -28,6 +28,8 @@ export class Layout {
   readonly side: number;
   /** Points that are done abreast: one waits for its sums while the other works. */
   readonly abreast: number;
+  /** How many elements are added up in float32 before that is added to a sum in float64. */
+  readonly near: number | undefined;
   readonly #stage: Stage;
 
   constructor(stage: Stage) {
@@ -38,6 +40,7 @@ export class Layout {
     this.along = lanes === undefined ? "nothing" : lanes === nest.grid.at(-1)?.name ? "grid" : "inner";
     const copies = axisAs(steps, "copies", this.last.name)?.by ?? 1;
     [this.side, this.abreast] = this.along === "grid" ? [copies, 1] : [1, copies];
+    this.near = nearOf(steps);
   }
 
   /** How far the last axis moves at a time. */
@@ -51,21 +54,14 @@ export class Layout {
     return this.along === "inner" ? copiesOf(steps, axisAs(steps, "lanes")!.axis, accumulators) : this.side;
   }
 
-  /** How many elements are added up in float32 before that is added to a sum in float64. */
-  near(accumulators: readonly NumberedAccumulator[]): number | undefined {
-    return nearOf(this.#stage.steps, accumulators);
-  }
-
-  /** What lanes run along: the grid, or the innermost of these loops, in which so many vectors at a time are accumulated. */
-  lanes(over: readonly Axis[], accumulators: readonly NumberedAccumulator[] = []): VectorAxis | undefined {
+  /** What lanes run along, so many vectors at a time: the grid, or the innermost of these loops. */
+  lanes(over: readonly Axis[], vectors = 0): VectorAxis | undefined {
     if (this.along === "nothing") return undefined;
     const { name, extent } = this.along === "grid" ? this.last : lastOf(over);
     const results = this.along === "grid";
-    const vectors = accumulators.length > 0 ? this.vectors(accumulators) : 0;
     const whole = extent === 4 * (results ? this.side : vectors);
     // Where the loop is that short, so is what goes round in the one around it.
-    const isNear = accumulators.length > 0 && this.near(accumulators) !== undefined;
-    const around = isNear && whole ? over[over.length - 2] : undefined;
+    const around = this.near !== undefined && whole ? over[over.length - 2] : undefined;
     const twice = around && around.extent % 2 === 0 ? around.name : undefined;
     return { variable: name, results, extent, exact: extent % 4 === 0, whole, twice };
   }

@@ -202,9 +202,8 @@ class NestWriter {
   }
 
   #reduction(accumulators: readonly NumberedAccumulator[], over: readonly Axis[], range?: Range): Reduction {
-    const { along } = this.#layout;
-    const [vectors, near] = [this.#layout.vectors(accumulators), this.#layout.near(accumulators)];
-    return { accumulators, over, along, vectors, near, range };
+    const { along, near } = this.#layout;
+    return { accumulators, over, along, vectors: this.#layout.vectors(accumulators), near, range };
   }
 
   /** Loops in which results are accumulated. Where they sweep, what follows is done after the last row. */
@@ -214,7 +213,7 @@ class NestWriter {
     const sweep = rows ? new Sweep(code, params.scratch, lastOf(over).extent, rows) : undefined;
     const range = sweep?.range ?? (share && this.#range(over, accumulators, share));
     const reduction = this.#reduction(accumulators, over, range);
-    const vector = this.#layout.lanes(over, accumulators);
+    const vector = this.#layout.lanes(over, reduction.vectors);
     const values = this.#values(point, termsOf(accumulators, over), over, { vector });
     const anew = code.piece();
     const running = begin(anew, reduction);

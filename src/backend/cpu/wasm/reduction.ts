@@ -3,7 +3,6 @@ import type { Level } from "../../../compile/place.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import {
   addNear,
-  beginNear,
   beginScalar,
   beginVector,
   finishAcross,
@@ -14,7 +13,6 @@ import {
   nearSums,
   type Running,
   resume,
-  settleNear,
   updateHalves,
   updateNear,
   updateScalar,
@@ -135,29 +133,26 @@ export function accumulate(
   const bottom = 2 + over.length;
   const deepest = over.length - 1;
   const { name, extent } = over[deepest] ?? none;
-  // What stands side by side is added up by itself, or else each vector for a while.
-  const beside = reduction.near === 4 * vectors;
-  const near = reduction.near ? nearSums(code, beside ? 1 : vectors, accumulators.length) : undefined;
+  const near = reduction.near ? nearSums(code, vectors, accumulators.length) : undefined;
   const updates = (offsets: readonly number[], lanes: number): Code => {
     const piece = code.piece();
     offsets.forEach((offset, i) => {
       const body = values.restart(bottom, offset);
       use(i);
-      const into = near ? near[beside ? 0 : i]!.map((sum) => [sum]) : running[i]!;
-      takeIn(body, values, reduction, into, lanes, beside && i === 0);
+      const into = near ? near[i]!.map((sum) => [sum]) : running[i]!;
+      takeIn(body, values, reduction, into, lanes);
       piece.append(body);
     });
-    if (near && beside) addNear(piece, running[0]!, near[0]!);
     return piece;
   };
   /** What is near is added before it has too many terms. */
   const settle = (into: Code, depth: number) => {
     const each = product(over.slice(depth + 1));
     const most = reduction.near ?? 0;
-    if (!near || beside || each > most || each * over[depth]!.extent <= most) return;
+    if (!near || each > most || each * over[depth]!.extent <= most) return;
     const points = 2 ** Math.floor(Math.log2(most / each));
     const left = apply<"i32">("i32.and", values.variable(over[depth]!.name), points - 1);
-    into.if(i32.isZero(left), () => settleNear(into, running[0]!, near));
+    into.if(i32.isZero(left), () => addNear(into, running[0]!, near));
   };
   const offsets = Array.from({ length: vectors }, (_, i) => 4 * i);
   let nest: Code;
@@ -198,18 +193,17 @@ export function accumulate(
       loop.advance(values.variable(over[depth]!.name), 1).append(values.piece(3 + depth), second);
     },
   });
-  if (near && !beside) settleNear(nest, running[0]!, near);
+  if (near) addNear(nest, running[0]!, near);
   return nest;
 }
 
-/** Takes in an element, or four, of which so many count; the first ones of a sum that is near begin it. */
+/** Takes in an element, or four, of which so many count. */
 export function takeIn(
   code: Code,
   values: Values,
   { accumulators, along, near }: Omit<Reduction, "vectors">,
   running: readonly Running[],
   lanes = 4,
-  begins = false,
 ): void {
   accumulators.forEach((a, j) => {
     if (along === "nothing") {
@@ -225,7 +219,7 @@ export function takeIn(
       updateHalves(code, a, running[j]!, halves);
       return;
     }
-    const update = !near ? updateVector : begins ? beginNear : updateNear;
+    const update = near ? updateNear : updateVector;
     const x = values.vector(a.expr);
     if (lanes === 4) {
       update(code, a, running[j]!, x);
