@@ -12,8 +12,14 @@ function figure(x) {
   if (Number.isInteger(x) || Math.abs(x) >= 1000) return Math.round(x).toLocaleString("en");
   return Math.abs(x) < 1e-3 ? x.toExponential(1) : String(+x.toPrecision(3));
 }
-const measured = ({ what, value, interval }) =>
-  `${what}: ${figure(value)}${interval ? ` (${interval.map(figure).join(" to ")})` : ""}`;
+/** JSON has null for what is no number. */
+const isKnown = (x) => x !== null;
+const measured = ({ what, value, interval }) => {
+  const shown = isKnown(value) ? figure(value) : "not known";
+  if (!interval) return `${what}: ${shown}`;
+  if (!interval.every(isKnown)) return `${what}: ${shown} (open: a best rate is at an end of its grid)`;
+  return `${what}: ${shown} (${interval.map(figure).join(" to ")})`;
+};
 const measuredIn = (checks) =>
   Object.entries(sections)
     .flatMap(([axis, title]) => {
