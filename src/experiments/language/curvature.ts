@@ -9,7 +9,7 @@ import { key, normal } from "../../tensor/random.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import type { Batch } from "../../text/index.ts";
-import { nextToken } from "../../train/index.ts";
+import { batchLoss } from "./batch-loss.ts";
 
 /**
  * The largest eigenvalue, by size, of the Hessian of a batch's loss in the weights of the adapted layers, by so many rounds
@@ -24,11 +24,8 @@ export async function curvatureOf(
   const merged = await tree.evaluate(merge(model, params));
   const weights = adaptedLayers(model).map(([path]) => `${path}.weight`);
   const [own, frozen] = tree.partition<Params>(merged, (_, path) => weights.includes(path));
-  const lossOf = (own: Params, { targets, ...input }: Batch): Tensor => {
-    const { logits } = model.base.apply(tree.combine<Params>(frozen, own), input);
-    const { sum, count } = nextToken(logits, targets);
-    return sum.div(count);
-  };
+  const lossOf = (own: Params, batch: Batch) =>
+    batchLoss(model.base, tree.combine<Params>(frozen, own), batch);
   return (await powerIteration(lossOf, own, batch, rounds)).quotient;
 }
 
@@ -44,11 +41,7 @@ export async function trainedCurvatureOf(
   rounds: number,
 ): Promise<number> {
   const [own, frozen] = trainable<Params>(recipe, params);
-  const lossOf = (own: Params, { targets, ...input }: Batch): Tensor => {
-    const { logits } = model.apply(tree.combine<Params>(frozen, own), input);
-    const { sum, count } = nextToken(logits, targets);
-    return sum.div(count);
-  };
+  const lossOf = (own: Params, batch: Batch) => batchLoss(model, tree.combine<Params>(frozen, own), batch);
   return (await powerIteration(lossOf, own, batch, rounds)).length;
 }
 

@@ -7,7 +7,7 @@ import { svd } from "../../tensor/linalg.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import * as tree from "../../tensor/tree.ts";
 import type { Batch } from "../../text/index.ts";
-import { nextToken } from "../../train/index.ts";
+import { batchLoss } from "./batch-loss.ts";
 
 /** That of the paper's code. */
 const gamma = 16;
@@ -24,15 +24,12 @@ export async function startFromGradient(
   params: Params,
   batch: Batch,
 ): Promise<Params> {
-  const layers = new Map(adaptedLayers(model).map(([path, layer]) => [path, layer]));
+  const layers = new Map(adaptedLayers(model));
   const [weights, others] = tree.partition<Params>(params, (_, path) =>
     layers.has(path.replace(/\.weight$/, "")),
   );
-  const gradients = await compile((own: Params, frozen: Params, { targets, ...input }: Batch) =>
-    grad((own: Params) => {
-      const { sum, count } = nextToken(model.apply(tree.combine<Params>(own, frozen), input).logits, targets);
-      return sum.div(count);
-    })(own),
+  const gradients = await compile((own: Params, frozen: Params, batch: Batch) =>
+    grad((own: Params) => batchLoss(model, tree.combine<Params>(own, frozen), batch))(own),
   )(weights, others, batch);
   const started = new Map<string, Tensor>();
   const all = new Map(tree.entries(params));
