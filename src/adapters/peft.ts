@@ -1,4 +1,4 @@
-import { isPlainObject, show } from "../base/arguments.ts";
+import { isNothing, isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { matcher } from "../base/pattern.ts";
 import { numel, type Shape } from "../base/shape.ts";
@@ -73,12 +73,6 @@ const kept: readonly string[] = [
 
 /** Starts that leave another base model behind, which the adapter needs. */
 const otherBase = /^(pissa|olora|loftq|corda|lora_ga)/;
-
-const isNothing = (value: unknown) =>
-  value === null ||
-  value === false ||
-  (Array.isArray(value) && value.length === 0) ||
-  (isPlainObject(value) && Object.keys(value).length === 0);
 
 /**
  * @throws ValueError for a field that changes the function and is not implemented, or that is not known and says something.

@@ -217,6 +217,12 @@ export function isPlainObject(value: unknown): value is Record<string, unknown> 
   return prototype === Object.prototype || prototype === null;
 }
 
+/** Whether a field of a configuration says no more than one that is left out: null, false, an empty list or object. */
+export function isNothing(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length === 0;
+  return value === null || value === false || (isPlainObject(value) && Object.keys(value).length === 0);
+}
+
 /** A value as messages write it. */
 export function show(value: unknown): string {
   if (typeof value === "string")

@@ -1,4 +1,4 @@
-import { isIntegerIn, isPlainObject, show } from "../base/arguments.ts";
+import { isIntegerIn, isNothing, isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 
 /**
@@ -44,14 +44,21 @@ export class Config {
     return isIntegerIn(value, 1, most) ? value : this.#fail(name, `an integer from 1 to ${most}`);
   }
 
-  /** A number above 0, or undefined where there is none. */
-  maybe(name: string): number | undefined {
-    return this.has(name) ? this.positive(name) : undefined;
+  /**
+   * A number above 0, or undefined where the field is null: that is none. One that is left out of the file is `otherwise`.
+   */
+  maybe(name: string, otherwise?: number): number | undefined {
+    return this.#unlessNull(name, otherwise) && this.positive(name, otherwise);
   }
 
   /** The same of a length. */
-  maybeSize(name: string): number | undefined {
-    return this.has(name) ? this.size(name) : undefined;
+  maybeSize(name: string, otherwise?: number): number | undefined {
+    return this.#unlessNull(name, otherwise) && this.size(name, otherwise);
+  }
+
+  #unlessNull(name: string, otherwise: number | undefined): true | undefined {
+    const there = this.has(name) || (otherwise !== undefined && this.#values[name] === undefined);
+    return there || undefined;
   }
 
   flag(name: string, otherwise: boolean): boolean {
@@ -84,6 +91,11 @@ export class Config {
     return show(this.#values[name]);
   }
 
+  /** Refuses a field with any other value than the one that is implemented. */
+  only(name: string, value: unknown): void {
+    if (this.has(name) && this.#values[name] !== value) this.refuse(name, `expected ${show(value)}`);
+  }
+
   /** Refuses a value that is not implemented. */
   refuse(name: string, why: string): never {
     throw new ValueError(
@@ -92,17 +104,13 @@ export class Config {
   }
 
   /**
-   * Checks that no field is left that was not asked for; null and false turn off what they name.
+   * Checks that no field is left that was not asked for; null, false and what is empty turn off what they name.
    *
    * @param without Names of fields that do not change what is computed.
    */
   finish(without: (name: string) => boolean): void {
     const left = Object.keys(this.#values).filter(
-      (name) =>
-        !this.#asked.has(name) &&
-        this.#values[name] !== null &&
-        this.#values[name] !== false &&
-        !without(name),
+      (name) => !this.#asked.has(name) && !isNothing(this.#values[name]) && !without(name),
     );
     if (left.length > 0)
       throw new ValueError(

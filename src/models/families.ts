@@ -19,22 +19,17 @@ export const families: Readonly<Record<string, (config: Config) => Architecture>
   gpt2,
   llama: (config) => llamaLike(config),
   mistral: (config) =>
-    llamaLike(config, { sharedHeads: 8, window: everywhere(config.maybeSize("sliding_window")) }),
+    llamaLike(config, { sharedHeads: 8, window: everywhere(config.maybeSize("sliding_window", 4096)) }),
   qwen2: (config) => qwen(config, { biases: true, headNorms: false }),
   qwen3: (config) => qwen(config, { biases: false, headNorms: true }),
-  phi3: (config) =>
-    llamaLike(config, {
-      fused: true,
-      eps: 1e-5,
-      window: everywhere(config.maybeSize("sliding_window")),
-      names: { act: "activation_fn" },
-    }),
+  phi3,
   gemma,
   gemma2: (config) =>
     gemma(config, {
       ...gemma2Norms,
-      scoreCap: config.maybe("attn_logit_softcapping"),
-      logitCap: config.maybe("final_logit_softcapping"),
+      sharedHeads: 4,
+      scoreCap: config.maybe("attn_logit_softcapping", 50),
+      logitCap: config.maybe("final_logit_softcapping", 30),
       window: (i, types) =>
         (types ? types[i] === sliding : i % 2 === 0) && config.size("sliding_window", 4096),
       scaled: true,
@@ -67,40 +62,21 @@ function isIdle(name: string): boolean {
   return idle.has(name) || name.startsWith("_") || /^(summary|task|problem)_|_token_ids?$/.test(name);
 }
 
-const idle = new Set([
-  ...["architectures", "auto_map", "cache_implementation", "chunk_size_feed_forward", "dtype", "torch_dtype"],
-  ...[
-    "finetuning_task",
-    "id2label",
-    "label2id",
-    "num_labels",
-    "initializer_range",
-    "max_length",
-    "max_window_layers",
-  ],
-  ...["n_ctx", "original_max_position_embeddings", "pretraining_tp", "reorder_and_upcast_attn"],
-  ...["transformers_version", "use_cache", "gradient_checkpointing", "return_dict", "name_or_path"],
-  ...["output_attentions", "output_hidden_states", "tokenizer_class", "transformers.js_config"],
-  ...[
-    "temperature",
-    "top_k",
-    "top_p",
-    "do_sample",
-    "repetition_penalty",
-    "length_penalty",
-    "num_beams",
-    "min_length",
-  ],
-  ...[
-    "unsloth_fixed",
-    "unsloth_version",
-    "model_max_length",
-    "is_llama_config",
-    "use_bfloat16",
-    "tf_legacy_loss",
-  ],
-  ...["attn_implementation", "bos_token", "eos_token", "pad_token", "is_decoder"],
-]);
+const idle = new Set(
+  [
+    "architectures auto_map cache_implementation chunk_size_feed_forward dtype torch_dtype transformers_version",
+    "use_cache gradient_checkpointing return_dict name_or_path output_attentions output_hidden_states output_past",
+    "tokenizer_class transformers.js_config attn_implementation torchscript use_bfloat16 tf_legacy_loss",
+    "finetuning_task id2label label2id num_labels initializer_range is_decoder bos_token eos_token pad_token prefix",
+    // Lengths of contexts that say nothing beside `max_position_embeddings`.
+    "n_ctx max_window_layers original_max_position_embeddings model_max_length max_sequence_length",
+    "pretraining_tp reorder_and_upcast_attn unsloth_fixed unsloth_version is_llama_config",
+    // Settings of generation, which older configurations hold.
+    "temperature top_k top_p typical_p do_sample repetition_penalty length_penalty diversity_penalty num_beams",
+    "num_beam_groups num_return_sequences max_length min_length early_stopping no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size suppress_tokens begin_suppress_tokens",
+  ].flatMap((names) => names.split(" ")),
+);
 
 const sliding = "sliding_attention";
 
@@ -115,6 +91,7 @@ const everywhere =
 interface Relative {
   readonly eps?: number;
   readonly context?: number;
+  /** Where the file leaves it out; null is as many as there are heads. */
   readonly sharedHeads?: number;
   readonly headSize?: number;
   readonly theta?: number;
@@ -175,9 +152,7 @@ function llamaLike(config: Config, relative: Relative = {}): Architecture {
     hidden: config.size("intermediate_size"),
     context: rope.dynamic ? Math.floor(context * rope.dynamic.factor) : context,
     heads,
-    sharedHeads: config.has("num_key_value_heads")
-      ? config.size("num_key_value_heads")
-      : (relative.sharedHeads ?? heads),
+    sharedHeads: config.maybeSize("num_key_value_heads", relative.sharedHeads) ?? heads,
     headSize,
     blocks,
     norm,
@@ -215,7 +190,10 @@ function layerTypes(config: Config, count: number): readonly string[] | undefine
 /** The rotary embedding of blocks that see everything: `rope_theta` and `rope_scaling`, or both in `rope_parameters`. */
 function globalRope(config: Config, relative: Relative, size: number, context: number): Rope {
   const scaling = ropeParameters(config, "full_attention");
-  const theta = scaling?.maybe("rope_theta") ?? config.positive("rope_theta", relative.theta ?? 10000);
+  const [inside, beside] = [scaling?.maybe("rope_theta"), config.maybe("rope_theta")];
+  if (inside !== undefined && beside !== undefined && inside !== beside)
+    config.refuse("rope_theta", `its rope parameters say ${inside}`);
+  const theta = inside ?? beside ?? relative.theta ?? 10000;
   return finished({ config, scaling, theta, size, context });
 }
 
@@ -227,9 +205,12 @@ function ropeParameters(config: Config, type: string): Config | undefined {
   return config.has("rope_scaling") ? config.object("rope_scaling") : undefined;
 }
 
+/** Of a scaling: the kinds of blocks, which have their own, and what was true of the training. */
+const idleInRope = new Set(["full_attention", sliding, "finetuned", "original_max_position_embeddings"]);
+
 function finished(setting: Parameters<typeof ropeOf>[0]): Rope {
   const rope = ropeOf(setting);
-  setting.scaling?.finish((name) => name === "full_attention" || name === sliding);
+  setting.scaling?.finish((name) => idleInRope.has(name));
   return rope;
 }
 
@@ -238,6 +219,7 @@ function qwen(config: Config, of: { readonly biases: boolean; readonly headNorms
   config.has("sliding_window");
   const from = config.number("max_window_layers", 28);
   return llamaLike(config, {
+    sharedHeads: 32,
     context: 32768,
     headNorms: of.headNorms,
     ...(of.biases ? { qkvBias: true } : { headSize: 128 }),
@@ -245,8 +227,20 @@ function qwen(config: Config, of: { readonly biases: boolean; readonly headNorms
   });
 }
 
+function phi3(config: Config): Architecture {
+  // Phi-4-mini says of what its configuration once could.
+  for (const name of ["full_attn_mod", "interpolate_factor"]) config.only(name, 1);
+  return llamaLike(config, {
+    fused: true,
+    eps: 1e-5,
+    window: everywhere(config.maybeSize("sliding_window")),
+    names: { act: "activation_fn" },
+  });
+}
+
 function gemma(config: Config, more: Relative = {}): Architecture {
   return llamaLike(config, {
+    sharedHeads: 16,
     context: 8192,
     headSize: 256,
     offset: 1,
@@ -268,6 +262,7 @@ function gemma3(config: Config): Architecture {
   const window = config.size("sliding_window", 4096);
   return gemma(config, {
     ...gemma2Norms,
+    sharedHeads: 4,
     context: 131072,
     theta,
     headNorms: true,

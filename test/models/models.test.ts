@@ -314,6 +314,8 @@ describe("a configuration", () => {
       { ...base, parallel_attention: true },
       "parallel_attention (true) is a field that Lorantz does not know",
     ],
+    ["heads that are pruned", { ...configs.gpt2, pruned_heads: { 0: [1] } }, "pruned_heads (an object)"],
+    ["another attention", { ...configs.phi3, full_attn_mod: 2 }, "full_attn_mod is 2; expected 1"],
     [
       "an unknown scaling",
       { ...base, rope_scaling: { rope_type: "ntk", factor: 2 } },
@@ -374,5 +376,39 @@ describe("a configuration", () => {
       parallel_attention: false,
     };
     expect(models.architecture({ ...base, ...more })).toEqual(models.architecture(base));
+    const old = { output_past: true, pruned_heads: {}, num_return_sequences: 1, typical_p: 1 };
+    expect(models.architecture({ ...configs.gpt2, ...old })).toEqual(models.architecture(configs.gpt2));
+    const phi = { full_attn_mod: 1, interpolate_factor: 1, lm_head_bias: false };
+    expect(models.architecture({ ...configs.phi3, ...phi })).toEqual(models.architecture(configs.phi3));
+  });
+
+  test("may say the base of angles twice, if both are the same", () => {
+    const both = (inside: number) => ({
+      ...{ ...base, rope_theta: 5000 },
+      rope_parameters: { rope_type: "default", rope_theta: inside },
+    });
+    expect(models.architecture(both(5000))).toEqual(models.architecture({ ...base, rope_theta: 5000 }));
+    expect(() => models.architecture(both(6000))).toThrow("its rope parameters say 6000");
+  });
+
+  test.each([
+    ["gemma2", "attn_logit_softcapping", 50],
+    ["gemma2", "final_logit_softcapping", 30],
+    ["mistral", "sliding_window", 4096],
+    ["mistral", "num_key_value_heads", 8],
+    ["gemma", "num_key_value_heads", 16],
+    ["gemma2", "num_key_value_heads", 4],
+    ["gemma3_text", "num_key_value_heads", 4],
+    ["qwen2", "num_key_value_heads", 32],
+    ["qwen3", "num_key_value_heads", 32],
+  ])("of %s without %s has %d, and with null none", (model_type, name, usual) => {
+    const of = (value: number | null | undefined) =>
+      models.architecture({
+        ...{ model_type, vocab_size: 11, hidden_size: 64, intermediate_size: 8, num_hidden_layers: 2 },
+        ...{ num_attention_heads: 64, num_key_value_heads: 8, head_dim: 4, [name]: value },
+      });
+    expect(of(undefined)).toEqual(of(usual));
+    expect(of(null)).not.toEqual(of(usual));
+    if (name === "num_key_value_heads") expect(of(null)).toEqual(of(64));
   });
 });
