@@ -97,17 +97,25 @@ export function flattenTree<L>(tree: unknown, isLeaf: IsLeaf<L>, where?: string)
   return leaves;
 }
 
-const structure: Fold<unknown, string> = {
-  leaf: () => "*",
-  absent: String,
-  list: (parts) => `[${parts.join()}]`,
-  record: (entries) => `{${entries.map(([key, part]) => `${JSON.stringify(key)}:${part}`).join()}}`,
-};
-
 /**
- * The structure of a tree as text: equal texts mean equal keys in one order, and leaves, undefined and null at the same
- * places.
+ * The structure of a tree as text: equal texts mean equal keys in one order, and undefined, null and leaves of which `text` gives
+ * the same at the same places.
  */
-export function treeStructure<L>(tree: unknown, isLeaf: IsLeaf<L>): string {
-  return foldTree<L, string>(tree, isLeaf, structure);
+export function treeStructure<L>(
+  tree: unknown,
+  isLeaf: IsLeaf<L>,
+  text: (leaf: L, path: Path) => string = () => "*",
+  where?: string,
+): string {
+  return foldTree<L, string>(
+    tree,
+    isLeaf,
+    {
+      leaf: text,
+      absent: String,
+      list: (parts) => `[${parts.join()}]`,
+      record: (entries) => `{${entries.map(([key, part]) => `${JSON.stringify(key)}:${part}`).join()}}`,
+    },
+    where,
+  );
 }

@@ -2,6 +2,7 @@ import "../base/disposable.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend/backend.ts";
 import type { StoredArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError } from "../base/errors.ts";
+import { keepLater, type Later } from "../base/later.ts";
 import { Recent } from "../base/recent.ts";
 import type { Program } from "../compile/program.ts";
 
@@ -35,7 +36,7 @@ export class Device {
   readonly checkIndices: boolean;
   /** Set while the device is profiled. */
   observer: Observer | undefined;
-  readonly #programs = new Recent<string, Promise<Loaded>>(maxPrograms, unload);
+  readonly #programs = new Recent<string, Later<Loaded>>(maxPrograms, unload);
   #caches = new WeakMap<object, Recent<string, unknown>>();
   readonly #spare = new Map<number, DeviceBuffer[]>();
   readonly #collected: FinalizationRegistry<DeviceBuffer>;
@@ -166,7 +167,7 @@ export class Device {
    * The program of that key, made by `build` and loaded if it is new. It stays loaded at least until what awaits it has
    * gone on: whoever keeps it for longer asks again.
    */
-  load(key: string, build: () => Program): Promise<Loaded> {
+  load(key: string, build: () => Program): Later<Loaded> {
     this.check();
     const known = this.#programs.get(key);
     if (known) return known;
@@ -178,9 +179,7 @@ export class Device {
       if (program.kernels.length > fewKernels && collector()) await collectGarbage();
       return { program, executable };
     });
-    loaded.catch(() => this.#programs.delete(key));
-    this.#programs.set(key, loaded);
-    return loaded;
+    return keepLater(this.#programs, key, loaded);
   }
 
   /** What `owner` keeps for this device, such as the traces of a compiled function: bounded, and gone with either. */
@@ -218,11 +217,14 @@ export class Device {
     return this.#programs.size;
   }
 
-  /** Called after each run: bounds the work in flight, and what waits for collection. */
-  async settle(): Promise<void> {
+  /** Called after each run: bounds the work in flight, and what waits for collection. Now and then there is something to await. */
+  settle(): Promise<void> | undefined {
     const { buffers, bytes } = this.#collectAbove;
     const heavy = this.#liveBytes > bytes || this.#liveBuffers > buffers;
-    if (++this.#submitted < maxInFlight && !heavy) return;
+    return ++this.#submitted < maxInFlight && !heavy ? undefined : this.#catchUp(heavy);
+  }
+
+  async #catchUp(heavy: boolean): Promise<void> {
     this.#submitted = 0;
     await this.backend.finish();
     // Finalisers run between turns of the event loop, and a loop that only awaits promises never ends its turn.
@@ -277,8 +279,8 @@ export class Device {
   }
 }
 
-function unload(loaded: Promise<Loaded>): void {
-  void loaded.then(
+function unload(loaded: Later<Loaded>): void {
+  void Promise.resolve(loaded).then(
     ({ executable }) => executable.dispose(),
     () => {},
   );

@@ -7,8 +7,8 @@ import { type Closing, storageOf } from "./storage.ts";
  * the same in whatever order programs are ready.
  */
 export class Hold {
-  readonly #kept: Node[] = [];
-  readonly #closed = new Map<Node, Closing>();
+  #kept: Node[] = [];
+  #closed: Map<Node, Closing> | undefined;
 
   /**
    * Keeps the values of a tensor, of which it counts as one use.
@@ -16,7 +16,7 @@ export class Hold {
    * @throws DisposedError when somebody else gave it away.
    */
   keep(node: Node): void {
-    if (node.operation.kind === "buffer" && !this.#closed.has(node)) storageOf(node).check();
+    if (node.operation.kind === "buffer" && !this.#closed?.has(node)) storageOf(node).check();
     node.uses.open++;
     this.#kept.push(node);
   }
@@ -24,12 +24,14 @@ export class Hold {
   /** From now on the tensor is gone, but for this call and what was made of it before. */
   close(node: Node, reason: string): void {
     const closing = storageOf(node).close(reason);
-    if (closing) this.#closed.set(node, closing);
+    if (!closing) return;
+    this.#closed ??= new Map();
+    this.#closed.set(node, closing);
   }
 
   /** The tensor is there again, if this closed it and nobody took its values. */
   reopen(node: Node): void {
-    const closing = this.#closed.get(node);
+    const closing = this.#closed?.get(node);
     if (closing) storageOf(node).reopen(closing);
   }
 
@@ -40,8 +42,10 @@ export class Hold {
 
   /** The call has run: lets go of all. What was kept for it alone is freed. */
   release(): void {
-    this.#closed.clear();
-    for (const node of this.#kept.splice(0)) {
+    this.#closed = undefined;
+    const kept = this.#kept;
+    this.#kept = [];
+    for (const node of kept) {
       node.uses.open--;
       if (node.uses.open > 0 || node.operation.kind !== "buffer") continue;
       const storage = storageOf(node);
@@ -51,7 +55,7 @@ export class Hold {
 
   /** The call is not to run any more: what it closed is there again. Nothing after it has run. */
   cancel(): void {
-    for (const node of this.#closed.keys()) this.reopen(node);
+    if (this.#closed) for (const node of this.#closed.keys()) this.reopen(node);
     this.release();
   }
 }

@@ -1,5 +1,6 @@
 import { type Fields, field, isIntegerIn, optional, readOptions, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { after, keepLater, type Later } from "../base/later.ts";
 import { programCost } from "../compile/cost.ts";
 import { printProgram } from "../compile/print.ts";
 import { kernelsOf } from "../compile/program.ts";
@@ -11,17 +12,7 @@ import { refuseWhileTracing } from "../runtime/tracing.ts";
 import { Gang } from "./gang.ts";
 import { type Form, formOf, retraced } from "./retraced.ts";
 import type { Tensor } from "./tensor.ts";
-import {
-  type Call,
-  holdArguments,
-  leavesOf,
-  load,
-  rehearse,
-  run,
-  signatureOf,
-  type Trace,
-  trace,
-} from "./trace.ts";
+import { type Call, holdArguments, load, readArguments, rehearse, run, type Trace, trace } from "./trace.ts";
 
 export interface CompileOptions {
   /** Arguments, by position, whose buffers the results may take over; the caller's tensors are then gone. */
@@ -150,43 +141,43 @@ export function compile<A extends readonly unknown[], R>(
   const forms: Form[] = [];
 
   /** Checks the arguments, holds them, and traces the function for them if they are new. */
-  const prepare = async (args: readonly unknown[], hold: Hold, gives: boolean): Promise<Call> => {
+  const prepare = (args: readonly unknown[], hold: Hold, gives: boolean): Later<Call> => {
     const device = chosen ?? defaultDevice();
     const beyond = donate.find((position) => position >= args.length);
     if (beyond !== undefined)
       throw new ValueError(
         `compile: donate names argument ${beyond}, and there are ${args.length} arguments.`,
       );
-    const leaves = leavesOf(args, donate);
-    const open = holdArguments({ leaves, device, hold }, gives);
-    if (open) await open;
-    const signature = signatureOf(args, leaves);
-    const traces = device.cacheOf<Promise<Trace>>(compiled);
-    let traced = traces.get(signature);
-    if (!traced) {
+    const { leaves, signature } = readArguments(args, donate);
+    const traced = (): Later<Trace> => {
+      const traces = device.cacheOf<Later<Trace>>(compiled);
+      const known = traces.get(signature);
+      if (known) return known;
       count++;
       if (forms.length <= expectedTraces && forms.push(formOf(leaves)) > expectedTraces) {
         const warning = retraced(f.name, forms);
         if (warning) console.warn(warning);
       }
-      traced = trace(f, args, leaves, device);
-      traced.catch(() => traces.delete(signature));
-      traces.set(signature, traced);
-    }
-    const found = await traced;
-    for (const node of found.captured) hold.keep(node);
-    return { trace: found, leaves, device, hold };
+      return keepLater(traces, signature, trace(f, args, leaves, device));
+    };
+    return after(holdArguments({ leaves, device, hold }, gives), () =>
+      after(traced(), (trace) => {
+        for (const node of trace.captured) hold.keep(node);
+        return { trace, leaves, device, hold };
+      }),
+    );
   };
 
   /** Does something with a call, and lets its arguments go. */
   const holding = async <T>(
     args: readonly unknown[],
     gives: boolean,
-    then: (call: Call) => T | Promise<T>,
-  ) => {
+    then: (call: Call) => Later<T>,
+  ): Promise<T> => {
     const hold = new Hold();
     try {
-      return await then(await prepare(args, hold, gives));
+      const done = after(prepare(args, hold, gives), then);
+      return done instanceof Promise ? await done : done;
     } finally {
       hold.cancel(); // if it has not run
     }
@@ -194,14 +185,17 @@ export function compile<A extends readonly unknown[], R>(
 
   const call = (...args: readonly unknown[]): Promise<R> => {
     refuseWhileTracing(nested);
-    return holding(args, true, async (call) => {
-      const loaded = await load(call);
-      latest = loaded;
-      const { result, bounds } = gang ? await gang.meet(call) : run(call, loaded);
-      if (bounds.length > 0) await call.trace.bounds.check(bounds);
-      await call.device.settle();
-      return result as R; // the tree that f returned, with values
-    });
+    return holding(args, true, (call) =>
+      after(load(call), (loaded) => {
+        latest = loaded;
+        return after(gang ? gang.meet(call) : run(call, loaded), ({ result, bounds }) =>
+          after(
+            bounds.length > 0 ? call.trace.bounds.check(bounds) : undefined,
+            () => after(call.device.settle(), () => result as R), // the tree that f returned, with values
+          ),
+        );
+      }),
+    );
   };
 
   const compiled = Object.assign(call as Compiled<A, R>, {

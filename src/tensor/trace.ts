@@ -1,4 +1,5 @@
 import { DisposedError, ValueError } from "../base/errors.ts";
+import type { Later } from "../base/later.ts";
 import { describe, numel } from "../base/shape.ts";
 import { flattenTree, mapTree, type Path, pathName, treeStructure } from "../base/tree.ts";
 import { type Canonical, canonicalise } from "../compile/canonical.ts";
@@ -59,7 +60,9 @@ export interface Trace {
   /** Arguments whose elements are indices, to be checked while the host has them. */
   readonly indices: readonly { readonly argument: number; readonly range: IndexRange }[];
   /** Arguments that are handed through: they keep their buffers, donated or not. */
-  readonly kept: ReadonlySet<number>;
+  readonly kept: readonly number[];
+  /** Donated arguments that are not. */
+  readonly given: readonly number[];
 }
 
 /** An output of a program. */
@@ -69,7 +72,7 @@ type Output = Pick<Node, "shape" | "dtype">;
 type Give = (from: Finished) => Leaf;
 
 /** A run and what it made. */
-interface Finished extends Pick<Operands, "nodes" | "hostLeaves"> {
+interface Finished extends Pick<Operands, "nodes" | "numberOf"> {
   readonly outputs: readonly Tensor[];
 }
 
@@ -87,16 +90,20 @@ export interface Call {
 const isLeaf = (value: unknown): value is Leaf => value instanceof Tensor || typeof value === "number";
 
 /**
- * The tensors and numbers among the arguments, in order.
+ * The tensors and numbers among the arguments, in order, and what a trace depends on: equal signatures share one.
  *
  * @throws ValueError for arguments that are no trees.
  */
-export function leavesOf(args: readonly unknown[], donate: readonly number[]): LeafAt[] {
-  return flattenTree(args, isLeaf, "compile: argument").map(({ leaf, path }) => ({
-    leaf,
-    path,
-    donated: donate.includes(Number(path[0])),
-  }));
+export function readArguments(
+  args: readonly unknown[],
+  donate: readonly number[],
+): { readonly leaves: readonly LeafAt[]; readonly signature: string } {
+  const leaves: LeafAt[] = [];
+  const text = (leaf: Leaf, path: Path) => {
+    leaves.push({ leaf, path: [...path], donated: donate.includes(Number(path[0])) });
+    return typeOf(leaf);
+  };
+  return { signature: treeStructure(args, isLeaf, text, "compile: argument"), leaves };
 }
 
 /** What uses an argument says which one is gone. */
@@ -145,12 +152,6 @@ export function holdArguments(
 /** What a trace depends on of a tensor or number. */
 export function typeOf(leaf: Leaf): string {
   return typeof leaf === "number" ? "number[]" : describe(leaf);
-}
-
-/** What a trace depends on: equal signatures share one. */
-export function signatureOf(args: readonly unknown[], leaves: readonly LeafAt[]): string {
-  const types = leaves.map(({ leaf }) => typeOf(leaf));
-  return `${treeStructure(args, isLeaf)} ${types.join()}`;
 }
 
 /** Calls the function with tensors that have no values, and makes a program of what it returns. */
@@ -207,7 +208,8 @@ export async function trace(
       const { operation } = withoutViews(index);
       return operation.kind === "input" ? [{ argument: operation.index, range }] : [];
     }),
-    kept,
+    kept: [...kept],
+    given: leaves.flatMap(({ donated }, i) => (donated && !kept.has(i) ? [i] : [])),
   };
 }
 
@@ -251,8 +253,8 @@ const argument =
     new Tensor(nodes[index]!);
 const hostNumber =
   (node: Node, dtype: Node["dtype"]): Give =>
-  ({ hostLeaves }) =>
-    new Tensor(constant(evaluateHost(node, hostLeaves), dtype, true));
+  ({ numberOf }) =>
+    new Tensor(constant(numberOf(node), dtype, true));
 
 /**
  * Host numbers as they are while tracing, in nodes that nobody else has. Whoever asks for the value of one that was captured, such
@@ -282,17 +284,14 @@ function lastingNumbers(): (number: Node) => Node {
 }
 
 /** The program of a trace. What awaits it runs it at once. */
-export function load({ trace: { key, build }, device }: Call): Promise<Loaded> {
+export function load({ trace: { key, build }, device }: Call): Later<Loaded> {
   return device.load(key, build);
 }
 
 /** What the program is given: the leaves as nodes, the buffers of its inputs, and host numbers. */
 function operands({ trace, leaves, device }: Call, loaded: Loaded) {
   const nodes = leaves.map(({ leaf }) => (typeof leaf === "number" ? literal(leaf, true) : leaf.node));
-  const hostLeaves = {
-    buffer: () => [],
-    input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
-  };
+  const numberOf = (node: Node) => evaluateHost(node, hostLeaves(nodes));
   for (const { argument, range } of trace.indices)
     checkIndices(range, storageOf(nodes[argument]!).onHost ?? []);
   // They were there when the call was made, and may have been disposed of meanwhile.
@@ -301,10 +300,15 @@ function operands({ trace, leaves, device }: Call, loaded: Loaded) {
       ? named(leaves[input]!, () => storageOf(nodes[input]!).on(device))
       : storageOf(input).on(device),
   );
-  const scalars = trace.scalars.map((node) => evaluateHost(node, hostLeaves));
+  const scalars = trace.scalars.map(numberOf);
   checkNumbers(loaded, scalars);
-  return { nodes, hostLeaves, inputs, scalars };
+  return { nodes, numberOf, inputs, scalars };
 }
+
+const hostLeaves = (nodes: readonly Node[]) => ({
+  buffer: () => [],
+  input: (index: number) => [(nodes[index]!.operation as { value: number }).value], // a host number is a constant once settled
+});
 
 type Operands = ReturnType<typeof operands>;
 
@@ -339,14 +343,10 @@ export function begin(call: Call, loaded: Loaded): Begun {
   const { trace, leaves, device, hold } = call;
   const { replaces } = loaded.program;
   checkDonated(trace, leaves);
-  const { nodes, hostLeaves, inputs, scalars } = operands(call, loaded);
+  const { nodes, numberOf, inputs, scalars } = operands(call, loaded);
   // Values that others wait for, tensors not computed yet or calls, are spared: the program then only reads the buffer.
   const given = new Set(
-    leaves.flatMap(({ donated }, i) =>
-      donated && !trace.kept.has(i) && nodes[i]!.operation.kind === "buffer" && hold.isLast(nodes[i]!)
-        ? [i]
-        : [],
-    ),
+    trace.given.filter((i) => nodes[i]!.operation.kind === "buffer" && hold.isLast(nodes[i]!)),
   );
   /** The argument whose buffer an output takes over. */
   const source = (output: number): number | undefined => {
@@ -358,22 +358,21 @@ export function begin(call: Call, loaded: Loaded): Begun {
     trace.outputs.filter((_, i) => source(i) === undefined),
     device,
   );
-  // Also those whose buffers no output takes over.
-  const taken = new Map(Array.from(given, (i) => [i, storageOf(nodes[i]!).take(device)]));
+  const take = (argument: number) => storageOf(nodes[argument]!).take(device);
   for (const i of trace.kept) hold.reopen(nodes[i]!);
   let next = 0;
   const storages = trace.outputs.map(({ shape, dtype }, i) => {
     const argument = source(i);
     if (argument === undefined) return fresh[next++]!;
-    const buffer = taken.get(argument)!;
-    taken.delete(argument);
-    return new TensorStorage(dtype, numel(shape), { device, buffer });
+    given.delete(argument);
+    return new TensorStorage(dtype, numel(shape), { device, buffer: take(argument) });
   });
+  const left = Array.from(given, take); // no output takes them over, and they are gone too
   const outputs = storages.map((storage) => storage.on(device));
   const finish = () => {
-    for (const buffer of taken.values()) device.free(buffer);
+    for (const buffer of left) device.free(buffer);
     hold.release();
-    return { result: resultOf(call, { nodes, hostLeaves, storages }), bounds: boundsIn(trace, storages) };
+    return { result: resultOf(call, { nodes, numberOf, storages }), bounds: boundsIn(trace, storages) };
   };
   return { args: [inputs, outputs, scalars], finish };
 }
@@ -387,22 +386,24 @@ export function run(call: Call, loaded: Loaded): ReturnType<Begun["finish"]> {
 
 /** The storages of the outputs that are bounds of indices: the last ones. */
 function boundsIn({ bounds }: Trace, storages: readonly TensorStorage[]): readonly TensorStorage[] {
-  return storages.slice(storages.length - bounds.nodes.length);
+  return bounds.nodes.length === 0 ? [] : storages.slice(-bounds.nodes.length);
 }
 
 /** The results as the function returned them. */
 function resultOf(
   { trace }: Call,
   {
+    nodes,
+    numberOf,
     storages,
-    ...given
-  }: Pick<Operands, "nodes" | "hostLeaves"> & { readonly storages: readonly TensorStorage[] },
+  }: Pick<Operands, "nodes" | "numberOf"> & { readonly storages: readonly TensorStorage[] },
 ): unknown {
   const outputs = trace.outputs.map(
     ({ shape, dtype }, i) =>
       new Tensor(makeNode({ kind: "buffer", storage: storages[i]! }, [], shape, dtype)),
   );
-  return mapTree(trace.result, isGive, (give) => give({ ...given, outputs }));
+  const finished = { nodes, numberOf, outputs };
+  return mapTree(trace.result, isGive, (give) => give(finished));
 }
 
 /** A donated buffer is overwritten while the program runs: nothing else that the program reads may be it. */

@@ -155,6 +155,7 @@ describeBackends("limits", (backend) => {
     const device = await init({ backend });
     const step = compile((w: Tensor) => w.matmul(w).tanh(), { donate: [0] });
     const w: Tensor = await tree.evaluate(random.normal(random.key(0), [32, 32]));
+    const other: Tensor = await tree.evaluate(random.normal(random.key(1), [32, 32]));
     await step.warmup(w);
     const waiting = [
       compile((x: Tensor) => x.cumsum(0))(w),
@@ -170,7 +171,7 @@ describeBackends("limits", (backend) => {
       expect(result.reason).toBeInstanceOf(DisposedError);
       expect(String(result.reason)).toMatch(/the device was disposed\. Call init\(\)/);
     }
-    for (const call of [() => w.data(), () => step(w), () => w.add(1).data()])
+    for (const call of [() => other.data(), () => step(other), () => other.add(1).data()])
       await expect(call()).rejects.toThrow(/dispose|no device is open/);
     using next = await init({ backend });
     expect(await (await step(zeros([2, 2]) as Tensor)).toArray()).toEqual([

@@ -18,7 +18,7 @@ interface LoadedLoop {
   readonly body: WasmExecutable;
 }
 
-type RunArguments = Parameters<Executable["run"]>;
+type RunArguments = Readonly<Parameters<Executable["run"]>>;
 
 /** A kernel and its arguments. */
 interface Call {
@@ -112,7 +112,7 @@ export class WasmExecutable implements Executable {
     }
     this.#list ??= this.#makeList();
     const { list } = this.#list;
-    if (list) this.#prepare(...args);
+    if (list) this.#prepare(args);
     return list;
   }
 
@@ -168,7 +168,9 @@ export class WasmExecutable implements Executable {
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
-    for (const call of this.#prepare(inputs, outputs, scalars)) call();
+    const args = [inputs, outputs, scalars] as const;
+    this.#prepare(args);
+    for (const call of this.#calls) this.#run(call, args);
   }
 
   async profile(
@@ -176,23 +178,19 @@ export class WasmExecutable implements Executable {
     outputs: readonly DeviceBuffer[],
     scalars: readonly number[],
   ): Promise<KernelTimes> {
-    const spans = this.#prepare(inputs, outputs, scalars).map((call) => {
+    const args = [inputs, outputs, scalars] as const;
+    this.#prepare(args);
+    const spans = this.#calls.map((call) => {
       const start = performance.now();
-      call();
+      this.#run(call, args);
       return { start, end: performance.now() };
     });
     return { clock: "host", spans };
   }
 
-  /**
-   * Writes the arguments of all kernels, and gives what runs each. An output that does not lie where the plan lets it begins
-   * as a copy.
-   */
-  #prepare(
-    inputs: readonly DeviceBuffer[],
-    outputs: readonly DeviceBuffer[],
-    scalars: readonly number[],
-  ): (() => void)[] {
+  /** Writes the arguments of all kernels. An output that does not lie where the plan lets it begins as a copy. */
+  #prepare(args: RunArguments): void {
+    const [inputs, outputs, scalars] = args;
     if (this.#disposed) throw gone();
     const { views } = this.#runner.memory;
     this.#program.replaces.forEach((input, output) => {
@@ -200,30 +198,36 @@ export class WasmExecutable implements Executable {
       const [from, to] = [wasmBuffer(inputs[input]!), wasmBuffer(outputs[output]!)];
       views.uint8.copyWithin(to.at, from.at, from.at + Math.min(from.bytes, to.bytes));
     });
-    const address = (place: Place) =>
-      place.kind === "slot"
-        ? this.#slots[place.index]! + place.offset
-        : wasmBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).at;
-    return this.#calls.map((call) => {
-      if ("loop" in call) {
-        const { values, places } = this.#program;
-        const at = (value: ValueId) => new WasmBuffer(address(places[value]!), bytesOf(values[value]!));
-        const { loop, body, spare } = call;
-        return () => {
-          for (const step of stepsOf(loop, at, spare, scalars))
-            body.run(step.inputs, step.outputs, step.scalars);
-        };
-      }
-      const { loaded, places, args, scalars: wanted } = call;
-      const first = args / 4;
-      for (let i = 0; i < places.length; i++) views.uint32[first + i] = address(places[i]!);
-      const at = args + loaded.kernel.given.scalarsAt;
+    for (const call of this.#calls) {
+      if ("loop" in call) continue;
+      const { places, scalars: wanted } = call;
+      const first = call.args / 4;
+      for (let i = 0; i < places.length; i++) views.uint32[first + i] = this.#address(places[i]!, args);
+      const at = call.args + call.loaded.kernel.given.scalarsAt;
       for (let i = 0; i < wanted.length; i++) {
         const { source, dtype } = this.#program.scalars[wanted[i]!]!;
         store(views, at + 8 * i, coerce(scalars[source]!, dtype), dtype);
       }
-      return () => this.#runner.run(loaded, args);
-    });
+    }
+  }
+
+  #address(place: Place, [inputs, outputs]: RunArguments): number {
+    return place.kind === "slot"
+      ? this.#slots[place.index]! + place.offset
+      : wasmBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).at;
+  }
+
+  #run(call: Call | CallOfLoop, args: RunArguments): void {
+    if ("loaded" in call) {
+      this.#runner.run(call.loaded, call.args);
+      return;
+    }
+    const { values, places } = this.#program;
+    const at = (value: ValueId) =>
+      new WasmBuffer(this.#address(places[value]!, args), bytesOf(values[value]!));
+    const [, , scalars] = args;
+    for (const step of stepsOf(call.loop, at, call.spare, scalars))
+      call.body.run(step.inputs, step.outputs, step.scalars);
   }
 
   dispose(): void {
