@@ -225,7 +225,7 @@ function placeOf(base: Node, items: readonly Item[]): Place {
     else if (Array.isArray(item)) {
       const { start, count, step } = range(item as readonly (number | null | undefined)[], whole);
       if (step < 0) place.flipped.push(axis);
-      pick(step < 0 ? start + (count - 1) * step : start, count, Math.abs(step));
+      pick(start, count, Math.abs(step));
       place.shape.push(count);
     } else if (isPlainObject(item)) {
       const { start, length } = item as unknown as Window<HasNode>;
@@ -298,7 +298,7 @@ function within(base: Node, axis: number, start: number, length: number): number
   return from;
 }
 
-/** The elements of `[start, stop, step]`: bounds beyond the axis are cut to it. */
+/** The elements of `[start, stop, step]`, from the lowest place on: bounds beyond the axis are cut to it. */
 function range([start, stop, by]: readonly (number | null | undefined)[], length: number) {
   const step = by ?? 1;
   if (step === 0) throw new ValueError("at: the step of a range is 0; it is another integer.");
@@ -309,7 +309,9 @@ function range([start, stop, by]: readonly (number | null | undefined)[], length
       : Math.min(Math.max(value < 0 ? value + length : value, least), most);
   const from = bound(start, step > 0 ? least : most);
   const to = bound(stop, step > 0 ? most : least);
-  return { start: from, count: Math.max(0, Math.ceil((to - from) / step)), step };
+  const count = Math.max(0, Math.ceil((to - from) / step));
+  // What has no elements begins where the axis does, as the place before it may lie outside.
+  return { start: count === 0 ? 0 : Math.min(from, from + (count - 1) * step), count, step };
 }
 
 /** A start of the host that is checked when a program runs, or one of a device. */
