@@ -50,15 +50,38 @@ const tensorFields: Fields<TensorOptions<DeviceDType>> = {
   shape: optional(field("a list of lengths such as [2, 3]", Array.isArray)),
 };
 
+/** Booleans in nested arrays. */
+type Truth = boolean | readonly Truth[];
+/** Numbers in nested arrays. */
+type Numbers = number | readonly Numbers[];
+/** The dtype that a typed array has by itself. */
+type DTypeOfArray<A extends HostArray> = A extends Float32Array
+  ? "float32"
+  : A extends Float64Array
+    ? "float64"
+    : A extends Int32Array
+      ? "int32"
+      : "uint32";
+type ShapeOption = Pick<TensorOptions<DeviceDType>, "shape">;
+
 /**
- * A tensor of the given values: a number, nested arrays, or a typed array with a shape. The values are copied.
+ * A tensor of the given values: a number, nested arrays, or a typed array with a shape. The values are copied. The dtype is
+ * that of the typed array, bool for booleans and float32 for numbers, unless it is given.
  *
  * @throws ShapeError for ragged or empty arrays, or a shape that does not fit; DTypeError for other elements.
  * @example
- * tensor([[1, 2, 3], [4, 5, 6]]);                       // float32[2,3]
- * tensor(new Int32Array([1, 2]), { dtype: "int32" });   // int32[2]
+ * tensor([[1, 2, 3], [4, 5, 6]]);                          // float32[2,3]
+ * tensor([1, 2], { dtype: "int32" });                      // int32[2]
+ * tensor(new Int32Array([1, 2, 3, 4]), { shape: [2, 2] }); // int32[2,2]
  */
+export function tensor(values: Numbers, options?: ShapeOption): Tensor<"float32">;
+export function tensor(values: Truth, options?: ShapeOption): Tensor<"bool">;
+export function tensor<A extends HostArray>(values: A, options?: ShapeOption): Tensor<DTypeOfArray<A>>;
 export function tensor<D extends DeviceDType = "float32">(
+  values: Nested | HostArray,
+  options?: TensorOptions<D>,
+): Tensor<D>;
+export function tensor<D extends DeviceDType>(
   values: Nested | HostArray,
   options: TensorOptions<D> = {},
 ): Tensor<D> {

@@ -1,4 +1,5 @@
-import { expectTypeOf, test } from "vitest";
+import { expect, expectTypeOf, test } from "vitest";
+import type { DType } from "../../src/base/dtype.ts";
 import * as gauge from "../../src/gauge/index.ts";
 import type { ScalarRow } from "../../src/graph/node.ts";
 import { compile, grad, type Tensor, tensor, tree, valueAndGrad, where, zeros } from "../../src/index.ts";
@@ -29,6 +30,21 @@ test("values are typed by their dtype", () => {
   expectTypeOf(int.data).returns.resolves.toEqualTypeOf<Int32Array>();
   expectTypeOf(zeros([1]).data).returns.resolves.toEqualTypeOf<Float32Array>();
   expectTypeOf(any.gt(0).data).returns.resolves.toEqualTypeOf<Uint32Array>();
+});
+
+test("tensors are typed by what they are made of", () => {
+  const typed = <D extends DType>(x: Tensor<D>, dtype: NoInfer<D>) => expect(x.dtype).toBe(dtype);
+  typed(tensor(1), "float32");
+  typed(tensor([[1, 2]]), "float32");
+  typed(tensor([1], { dtype: "int32" }), "int32");
+  typed(tensor(true), "bool");
+  typed(tensor([[true], [false]]), "bool");
+  typed(tensor([true, false], { dtype: "float32" }), "float32");
+  typed(tensor(new Float32Array(2)), "float32");
+  typed(tensor(new Float64Array(2)), "float64");
+  typed(tensor(new Int32Array(4), { shape: [2, 2] }), "int32");
+  typed(tensor(new Uint32Array(2)), "uint32");
+  typed(tensor(new Int32Array(2), { dtype: "float32" }), "float32");
 });
 
 test("parameters are typed by the layers, and an interface is a tree of parameters", () => {
