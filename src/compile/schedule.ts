@@ -138,6 +138,13 @@ function underViews(node: Node): Node {
   return x;
 }
 
+/** Whether a view shows the windows of a convolution. */
+function showsWindows(node: Node): boolean {
+  let x = node;
+  while (movements.has(x.operation.kind) && x.operation.kind !== "windows") x = x.inputs[0]!;
+  return x.operation.kind === "windows";
+}
+
 /** What a view shows, unless that is larger: storing a part that is then padded writes less than storing the whole. */
 function shownBy(node: Node): Node {
   let x = node;
@@ -171,12 +178,14 @@ export function materialise(
       if (input.operation.kind === "cat" && input.inputs.length > maxChoices) mark(input, "parts");
   // Operands of a matmul are read many times: below views, elements are stored. But what is made with little work
   // from half its bytes, like a packed weight, is made where it is loaded: a copy would be larger than its source.
+  // In products with windows it is stored too, for those read each element for many places.
   const loaded = new Set<Node>();
   for (const node of order) {
     if (node.operation.kind === "loop") for (const input of node.inputs) mark(input, "operand");
     if (node.operation.kind !== "matmul") continue;
+    const windowed = node.inputs.some(showsWindows);
     for (const operand of node.inputs.map(underViews)) {
-      const parts = madeFromLess(operand, reasons);
+      const parts = windowed ? undefined : madeFromLess(operand, reasons);
       if (parts) for (const part of parts) loaded.add(part);
       else mark(operand, "operand");
     }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { compile, type Device, grad, init, random, type Tensor, tensor } from "../../src/index.ts";
+import { compile, type Device, grad, init, random, remat, type Tensor, tensor } from "../../src/index.ts";
 import { functional } from "../../src/nn/index.ts";
 import { products, type Shape4 } from "../cross-correlation.ts";
 import { runs } from "../thorough.ts";
@@ -8,7 +8,7 @@ import { runs } from "../thorough.ts";
 // Convolutions of 3 x 3 on the CPU that are made of fewer products: which they are, and that they are what loops give, whatever
 // the shapes, in the same bits by any number of threads.
 
-const { conv2d } = functional;
+const { avgPool2d, conv2d, maxPool2d } = functional;
 
 let device: Device;
 let alone: Device;
@@ -165,4 +165,70 @@ test.each([
   const compiled = compile((x: Tensor, w: Tensor) => conv2d(x, w, undefined, options), { device });
   await compiled(normal(1, x), normal(2, w));
   expect(kernelsOf(compiled)).toBe(runs);
+});
+
+test("so do gradients of what is pooled, though their cotangents are made of fewer bytes", async () => {
+  const loss = (x: Tensor, w: Tensor) =>
+    avgPool2d(conv2d(x, w, undefined, { padding: 1 }), 2)
+      .square()
+      .sum();
+  const compiled = compile(grad(loss, { argnums: [0, 1] }), { device });
+  await compiled(normal(1, [2, 16, 12, 12]), normal(2, [16, 16, 3, 3]));
+  expect(kernelsOf(compiled)).toBe(3);
+});
+
+/** What a block is made of, each from channels of one number to as many. */
+const layers = {
+  conv: (h: Tensor, w: Tensor) => conv2d(h, w, undefined, { padding: 1 }),
+  residual: (h: Tensor, w: Tensor) => h.add(conv2d(h, w, undefined, { padding: 1 }).maximum(0)),
+  relu: (h: Tensor) => h.maximum(0),
+  tanh: (h: Tensor) => h.tanh(),
+  halves: (h: Tensor) => h.astype("bfloat16").astype("float32") as Tensor,
+  norm: (h: Tensor) => h.sub(h.mean([2, 3], { keepdim: true })).mul(h.square().mean().add(1).pow(-0.5)),
+  average: (h: Tensor) => (h.shape[2]! % 2 === 0 ? avgPool2d(h, 2) : h),
+  most: (h: Tensor) => (h.shape[2]! % 2 === 0 ? maxPool2d(h, 2) : h),
+  twice: (h: Tensor) => {
+    const [b, c, rows, columns] = h.shape as Shape4;
+    const apart = h.reshape([b, c, rows, 1, columns, 1]).expand([b, c, rows, 2, columns, 2]);
+    return apart.reshape([b, c, 2 * rows, 2 * columns]);
+  },
+} satisfies { readonly [name: string]: (h: Tensor, w: Tensor) => Tensor };
+
+test("in stacks of blocks they have the same bits compiled, uncompiled and recomputed", async () => {
+  const block = fc.array(fc.constantFrom(...(Object.keys(layers) as (keyof typeof layers)[])), {
+    minLength: 1,
+    maxLength: 4,
+  });
+  const stacks = fc.record({
+    blocks: fc.array(block, { minLength: 1, maxLength: 3 }),
+    batch: fc.integer({ min: 1, max: 3 }),
+    side: fc.constantFrom(8, 12),
+    argnums: fc.constantFrom([0], [0, 1]),
+  });
+  const same = async ({
+    blocks,
+    batch,
+    side,
+    argnums,
+  }: typeof stacks extends fc.Arbitrary<infer T> ? T : never) => {
+    const w = normal(1, [8, 8, 3, 3]).mul(0.1);
+    const lossOf = (again: boolean) => (w: Tensor, x: Tensor) =>
+      blocks
+        .reduce((h, names) => {
+          const run = (h: Tensor, w: Tensor) =>
+            names.reduce<Tensor>((inner, name) => layers[name](inner, w), h);
+          return (again ? remat(run) : run)(h, w);
+        }, x)
+        .square()
+        .mean();
+    const kept = grad(lossOf(false), { argnums });
+    const x = normal(2, [batch, 8, side, side]);
+    const [plain, ...others] = await Promise.all(
+      [compile(kept, { device }), kept, compile(grad(lossOf(true), { argnums }), { device })].map(async (f) =>
+        Promise.all((await f(w, x)).map((result) => result.data())),
+      ),
+    );
+    for (const other of others) expect(other).toEqual(plain);
+  };
+  await fc.assert(fc.asyncProperty(stacks, same), { numRuns: runs(24) });
 });
