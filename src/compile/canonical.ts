@@ -19,8 +19,13 @@ export interface Canonical {
 /**
  * @param liftAll Pass every float constant as a host number, so that graphs which differ only in numbers share
  *   a program: for graphs that are built anew at each step.
+ * @param order What the roots are made of, down to host numbers.
  */
-export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonical {
+export function canonicalise(
+  roots: readonly Node[],
+  liftAll: boolean,
+  order: readonly Node[] = topological(roots, (node) => !isHost(node)),
+): Canonical {
   const leaves: Node[] = [];
   const scalars: Node[] = [];
   const lines: string[] = [];
@@ -50,7 +55,7 @@ export function canonicalise(roots: readonly Node[], liftAll: boolean): Canonica
     }
   };
 
-  for (const node of topological(roots, (node) => !isHost(node))) {
+  for (const node of order) {
     // That of a host number is one itself.
     if (node.operation.kind === "identity" && !isHost(node)) {
       place.set(node, place.get(node.inputs[0]!)!);

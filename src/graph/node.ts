@@ -355,21 +355,20 @@ export function topological(
   inputsOf: (node: Node) => readonly Node[] = ({ inputs }) => inputs,
 ): Node[] {
   const order: Node[] = [];
-  const state = new Map<Node, "open" | "done">();
-  const stack: Node[] = [];
+  const seen = new Set<Node>();
+  /** Nodes to look at; undefined is where the inputs of the innermost node that is open have been. */
+  const stack: (Node | undefined)[] = [];
+  const open: Node[] = [];
   for (const root of roots) {
     stack.push(root);
     while (stack.length > 0) {
-      const node = stack[stack.length - 1]!;
-      if (state.get(node) === undefined) {
-        state.set(node, "open");
-        if (descend(node)) for (const input of inputsOf(node)) if (!state.has(input)) stack.push(input);
-        continue;
-      }
-      stack.pop();
-      if (state.get(node) === "open") {
-        state.set(node, "done");
-        order.push(node);
+      const node = stack.pop();
+      if (!node) order.push(open.pop()!);
+      else if (!seen.has(node)) {
+        seen.add(node);
+        open.push(node);
+        stack.push(undefined);
+        if (descend(node)) for (const input of inputsOf(node)) if (!seen.has(input)) stack.push(input);
       }
     }
   }

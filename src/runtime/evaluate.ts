@@ -23,21 +23,19 @@ import { dependOnArguments } from "./tracing.ts";
 
 /** Computes nodes together, as one program, with what will be needed again on the way, and settles them. */
 export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promise<void> {
-  if (dependOnArguments(nodes)) {
-    throw new ValueError(
-      "a tensor has no value: it was made while a compiled function was traced, and was kept outside. Return it from the function, and use what the call gives.",
-    );
-  }
   const asked: Node[] = [];
   for (const node of new Set(nodes)) {
-    if (isHost(node)) settleNumber(node);
-    else if (node.operation.kind !== "buffer") asked.push(node);
+    if (isHost(node)) {
+      checkTraced([node]);
+      settleNumber(node);
+    } else if (node.operation.kind !== "buffer") asked.push(node);
   }
   if (asked.length === 0) return;
-  const wanted = [...asked, ...neededAgain(asked)];
+  const order = topological(asked, (node) => !isHost(node));
+  const wanted = [...asked, ...neededAgain(asked, order)]; // what is needed again is in that order too
+  let canonical = canonicalise(wanted, true, order);
+  checkTraced([...canonical.leaves, ...canonical.scalars]);
   nextPeriod();
-  const order = topological(wanted, (node) => !isHost(node));
-  let canonical = canonicalise(wanted, true);
   const storages = canonical.leaves.map(storageOf);
   if (storages.some((storage) => storage.isClosed)) checkUses(order);
   const device = on ?? storages.find((storage) => storage.device)?.device ?? defaultDevice();
@@ -70,6 +68,14 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
     else settle(node, { kind: "buffer", storage: outputs[i]! });
   });
   await device.settle();
+}
+
+/** @throws ValueError for what follows from arguments of a traced function. */
+function checkTraced(nodes: readonly Node[]): void {
+  if (!dependOnArguments(nodes)) return;
+  throw new ValueError(
+    "a tensor has no value: it was made while a compiled function was traced, and was kept outside. Return it from the function, and use what the call gives.",
+  );
 }
 
 /** Checks the host numbers of a run: what a dtype does not hold is refused before anything is computed or given away. */

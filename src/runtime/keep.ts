@@ -1,4 +1,4 @@
-import { elements, isHost, isView, type Node, topological } from "../graph/node.ts";
+import { elements, isHost, isView, type Node } from "../graph/node.ts";
 
 // Lazy evaluation computes what is asked for, and on the way much that nobody asks for by name. Were all of that forgotten,
 // a loop that reads its loss at each step would compute the whole history each time. So what will be needed again is kept,
@@ -12,9 +12,10 @@ import { elements, isHost, isView, type Node, topological } from "../graph/node.
  *   third time: so that no order of readings makes the work grow with the history.
  *
  * Views are not kept but what they show, if that is no larger.
+ *
+ * @param order The roots and what they are made of, inputs before users.
  */
-export function neededAgain(roots: readonly Node[]): Node[] {
-  const order = topological(roots, (node) => !isHost(node));
+export function neededAgain(roots: readonly Node[], order: readonly Node[]): Node[] {
   const inside = new Map<Node, number>();
   for (const { inputs } of order) for (const input of inputs) inside.set(input, (inside.get(input) ?? 0) + 1);
 
@@ -23,7 +24,7 @@ export function neededAgain(roots: readonly Node[]): Node[] {
   /** Used by nodes that may be computed again, and among them by such as were never computed. */
   const open = new Set<Node>();
   const first = new Set<Node>();
-  for (const node of order.reverse()) {
+  for (const node of [...order].reverse()) {
     if (asked.has(node) || kept.has(node) || isGiven(node)) continue;
     const { uses } = node;
     const outside = uses.open > (inside.get(node) ?? 0);
