@@ -7,6 +7,7 @@ import { type Adapted, inject as injectAdapters } from "../lora/inject.ts";
 import { ownParams } from "../lora/layer.ts";
 import { adaptedLayers, paths } from "../lora/walk.ts";
 import type { Layer, Params } from "../nn/layer.ts";
+import { withoutTied, withTied } from "../nn/params.ts";
 import { isPacked } from "../tensor/packed.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { map } from "../tensor/tree.ts";
@@ -50,7 +51,8 @@ export function inject<X, Y>(
     ),
     targetModules: [...adapter.modules.keys()],
   });
-  let params = base;
+  // A parameter that is tied to another one stays what it was where the adapter replaces one of the two, as in PEFT.
+  let params = withTied(model, base);
   for (const [path, module] of modules)
     params = changed(params, path.split("."), (part) => {
       const own = (part ?? {}) as Params; // checkModel found the layer
@@ -58,7 +60,7 @@ export function inject<X, Y>(
     });
   for (const [path, { values }] of adapter.whole)
     params = changed(params, path.split("."), (old) => replaced(adapter, path, old, values));
-  return { model: adapted, params };
+  return { model: adapted, params: withoutTied(model, params) };
 }
 
 /** Of the adapter's parameters, as `lora` has it: that of the weight, and float32 beside one of 16 bits. */

@@ -4,10 +4,12 @@ import { parseJson } from "../base/json.ts";
 import type { Entry } from "../io/entry.ts";
 import { type Metadata, parts as safetensorsParts } from "../io/safetensors.ts";
 import type { TensorFile } from "../io/tensor-file.ts";
+import { scaling } from "../lora/scaling.ts";
 import { full } from "../tensor/creation.ts";
 import {
   type AdapterFile,
   type AdapterModule,
+  alphaFor,
   moduleOf,
   type Parts,
   readPart,
@@ -15,11 +17,14 @@ import {
   strangers,
 } from "./file.ts";
 import type { FileFormat, FormatOptions, Written } from "./format.ts";
+import { checkFields, fieldsOf, valueFor } from "./peft-config.ts";
 import { mostCommon, withoutRsLora } from "./rescale.ts";
 
 // kohya (kohya-ss/sd-scripts, networks/lora.py) and diffusers: one file, an alpha for each module. kohya's names have
 // underscores for dots, behind a prefix; diffusers has paths, and the factors as lora_A and lora_B too.
 
+/** The text in which diffusers keeps PEFT's configuration of each part of a pipeline, "transformer.lora_alpha" and so on. */
+const settingsText = "lora_adapter_metadata";
 /** The texts in which the paths are kept that the names have lost. */
 const pathsText = "lorantz.paths";
 const usualPrefix = "lora_te";
@@ -71,16 +76,25 @@ async function open(file: TensorFile<Metadata>, options: FormatOptions): Promise
   }
   const guessed: string[] = [];
   const known = knownPaths(file, options);
+  const settings = settingsOf(file);
   const modules = new Map<string, AdapterModule>();
   for (const [name, parts] of found) {
     const given = alphas.get(name);
     alphas.delete(name);
     const path = pathOf(where, name, known, guessed);
     if (modules.has(path)) throw new ValueError(`${where}: two modules have the path ${path}.`);
-    // None, or 0, stands for the rank: a multiplier of 1.
+    const set = settings(path);
     modules.set(
       path,
-      moduleOf(where, path, parts, (r) => given || r),
+      moduleOf(where, path, parts, (r) => {
+        const alpha = set?.(r);
+        if (alpha !== undefined && given !== undefined && Math.abs(given / alpha - 1) > 1e-6)
+          throw new ValueError(
+            `${where}: ${path} has the alpha ${given}, and the text ${settingsText} gives it ${alpha} for alpha / rank. Take one of them out.`,
+          );
+        // None, or 0, stands for the rank: a multiplier of 1.
+        return alpha ?? (given || r);
+      }),
     );
   }
   for (const [name] of alphas) throw new ValueError(`${where}: ${name} has an alpha, and no factors.`);
@@ -99,6 +113,38 @@ async function open(file: TensorFile<Metadata>, options: FormatOptions): Promise
             `the paths of ${guessed.length} modules are guessed from their names, such as ${guessed[0]}: give those of the base model`,
           ]
         : [],
+  };
+}
+
+/**
+ * What diffusers' text says of the module at a path: the alpha with which alpha / r is its multiplier, by its rank. It says
+ * nothing of paths that begin otherwise.
+ */
+function settingsOf({ name, metadata }: TensorFile<Metadata>) {
+  const text = metadata[settingsText];
+  const all = text === undefined ? {} : parseJson(`${name}: ${settingsText}`, text);
+  if (!isPlainObject(all)) throw new ValueError(`${name}: ${settingsText} is no object.`);
+  const heads = Object.keys(all).flatMap((key) => (/^(.+\.)?lora_alpha$/.test(key) ? key.slice(0, -10) : []));
+  const configs = heads.map((head) => {
+    const own = Object.entries(all).filter(([key]) => key.startsWith(head));
+    const config = Object.fromEntries(own.map(([key, value]) => [key.slice(head.length), value]));
+    const where = `${name}: ${settingsText}`;
+    checkFields(where, config);
+    return { head, where, fields: fieldsOf(where, config) };
+  });
+  return (path: string): ((r: number) => number) | undefined => {
+    const found = configs.find(({ head }) => path.startsWith(head));
+    if (!found) return undefined;
+    const { where, head, fields } = found;
+    const [inner, { ranks, alphas, rsLora }] = [path.slice(head.length), fields];
+    return (r) => {
+      const rank = valueFor(where, ranks, inner, fields.r);
+      if (rank !== r)
+        throw new ValueError(
+          `${where}: ${path} is to have the rank ${rank}, and its tensors have ${r}. The file does not fit together.`,
+        );
+      return alphaFor(scaling({ r, alpha: valueFor(where, alphas, inner, fields.alpha), rsLora }).value, r);
+    };
   };
 }
 
@@ -167,11 +213,13 @@ function write(adapter: AdapterFile): Written {
     entries[`${name}.alpha`] = full([], alpha, { dtype: exact ? "float32" : "float64" });
   }
   const modules = [...adapter.modules.values()];
+  // Each module has its alpha now; diffusers takes only one of the two.
+  const { [settingsText]: _, ...own } = adapter.format === "kohya" ? adapter.metadata : {};
   const metadata = {
     ss_network_module: "networks.lora",
     ss_network_dim: String(mostCommon(modules.map(({ r }) => r))),
     ss_network_alpha: String(mostCommon(modules.map(({ alpha }) => alpha))),
-    ...(adapter.format === "kohya" && adapter.metadata),
+    ...own,
     [pathsText]: JSON.stringify(paths),
   };
   return { "adapter.safetensors": safetensorsParts("adapter.safetensors", entries, { metadata }) };

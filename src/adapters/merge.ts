@@ -5,10 +5,12 @@ import { ShapeError, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import type { Entry } from "../io/entry.ts";
 import type { Folder } from "../io/folder.ts";
-import { open as openTensors, parts } from "../io/safetensors.ts";
+import { type Metadata, open as openTensors, parts } from "../io/safetensors.ts";
 import { readRange } from "../io/source.ts";
 import { fromFile, toFile } from "../io/stored.ts";
-import type { TensorFile } from "../io/tensor-file.ts";
+import { TensorFile } from "../io/tensor-file.ts";
+import type { Architecture } from "../models/architecture.ts";
+import { architecture } from "../models/families.ts";
 import { classifierConfig, classWeight, headOf } from "./classifier.ts";
 import {
   type AdapterFile,
@@ -63,9 +65,11 @@ export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: st
   const at = out.replace(/[/\\]$/, "");
   if (at === model.name.replace(/[/\\]$/, ""))
     throw new ValueError(`${out}: is the folder of the model itself. Give another one.`);
-  const file = await openTensors(model);
+  const stored = await openTensors(model);
   // The output layer of a classifier takes the place of the one for tokens.
-  const head = config && !file.has(classWeight) ? headOf(adapter) : undefined;
+  const head = config && !stored.has(classWeight) ? headOf(adapter) : undefined;
+  const untied = head || !config ? undefined : withOwnOutput(stored, config, adapter);
+  const file = untied ?? stored;
   const targets = targetsOf(file, adapter, head);
   const weights: MergedWeight[] = [];
   const replaced: string[] = [];
@@ -106,10 +110,11 @@ export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: st
     const source = weightFiles.test(name) ? undefined : await model.find(name);
     if (source) files.set(`${at}/${name}`, [await readRange(source, 0, source.size)]);
   }
-  if (head)
-    files.set(`${at}/config.json`, [
-      new TextEncoder().encode(`${JSON.stringify(classifierConfig(config!, adapter), undefined, 2)}\n`), // there is a head where it is
-    ]);
+  const changed = head // there is a config where one of the two is
+    ? classifierConfig(config!, adapter)
+    : untied && { ...config, tie_word_embeddings: false };
+  if (changed)
+    files.set(`${at}/config.json`, [new TextEncoder().encode(`${JSON.stringify(changed, undefined, 2)}\n`)]);
   files.set(`${at}/model.safetensors`, parts(out, entries, { metadata: { format: "pt", ...file.metadata } }));
   await writeFiles(files);
   const order = new Map(file.names.map((name, i) => [name, i]));
@@ -117,16 +122,55 @@ export async function mergeCheckpoint(model: Folder, given: AdapterFile, out: st
   return {
     weights: weights.sort((a, b) => order.get(a.name)! - order.get(b.name)!),
     replaced,
-    notes:
-      names.some((path) => adapter.modules.get(path)!.kind === "embedding") && !file.has(tokenWeight) && !head
+    notes: [
+      ...adapter.notes,
+      ...(untied
+        ? [`the output layer was tied to the embedding, and has a weight of its own: ${tokenWeight}`]
+        : []),
+      ...(names.some((path) => adapter.modules.get(path)!.kind === "embedding") &&
+      !file.has(tokenWeight) &&
+      !head
         ? ["an embedding is merged, and there is no lm_head.weight: an output that is tied to it changes too"]
-        : [],
+        : []),
+    ],
     files: [...files.keys()],
   };
 }
 
 /** The output layer for tokens, which a classifier does not have. */
 const tokenWeight = "lm_head.weight";
+
+/**
+ * The tensors of a checkpoint whose output layer is the embedding, with a weight for each, where the adapter changes only
+ * one of the two: merged into one weight it would change both. Undefined where they are not tied, as far as is known.
+ */
+function withOwnOutput(
+  file: TensorFile<Metadata>,
+  config: Readonly<Record<string, unknown>>,
+  { modules, whole }: AdapterFile,
+): TensorFile<Metadata> | undefined {
+  const found = knownArchitecture(config);
+  if (!found?.tied || file.has(classWeight)) return undefined;
+  const { body, embedding, head } = found.names;
+  const ends = [`${body}.${embedding}`, head];
+  if (!ends.some((path) => modules.has(path) || whole.has(`${path}.weight`))) return undefined;
+  const name = [`${body}.${embedding}.weight`, `${embedding}.weight`].find((each) => file.has(each));
+  if (name === undefined) return undefined;
+  const placed = file.names.map((each) => [each, file.placed(each)] as const);
+  return new TensorFile(
+    file.name,
+    new Map([...placed, [`${head}.weight`, file.placed(name)]]),
+    file.metadata,
+  );
+}
+
+function knownArchitecture(config: object): Architecture | undefined {
+  try {
+    return architecture(config);
+  } catch {
+    return undefined; // merging needs no code of the model
+  }
+}
 
 type Target = AdapterModule | WholeParameter;
 

@@ -36,7 +36,9 @@ const embeddings = /(^|\.)(embed_tokens|wte|tok_embeddings|word_embeddings)$/;
 async function open(folder: Folder): Promise<AdapterFile> {
   const where = `${folder.name}: adapter_config.json`;
   const config = (await readJson(folder, "adapter_config.json")) as Config; // format.ts saw an object
-  const { fine_tune_type: type = "lora", lora_parameters: given } = config;
+  // Before there was fine_tune_type, use_dora said it.
+  const { fine_tune_type: type = config.use_dora === true ? "dora" : "lora", lora_parameters: given } =
+    config;
   if (type !== "lora" && type !== "dora")
     throw new ValueError(`${where}: fine_tune_type is ${show(type)}; lora and dora are adapters.`);
   if (!isPlainObject(given))
@@ -72,6 +74,16 @@ async function open(folder: Folder): Promise<AdapterFile> {
         `${where}: fine_tune_type is ${show(type)}, and ${path} has ${parts[names.m] ? "a" : "no"} magnitude m.`,
       );
   }
+  const notes: string[] = [];
+  if (given.alpha !== undefined)
+    notes.push(
+      `lora_parameters.alpha is ${show(given.alpha)}: MLX-LM once multiplied scale by alpha / rank, and takes scale as it is since; so does this. If the adapter was trained before, multiply its scale`,
+    );
+  for (const [path, { kind }] of modules)
+    if (kind === "embedding")
+      notes.push(
+        `${path} is an embedding: where the output layer is tied to it, MLX-LM changes that too, and others, this among them, do not`,
+      );
   return {
     name: folder.name,
     format: "mlx",
@@ -81,7 +93,7 @@ async function open(folder: Folder): Promise<AdapterFile> {
     whole,
     config,
     metadata: file.metadata,
-    notes: [],
+    notes,
   };
 }
 

@@ -183,7 +183,7 @@ export async function openLanguage(
     const notes = loaded.notes.filter(
       (note) => ![...adapter.whole.keys()].some((path) => note.startsWith(`${path} `)),
     );
-    return { ...plain, ...adapters.inject(model, params, adapter), notes };
+    return { ...plain, ...adapters.inject(model, params, adapter), notes: [...notes, ...adapter.notes] };
   });
 }
 

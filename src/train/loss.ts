@@ -5,7 +5,7 @@ import { findArchitecture } from "../models/generate.ts";
 import type { DecoderInput, DecoderOutput } from "../models/index.ts";
 import { type Context, crossEntropy, linearCrossEntropy } from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
-import { childParams, parameter } from "../nn/params.ts";
+import { childParams, parameter, withTied } from "../nn/params.ts";
 import { scalar } from "../tensor/creation.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { isTensor } from "../tensor/tree.ts";
@@ -76,7 +76,8 @@ export function languageLoss(model: Layer<Params, DecoderInput, DecoderOutput>):
     const { hidden, logits } = model.apply(params, input, context);
     const terms = nextToken(logits, targets);
     if (!head) return terms;
-    const own = head.split(".").reduce((at, name) => childParams("languageLoss", at, name), params);
+    const all = withTied(model, params);
+    const own = head.split(".").reduce((at, name) => childParams("languageLoss", at, name), all);
     const weight = parameter("languageLoss", own, "weight");
     return { ...terms, sum: linearCrossEntropy(hidden, weight, targets, { reduction: "sum" }) };
   };
@@ -91,9 +92,9 @@ function largeHead(model: Layer<Params, DecoderInput, DecoderOutput>): string | 
   if (!architecture) return undefined;
   const { vocabulary, logitCap, labels, tied, names } = architecture;
   if (vocabulary < large || logitCap !== undefined || labels !== undefined) return undefined;
-  const path = tied ? `${names.body}.${names.embedding}` : names.head;
   const adapted = adaptedLayers(model).map(([at]) => at);
-  return adapted.includes(path) || adapted.includes(names.head) ? undefined : path;
+  const from = tied ? [`${names.body}.${names.embedding}`] : [];
+  return [names.head, ...from].some((path) => adapted.includes(path)) ? undefined : names.head;
 }
 
 /** The target that does not count. */

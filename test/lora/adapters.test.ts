@@ -317,6 +317,8 @@ describe("the form of each tool", () => {
       [{ use_dora: true }, /use_dora is true, and model.* has no magnitude/],
       [{ r: 4 }, /is to have the rank 4, and its tensors have 2/],
       [{ lora_alpha: "x" }, /lora_alpha is "x"; it is a number/],
+      [{ use_rslora: "true" }, /use_rslora is "true"; it is true or false/],
+      [{ fan_in_fan_out: 1 }, /fan_in_fan_out is 1; it is true or false/],
       [{ alpha_pattern: { "(": 1 } }, /pattern "\(" is not a regular expression/],
     ];
     for (const [change, message] of refused) {
@@ -433,6 +435,65 @@ describe("the form of each tool", () => {
     await expect(
       adapters.open(await safetensors.toBlob({ [`${name}.lora_down.weight`]: down })),
     ).rejects.toThrow(/has its A, and no B/);
+  });
+
+  test("diffusers: multipliers stand in a text of the header, for each part of a pipeline", async () => {
+    const [down, up] = [ones([4, 2]), ones([2, 4])];
+    const file = (settings: object, more: Readonly<Record<string, Tensor>> = {}) =>
+      safetensors.toBlob(
+        Object.fromEntries([
+          ...["transformer.a.q", "transformer.a.k", "text_encoder.a.q", "vae.a"].flatMap((path) => [
+            [`${path}.lora_A.weight`, down],
+            [`${path}.lora_B.weight`, up],
+          ]),
+          ...Object.entries(more),
+        ]) as Record<string, Tensor>,
+        { metadata: { format: "pt", lora_adapter_metadata: JSON.stringify(settings) } },
+      );
+    const settings = {
+      ...{ "transformer.r": 4, "transformer.lora_alpha": 8, "transformer.alpha_pattern": { k: 12 } },
+      ...{ "text_encoder.r": 4, "text_encoder.lora_alpha": 6, "text_encoder.use_rslora": true },
+    };
+    const read = await adapters.open(await file(settings));
+    const multipliers = (adapter: adapters.AdapterFile) =>
+      Object.fromEntries(
+        [...adapter.modules].map(([path, module]) => [path, adapters.multiplierOf(adapter, module)]),
+      );
+    const expected = { "transformer.a.q": 2, "transformer.a.k": 3, "text_encoder.a.q": 3, "vae.a": 1 };
+    expect(multipliers(read)).toEqual(expected);
+    await write("again", read, "kohya");
+    const again = await open("again");
+    expect(multipliers(again)).toEqual(expected);
+    expect(again.metadata).not.toHaveProperty("lora_adapter_metadata");
+    const plain = await adapters.open(await file({ r: 4, lora_alpha: 12 }));
+    expect(multipliers(plain)).toMatchObject({ "transformer.a.q": 3, "vae.a": 3 });
+
+    const alpha = (value: number) => ({ "transformer.a.q.alpha": tensor(value) });
+    expect((await adapters.open(await file(settings, alpha(8)))).modules.size).toBe(4);
+    for (const [blob, message] of [
+      [await file(settings, alpha(4)), /transformer.a.q has the alpha 4, and the text .* gives it 8/],
+      [await file({ ...settings, "transformer.r": 8 }), /is to have the rank 8, and its tensors have 4/],
+      [await file({ ...settings, "transformer.layer_replication": [[0, 1]] }), /layer_replication/],
+      [await file([]), /is no object/],
+    ] as const)
+      await expect(adapters.open(blob)).rejects.toThrow(message);
+  });
+
+  test("MLX-LM: what older versions wrote", async () => {
+    const { adapter } = await adapted({ dora: true, targetModules: ["q_proj"] });
+    await write("a", adapter, "mlx");
+    const path = join(folder, "a", "adapter_config.json");
+    const { fine_tune_type, lora_parameters } = JSON.parse(readFileSync(path, "utf8"));
+    expect(fine_tune_type).toBe("dora");
+    const old = (more: object) =>
+      writeFileSync(
+        path,
+        JSON.stringify({ use_dora: true, lora_parameters: { ...lora_parameters, ...more } }),
+      );
+    old({});
+    expect(await told(await open("a"))).toEqual(await told(adapter));
+    old({ alpha: 16 });
+    expect((await open("a")).notes.join()).toMatch(/alpha is 16: MLX-LM once multiplied scale by alpha/);
   });
 
   test("GGUF: no alpha, or 0, is a multiplier of 1; heads are asked for where rows move", async () => {
@@ -573,3 +634,67 @@ describe.skipIf(!existsSync(shared))("adapters made elsewhere", () => {
   });
 });
 if (!existsSync(shared)) console.warn("adapters made elsewhere: skipped, there is no ../shared");
+
+describe("a model whose output layer is the embedding", () => {
+  const config = {
+    ...{ model_type: "llama", vocab_size: 12, hidden_size: 8, intermediate_size: 8, num_hidden_layers: 1 },
+    ...{ num_attention_heads: 2, num_key_value_heads: 1, tie_word_embeddings: true },
+  };
+  const [embedding, head] = ["model.embed_tokens", "lm_head"];
+  const tokens = tensor([[3, 1, 4, 1]], { dtype: "int32" });
+  const draw = (shape: readonly number[]) => random.normal(random.key(9).fold(shape.join()), shape);
+  const whole = (path: string): [string, adapters.WholeParameter] => [
+    `${path}.weight`,
+    { values: draw([12, 8]), dtype: "F32" },
+  ];
+
+  test.each([
+    ["an adapter of the embedding", [embedding], []],
+    ["an adapter of the output", [head], []],
+    ["both", [embedding, head], []],
+    ["an embedding that is stored whole", ["q_proj"], [embedding]],
+    ["an output that is stored whole", ["q_proj"], [head]],
+    ["both stored whole", ["q_proj"], [embedding, head]],
+  ])("changes what the adapter has alone: %s, put into it and merged", async (_, targetModules, stored) => {
+    const model = models.decoder(models.architecture(config));
+    const separate = models.decoder(models.architecture({ ...config, tie_word_embeddings: false }));
+    const params = await tree.evaluate(model.init(random.key(1)));
+    const table = (params.model as { embed_tokens: { weight: Tensor } }).embed_tokens.weight;
+    const both = { ...params, lm_head: { weight: table } };
+    const adapted = lora.inject(separate, { r: 2, alpha: 4, init: "random", targetModules });
+    const adapter = {
+      ...adapters.extract(adapted, await tree.evaluate(adapted.init(random.key(2), both))),
+      whole: new Map(stored.map(whole)),
+    };
+    const logitsOf = async (net: models.Decoder, given: nn.Params) => {
+      const { model, params } = adapters.inject(net, given, adapter);
+      return [...(await model.apply(params, { tokens }).logits.data())];
+    };
+    const expected = await logitsOf(separate, both);
+    expect(await logitsOf(model, params)).toEqual(expected);
+
+    writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+    await safetensors.write(
+      join(folder, "model.safetensors"),
+      Object.fromEntries(tree.entries(params)) as Record<string, Tensor>,
+    );
+    const out = fresh();
+    const { notes } = await adapters.mergeCheckpoint(await openFolder(folder), adapter, out);
+    expect(notes.join()).toMatch(/a weight of its own: lm_head.weight/);
+    const merged = await models.load(out);
+    expect(merged.model.architecture.tied).toBe(false);
+    const got = [...(await merged.model.apply(merged.params, { tokens }).logits.data())];
+    for (const [i, value] of got.entries()) expect(value).toBeCloseTo(expected[i]!, 5);
+  });
+
+  test("takes an adapter of its output in float64", async () => {
+    const model = models.decoder(models.architecture(config));
+    const params = tree.map(model.init(random.key(1)), (leaf) => leaf.astype("float64")) as nn.Params;
+    const adapted = lora.inject(model, { r: 2, alpha: 4, init: "random", targetModules: [head] });
+    const adapter = adapters.extract(adapted, adapted.init(random.key(2), model.init(random.key(1))));
+    const read = adapters.inject(model, params, adapter);
+    const { logits } = read.model.apply(read.params, { tokens });
+    expect(logits.dtype).toBe("float64");
+    expect((await logits.data()).every(Number.isFinite)).toBe(true);
+  });
+});

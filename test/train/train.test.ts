@@ -400,6 +400,19 @@ describe("the loss of a decoder with a large vocabulary", () => {
     expect(furthest(values, wanted)).toBeLessThan(1e-5);
   });
 
+  test("is that of the output weight where a model has one beside the embedding that it is tied to", async () => {
+    const tied = of({ tie_word_embeddings: true });
+    const params = {
+      ...tied.init(random.key(1)),
+      lm_head: { weight: random.normal(random.key(2), [8192, 8]) },
+    };
+    const { sum } = languageLoss(tied)(params, input, {}) as Terms;
+    const { targets, ...given } = input;
+    const expected = nextToken(tied.apply(params, given).logits, targets).sum;
+    const [found, wanted] = [await sum.item(), await expected.item()];
+    expect(Math.abs(found / wanted - 1)).toBeLessThan(1e-5);
+  });
+
   test("keeps no logits for the backward pass", async () => {
     const tokens = tensor([Array(1024).fill(1)], { dtype: "int32" });
     const model = of({ max_position_embeddings: 1024 });
