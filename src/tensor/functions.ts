@@ -124,7 +124,8 @@ export function silu<D extends DType>(x: Tensor<D>): Tensor<D> {
 
 /** log(sigmoid(x)), without overflow. */
 export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
-  return softplus(float("logSigmoid", x, arguments).neg()).neg();
+  const negative = float("logSigmoid", x, arguments).lt(0);
+  return where(negative, x, 0).sub(where(negative, x, x.neg()).exp().log1p());
 }
 
 /** log(1 + exp(x)), and x itself where x > 20, as in PyTorch. */

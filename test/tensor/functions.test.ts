@@ -33,6 +33,7 @@ import {
   logicalAnd,
   logicalOr,
   logicalXor,
+  logSigmoid,
   matrixNorm,
   meshgrid,
   nanToNum,
@@ -188,6 +189,27 @@ describe("functions on the CPU", () => {
       [atanh, Math.atanh, points.map((x) => x / 90), 6],
     ] as const)
       expect(await worst(f, g, xs as Float64Array), f.name).toBeLessThanOrEqual(within);
+  });
+
+  test("logSigmoid keeps its digits on both sides of 0, and its slopes of every order at it", async () => {
+    const points = [-Infinity, -700, -30, -20.5, -1, 0, 1, 20.5, 30, 700, Infinity];
+    const x = tensor(points, { dtype: "float64" });
+    const first = grad((x: Tensor<"float64">) => logSigmoid(x).sum());
+    const second = grad((x: Tensor<"float64">) => first(x).sum());
+    const [values, slopes, bends] = [
+      await logSigmoid(x).data(),
+      await first(x).data(),
+      await second(x).data(),
+    ];
+    const near = (value: number | undefined, wanted: number) =>
+      expect(Math.abs(value! - wanted) <= 4 * Number.EPSILON * Math.abs(wanted) || value === wanted).toBe(
+        true,
+      );
+    points.forEach((x, i) => {
+      near(values[i], x < 0 ? x - Math.log1p(Math.exp(x)) : -Math.log1p(Math.exp(-x)));
+      near(slopes[i], 1 / (1 + Math.exp(x)));
+      if (Number.isFinite(x)) near(bends[i], -1 / ((1 + Math.exp(x)) * (1 + Math.exp(-x))));
+    });
   });
 
   test("elements elsewhere", async () => {
