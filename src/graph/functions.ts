@@ -407,7 +407,8 @@ export const pow: ScalarOp = scalarOp({
   // JavaScript has NaN where the magnitude is 1 and the exponent infinite.
   evaluate: (x, y) => (x === 1 || y === 0 || (x === -1 && Math.abs(y) === Infinity) ? 1 : x ** y),
   vjp: (g, z, [x, y]) => {
-    const constant = eq(y!, 0);
+    // x^0 is constant in x, but its slope is not in y: only where that is infinite or NaN is it left out.
+    const constant = bitwiseAnd(eq(y!, 0), eq(ge(abs(x!), 2 ** -100), 0));
     const flat = bitwiseAnd(eq(x!, 0), ge(y!, 0));
     // What is not taken is finite, so that derivatives of these are no 0 * Infinity.
     return [

@@ -123,20 +123,23 @@ export function isInf<D extends DType>(x: Tensor<D>): Tensor<"bool"> {
 export function logaddexp<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("logaddexp", arguments, 2);
   const other = operand("logaddexp", x, y);
-  const equal = x.eq(other); // infinite ones too, whose difference is none
-  const gap = where(equal, 1, x.sub(other).abs());
-  return where(equal, x.add(other).mul(0.5).add(Math.LN2), x.maximum(other).add(gap.neg().exp().log1p()));
+  const first = x.ge(other);
+  // Each of the two forms is the function on both sides of where they meet, so that derivatives of every order agree there.
+  const gap = where(first, other.sub(x), x.sub(other));
+  const same = x.eq(other).bitwiseAnd(x.isFinite().logicalNot()); // whose difference is none
+  return where(first, x, other).add(where(same, 0, gap).exp().log1p());
 }
 
 /** sqrt(x^2 + y^2), without overflow or underflow on the way; gradient 0 at (0, 0). Floats. */
 export function hypot<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("hypot", arguments, 2);
   const other = operand("hypot", x, y);
-  const [a, b] = [x.abs(), other.abs()];
-  const [large, small] = [a.maximum(b), a.minimum(b)];
+  const large = x.abs().maximum(other.abs()).detach();
   const none = large.eq(0);
-  const ratio = where(none, 0, small).div(where(none, 1, large));
-  const length = where(none, 0, large.mul(ratio.square().add(1).sqrt()));
+  // The scale cancels, so that derivatives are those of the root alone.
+  const scale = where(none, 1, large);
+  const square = x.div(scale).square().add(other.div(scale).square());
+  const length = where(none, 0, scale.mul(where(none, 1, square).sqrt()));
   return where(isInfinite(x).bitwiseOr(isInfinite(other)), Number.POSITIVE_INFINITY, length);
 }
 

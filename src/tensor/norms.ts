@@ -54,7 +54,12 @@ export function norm<D extends DType>(x: Tensor<D>, options: NormOptions = {}): 
       .sum(axis, keep) as unknown as Tensor<D>; // a float
   if (ord === 1) return size.sum(axis, keep);
   const zero = size.eq(0);
-  const terms = ord === 2 ? x.square() : where(zero, ord < 0 ? Infinity : 0, where(zero, 1, size).pow(ord));
+  // Even powers are smooth at 0, sizes are not.
+  const power = () =>
+    ord > 0 && ord % 2 === 0
+      ? x.pow(ord)
+      : where(zero, ord < 0 ? Infinity : 0, where(zero, 1, size).pow(ord));
+  const terms = ord === 2 ? x.square() : power();
   const sum = terms.sum(axis, keep);
   const none = sum.eq(0);
   const positive = where(none, 1, sum);

@@ -29,6 +29,7 @@ import {
   lerp,
   linspace,
   log10,
+  logaddexp,
   logcumsumexp,
   logicalAnd,
   logicalOr,
@@ -43,12 +44,16 @@ import {
   remainder,
   roll,
   searchsorted,
+  sigmoid,
   sinh,
+  softplus,
+  stack,
   type Tensor,
   tan,
   tensor,
   tensordot,
   tile,
+  vmap,
 } from "../../src/index.ts";
 import { describeBackends } from "../devices.ts";
 import { longOn } from "../long.ts";
@@ -189,6 +194,58 @@ describe("functions on the CPU", () => {
       [atanh, Math.atanh, points.map((x) => x / 90), 6],
     ] as const)
       expect(await worst(f, g, xs as Float64Array), f.name).toBeLessThanOrEqual(within);
+  });
+
+  const wide = (x: number) => tensor(x, { dtype: "float64" });
+  const pair = (x: Tensor, y: Tensor | number) => stack([x, x.mul(0).add(y)]);
+  // What is written in several forms, or by sizes and the larger of two, but is smooth where they meet.
+  test.each<[string, (x: Tensor) => Tensor]>([
+    ["hypot on an axis", (x) => hypot(x, 1.5)],
+    ["hypot of a number and x", (x) => hypot(wide(1.5), x)],
+    ["hypot where both are as large", (x) => hypot(x.mul(2), x.add(1))],
+    ["logaddexp", (x) => logaddexp(x, 1)],
+    ["logaddexp of multiples", (x) => logaddexp(x.mul(2), x)],
+    ["logsumexp", (x) => pair(x, 1).logsumexp(0)],
+    ["logcumsumexp", (x) => logcumsumexp(pair(x, 1), 0).at(-1).get()],
+    ["x^y at integers", (x) => x.add(3).pow(x.add(3))],
+    ["x^y of two", (x) => x.add(3).pow(x.sub(x.detach()))],
+    ["lerp", (x) => lerp(x, x.mul(2), x)],
+    ["atan2", (x) => atan2(x, 1.5)],
+    ["asin", (x) => asin(x.mul(0.4))],
+    ["acos", (x) => acos(x.mul(0.4))],
+    ["atan", atan],
+    ["sinh", sinh],
+    ["cosh", cosh],
+    ["asinh", asinh],
+    ["atanh", (x) => atanh(x.mul(0.4))],
+    ["sigmoid", sigmoid],
+    ["softplus", softplus],
+    ["logSigmoid", logSigmoid],
+    ["norm of order 2", (x) => norm(pair(x, 1))],
+    ["norm of order 4", (x) => norm(pair(x, 1), { ord: 4 })],
+    ["prod with a zero", (x) => stack([x, x.sub(1), x.add(2)]).prod()],
+    ["prod with two", (x) => stack([x, x, x.add(2)]).prod()],
+    [
+      "cumprod with two",
+      (x) =>
+        cumprod(stack([x, x, x.add(2)]), 0)
+          .at(-1)
+          .get(),
+    ],
+  ])("%s has derivatives of every order where its forms meet", async (_, f) => {
+    const [points, step] = [[0, 0.5, -0.5, 0.25, 1, -1, 1.5, -1.5, 2, -2], 1e-4];
+    const x = tensor(Float64Array.from(points.flatMap((p) => [p - step, p, p + step])));
+    let derivative = f;
+    for (let order = 0; order <= 4; order++) {
+      const values = await vmap(derivative)(x).data();
+      points.forEach((p, i) => {
+        const [before, at, after] = values.slice(3 * i, 3 * i + 3) as unknown as [number, number, number];
+        const size = Math.max(1, Math.abs(at), Math.abs(before));
+        expect(Math.abs((before + after) / 2 - at) / size, `order ${order} at ${p}`).toBeLessThan(1e-4);
+      });
+      const last = derivative;
+      derivative = grad((x: Tensor) => last(x));
+    }
   });
 
   test("logSigmoid keeps its digits on both sides of 0, and its slopes of every order at it", async () => {
