@@ -53,3 +53,13 @@ export function multiplyLines(groups: number, alongInner: boolean): string[] {
       : `sums[${row}] += b4 * vec4<f32>(${[0, 1, 2, 3].map((inner) => number(row, inner)).join(", ")});`,
   );
 }
+
+/** The body of `row_of`: one of so many rows, chosen by the bits of its number. */
+export function rowLines(groups: number): string[] {
+  const chosen = (from: number, count: number): string => {
+    if (count === 1) return `sums[${from}]`;
+    const half = count / 2;
+    return `select(${chosen(from, half)}, ${chosen(from + half, half)}, (r & ${half}) != 0)`;
+  };
+  return [`return ${chosen(0, 8 * groups)};`];
+}

@@ -10,7 +10,7 @@ import { printQuad, printQuadStores } from "./elements.ts";
 import { isShort, isSmallProduct } from "./heuristics.ts";
 import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
-import { multiplyLines, subgroupTile } from "./matmul-subgroup.ts";
+import { multiplyLines, rowLines, subgroupTile } from "./matmul-subgroup.ts";
 import { accessesOf, isQuadLoad, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
@@ -108,8 +108,10 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     { side: a, tileLength: tile.rows, along: alongInner[0]! },
     { side: b, tileLength: tile.columns, along: alongInner[1]! },
   ].flatMap((filling) => fillOperand(template, { ...filling, kernel, tile, bindings, parameters }));
-  if (tile.template === "matmul-subgroup")
-    template.body("multiply", multiplyLines(tile.constants.row_groups!, alongInner[0]!));
+  if (tile.template === "matmul-subgroup") {
+    const groups = tile.constants.row_groups!;
+    template.body("multiply", multiplyLines(groups, alongInner[0]!)).body("row_of", rowLines(groups));
+  }
   if (tile.template === "matmul-matrix") template.alias("staged", precision === "float16" ? "f16" : "f32");
 
   let declarations: readonly string[] = elements;
