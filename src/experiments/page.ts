@@ -85,7 +85,7 @@ figure > svg { width: 100%; height: auto; max-width: 54rem; display: block; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.35rem 0.5rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 8rem; }
+td:last-child:not(.number) { white-space: normal; min-width: 8rem; }
 thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; }
 .number { text-align: right; } .reference { background: var(--band); }
 .broken { background: var(--bad-page); color: var(--bad); }
