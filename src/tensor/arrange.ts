@@ -10,14 +10,14 @@ import {
   readOptions,
   show,
 } from "../base/arguments.ts";
-import { checkDType, type DType, type FloatDType, integerRange } from "../base/dtype.ts";
+import { checkDType, computeDType, type DType, type FloatDType, integerRange } from "../base/dtype.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { checkIntegers, checkShape, normalizeAxes, normalizeAxis, numel } from "../base/shape.ts";
 import { cast } from "../graph/cast.ts";
 import * as ops from "../graph/elementwise.ts";
 import { expand } from "../graph/movement.ts";
 import { iota } from "../graph/node.ts";
-import { cat, where } from "./functions.ts";
+import { cat } from "./functions.ts";
 import { Tensor, tensorNode } from "./tensor.ts";
 
 // Functions that put elements elsewhere. Names and conventions are NumPy's.
@@ -167,11 +167,11 @@ export function linspace<D extends FloatDType = "float32">(
   );
   const dtype = checkDType("linspace", given.dtype ?? "float32") as FloatDType;
   const step = num > 1 ? (stop - start) / (num - 1) : 0;
-  const at = cast(iota([num], 0), dtype);
-  const half = new Tensor<D>(ops.add(ops.mul(at, step), start));
-  const rest = new Tensor<D>(ops.add(ops.mul(ops.sub(at, num - 1), step), stop));
+  const at = cast(iota([num], 0), computeDType(dtype)); // rounded once, at the end
+  const half = ops.add(ops.mul(at, step), start);
+  const rest = ops.add(ops.mul(ops.sub(at, num - 1), step), stop);
   // From both ends, so that both are exact.
-  return where(new Tensor<D>(at).lt(num / 2), half, rest);
+  return new Tensor(cast(ops.where(ops.lt(at, num / 2), half, rest), dtype));
 }
 
 export interface DiagonalOptions {

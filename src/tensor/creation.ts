@@ -13,6 +13,7 @@ import {
 import {
   checkDType,
   coerce,
+  computeDType,
   type DeviceDType,
   type DType,
   type HostArray,
@@ -198,11 +199,13 @@ export function arange<D extends DeviceDType = "int32">(
   checkArgument("arange", "the length", length, integer(0, integerRange.int32[1]));
   const { start = 0, step = 1, ...given } = readOptions("arange", arangeFields, options);
   const dtype = checkDType("arange", given.dtype ?? "int32");
-  for (const value of [start, step, start + step * Math.max(length - 1, 0)])
-    checkHeld(value, dtype, "arange");
-  const count = cast(iota([length], 0), dtype);
+  const ends = [start, step, start + step * Math.max(length - 1, 0)];
+  for (const value of ends) checkHeld(value, dtype, "arange");
+  // Rounded once: floats that are whole numbers are counted as integers, others in what their dtype is computed in.
+  const whole = isFloat(dtype) && ends.every((value) => holds("int32", value));
+  const count = cast(iota([length], 0), whole ? "int32" : computeDType(dtype));
   const scaled = step === 1 ? count : mul(count, step);
-  return new Tensor(start === 0 ? scaled : add(scaled, start));
+  return new Tensor(cast(start === 0 ? scaled : add(scaled, start), dtype));
 }
 
 /** The identity matrix. */

@@ -7,6 +7,7 @@ import * as optim from "../../src/optim/index.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
 import { floorDivide, fmod, remainder } from "../../src/tensor/arithmetic.ts";
+import { linspace } from "../../src/tensor/arrange.ts";
 import { compile } from "../../src/tensor/compile.ts";
 import { arange, full, ones, scalar, tensor, zeros } from "../../src/tensor/creation.ts";
 import { customVjp } from "../../src/tensor/custom-vjp.ts";
@@ -98,6 +99,23 @@ describe.each(await backends())("on %s", (name) => {
       const stored = tensor(await product.data(), { dtype: "float16" });
       expect(await tensor([0.1], { dtype: "float16" }).mul(3).eq(stored).item()).toBe(1);
       expect(await tensor([1], { dtype: "float16" }).mul(1e-8).mul(1e8).item()).toBe(1);
+    });
+
+    test("numbers at equal distances are rounded once", async () => {
+      for (const [dtype, start] of [
+        ["bfloat16", -300],
+        ["float16", -4000],
+        ["float32", -20_000_000],
+      ] as const) {
+        const last = await arange(1 - start, { start, dtype })
+          .slice([-5 - start])
+          .data();
+        expect([...last], dtype).toEqual([-5, -4, -3, -2, -1, 0]);
+      }
+      const fine = await arange(1201, { start: -300, step: 0.25, dtype: "bfloat16" }).slice([1195]).data();
+      expect([...fine]).toEqual([-1.25, -1, -0.75, -0.5, -0.25, 0]);
+      const even = await linspace(-300, 0, 1201, { dtype: "bfloat16" }).slice([1195]).data();
+      expect([...even]).toEqual([-1.25, -1, -0.75, -0.5, -0.25, 0]);
     });
 
     test("creation refuses too", () => {
