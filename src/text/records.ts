@@ -1,4 +1,4 @@
-import { isPlainObject } from "../base/arguments.ts";
+import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
 import type { FileSource } from "../io/open.ts";
@@ -57,7 +57,7 @@ async function* objectsOf(name: string, pieces: AsyncIterable<string>): AsyncGen
     const fields = parseJson(`${name} line ${line}`, text);
     if (!isPlainObject(fields))
       throw new ValueError(
-        `${name} line ${line}: it is ${Array.isArray(fields) ? "a list" : typeof fields}; each line is an object.`,
+        `${name} line ${line}: it is ${Array.isArray(fields) ? "a list" : show(fields)}; each line is an object.`,
       );
     yield { fields, line };
   }

@@ -1,5 +1,5 @@
-import { isPlainObject, show } from "../base/arguments.ts";
-import { ValueError } from "../base/errors.ts";
+import { isIntegerIn, isPlainObject, show } from "../base/arguments.ts";
+import { messageOf, ValueError } from "../base/errors.ts";
 import { library } from "../base/library.ts";
 import { type FolderSource, openFolder, readJson, readText } from "../io/folder.ts";
 import { type ChatTemplate, chatOf } from "./chat.ts";
@@ -68,6 +68,7 @@ export async function load(from: FolderSource): Promise<Tokenizer> {
     throw new ValueError(
       `${folder.name}: tokenizer.json is ${show(json)} without a model; it is a tokenizer of the Hugging Face hub.`,
     );
+  checkIds(folder.name, json.model.vocab, json.added_tokens);
   const hasConfig = await folder.find("tokenizer_config.json");
   const config = hasConfig ? await readJson(folder, "tokenizer_config.json") : {};
   if (!isPlainObject(config))
@@ -78,28 +79,56 @@ export async function load(from: FolderSource): Promise<Tokenizer> {
     "tokenizer.json",
     () => import("@huggingface/tokenizers"),
   );
-  let inner: InstanceType<Library["Tokenizer"]>;
-  try {
-    inner = new Tokenizer(json, config);
-  } catch (error) {
-    throw new ValueError(
-      `${folder.name}: tokenizer.json is not understood by @huggingface/tokenizers (${(error as Error).message}).`,
-    );
-  }
+  // What is wrong in the file may show only where a text meets it.
+  const asked = <T>(f: () => T): T => {
+    try {
+      return f();
+    } catch (error) {
+      throw new ValueError(
+        `${folder.name}: tokenizer.json is not understood by @huggingface/tokenizers (${messageOf(error)}).`,
+      );
+    }
+  };
+  const inner = asked(() => new Tokenizer(json, config));
   const written = await folder.find("chat_template.jinja");
   const template = written ? await readText(folder, "chat_template.jinja") : config.chat_template;
   const special = specialTokens(config);
-  const end = special.eos_token === undefined ? undefined : inner.token_to_id(special.eos_token);
-  const ids = [...inner.get_vocab(true).values()];
+  const end =
+    special.eos_token === undefined ? undefined : asked(() => inner.token_to_id(special.eos_token!));
+  let size = 0;
+  for (const [, id] of asked(() => inner.get_vocab(true))) size = Math.max(size, id + 1);
   return {
-    size: ids.reduce((most, id) => Math.max(most, id + 1), 0),
+    size,
     end,
-    encode: (text, { bare = false } = {}) => [...inner.encode(text, { add_special_tokens: !bare }).ids],
-    decode: (ids) => (ids.length === 0 ? "" : inner.decode([...ids], { skip_special_tokens: true })),
+    encode: (text, { bare = false } = {}) => {
+      const { ids } = asked(() => inner.encode(text, { add_special_tokens: !bare }));
+      // A piece of a text that is no token, in a vocabulary without one for those that are unknown.
+      if (!ids.every((id) => isIntegerIn(id, 0, size - 1)))
+        throw new ValueError(
+          `${folder.name}: tokenizer.json has no token for a part of ${show(text)}, and none for what is unknown.`,
+        );
+      return [...ids];
+    },
+    decode: (ids) =>
+      ids.length === 0 ? "" : asked(() => inner.decode([...ids], { skip_special_tokens: true })),
     chat:
       template === undefined || template === null ? undefined : await chatOf(folder.name, template, special),
   };
 }
+
+/** @throws ValueError for a token whose id is none: the package would leave it out in silence. */
+function checkIds(where: string, vocabulary: unknown, added: unknown): void {
+  const own = isPlainObject(vocabulary) ? Object.entries(vocabulary) : [];
+  const more = Array.isArray(added) ? added.filter(isPlainObject) : [];
+  for (const [token, id] of [...own, ...more.map(({ content, id }) => [content, id] as const)])
+    if (!isIntegerIn(id, 0, mostIds - 1))
+      throw new ValueError(
+        `${where}: tokenizer.json gives ${show(token)} the id ${show(id)}; it is an integer from 0 to ${mostIds - 1}.`,
+      );
+}
+
+/** More than any vocabulary has; a table is made of them. */
+const mostIds = 2 ** 24;
 
 /** Special tokens by their names in the configuration: texts, or objects with one as `content`. */
 function specialTokens(config: { readonly [name: string]: unknown }): { readonly [name: string]: string } {

@@ -102,6 +102,23 @@ describe("tokenizers", () => {
     await expect(load([file("tokenizer.json", { model: { type: "None" } })])).rejects.toThrow(
       "not understood",
     );
+    const model = { type: "WordLevel", vocab: { a: 0, b: 1 }, unk_token: "b" };
+    const whole = {
+      ...{ added_tokens: [], normalizer: null, decoder: null, post_processor: null, model },
+      pre_tokenizer: { type: "WhitespaceSplit" },
+    };
+    const of = (more: object) => load([file("tokenizer.json", { ...whole, ...more })]);
+    const single = [{ Sequence: { id: "A" } }, 3];
+    const late = await of({ post_processor: { type: "TemplateProcessing", single } });
+    expect(() => late.encode("a")).toThrow(/tokenizer.json is not understood by @huggingface\/tokenizers/);
+    const without = await of({ model: { ...model, unk_token: null } });
+    expect(without.encode("a")).toEqual([0]);
+    expect(() => without.encode("a c")).toThrow(
+      'has no token for a part of "a c", and none for what is unknown',
+    );
+    await expect(of({ model: { ...model, vocab: { a: 0, b: 1.5 } } })).rejects.toThrow(
+      'gives "b" the id 1.5',
+    );
     const refuses = await wordTokenizer({ chat_template: "{{ raise_exception('no system turns') }}" });
     expect(() => refuses.chat!.render([{ role: "user", content: "" }])).toThrow("no system turns");
   });
@@ -306,15 +323,35 @@ describe("entries", () => {
     await fails("a.csv", ["text"], "a.csv: there are no examples in it");
     await fails("a.txt", [], "a.txt: there are no examples in it");
     await fails("a.json", [], "the ending says nothing of the format");
-    await expect(dataset(new File([Uint8Array.of(0xff)], "a.jsonl"), given())).rejects.toThrow(
-      "a.jsonl: its text is not UTF-8",
-    );
+    await fails("a.jsonl", [{ text: "a" }, "null"], "a.jsonl line 2: it is null; each line is an object");
     await expect(dataset(file("a.jsonl", { a: "1" }), given({ fields: { text: "b" } }))).rejects.toThrow(
       "there is no field b, which is to be its text",
     );
     await expect(dataset(file("a.jsonl", { text: "a" }), given({ maxLength: 1 }))).rejects.toThrow(
       "maxLength is 1; it is an integer >= 2",
     );
+  });
+
+  test("that are no UTF-8 are named by line, wherever the pieces of the file end", async () => {
+    const line = new TextEncoder().encode('{"text":"é€𝄞 a"}\n');
+    const many = Math.floor(2 ** 20 / line.length);
+    const whole = new Uint8Array(line.length * (many + 4));
+    for (let i = 0; i < many + 4; i++) whole.set(line, i * line.length);
+    for (const [byte, at] of [
+      [0xff, 0],
+      [0xff, 2 ** 20 - 1],
+      [0xff, 2 ** 20],
+      [0xff, 2 ** 20 + 1],
+      [0xe2, 2 ** 20 - 2],
+      [0xff, whole.length - 1],
+    ] as const) {
+      const bytes = Uint8Array.from(whole);
+      bytes[at] = byte;
+      const message = `a.jsonl line ${Math.floor(at / line.length) + 1}: its text is not UTF-8 (byte `;
+      await expect(dataset(new File([bytes], "a.jsonl"), given()), String(at)).rejects.toThrow(message);
+    }
+    const cut = new File([line, line.subarray(0, 13)], "a.jsonl");
+    await expect(dataset(cut, given())).rejects.toThrow("a.jsonl line 2: its text is not UTF-8");
   });
 
   test("without an end of the line at the end, with those of Windows, and with a mark of byte order are read", async () => {
