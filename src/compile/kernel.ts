@@ -56,9 +56,19 @@ export function partsOf(kernel: Kernel | Composite): Store[] {
   return resultsOf(kernel).filter(({ part }) => part);
 }
 
+const known = new WeakMap<Kernel | Composite, ReadonlySet<ValueId>>();
+
 /** The values a finished kernel needs: those it loads and does not make itself. */
-export function reads(kernel: Kernel | Composite): Set<ValueId> {
-  if (kernel.kind === "loop") return new Set(kernel.reads);
+export function reads(kernel: Kernel | Composite): ReadonlySet<ValueId> {
+  let found = known.get(kernel);
+  if (!found) {
+    found = new Set(kernel.kind === "loop" ? kernel.reads : loadedBy(kernel));
+    known.set(kernel, found);
+  }
+  return found;
+}
+
+function loadedBy(kernel: Kernel): Set<ValueId> {
   const found = new Set<ValueId>();
   walk(expressionsOf(kernel), (e) => {
     if (e.kind === "load") found.add(e.value);

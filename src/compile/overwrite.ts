@@ -107,9 +107,19 @@ export function readsInPlace(kernel: Kernel | Composite, value: ValueId, index: 
   if (!reads(kernel).has(value)) return true;
   const core = coreOf(kernel);
   if (!core) return false;
-  const results = storesOf(kernel).flatMap((store) => [store.expr, store.index]);
-  return !readElsewhere(core, results, index).has(value);
+  const at = elsewhere.get(kernel) ?? new Map<Expr, ReadonlySet<ValueId>>();
+  elsewhere.set(kernel, at);
+  let found = at.get(index);
+  if (!found) {
+    const results = storesOf(kernel).flatMap((store) => [store.expr, store.index]);
+    found = readElsewhere(core, results, index);
+    at.set(index, found);
+  }
+  return !found.has(value);
 }
+
+/** What a kernel reads at other indices than one, or for its core. */
+const elsewhere = new WeakMap<Kernel | Composite, Map<Expr, ReadonlySet<ValueId>>>();
 
 /** What a kernel reads before it stores the result at a place; undefined where it reads and stores again and again. */
 export function coreOf(kernel: Kernel | Composite): readonly Expr[] | undefined {

@@ -27,9 +27,8 @@ export function planMemory(
   const { values, kernels, inputs, outputs, over } = program;
   const lastRead = new Map<ValueId, number>();
   const written = new Map<ValueId, number>();
-  const readBy = kernels.map(reads);
   kernels.forEach((kernel, at) => {
-    for (const value of readBy[at]!) lastRead.set(value, at);
+    for (const value of reads(kernel)) lastRead.set(value, at);
     for (const value of writesOf(kernel)) written.set(value, at);
   });
   // Those that take over an input's place are the input's tenants.
@@ -41,14 +40,23 @@ export function planMemory(
     if (list) list.push(value);
     else tenants.set(leader, [value]);
   }
+  const known = new Map<ValueId, Tenants>();
   const tenantsOf = (value: ValueId): Tenants => {
-    const list = tenants.get(first(value))!;
+    const leader = first(value);
+    let found = known.get(leader);
+    if (!found) {
+      found = together(tenants.get(leader)!);
+      known.set(leader, found);
+    }
+    return found;
+  };
+  const together = (list: readonly ValueId[]): Tenants => {
     const times = list.map((each) => written.get(each) ?? -1);
     return {
       values: list,
       from: Math.min(...times),
       to: Math.max(...times, ...list.map((each) => lastRead.get(each) ?? -1)),
-      beside: new Set(times.flatMap((at) => (at < 0 ? [] : [...readBy[at]!]))),
+      beside: new Set(times.flatMap((at) => (at < 0 ? [] : [...reads(kernels[at]!)]))),
     };
   };
 

@@ -27,6 +27,8 @@ interface Slot {
   alone: boolean;
   /** Whether some lie side by side. */
   parts: boolean;
+  /** Of those that fill it the one that is there for longest: meanwhile there is room for nothing. */
+  full: Held | undefined;
 }
 
 /** A place for a value, and what speaks against it, the worst first. */
@@ -92,6 +94,7 @@ export function assignSlots(
       if (seen.has(index)) return;
       seen.add(index);
       const slot = slots[index]!;
+      if (slot.full && idleBetween(life, slot.full) <= 0) return;
       const whole = life.alone || slot.alone;
       if (whole && slot.parts) return;
       /** Beyond it the slot would grow more than it has to. */
@@ -118,11 +121,15 @@ export function assignSlots(
     }
     if (!isBest(near)) for (const index of slots.keys()) lookInto(index);
     const { index, offset, growth } = best;
-    if (index === slots.length) slots.push({ bytes: 0, held: [], alone: false, parts: false });
+    if (index === slots.length)
+      slots.push({ bytes: 0, held: [], alone: false, parts: false, full: undefined });
     const slot = slots[index]!;
     slot.bytes += growth;
     const next = slot.held.findIndex((other) => other.offset > offset);
-    slot.held.splice(next < 0 ? slot.held.length : next, 0, { ...life, offset, order: places.size });
+    const held = { ...life, offset, order: places.size };
+    slot.held.splice(next < 0 ? slot.held.length : next, 0, held);
+    if (growth > 0) slot.full = undefined;
+    if (life.bytes === slot.bytes && lengthOf(life) > lengthOf(slot.full)) slot.full = held;
     addTo(begins, life.from, index);
     addTo(ends, life.to, index);
     slot.alone ||= life.alone ?? false;
@@ -146,6 +153,10 @@ function isBetter(a: Choice, b: Choice): boolean {
  */
 function idleBetween(a: Lifetime, b: Lifetime): number {
   return Math.max(a.from - b.to, b.from - a.to);
+}
+
+function lengthOf(life: Lifetime | undefined): number {
+  return life ? life.to - life.from : -1;
 }
 
 /** Whether a value at an offset of a slot has bytes in common with one that lies there. */
