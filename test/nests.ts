@@ -259,7 +259,7 @@ const declare = ({ index, name, dtype }: Accumulator & { readonly index: number 
 
 /** A product of matrices as a nest. */
 function productOf({ batch, row, column, inner, a, b, dtype, stores }: MatmulKernel): Nest {
-  const expr: Expr = { kind: "apply", id: -1, row: mul.row, args: [a, b], dtype };
+  const expr: Expr = { kind: "apply", id: -1, operands: [a, b], row: mul.row, args: [a, b], dtype };
   return nestOf({
     grid: [batch, row, column],
     inner: [inner],

@@ -1,5 +1,5 @@
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
-import { type Expr, operandsOf, walk } from "./expr.ts";
+import { type Expr, walk } from "./expr.ts";
 
 // How an expression moves while a loop variable does: which loads lie side by side, which are the same ones again. Every
 // question of this kind, of any target, is asked here.
@@ -89,7 +89,7 @@ function computeMotion(e: Expr, along: Along, memo: Memo): Motion {
     case "load":
     case "cast":
     case "clamp":
-      return operandsOf(e).every((part) => of(part).stride === 0) ? fixed : jumping(0);
+      return e.operands.every((part) => of(part).stride === 0) ? fixed : jumping(0);
     default:
       return e satisfies never;
   }
@@ -158,7 +158,7 @@ export function sharedIn(
     if (known.has(e)) visit(known.get(e)!);
     else if (e.kind === "load" && isWide(e)) found.push({ expr: e, wide: e });
     else if (isPart && motionOf(e, along, memo).stride === 0) found.push({ expr: e });
-    else for (const part of operandsOf(e)) visit(part);
+    else for (const part of e.operands) visit(part);
   };
   for (const expr of exprs) visit(expr);
   return found;

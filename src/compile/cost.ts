@@ -1,5 +1,5 @@
 import { bytesPerElement, isFloat } from "../base/dtype.ts";
-import { type Expr, operandsOf, walk } from "./expr.ts";
+import { type Expr, walk } from "./expr.ts";
 import { type Axis, type Kernel, type Store, writesOf } from "./kernel.ts";
 import { product, visitNest } from "./nest.ts";
 import type { LoopKernel, Program } from "./program.ts";
@@ -140,7 +140,7 @@ class Counter {
   #variablesOf(e: Expr, axes: readonly Axis[]): ReadonlySet<string> {
     if (e.kind === "variable") return this.#placed.get(e.name) ?? new Set([e.name]);
     if (e.kind === "accumulator") return new Set(axes.map(({ name }) => name));
-    return new Set(operandsOf(e).flatMap((part) => [...this.#variables.get(part)!]));
+    return new Set(e.operands.flatMap((part) => [...this.#variables.get(part)!]));
   }
 }
 

@@ -1,7 +1,7 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { makeNode, type Node } from "../graph/node.ts";
-import { type Expr, Expressions, operandsOf } from "./expr.ts";
+import { type Expr, Expressions } from "./expr.ts";
 import { deviceDType } from "./lower.ts";
 
 type Formula = (...args: readonly Node[]) => Node;
@@ -53,7 +53,7 @@ function expressionOf(root: Node, e: Expressions, dtype: DeviceDType): Expr {
 export function usesOf(root: Expr): ReadonlyMap<Expr, number> {
   const uses = new Map<Expr, number>([[root, 1]]);
   const count = (e: Expr) => {
-    for (const part of operandsOf(e)) {
+    for (const part of e.operands) {
       const before = uses.get(part) ?? 0;
       uses.set(part, before + 1);
       if (before === 0) count(part);

@@ -12,6 +12,8 @@ export interface Term {
 interface Base {
   readonly id: number;
   readonly dtype: DeviceDType;
+  /** What it is made of. */
+  readonly operands: readonly Expr[];
 }
 
 /** A scalar expression: what one element of a kernel's result is. Equal expressions are one object. */
@@ -31,7 +33,7 @@ export type Expr = Base &
     | { readonly kind: "inRange"; readonly arg: Expr; readonly length: number } // 0 <= arg < length
   );
 
-type WithoutId<E> = E extends unknown ? Omit<E, "id"> : never;
+type Shape<E> = E extends unknown ? Omit<E, "id" | "operands"> : never;
 
 /** Bounds of an index expression, inclusive. */
 export interface Bounds {
@@ -50,7 +52,7 @@ export class Expressions {
   readonly #bounds = new Map<Expr, Bounds>();
 
   constant(value: number, dtype: DeviceDType): Expr {
-    if (dtype === "int32") return this.#sum(new Map(), value);
+    if (dtype === "int32") return this.index(value);
     return this.#make(`c${dtype}${Object.is(value, -0) ? "-0" : value}`, { kind: "constant", dtype, value });
   }
 
@@ -86,7 +88,7 @@ export class Expressions {
   }
 
   index(value: number): Expr {
-    return this.#sum(new Map(), value);
+    return this.#make(`s+${value}`, { kind: "sum", dtype: "int32", terms: [], constant: value });
   }
 
   /** The sum of `factor * part` over the parts, plus a constant. */
@@ -274,19 +276,19 @@ export class Expressions {
 
   #sum(terms: Map<Expr, number>, constant: number): Expr {
     const total = constant + joinDigits(terms, this);
-    const list = [...terms]
-      .filter(([, coefficient]) => coefficient !== 0)
-      .map(([atom, coefficient]) => ({ coefficient, atom }));
+    const list: Term[] = [];
+    for (const [atom, coefficient] of terms) if (coefficient !== 0) list.push({ coefficient, atom });
+    if (list.length === 0) return this.index(total);
     if (list.length === 1 && list[0]!.coefficient === 1 && total === 0) return list[0]!.atom;
     list.sort((a, b) => a.atom.id - b.atom.id);
     const key = `s${list.map(({ coefficient, atom }) => `${coefficient}*${atom.id}`).join("+")}+${total}`;
     return this.#make(key, { kind: "sum", dtype: "int32", terms: list, constant: total });
   }
 
-  #make(key: string, shape: WithoutId<Expr>): Expr {
+  #make(key: string, shape: Shape<Expr>): Expr {
     const known = this.#made.get(key);
     if (known) return known;
-    const made = { id: this.#made.size, ...shape } as Expr; // the id makes it whole
+    const made = { id: this.#made.size, operands: operandsOf(shape), ...shape } as Expr; // these make it whole
     this.#made.set(key, made);
     return made;
   }
@@ -339,8 +341,9 @@ function gcd(a: number, b: number): number {
   return x;
 }
 
-/** What an expression is made of. */
-export function operandsOf(e: Expr): readonly Expr[] {
+const none: readonly Expr[] = [];
+
+function operandsOf(e: Shape<Expr>): readonly Expr[] {
   switch (e.kind) {
     case "apply":
       return e.args;
@@ -357,7 +360,7 @@ export function operandsOf(e: Expr): readonly Expr[] {
     case "hostNumber":
     case "accumulator":
     case "variable":
-      return [];
+      return none;
     default:
       return e satisfies never;
   }
@@ -365,10 +368,11 @@ export function operandsOf(e: Expr): readonly Expr[] {
 
 /** Visits every distinct part of the expressions, parts before wholes. */
 export function walk(roots: Iterable<Expr>, visit: (e: Expr) => void, seen = new Set<Expr>()): void {
-  for (const e of roots) {
-    if (seen.has(e)) continue;
+  const go = (e: Expr) => {
+    if (seen.has(e)) return;
     seen.add(e);
-    walk(operandsOf(e), visit, seen);
+    for (const part of e.operands) go(part);
     visit(e);
-  }
+  };
+  for (const e of roots) go(e);
 }

@@ -17,6 +17,9 @@ export class Lowering {
   readonly #stored: (node: Node) => ValueId | undefined;
   readonly #scalarOf: (source: number, dtype: DeviceDType) => number;
   readonly #memo = new Map<string, Expr>();
+  // Layers of a model are indexed alike: by their texts, indices of positions and positions of indices.
+  readonly #indices = new Map<string, Index>();
+  readonly #positions = new Map<string, Expr>();
 
   /**
    * @param stored The value that holds a node, or undefined where it is computed in place.
@@ -47,7 +50,7 @@ export class Lowering {
 
   /** The same for a node that is stored, from its inputs: what its kernel computes. */
   compute(node: Node, index: Index, guard?: Expr): Expr {
-    const key = `${node.id}:${index.map((e) => e.id).join()}:${guard?.id ?? ""}`;
+    const key = `${node.id}:${textOf(index)}:${guard?.id ?? ""}`;
     let result = this.#memo.get(key);
     if (!result) {
       result = this.#compute(node, index, guard);
@@ -58,16 +61,28 @@ export class Lowering {
 
   /** The index of each axis of `shape` at a position in row-major order. */
   unflatten(position: Expr, shape: readonly number[]): Index {
-    const stride = strides(shape);
-    return shape.map((length, axis) =>
-      this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length),
-    );
+    const key = `${position.id}:${shape.join()}`;
+    let index = this.#indices.get(key);
+    if (!index) {
+      const stride = strides(shape);
+      index = shape.map((length, axis) =>
+        this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length),
+      );
+      this.#indices.set(key, index);
+    }
+    return index;
   }
 
   /** The position in row-major order. */
   flatten(index: Index, shape: readonly number[]): Expr {
-    const stride = strides(shape);
-    return this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
+    const key = `${textOf(index)}:${shape.join()}`;
+    let position = this.#positions.get(key);
+    if (!position) {
+      const stride = strides(shape);
+      position = this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
+      this.#positions.set(key, position);
+    }
+    return position;
   }
 
   /** Where the part of an update begins along each axis. */
@@ -242,6 +257,12 @@ export class Lowering {
         return operation satisfies never;
     }
   }
+}
+
+function textOf(index: Index): string {
+  let text = "";
+  for (const { id } of index) text += `${id},`;
+  return text;
 }
 
 export function deviceDType(node: Node): DeviceDType {

@@ -1,6 +1,6 @@
 import { letterOf } from "../base/dtype.ts";
 import { type Along, type Motion, motionOf } from "./access.ts";
-import { type Expr, operandsOf, type Term, walk } from "./expr.ts";
+import { type Expr, type Term, walk } from "./expr.ts";
 import type { ValueId } from "./value.ts";
 
 // Where expressions are computed in a nest of loops, and what is named: decided here, before anything is printed. What
@@ -115,7 +115,7 @@ export function place(
   const roots = uses.map(({ expr }) => expr);
   const count = (e: Expr) => counts.set(e, (counts.get(e) ?? 0) + 1);
   roots.forEach(count);
-  walk(roots, (e) => operandsOf(e).forEach(count));
+  walk(roots, (e) => e.operands.forEach(count));
 
   const level = (e: Expr): Level => {
     const known = levels.get(e);
@@ -126,7 +126,7 @@ export function place(
         ? (scope.levels?.get(e.name) ?? 0)
         : e.kind === "accumulator"
           ? (scope.afterwards ?? 0)
-          : operandsOf(e).reduce((most, part) => Math.max(most, level(part)), first);
+          : e.operands.reduce((most, part) => Math.max(most, level(part)), first);
     levels.set(e, own);
     return own;
   };
@@ -170,9 +170,9 @@ export function place(
   };
   const visitParts = (e: Expr, at: Level): number => {
     if (e.kind === "load" && addresses && stride(e.index) !== undefined) return visitAddress(e.index);
-    if (varies(e)) return 1 + sum(operandsOf(e).map((part) => visit(part, varies(part) ? at : level(part))));
+    if (varies(e)) return 1 + sum(e.operands.map((part) => visit(part, varies(part) ? at : level(part))));
     if (e.kind === "sum" && e.terms.length > 0) return visitSum(e, at);
-    return 1 + sum(operandsOf(e).map((part) => visit(part, at)));
+    return 1 + sum(e.operands.map((part) => visit(part, at)));
   };
   const visitAddress = (index: Expr): number =>
     1 + sum(termsOf(index).map(({ atom }) => visit(atom, level(atom))));

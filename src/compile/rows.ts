@@ -9,7 +9,7 @@ import {
   withoutStores,
 } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
-import { type Expr, type Expressions, operandsOf, walk } from "./expr.ts";
+import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator, Axis, NumberedAccumulator, Statement, Store } from "./kernel.ts";
 import { accumulate, loopOver, write } from "./nest.ts";
 import type { Target } from "./target.ts";
@@ -206,7 +206,7 @@ function largestOf(root: Expr, fits: (e: Expr) => boolean): Expr[] {
     if (seen.has(e)) return;
     seen.add(e);
     if (fits(e)) found.add(e);
-    else for (const part of operandsOf(e)) visit(part);
+    else for (const part of e.operands) visit(part);
   };
   visit(root);
   return [...found];

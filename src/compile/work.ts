@@ -1,5 +1,5 @@
 import type { ScalarRow } from "../graph/node.ts";
-import { type Expr, operandsOf, walk } from "./expr.ts";
+import { type Expr, walk } from "./expr.ts";
 
 // What expressions cost, in one unit: an addition. Whoever weighs work against work, on any target, counts here.
 
@@ -23,7 +23,7 @@ export function workAlong(root: Expr, variables: ReadonlySet<string>): number {
   let work = 0;
   walk([root], (e) => {
     const changes =
-      e.kind === "variable" ? variables.has(e.name) : operandsOf(e).some((part) => changing.has(part));
+      e.kind === "variable" ? variables.has(e.name) : e.operands.some((part) => changing.has(part));
     if (!changes) return;
     changing.add(e);
     if (e.kind === "apply") work += additionsOf(e.row);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { numel } from "../../src/base/shape.ts";
-import { type Expr, Expressions, operandsOf, walk } from "../../src/compile/expr.ts";
+import { type Expr, Expressions, walk } from "../../src/compile/expr.ts";
 import { indexValue } from "../index-value.ts";
 import { runs } from "../thorough.ts";
 
@@ -128,7 +128,7 @@ test("equal expressions are one object, and walks see each part once", () => {
   const seen: Expr[] = [];
   walk([twice, twice], (part) => seen.push(part));
   expect(seen).toEqual([x, twice]);
-  expect(operandsOf(twice)).toEqual([x]);
+  expect(twice.operands).toEqual([x]);
 });
 
 test("bounds decide ranges", () => {

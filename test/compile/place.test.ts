@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { type Expr, Expressions, operandsOf } from "../../src/compile/expr.ts";
+import { type Expr, Expressions } from "../../src/compile/expr.ts";
 import { type Addition, type Level, type Placement, place } from "../../src/compile/place.ts";
 import { add, exp, mul } from "../../src/graph/elementwise.ts";
 import { indexValue } from "../index-value.ts";
@@ -148,7 +148,7 @@ describe("a placement", () => {
     };
     const placement = place([{ expr: chain(200), at: 1 }], { levels });
     const depth = (root: Expr): number =>
-      1 + Math.max(0, ...operandsOf(root).map((part) => (placement.name(part) ? 0 : depth(part))));
+      1 + Math.max(0, ...root.operands.map((part) => (placement.name(part) ? 0 : depth(part))));
     for (const { what } of placement.lets(1)) if ("kind" in what) expect(depth(what)).toBeLessThan(60);
     expect(placement.lets(1).length).toBeGreaterThan(5);
   });
