@@ -31,10 +31,16 @@ export function untie(roots: readonly Node[]): Untied {
     }
     const { operation, shape, dtype } = node;
     const later = node.inputs.flatMap(tokensOf);
-    const inputs = node.inputs.map((input) => made.get(input)!);
-    const same = inputs.every((input, i) => input === node.inputs[i]);
+    const same = node.inputs.every((input) => made.get(input) === input);
     // A copy of its own, as equal nodes with and without order are two.
-    const own = same ? node : makeNode(operation, inputs, shape, dtype);
+    const own = same
+      ? node
+      : makeNode(
+          operation,
+          node.inputs.map((input) => made.get(input)!),
+          shape,
+          dtype,
+        );
     if (later.length > 0) tokens.set(own, new Set(later.map((token) => made.get(token)!)));
     made.set(node, own);
     order.push(own);
@@ -50,23 +56,24 @@ function tokensOf(input: Node): Node[] {
 }
 
 /**
- * The values that must be there before the kernel of a stored node runs. A token that is stored nowhere is there when what
- * it is made of is.
+ * The values that must be there before what computes a node runs, for nodes that wait for some. A token that is stored
+ * nowhere is there when what it is made of is.
  */
 export function storedBefore(
-  node: Node,
-  tokens: Untied["tokens"],
+  { order, tokens }: Pick<Untied, "order" | "tokens">,
   stored: (node: Node) => ValueId | undefined,
-): Set<ValueId> {
-  const found = new Set<ValueId>();
-  if (tokens.size === 0) return found;
+): ReadonlyMap<Node, ReadonlySet<ValueId>> {
+  const before = new Map<Node, ReadonlySet<ValueId>>();
+  if (tokens.size === 0) return before;
   const isStored = (part: Node) => stored(part) !== undefined;
-  for (const part of topological([node], (part) => part === node || !isStored(part))) {
-    if (part !== node && isStored(part)) continue;
-    const own = tokens.get(part);
-    if (!own) continue;
-    for (const source of topological([...own], (token) => !isStored(token)))
+  for (const node of order) {
+    const found = new Set<ValueId>();
+    for (const input of [...node.inputs].reverse())
+      if (!isStored(input)) for (const value of before.get(input) ?? []) found.add(value);
+    const own = tokens.get(node);
+    for (const source of own ? topological([...own], (token) => !isStored(token)) : [])
       if (isStored(source)) found.add(stored(source)!);
+    if (found.size > 0) before.set(node, found);
   }
-  return found;
+  return before;
 }

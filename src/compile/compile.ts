@@ -64,9 +64,13 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
 
   const expressions = new Expressions();
   const scalars: Scalar[] = [];
+  const scalarPlaces = new Map<string, number>();
   const scalarOf = (source: number, dtype: DeviceDType): number => {
-    const known = scalars.findIndex((scalar) => scalar.source === source && scalar.dtype === dtype);
-    return known >= 0 ? known : scalars.push({ source, dtype }) - 1;
+    const name = `${source} ${dtype}`;
+    const known = scalarPlaces.get(name);
+    if (known !== undefined) return known;
+    scalarPlaces.set(name, scalars.length);
+    return scalars.push({ source, dtype }) - 1;
   };
   const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf);
   const assembly = {
@@ -82,15 +86,15 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     (node) => `${runName(node)} after ${[...(tokens.get(node) ?? [])].map(({ id }) => id)}`,
   );
   const runs = new Map([...loops.values()].map((group) => [group[0]!, group]));
+  const before = storedBefore({ order, tokens }, assembly.stored);
   const drafts = order
     .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
     .flatMap((node) => {
-      const before = storedBefore(node, tokens, assembly.stored);
       if (node.operation.kind === "loop") {
         const group = runs.get(node);
-        return group ? [withOrder(loopDraft(group, assembly.stored, expressions), before)] : [];
+        return group ? [withOrder(loopDraft(group, assembly.stored, expressions), before.get(node))] : [];
       }
-      return draftsOf(node, stored.get(node)!, assembly).map((draft) => withOrder(draft, before));
+      return draftsOf(node, stored.get(node)!, assembly).map((draft) => withOrder(draft, before.get(node)));
     });
   const results = outputs.map((root) => stored.get(root)!);
   const ins = inputs.map((_, index) => inputValue.get(index)!);

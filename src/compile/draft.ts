@@ -87,8 +87,8 @@ export interface Order {
 }
 
 /** The draft, which runs after what makes those values. */
-export function withOrder(draft: Draft, after: ReadonlySet<ValueId>): Draft {
-  return after.size === 0 ? draft : { ...draft, order: { after, made: new Set(madeBy(draft)) } };
+export function withOrder(draft: Draft, after: ReadonlySet<ValueId> | undefined): Draft {
+  return after === undefined ? draft : { ...draft, order: { after, made: new Set(madeBy(draft)) } };
 }
 
 /** The order of two kernels that are joined: what one makes for the other is there in time. */

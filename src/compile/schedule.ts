@@ -82,7 +82,11 @@ function placeEpilogues(
 
 function usersOf(order: readonly Node[]): Map<Node, Node[]> {
   const users = new Map<Node, Node[]>(order.map((node) => [node, []]));
-  for (const node of order) for (const input of new Set(node.inputs)) users.get(input)!.push(node);
+  for (const node of order)
+    for (const input of node.inputs) {
+      const list = users.get(input)!;
+      if (list.at(-1) !== node) list.push(node);
+    }
   return users;
 }
 
@@ -214,16 +218,19 @@ export function materialise(
  * much smaller than the operand is left out: storing that is no loss.
  */
 function madeFromLess(operand: Node, reasons: ReadonlyMap<Node, Reason>): readonly Node[] | undefined {
-  const parts = topological([operand], (node) => !reasons.has(node));
+  const parts = new Set([operand]);
   const isStored = (node: Node) => node.operation.kind === "input" || reasons.has(node);
   let [bytes, work] = [0, 0];
   for (const part of parts) {
     if (part.operation.kind === "gather") return undefined; // its loads are no little work
     if (isStored(part)) bytes += bytesOf(part);
-    else work += costOf(part) * Math.min(1, elements(part) / elements(operand));
+    else {
+      work += costOf(part) * Math.min(1, elements(part) / elements(operand));
+      for (const input of part.inputs) parts.add(input);
+    }
+    if (bytes > operandShare * bytesOf(operand) || work > operandCost) return undefined;
   }
-  if (bytes > operandShare * bytesOf(operand) || work > operandCost) return undefined;
-  return parts.filter((part) => !isStored(part) && bytesOf(part) > operandShare * bytesOf(operand));
+  return [...parts].filter((part) => !isStored(part) && bytesOf(part) > operandShare * bytesOf(operand));
 }
 
 function bytesOf(node: Node): number {
@@ -253,9 +260,14 @@ function limitKernels(
   // A kernel also binds its results: three leave room for siblings.
   const most = target.maxBindings - 3;
   const reads = new Map<Node, ReadonlySet<Node>>();
+  const itself = new Map<Node, ReadonlySet<Node>>();
   const sizes = new Map<Node, number>();
   const seen = (node: Node): ReadonlySet<Node> => {
-    if (reasons.has(node) || node.operation.kind === "input") return new Set([node]);
+    if (reasons.has(node) || node.operation.kind === "input") {
+      const alone = itself.get(node) ?? new Set([node]);
+      itself.set(node, alone);
+      return alone;
+    }
     // What a view shows may have been stored since the view was looked at.
     return movements.has(node.operation.kind) ? seen(node.inputs[0]!) : reads.get(node)!;
   };
@@ -263,7 +275,7 @@ function limitKernels(
   for (const node of order) {
     if (isOfParts(node)) {
       const [base, ...rest] = node.inputs as [Node, ...Node[]];
-      const together = (of: readonly Node[]) => new Set(of.flatMap((input) => [...seen(input)])).size;
+      const together = (of: readonly Node[]) => union(of.map(seen)).size;
       if (together(node.inputs) > most || 1 + sum(node.inputs.map(sizeOf)) > maxSize) mark(node, "bindings");
       if (reasons.has(node)) {
         // Kernels of their own make its parts: those of a cat, and that of an update of what is stored.
@@ -278,9 +290,9 @@ function limitKernels(
       continue;
     }
     for (;;) {
-      const union = new Set(node.inputs.flatMap((input) => [...seen(input)]));
-      if (union.size <= most) {
-        reads.set(node, union);
+      const all = union(node.inputs.map(seen));
+      if (all.size <= most) {
+        reads.set(node, all);
         break;
       }
       const widest = largest(node.inputs, (input) => seen(input).size);
@@ -294,6 +306,13 @@ function limitKernels(
     }
     sizes.set(node, size);
   }
+}
+
+function union(sets: readonly ReadonlySet<Node>[]): ReadonlySet<Node> {
+  if (sets.length === 1) return sets[0]!;
+  const all = new Set<Node>();
+  for (const set of sets) for (const node of set) all.add(node);
+  return all;
 }
 
 function sum(values: readonly number[]): number {
@@ -347,6 +366,8 @@ function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
   return seen.size;
 }
 
+const several = "several";
+
 /** Stores what would be computed again and again: under a stretched axis, or in several kernels. */
 function avoidRepetition(
   order: readonly Node[],
@@ -369,25 +390,24 @@ function avoidRepetition(
     );
   }
   const times = new Map<Node, number>();
-  const kernels = new Map<Node, Set<string>>();
+  /** The kernel that wants a node, or that there are several. */
+  const kernels = new Map<Node, string>();
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i]!;
     const { kind } = node.operation;
     if ((kind === "scalar" || kind === "cast") && !uniform.has(node)) {
       if (cost.get(node)! > repeatedCost && (times.get(node) ?? 1) >= 2) mark(node, "repeated");
-      else if (cost.get(node)! > sharedCost && (kernels.get(node)?.size ?? 1) >= 2) mark(node, "shared");
+      else if (cost.get(node)! > sharedCost && kernels.get(node) === several) mark(node, "shared");
     }
     const stored = reasons.has(node);
     // Elementwise results of one size usually end up in one kernel.
     const name = isCore(node) ? `core ${node.id}` : `map ${elements(node)}`;
-    const within = stored ? new Set([name]) : (kernels.get(node) ?? new Set([name]));
+    const within = stored ? name : (kernels.get(node) ?? name);
     for (const input of node.inputs) {
       const factor =
         kind === "expand" || kind === "gather" ? numel(node.shape) / Math.max(numel(input.shape), 1) : 1;
       times.set(input, Math.max(times.get(input) ?? 0, factor * (stored ? 1 : (times.get(node) ?? 1))));
-      const users = kernels.get(input);
-      if (users) for (const user of within) users.add(user);
-      else kernels.set(input, new Set(within));
+      kernels.set(input, (kernels.get(input) ?? within) === within ? within : several);
     }
   }
 }

@@ -380,12 +380,20 @@ export function substitute(roots: readonly Node[], given: ReadonlyMap<Node, Node
   const made = new Map(given);
   for (const node of topological(roots, (node) => !made.has(node))) {
     if (made.has(node)) continue;
-    const inputs = node.inputs.map((input) => made.get(input)!);
-    const same = inputs.every((input, i) => input === node.inputs[i]);
-    const { operation, shape, dtype } = node;
-    made.set(node, same ? node : inScope(node.scope, () => makeNode(operation, inputs, shape, dtype)));
+    const same = node.inputs.every((input) => made.get(input) === input);
+    made.set(node, same ? node : inScope(node.scope, () => copyOver(node, made)));
   }
   return roots.map((root) => made.get(root)!);
+}
+
+/** The node, of what its inputs became. */
+function copyOver({ operation, inputs, shape, dtype }: Node, made: ReadonlyMap<Node, Node>): Node {
+  return makeNode(
+    operation,
+    inputs.map((input) => made.get(input)!),
+    shape,
+    dtype,
+  );
 }
 
 /**
@@ -395,10 +403,8 @@ export function substitute(roots: readonly Node[], given: ReadonlyMap<Node, Node
 export function transform(roots: readonly Node[], change: (node: Node, original: Node) => Node): Node[] {
   const changed = new Map<Node, Node>();
   for (const node of topological(roots)) {
-    const inputs = node.inputs.map((input) => changed.get(input)!);
-    const same = inputs.every((input, i) => input === node.inputs[i]);
-    const { operation, shape, dtype } = node;
-    const made = same ? node : inScope(node.scope, () => makeNode(operation, inputs, shape, dtype));
+    const same = node.inputs.every((input) => changed.get(input) === input);
+    const made = same ? node : inScope(node.scope, () => copyOver(node, changed));
     const first = node.again && changed.get(node.again);
     if (!same && first) makeAgain(made, first);
     changed.set(node, change(made, node));
