@@ -102,8 +102,12 @@ export class Entries {
   }
 
   #makers(entry: Entry, values: Iterable<ValueId>): Set<Entry> {
-    const makers = [...values].flatMap((value) => this.#maker.get(value) ?? []);
-    return new Set(makers.filter((maker) => maker !== entry));
+    const makers = new Set<Entry>();
+    for (const value of values) {
+      const maker = this.#maker.get(value);
+      if (maker && maker !== entry) makers.add(maker);
+    }
+    return makers;
   }
 
   /** The kernels that read what `entry` makes. */
@@ -142,7 +146,9 @@ export class Entries {
   /** Whether a value is kept up to that depth, whatever `besides` does. */
   isAlive(value: ValueId, depth: number, besides: Entry): boolean {
     if (this.#outputs.has(value) || !this.#maker.has(value)) return true;
-    return [...this.#readers.get(value)!].some((reader) => reader !== besides && reader.depth >= depth);
+    for (const reader of this.#readers.get(value)!)
+      if (reader !== besides && reader.depth >= depth) return true;
+    return false;
   }
 
   /** Must `second` come, through other kernels, after `first` — or `first` after `second`? */
@@ -152,22 +158,23 @@ export class Entries {
 
   /** @param direct Whether it counts when `from` itself reads from `on`. */
   #depends(from: Entry, on: Entry, direct: boolean): boolean {
-    const floor = this.#levels.get(on)!;
-    if (this.#levels.get(from)! <= floor) return false;
+    const levelOf = (entry: Entry) => this.#levels.get(entry)!;
+    const floor = levelOf(on);
+    if (levelOf(from) <= floor) return false;
     const seen = new Set<Entry>();
     const stack = [from];
     for (let entry = stack.pop(); entry; entry = stack.pop()) {
-      for (const value of neededBy(entry)) {
-        const source = this.#maker.get(value);
-        if (!source || source === entry || seen.has(source)) continue;
+      const next: Entry[] = [];
+      for (const source of this.#makers(entry, neededBy(entry))) {
         if (source === on) {
           if (entry !== from || direct) return true;
-          continue;
+        } else if (levelOf(source) > floor && !seen.has(source)) {
+          seen.add(source);
+          next.push(source);
         }
-        if (this.#levels.get(source)! <= floor) continue;
-        seen.add(source);
-        stack.push(source);
       }
+      // The lowest first: it either leads to what is looked for or has little below it.
+      stack.push(...next.sort((a, b) => levelOf(b) - levelOf(a)));
     }
     return false;
   }

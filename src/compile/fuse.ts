@@ -4,6 +4,7 @@ import {
   type Draft,
   draftSize,
   joinedOrder,
+  madeBy,
   placesOf,
   readsOf,
   variables,
@@ -98,10 +99,11 @@ function merge(first: Entry, second: Entry, fusion: Fusion): Entry | undefined {
   const unread = new Set(
     made.filter((value) => second.reads.has(value) && !entries.isWanted(value, first, second)),
   );
-  const reads = new Set([...first.reads, ...[...second.reads].filter((value) => !into.stores.has(value))]);
+  const others = [...second.reads].filter((value) => !into.stores.has(value) && !first.reads.has(value));
   const results = made.length - unread.size + from.stores.size;
-  const excess = reads.size + results - target.maxBindings;
-  if (excess > [...reads].filter((value) => donated.has(value)).length) return undefined;
+  const excess = first.reads.size + others.length + results - target.maxBindings;
+  if (excess > 0 && excess > [...first.reads, ...others].filter((value) => donated.has(value)).length)
+    return undefined;
   // Not through a third kernel: what else `second` reads must not come from `first`.
   if (entries.reaches(second, first)) return undefined;
   const position = e.variable(variables.position, from.size);
@@ -164,10 +166,11 @@ function joinedCore(into: Core, from: Core, replace: (expr: Expr) => Expr): Core
 function runTogether(first: Entry, second: Entry, entries: Entries): boolean {
   if (first.depth === second.depth) return true;
   const [early, late] = first.depth < second.depth ? [first, second] : [second, first];
-  return (
-    [...entries.usersOf(early)].every(({ depth }) => depth > late.depth) &&
-    [...early.reads].every((value) => entries.isAlive(value, late.depth, early))
-  );
+  for (const value of madeBy(early.draft))
+    for (const reader of entries.readersOf(value))
+      if (reader !== early && reader.depth <= late.depth) return false;
+  for (const value of early.reads) if (!entries.isAlive(value, late.depth, early)) return false;
+  return true;
 }
 
 /** An elementwise kernel joins anything it reads from, and elementwise siblings; two reductions over as many elements join side by side. */
