@@ -53,16 +53,16 @@ export function axisAs(
   return undefined;
 }
 
-/** How many copies of a loop run where some results are accumulated. */
+/** How many copies of a loop run where some results are accumulated, or elements are written. */
 export function copiesOf(
   steps: readonly Step[],
   name: string,
-  accumulators: readonly { readonly index: number }[],
+  accumulators?: readonly { readonly index: number }[],
 ): number {
   for (const step of steps)
     if ("split" in step && step.as === "copies" && step.split === name) {
       const { results, by } = step;
-      if (!results || accumulators.every(({ index }) => results.includes(index))) return by;
+      if (!results || accumulators?.every(({ index }) => results.includes(index))) return by;
     }
   return 1;
 }

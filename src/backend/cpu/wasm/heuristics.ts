@@ -295,11 +295,12 @@ function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): number {
 }
 
 /**
- * Rows that are done abreast: two where a row has at most 128 elements, since one waits for its sums while the other works.
- * softmax of 65536x16 1.25 ms, abreast 1.01 (Zen 4); of 4096x64 one by one 1.04, of 4096x128 1.01, of 2048x256 abreast 1.02 (Xeon).
+ * Rows that are done abreast: two where a row has at most 256 elements, since one waits for its sums while the other works.
+ * softmax of 65536x16 1.25 ms, abreast 1.01 (Zen 4); of 4096x64 one by one 1.04, of 4096x128 1.01, of 2048x256 abreast 1.01, layer norm and
+ * variance of 2048x256 0.92 and 0.94, of 1024x1024 0.98 (Xeon).
  */
 function rowsAbreast(along: Along, length: number, last: Axis): number {
-  return along === "inner" && length <= 128 && last.extent % 2 === 0 ? 2 : 1;
+  return along === "inner" && length <= 256 && last.extent % 2 === 0 ? 2 : 1;
 }
 
 /**

@@ -54,6 +54,14 @@ export class Layout {
     return this.along === "inner" ? copiesOf(steps, axisAs(steps, "lanes")!.axis, accumulators) : this.side;
   }
 
+  /** Vectors of what is written, in these loops or once for a point. */
+  written(over: readonly Axis[]): number {
+    if (this.along !== "inner" || over.length === 0) return this.side;
+    const { name, extent } = lastOf(over);
+    const copies = copiesOf(this.#stage.steps, name);
+    return extent % (4 * copies) === 0 ? copies : 1;
+  }
+
   /** What lanes run along, so many vectors at a time: the grid, or the innermost of these loops. */
   lanes(over: readonly Axis[], vectors = 0): VectorAxis | undefined {
     if (this.along === "nothing") return undefined;

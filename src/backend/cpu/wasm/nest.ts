@@ -272,7 +272,7 @@ class NestWriter {
     const writes = this.#writes(values, point, bottom, stores, over);
     const { name, extent } = lastOf(over);
     const loop = this.#code.piece();
-    const step = this.#layout.along === "inner" ? 4 : 1;
+    const step = this.#layout.along === "inner" ? 4 * this.#layout.written(over) : 1;
     loop.each(values.variable(name), 0, extent, step, () => loop.append(writes));
     const loops = loopsAround(values, over.slice(0, -1), bottom, loop);
     this.#code.append(values.piece(2), loops);
@@ -286,12 +286,13 @@ class NestWriter {
     stores: readonly Store[],
     over: readonly Axis[] = [],
   ): Code {
-    const { along, side, last } = this.#layout;
+    const { along, last } = this.#layout;
     const inner = along === "inner" ? lastOf(over) : last;
     const vector = along === "grid" || (along === "inner" && over.length > 0);
     const stop = along === "inner" ? inner.extent : this.#stop;
-    const pieces = Array.from({ length: side }, (_, i) => {
-      const code = side > 1 ? values.restart(level, 4 * i) : values.piece(level);
+    const count = this.#layout.written(over);
+    const pieces = Array.from({ length: count }, (_, i) => {
+      const code = count > 1 ? values.restart(level, 4 * i) : values.piece(level);
       use(values, point, i);
       const writes = writeStores(code, values, stores, vector, (into, address, held) =>
         storeLanes(into, address, held, inner.extent % 4 === 0, values.variable(inner.name), stop),
