@@ -76,14 +76,18 @@ const kinds: Readonly<Record<string, Kind>> = {
   F64: { dtype: "float64", values: (b, n) => view(Float64Array, b, n), bytes: (v) => Float64Array.from(v) },
   F32: { dtype: "float32", values: (b, n) => view(Float32Array, b, n), bytes: (v) => Float32Array.from(v) },
   ...Object.fromEntries(
-    floatDTypes.filter(isNarrow).map((narrow): [string, Kind] => [
-      fileDType(narrow),
-      {
-        dtype: computeDType(narrow),
-        values: (b, n) => decode(view(Uint16Array, b, n), narrow),
-        bytes: (v) => encode(v, narrow),
-      },
-    ]),
+    floatDTypes.filter(isNarrow).map((narrow): [string, Kind] => {
+      const byte = bitsOf[fileDType(narrow)] === 8; // where a device has two
+      return [
+        fileDType(narrow),
+        {
+          dtype: computeDType(narrow),
+          values: (b, n) =>
+            decode(byte ? Uint16Array.from(b.subarray(0, n)) : view(Uint16Array, b, n), narrow),
+          bytes: (v) => (byte ? Uint8Array.from(encode(v, narrow)) : encode(v, narrow)),
+        },
+      ];
+    }),
   ),
   I64: { dtype: "int32", values: (b, n) => view(BigInt64Array, b, n) },
   I32: { dtype: "int32", values: (b, n) => view(Int32Array, b, n), bytes: (v) => Int32Array.from(v) },
@@ -115,6 +119,10 @@ export function readDType(where: string, dtype: string, asked: DeviceDType | und
   return asked;
 }
 
+/** Whether elements of a file lie there as a device stores them. */
+const liesAsStored = (dtype: string, of: DType) =>
+  fileDType(of) === dtype && bitsOf[dtype] === 8 * bytesPerElement(of);
+
 /**
  * What a device stores of the elements of a file, which may be the bytes themselves.
  *
@@ -128,7 +136,7 @@ export function fromFile(
   as: DeviceDType,
 ): StoredArray {
   const length = numel(shape);
-  if (isNarrow(as) && fileDType(as) === dtype) return view(Uint16Array, bytes, length);
+  if (isNarrow(as) && liesAsStored(dtype, as)) return view(Uint16Array, bytes, length);
   const { values: read, dtype: own } = kinds[dtype]!;
   const values = read(bytes, length);
   if (
@@ -154,8 +162,7 @@ export function fromFile(
 
 /** The bytes of values that are stored as a dtype, as one of a file, floats rounded to the nearest; the values themselves where they are it. */
 export function toFile(dtype: string, stored: StoredArray, of: DType): Uint8Array {
-  const same = fileDType(of) === dtype && bitsOf[dtype] === 8 * bytesPerElement(of);
-  const made = same ? stored : kinds[dtype]!.bytes!(decode(stored, of));
+  const made = liesAsStored(dtype, of) ? stored : kinds[dtype]!.bytes!(decode(stored, of));
   return new Uint8Array(made.buffer, made.byteOffset, made.byteLength);
 }
 

@@ -3,6 +3,7 @@ import { type FloatDType, floatRange, isNarrow } from "../../src/base/dtype.ts";
 import { type FloatRange, narrowFloat } from "../../src/base/narrow.ts";
 import { referenceValues } from "../../src/experiments/reference.ts";
 import { cat, type Device, init, tensor, tree } from "../../src/index.ts";
+import { fromFile, toFile } from "../../src/io/stored.ts";
 import { describeBackends } from "../devices.ts";
 import { expectProducts, uniformValues } from "../narrow.ts";
 
@@ -28,7 +29,13 @@ vi.mock("../../src/base/dtype-rows.ts", async (original) => {
     fp16e7m8: { digits: 9, least: -62, most: 63 },
   }).map(([name, range]) => [
     name,
-    { ...rows.float16, range, ...narrowFloat(range), letter: "f", file: name.toUpperCase() },
+    {
+      ...rows.float16,
+      range,
+      ...narrowFloat(range),
+      letter: "f",
+      file: name === "fp8e5m2" ? "F8_E5M2" : name.toUpperCase(),
+    },
   ]);
   return { rows: { ...rows, ...Object.fromEntries(added) } };
 });
@@ -97,6 +104,16 @@ describe.each(names)("%s on the host", (name) => {
     });
     expect(wrong).toEqual([]);
   });
+});
+
+test("a float of eight bits is a byte in a file", () => {
+  const dtype = "fp8e5m2" as FloatDType;
+  const bits = Uint16Array.from({ length: 256 }, (_, bits) => bits).filter((bits) => (bits & 127) <= 124); // no NaN
+  const bytes = toFile("F8_E5M2", bits, dtype);
+  expect([...bytes]).toEqual([...bits]);
+  expect(fromFile("x", "F8_E5M2", bytes, [bits.length], dtype)).toEqual(bits);
+  const { load } = narrowFloat(ranges.fp8e5m2);
+  expect([...fromFile("x", "F8_E5M2", bytes, [bits.length], "float32")]).toEqual(Array.from(bits, load));
 });
 
 test("a range that no layout of 16 bits has is refused", () => {
