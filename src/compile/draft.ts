@@ -6,7 +6,6 @@ import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator, Part } from "./kernel.ts";
 import { deviceDType, type Index, type Lowering } from "./lower.ts";
 import type { ValueId } from "./value.ts";
-import { sizeOf } from "./work.ts";
 
 /**
  * A kernel before it is given its loops: expressions of one position in a flat grid, so that kernels of one
@@ -253,9 +252,29 @@ export function withoutStores(draft: Draft, values: ReadonlySet<ValueId>): Draft
   };
 }
 
-/** Distinct expressions of a draft. */
+const distinct = new WeakMap<Draft, ReadonlySet<Expr>>();
+
+/** Distinct expressions of a draft, parts before wholes. */
+function distinctOf(draft: Draft): ReadonlySet<Expr> {
+  const known = distinct.get(draft);
+  if (known) return known;
+  const found = new Set<Expr>();
+  walk(expressionsOf(draft), (e) => found.add(e));
+  distinct.set(draft, found);
+  return found;
+}
+
+/** How many distinct expressions a draft has. */
 export function draftSize(draft: Draft): number {
-  return sizeOf(expressionsOf(draft));
+  return distinctOf(draft).size;
+}
+
+/** The same of two drafts side by side. */
+export function sizeTogether(a: Draft, b: Draft): number {
+  const known = distinctOf(a);
+  let size = known.size;
+  for (const e of distinctOf(b)) if (!known.has(e)) size++;
+  return size;
 }
 
 /** All expressions of a draft. */
@@ -295,9 +314,7 @@ export function coreExpressions(core: Core): Expr[] {
 /** The values a draft needs: those it loads, and those of which it replaces a part. */
 export function readsOf(draft: Draft): Set<ValueId> {
   const reads = new Set<ValueId>();
-  walk(expressionsOf(draft), (e) => {
-    if (e.kind === "load") reads.add(e.value);
-  });
+  for (const e of distinctOf(draft)) if (e.kind === "load") reads.add(e.value);
   for (const { over } of draft.placed?.values() ?? []) if (over !== undefined) reads.add(over);
   return reads;
 }

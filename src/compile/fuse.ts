@@ -7,6 +7,7 @@ import {
   madeBy,
   placesOf,
   readsOf,
+  sizeTogether,
   variables,
 } from "./draft.ts";
 import { Entries, type Entry, maxSize } from "./entries.ts";
@@ -113,7 +114,10 @@ function merge(first: Entry, second: Entry, fusion: Fusion): Entry | undefined {
   if ([...(from.placed?.values() ?? [])].some(({ over }) => over !== undefined && into.stores.has(over)))
     return undefined;
 
-  const draft = join(into, from, unread, e);
+  // Side by side, expressions stay what they are: too many are found before they are put together.
+  const beside = !dependent && from.core.kind === "none";
+  if (beside && sizeTogether(into, from) > maxSize) return undefined;
+  const draft = join(into, from, unread, e, beside);
   if (draftSize(draft) > maxSize || readsWhatItReplaces(draft)) return undefined;
   if (excess > 0 && excess > countInPlace(draft, [first, second], fusion)) return undefined;
   const depth =
@@ -124,20 +128,29 @@ function merge(first: Entry, second: Entry, fusion: Fusion): Entry | undefined {
 }
 
 /** One draft of two: what the second loads of the first becomes the expression that is stored there. */
-function join(into: Draft, from: Draft, unread: ReadonlySet<ValueId>, e: Expressions): Draft {
+function join(
+  into: Draft,
+  from: Draft,
+  unread: ReadonlySet<ValueId>,
+  e: Expressions,
+  beside: boolean,
+): Draft {
   const shift =
     into.core.kind === "reduce" && from.core.kind === "reduce" ? into.core.accumulators.length : 0;
   const memo = new Map<Expr, Expr>();
   const replace = (expr: Expr) =>
-    e.rewrite(
-      expr,
-      (part) => {
-        if (part.kind === "load") return into.stores.get(part.value);
-        if (part.kind === "accumulator" && shift > 0) return e.accumulator(part.index + shift, part.dtype);
-        return undefined;
-      },
-      memo,
-    );
+    beside
+      ? expr
+      : e.rewrite(
+          expr,
+          (part) => {
+            if (part.kind === "load") return into.stores.get(part.value);
+            if (part.kind === "accumulator" && shift > 0)
+              return e.accumulator(part.index + shift, part.dtype);
+            return undefined;
+          },
+          memo,
+        );
   const stores = new Map([...into.stores].filter(([value]) => !unread.has(value)));
   for (const [value, expr] of from.stores) stores.set(value, replace(expr));
   const placed = new Map(into.placed);

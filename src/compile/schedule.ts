@@ -195,7 +195,13 @@ export function materialise(
     }
   }
   placeEpilogues(roots, order, reasons, (node) => mark(node, "epilogue"));
-  limitKernels(order, reasons, mark, target);
+  const limit = (): boolean => {
+    const before = reasons.size;
+    limitKernels(order, reasons, mark, target);
+    return reasons.size > before;
+  };
+  let changed = limit();
+  const limited = reasons.size;
   avoidRepetition(order, reasons, (node, reason) => {
     // The same holds for what several kernels want: reading a copy would take longer than making it again.
     if (loaded.has(node) || (reason === "shared" && madeFromLess(node, reasons))) return;
@@ -206,10 +212,8 @@ export function materialise(
     if (node.operation.kind === "update" && reasons.has(node) && isUpdateOfStored(node.inputs[0]!, reasons))
       mark(node.inputs[0]!, "parts");
   // What is stored is read by others: they may bind too much now, also where this itself stores something.
-  for (let before = 0; before < reasons.size; ) {
-    before = reasons.size;
-    limitKernels(order, reasons, mark, target);
-  }
+  changed ||= reasons.size > limited;
+  while (changed) changed = limit();
   return reasons;
 }
 
