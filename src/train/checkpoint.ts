@@ -15,7 +15,7 @@ export type Setup = { readonly [name: string]: unknown };
 
 /** Where a run stands: a tree that `lorantz/io` saves and loads. */
 export interface Checkpoint {
-  readonly kind: "lorantz checkpoint 1";
+  readonly kind: typeof kind;
   readonly setup: Setup;
   /** Updates done. */
   readonly done: number;
@@ -25,6 +25,23 @@ export interface Checkpoint {
   /** The parameters that are trained. */
   readonly trained: unknown;
   readonly state: OptimizerState;
+  /** A hash of all that is above: a file that was damaged is not gone on from. */
+  readonly sum: string;
+}
+
+const kind = "lorantz checkpoint 2";
+
+/** A checkpoint of these parts. */
+export async function checkpointOf(parts: Omit<Checkpoint, "kind" | "sum">): Promise<Checkpoint> {
+  return { kind, ...parts, sum: await sumOf(parts) };
+}
+
+async function sumOf(parts: Omit<Checkpoint, "kind" | "sum">): Promise<string> {
+  const { setup, done, hash, losses, evaluations, trained, state } = parts;
+  const sum = new Hash().add(JSON.stringify([setup, done, hash, losses, evaluations]));
+  for (const [path, leaf] of tree.entries({ trained, state }))
+    sum.add(`${path} ${describe(leaf)}`).addWords(await leaf.data());
+  return sum.toString();
 }
 
 /** Puts a checkpoint away. It is done when the promise resolves. */
@@ -43,15 +60,22 @@ export function inFolder(path: string): Save {
 /**
  * The checkpoint that a file holds, for `resume`.
  *
- * @throws ValueError for a file that holds something else, LorantzError for what cannot be read.
+ * @throws ValueError for a file that holds something else or was damaged, LorantzError for what cannot be read.
  */
 export async function loadCheckpoint(from: FileSource): Promise<Checkpoint> {
   const found = await load(from);
-  if (!isPlainObject(found) || found.kind !== "lorantz checkpoint 1")
+  const name = typeof from === "string" ? from : "the file";
+  if (!isPlainObject(found) || typeof found.kind !== "string" || !/^lorantz checkpoint \d+$/.test(found.kind))
+    throw new ValueError(`train: ${name} is no checkpoint of a training; it holds ${show(found)}.`);
+  if (found.kind !== kind)
     throw new ValueError(
-      `train: ${typeof from === "string" ? from : "the file"} is no checkpoint of a training; it holds ${show(found)}.`,
+      `train: ${name} is a "${found.kind}", and this version goes on from a "${kind}". Start anew, or take the version that wrote it.`,
     );
-  return found as unknown as Checkpoint; // as `Training.checkpoint` made it
+  const checkpoint = found as unknown as Checkpoint; // as its sum says
+  const sum = await sumOf(checkpoint).catch(() => undefined); // what was damaged may be no tree
+  if (sum === undefined || sum !== checkpoint.sum)
+    throw new ValueError(`train: ${name} is damaged: what it holds is not what was written. Start anew.`);
+  return checkpoint;
 }
 
 /** What there is to say of a run. */

@@ -22,7 +22,7 @@ import { Key, key as rootKey } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import * as tree from "../tensor/tree.ts";
 import { type Batches, batchesOf, type GivenBatches } from "./batches.ts";
-import { type Checkpoint, checkSetup, type Save, type Setup, setupOf } from "./checkpoint.ts";
+import { type Checkpoint, checkpointOf, checkSetup, type Save, type Setup, setupOf } from "./checkpoint.ts";
 import { type Evaluator, evaluator } from "./evaluate.ts";
 import {
   type CheckpointName,
@@ -288,8 +288,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
   /** Where the run stands now, to be saved. Its tensors are used up by the next update. */
   async checkpoint(): Promise<Checkpoint> {
     await this.#ready();
-    return {
-      kind: "lorantz checkpoint 1",
+    return checkpointOf({
       setup: await this.#described(),
       done: this.#done,
       hash: this.hash,
@@ -297,7 +296,7 @@ export class Training<P, B> implements AsyncIterable<TrainEvent> {
       evaluations: [...this.#evaluations],
       trained: this.#own,
       state: this.#state,
-    };
+    });
   }
 
   /** Goes on from where the run stands. */

@@ -1,8 +1,9 @@
 import { spawn } from "node:child_process";
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
-import { init, random, type Tensor, tensor, tree } from "../../src/index.ts";
+import { init, LorantzError, random, type Tensor, tensor, tree } from "../../src/index.ts";
 import { saveBlob } from "../../src/io/index.ts";
 import type * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
@@ -167,6 +168,41 @@ describe("a checkpoint", () => {
     expect(names).toEqual(["last 9"]);
     expect((await loadCheckpoint(join(folder, "last.safetensors"))).done).toBe(9);
     await expect(loadCheckpoint(await saveBlob({ step: 3 }))).rejects.toThrow("no checkpoint of a training");
+  });
+
+  test("that was damaged, or has lost a part, is refused by an error of ours", async () => {
+    const made = await at(3);
+    const whole = new Uint8Array(await (await saveBlob(made)).arrayBuffer());
+    const refused = async (file: ArrayBuffer | Blob, what: string) => {
+      const found = await loadCheckpoint(file).catch((error: unknown) => error);
+      if (found instanceof Error) expect(found, what).toBeInstanceOf(LorantzError);
+      return found instanceof Error ? found.message : undefined;
+    };
+    const place = fc.record({
+      at: fc.oneof(fc.nat(whole.length - 1), fc.integer({ min: -200, max: -1 })),
+      by: fc.integer({ min: 1, max: 255 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(place, async ({ at, by }) => {
+        const bytes = Uint8Array.from(whole);
+        bytes[(at + bytes.length) % bytes.length]! ^= by;
+        // What stays the same by it is blanks of the header, or the order of names.
+        if ((await refused(bytes.buffer, `byte ${at}`)) === undefined)
+          expect((await loadCheckpoint(bytes.buffer)).sum).toBe(made.sum);
+      }),
+      { numRuns: thorough ? 2000 : 200 },
+    );
+    for (const name of ["setup", "done", "hash", "losses", "evaluations", "trained", "state", "sum"]) {
+      const { [name]: _, ...rest } = made as unknown as Record<string, unknown>;
+      for (const other of [{}, { [name]: null }, { [name]: [] }, { [name]: "x" }])
+        if (name !== "evaluations" || !Array.isArray(other[name]))
+          expect(await refused(await saveBlob({ ...rest, ...other }), name)).toMatch(/is damaged/);
+    }
+    const last = Uint8Array.from(whole);
+    last[last.length - 1]! ^= 1;
+    expect(await refused(last.buffer, "the last byte")).toMatch(/is damaged: what it holds is not what was/);
+    const older = await saveBlob({ ...made, kind: "lorantz checkpoint 1" });
+    expect(await refused(older, "kind")).toMatch(/is a "lorantz checkpoint 1", and this version goes on/);
   });
 
   test("of the smallest loss is kept beside the last", async () => {
