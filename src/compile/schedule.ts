@@ -131,7 +131,7 @@ function between(from: Node, to: Node, users: ReadonlyMap<Node, readonly Node[]>
 }
 
 /** Made of parts: where it is stored, several kernels may write it, each its own part. */
-export function isOfParts({ operation }: Node): boolean {
+function isOfParts({ operation }: Node): boolean {
   return operation.kind === "cat" || operation.kind === "update";
 }
 

@@ -1,7 +1,7 @@
 import { internal } from "../../base/errors.ts";
 import { expansionOf } from "../../compile/expand.ts";
-import { indent } from "../../compile/indent.ts";
 import type { ExpandedRow, TableRow } from "../../graph/node.ts";
+import { indent } from "./indent.ts";
 import { printConstant, write } from "./text.ts";
 
 const names = ["x", "y", "z"];

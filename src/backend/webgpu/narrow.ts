@@ -1,6 +1,6 @@
 import { floatDTypes, floatRange, isNarrow, type NarrowFloatDType } from "../../base/dtype.ts";
 import { floatLayout } from "../../base/narrow.ts";
-import { indent } from "../../compile/indent.ts";
+import { indent } from "./indent.ts";
 
 // Narrow floats of which WGSL has no type. A value in the code is its bits in the upper half of a word, as it is taken out of
 // the pair that it lies in. The conversions follow from which numbers the float has.

@@ -1,7 +1,6 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { walk } from "../../compile/expr.ts";
 import { formOf } from "../../compile/form.ts";
-import { indent } from "../../compile/indent.ts";
 import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/kernel.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
@@ -9,6 +8,7 @@ import { showSteps } from "../../compile/steps.ts";
 import type { Body } from "./dispatch.ts";
 import { wgslType } from "./dtypes.ts";
 import { helpersOf } from "./helpers.ts";
+import { indent } from "./indent.ts";
 import { printMatmul } from "./matmul.ts";
 import { printNest } from "./nest.ts";
 import { printProcedure } from "./procedure.ts";

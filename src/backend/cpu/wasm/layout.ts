@@ -38,7 +38,7 @@ export class Layout {
     this.last = lastOf(nest.grid);
     const lanes = axisAs(steps, "lanes")?.axis;
     this.along = lanes === undefined ? "nothing" : lanes === nest.grid.at(-1)?.name ? "grid" : "inner";
-    const copies = axisAs(steps, "copies", this.last.name)?.by ?? 1;
+    const copies = copiesOf(steps, this.last.name);
     [this.side, this.abreast] = this.along === "grid" ? [copies, 1] : [1, copies];
     this.near = nearOf(steps);
   }
