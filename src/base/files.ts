@@ -1,4 +1,5 @@
 import {
+  accessSync,
   closeSync,
   constants,
   fstatSync,
@@ -9,7 +10,9 @@ import {
   rmdirSync,
   statSync,
 } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { homedir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { LorantzError } from "./errors.ts";
 
 // Reading files and making folders in Node, so that no path hangs. Only what runs in Node imports this.
 
@@ -107,6 +110,29 @@ export function makeFolders(path: string): string[] {
     throw error;
   }
   return missing;
+}
+
+/**
+ * Sees to it that results can be kept in a folder, or in these parts of it, before they are worked for: makes what is missing.
+ *
+ * @throws LorantzError where that cannot be.
+ */
+export function keepIn(path: string, parts: readonly string[] = ["."]): void {
+  try {
+    for (const part of parts) {
+      makeFolders(join(path, part));
+      accessSync(join(path, part), constants.W_OK);
+    }
+  } catch (error) {
+    throw new LorantzError(
+      `${path}: cannot keep results there (${reasonOf(error)}). Give a folder that you may write to.`,
+    );
+  }
+}
+
+/** A place below the folder in which programs keep what they can make again. */
+export function cacheFolder(...parts: string[]): string {
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "lorantz", ...parts);
 }
 
 /** Removes those of these folders, innermost first, that are there and empty. */

@@ -1,5 +1,5 @@
-import { homedir } from "node:os";
 import { join } from "node:path";
+import { cacheFolder } from "../base/files.ts";
 import { bases, stretches } from "../experiments/language/base.ts";
 import { Lab } from "../experiments/language/lab.ts";
 import { storeIn } from "../experiments/language/store.ts";
@@ -121,8 +121,7 @@ export async function runStudies(
   onProgress: OnProgress,
 ): Promise<readonly StudyResult[]> {
   const setting = settingOf(given);
-  const cache =
-    given.cache ?? join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "lorantz", "language");
+  const cache = given.cache ?? cacheFolder("language");
   const subject = await openSubject(given.model ?? "small", cache, onProgress);
   const lab = new Lab(subject, storeIn(join(cache, "runs")));
   const counts = chosen.map((study) => study.count(seedCounts(setting)));

@@ -1,5 +1,4 @@
-import { homedir } from "node:os";
-import { join } from "node:path";
+import { cacheFolder } from "../base/files.ts";
 import { type BaseRecipe, bases, configOf } from "../experiments/language/base.ts";
 import { openBase } from "../experiments/language/subject.ts";
 import type { OnProgress } from "../experiments/sweep/cell.ts";
@@ -104,7 +103,7 @@ export async function openBench(
 }
 
 /** Where models that are trained here are kept. */
-const cache = () => join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "lorantz", "language");
+const cache = () => cacheFolder("language");
 
 /** A model that is trained here: once, and then from the user's cache. */
 async function openOwn(

@@ -1,6 +1,7 @@
 import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, test } from "vitest";
+import { LorantzError } from "../../src/base/errors.ts";
 import { type BaseRecipe, baseKey, bases, configOf, stretches } from "../../src/experiments/language/base.ts";
 import { holding, largestCosine } from "../../src/experiments/language/change.ts";
 import { Lab } from "../../src/experiments/language/lab.ts";
@@ -103,6 +104,17 @@ describe("lab", () => {
   const { root: folder } = scratch("language");
   beforeAll(async () => {
     subject = await openBase(tiny, { real: [], cache: folder });
+  });
+
+  test("where nothing can be kept, that is said before anything is trained", async () => {
+    const file = join(folder, "file");
+    writeFileSync(file, "");
+    const onStep = () => expect.unreachable("it was trained");
+    for (const cache of [file, join(file, "below")]) {
+      const opened = openBase({ ...tiny, seed: 7 }, { real: [], cache, onStep });
+      await expect(opened).rejects.toThrow(/cannot keep results there \(.*is (not a folder|a file)\)/);
+      expect(() => storeIn(cache)).toThrow(LorantzError);
+    }
   });
 
   test("a base from the cache is the one that was trained", async () => {

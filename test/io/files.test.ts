@@ -14,10 +14,11 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { homedir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { readSettings, writeSettings } from "../../src/backend/webgpu/gpu-node.ts";
-import { makeFolders, readBytes } from "../../src/base/files.ts";
+import { cacheFolder, makeFolders, readBytes } from "../../src/base/files.ts";
 import { parseJson } from "../../src/base/json.ts";
 import { oneLine, visible } from "../../src/base/text.ts";
 import { Output } from "../../src/cli/output.ts";
@@ -353,4 +354,18 @@ describe("standard streams", () => {
     expect(JSON.parse(json!)).toMatchObject({ schema: "lorantz-bench-1" });
     expect(rest).toMatch(/^Lorantz /);
   });
+});
+
+test("what can be made again is kept below the cache of the user, wherever that is", () => {
+  try {
+    for (const [value, place] of [
+      ["/somewhere", join("/somewhere", "lorantz", "a")],
+      ["", join(homedir(), ".cache", "lorantz", "a")],
+    ] as const) {
+      vi.stubEnv("XDG_CACHE_HOME", value);
+      expect(cacheFolder("a")).toBe(place);
+    }
+  } finally {
+    vi.unstubAllEnvs();
+  }
 });

@@ -7,9 +7,9 @@
 // until the process ends and there is nothing to release. A buffer or device that is collected while it is
 // being mapped rejects the map with AbortError: whoever maps must hold both.
 import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
-import { dirname, join } from "node:path";
-import { makeFolders } from "../../base/files.ts";
+import { tmpdir } from "node:os";
+import { dirname } from "node:path";
+import { cacheFolder, makeFolders } from "../../base/files.ts";
 import type { NoGpu, OpenGpu } from "./gpu-web.ts";
 
 /** Held for the life of the process. */
@@ -79,7 +79,7 @@ function nap(): void {
 }
 
 function settingsFile(name: string): string {
-  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "lorantz", `${name}.json`);
+  return cacheFolder(`${name}.json`);
 }
 
 /** What `writeSettings` kept under that name, or undefined: a file in the user's cache directory. */

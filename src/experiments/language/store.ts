@@ -1,7 +1,7 @@
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ValueError } from "../../base/errors.ts";
-import { reasonOf } from "../../base/files.ts";
+import { keepIn, reasonOf } from "../../base/files.ts";
 import { replaceText } from "../../base/replace.ts";
 
 /** JSON by keys in a folder, a file for each: written beside its place and renamed, so that none is ever half there. */
@@ -12,7 +12,7 @@ export interface Store {
 }
 
 export function storeIn(folder: string): Store {
-  mkdirSync(folder, { recursive: true });
+  keepIn(folder);
   const place = (key: string) => join(folder, `${key}.json`);
   return {
     read: (key) => {

@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { keepIn } from "../../base/files.ts";
 import { Hash } from "../../base/hash.ts";
 import { load, save } from "../../io/index.ts";
 import * as models from "../../models/index.ts";
@@ -49,6 +50,7 @@ export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promis
   const subject = { name: recipe.name, key: own, model, tokenizer, real };
   const place = cache === undefined ? undefined : join(cache, `base-${own}.safetensors`);
   if (place !== undefined && existsSync(place)) return { ...subject, params: (await load(place)) as Params }; // as it was saved
+  if (cache !== undefined) keepIn(cache);
   const entries = corpus.texts.map((text) => JSON.stringify({ text })).join("\n");
   const data = await text.dataset(new Blob([entries]), {
     tokenizer,
@@ -60,10 +62,7 @@ export async function openBase(recipe: BaseRecipe, options: BaseOptions): Promis
     pack: true,
     onStep: async (event) => onStep?.(event.step, recipe.steps, event.loss),
   });
-  if (place !== undefined) {
-    mkdirSync(cache!, { recursive: true });
-    await save(place, params);
-  }
+  if (place !== undefined) await save(place, params);
   return { ...subject, params };
 }
 

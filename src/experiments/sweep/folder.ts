@@ -11,7 +11,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { isPlainObject } from "../../base/arguments.ts";
 import { LorantzError, ValueError } from "../../base/errors.ts";
-import { makeFolders, reasonOf } from "../../base/files.ts";
+import { keepIn, reasonOf } from "../../base/files.ts";
 import { isRunning, replaceText } from "../../base/replace.ts";
 import type { Cell } from "./cell.ts";
 
@@ -48,13 +48,7 @@ export class Folder {
 
   constructor(path: string) {
     this.path = path;
-    try {
-      for (const part of ["cells", "claims"]) makeFolders(join(path, part));
-    } catch (error) {
-      throw new LorantzError(
-        `${path}: cannot keep results there (${reasonOf(error)}). Give a folder that you may write to.`,
-      );
-    }
+    keepIn(path, ["cells", "claims"]);
   }
 
   /** The keys that have a result. */
