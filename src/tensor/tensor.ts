@@ -766,24 +766,39 @@ export class Tensor<D extends DType = DType> {
     return this.#triangle("triu", (row, column) => ops.ge(column, ops.add(row, diagonal)));
   }
 
-  /** `parts` equal pieces along `axis`. */
-  split(parts: number, axis = 0): Tensor<D>[] {
+  /**
+   * Pieces along `axis`: as many equal ones as a number says, or of the lengths in a list, which together are the axis.
+   *
+   * @example
+   * const [q, k, v] = x.split([64, 16, 16], -1);
+   */
+  split(parts: number | readonly number[], axis = 0): Tensor<D>[] {
     const at = normalizeAxis("split", axis, this.rank);
     const whole = this.shape[at]!;
-    if (!isIntegerIn(parts, 1, Math.max(whole, 2 ** 16)) || whole % parts !== 0) {
-      throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${show(parts)} equal parts.`);
-    }
-    const length = whole / parts;
-    const shape = this.shape.map((n, i) => (i === at ? length : n));
-    return Array.from({ length: parts }, (_, part) =>
-      wrap(
+    const lengths = typeof parts === "object" ? parts : this.#equalParts(parts, axis, whole);
+    checkIntegers("split", "lengths", lengths, { least: 0 });
+    if (lengths.reduce((sum, length) => sum + length, 0) !== whole)
+      throw new ShapeError(
+        `split: the lengths ${show(lengths)} do not add up to axis ${axis} of ${this}, which has ${whole}.`,
+      );
+    let end = 0;
+    return lengths.map((length) => {
+      const start = end;
+      end += length;
+      return wrap(
         movement.slice(
           this.node,
-          shape.map((_, i) => (i === at ? part * length : 0)),
-          shape,
+          this.shape.map((_, i) => (i === at ? start : 0)),
+          this.shape.map((n, i) => (i === at ? length : n)),
         ),
-      ),
-    );
+      );
+    });
+  }
+
+  #equalParts(parts: number, axis: number, whole: number): number[] {
+    if (!isIntegerIn(parts, 1, Math.max(whole, 2 ** 16)) || whole % parts !== 0)
+      throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${show(parts)} equal parts.`);
+    return new Array<number>(parts).fill(whole / parts);
   }
 
   /** Each element `repeats` times in a row along `axis`. */

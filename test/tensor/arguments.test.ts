@@ -336,7 +336,7 @@ const mistakes: readonly [what: string, make: () => unknown][] = [
   ["x.tril('1')", () => x.tril("1")],
   ["x.tril(0.5)", () => x.tril(0.5)],
   ["x.tril(1e10)", () => x.tril(1e10)],
-  ["x.split([1,1])", () => x.split([1, 1])],
+  ["x.split([1,2])", () => x.split([1, 2])],
   ["x.split(3)", () => x.split(3)],
   ["x.split(0)", () => x.split(0)],
   ["x.split(2,'0')", () => x.split(2, "0")],

@@ -54,6 +54,7 @@ import {
   tensordot,
   tile,
   vmap,
+  zeros,
 } from "../../src/index.ts";
 import { describeBackends } from "../devices.ts";
 import { longOn } from "../long.ts";
@@ -267,6 +268,33 @@ describe("functions on the CPU", () => {
       near(slopes[i], 1 / (1 + Math.exp(x)));
       if (Number.isFinite(x)) near(bends[i], -1 / ((1 + Math.exp(x)) * (1 + Math.exp(-x))));
     });
+  });
+
+  test("pieces of given lengths lie where those before them end", async () => {
+    const x = tensor([
+      [0, 1, 2, 3, 4],
+      [5, 6, 7, 8, 9],
+    ]);
+    const [first, none, last] = x.split([2, 0, 3], -1) as [Tensor, Tensor, Tensor];
+    expect(await first.toArray()).toEqual([
+      [0, 1],
+      [5, 6],
+    ]);
+    expect(none.shape).toEqual([2, 0]);
+    expect(await last.toArray()).toEqual([
+      [2, 3, 4],
+      [7, 8, 9],
+    ]);
+    const slope = grad((x: Tensor) =>
+      x.split([2, 3], 1).reduce((sum, part, i) => sum.add(part.sum().mul(i)), zeros([])),
+    );
+    expect(await slope(x).toArray()).toEqual([
+      [0, 0, 1, 1, 1],
+      [0, 0, 1, 1, 1],
+    ]);
+    expect(() => x.split([2, 2], 1)).toThrow("split: the lengths [2, 2] do not add up to axis 1 of");
+    expect(() => x.split([6, -1], 1)).toThrow(/^split: lengths/);
+    expect(() => x.split(null as never)).toThrow(/^split: /);
   });
 
   test("elements elsewhere", async () => {
