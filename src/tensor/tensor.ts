@@ -775,11 +775,20 @@ export class Tensor<D extends DType = DType> {
   split(parts: number | readonly number[], axis = 0): Tensor<D>[] {
     const at = normalizeAxis("split", axis, this.rank);
     const whole = this.shape[at]!;
-    const lengths = typeof parts === "object" ? parts : this.#equalParts(parts, axis, whole);
-    checkIntegers("split", "lengths", lengths, { least: 0 });
-    if (lengths.reduce((sum, length) => sum + length, 0) !== whole)
+    const lengths: readonly number[] =
+      typeof parts !== "number"
+        ? parts
+        : isIntegerIn(parts, 1, Math.max(whole, 2 ** 16))
+          ? new Array(parts).fill(whole / parts)
+          : [];
+    if (
+      !Array.isArray(lengths) ||
+      !lengths.every((length) => isIntegerIn(length, 0)) ||
+      lengths.reduce((sum, length) => sum + length, 0) !== whole ||
+      lengths.length === 0
+    )
       throw new ShapeError(
-        `split: the lengths ${show(lengths)} do not add up to axis ${axis} of ${this}, which has ${whole}.`,
+        `split: axis ${axis} of ${this} does not split into ${show(parts)}${Array.isArray(parts) ? "" : " equal parts"}.`,
       );
     let end = 0;
     return lengths.map((length) => {
@@ -793,12 +802,6 @@ export class Tensor<D extends DType = DType> {
         ),
       );
     });
-  }
-
-  #equalParts(parts: number, axis: number, whole: number): number[] {
-    if (!isIntegerIn(parts, 1, Math.max(whole, 2 ** 16)) || whole % parts !== 0)
-      throw new ShapeError(`split: axis ${axis} of ${this} does not split into ${show(parts)} equal parts.`);
-    return new Array<number>(parts).fill(whole / parts);
   }
 
   /** Each element `repeats` times in a row along `axis`. */

@@ -292,8 +292,10 @@ describe("functions on the CPU", () => {
       [0, 0, 1, 1, 1],
       [0, 0, 1, 1, 1],
     ]);
-    expect(() => x.split([2, 2], 1)).toThrow("split: the lengths [2, 2] do not add up to axis 1 of");
-    expect(() => x.split([6, -1], 1)).toThrow(/^split: lengths/);
+    expect(() => x.split([2, 2], 1)).toThrow(
+      /^split: axis 1 of float32\[2,5\].* does not split into \[2, 2\]\.$/,
+    );
+    expect(() => x.split([6, -1], 1)).toThrow(/does not split into \[6, -1\]/);
     expect(() => x.split(null as never)).toThrow(/^split: /);
   });
 
