@@ -52,7 +52,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
   ["a tensor", 'export { tensor } from "lorantz";', 41, 41],
-  ["the core", 'export * from "lorantz";', 89, 169],
+  ["the core", 'export * from "lorantz";', 89, 170],
   [
     "a LoRA training step",
     `export { compile, init, random, tree, valueAndGrad } from "lorantz";
@@ -62,7 +62,7 @@ const limits: readonly (readonly [what: string, code: string, first: number, all
     81,
     162,
   ],
-  ["all that pages use", `export * from "${root}src/browser.ts";`, 225, 305],
+  ["all that pages use", `export * from "${root}src/browser.ts";`, 227, 307],
 ];
 
 test.each(limits)("%s is small", async (_, code, first, all) => {
