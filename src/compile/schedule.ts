@@ -149,6 +149,29 @@ function showsWindows(node: Node): boolean {
   return x.operation.kind === "windows";
 }
 
+/** The same as `underViews`, or, where an axis that repeats what lies below becomes a part of another one, what comes of that. */
+function underStrides(node: Node): Node {
+  let joined: Node | undefined;
+  let x = node;
+  while (movements.has(x.operation.kind) || isWidening(x)) {
+    const { kind } = x.operation;
+    if (kind === "windows" || kind === "permute") joined = undefined;
+    else if (kind === "reshape") joined ??= x;
+    else if (kind === "expand" && joined && isJoined(x, joined.shape)) return joined;
+    x = x.inputs[0]!;
+  }
+  return x;
+}
+
+/** Whether an axis that is expanded is none of its own in another shape of so many elements. */
+function isJoined({ shape, inputs: [input] }: Node, other: Shape): boolean {
+  const ends = new Set(other.map((_, i) => numel(other.slice(0, i + 1)))).add(1);
+  return shape.some((length, i) => {
+    const before = numel(shape.slice(0, i));
+    return length !== input!.shape[i] && !(ends.has(before) && ends.has(before * length));
+  });
+}
+
 /** What a view shows, unless that is larger: storing a part that is then padded writes less than storing the whole. */
 function shownBy(node: Node): Node {
   let x = node;
@@ -188,7 +211,7 @@ export function materialise(
     if (node.operation.kind === "loop") for (const input of node.inputs) mark(input, "operand");
     if (node.operation.kind !== "matmul") continue;
     const windowed = node.inputs.some(showsWindows);
-    for (const operand of node.inputs.map(underViews)) {
+    for (const operand of node.inputs.map(windowed ? underStrides : underViews)) {
       const parts = windowed ? undefined : madeFromLess(operand, reasons);
       if (parts) for (const part of parts) loaded.add(part);
       else mark(operand, "operand");

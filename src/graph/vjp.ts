@@ -159,18 +159,29 @@ function productOfOthers(x: Node, axes: readonly number[]): Node {
   );
 }
 
-/** The sum of what lies in windows, at each place of the axis that they were taken of. */
+/**
+ * The sum of what lies in windows, at each place of the axis that they were taken of. Windows of places side by side come in
+ * parts as long as a step: the elements of a part follow each other.
+ */
 function fold(g: Node, shape: Shape, axis: number, step: number, dilation: number): Node {
   const along = (value: number, otherwise: number) => shape.map((_, i) => (i === axis ? value : otherwise));
-  const count = g.shape[axis]!;
-  const parts = Array.from({ length: g.shape[axis + 1]! }, (_, k) => {
-    const one = slice(
+  const [count, size] = [g.shape[axis]!, g.shape[axis + 1]!];
+  const length = dilation === 1 ? step : 1;
+  const parts = Array.from({ length: Math.ceil(size / length) }, (_, i) => {
+    const first = i * length;
+    const own = Math.min(length, size - first);
+    const part = slice(
       g,
-      g.shape.map((_, i) => (i === axis + 1 ? k : 0)),
-      g.shape.map((length, i) => (i === axis + 1 ? 1 : length)),
+      g.shape.map((_, i) => (i === axis + 1 ? first : 0)),
+      g.shape.map((length, i) => (i === axis + 1 ? own : length)),
     );
-    const flat = reshape(one, [...shape.slice(0, axis), count, ...shape.slice(axis + 1)]);
-    return unslice(flat, along(k * dilation, 0), along(step, 1), shape);
+    const whole = pad(
+      part,
+      g.shape.map(() => 0),
+      g.shape.map((_, i) => (i === axis + 1 ? length - own : 0)),
+    );
+    const flat = reshape(whole, [...shape.slice(0, axis), count * length, ...shape.slice(axis + 1)]);
+    return unslice(flat, along(first * dilation, 0), along(step / length, 1), shape);
   });
   return parts.reduce((sum, part) => add(sum, part));
 }

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import {
   compile,
@@ -16,6 +17,7 @@ import {
 import { functional } from "../../src/nn/index.ts";
 import { products, type Shape4, type Windows } from "../cross-correlation.ts";
 import { describeBackends } from "../devices.ts";
+import { runs } from "../thorough.ts";
 
 // Reference values are the oracle's (`ops_conv.json`); these are other shapes against plain loops, and what is promised.
 
@@ -127,6 +129,69 @@ describeBackends("convolution", (backend) => {
       [3, 7],
       [11, 15],
     ]);
+  });
+
+  test("their gradient is what loops count, for any step, dilation and axis", async () => {
+    const cases = fc.record({
+      outer: fc.integer({ min: 1, max: 3 }),
+      inner: fc.integer({ min: 1, max: 3 }),
+      count: fc.integer({ min: 1, max: 5 }),
+      size: fc.integer({ min: 1, max: 5 }),
+      step: fc.integer({ min: 1, max: 4 }),
+      dilation: fc.integer({ min: 1, max: 3 }),
+      rest: fc.nat({ max: 3 }),
+    });
+    const check = fc.asyncProperty(cases, async ({ outer, inner, count, size, step, dilation, rest }) => {
+      const length = (count - 1) * step + (size - 1) * dilation + 1 + Math.min(rest, step - 1);
+      const weights = random.randint(random.key(1), [outer, count, size, inner], { min: -9, max: 10 });
+      const loss = (x: Tensor) =>
+        windows(x, 1, size, { step, dilation }).mul(weights.astype("float32")).sum();
+      const slope = (await grad(loss)(ones([outer, length, inner])).data()) as Float32Array;
+      const expected = new Float32Array(outer * length * inner);
+      (await weights.data()).forEach((w, i) => {
+        const [b, o, k, j] = [
+          Math.floor(i / (count * size * inner)),
+          Math.floor(i / (size * inner)) % count,
+          Math.floor(i / inner) % size,
+          i % inner,
+        ];
+        expected[(b * length + o * step + k * dilation) * inner + j]! += w;
+      });
+      expect(slope.map((value) => value + 0)).toEqual(expected);
+    });
+    await fc.assert(check, { numRuns: backend === "cpu" ? runs(150) : runs(12) });
+  });
+
+  test("sums of neighbours beside padding are what loops give", async () => {
+    const sides = fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 21 }));
+    const check = fc.asyncProperty(sides, async ([rows, columns]) => {
+      const x = random
+        .randint(random.key(2), [rows, columns], { min: -9, max: 10 })
+        .astype("float32") as Tensor;
+      const around = compile((x: Tensor) => {
+        const [high, wide] = x.shape as [number, number];
+        const padded = x.pad(
+          [
+            [1, 1],
+            [1, 1],
+          ],
+          3,
+        );
+        const at = (i: number, j: number) => padded.slice([i, j], [i + high, j + wide]);
+        return at(0, 1).add(at(2, 1)).add(at(1, 0)).add(at(1, 2)).sub(x.mul(4));
+      });
+      const data = await x.data();
+      const value = (i: number, j: number) =>
+        i < 0 || j < 0 || i >= rows || j >= columns ? 3 : data[i * columns + j]!;
+      const expected = Float32Array.from(data, (own, at) => {
+        const [i, j] = [Math.floor(at / columns), at % columns];
+        return value(i - 1, j) + value(i + 1, j) + value(i, j - 1) + value(i, j + 1) - 4 * own;
+      });
+      expect((await (await around(x)).data()).map((each) => each + 0)).toEqual(
+        expected.map((each) => each + 0),
+      );
+    });
+    await fc.assert(check, { numRuns: backend === "cpu" ? runs(60) : runs(9) });
   });
 
   test("a maximum of windows is one kernel, and its gradient goes where it is first, with ties, padding and dilation", async () => {
