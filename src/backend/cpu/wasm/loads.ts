@@ -1,5 +1,5 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
-import { guardOf, type Load } from "../../../compile/access.ts";
+import { guardOf, type Load, loadsOf } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import { type Address, addedUp, addressOf } from "./addresses.ts";
 import type { Code, Value } from "./assemble.ts";
@@ -29,6 +29,14 @@ export function loadHalves(w: Writer, e: Expr, code: Code): readonly [Vector, Ve
   return [half(0), half(8)];
 }
 
+/** The guards of loads that are whole vectors where these hold in all lanes. */
+export function guardsOf(w: Writer, roots: readonly Expr[]): readonly Expr[] {
+  return loadsOf(roots).flatMap(({ index }) => {
+    const guarded = w.placement.stride(index) === undefined ? guardOf(index) : undefined;
+    return guarded && w.placement.stride(guarded.inside) !== undefined ? [guarded.guard] : [];
+  });
+}
+
 /** Four elements as they are stored; those of 16 bits in words. */
 function loadLanes(w: Writer, e: Load, l: Lanes, code: Code): Vector {
   const bytes = bytesPerElement(e.dtype);
@@ -38,6 +46,8 @@ function loadLanes(w: Writer, e: Load, l: Lanes, code: Code): Vector {
   const guarded = guardOf(e.index);
   const inside = guarded && w.placement.stride(guarded.inside);
   if (inside !== undefined) {
+    if (w.holds(guarded!.guard))
+      return atDistances(bytes, inside, addressOf(w, e.value, guarded!.inside, e.dtype, code));
     // Mostly all lanes are inside; those that are not take the first element, whose value is not used.
     const mask = l.hold(w.vector(guarded!.guard));
     const first = code.let("i32", addedUp(addressOf(w, e.value, guarded!.inside, e.dtype, code)));

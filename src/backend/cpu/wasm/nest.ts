@@ -12,9 +12,10 @@ import { axisAs, type Stage, showSteps } from "../../../compile/steps.ts";
 import { keep } from "./accumulators.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module, Value } from "./assemble.ts";
-import { i32, tee } from "./expressions.ts";
-import { unitCost } from "./heuristics.ts";
+import { apply, i32, tee } from "./expressions.ts";
+import { isWrittenTwice, unitCost } from "./heuristics.ts";
 import { Layout, lastOf, none } from "./layout.ts";
+import { guardsOf } from "./loads.ts";
 import {
   accumulate,
   begin,
@@ -291,14 +292,31 @@ class NestWriter {
     const vector = along === "grid" || (along === "inner" && over.length > 0);
     const stop = along === "inner" ? inner.extent : this.#stop;
     const count = this.#layout.written(over);
-    const pieces = Array.from({ length: count }, (_, i) => {
-      const code = count > 1 ? values.restart(level, 4 * i) : values.piece(level);
+    const exprs = stores.map(({ expr }) => expr);
+    const guards = vector ? new Set(guardsOf(values, exprs)) : undefined;
+    const write = (i: number, code: Code) => {
       use(values, point, i);
       const writes = writeStores(code, values, stores, vector, (into, address, held) =>
         storeLanes(into, address, held, inner.extent % 4 === 0, values.variable(inner.name), stop),
       );
       // Its variables may go into `code` as well: it is complete when the stores are.
       return code.append(writes);
+    };
+    const pieces = Array.from({ length: count }, (_, i) => {
+      if (!guards || !isWrittenTwice(guards.size))
+        return write(i, count > 1 ? values.restart(level, 4 * i) : values.piece(level));
+      const check = values.restart(level, 4 * i);
+      const all = check.let(
+        "v128",
+        [...guards].map((guard) => values.vector(guard)).reduce((x, y) => apply("v128.and", x, y)),
+      );
+      const inside = write(i, values.restart(level, 4 * i, guards));
+      const beside = write(i, values.restart(level, 4 * i));
+      return check.if(
+        apply<"i32">("i32x4.all_true", all),
+        () => check.append(inside),
+        () => check.append(beside),
+      );
     });
     return this.#site.code.piece().append(...pieces);
   }

@@ -22,6 +22,7 @@ export class Values implements Writer {
   readonly #constants = new Map<string, Vector>();
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
+  #holding: ReadonlySet<Expr> = new Set();
   offset = 0;
 
   constructor(code: Code, scope: Scope) {
@@ -47,9 +48,10 @@ export class Values implements Writer {
     return level < this.#levels.get(code)! ? this.piece(level) : undefined;
   }
 
-  /** Starts a level anew: for another vector of the same loop, or its remainder. */
-  restart(level: Level, offset = 0): Code {
+  /** Starts a level anew: for another vector of the same loop, its remainder, or where guards hold in all lanes. */
+  restart(level: Level, offset = 0, holding: ReadonlySet<Expr> = new Set()): Code {
     this.offset = offset;
+    this.#holding = holding;
     for (const [name, { level: own }] of this.#held) if (own >= level) this.#held.delete(name);
     return this.#start(level);
   }
@@ -69,6 +71,10 @@ export class Values implements Writer {
       } else code.push(tee(local, value));
       this.#held.set(name, { local, level });
     };
+  }
+
+  holds(guard: Expr): boolean {
+    return this.#holding.has(guard);
   }
 
   isHeld(e: Expr): boolean {

@@ -56,6 +56,7 @@ export function vectorOf(w: Writer, e: Expr, code: Code): Vector {
 function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
   const { row, args } = e;
   const l = w.lanes(code);
+  if (row.name === "where" && w.holds(args[0]!)) return w.vector(args[1]!);
   const codes = levelsOf(w, e) ?? codesOf(w, e, code);
   if (codes) return codes;
   if (row.table) return lookUp(w, l, row.table, w.vector(args[0]!));

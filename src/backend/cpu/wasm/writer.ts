@@ -42,6 +42,8 @@ export interface Writer {
   lanes(code: Code): Lanes;
   /** What is computed once into a local by a name: at its level, if that is further out than where it is pushed. */
   once<T extends ValueType>(name: string, level: Level, type: T, value: Value<T>): Push<T>;
+  /** Is a guard known to hold in all lanes? */
+  holds(guard: Expr): boolean;
   /** Are its lanes in a local? */
   isHeld(e: Expr): boolean;
   /** A local with what is made of an expression, there where that is known, for all vectors. */
