@@ -194,6 +194,28 @@ describeBackends("convolution", (backend) => {
     await fc.assert(check, { numRuns: backend === "cpu" ? runs(60) : runs(9) });
   });
 
+  test("what is padded may stand beside sums of columns and rows", async () => {
+    const [x, u, v] = [
+      random.randint(random.key(1), [48, 32], { min: -9, max: 10 }).astype("float32") as Tensor,
+      ones([30]),
+      ones([27]).mul(2),
+    ];
+    const f = compile((x: Tensor, u: Tensor, v: Tensor) => {
+      const beside = u.pad([[1, 1]], 5).mul(v.pad([[2, 3]], 7));
+      return [x.sum(0).add(beside), x.sub(x.mean(1, { keepdim: true })).add(beside)] as const;
+    });
+    const [columns, rows] = await f(x, u, v);
+    const data = await x.data();
+    const beside = (j: number) => (j < 1 || j > 30 ? 5 : 1) * (j < 2 || j > 28 ? 7 : 2);
+    const all = Array.from({ length: 48 }, (_, i) => data.subarray(32 * i, 32 * i + 32));
+    const sum = (values: Iterable<number>) => [...values].reduce((total, value) => total + value, 0);
+    expect([...(await columns.data())]).toEqual(
+      Array.from({ length: 32 }, (_, j) => sum(all.map((row) => row[j]!)) + beside(j)),
+    );
+    const left = all.flatMap((row) => [...row].map((value, j) => value - sum(row) / 32 + beside(j)));
+    close(await rows.data(), Float64Array.from(left), 1e-5);
+  });
+
   test("a maximum of windows is one kernel, and its gradient goes where it is first, with ties, padding and dilation", async () => {
     // A few values, so that many tie.
     const x = random.randint(random.key(3), [2, 2, 7, 8], { min: -2, max: 3 }).astype("float32") as Tensor;

@@ -66,7 +66,7 @@ export class Values implements Writer {
       const local = this.#code.local(type);
       const outside = this.outside(code, level);
       if (outside) {
-        outside.assign(local, value);
+        this.#wherever(() => outside.assign(local, value));
         code.get(local);
       } else code.push(tee(local, value));
       this.#held.set(name, { local, level });
@@ -75,6 +75,15 @@ export class Values implements Writer {
 
   holds(guard: Expr): boolean {
     return this.#holding.has(guard);
+  }
+
+  /** Writes code further out, where guards need not hold. */
+  #wherever<T>(write: () => T): T {
+    const holding = this.#holding;
+    this.#holding = new Set();
+    const result = write();
+    this.#holding = holding;
+    return result;
   }
 
   isHeld(e: Expr): boolean {
@@ -90,7 +99,8 @@ export class Values implements Writer {
     const known = this.#held.get(name);
     if (known) return known.local as Local<"v128">; // as it was made
     const level = this.placement.level(e);
-    const local = make(this.outside(code, level) ?? code);
+    const outside = this.outside(code, level);
+    const local = outside ? this.#wherever(() => make(outside)) : make(code);
     this.#held.set(name, { local, level });
     return local;
   }
