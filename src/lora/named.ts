@@ -2,6 +2,7 @@ import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import type { Params, ParamsLike } from "../nn/layer.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { isTensor } from "../tensor/tree.ts";
 import { type Adapted, checkName, withActive } from "./inject.ts";
 import { baseParams, ownParams, withOwn } from "./layer.ts";
 import { mapAdapted } from "./walk.ts";
@@ -42,9 +43,9 @@ export function perSample<X, Y>(
   choice: Tensor,
   names: readonly string[] = model.adapterNames,
 ): Adapted<X, Y> {
-  if (choice.dtype !== "int32" || choice.rank !== 1)
+  if (!isTensor(choice) || choice.dtype !== "int32" || choice.rank !== 1)
     throw new ShapeError(
-      `lora.perSample: the choice is ${choice}; expected int32[batch], a position in ${names.join(", ")} for each sample.`,
+      `lora.perSample: the choice is ${isTensor(choice) ? choice : show(choice)}; expected int32[batch], a position in ${names.map(show).join(", ")} for each sample.`,
     );
   const indices = choice as Tensor<"int32">; // just checked
   return withActive(model, { names: known("lora.perSample", model, names), choice: indices });

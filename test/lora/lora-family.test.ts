@@ -682,6 +682,9 @@ describe("on cpu", () => {
     );
     expect(() => lora.setAdapter(named, ["a", "a"])).toThrow('"a" is named twice');
     expect(() => lora.perSample(named, ones([2]))).toThrow("expected int32[batch]");
+    expect(() => lora.perSample(named, undefined as unknown as Tensor)).toThrow(
+      "the choice is undefined; expected",
+    );
     const mixed = lora.perSample(named, tensor([0, 1], { dtype: "int32" }));
     expect(() => mixed.apply(params, tensor([1, 2, 3], { dtype: "int32" }))).toThrow(
       "another number of samples",
