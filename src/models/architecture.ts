@@ -119,3 +119,14 @@ export type PartRole = keyof typeof roles;
 
 /** What the parts are called in a checkpoint: those of Llama, unless an architecture says otherwise. */
 export type Names = { readonly [R in PartRole]: string };
+
+/** The architecture of a decoder that may have adapters, or undefined for another model. */
+export function findArchitecture(model: unknown): Architecture | undefined {
+  for (
+    let at: unknown = model;
+    typeof at === "object" && at !== null;
+    at = (at as { readonly base?: unknown }).base
+  )
+    if ("architecture" in at) return at.architecture as Architecture; // of a decoder
+  return undefined;
+}

@@ -20,7 +20,7 @@ import { where } from "../tensor/functions.ts";
 import * as random from "../tensor/random.ts";
 import { Tensor } from "../tensor/tensor.ts";
 import { evaluate } from "../tensor/tree.ts";
-import type { Architecture } from "./architecture.ts";
+import { type Architecture, findArchitecture } from "./architecture.ts";
 import { type Cache, emptyCache } from "./cache.ts";
 import type { DecoderInput, DecoderOutput } from "./decoder.ts";
 import { nowhere } from "./places.ts";
@@ -172,17 +172,6 @@ export function architectureOf(model: AnyDecoder): Architecture {
   throw new ValueError(
     "models.generate: the model is no decoder; make one with models.load or models.decoder.",
   );
-}
-
-/** The same, or undefined for another model. */
-export function findArchitecture(model: unknown): Architecture | undefined {
-  for (
-    let at: unknown = model;
-    typeof at === "object" && at !== null;
-    at = (at as { readonly base?: unknown }).base
-  )
-    if ("architecture" in at) return at.architecture as Architecture; // of a decoder
-  return undefined;
 }
 
 function adaptedOf(model: AnyDecoder): Adapted<DecoderInput, DecoderOutput> | undefined {

@@ -1,7 +1,7 @@
 import { show } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { adaptedLayers } from "../lora/walk.ts";
-import { findArchitecture } from "../models/generate.ts";
+import { findArchitecture } from "../models/architecture.ts";
 import type { DecoderInput, DecoderOutput } from "../models/index.ts";
 import { type Context, crossEntropy, linearCrossEntropy } from "../nn/index.ts";
 import type { Layer, Params } from "../nn/layer.ts";
