@@ -3,10 +3,10 @@
 // Usage: npm run claims [-- --cache DIR] [-- OPTIONS OF reproduce]
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { cacheFolder } from "../../dist/base/files.js"; // `npm run claims` has built it
 import { takeFigures } from "./figures.mjs";
 import { readJson } from "./parts.mjs";
 import { writeClaims, writeExperiments } from "./tables.mjs";
@@ -18,8 +18,7 @@ const text = { type: "string" };
 const { values: given } = parseArgs({
   options: { cache: text, model: text, steps: text, batch: text, seeds: text, choice: text, seed: text },
 });
-const { cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "lorantz"), ...setting } =
-  given;
+const { cache = cacheFolder(), ...setting } = given;
 
 const git = (...args) => execFileSync("git", args, { cwd: root, encoding: "utf8" }).trim();
 if (git("status", "--porcelain", "src") !== "")

@@ -1,4 +1,4 @@
-import { makeNode, type Node, topological } from "../graph/node.ts";
+import { copyOver, type Node, topological } from "../graph/node.ts";
 import type { ValueId } from "./value.ts";
 
 /** A graph without its `after` nodes, and what they said: nodes that are for later. */
@@ -29,18 +29,10 @@ export function untie(roots: readonly Node[]): Untied {
       made.set(node, made.get(node.inputs[0]!)!);
       continue;
     }
-    const { operation, shape, dtype } = node;
     const later = node.inputs.flatMap(tokensOf);
     const same = node.inputs.every((input) => made.get(input) === input);
     // A copy of its own, as equal nodes with and without order are two.
-    const own = same
-      ? node
-      : makeNode(
-          operation,
-          node.inputs.map((input) => made.get(input)!),
-          shape,
-          dtype,
-        );
+    const own = same ? node : copyOver(node, made);
     if (later.length > 0) tokens.set(own, new Set(later.map((token) => made.get(token)!)));
     made.set(node, own);
     order.push(own);

@@ -31,11 +31,9 @@ export function workAlong(root: Expr, variables: ReadonlySet<string>): number {
   return work;
 }
 
-/** Distinct expressions, or those that count: the size of the code, and the time that it takes to compile. */
-export function sizeOf(roots: Iterable<Expr>, counts: (e: Expr) => boolean = () => true): number {
+/** Distinct expressions: the size of the code, and the time that it takes to compile. */
+export function sizeOf(roots: Iterable<Expr>): number {
   let size = 0;
-  walk(roots, (e) => {
-    if (counts(e)) size++;
-  });
+  walk(roots, () => size++);
   return size;
 }

@@ -387,7 +387,7 @@ export function substitute(roots: readonly Node[], given: ReadonlyMap<Node, Node
 }
 
 /** The node, of what its inputs became. */
-function copyOver({ operation, inputs, shape, dtype }: Node, made: ReadonlyMap<Node, Node>): Node {
+export function copyOver({ operation, inputs, shape, dtype }: Node, made: ReadonlyMap<Node, Node>): Node {
   return makeNode(
     operation,
     inputs.map((input) => made.get(input)!),
