@@ -31,7 +31,6 @@ export function printBlockMap(
     stores,
     {
       variable: along.name,
-      others: grid.slice(0, -1).map(({ name }) => name),
       loaded: new Map(loads.map((load, n) => [load, `turned${n}[row]`])),
     },
     bindings,

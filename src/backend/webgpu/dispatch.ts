@@ -122,8 +122,6 @@ export function digits(axes: readonly Axis[], flat: string): string[] {
 
 /** A grid in quads along its last axis. */
 export interface QuadGrid {
-  readonly variable: string;
-  readonly others: readonly string[];
   readonly points: number;
   /** Declares the indices at the start of the quad that is the point. */
   readonly unpack: readonly string[];
@@ -139,8 +137,6 @@ export function quadGrid(grid: readonly Axis[], stores: readonly Store[] = []): 
   const axes = [...outer, quads];
   const start = quads.extent > 1 ? "quad * 4" : "0";
   return {
-    variable: last.name,
-    others: outer.map(({ name }) => name),
     points: product(axes),
     unpack:
       outer.length === 0

@@ -114,16 +114,16 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
   }
   if (tile.template === "matmul-matrix") template.alias("staged", precision === "float16" ? "f16" : "f32");
 
+  const result = () => "sum";
   let declarations: readonly string[] = elements;
   if (stored && kernel.stores.every(({ value }) => bindings.isWide(value))) {
-    const others = [batch.name, row.name];
-    const core = { name: () => "sum", four: true };
-    const quads = printQuadStores(kernel.stores, { variable: column.name, others, core }, bindings);
-    declarations = [...elements, ...quads.declarations];
-    template.body("store", quads.body, parameters);
+    const quads = { variable: column.name, result, four: true };
+    const written = printQuadStores(kernel.stores, quads, bindings);
+    declarations = [...elements, ...written.declarations];
+    template.body("store", [...written.outer, ...written.body], parameters);
   } else {
-    const { statements, writes } = writeStores(kernel.stores, bindings, { result: () => "sum" });
-    template.body("store_element", [...statements(0), ...writes], parameters);
+    const { outer, body } = writeStores(kernel.stores, bindings, { result });
+    template.body("store_element", [...outer, ...body], parameters);
   }
   return {
     enable: extensions[tile.template] ?? [],
@@ -185,7 +185,7 @@ function fillOperand(
   { side, kernel, tileLength, tile, along, bindings, parameters }: Filling,
 ): readonly string[] {
   const { expr, axis, name } = side;
-  const { batch, inner } = kernel;
+  const { inner } = kernel;
   const alongAxis = along ? inner : axis;
   if (tile === directTile || !inQuads(alongAxis)) {
     const text = write([{ expr, at: 0 }], bindings);
@@ -201,7 +201,7 @@ function fillOperand(
     return limited.has(index) ? `${index}_` : index;
   };
   const limits = [...limited].map(([index, last]) => `let ${index} = min(${index}_, ${last});`);
-  const { declarations, lines, quad } = quadOf(side, alongAxis, [batch, axis, inner], bindings);
+  const { declarations, lines, quad } = quadOf(side, alongAxis, bindings);
   const guarded = limited.has(inner.name);
   const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name}_ < ${inner.extent})` : quad;
   template.body(`${name}_quad`, [...limits, ...lines, `return ${result};`], given);
@@ -212,7 +212,6 @@ function fillOperand(
 function quadOf(
   { expr, name }: Side,
   along: Axis,
-  axes: readonly Axis[],
   bindings: Bindings,
 ): { readonly declarations: readonly string[]; readonly lines: readonly string[]; readonly quad: string } {
   const load = loadOf(expr);
@@ -222,8 +221,7 @@ function quadOf(
     const quad = wgslType(load.dtype).widen?.(stored, "vec4<f32>") ?? stored;
     return { declarations: [], lines: text.statements(0), quad };
   }
-  const others = axes.filter((axis) => axis !== along).map((axis) => axis.name);
-  const elements = { exprs: [expr], name: `element_${name}`, variable: along.name, others };
+  const elements = { exprs: [expr], name: `element_${name}`, variable: along.name };
   const four = printQuad(elements, bindings);
   const quad = `vec4<f32>(${four.values(0).join(", ")})`;
   return { declarations: four.declarations, lines: four.statements(0), quad };

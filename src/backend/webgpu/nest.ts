@@ -17,9 +17,8 @@ import { printQuadStores } from "./elements.ts";
 import { schedule } from "./heuristics.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { type Sharing, sharingOf } from "./sharing.ts";
-import { blockedLoop, declareSum, fold, runningSums } from "./sums.ts";
-import { printTerms, type Terms } from "./terms.ts";
-import { write, writeStores } from "./text.ts";
+import { blockedLoop, declareSum, fold, printTerms, runningSums, type Terms } from "./sums.ts";
+import { inLoops, type Written, write, writeStores } from "./text.ts";
 
 /** A nest as its steps say: an invocation has a point of the grid, four that lie side by side, a block, or a share of a point. */
 export function printNest(nest: Nest, bindings: Bindings, options: ShaderOptions): Body {
@@ -64,20 +63,20 @@ class Printer {
   readonly sharing: Sharing | undefined;
   /** Four results side by side, if lanes run along the grid. */
   readonly columns: QuadGrid | undefined;
-  readonly #grid: readonly Axis[];
+  /** The index that moves within four results, or within four elements of each. */
+  readonly #variable: string | undefined;
   readonly #last: Statement;
   readonly #steps: readonly Step[];
   readonly #bindings: Bindings;
   #functions = 0;
 
   constructor({ grid, body }: Nest, steps: readonly Step[], bindings: Bindings) {
-    this.#grid = grid;
     this.#last = body[body.length - 1]!;
     this.#steps = steps;
     this.#bindings = bindings;
     this.sharing = sharingOf(steps);
-    const lanes = axisAs(steps, "lanes");
-    if (grid.some(({ name }) => name === lanes?.axis)) this.columns = quadGrid(grid)!; // lanes run along it
+    this.#variable = axisAs(steps, "lanes")?.axis;
+    if (grid.some(({ name }) => name === this.#variable)) this.columns = quadGrid(grid)!; // lanes run along it
   }
 
   statements(body: readonly Statement[]): Line[] {
@@ -127,14 +126,9 @@ class Printer {
     return { axes: [{ name, extent: product(over) }], unpack: digits(over, name), levels };
   }
 
-  /** What moves in a quad of elements in the loops over axes, and what else is in scope. */
-  #quads(
-    over: readonly Axis[],
-  ): { readonly variable: string; readonly others: readonly string[] } | undefined {
-    const variable = axisAs(this.#steps, "lanes")?.axis;
-    if (variable === undefined || this.columns) return undefined;
-    const others = [...this.#grid, ...over].flatMap(({ name }) => (name === variable ? [] : [name]));
-    return { variable, others };
+  /** Whether four elements of a loop are taken at once. */
+  get #inQuads(): boolean {
+    return this.#variable !== undefined && !this.columns;
   }
 
   /** Where an invocation's loop begins, and how far it moves. */
@@ -153,35 +147,25 @@ class Printer {
     accumulators: readonly NumberedAccumulator[],
   ): Line[] {
     const loops = this.#loops(over);
-    const { columns, sharing } = this;
-    const elements = this.#quads(over);
-    const quads = columns
-      ? {
-          of: "results" as const,
-          variable: columns.variable,
-          others: [...columns.others, ...over.map(({ name }) => name)],
-        }
-      : elements && { of: "elements" as const, before, ...elements };
+    const { sharing } = this;
+    const variable = this.#variable;
+    const inQuads = this.#inQuads;
     const name = `term${this.#functions === 0 ? "" : this.#functions}`;
     this.#functions++;
-    const terms = printTerms(
-      accumulators,
-      { levels: loops.levels, name, ...(quads && { quads }) },
-      this.#bindings,
-    );
+    const terms = printTerms(accumulators, { levels: loops.levels, name, variable, before }, this.#bindings);
     this.declarations.push(...terms.declarations);
     this.accumulators.push(...accumulators);
     const names = accumulators.map(({ index }) => `${sharing ? "a" : "r"}${index}`);
-    const sums = elements ? names.map((sum) => `${sum}_`) : names;
+    const sums = inQuads ? names.map((sum) => `${sum}_`) : names;
     return [
-      ...(quads ? [] : this.#elements(over, before)),
-      ...accumulators.map((a, i) => declareSum(a, sums[i]!, terms.quads !== undefined)),
+      ...(variable === undefined ? this.#elements(over, before) : []),
+      ...accumulators.map((a, i) => declareSum(a, sums[i]!, variable !== undefined)),
       "{",
       ...terms.statements(0),
       ...this.#sumLoops(loops, accumulators, terms, sums),
       "}",
       // Four elements side by side are added up in the end.
-      ...(elements ? accumulators.map((a, i) => `var ${names[i]} = ${fold(a, sums[i]!)};`) : []),
+      ...(inQuads ? accumulators.map((a, i) => `var ${names[i]} = ${fold(a, sums[i]!)};`) : []),
       ...(sharing?.combine(accumulators) ?? []),
     ];
   }
@@ -197,9 +181,9 @@ class Printer {
       const axis = axes[level - 1];
       if (axis === undefined) return [...terms.updates(sums)];
       const partial = level < axes.length;
-      const range = this.#range(terms.quads === "elements" && !partial);
+      const range = this.#range(this.#inQuads && !partial);
       const together = axisAs(this.#steps, "copies", axis.name)?.by ?? 1;
-      const wide = terms.quads !== undefined;
+      const wide = this.#variable !== undefined;
       return blockedLoop({ axis, ...range, accumulators, sums, wide, partial, together }, (inside) => [
         ...(partial ? [] : unpack),
         ...terms.statements(level),
@@ -218,13 +202,12 @@ class Printer {
     const { axes, unpack, levels } = this.#loops(over);
     const terms = printTerms(accumulators, { levels }, this.#bindings);
     const sums = accumulators.map((a) => runningSums(a, axes));
-    const inside = axes.flatMap((_, i) => terms.statements(i + 1));
     return [
       ...terms.statements(0),
       ...sums.flatMap(({ begin }) => begin),
       ...heads(axes),
       ...unpack,
-      ...inside,
+      ...inLoops(levels, terms.statements),
       ...terms.updates(sums.map(({ sum }) => sum)),
       ...accumulators.map(({ index }, i) => `let r${index} = ${sums[i]!.soFar};`),
       ...this.statements(after),
@@ -237,10 +220,9 @@ class Printer {
   #elements(over: readonly Axis[], stores: readonly Store[]): Line[] {
     if (stores.length === 0) return [];
     const { axes, unpack, levels } = this.#loops(over);
-    const quads = this.#quads(over);
-    const printed = quads ? this.#quadStores(stores, quads, levels) : this.#stores(stores, levels);
+    const printed = this.#stores(stores, levels);
     const inner = axes[axes.length - 1]!;
-    const { start, step } = this.#range(quads !== undefined);
+    const { start, step } = this.#range(this.#inQuads);
     return [
       "{",
       ...printed.outer,
@@ -255,35 +237,21 @@ class Printer {
 
   /** What is stored once for a point. */
   #once(stores: readonly Store[], last: boolean): string[] {
-    if (this.columns) {
-      const printed = this.#quadStores(stores, this.columns);
-      return [...printed.outer, ...printed.body];
-    }
     const { outer, body } = this.#stores(stores);
+    if (this.columns) return [...outer, ...body];
     const written = [...outer, ...(this.sharing ? ["if (own_ == 0) {", ...body, "}"] : body)];
     return last ? written : ["{", ...written, "}"];
   }
 
-  #quadStores(
-    stores: readonly Store[],
-    { variable, others }: { readonly variable: string; readonly others: readonly string[] },
-    levels?: ReadonlyMap<string, Level>,
-  ) {
-    const core = { name: (index: number) => `r${index}`, four: this.columns !== undefined };
-    const printed = printQuadStores(
-      stores,
-      { variable, others, core, ...(levels && { levels }) },
-      this.#bindings,
-    );
+  /** Stores in loops, or once for a point: of which there are four where results lie side by side. */
+  #stores(stores: readonly Store[], levels?: ReadonlyMap<string, Level>): Written {
+    const variable = levels || this.columns ? this.#variable : undefined;
+    const given = levels && { levels };
+    if (variable === undefined) return writeStores(stores, this.#bindings, { ...given });
+    const four = this.columns !== undefined;
+    const printed = printQuadStores(stores, { variable, four, ...given }, this.#bindings);
     this.declarations.push(...printed.declarations);
     return printed;
-  }
-
-  #stores(stores: readonly Store[], levels?: ReadonlyMap<string, Level>) {
-    const at = levels ? Math.max(...levels.values()) : 0;
-    const { statements, writes } = writeStores(stores, this.#bindings, { at, ...(levels && { levels }) });
-    const inside = Array.from({ length: at }, (_, i) => statements(i + 1)).flat();
-    return { outer: statements(0), body: [...inside, ...writes] };
   }
 }
 

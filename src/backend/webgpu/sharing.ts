@@ -1,7 +1,8 @@
 import type { NumberedAccumulator } from "../../compile/kernel.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { workgroupSize } from "./dispatch.ts";
-import { combinePartials, declarePartials, update } from "./sums.ts";
+import { valueType } from "./dtypes.ts";
+import { update } from "./sums.ts";
 
 /** Who shares a point of the grid, and how partial results become one that all of them have. */
 export interface Sharing {
@@ -30,9 +31,19 @@ const byWorkgroups: Sharing = {
   points: 1,
   builtins: "@builtin(local_invocation_index) local: u32",
   point: "0u",
-  declare: declarePartials,
+  declare: (accumulators) =>
+    accumulators.map(
+      ({ dtype, index }) => `var<workgroup> partial${index}: array<${valueType(dtype)}, ${workgroupSize}>;`,
+    ),
   combine: (accumulators) => [
-    ...combinePartials(accumulators),
+    ...accumulators.map(({ index }) => `partial${index}[own_] = a${index};`),
+    "workgroupBarrier();",
+    `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
+    "if (own_ < half) {",
+    ...accumulators.map((a) => update(a, `partial${a.index}[own_]`, `partial${a.index}[own_ + half]`)),
+    "}",
+    "workgroupBarrier();",
+    "}",
     ...accumulators.map(({ index }) => `let r${index} = partial${index}[0];`),
   ],
 };

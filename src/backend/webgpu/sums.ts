@@ -1,36 +1,65 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
-import type { Accumulator, Axis, NumberedAccumulator } from "../../compile/kernel.ts";
+import type { Accumulator, Axis, NumberedAccumulator, Store } from "../../compile/kernel.ts";
+import type { Level } from "../../compile/place.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
-import { type Line, loop, workgroupSize } from "./dispatch.ts";
+import { type Line, loop } from "./dispatch.ts";
 import { valueType } from "./dtypes.ts";
-import { printConstant } from "./text.ts";
+import { printQuad } from "./elements.ts";
+import type { Bindings } from "./shader.ts";
+import { depthOf, printConstant, write } from "./text.ts";
 
 // How results of reductions add up, one element at a time or four: in which order is fixed by the kernel.
 
 /** Float sums are added up in blocks of this many, blocks of blocks, ...: errors grow like the logarithm of the length. */
 export const block = 32;
 
-/** Workgroup memory for the partial results of each invocation. */
-export function declarePartials(accumulators: readonly NumberedAccumulator[]): string[] {
-  return accumulators.map(
-    ({ dtype, index }) => `var<workgroup> partial${index}: array<${valueType(dtype)}, ${workgroupSize}>;`,
-  );
+/** What the steps of a loop add to accumulators: one element each, or four. */
+export interface Terms {
+  readonly declarations: readonly string[];
+  statements(level: Level): readonly string[];
+  updates(sums: readonly string[]): readonly string[];
 }
 
-/** From the invocations' a0, a1, ... to partial0[0], partial1[0], ...: a tree, in a fixed order. */
-export function combinePartials(accumulators: readonly NumberedAccumulator[]): string[] {
-  return [
-    ...accumulators.map(({ index }) => `partial${index}[own_] = a${index};`),
-    "workgroupBarrier();",
-    `for (var half = ${workgroupSize / 2}; half > 0; half /= 2) {`,
-    "if (own_ < half) {",
-    ...accumulators.map((a) => update(a, `partial${a.index}[own_]`, `partial${a.index}[own_ + half]`)),
-    "}",
-    "workgroupBarrier();",
-    "}",
-  ];
+export interface TermOptions {
+  /** The loops in which they stand. */
+  readonly levels: ReadonlyMap<string, Level>;
+  readonly name?: string;
+  /** The index that moves within four elements of a result, or of four results. */
+  readonly variable?: string | undefined;
+  /** What is stored for each element on the way, if there are four. */
+  readonly before?: readonly Store[];
+}
+
+export function printTerms(
+  accumulators: readonly Accumulator[],
+  { levels, name = "term", variable, before = [] }: TermOptions,
+  bindings: Bindings,
+): Terms {
+  const exprs = accumulators.map(({ expr }) => expr);
+  if (variable === undefined) {
+    const at = depthOf(levels);
+    const text = write(
+      exprs.map((expr) => ({ expr, at })),
+      bindings,
+      { levels },
+    );
+    return {
+      declarations: [],
+      statements: (level) => text.statements(level),
+      updates: (sums) => accumulators.map((a, i) => update(a, sums[i]!, text.text(a.expr))),
+    };
+  }
+  const quad = printQuad({ exprs, stores: before, name, variable, levels }, bindings);
+  return {
+    declarations: quad.declarations,
+    statements: quad.statements,
+    updates: (sums) => [
+      ...quad.writes,
+      ...accumulators.map((a, i) => updateFour(a, sums[i]!, quad.values(i))),
+    ],
+  };
 }
 
 interface BlockedLoop {
@@ -154,7 +183,7 @@ export function update(a: Accumulator, sum: string, x: string): string {
 }
 
 /** As `update`, of four results by four elements. */
-export function updateFour(a: Accumulator, sum: string, elements: readonly string[]): string {
+function updateFour(a: Accumulator, sum: string, elements: readonly string[]): string {
   const type = `vec4<${valueType(a.dtype)}>`;
   // Extremes of floats, which know NaN, are functions of numbers.
   if (typeof joins[a.name] === "function" && a.dtype === "float32") {

@@ -217,12 +217,21 @@ function fromBits(value: number): string {
   return `lorantz_float(0x${bits!.toString(16).padStart(8, "0")}u)`;
 }
 
-/** The statements of each level of the loops around stores, and the stores themselves. */
+/** Stores as code. */
+export interface Written {
+  /** Functions that it calls. */
+  readonly declarations: readonly string[];
+  /** What stands before the loops around them, and what in the innermost. */
+  readonly outer: readonly string[];
+  readonly body: readonly string[];
+}
+
 export function writeStores(
   stores: readonly Store[],
   bindings: Bindings,
-  { at = 0, ...options }: WriteOptions & { readonly at?: Level } = {},
-): { readonly statements: (level: Level) => readonly string[]; readonly writes: readonly string[] } {
+  options: WriteOptions = {},
+): Written {
+  const at = depthOf(options.levels);
   // All results are named before the first is stored: a result may replace what another one reads.
   const text = write(
     [
@@ -232,10 +241,22 @@ export function writeStores(
     bindings,
     options,
   );
-  return {
-    statements: (level) => text.statements(level),
-    writes: stores.map(({ value, index, expr }) =>
-      bindings.store(value, text.text(index), text.text(expr), expr.dtype),
-    ),
-  };
+  const writes = stores.map(({ value, index, expr }) =>
+    bindings.store(value, text.text(index), text.text(expr), expr.dtype),
+  );
+  const inner = inLoops(options.levels, (level) => text.statements(level));
+  return { declarations: [], outer: text.statements(0), body: [...inner, ...writes] };
+}
+
+/** The level of the innermost loop. */
+export function depthOf(levels: ReadonlyMap<string, Level> = new Map()): Level {
+  return Math.max(0, ...levels.values());
+}
+
+/** The statements that stand in loops. */
+export function inLoops(
+  levels: ReadonlyMap<string, Level> | undefined,
+  statements: (level: Level) => readonly string[],
+): string[] {
+  return Array.from({ length: depthOf(levels) }, (_, i) => statements(i + 1)).flat();
 }
