@@ -135,25 +135,29 @@ function isOfParts({ operation }: Node): boolean {
   return operation.kind === "cat" || operation.kind === "update";
 }
 
-/** What lies below movements and casts from narrow floats: the node whose elements are read as they are. */
-function underViews(node: Node): Node {
+/** The first node, from this one down, that is not passed over. */
+function below(node: Node, passes: (node: Node) => boolean): Node {
   let x = node;
-  while (movements.has(x.operation.kind) || isWidening(x)) x = x.inputs[0]!;
+  while (passes(x)) x = x.inputs[0]!;
   return x;
 }
 
+const isView = ({ operation }: Node) => movements.has(operation.kind);
+const isWindows = ({ operation }: Node) => operation.kind === "windows";
+const isUpdate = ({ operation }: Node) => operation.kind === "update";
+const isWidening = ({ operation, inputs }: Node) => operation.kind === "cast" && isNarrow(inputs[0]!.dtype);
+
+/** What lies below movements and casts from narrow floats: the node whose elements are read as they are. */
+const underViews = (node: Node) => below(node, (x) => isView(x) || isWidening(x));
+
 /** Whether a view shows the windows of a convolution. */
-function showsWindows(node: Node): boolean {
-  let x = node;
-  while (movements.has(x.operation.kind) && x.operation.kind !== "windows") x = x.inputs[0]!;
-  return x.operation.kind === "windows";
-}
+const showsWindows = (node: Node) => isWindows(below(node, (x) => isView(x) && !isWindows(x)));
 
 /** The same as `underViews`, or, where an axis that repeats what lies below becomes a part of another one, what comes of that. */
 function underStrides(node: Node): Node {
   let joined: Node | undefined;
   let x = node;
-  while (movements.has(x.operation.kind) || isWidening(x)) {
+  while (isView(x) || isWidening(x)) {
     const { kind } = x.operation;
     if (kind === "windows" || kind === "permute") joined = undefined;
     else if (kind === "reshape") joined ??= x;
@@ -174,13 +178,8 @@ function isJoined({ shape, inputs: [input] }: Node, other: Shape): boolean {
 
 /** What a view shows, unless that is larger: storing a part that is then padded writes less than storing the whole. */
 function shownBy(node: Node): Node {
-  let x = node;
-  while (movements.has(x.operation.kind)) x = x.inputs[0]!;
-  return elements(x) <= elements(node) ? x : node;
-}
-
-function isWidening({ operation, inputs }: Node): boolean {
-  return operation.kind === "cast" && isNarrow(inputs[0]!.dtype);
+  const shown = below(node, isView);
+  return elements(shown) <= elements(node) ? shown : node;
 }
 
 /** Decides which nodes are materialised, by the rules in the order of `Reason`. Leaves are never. */
@@ -232,7 +231,7 @@ export function materialise(
   });
   // What is written over another value is written once, however many updates follow each other.
   for (const node of [...order].reverse())
-    if (node.operation.kind === "update" && reasons.has(node) && isUpdateOfStored(node.inputs[0]!, reasons))
+    if (isUpdate(node) && reasons.has(node) && isUpdateOfStored(node.inputs[0]!, reasons))
       mark(node.inputs[0]!, "parts");
   // What is stored is read by others: they may bind too much now, also where this itself stores something.
   changed ||= reasons.size > limited;
@@ -271,10 +270,8 @@ function costOf({ operation }: Node): number {
 
 /** Whether a node is updates, one after the other, of a value that is stored. */
 function isUpdateOfStored(node: Node, reasons: ReadonlyMap<Node, Reason>): boolean {
-  if (node.operation.kind !== "update") return false;
-  let base = node;
-  while (base.operation.kind === "update") base = base.inputs[0]!;
-  return base.operation.kind === "input" || reasons.has(base);
+  const base = below(node, isUpdate);
+  return base !== node && (base.operation.kind === "input" || reasons.has(base));
 }
 
 /** Bounds what one kernel binds, and how large its code is. */
@@ -296,7 +293,7 @@ function limitKernels(
       return alone;
     }
     // What a view shows may have been stored since the view was looked at.
-    return movements.has(node.operation.kind) ? seen(node.inputs[0]!) : reads.get(node)!;
+    return isView(node) ? seen(node.inputs[0]!) : reads.get(node)!;
   };
   const sizeOf = (node: Node) => (reasons.has(node) ? 1 : sizes.get(node)!);
   for (const node of order) {
