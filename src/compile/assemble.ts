@@ -82,7 +82,7 @@ function draftsOfCat(node: Node, axis: number, value: ValueId, assembly: Assembl
 /** Neighbouring parts of a cat that one kernel writes: small ones together, as many as it may bind. */
 function groupsOf(node: Node, { lowering, e, maxBindings }: Assembly): Node[][] {
   const groups: Node[][] = [];
-  let [size, reads] = [0, new Set<ValueId>()];
+  let [size, reads]: [number, ReadonlySet<ValueId>] = [0, new Set()];
   for (const part of node.inputs) {
     if (elements(part) === 0) continue;
     const own = readsOf(

@@ -1,9 +1,15 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { elements, type Loop, type Node } from "../graph/node.ts";
-import type { Procedure } from "../graph/procedure.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
-import type { Accumulator, Part } from "./kernel.ts";
+import { kernelAlong } from "./fibers.ts";
+import {
+  type Accumulator,
+  type Kernel,
+  expressionsOf as kernelExpressions,
+  type Part,
+  reads,
+} from "./kernel.ts";
 import { deviceDType, type Index, type Lowering } from "./lower.ts";
 import type { ValueId } from "./value.ts";
 
@@ -29,23 +35,8 @@ export type Core =
       readonly a: Expr;
       readonly b: Expr;
     }
-  | { readonly kind: "scan"; readonly axis: number; readonly shape: readonly number[]; readonly expr: Expr }
-  | {
-      readonly kind: "scatter";
-      readonly axis: number;
-      readonly shape: readonly number[];
-      readonly sources: number;
-      readonly initial: Expr;
-      readonly target: Expr;
-      readonly addend: Expr;
-    }
-  | {
-      readonly kind: "procedure";
-      readonly procedure: Procedure;
-      readonly axis: number;
-      readonly shape: readonly number[];
-      readonly initial: Expr;
-    }
+  /** That of what goes along one axis (fibers.ts): nothing is joined with it. */
+  | { readonly kind: "whole"; readonly kernel: Kernel }
   | {
       readonly kind: "loop";
       readonly loop: Loop;
@@ -109,8 +100,6 @@ export const variables = {
   batch: "batch",
   row: "row",
   column: "column",
-  fiber: "fiber",
-  source: "source",
 } as const;
 
 /** The kernel that computes one stored node. */
@@ -155,37 +144,10 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       };
       return own(core, e.accumulator(0, dtype));
     }
-    case "cumsum": {
-      const { axis } = operation;
-      const index = fiberIndex(node.shape, axis, e, lowering);
-      return own(
-        { kind: "scan", axis, shape: node.shape, expr: lowering.element(node.inputs[0]!, index) },
-        position,
-      );
-    }
-    case "scatterAdd": {
-      const { axis } = operation;
-      const [x, target, addend] = node.inputs as [Node, Node, Node];
-      const sources = target.shape[axis]!;
-      const index = fiberIndex(node.shape, axis, e, lowering);
-      const from = index.map((at, i) => (i === axis ? e.variable(variables.source, sources) : at));
-      const core: Core = {
-        kind: "scatter",
-        axis,
-        shape: node.shape,
-        sources,
-        initial: lowering.element(x, index),
-        target: lowering.element(target, from),
-        addend: lowering.element(addend, from),
-      };
-      return own(core, position);
-    }
-    case "procedure": {
-      const { procedure } = operation;
-      const axis = node.shape.length - 1;
-      const initial = lowering.element(node.inputs[0]!, fiberIndex(node.shape, axis, e, lowering));
-      return own({ kind: "procedure", procedure, axis, shape: node.shape, initial }, position);
-    }
+    case "cumsum":
+    case "scatterAdd":
+    case "procedure":
+      return own({ kind: "whole", kernel: kernelAlong(node, value, lowering, e) }, position);
     default:
       return own({ kind: "none" }, lowering.compute(node, lowering.unflatten(position, node.shape)));
   }
@@ -216,16 +178,6 @@ export function draftPart(
     stores: new Map([[value, lowering.element(part, index)]]),
     placed: new Map([[value, placed(index)]]),
   };
-}
-
-/** The index of each axis in terms of a fiber (all other axes) and the place along `axis`. */
-function fiberIndex(shape: readonly number[], axis: number, e: Expressions, lowering: Lowering): Expr[] {
-  const others = shape.filter((_, i) => i !== axis);
-  const fibers = numel(others);
-  const outer = lowering.unflatten(e.variable(variables.fiber, fibers), others);
-  const along = e.variable(variables.position, shape[axis]!);
-  let next = 0;
-  return shape.map((_, i) => (i === axis ? along : outer[next++]!));
 }
 
 /** The values a draft stores. */
@@ -298,12 +250,8 @@ export function coreExpressions(core: Core): Expr[] {
       return [...core.accumulators.map(({ expr }) => expr), ...core.elements.values()];
     case "matmul":
       return [core.a, core.b];
-    case "scan":
-      return [core.expr];
-    case "scatter":
-      return [core.initial, core.target, core.addend];
-    case "procedure":
-      return [core.initial];
+    case "whole":
+      return kernelExpressions(core.kernel);
     case "loop":
       return core.operands.flatMap((operand) => ("load" in operand ? [operand.load] : []));
     default:
@@ -312,9 +260,10 @@ export function coreExpressions(core: Core): Expr[] {
 }
 
 /** The values a draft needs: those it loads, and those of which it replaces a part. */
-export function readsOf(draft: Draft): Set<ValueId> {
-  const reads = new Set<ValueId>();
-  for (const e of distinctOf(draft)) if (e.kind === "load") reads.add(e.value);
-  for (const { over } of draft.placed?.values() ?? []) if (over !== undefined) reads.add(over);
-  return reads;
+export function readsOf(draft: Draft): ReadonlySet<ValueId> {
+  if (draft.core.kind === "whole") return reads(draft.core.kernel);
+  const found = new Set<ValueId>();
+  for (const e of distinctOf(draft)) if (e.kind === "load") found.add(e.value);
+  for (const { over } of draft.placed?.values() ?? []) if (over !== undefined) found.add(over);
+  return found;
 }

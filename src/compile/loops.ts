@@ -1,10 +1,8 @@
 import { internal } from "../base/errors.ts";
-import { numel } from "../base/shape.ts";
-import { add } from "../graph/elementwise.ts";
 import { coreExpressions, type Draft, expressionsOf, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
-import { accumulate, loopOver, nestOf, write } from "./nest.ts";
+import { nestOf } from "./nest.ts";
 import { rowBody, sideBySide } from "./rows.ts";
 
 /**
@@ -67,59 +65,8 @@ export function finish(draft: Draft, e: Expressions): Kernel {
         stores: stores(draft, replace, e),
       };
     }
-    case "scan":
-    case "procedure":
-    case "scatter": {
-      const fibers = numel(core.shape.filter((_, axis) => axis !== core.axis));
-      const below = numel(core.shape.slice(core.axis + 1));
-      const length = core.shape[core.axis]!;
-      const fiber = e.variable(variables.fiber, fibers);
-      const index = e.combine([
-        [below * length, e.divide(fiber, below)],
-        [1, e.remainder(fiber, below)],
-        [below, e.variable(variables.position, length)],
-      ]);
-      const value = [...draft.stores.keys()][0]!;
-      const [fiberAxis, positions] = [
-        { name: variables.fiber, extent: fibers },
-        { name: variables.position, extent: length },
-      ];
-      if (core.kind === "procedure") {
-        const { procedure, initial } = core;
-        const { dtype } = initial;
-        if (dtype !== "float32" && dtype !== "float64" && dtype !== "int32")
-          return internal(`${procedure.text} on ${dtype}`);
-        const stores = [{ value, index, expr: e.accumulator(0, dtype) }] as const;
-        return {
-          kind: "procedure",
-          dtype,
-          procedure,
-          fiber: fiberAxis,
-          position: positions,
-          initial,
-          stores,
-        };
-      }
-      if (core.kind === "scan") {
-        const { dtype } = core.expr;
-        const taken = accumulate([{ index: 0, name: "sum", dtype, expr: core.expr }]);
-        const soFar = write([{ value, index, expr: e.accumulator(0, dtype) }]);
-        return { kind: "nest", grid: [fiberAxis], body: [loopOver([positions], taken, soFar)] };
-      }
-      const { initial, target, addend, sources } = core;
-      const { dtype } = initial;
-      const sum = e.apply(add.row, [e.load(value, index, dtype), addend], dtype);
-      const body = [
-        loopOver([positions], write([{ value, index, expr: initial }])),
-        loopOver([{ name: variables.source, extent: sources }], {
-          kind: "at",
-          axis: positions,
-          index: target,
-          body: [write([{ value, index, expr: sum }])],
-        }),
-      ];
-      return { kind: "nest", grid: [fiberAxis], body };
-    }
+    case "whole":
+      return core.kernel;
     case "loop":
       return internal("the body of a loop is compiled where all is");
     default:
