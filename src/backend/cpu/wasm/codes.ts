@@ -1,9 +1,9 @@
 import type { Expr } from "../../../compile/expr.ts";
-import { addressOf } from "./addresses.ts";
 import type { Code, Local, Value } from "./assemble.ts";
 import { apply, i32, type Vector, v128 } from "./expressions.ts";
+import { addressOf, numberOf, splatOf } from "./scalar.ts";
 import { pairsOf } from "./tables.ts";
-import type { Writer } from "./writer.ts";
+import type { Values } from "./values.ts";
 
 // Codes of four or eight bits, in order from the lowest bits of a word that all lanes have: bytes are moved to where they
 // belong, in place of a shift for each lane.
@@ -30,13 +30,13 @@ export function codeOf(e: Expr): WordCode | undefined {
 }
 
 /** The code of each lane, where lanes are at the codes of one word and all of those are one step. */
-function laneCode(w: Writer, e: Expr): WordCode | undefined {
-  const { vector } = w.scope;
+function laneCode(values: Values, e: Expr): WordCode | undefined {
+  const { vector } = values.scope;
   const code = vector?.whole ? codeOf(e) : undefined;
   return code &&
     code.variable === vector!.variable &&
     vector!.extent * code.bits === 32 &&
-    !w.placement.varies(code.word)
+    !values.placement.varies(code.word)
     ? code
     : undefined;
 }
@@ -45,11 +45,14 @@ const repeated = (count: number, of: (i: number) => readonly number[]) =>
   Array.from({ length: count }, (_, i) => of(i)).flat();
 
 /** The codes of a word, each in a byte. */
-function bytesOf(w: Writer, { word, bits }: WordCode, code: Code): Local<"v128"> {
-  return w.made(word, "codes", code, (into) => {
-    const lanes = w.lanes(into);
-    const address = word.kind === "load" && addressOf(w, word.value, word.index, word.dtype, into);
-    const words = into.let("v128", address ? v128.loadSplat32(address.base, address.offset) : w.vector(word));
+function bytesOf(values: Values, { word, bits }: WordCode, code: Code): Local<"v128"> {
+  return values.made(word, "codes", code, (into) => {
+    const lanes = values.lanes(into);
+    const address = word.kind === "load" && addressOf(values, word.value, word.index, word.dtype, into);
+    const words = into.let(
+      "v128",
+      address ? v128.loadSplat32(address.base, address.offset) : splatOf(values, word),
+    );
     if (bits === 8) return words;
     const nibble = lanes.i32(0x0f0f0f0f);
     const lower = apply("v128.and", words, nibble);
@@ -64,12 +67,12 @@ function bytesOf(w: Writer, { word, bits }: WordCode, code: Code): Local<"v128">
 }
 
 /** The codes of four lanes, if it is made of those of a word. */
-export function codesOf(w: Writer, e: Expr, code: Code): Vector | undefined {
-  const found = laneCode(w, e);
+export function codesOf(values: Values, e: Expr, code: Code): Vector | undefined {
+  const found = laneCode(values, e);
   if (!found) return undefined;
-  const bytes = bytesOf(w, found, code);
-  const places = repeated(4, (lane) => [w.offset + lane, 255, 255, 255]); // beyond 15 is 0
-  const order = w.lanes(code).i32s(...new Int32Array(Uint8Array.from(places).buffer));
+  const bytes = bytesOf(values, found, code);
+  const places = repeated(4, (lane) => [values.offset + lane, 255, 255, 255]); // beyond 15 is 0
+  const order = values.lanes(code).i32s(...new Int32Array(Uint8Array.from(places).buffer));
   return apply("i8x16.swizzle", bytes, order);
 }
 
@@ -77,21 +80,21 @@ export function codesOf(w: Writer, e: Expr, code: Code): Vector | undefined {
  * What a table has at the codes of four lanes, if those are of a word: by its bytes, of which each leads to one number or
  * to two at once.
  */
-export function levelsOf(w: Writer, e: Extract<Expr, { kind: "apply" }>): Vector | undefined {
+export function levelsOf(values: Values, e: Extract<Expr, { kind: "apply" }>): Vector | undefined {
   const { table } = e.row;
-  const found = laneCode(w, e.args[0]!);
+  const found = laneCode(values, e.args[0]!);
   if (!table || !found || table.length !== 2 ** found.bits) return undefined;
   const { word, bits } = found;
   const [numbers, load] =
     bits === 8 ? ([table, "v128.load32_lane"] as const) : ([pairsOf(table), "v128.load64_lane"] as const);
-  const offset = w.scope.module.tableAt(numbers);
+  const offset = values.scope.module.tableAt(numbers);
   /** Where what belongs to a byte of the word lies in the table: 4 or 8 bytes for each. */
   const place = (byte: number): Value<"i32"> => {
     const by = 8 * byte - (bits === 8 ? 2 : 3);
-    const bits32 = w.number(word) as Value<"i32">; // what words are
+    const bits32 = numberOf(values, word) as Value<"i32">; // what words are
     return i32.and(by < 0 ? i32.shl(bits32, -by) : i32.shr(bits32, by), bits === 8 ? 0x3fc : 0x7f8);
   };
-  const first = (w.offset * bits) / 8;
+  const first = (values.offset * bits) / 8;
   return (code) => {
     const lanes = code.local("v128");
     code.push(place(first)).memory(bits === 8 ? "v128.load32_splat" : "v128.load64_splat", offset);

@@ -134,6 +134,17 @@ export const eachLane = (shape: "f32x4" | "i32x4", of: (lane: number) => Value<V
     apply(`${shape}.splat`, of(0)),
   );
 
+/** Four elements, each from an address of its own or so much behind it; those of 16 bits in words. */
+export function loadEach(bytes: number, address: (lane: number) => Value<"i32">, offset = 0): Vector {
+  if (bytes === 2) return eachLane("i32x4", (lane) => loadBy("i32.load16_s", address(lane), offset));
+  return (code) => {
+    const lanes = code.let("v128", v128.loadSplat32(address(0), offset));
+    for (const lane of [1, 2, 3])
+      code.push(address(lane)).get(lanes).memory("v128.load32_lane", offset, lane).set(lanes);
+    code.get(lanes);
+  };
+}
+
 /** Half a vector of float32 as two float64. */
 export const widen = (x: Value<"v128">, half: 0 | 1): Vector =>
   apply("f64x2.promote_low_f32x4", half === 1 ? v128.lanes(x, x, 2, 3, 2, 3) : x);

@@ -2,7 +2,7 @@ import { type Expr, walk } from "../../../compile/expr.ts";
 import { type Axis, type NumberedAccumulator, product } from "../../../compile/nest.ts";
 import { axisAs, copiesOf, nearOf, type Stage } from "../../../compile/steps.ts";
 import { bytesOf, registersOf } from "./accumulators.ts";
-import type { VectorAxis } from "./writer.ts";
+import type { VectorAxis } from "./values.ts";
 
 export const none: Axis = { name: "", extent: 1 };
 

@@ -27,11 +27,12 @@ import {
   type Registers,
   takeIn,
 } from "./reduction.ts";
-import { storeLanes, usesOf, writeStores } from "./stores.ts";
+import { indexOf } from "./scalar.ts";
+import { usesOf, writeStores } from "./stores.ts";
 import { Sweep } from "./sweep.ts";
 import { cutGrid, type Grid, type Phase, phaseTypes, writeGrid } from "./units.ts";
-import { Values } from "./values.ts";
-import type { Scope } from "./writer.ts";
+import { type Scope, Values } from "./values.ts";
+import { vectorOf } from "./vector.ts";
 
 const { add, mul, div, eq, lt } = i32;
 
@@ -289,16 +290,17 @@ class NestWriter {
   ): Code {
     const { along, last } = this.#layout;
     const inner = along === "inner" ? lastOf(over) : last;
-    const vector = along === "grid" || (along === "inner" && over.length > 0);
     const stop = along === "inner" ? inner.extent : this.#stop;
+    const reach =
+      along === "grid" || (along === "inner" && over.length > 0)
+        ? { exact: inner.extent % 4 === 0, at: values.variable(inner.name), stop }
+        : undefined;
     const count = this.#layout.written(over);
     const exprs = stores.map(({ expr }) => expr);
-    const guards = vector ? new Set(guardsOf(values, exprs)) : undefined;
+    const guards = reach && new Set(guardsOf(values, exprs));
     const write = (i: number, code: Code) => {
       use(values, point, i);
-      const writes = writeStores(code, values, stores, vector, (into, address, held) =>
-        storeLanes(into, address, held, inner.extent % 4 === 0, values.variable(inner.name), stop),
-      );
+      const writes = writeStores(code, values, stores, reach);
       // Its variables may go into `code` as well: it is complete when the stores are.
       return code.append(writes);
     };
@@ -308,7 +310,7 @@ class NestWriter {
       const check = values.restart(level, 4 * i);
       const all = check.let(
         "v128",
-        [...guards].map((guard) => values.vector(guard)).reduce((x, y) => apply("v128.and", x, y)),
+        [...guards].map((guard) => vectorOf(values, guard)).reduce((x, y) => apply("v128.and", x, y)),
       );
       const inside = write(i, values.restart(level, 4 * i, guards));
       const beside = write(i, values.restart(level, 4 * i));
@@ -353,7 +355,7 @@ class NestWriter {
       } else if (s.kind === "write") end.append(write(s.stores));
       else if (s.kind === "at") {
         const at = values.variable(s.axis.name);
-        element.assign(at, values.index(s.index));
+        element.assign(at, indexOf(values, s.index));
         const writes = write(storesIn(s));
         end.if(lt(at, s.axis.extent), () => end.append(writes));
       }

@@ -1,10 +1,10 @@
-import { coerce, computeDType, type DeviceDType, isFloat } from "../../../base/dtype.ts";
+import { coerce, computeDType, type DeviceDType } from "../../../base/dtype.ts";
 import { internal } from "../../../base/errors.ts";
 import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
 import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
-import { apply, extractLane, type Vector } from "./expressions.ts";
+import { apply, constant, extractLane, i32, tee, type Vector } from "./expressions.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
 import type { Lanes } from "./lanes.ts";
@@ -253,70 +253,72 @@ export function bounded(l: Lanes, row: ScalarRow, x: Vector, bound: number): Vec
   return largest && Object.is(bound, 0) ? apply("f32x4.add", nearer, l.f32(0)) : nearer;
 }
 
+/** Of one element, an operation that takes several instructions. */
+type Composed = (code: Code, args: readonly Value<ValueType>[]) => Value<ValueType>;
+type Composites = Readonly<{ [name in string]?: Composed }>;
+
+const chosen: Composed = (_, [condition, x, y]) => apply("select", x!, y!, condition!);
+
+const composedFloats = <T extends "f32" | "f64">(t: T): Composites => ({
+  where: chosen,
+  isNaN: (code, [x]) => {
+    const held = code.local(t);
+    return apply(`${t}.ne`, tee<ValueType>(held, x!), held);
+  },
+  isFinite: (_, [x]) => apply(`${t}.lt`, apply(`${t}.abs`, x!), constant(t, Infinity)),
+  sign: (code, [x]) => {
+    const [held, zero] = [code.local(t), constant(t, 0)];
+    const positive = apply<"i32">(`${t}.gt`, tee<ValueType>(held, x!), zero);
+    return apply(`${t}.convert_i32_s`, i32.sub(positive, apply<"i32">(`${t}.lt`, held, zero)));
+  },
+});
+
+const composedIntegers = (sign: "s" | "u"): Composites => {
+  const extreme =
+    (comparison: "gt" | "lt"): Composed =>
+    (code, [x, y]) => {
+      const [a, b] = [code.local("i32"), code.local("i32")];
+      const taken = [tee<ValueType>(a, x!), tee<ValueType>(b, y!)] as const;
+      return apply("select", ...taken, apply(`i32.${comparison}_${sign}`, a, b));
+    };
+  return {
+    where: chosen,
+    neg: (_, [x]) => apply("i32.mul", x!, -1),
+    abs: (code, [x]) => {
+      if (sign === "u") return x!;
+      const [held, mask] = [code.local("i32"), code.local("i32")];
+      const all = tee(mask, apply("i32.shr_s", tee<ValueType>(held, x!), 31));
+      return i32.sub(apply("i32.xor", all, held), mask);
+    },
+    maximum: extreme("gt"),
+    minimum: extreme("lt"),
+  };
+};
+
+const composed: Readonly<Partial<Record<DeviceDType, Composites>>> = {
+  float32: composedFloats("f32"),
+  float64: composedFloats("f64"),
+  int32: composedIntegers("s"),
+  uint32: composedIntegers("u"),
+  bool: composedIntegers("u"),
+};
+
 /**
  * What has no code of its own for one element is not here: of 32 bits it is a lane of four, of float64 it is evaluated by
  * the host.
  */
-export function hasScalar(row: ScalarRow, dtype: DeviceDType): boolean {
-  const { name } = row;
-  if (scalarOperators[dtype]?.[name]) return true;
-  if (dtype === "float32" || dtype === "float64")
-    return ["where", "isNaN", "isFinite", "sign"].includes(name);
-  return ["where", "neg", "abs", "maximum", "minimum"].includes(name);
+export function hasScalar({ name }: ScalarRow, dtype: DeviceDType): boolean {
+  return scalarOperators[dtype]?.[name] !== undefined || composed[dtype]?.[name] !== undefined;
 }
 
 /** One element. */
-export function scalarOperation(row: ScalarRow, dtype: DeviceDType, args: readonly Value<ValueType>[]): Push {
-  const { name } = row;
+export function scalarOperation(
+  { name }: ScalarRow,
+  dtype: DeviceDType,
+  args: readonly Value<ValueType>[],
+): Push {
   const operator = scalarOperators[dtype]?.[name];
   if (operator) return apply<ValueType>(operator, ...args);
-  return (code) => {
-    for (const arg of args) code.push(arg);
-    if (isFloat(dtype)) float(code, name, dtype === "float32" ? "f32" : "f64");
-    else integer(code, name, dtype);
-  };
-}
-
-function float(code: Code, name: string, type: "f32" | "f64"): void {
-  const x = code.local(type);
-  const constant = (value: number) => (type === "f32" ? code.f32(value) : code.f64(value));
-  switch (name) {
-    case "isNaN":
-      code.tee(x).get(x).op(`${type}.ne`);
-      break;
-    case "isFinite":
-      code.op(`${type}.abs`);
-      constant(Infinity).op(`${type}.lt`);
-      break;
-    case "sign":
-      code.set(x).get(x);
-      constant(0).op(`${type}.gt`).get(x);
-      constant(0).op(`${type}.lt`, "i32.sub", `${type}.convert_i32_s`);
-      break;
-    default:
-      throw new Error(`internal: no scalar code for ${name}`);
-  }
-}
-
-function integer(code: Code, name: string, dtype: DeviceDType): void {
-  switch (name) {
-    case "neg":
-      code.i32(-1).op("i32.mul");
-      break;
-    case "abs": {
-      if (dtype === "uint32") break;
-      const [x, mask] = [code.local("i32"), code.local("i32")];
-      code.tee(x).i32(31).op("i32.shr_s").tee(mask).get(x).op("i32.xor").get(mask).op("i32.sub");
-      break;
-    }
-    case "maximum":
-    case "minimum": {
-      const [x, y] = [code.local("i32"), code.local("i32")];
-      code.set(y).tee(x).get(y).get(x).get(y);
-      code.op(`i32.${name === "maximum" ? "gt" : "lt"}_${dtype === "int32" ? "s" : "u"}`, "select");
-      break;
-    }
-    default:
-      throw new Error(`internal: no scalar code for ${name}`);
-  }
+  const several = composed[dtype]?.[name] ?? internal(`no scalar code for ${name}`);
+  return (code) => code.push(several(code, args));
 }

@@ -22,7 +22,9 @@ import type { Code, Local } from "./assemble.ts";
 import { apply, i32 } from "./expressions.ts";
 import { type Along, none } from "./layout.ts";
 import { loadHalves } from "./loads.ts";
+import { scalarOf } from "./scalar.ts";
 import type { Values } from "./values.ts";
+import { vectorOf } from "./vector.ts";
 
 // Results that are accumulated in loops: how they begin, run and end, and how they are kept in memory in between.
 
@@ -207,7 +209,7 @@ export function takeIn(
 ): void {
   accumulators.forEach((a, j) => {
     if (along === "nothing") {
-      updateScalar(code, a, running[j]!, values.scalar(a.expr));
+      updateScalar(code, a, running[j]!, scalarOf(values, a.expr));
       return;
     }
     // What has a name is loaded for others too.
@@ -220,7 +222,7 @@ export function takeIn(
       return;
     }
     const update = near ? updateNear : updateVector;
-    const x = values.vector(a.expr);
+    const x = vectorOf(values, a.expr);
     if (lanes === 4) {
       update(code, a, running[j]!, x);
       return;

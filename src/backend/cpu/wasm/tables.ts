@@ -1,23 +1,22 @@
 import type { Push, Value } from "./assemble.ts";
-import { apply, extractLane, f32, i32, type Vector } from "./expressions.ts";
+import { apply, extractLane, f32, i32, loadEach, type Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
-import { laneByLane } from "./loads.ts";
-import type { Writer } from "./writer.ts";
+import type { Values } from "./values.ts";
 
 // Tables of numbers that codes choose from. They lie in memory: a load is less work than bytes put together.
 
 const bytes = 4;
 
 /** Four numbers of the table, by the lowest bits of four codes. */
-export function lookUp(w: Writer, l: Lanes, table: readonly number[], codes: Vector): Vector {
+export function lookUp(values: Values, l: Lanes, table: readonly number[], codes: Vector): Vector {
   const places = l.hold(apply("i32x4.shl", apply("v128.and", codes, l.i32(table.length - 1)), 2));
   const lane = (i: number) => extractLane<"i32">("i32x4.extract_lane", places, i);
-  return laneByLane(bytes, lane, w.scope.module.tableAt(table));
+  return loadEach(bytes, lane, values.scope.module.tableAt(table));
 }
 
 /** One of them. */
-export function lookUpOne(w: Writer, table: readonly number[], code: Value<"i32">): Push<"f32"> {
-  return f32.load(i32.shl(i32.and(code, table.length - 1), 2), w.scope.module.tableAt(table));
+export function lookUpOne(values: Values, table: readonly number[], code: Value<"i32">): Push<"f32"> {
+  return f32.load(i32.shl(i32.and(code, table.length - 1), 2), values.scope.module.tableAt(table));
 }
 
 const byBytes = new Map<readonly number[], readonly number[]>();

@@ -1,16 +1,44 @@
-import { coerce, type DeviceDType } from "../../../base/dtype.ts";
+import type { DeviceDType } from "../../../base/dtype.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import { type Addition, isSimple, type Level, type Placement, place } from "../../../compile/place.ts";
-import type { Code, Local, Push, Value, ValueType } from "./assemble.ts";
-import { apply, i32, tee, type Vector } from "./expressions.ts";
+import {
+  type LaneAxis,
+  type Level,
+  type Placement,
+  type Scope as PlaceScope,
+  place,
+  type Use,
+} from "../../../compile/place.ts";
+import type { Code, Local, Module, Push, Value, ValueType } from "./assemble.ts";
+import { tee, type Vector } from "./expressions.ts";
 import { Lanes } from "./lanes.ts";
-import { laneShape, valueType } from "./operations.ts";
-import { scalarOf } from "./scalar.ts";
-import { vectorOf } from "./vector.ts";
-import type { Scope, Writer } from "./writer.ts";
 
-/** Writes expressions where a placement has put them: each level is a piece of code, and what has a name gets a local. */
-export class Values implements Writer {
+/** The loop variable that four lanes run along. */
+export interface VectorAxis extends LaneAxis {
+  readonly extent: number;
+  /** All of it is one step, so that a lane is where its offset says. */
+  readonly whole?: boolean;
+  /** The loop around it whose body is written for two of its points. */
+  readonly twice?: string | undefined;
+}
+
+export interface Scope extends PlaceScope {
+  readonly module: Module;
+  /** All that is written of expressions. */
+  readonly uses: readonly Use[];
+  readonly vector?: VectorAxis | undefined;
+  /** Address of a value's first element. */
+  readonly pointer: (value: number) => Local<"i32">;
+  /** Loop variables that several sets of values share. */
+  readonly variables?: Map<string, Local<"i32">>;
+  /** Loads a host number. */
+  readonly hostNumber: (index: number, dtype: DeviceDType) => Push;
+}
+
+/**
+ * Where values are written and kept, as a placement says: each level is a piece of code, and what has a name gets a local.
+ * What is written of an expression is in scalar.ts, for one element, and in vector.ts, for four.
+ */
+export class Values {
   readonly scope: Scope;
   readonly placement: Placement;
   /** Code at the start of each level, to be placed there when all is written. */
@@ -23,6 +51,7 @@ export class Values implements Writer {
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
   #holding: ReadonlySet<Expr> = new Set();
+  /** Added to the vector variable: which of several vectors in a row is written. */
   offset = 0;
 
   constructor(code: Code, scope: Scope) {
@@ -44,6 +73,7 @@ export class Values implements Writer {
     return piece;
   }
 
+  /** The code of a level, if that is further out than this code. */
   outside(code: Code, level: Level): Code | undefined {
     return level < this.#levels.get(code)! ? this.piece(level) : undefined;
   }
@@ -56,6 +86,7 @@ export class Values implements Writer {
     return this.#start(level);
   }
 
+  /** What is computed once into a local by a name: at its level, if that is further out than where it is pushed. */
   once<T extends ValueType>(name: string, level: Level, type: T, value: Value<T>): Push<T> {
     return (code) => {
       const known = this.#held.get(name);
@@ -73,6 +104,19 @@ export class Values implements Writer {
     };
   }
 
+  /** A local with what is made of an expression, there where that is known, for all vectors. */
+  made(e: Expr, what: string, code: Code, make: (into: Code) => Local<"v128">): Local<"v128"> {
+    const name = `made ${e.id} ${what}`;
+    const known = this.#held.get(name);
+    if (known) return known.local as Local<"v128">; // as it was made
+    const level = this.placement.level(e);
+    const outside = this.outside(code, level);
+    const local = outside ? this.#wherever(() => make(outside)) : make(code);
+    this.#held.set(name, { local, level });
+    return local;
+  }
+
+  /** Is a guard known to hold in all lanes? */
   holds(guard: Expr): boolean {
     return this.#holding.has(guard);
   }
@@ -86,23 +130,14 @@ export class Values implements Writer {
     return result;
   }
 
-  isHeld(e: Expr): boolean {
-    return this.#held.has(this.#lanes(e));
-  }
-
-  #lanes(e: Expr): string {
+  /** The name of four lanes of an expression. */
+  lanesOf(e: Expr): string {
     return this.placement.varies(e) ? `lanes ${this.offset} ${e.id}` : `splat ${e.id}`;
   }
 
-  made(e: Expr, what: string, code: Code, make: (into: Code) => Local<"v128">): Local<"v128"> {
-    const name = `made ${e.id} ${what}`;
-    const known = this.#held.get(name);
-    if (known) return known.local as Local<"v128">; // as it was made
-    const level = this.placement.level(e);
-    const outside = this.outside(code, level);
-    const local = outside ? this.#wherever(() => make(outside)) : make(code);
-    this.#held.set(name, { local, level });
-    return local;
+  /** Is what has that name in a local? */
+  isHeld(name: string): boolean {
+    return this.#held.has(name);
   }
 
   local<T extends ValueType>(type: T): Local<T> {
@@ -128,56 +163,5 @@ export class Values implements Writer {
 
   lanes(code: Code): Lanes {
     return new Lanes(code, this.piece(0), this.#constants);
-  }
-
-  scalar(e: Expr): Push {
-    const write: Push = (code) => code.push(scalarOf(this, e, code));
-    // The variable of lanes is the place of the first one.
-    const name = e.kind === "variable" ? undefined : this.placement.name(e);
-    return name === undefined ? write : this.once(name, this.placement.level(e), valueType(e.dtype), write);
-  }
-
-  number(e: Expr): Push {
-    if (isSimple(e)) return this.scalar(e);
-    return this.once(`number ${e.id}`, this.placement.level(e), valueType(e.dtype), this.scalar(e));
-  }
-
-  index(e: Expr): Push<"i32"> {
-    return this.scalar(e) as Push<"i32">; // what indices are
-  }
-
-  sum(e: Extract<Expr, { kind: "sum" }>): Push<"i32"> {
-    return this.#added(this.placement.rest(e));
-  }
-
-  #added({ onto, addends }: Addition): Push<"i32"> {
-    const parts = addends.map((addend): Value<"i32"> => {
-      if (typeof addend === "number") return addend;
-      const { coefficient, atom } = addend;
-      return coefficient === 1 ? this.index(atom) : i32.mul(this.index(atom), coefficient);
-    });
-    if (onto) parts.unshift(this.once(onto.name, onto.level, "i32", this.#added(onto.what as Addition)));
-    return (code) => code.push(parts.reduce((sum, part) => i32.add(sum, part)));
-  }
-
-  vector(e: Expr): Vector {
-    if (e.kind === "constant") return (code) => code.push(this.#constant(e.value, e.dtype, code));
-    const level = this.placement.level(e);
-    if (!this.placement.varies(e)) return this.once(this.#lanes(e), level, "v128", this.#splat(e));
-    if (e.kind === "accumulator") return (code) => code.get(this.#accumulators.get(e.index)!);
-    const write: Vector = (code) => code.push(vectorOf(this, e, code));
-    if (this.placement.name(e) === undefined) return write;
-    return (code) => code.push(this.once(this.#lanes(e), level, "v128", write));
-  }
-
-  #constant(value: number, dtype: DeviceDType, code: Code): Vector {
-    const lanes = this.lanes(code);
-    const exact = coerce(value, dtype);
-    return dtype === "float32" ? lanes.f32(exact) : lanes.i32(dtype === "bool" ? -exact : exact);
-  }
-
-  #splat(e: Expr): Vector {
-    const x = this.scalar(e);
-    return apply(`${laneShape(e.dtype)}.splat`, e.dtype === "bool" ? i32.sub(0, x as Push<"i32">) : x); // 0 or 1
   }
 }

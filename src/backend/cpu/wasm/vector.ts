@@ -1,49 +1,68 @@
 import { coerce, type DeviceDType } from "../../../base/dtype.ts";
 import { internal } from "../../../base/errors.ts";
 import type { Expr } from "../../../compile/expr.ts";
-import { isPowerOfTwo } from "./addresses.ts";
 import type { Code, Value, ValueType } from "./assemble.ts";
 import { codesOf, levelsOf } from "./codes.ts";
 import { apply, eachLane, extractLane, i32, type Vector } from "./expressions.ts";
+import type { Lanes } from "./lanes.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
 import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
+import { isPowerOfTwo, numberOf, scalarOf, splatOf } from "./scalar.ts";
 import { lookUp } from "./tables.ts";
-import type { Writer } from "./writer.ts";
+import type { Values } from "./values.ts";
 
-/** Four lanes, of their parts; what they need before is written into `code`. */
-export function vectorOf(w: Writer, e: Expr, code: Code): Vector {
-  const l = w.lanes(code);
+// Expressions as code for four lanes at once.
+
+/** Four lanes; bools as masks. */
+export function vectorOf(values: Values, e: Expr): Vector {
+  if (e.kind === "constant") return (code) => code.push(constantOf(values.lanes(code), e.value, e.dtype));
+  if (!values.placement.varies(e)) return splatOf(values, e);
+  if (e.kind === "accumulator") return (code) => code.push(values.accumulator(e.index));
+  const write: Vector = (code) => code.push(written(values, e, code));
+  if (values.placement.name(e) === undefined) return write;
+  // Under the name that it has where it is pushed: of another vector of the loop it is another one.
+  return (code) => code.push(values.once(values.lanesOf(e), values.placement.level(e), "v128", write));
+}
+
+function constantOf(l: Lanes, value: number, dtype: DeviceDType): Vector {
+  const exact = coerce(value, dtype);
+  return dtype === "float32" ? l.f32(exact) : l.i32(dtype === "bool" ? -exact : exact);
+}
+
+/** What is written where an expression is computed, of its parts; what it needs before goes into `code`. */
+function written(values: Values, e: Expr, code: Code): Vector {
+  const l = values.lanes(code);
   switch (e.kind) {
     case "load":
-      return loadVector(w, e, code);
+      return loadVector(values, e, code, (part) => vectorOf(values, part));
     case "apply":
-      return applied(w, e, code);
+      return applied(values, e, code);
     case "cast": {
-      const x = w.vector(e.arg);
+      const x = vectorOf(values, e.arg);
       const narrow = narrowLanes(e.dtype);
       return narrow ? narrow.round(l, x) : castLanes(l, e.arg.dtype, e.dtype, x);
     }
     case "variable": {
-      const { extent, exact } = w.scope.vector!;
-      const o = w.offset;
-      const first = apply("i32x4.splat", w.variable(e.name));
+      const { extent, exact } = values.scope.vector!;
+      const o = values.offset;
+      const first = apply("i32x4.splat", values.variable(e.name));
       const lanes = apply("i32x4.add", first, l.i32s(o, o + 1, o + 2, o + 3));
       return exact ? lanes : apply("i32x4.min_s", lanes, l.i32(extent - 1));
     }
     case "sum":
       return e.terms.reduce<Vector>((sum, { coefficient, atom }) => {
-        const x = w.vector(atom);
+        const x = vectorOf(values, atom);
         return apply("i32x4.add", sum, coefficient === 1 ? x : apply("i32x4.mul", x, l.i32(coefficient)));
       }, l.i32(e.constant));
     case "digit":
-      return digit(w, e, code);
+      return digit(values, e, code);
     case "clamp": {
-      const above = apply("i32x4.max_s", w.vector(e.arg), l.i32(0));
+      const above = apply("i32x4.max_s", vectorOf(values, e.arg), l.i32(0));
       return apply("i32x4.min_s", above, l.i32(e.length - 1));
     }
     case "inRange":
-      return apply("i32x4.lt_u", w.vector(e.arg), l.i32(e.length));
+      return apply("i32x4.lt_u", vectorOf(values, e.arg), l.i32(e.length));
     case "constant":
     case "hostNumber":
     case "accumulator":
@@ -53,31 +72,31 @@ export function vectorOf(w: Writer, e: Expr, code: Code): Vector {
   }
 }
 
-function applied(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
+function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
   const { row, args } = e;
-  const l = w.lanes(code);
-  if (row.name === "where" && w.holds(args[0]!)) return w.vector(args[1]!);
-  const codes = levelsOf(w, e) ?? codesOf(w, e, code);
+  const l = values.lanes(code);
+  if (row.name === "where" && values.holds(args[0]!)) return vectorOf(values, args[1]!);
+  const codes = levelsOf(values, e) ?? codesOf(values, e, code);
   if (codes) return codes;
-  if (row.table) return lookUp(w, l, row.table, w.vector(args[0]!));
+  if (row.table) return lookUp(values, l, row.table, vectorOf(values, args[0]!));
   const dtype = args[args.length - 1]!.dtype;
-  if (row.name === "leftShift" || row.name === "rightShift") return shifted(w, e, code);
+  if (row.name === "leftShift" || row.name === "rightShift") return shifted(values, e, code);
   const chosen = e.dtype === "float32" && pseudoExtreme(e);
-  if (chosen) return apply(chosen.name, ...chosen.of.map((arg) => w.vector(arg)));
+  if (chosen) return apply(chosen.name, ...chosen.of.map((arg) => vectorOf(values, arg)));
   const [x, y] = args;
   if (e.dtype === "float32" && x && y) {
     // The extreme of a number and a constant takes few instructions.
     const [bound, other] = y.kind === "constant" ? [y, x] : [x, y];
     const extreme =
-      bound.kind === "constant" && bounded(l, row, w.vector(other), coerce(bound.value, e.dtype));
+      bound.kind === "constant" && bounded(l, row, vectorOf(values, other), coerce(bound.value, e.dtype));
     if (extreme) return extreme;
   }
   // Plain operations take their arguments from the stack; others push them more than once.
-  const values = args.map((arg): Vector => {
-    const cheap = arg.kind === "constant" || w.isHeld(arg) || pushesOnce(row);
-    return cheap ? w.vector(arg) : l.hold(w.vector(arg));
+  const operands = args.map((arg): Vector => {
+    const cheap = arg.kind === "constant" || values.isHeld(values.lanesOf(arg)) || pushesOnce(row);
+    return cheap ? vectorOf(values, arg) : l.hold(vectorOf(values, arg));
   });
-  return vectorOperation(l, row, dtype, values);
+  return vectorOperation(l, row, dtype, operands);
 }
 
 /** The larger or smaller of two numbers, chosen by comparing them: one instruction does just that. */
@@ -88,15 +107,15 @@ function pseudoExtreme({ row, args: [condition, then, otherwise] }: Extract<Expr
   return then === x && otherwise === y ? ({ name: "f32x4.pmin", of: [y, x] } as const) : undefined;
 }
 
-function shifted(w: Writer, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
+function shifted(values: Values, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
   const [x, by] = e.args as [Expr, Expr];
-  if (!w.placement.varies(by)) {
+  if (!values.placement.varies(by)) {
     const right = x.dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s";
-    return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, w.vector(x), w.number(by));
+    return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, vectorOf(values, x), numberOf(values, by));
   }
   // Each lane by itself: extracted, computed, put together.
-  const l = w.lanes(code);
-  const args = e.args.map((arg) => l.hold(w.vector(arg)));
+  const l = values.lanes(code);
+  const args = e.args.map((arg) => l.hold(vectorOf(values, arg)));
   return laneByLane(e.dtype, (lane) =>
     scalarOperation(
       e.row,
@@ -111,20 +130,20 @@ function laneByLane(dtype: DeviceDType, of: (lane: number) => Value<ValueType>):
   return eachLane(laneShape(dtype), dtype === "bool" ? mask : of);
 }
 
-function digit(w: Writer, e: Extract<Expr, { kind: "digit" }>, code: Code): Vector {
-  const l = w.lanes(code);
+function digit(values: Values, e: Extract<Expr, { kind: "digit" }>, code: Code): Vector {
+  const l = values.lanes(code);
   const modulus = e.high / e.low;
   if (isPowerOfTwo(e.low) && (modulus === Infinity || isPowerOfTwo(modulus))) {
-    const x = w.vector(e.arg);
+    const x = vectorOf(values, e.arg);
     const quotient = e.low > 1 ? apply("i32x4.shr_u", x, Math.log2(e.low)) : x;
     return modulus === Infinity ? quotient : apply("v128.and", quotient, l.i32(modulus - 1));
   }
   // It begins anew where a run does, if at all.
-  if (w.placement.stride(e) === 1 && e.arg.kind === "variable") {
-    const o = w.offset;
-    return apply("i32x4.add", apply("i32x4.splat", w.scalar(e)), l.i32s(o, o + 1, o + 2, o + 3));
+  if (values.placement.stride(e) === 1 && e.arg.kind === "variable") {
+    const o = values.offset;
+    return apply("i32x4.add", apply("i32x4.splat", scalarOf(values, e)), l.i32s(o, o + 1, o + 2, o + 3));
   }
-  const arg = l.hold(w.vector(e.arg));
+  const arg = l.hold(vectorOf(values, e.arg));
   return laneByLane("int32", (lane) => {
     const x = extractLane<"i32">("i32x4.extract_lane", arg, lane);
     const quotient = e.low === 1 ? x : i32.div(x, e.low);

@@ -1,7 +1,7 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
 import { loadAs } from "../expressions.ts";
-import { storeLanes, usesOf, writeStores } from "../stores.ts";
+import { usesOf, writeStores } from "../stores.ts";
 import { Values } from "../values.ts";
 import type { Site } from "./site.ts";
 
@@ -52,9 +52,8 @@ export function writeEpilogue(
   const [r, c] = [values.variable(row.name), values.variable(column.name)];
   const [line, at] = [code.local("i32"), code.local("i32")];
   const body = values.piece(2);
-  const writes = writeStores(body, values, stores, block.vector, (into, address, held) => {
-    storeLanes(into, address, held, block.exact, c, block.columnEnd);
-  });
+  const reach = block.vector ? { exact: block.exact, at: c, stop: block.columnEnd } : undefined;
+  const writes = writeStores(body, values, stores, reach);
   code.assign(values.variable(batch.name), block.batch);
   code.append(values.piece(0));
   code.assign(r, block.firstRow).assign(line, block.sums);

@@ -2,8 +2,10 @@ import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
+import { scalarOf } from "../scalar.ts";
 import { type Phase, phaseTypes } from "../units.ts";
 import { Values } from "../values.ts";
+import { vectorOf } from "../vector.ts";
 import { packRuns, packTurnedRuns } from "./runs.ts";
 import { type Packing, packCost, panelGroup, type Schedule } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
@@ -90,7 +92,6 @@ interface Lane {
 
 function packLanes(code: Code, { module, access }: Site, p: Panel, { lane, lanes, k, target }: Lane): void {
   const { expr, batch, along, inner, width, bytes } = p;
-  const vector = lanes === 4;
   const values = new Values(code, {
     module,
     uses: [{ expr, at: 2 }],
@@ -99,13 +100,14 @@ function packLanes(code: Code, { module, access }: Site, p: Panel, { lane, lanes
       [along.name, 1],
       [inner.name, 2],
     ]),
-    vector: vector
-      ? { variable: along.name, extent: along.extent, exact: along.extent % width === 0 }
-      : undefined,
+    vector:
+      lanes === 4
+        ? { variable: along.name, extent: along.extent, exact: along.extent % width === 0 }
+        : undefined,
     ...access,
   });
-  const stored = vector ? values.vector(expr) : values.scalar(expr);
-  const store = vector ? "v128.store" : bytes === 4 ? "f32.store" : "f64.store";
+  const stored = lanes === 4 ? vectorOf(values, expr) : scalarOf(values, expr);
+  const store = lanes === 4 ? "v128.store" : bytes === 4 ? "f32.store" : "f64.store";
   const body = values.piece(2).store(store, target, bytes * lane, stored);
   code.assign(values.variable(batch.name), batch.local);
   const at = values.variable(along.name);

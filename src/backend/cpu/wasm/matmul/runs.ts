@@ -1,10 +1,10 @@
 import type { Level } from "../../../../compile/place.ts";
 import type { Runs } from "../../../../compile/runs.ts";
-import { addedUp, addressOf } from "../addresses.ts";
 import type { Code, Local } from "../assemble.ts";
 import { apply, extractLane, i32, type Vector, v128 } from "../expressions.ts";
-import { Values } from "../values.ts";
-import type { VectorAxis } from "../writer.ts";
+import { addedUp, addressOf } from "../scalar.ts";
+import { Values, type VectorAxis } from "../values.ts";
+import { vectorOf } from "../vector.ts";
 import type { Site } from "./site.ts";
 import { type Panel, storeTransposed } from "./transpose.ts";
 
@@ -140,7 +140,7 @@ class RunValues {
     for (const offset of offsets) {
       this.#lanes.restart(2, offset);
       const places = moving.reduce<Vector>((sum, { coefficient, atom }) => {
-        const term = apply("i32x4.mul", this.#lanes.vector(atom), l.i32(coefficient));
+        const term = apply("i32x4.mul", vectorOf(this.#lanes, atom), l.i32(coefficient));
         return apply("i32x4.add", sum, term);
       }, l.i32(0));
       const expected = [0, 1, 2, 3].map((lane) => step * (offset + lane));
@@ -161,7 +161,7 @@ class RunValues {
     this.#lanes.restart(2, offset);
     const [code, lanes] = [this.#first.piece(2), this.#lanes.piece(2)];
     let at = code.let("i32", addedUp(addressOf(this.#first, load.value, index, load.dtype, code)));
-    const mask = guard && lanes.let("v128", this.#lanes.vector(guard));
+    const mask = guard && lanes.let("v128", vectorOf(this.#lanes, guard));
     if (mask) at = lanes.let("i32", apply("select", at, this.#pointer, apply<"i32">("v128.any_true", mask)));
     const vector = (i: number) => v128.load(at, 4 * step * offset + 16 * i);
     const elements = step === 1 ? vector(0) : v128.lanes(vector(0), vector(1), 0, 2, 4, 6);

@@ -1,10 +1,10 @@
 import { internal } from "../../../../base/errors.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
-import { addedUp, addressOf } from "../addresses.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
+import { addedUp, addressOf } from "../scalar.ts";
 import { decode } from "../units.ts";
 import { Values } from "../values.ts";
 import type { Schedule } from "./schedule.ts";

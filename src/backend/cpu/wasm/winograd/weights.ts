@@ -7,6 +7,7 @@ import { tileRows } from "../matmul/schedule.ts";
 import { units } from "../matmul/site.ts";
 import { type Phase, phaseTypes } from "../units.ts";
 import { Values } from "../values.ts";
+import { vectorOf } from "../vector.ts";
 import { type Winograd, weightPlane } from "./schedule.ts";
 import { transformWeight } from "./transforms.ts";
 
@@ -38,7 +39,7 @@ export function defineWeights(
         vector: { variable: row.name, extent: row.extent, exact: row.extent % tileRows === 0 },
         ...access,
       });
-      const load = values.piece(2).store("v128.store", at, 0, values.vector(a));
+      const load = values.piece(2).store("v128.store", at, 0, vectorOf(values, a));
       const target = body.let("i32", add(shared, mul(tile, 16 * channels)));
       body.assign(values.variable(row.name), mul(tile, tileRows));
       body.append(values.piece(0), values.piece(1));
