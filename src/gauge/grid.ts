@@ -91,7 +91,7 @@ export function dedupe(
 ): SweepPlan {
   checkUpdates(operation, updates);
   const { recipes, axes } = cellsOf(grid, limit);
-  const checked = recipes.map((recipe, i) => inCell(i, () => checkRecipe(recipe, operation)));
+  const checked = recipes.map((recipe, i) => checkRecipe(recipe, `${operation}: cell ${i}`));
   const canonicals = aligned(checked, tolerance, updates).map((recipe, i) =>
     inCell(i, () => canonical(recipe)),
   );

@@ -809,10 +809,10 @@ describe("dedupe", () => {
     expect(() => gauge.dedupe([])).toThrow("the grid has no cells");
     expect(() => gauge.dedupe({ recipe, vary: { alpha: [] } })).toThrow("vary.alpha is []; it is a list");
     expect(() => gauge.dedupe({ recipe, vary: { "optimizer.lt": [1] } })).toThrow(
-      "cell 0: gauge.dedupe: optimizer has the unknown field lt",
+      "gauge.dedupe: cell 0: optimizer has the unknown field lt",
     );
     expect(() => gauge.dedupe({ recipe, vary: { alpha: [1, -1] } })).toThrow(
-      "cell 1: gauge.dedupe: alpha is -1",
+      "gauge.dedupe: cell 1: alpha is -1",
     );
     expect(() => gauge.dedupe({ recipe, vary: { "r.x": [1] } })).toThrow("leads into 8");
     expect(() => gauge.dedupe({ recipe, vary: { ratio: [1], "groups.B.lr": [1] } })).toThrow(
