@@ -84,7 +84,7 @@ export function perPoint(count: number, options: ShaderOptions, body: readonly L
   };
 }
 
-/** So many invocations of a workgroup for each of `count` points, of which a workgroup has so many. */
+/** So many invocations of a workgroup, numbered `own_`, for each of `count` points, of which a workgroup has so many. */
 export function perGroup(
   count: number,
   options: ShaderOptions,

@@ -66,6 +66,8 @@ export function matrixTile(
               column_matrices: columnMatrices,
               stage,
             },
+            aliases: { staged: precision === "float16" ? "f16" : "f32" },
+            enable: ["chromium_experimental_subgroup_matrix", "subgroups"],
           };
         }
       }

@@ -31,6 +31,8 @@ export function subgroupTile({ rows, columns, inner, batches, work }: MatmulShap
         stage: 4,
         exchanged,
         constants: { row_groups: groups },
+        bodies: (alongInner) => ({ multiply: multiplyLines(groups, alongInner), row_of: rowLines(groups) }),
+        enable: ["subgroups"],
       };
     }
   }
@@ -41,7 +43,7 @@ export function subgroupTile({ rows, columns, inner, batches, work }: MatmulShap
  * The body of `multiply`: four inner indices of each row, times the four columns of each lane. Along the inner axis
  * a row is one quad of one lane; otherwise its four numbers are in quads of four inner indices.
  */
-export function multiplyLines(groups: number, alongInner: boolean): string[] {
+function multiplyLines(groups: number, alongInner: boolean): string[] {
   const rows = 8 * groups;
   const number = (row: number, inner: number) => {
     const quad = (inner * rows + row) >> 2;
@@ -55,7 +57,7 @@ export function multiplyLines(groups: number, alongInner: boolean): string[] {
 }
 
 /** The body of `row_of`: one of so many rows, chosen by the bits of its number. */
-export function rowLines(groups: number): string[] {
+function rowLines(groups: number): string[] {
   const chosen = (from: number, count: number): string => {
     if (count === 1) return `sums[${from}]`;
     const half = count / 2;

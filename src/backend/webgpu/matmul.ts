@@ -1,5 +1,4 @@
 import { isNarrow } from "../../base/dtype.ts";
-import { internal } from "../../base/errors.ts";
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
@@ -10,13 +9,13 @@ import { printQuad, printQuadStores } from "./elements.ts";
 import { isShort, isSmallProduct } from "./heuristics.ts";
 import { matrixTile } from "./matmul-matrix.ts";
 import { sharedTile } from "./matmul-shared.ts";
-import { multiplyLines, rowLines, subgroupTile } from "./matmul-subgroup.ts";
+import { subgroupTile } from "./matmul-subgroup.ts";
 import { accessesOf, isQuadLoad, singleAccesses } from "./quads.ts";
 import type { Access, Bindings, ShaderOptions } from "./shader.ts";
 import { shaders } from "./shaders.generated.ts";
 import { Template } from "./template.ts";
 import { write, writeStores } from "./text.ts";
-import type { MatmulChoice, MatmulShape, MatmulTile, Precision } from "./tiles.ts";
+import type { MatmulShape, MatmulTile, Precision } from "./tiles.ts";
 
 /** The precision of a product that depends on the choice of a family; undefined for other kernels. */
 export function tiledPrecision(kernel: Kernel): Precision | undefined {
@@ -33,7 +32,19 @@ const directTile: MatmulTile = {
   constants: {},
 };
 
-function tileOf(shape: MatmulShape, choice: MatmulChoice, options: ShaderOptions): MatmulTile {
+/** The tile that the family of its precision has for a product; none where it is not worth one. */
+function tileOf(kernel: MatmulKernel, options: ShaderOptions): MatmulTile | undefined {
+  const precision = tiledPrecision(kernel);
+  if (!precision) return undefined;
+  const { batch, row, column, inner, a, b } = kernel;
+  const shape: MatmulShape = {
+    batches: batch.extent,
+    rows: row.extent,
+    columns: column.extent,
+    inner: inner.extent,
+    work: [workOf([a]), workOf([b])],
+  };
+  const choice = options.matmul[precision];
   switch (choice.family) {
     case "shared":
       return sharedTile(shape, choice, options);
@@ -46,46 +57,34 @@ function tileOf(shape: MatmulShape, choice: MatmulChoice, options: ShaderOptions
   }
 }
 
-/** Language extensions of each template. */
-const extensions: Partial<Record<MatmulTile["template"], readonly string[]>> = {
-  "matmul-subgroup": ["subgroups"],
-  "matmul-matrix": ["chromium_experimental_subgroup_matrix", "subgroups"],
-};
+/** One operand, with the axis that it gives to the result. */
+interface Operand {
+  readonly name: "a" | "b";
+  readonly expr: Expr;
+  readonly axis: Axis;
+  /** How much of that axis is in a tile. */
+  readonly length: number;
+  readonly inner: Axis;
+  /** Which of the two its quads lie along. */
+  readonly along: Axis;
+}
 
 /** A template with its holes filled: the same operands, edges and results for all families. */
 export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: ShaderOptions): Body {
-  const { batch, inner } = kernel;
-  if (kernel.dtype !== "float32") internal("a matmul of float64 on a GPU");
-  const shape: MatmulShape = {
-    batches: batch.extent,
-    rows: kernel.row.extent,
-    columns: kernel.column.extent,
-    inner: inner.extent,
-    work: [workOf([kernel.a]), workOf([kernel.b])],
+  const { batch, inner, stores } = kernel;
+  const tiled = tileOf(kernel, options);
+  const tile = tiled ?? directTile;
+  const { exchanged } = tile;
+  const operand = (name: "a" | "b", length: number): Operand => {
+    const isFirst = (name === "a") !== exchanged;
+    const [expr, axis] = isFirst ? [kernel.a, kernel.row] : [kernel.b, kernel.column];
+    return { name, expr, axis, length, inner, along: isAlongInner(expr, axis, inner) ? inner : axis };
   };
-  const precision = tiledPrecision(kernel);
-  const choice = precision && options.matmul[precision];
-  const tile = choice ? tileOf(shape, choice, options) : directTile;
-  const sides: readonly [Side, Side] = [
-    { expr: kernel.a, axis: kernel.row, name: "a" },
-    { expr: kernel.b, axis: kernel.column, name: "b" },
-  ];
-  const [a, b] = tile.exchanged
-    ? ([
-        { ...sides[1], name: "a" },
-        { ...sides[0], name: "b" },
-      ] as const)
-    : sides;
+  const [a, b] = [operand("a", tile.rows), operand("b", tile.columns)];
   const [row, column] = [a.axis, b.axis];
-  const alongInner = [a, b].map((side) => isAlongInner(side, inner));
-  const tiled = tile !== directTile;
-  const short = isShort(kernel.stores.map(({ expr }) => expr));
-  const stored = column.extent % 4 === 0 && short && accessesOf(kernel.stores, column.name);
-  if (tiled)
-    bindings.widen([
-      ...[a, b].flatMap((side, i) => operandAccesses(side, inner, alongInner[i]!)),
-      ...(stored || singleAccesses(kernel.stores)),
-    ]);
+  const stored =
+    inQuads(column) && isShort(stores.map(({ expr }) => expr)) && accessesOf(stores, column.name);
+  if (tiled) bindings.widen([...[a, b].flatMap(operandAccesses), ...(stored || singleAccesses(stores))]);
 
   const tiles = Math.ceil(row.extent / tile.rows) * Math.ceil(column.extent / tile.columns) * batch.extent;
   const { workgroups, width } = spread(tiles, options);
@@ -96,48 +95,30 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
     columns: column.extent,
     inner_length: inner.extent,
     ...tile.constants,
-    a_along_inner: alongInner[0]!,
-    b_along_inner: alongInner[1]!,
+    a_along_inner: a.along === inner,
+    b_along_inner: b.along === inner,
     dispatch_width: width,
   };
   for (const [name, value] of Object.entries(constants)) template.constant(name, value);
+  for (const [name, type] of Object.entries(tile.aliases ?? {})) template.alias(name, type);
+  const bodies = tile.bodies?.(a.along === inner) ?? {};
+  for (const [name, lines] of Object.entries(bodies)) template.body(name, lines);
   // The expressions speak of the rows and columns of the result.
   const parameters = (name: string) =>
-    !tile.exchanged ? name : name === "row" ? "column" : name === "column" ? "row" : name;
-  const elements = [
-    { side: a, tileLength: tile.rows, along: alongInner[0]! },
-    { side: b, tileLength: tile.columns, along: alongInner[1]! },
-  ].flatMap((filling) => fillOperand(template, { ...filling, kernel, tile, bindings, parameters }));
-  if (tile.template === "matmul-subgroup") {
-    const groups = tile.constants.row_groups!;
-    template.body("multiply", multiplyLines(groups, alongInner[0]!)).body("row_of", rowLines(groups));
-  }
-  if (tile.template === "matmul-matrix") template.alias("staged", precision === "float16" ? "f16" : "f32");
-
+    !exchanged ? name : name === "row" ? "column" : name === "column" ? "row" : name;
+  const elements = [a, b].flatMap((side) => fillOperand(template, side, tiled, parameters, bindings));
   const result = () => "sum";
-  let declarations: readonly string[] = elements;
-  if (stored && kernel.stores.every(({ value }) => bindings.isWide(value))) {
-    const quads = { variable: column.name, result, four: true };
-    const written = printQuadStores(kernel.stores, quads, bindings);
-    declarations = [...elements, ...written.declarations];
-    template.body("store", [...written.outer, ...written.body], parameters);
-  } else {
-    const { outer, body } = writeStores(kernel.stores, bindings, { result });
-    template.body("store_element", [...outer, ...body], parameters);
-  }
+  const wide = stored && stores.every(({ value }) => bindings.isWide(value));
+  const { declarations, outer, body } = wide
+    ? printQuadStores(stores, { variable: column.name, result, four: true }, bindings)
+    : writeStores(stores, bindings, { result });
+  template.body(wide ? "store" : "store_element", [...outer, ...body], parameters);
   return {
-    enable: extensions[tile.template] ?? [],
-    declarations,
+    enable: tile.enable ?? [],
+    declarations: [...elements, ...declarations],
     body: template.lines,
     workgroups,
   };
-}
-
-/** One operand, with the axis that it gives to the result. */
-interface Side {
-  readonly expr: Expr;
-  readonly axis: Axis;
-  readonly name: "a" | "b";
 }
 
 /** What an operand loads as it lies, in its own precision; undefined where it is computed. */
@@ -149,69 +130,57 @@ function loadOf(expr: Expr): Load | undefined {
 /** Whether whole quads of an axis are loaded: its length is a multiple of four. */
 const inQuads = ({ extent }: Axis) => extent % 4 === 0;
 
-/** Whether four elements from a multiple of four lie side by side along an axis of the operand. */
-function isQuad(side: Side, axis: Axis): boolean {
-  const load = loadOf(side.expr);
-  return load !== undefined && inQuads(axis) && isQuadLoad(load, axis.name);
+/** Whether an operand is read along the inner axis: by quads, else where elements follow each other. */
+function isAlongInner(expr: Expr, axis: Axis, inner: Axis): boolean {
+  const load = loadOf(expr);
+  const isQuad = (along: Axis) => load !== undefined && inQuads(along) && isQuadLoad(load, along.name);
+  if (isQuad(inner) || isQuad(axis)) return isQuad(inner);
+  return isContiguous(expr, inner.name) || !isContiguous(expr, axis.name);
 }
 
-function isAlongInner(side: Side, inner: Axis): boolean {
-  if (isQuad(side, inner) || isQuad(side, side.axis)) return isQuad(side, inner);
-  return isContiguous(side.expr, inner.name) || !isContiguous(side.expr, side.axis.name);
-}
-
-function operandAccesses({ expr, axis }: Side, inner: Axis, alongInner: boolean): Access[] {
-  const along = alongInner ? inner : axis;
+function operandAccesses({ expr, along }: Operand): Access[] {
   return loadsOf([expr]).map((load) => ({
     value: load.value,
     quad: inQuads(along) && isQuadLoad(load, along.name),
   }));
 }
 
-interface Filling {
-  readonly side: Side;
-  readonly kernel: MatmulKernel;
-  readonly tileLength: number;
-  readonly tile: MatmulTile;
-  /** Whether quads lie along the inner axis. */
-  readonly along: boolean;
-  readonly bindings: Bindings;
-  readonly parameters: (name: string) => string;
-}
-
 /** Fills in how an operand is loaded, four elements at once if it can be. Returns the functions that it calls. */
 function fillOperand(
   template: Template,
-  { side, kernel, tileLength, tile, along, bindings, parameters }: Filling,
+  operand: Operand,
+  tile: MatmulTile | undefined,
+  parameters: (name: string) => string,
+  bindings: Bindings,
 ): readonly string[] {
-  const { expr, axis, name } = side;
-  const { inner } = kernel;
-  const alongAxis = along ? inner : axis;
-  if (tile === directTile || !inQuads(alongAxis)) {
+  const { name, expr, axis, length, inner, along } = operand;
+  if (!tile || !inQuads(along)) {
     const text = write([{ expr, at: 0 }], bindings);
     template.body(`load_${name}`, [...text.statements(0), `return ${text.text(expr)};`], parameters);
     return [];
   }
   // Beyond the edge of a tile, the last element or quad again; where there is no edge, as it is.
-  const limited = new Map<string, number>();
-  if (axis.extent % tileLength !== 0) limited.set(axis.name, axis.extent - (along ? 1 : 4));
-  if (inner.extent % tile.stage !== 0) limited.set(inner.name, inner.extent - (along ? 4 : 1));
+  const limited = [
+    ...(axis.extent % length === 0 ? [] : [axis]),
+    ...(inner.extent % tile.stage === 0 ? [] : [inner]),
+  ];
   const given = (parameter: string) => {
     const index = parameters(parameter);
-    return limited.has(index) ? `${index}_` : index;
+    return limited.some((own) => own.name === index) ? `${index}_` : index;
   };
-  const limits = [...limited].map(([index, last]) => `let ${index} = min(${index}_, ${last});`);
-  const { declarations, lines, quad } = quadOf(side, alongAxis, bindings);
-  const guarded = limited.has(inner.name);
+  const limits = limited.map(
+    (own) => `let ${own.name} = min(${own.name}_, ${own.extent - (own === along ? 4 : 1)});`,
+  );
+  const { declarations, lines, quad } = quadOf(operand, bindings);
+  const guarded = limited.includes(inner);
   const result = guarded ? `select(vec4<f32>(), ${quad}, ${inner.name}_ < ${inner.extent})` : quad;
   template.body(`${name}_quad`, [...limits, ...lines, `return ${result};`], given);
   return declarations;
 }
 
-/** Four elements along an axis: a vector that is loaded, or elements that share what is the same for them. */
+/** Four elements of an operand: a vector that is loaded, or elements that share what is the same for them. */
 function quadOf(
-  { expr, name }: Side,
-  along: Axis,
+  { name, expr, along }: Operand,
   bindings: Bindings,
 ): { readonly declarations: readonly string[]; readonly lines: readonly string[]; readonly quad: string } {
   const load = loadOf(expr);

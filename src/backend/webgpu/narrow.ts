@@ -1,6 +1,5 @@
 import { floatDTypes, floatRange, isNarrow, type NarrowFloatDType } from "../../base/dtype.ts";
 import { floatLayout } from "../../base/narrow.ts";
-import { indent } from "./indent.ts";
 
 // Narrow floats of which WGSL has no type. A value in the code is its bits in the upper half of a word, as it is taken out of
 // the pair that it lies in. The conversions follow from which numbers the float has.
@@ -13,7 +12,7 @@ export const widenName = (dtype: NarrowFloatDType, four: boolean) =>
 const hex = (bits: number) => `0x${bits.toString(16)}u`;
 
 /** From f32: rounded to the nearest, ties to even. */
-function printRound(dtype: NarrowFloatDType): string {
+function printRound(dtype: NarrowFloatDType): string[] {
   const range = floatRange(dtype);
   const { fractionBits, exponentBits, width, infinite } = floatLayout(range);
   const lost = 23 - fractionBits;
@@ -31,7 +30,7 @@ function printRound(dtype: NarrowFloatDType): string {
           `let rounded = (bits + (1u << (lost - 1u)) - 1u + ((bits >> lost) & 1u)) >> lost;`,
           `return (sign | min(rounded, ${hex(infinite)})) << 16u;`,
         ];
-  return `${indent([
+  return [
     `fn ${roundName(dtype)}(x: f32) -> u32 {`,
     "let size = bitcast<u32>(x) & 0x7fffffffu;",
     `let sign = (bitcast<u32>(x) >> 31u) << ${width - 1}u;`,
@@ -40,11 +39,11 @@ function printRound(dtype: NarrowFloatDType): string {
     "}",
     ...lines,
     "}",
-  ])}\n`;
+  ];
 }
 
 /** To f32, exactly; or four to four. */
-function printWiden(dtype: NarrowFloatDType, four: boolean): string {
+function printWiden(dtype: NarrowFloatDType, four: boolean): string[] {
   const range = floatRange(dtype);
   const { fractionBits, exponentBits, width, infinite } = floatLayout(range);
   const lost = 23 - fractionBits;
@@ -63,12 +62,12 @@ function printWiden(dtype: NarrowFloatDType, four: boolean): string {
           `let number = select(finite, placed | ${all(0x7f800000)}, size >= ${all(infinite)});`,
           `return bitcast<${floats}>(((${up}) & ${all(0x80000000)}) | number);`,
         ];
-  return `${indent([`fn ${widenName(dtype, four)}(x: ${words}) -> ${floats} {`, ...lines, "}"])}\n`;
+  return [`fn ${widenName(dtype, four)}(x: ${words}) -> ${floats} {`, ...lines, "}"];
 }
 
 /** The functions of narrow floats by name. */
-export const narrowFunctions: ReadonlyMap<string, () => string> = new Map(
-  floatDTypes.filter(isNarrow).flatMap((dtype): [string, () => string][] => [
+export const narrowFunctions: ReadonlyMap<string, () => string[]> = new Map(
+  floatDTypes.filter(isNarrow).flatMap((dtype): [string, () => string[]][] => [
     [roundName(dtype), () => printRound(dtype)],
     [widenName(dtype, false), () => printWiden(dtype, false)],
     [widenName(dtype, true), () => printWiden(dtype, true)],

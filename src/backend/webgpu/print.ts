@@ -8,7 +8,6 @@ import { showSteps } from "../../compile/steps.ts";
 import type { Body } from "./dispatch.ts";
 import { wgslType } from "./dtypes.ts";
 import { helpersOf } from "./helpers.ts";
-import { indent } from "./indent.ts";
 import { printMatmul } from "./matmul.ts";
 import { printNest } from "./nest.ts";
 import { printProcedure } from "./procedure.ts";
@@ -45,14 +44,13 @@ function print(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Shad
     body,
     workgroups,
   } = printBody(kernel, bindings, options);
-  const code = indent([...bindings.declarations(), ...declarations, "", ...body]);
-  const helpers = helpersOf(code);
+  const code = [...bindings.declarations(), ...declarations, "", ...body];
   const used = new Set<DeviceDType>();
   walk(expressionsOf(kernel), ({ dtype }) => used.add(dtype));
   const extensions = [...enable, ...[...used].flatMap((dtype) => wgslType(dtype).needs?.extension ?? [])];
   const directive = extensions.length > 0 ? `enable ${extensions.join(", ")};\n\n` : "";
   const chosen = steps.length > 0 ? `// ${showSteps(steps)}\n` : "";
-  const source = `// ${describeKernel(kernel)}\n${chosen}\n${directive}${helpers === "" ? "" : `${helpers}\n`}${code}\n`;
+  const source = `// ${describeKernel(kernel)}\n${chosen}\n${directive}${indent([...helpersOf(code), ...code])}\n`;
   return { source, bindings: bindings.list, scalars: bindings.scalars, workgroups };
 }
 
@@ -72,4 +70,17 @@ const templates: { readonly [K in TemplateKernel as K["kind"]]: Printer<K> } = {
 function printTemplate<K extends TemplateKernel>(kernel: K, bindings: Bindings, options: ShaderOptions) {
   const print = templates[kernel.kind] as unknown as Printer<K>; // by its kind, which TypeScript does not relate
   return print(kernel, bindings, options);
+}
+
+/** Lines as text, indented by what they open and close. */
+function indent(lines: readonly string[]): string {
+  let depth = 0;
+  return lines
+    .map((line) => {
+      if (/^[})]/.test(line)) depth--;
+      const text = line === "" ? "" : "  ".repeat(Math.max(depth, 0)) + line;
+      if (/[{(]$/.test(line)) depth++;
+      return text;
+    })
+    .join("\n");
 }

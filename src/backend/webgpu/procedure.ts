@@ -1,9 +1,9 @@
-import { internal } from "../../base/errors.ts";
 import type { ProcedureKernel } from "../../compile/kernel.ts";
 import type { Operator, Statement, Term, Type } from "../../graph/procedure.ts";
-import { type Body, digits, spread, workgroupSize } from "./dispatch.ts";
+import { type Body, digits, perGroup, workgroupSize } from "./dispatch.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
-import { printConstant, write } from "./text.ts";
+import { byWorkgroups } from "./sharing.ts";
+import { printConstant, whole, write } from "./text.ts";
 
 const infix: Partial<Record<Operator, string>> = {
   add: "+",
@@ -30,6 +30,7 @@ const types: Record<Type, string> = { int: "i32", real: "f32", truth: "bool" };
 class Together {
   readonly #load: (at: string) => string;
   readonly #store: (at: string, value: string) => string;
+  readonly #declared = new Map<string, readonly string[]>();
   #made = 0;
   /** Whether some may still read what they all read. */
   #reading = false;
@@ -40,6 +41,11 @@ class Together {
   }
 
   /** @param alone Within the work of one invocation. */
+  /** What its statements refer to; ask after they are printed. */
+  get declarations(): string[] {
+    return [...this.#declared.values()].flatMap((lines) => ["", ...lines]);
+  }
+
   statements(list: readonly Statement[], alone: boolean): string[] {
     return list.flatMap((s) => this.#statement(s, alone));
   }
@@ -52,7 +58,7 @@ class Together {
       return [...first, ...lines, "storageBarrier();"];
     };
     /** What one invocation does for all. */
-    const once = (lines: string[]) => (alone ? lines : between(["if (own == 0) {", ...lines, "}"]));
+    const once = (lines: string[]) => (alone ? lines : between(["if (own_ == 0) {", ...lines, "}"]));
     const inner = (list: readonly Statement[]) => this.statements(list, alone);
     const reads = (...terms: Term[]) => {
       if (!alone && terms.some(isRead)) this.#reading = true;
@@ -85,16 +91,17 @@ class Together {
         ];
       }
       case "while":
+        if (alone || !isRead(s.condition))
+          return [`while (${this.text(s.condition)}) {`, ...again(s.body), "}"];
         // What is loaded is told by one: all have to go on or stop together.
-        return alone || !isRead(s.condition)
-          ? [`while (${this.text(s.condition)}) {`, ...again(s.body), "}"]
-          : [
-              "loop {",
-              ...["if (own == 0) {", `more = select(0, 1, ${this.text(s.condition)});`, "}"],
-              ...["if (workgroupUniformLoad(&more) == 0) {", "break;", "}"],
-              ...again(s.body),
-              "}",
-            ];
+        this.#declared.set("more", ["var<workgroup> more: i32;"]);
+        return [
+          "loop {",
+          ...["if (own_ == 0) {", `more = select(0, 1, ${this.text(s.condition)});`, "}"],
+          ...["if (workgroupUniformLoad(&more) == 0) {", "break;", "}"],
+          ...again(s.body),
+          "}",
+        ];
       case "for": {
         reads(s.from, s.to);
         const [v, end] = [`v${s.local}`, `end${this.#made++}`];
@@ -112,7 +119,7 @@ class Together {
         return [
           `let ${end} = ${this.text(s.count)};`,
           ...between([
-            `for (${v} = own; ${v} < ${end}; ${v} += ${workgroupSize}) {`,
+            `for (${v} = own_; ${v} < ${end}; ${v} += ${workgroupSize}) {`,
             ...this.statements(s.body, true),
             "}",
           ]),
@@ -164,6 +171,10 @@ class Together {
     };
   }
 
+  #call(name: string, ...args: readonly Term[]): string {
+    return `${name}(first, ${args.map((arg) => this.text(arg)).join(", ")})`;
+  }
+
   text(term: Term): string {
     switch (term.kind) {
       case "number":
@@ -175,9 +186,30 @@ class Together {
       case "load":
         return this.#load(this.text(term.at));
       case "dot":
-        return `dotOf(first, ${[term.x, term.y, term.length].map((part) => this.text(part)).join(", ")})`;
+        this.#declared.set("dotOf", [
+          "fn dotOf(first: i32, x: i32, y: i32, length: i32) -> f32 {",
+          "var sum = 0.0f;",
+          "for (var i = 0; i < length; i++) {",
+          `sum += ${this.#load("x + i")} * ${this.#load("y + i")};`,
+          "}",
+          "return sum;",
+          "}",
+        ]);
+        return this.#call("dotOf", term.x, term.y, term.length);
       case "firstBelow":
-        return `firstBelow(first, ${[term.from, term.length, term.bound].map((part) => this.text(part)).join(", ")})`;
+        this.#declared.set("firstBelow", [
+          "fn firstBelow(first: i32, x: i32, length: i32, bound: i32) -> i32 {",
+          "var i = 0;",
+          "while (i < length) {",
+          `if (${this.#load("x + i")} < bound) {`,
+          "break;",
+          "}",
+          "i++;",
+          "}",
+          "return i;",
+          "}",
+        ]);
+        return this.#call("firstBelow", term.from, term.length, term.bound);
       case "apply": {
         const [x, y, z] = term.args.map((arg) => this.text(arg));
         switch (term.operator) {
@@ -206,79 +238,35 @@ class Together {
 
 const none: Term = { kind: "number", type: "int", value: 0 };
 
-function uses(part: Term | readonly Statement[], kind: "dot" | "firstBelow" | "load" | "while"): boolean {
-  return JSON.stringify(part).includes(`"kind":"${kind}"`);
-}
-
-const isRead = (term: Term): boolean => uses(term, "load") || uses(term, "dot") || uses(term, "firstBelow");
+/** Whether something that others may write is read. */
+const isRead = (term: Term): boolean =>
+  term.kind === "apply" ? term.args.some(isRead) : !["number", "local"].includes(term.kind);
 
 /** A workgroup for each row. */
 export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { fiber, position, initial, dtype, procedure } = kernel;
   const [{ value, index }] = kernel.stores;
-  if (dtype === "float64") internal("a program over float64");
   const { statements, locals } = (procedure.together ?? procedure.code)();
   const copy = write(
     [index, initial].map((expr) => ({ expr, at: 0 })),
     bindings,
   );
-  const load = (at: string) => {
-    const text = bindings.load(value, `first + ${at}`, dtype);
-    return typeof text === "string" ? text : text.compound;
-  };
-  const store = (at: string, text: string) => bindings.store(value, `first + ${at}`, text, dtype);
-  const together = new Together(load, store);
-  const { workgroups, width } = spread(fiber.extent, options);
-  const flat = workgroups[1] === 1 ? "group.x" : `group.x + group.y * ${width}u`;
-  const declarations = [
-    ...(uses(statements, "while") ? ["", "var<workgroup> more: i32;"] : []),
-    ...(uses(statements, "dot")
-      ? [
-          "",
-          "fn dotOf(first: i32, x: i32, y: i32, length: i32) -> f32 {",
-          "var sum = 0.0f;",
-          "for (var i = 0; i < length; i++) {",
-          `sum += ${load("x + i")} * ${load("y + i")};`,
-          "}",
-          "return sum;",
-          "}",
-        ]
-      : []),
-    ...(uses(statements, "firstBelow")
-      ? [
-          "",
-          "fn firstBelow(first: i32, x: i32, length: i32, bound: i32) -> i32 {",
-          "var i = 0;",
-          "while (i < length) {",
-          `if (${load("x + i")} < bound) {`,
-          "break;",
-          "}",
-          "i++;",
-          "}",
-          "return i;",
-          "}",
-        ]
-      : []),
+  const together = new Together(
+    (at) => whole(bindings.load(value, `first + ${at}`, dtype)),
+    (at, text) => bindings.store(value, `first + ${at}`, text, dtype),
+  );
+  const { name, extent } = position;
+  const body = [
+    ...digits([fiber], "point"),
+    `let first = point * ${extent};`,
+    `for (var ${name} = own_; ${name} < ${extent}; ${name} += ${workgroupSize}) {`,
+    ...copy.statements(0),
+    bindings.store(value, copy.text(index), copy.text(initial), dtype),
+    "}",
+    "storageBarrier();",
+    ...locals.map((type, i) => `var v${i}: ${types[type]};`),
+    ...together.statements(statements, false),
   ];
-  return {
-    workgroups,
-    declarations,
-    body: [
-      `@compute @workgroup_size(${workgroupSize})`,
-      "fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) local: u32) {",
-      `let point = i32(${flat});`,
-      "let own = i32(local);",
-      ...(width * workgroups[1] === fiber.extent ? [] : [`if (point >= ${fiber.extent}) {`, "return;", "}"]),
-      ...digits([fiber], "point"),
-      `let first = point * ${position.extent};`,
-      `for (var ${position.name} = own; ${position.name} < ${position.extent}; ${position.name} += ${workgroupSize}) {`,
-      ...copy.statements(0),
-      bindings.store(value, copy.text(index), copy.text(initial), dtype),
-      "}",
-      "storageBarrier();",
-      ...locals.map((type, i) => `var v${i}: ${types[type]};`),
-      ...together.statements(statements, false),
-      "}",
-    ],
-  };
+  const { declarations } = together;
+  return { declarations, ...perGroup(fiber.extent, options, byWorkgroups, body) };
 }

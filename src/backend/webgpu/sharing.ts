@@ -25,7 +25,7 @@ export function sharingOf(steps: readonly Step[]): Sharing | undefined {
   return axisAs(steps, "workgroup") ? byWorkgroups : undefined;
 }
 
-const byWorkgroups: Sharing = {
+export const byWorkgroups: Sharing = {
   enable: [],
   invocations: workgroupSize,
   points: 1,

@@ -55,6 +55,10 @@ export interface MatmulTile {
   readonly stage: number;
   /** Whether the transpose is computed: rows are columns, and a is b. */
   readonly exchanged: boolean;
-  /** What the template wants to know besides. */
+  /** What the template wants to know besides: numbers, types, and bodies of functions. */
   readonly constants: Readonly<Record<string, number>>;
+  readonly aliases?: Readonly<Record<string, string>>;
+  readonly bodies?: (aAlongInner: boolean) => Readonly<Record<string, readonly string[]>>;
+  /** Language extensions that it relies on. */
+  readonly enable?: readonly string[];
 }
