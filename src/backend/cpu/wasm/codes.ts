@@ -1,6 +1,7 @@
 import type { Expr } from "../../../compile/expr.ts";
 import type { Code, Local, Value } from "./assemble.ts";
 import { apply, i32, type Vector, v128 } from "./expressions.ts";
+import type { Lanes } from "./lanes.ts";
 import { addressOf, numberOf, splatOf } from "./scalar.ts";
 import { pairsOf } from "./tables.ts";
 import type { Values } from "./values.ts";
@@ -29,14 +30,11 @@ export function codeOf(e: Expr): WordCode | undefined {
   return { word, bits, variable: place.arg.name };
 }
 
-/** The code of each lane, where lanes are at the codes of one word and all of those are one step. */
+/** The code of each lane, where lanes are at the codes of one word: all of the loop is one step. */
 function laneCode(values: Values, e: Expr): WordCode | undefined {
-  const { vector } = values.scope;
-  const code = vector?.whole ? codeOf(e) : undefined;
-  return code &&
-    code.variable === vector!.variable &&
-    vector!.extent * code.bits === 32 &&
-    !values.placement.varies(code.word)
+  const { variable, extent } = values.scope.vector!;
+  const code = codeOf(e);
+  return code?.variable === variable && extent * code.bits === 32 && !values.placement.varies(code.word)
     ? code
     : undefined;
 }
@@ -67,12 +65,12 @@ function bytesOf(values: Values, { word, bits }: WordCode, code: Code): Local<"v
 }
 
 /** The codes of four lanes, if it is made of those of a word. */
-export function codesOf(values: Values, e: Expr, code: Code): Vector | undefined {
+export function codesOf(values: Values, e: Expr, l: Lanes, code: Code): Vector | undefined {
   const found = laneCode(values, e);
   if (!found) return undefined;
   const bytes = bytesOf(values, found, code);
   const places = repeated(4, (lane) => [values.offset + lane, 255, 255, 255]); // beyond 15 is 0
-  const order = values.lanes(code).i32s(...new Int32Array(Uint8Array.from(places).buffer));
+  const order = l.i32s(...new Int32Array(Uint8Array.from(places).buffer));
   return apply("i8x16.swizzle", bytes, order);
 }
 

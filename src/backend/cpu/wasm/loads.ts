@@ -9,8 +9,13 @@ import { type Address, addedUp, addressOf } from "./scalar.ts";
 import type { Values } from "./values.ts";
 
 /** Four elements; bools as masks. @param lanesOf How indices and guards come in lanes. */
-export function loadVector(values: Values, e: Load, code: Code, lanesOf: (part: Expr) => Vector): Vector {
-  const l = values.lanes(code);
+export function loadVector(
+  values: Values,
+  e: Load,
+  l: Lanes,
+  code: Code,
+  lanesOf: (part: Expr) => Vector,
+): Vector {
   const stored = loadLanes(values, e, l, code, lanesOf);
   const narrow = narrowLanes(e.dtype);
   if (narrow) return narrow.load(l, stored);

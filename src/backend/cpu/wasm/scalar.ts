@@ -4,7 +4,6 @@ import { type Addition, isSimple } from "../../../compile/place.ts";
 import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
 import { apply, constant, extractLane, i32, loadBy, tee, type Vector } from "./expressions.ts";
 import { importRow } from "./imports.ts";
-import type { Lanes } from "./lanes.ts";
 import { narrowLanes } from "./narrow.ts";
 import { hasScalar, laneShape, scalarOperation, valueType, vectorOperation } from "./operations.ts";
 import { lookUpOne } from "./tables.ts";
@@ -30,7 +29,7 @@ export function numberOf(values: Values, e: Expr): Push {
 export function splatOf(values: Values, e: Expr): Vector {
   const x = scalarOf(values, e);
   const lanes = apply(`${laneShape(e.dtype)}.splat`, e.dtype === "bool" ? i32.sub(0, x as Push<"i32">) : x); // 0 or 1
-  return values.once(values.lanesOf(e), values.placement.level(e), "v128", lanes);
+  return values.inLanes(e, lanes);
 }
 
 /** One element of an index. */
@@ -40,7 +39,6 @@ export function indexOf(values: Values, e: Expr): Push<"i32"> {
 
 /** What is written where an expression is computed; what it needs before goes into `code`. */
 function written(values: Values, e: Expr, code: Code): Value<ValueType> {
-  const l = values.lanes(code);
   switch (e.kind) {
     case "constant":
       return constant(valueType(e.dtype), coerce(e.value, e.dtype));
@@ -50,19 +48,21 @@ function written(values: Values, e: Expr, code: Code): Value<ValueType> {
       const { base, offset } = addressOf(values, e.value, e.index, e.dtype, code);
       const narrow = narrowLanes(e.dtype);
       if (!narrow) return loadBy(`${valueType(e.dtype)}.load`, base, offset);
-      return firstFloat(narrow.load(l, apply("i32x4.splat", loadBy("i32.load16_s", base, offset))));
+      return firstFloat(
+        narrow.load(values.lanes(code), apply("i32x4.splat", loadBy("i32.load16_s", base, offset))),
+      );
     }
     case "accumulator":
       return values.accumulator(e.index);
     case "variable":
       return values.variable(e.name);
     case "apply":
-      return applied(values, e, l);
+      return applied(values, e, code);
     case "cast": {
       const x = scalarOf(values, e.arg);
       const narrow = narrowLanes(e.dtype);
       return narrow
-        ? firstFloat(narrow.round(l, apply("f32x4.splat", x)))
+        ? firstFloat(narrow.round(values.lanes(code), apply("f32x4.splat", x)))
         : castScalar(x, e.arg.dtype, e.dtype);
     }
     case "sum":
@@ -97,7 +97,7 @@ function added(values: Values, { onto, addends }: Addition): Push<"i32"> {
   return (code) => code.push(parts.reduce((sum, part) => i32.add(sum, part)));
 }
 
-function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, l: Lanes): Value<ValueType> {
+function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, code: Code): Value<ValueType> {
   const { row, args } = e;
   const dtype = args[args.length - 1]!.dtype;
   const operands = args.map((arg) => scalarOf(values, arg));
@@ -105,6 +105,7 @@ function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, l: Lanes):
   if (hasScalar(row, dtype)) return scalarOperation(row, dtype, operands);
   if (dtype !== "float64") {
     // One lane of four, so that values are the same everywhere.
+    const l = values.lanes(code);
     const held = args.map((arg, i) => l.hold(apply(`${laneShape(arg.dtype)}.splat`, operands[i]!)));
     return extractLane(`${laneShape(e.dtype)}.extract_lane`, vectorOperation(l, row, dtype, held), 0);
   }

@@ -130,14 +130,18 @@ export class Values {
     return result;
   }
 
-  /** The name of four lanes of an expression. */
-  lanesOf(e: Expr): string {
-    return this.placement.varies(e) ? `lanes ${this.offset} ${e.id}` : `splat ${e.id}`;
+  /** Four lanes of an expression, computed once for the vector that is written, or for all that have it in common. */
+  inLanes(e: Expr, value: Vector): Vector {
+    return (code) => code.push(this.once(this.#lanesOf(e), this.placement.level(e), "v128", value));
   }
 
-  /** Is what has that name in a local? */
-  isHeld(name: string): boolean {
-    return this.#held.has(name);
+  /** Are its lanes in a local? */
+  isHeld(e: Expr): boolean {
+    return this.#held.has(this.#lanesOf(e));
+  }
+
+  #lanesOf(e: Expr): string {
+    return this.placement.varies(e) ? `lanes ${this.offset} ${e.id}` : `splat ${e.id}`;
   }
 
   local<T extends ValueType>(type: T): Local<T> {

@@ -21,8 +21,7 @@ export function vectorOf(values: Values, e: Expr): Vector {
   if (e.kind === "accumulator") return (code) => code.push(values.accumulator(e.index));
   const write: Vector = (code) => code.push(written(values, e, code));
   if (values.placement.name(e) === undefined) return write;
-  // Under the name that it has where it is pushed: of another vector of the loop it is another one.
-  return (code) => code.push(values.once(values.lanesOf(e), values.placement.level(e), "v128", write));
+  return values.inLanes(e, write);
 }
 
 function constantOf(l: Lanes, value: number, dtype: DeviceDType): Vector {
@@ -35,9 +34,9 @@ function written(values: Values, e: Expr, code: Code): Vector {
   const l = values.lanes(code);
   switch (e.kind) {
     case "load":
-      return loadVector(values, e, code, (part) => vectorOf(values, part));
+      return loadVector(values, e, l, code, (part) => vectorOf(values, part));
     case "apply":
-      return applied(values, e, code);
+      return applied(values, e, l, code);
     case "cast": {
       const x = vectorOf(values, e.arg);
       const narrow = narrowLanes(e.dtype);
@@ -56,7 +55,7 @@ function written(values: Values, e: Expr, code: Code): Vector {
         return apply("i32x4.add", sum, coefficient === 1 ? x : apply("i32x4.mul", x, l.i32(coefficient)));
       }, l.i32(e.constant));
     case "digit":
-      return digit(values, e, code);
+      return digit(values, e, l);
     case "clamp": {
       const above = apply("i32x4.max_s", vectorOf(values, e.arg), l.i32(0));
       return apply("i32x4.min_s", above, l.i32(e.length - 1));
@@ -72,15 +71,14 @@ function written(values: Values, e: Expr, code: Code): Vector {
   }
 }
 
-function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
+function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, l: Lanes, code: Code): Vector {
   const { row, args } = e;
-  const l = values.lanes(code);
   if (row.name === "where" && values.holds(args[0]!)) return vectorOf(values, args[1]!);
-  const codes = levelsOf(values, e) ?? codesOf(values, e, code);
+  const codes = values.scope.vector!.whole && (levelsOf(values, e) ?? codesOf(values, e, l, code));
   if (codes) return codes;
   if (row.table) return lookUp(values, l, row.table, vectorOf(values, args[0]!));
   const dtype = args[args.length - 1]!.dtype;
-  if (row.name === "leftShift" || row.name === "rightShift") return shifted(values, e, code);
+  if (row.name === "leftShift" || row.name === "rightShift") return shifted(values, e, l);
   const chosen = e.dtype === "float32" && pseudoExtreme(e);
   if (chosen) return apply(chosen.name, ...chosen.of.map((arg) => vectorOf(values, arg)));
   const [x, y] = args;
@@ -92,8 +90,9 @@ function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, code: Code
     if (extreme) return extreme;
   }
   // Plain operations take their arguments from the stack; others push them more than once.
+  const once = pushesOnce(row);
   const operands = args.map((arg): Vector => {
-    const cheap = arg.kind === "constant" || values.isHeld(values.lanesOf(arg)) || pushesOnce(row);
+    const cheap = arg.kind === "constant" || values.isHeld(arg) || once;
     return cheap ? vectorOf(values, arg) : l.hold(vectorOf(values, arg));
   });
   return vectorOperation(l, row, dtype, operands);
@@ -107,14 +106,13 @@ function pseudoExtreme({ row, args: [condition, then, otherwise] }: Extract<Expr
   return then === x && otherwise === y ? ({ name: "f32x4.pmin", of: [y, x] } as const) : undefined;
 }
 
-function shifted(values: Values, e: Extract<Expr, { kind: "apply" }>, code: Code): Vector {
+function shifted(values: Values, e: Extract<Expr, { kind: "apply" }>, l: Lanes): Vector {
   const [x, by] = e.args as [Expr, Expr];
   if (!values.placement.varies(by)) {
     const right = x.dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s";
     return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, vectorOf(values, x), numberOf(values, by));
   }
   // Each lane by itself: extracted, computed, put together.
-  const l = values.lanes(code);
   const args = e.args.map((arg) => l.hold(vectorOf(values, arg)));
   return laneByLane(e.dtype, (lane) =>
     scalarOperation(
@@ -130,8 +128,7 @@ function laneByLane(dtype: DeviceDType, of: (lane: number) => Value<ValueType>):
   return eachLane(laneShape(dtype), dtype === "bool" ? mask : of);
 }
 
-function digit(values: Values, e: Extract<Expr, { kind: "digit" }>, code: Code): Vector {
-  const l = values.lanes(code);
+function digit(values: Values, e: Extract<Expr, { kind: "digit" }>, l: Lanes): Vector {
   const modulus = e.high / e.low;
   if (isPowerOfTwo(e.low) && (modulus === Infinity || isPowerOfTwo(modulus))) {
     const x = vectorOf(values, e.arg);
