@@ -1,4 +1,5 @@
 import type { Run } from "./pool.ts";
+import type { Words } from "./pool-worker.ts";
 import type { WasmKernel } from "./wasm/kernel.ts";
 
 /** A compiled module, shared by the kernels that have it: they may differ in how many units they run. */
@@ -41,4 +42,16 @@ export function turnsOf({ phases, scratch }: Pick<WasmKernel, "phases" | "scratc
       beyond: i * scratch,
     })),
   ).flat();
+}
+
+/** A function of a kernel on some of its units, for workers and for this thread. */
+export interface ListEntry {
+  readonly words: Words;
+  readonly run: (own: number) => void;
+}
+
+/** A run of a whole program by one thread: where the list of its functions lies, and the same for this thread. */
+export interface List {
+  readonly at: number;
+  readonly run: (own: number) => void;
 }

@@ -46,6 +46,9 @@ export const entry = {
   words: 8,
 } as const;
 
+/** A function of a kernel on some of its units, as such words. Where the module's bytes lie is for workers that have not compiled it yet. */
+export type Words = Readonly<Record<Exclude<keyof typeof entry, "words">, number>>;
+
 /** Bytes of the control block. */
 export const controlBytes = 4 * (control.next + control.apart * mostShares);
 

@@ -1,19 +1,16 @@
 import { DeviceError, internal } from "../../base/errors.ts";
-import { closed, control, controlBytes, mostShares, takeUnits, workerSource } from "./pool-worker.ts";
+import {
+  closed,
+  control,
+  controlBytes,
+  mostShares,
+  takeUnits,
+  type Words,
+  workerSource,
+} from "./pool-worker.ts";
 
-/** A part of a kernel to be run, as numbers that workers can read from the control block. */
-export interface Job {
-  /** Tells modules apart. */
-  readonly module: number;
-  /** Where the module's bytes lie in the memory, for workers that have not compiled it yet. */
-  readonly bytes: number;
-  readonly length: number;
-  readonly phase: number;
-  readonly args: number;
-  readonly scratch: number;
-  /** The first unit. */
-  readonly first: number;
-  readonly units: number;
+/** A part of a kernel to be run, as words of the control block. */
+export interface Job extends Words {
   /** Units taken at a time. */
   readonly grain: number;
 }
@@ -92,20 +89,12 @@ export class Pool {
   /** Runs all units of a job; returns when they are done. */
   run(job: Job, run: Run, own: number): void {
     const words = this.#words;
-    const { first, units, grain, args, scratch } = job;
+    const { first, units, args, scratch } = job;
     if (!this.#workers?.length) {
       run(first, first + units, args, scratch, own);
       return;
     }
-    words[control.module] = job.module;
-    words[control.bytes] = job.bytes;
-    words[control.length] = job.length;
-    words[control.phase] = job.phase;
-    words[control.args] = args;
-    words[control.scratch] = scratch;
-    words[control.first] = first;
-    words[control.units] = units;
-    words[control.grain] = grain;
+    for (const [name, word] of Object.entries(job)) words[control[name as keyof Job]] = word;
     const shares = Math.min(this.threads, mostShares);
     const share = Math.ceil(units / shares);
     words[control.shares] = shares;

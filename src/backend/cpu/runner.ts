@@ -1,6 +1,5 @@
 import { WasmBuffer } from "./buffer.ts";
-import type { List } from "./lists.ts";
-import type { Loaded, Turn } from "./loaded.ts";
+import type { List, Loaded, Turn } from "./loaded.ts";
 import type { Memory } from "./memory.ts";
 import { Modules, supportsVectors } from "./modules.ts";
 import { defaultThreads, Pool } from "./pool.ts";

@@ -4,7 +4,7 @@ import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable, Submission } from "../backend.ts";
 import { WasmBuffer, wasmBuffer } from "./buffer.ts";
 import { WasmExecutable } from "./executable.ts";
-import type { List } from "./lists.ts";
+import type { List } from "./loaded.ts";
 import { Memory } from "./memory.ts";
 import type { Emitted } from "./modules.ts";
 import { controlBytes } from "./pool-worker.ts";
