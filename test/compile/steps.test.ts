@@ -6,9 +6,9 @@ import { type Expr, Expressions } from "../../src/compile/expr.ts";
 import type { Axis, Loop, Nest } from "../../src/compile/kernel.ts";
 import { accumulate, cutLoop, loopOver, nestOf, write } from "../../src/compile/nest.ts";
 import { type Stage, type Step, showSteps } from "../../src/compile/steps.ts";
-import { verifyStages } from "../../src/compile/verify.ts";
 import { mul, sub } from "../../src/graph/elementwise.ts";
 import { type Tensor, tensor, tree } from "../../src/index.ts";
+import { verifyStages } from "../verify.ts";
 import "../wasm-printers.ts";
 import { gpu, wgslPrinter } from "../printer.ts";
 

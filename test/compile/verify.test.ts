@@ -10,7 +10,6 @@ import { type Kernel, type Nest, reads, type Store, writesOf } from "../../src/c
 import { accumulate, cutLoop, loopOver, nestOf, write } from "../../src/compile/nest.ts";
 import type { Program } from "../../src/compile/program.ts";
 import type { Step } from "../../src/compile/steps.ts";
-import { verifyKernel, verifyStages } from "../../src/compile/verify.ts";
 import { add } from "../../src/graph/elementwise.ts";
 import { tensor, tree, where } from "../../src/index.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
@@ -20,6 +19,7 @@ import { models, stepOf } from "../models.ts";
 import "../wasm-printers.ts";
 import { gpu, wgslPrinter } from "../printer.ts";
 import { everyNth } from "../thorough.ts";
+import { verifyKernel, verifyStages } from "../verify.ts";
 
 // Every kernel after all passes: what it uses is there, of the right dtype, and within its value; its loops run so that sums
 // keep their order; and printed code names nothing that is not there yet.
