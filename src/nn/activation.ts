@@ -9,7 +9,7 @@ type ElementwiseFunction = (x: Tensor) => Tensor;
 const named = {
   relu,
   leakyRelu: (x) => leakyRelu(x),
-  elu,
+  elu: (x) => elu(x),
   gelu,
   geluTanh,
   silu,

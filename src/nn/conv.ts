@@ -519,8 +519,8 @@ function maxPool(operation: string, axes: number, x: Tensor, size: PerAxis, opti
   return largest(windowsOf(operation, padded(x, pool.padding, pool.after, -Infinity), pool), axes);
 }
 
-/** The largest element of each window, where that is first going to get the gradient. */
-const largest = (all: Tensor, axes: number): Tensor =>
+/** The largest element of each window, where that is first going to get the gradient. @internal */
+export const largest = (all: Tensor, axes: number): Tensor =>
   customVjp(
     (all: Tensor) => [largestOf(all, places(2, axes)), all] as const,
     (all, g) => {

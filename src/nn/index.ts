@@ -36,6 +36,7 @@ export {
   crossEntropy,
   type HuberOptions,
   huberLoss,
+  type KlDivOptions,
   klDiv,
   type LossOptions,
   l1Loss,

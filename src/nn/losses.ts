@@ -1,6 +1,7 @@
 import {
   type Fields,
   field,
+  flag,
   integer,
   nonNegative,
   oneOf,
@@ -28,7 +29,10 @@ export interface LossOptions {
   readonly reduction?: Reduction;
 }
 
-const lossFields: Fields<Required<LossOptions>> = { reduction: oneOf(["mean", "sum", "none"], "mean") };
+/** @internal */
+export const lossFields: Fields<Required<LossOptions>> = {
+  reduction: oneOf(["mean", "sum", "none"], "mean"),
+};
 
 /** Of no class, and ignored by default. */
 const noIndex = -100;
@@ -220,23 +224,37 @@ export function bceWithLogits(input: Tensor, target: Tensor, options: BceOptions
   return reduceAll(weight ? loss.mul(fitting(weight, input)) : loss, reduction);
 }
 
+export interface KlDivOptions {
+  /** "batchmean" divides the sum by the length of the first axis. Default "mean", by the number of elements. */
+  readonly reduction?: Reduction | "batchmean";
+  /** Whether the target is log-probabilities too. Default false. */
+  readonly logTarget?: boolean;
+}
+
+const klFields: Fields<Required<KlDivOptions>> = {
+  reduction: oneOf(["mean", "sum", "none", "batchmean"], "mean"),
+  logTarget: flag,
+};
+
 /**
  * Kullback-Leibler divergence, target (log target - input), of log-probabilities `input` from probabilities
- * `target`; 0 where the target is 0. "mean" divides by the number of elements, as in PyTorch: for the divergence
- * per row use "sum" and divide by the rows.
+ * `target`; 0 where the target is 0. "mean" divides by the number of elements, as in PyTorch: "batchmean" is the divergence
+ * per row of a matrix.
  *
  * @throws ShapeError if the shapes differ.
  */
-export function klDiv(input: Tensor, target: Tensor, options: LossOptions = {}): Tensor {
-  const { reduction } = readOptions("klDiv", lossFields, options);
+export function klDiv(input: Tensor, target: Tensor, options: KlDivOptions = {}): Tensor {
+  const { reduction, logTarget } = readOptions("klDiv", klFields, options);
   checkPair("klDiv", input, target);
   const positive = target.gt(0);
-  const loss = where(positive, target.mul(where(positive, target, 1).log().sub(input)), 0);
-  return reduceAll(loss, reduction);
+  const loss = logTarget
+    ? target.exp().mul(target.sub(input))
+    : where(positive, target.mul(where(positive, target, 1).log().sub(input)), 0);
+  return reduction === "batchmean" ? loss.sum().div(loss.shape[0] ?? 1) : reduceAll(loss, reduction);
 }
 
-/** A factor of the losses of `input`. @throws ShapeError if it does not broadcast to them. */
-function fitting(factor: Tensor | number, input: Tensor): Tensor {
+/** A factor of the losses of `input`. @throws ShapeError if it does not broadcast to them. @internal */
+export function fitting(factor: Tensor | number, input: Tensor): Tensor {
   return typeof factor === "number" ? (scalar(factor) as Tensor) : factor.expand(input.shape);
 }
 
@@ -245,7 +263,8 @@ function difference(name: string, input: Tensor, target: Tensor): Tensor {
   return input.sub(target);
 }
 
-function checkPair(name: string, input: Tensor, target: Tensor): void {
+/** @internal */
+export function checkPair(name: string, input: Tensor, target: Tensor): void {
   checkTensor(name, "the input", input);
   checkTensor(name, "the target", target);
   if (!sameShape(input.shape, target.shape)) {
@@ -255,7 +274,8 @@ function checkPair(name: string, input: Tensor, target: Tensor): void {
   }
 }
 
-function reduceAll(losses: Tensor, reduction: Reduction): Tensor {
+/** @internal */
+export function reduceAll(losses: Tensor, reduction: Reduction): Tensor {
   switch (reduction) {
     case "mean":
       return losses.mean();

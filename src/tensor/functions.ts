@@ -106,10 +106,12 @@ export function leakyRelu<D extends DType>(x: Tensor<D>, negativeSlope = 0.01): 
   return where(float("leakyRelu", x, arguments, 2).gt(0), x, x.mul(negativeSlope));
 }
 
-/** x where x > 0, exp(x) - 1 elsewhere. */
-export function elu<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const positive = float("elu", x, arguments).gt(0);
-  return where(positive, x, where(positive, 0, x).expm1());
+/** x where x > 0, `alpha` (exp(x) - 1) elsewhere, with slope `alpha` at 0 (Clevert et al. 2015, arXiv:1511.07289). */
+export function elu<D extends DType>(x: Tensor<D>, alpha = 1): Tensor<D> {
+  checkArgument("elu", "alpha", alpha, finite());
+  const positive = float("elu", x, arguments, 2).gt(0);
+  const below = where(positive, 0, x).expm1();
+  return where(positive, x, alpha === 1 ? below : below.mul(alpha));
 }
 
 /** 1 / (1 + exp(-x)), without overflow. */

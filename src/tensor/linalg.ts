@@ -373,29 +373,29 @@ function cofactors(a: Tensor): Tensor {
 /** A determinant by its sign and the logarithm of its size. */
 export interface SignAndLog<D extends DType> {
   readonly sign: Tensor<D>;
-  readonly log: Tensor<D>;
+  readonly logabsdet: Tensor<D>;
 }
 
 /**
  * The sign of the determinant, and the logarithm of its size: 0 and -Infinity where it is 0.
  *
  * @example
- * linalg.slogdet(tensor([[2, 0], [0, -1]])); // sign -1, log 0.6931472
+ * linalg.slogdet(tensor([[2, 0], [0, -1]])); // sign -1, logabsdet 0.6931472
  */
 export function slogdet<D extends DType>(a: Tensor<D>): SignAndLog<D> {
   checkCount("slogdet", arguments, 1);
   square("slogdet", a);
   const [n] = sides(a);
-  const { sign, log } = computed(a, (a) => {
+  const { sign, logabsdet } = computed(a, (a) => {
     if (n === 0) {
       const one = ones(batchOf(a)).astype(a.dtype as "float32") as Tensor;
-      return { sign: one, log: one.sub(1) };
+      return { sign: one, logabsdet: one.sub(1) };
     }
     const { both, sign } = lu(a);
     const pivots = diagonal(both);
-    return { sign: pivots.sign().prod(-1).mul(sign), log: logOf(a) };
+    return { sign: pivots.sign().prod(-1).mul(sign), logabsdet: logOf(a) };
   });
-  return { sign: like(sign, a), log: like(log, a) };
+  return { sign: like(sign, a), logabsdet: like(logabsdet, a) };
 }
 
 const logOf = (a: Tensor): Tensor =>

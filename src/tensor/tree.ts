@@ -27,9 +27,16 @@ const aDevice = optional(field<Device>("a device that init opened", (device) => 
 
 /**
  * Replaces each tensor by `f(tensor, path)`, where path is the keys joined by dots. A function of one argument, as
- * `zerosLike`, is given no more.
+ * `zerosLike`, is given no more. The tree comes first, where `jax.tree.map` takes the function first; `zip` goes along several.
+ *
+ * @example
+ * tree.map({ w: ones([2]), b: tensor(1) }, (x) => x.mul(0)); // { w: [0, 0], b: 0 }
  */
 export function map<T>(tree: T, f: (leaf: Tensor, path: string) => unknown): T {
+  if (typeof tree === "function")
+    throw new ValueError(
+      "tree.map: the tree comes first, tree.map(tree, f); tree.zip([x, y], f) goes along several.",
+    );
   checkArgument("tree.map", "f", f, aFunction);
   const one = f as (leaf: Tensor) => unknown; // it reads one argument
   return mapTree(tree, isTensor, (leaf, path) => (f.length === 1 ? one(leaf) : f(leaf, pathName(path)))) as T; // the structure is kept

@@ -477,8 +477,8 @@ describe("losses", () => {
       "huberLoss: delta is 0; it is a finite number > 0.",
     );
     // @ts-expect-error there is no such reduction
-    expect(() => nn.klDiv(x, x, { reduction: "batchmean" })).toThrow(
-      'klDiv: reduction is "batchmean"; it is "mean", "sum" or "none".',
+    expect(() => nn.mseLoss(x, x, { reduction: "batchmean" })).toThrow(
+      'mseLoss: reduction is "batchmean"; it is "mean", "sum" or "none".',
     );
   });
 });

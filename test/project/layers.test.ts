@@ -14,7 +14,7 @@ const layers = [
   ["runtime"],
   ["tensor"],
   ["nn", "optim"],
-  ["lora", "gauge"],
+  ["lora", "gauge", "functional"],
   ["io"],
   ["text"],
   ["models"],

@@ -273,8 +273,8 @@ export const operations: Readonly<Record<string, Operation>> = {
   inv: unary(linalg.inv),
   det: unary(linalg.det),
   slogdet: ([a]) => {
-    const { sign, log } = linalg.slogdet(a!);
-    return [sign, log];
+    const { sign, logabsdet } = linalg.slogdet(a!);
+    return [sign, logabsdet];
   },
   // What does not depend on signs and bases.
   eigh: ([a]) => {

@@ -40,7 +40,7 @@ const functions: Readonly<Record<string, Function>> = {
         .matmul(k!.transpose())
         .add(eye(x.size).astype(x.dtype as "float32") as Tensor)
         .add(x.outer(x)),
-    ).log,
+    ).logabsdet,
   "where(x > 0, x^3, sin(x))": (x) => where(x.gt(0), x.pow(3), x.sin()),
 };
 

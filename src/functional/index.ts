@@ -1,0 +1,55 @@
+// Further functions of torch.nn.functional, beside those of `lorantz` and `nn`: loaded only where they are imported.
+
+export {
+  adaptiveAvgPool1d,
+  adaptiveAvgPool2d,
+  adaptiveAvgPool3d,
+  adaptiveMaxPool1d,
+  adaptiveMaxPool2d,
+  adaptiveMaxPool3d,
+} from "./adaptive-pool.ts";
+export { type CtcOptions, ctcLoss } from "./ctc.ts";
+export {
+  type CosineSimilarityOptions,
+  cdist,
+  cosineSimilarity,
+  type NormalizeOptions,
+  normalize,
+  type PairwiseDistanceOptions,
+  pairwiseDistance,
+} from "./distances.ts";
+export { fold } from "./fold.ts";
+export {
+  type BinaryCrossEntropyOptions,
+  binaryCrossEntropy,
+  type GaussianNllOptions,
+  gaussianNllLoss,
+  type PoissonNllOptions,
+  poissonNllLoss,
+} from "./likelihoods.ts";
+export {
+  cosineEmbeddingLoss,
+  hingeEmbeddingLoss,
+  type MarginOptions,
+  marginRankingLoss,
+  type TripletMarginOptions,
+  tripletMarginLoss,
+} from "./margin-losses.ts";
+export {
+  celu,
+  type GumbelSoftmaxOptions,
+  glu,
+  gumbelSoftmax,
+  hardSigmoid,
+  hardSwish,
+  hardshrink,
+  hardtanh,
+  mish,
+  prelu,
+  relu6,
+  selu,
+  softshrink,
+  softsign,
+  tanhshrink,
+} from "./nonlinearities.ts";
+export { type InterpolateOptions, interpolate, pixelShuffle, pixelUnshuffle } from "./resample.ts";
