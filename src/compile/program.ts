@@ -69,12 +69,11 @@ export function valuesOf({ kernels, values }: Program): Value[] {
   return [...values, ...kernels.flatMap((kernel) => (kernel.kind === "loop" ? valuesOf(kernel.body) : []))];
 }
 
-/** Where a value lies: an output that takes over an input lives where the input does. */
+/** Where a value lies: an input that an output takes over lives where the output does. */
 export function physicalPlace(program: Pick<Program, "places" | "replaces">, value: ValueId): Place {
   const place = program.places[value]!;
-  if (place.kind !== "output") return place;
-  const replaced = program.replaces[place.index];
-  return replaced === undefined ? place : { kind: "input", index: replaced };
+  const output = place.kind === "input" ? program.replaces.indexOf(place.index) : -1;
+  return output < 0 ? place : { kind: "output", index: output };
 }
 
 /** Names what a kernel binds for a value: values of one place are bound once. */

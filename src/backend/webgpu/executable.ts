@@ -1,6 +1,6 @@
 import { DisposedError, internal } from "../../base/errors.ts";
 import { Recent } from "../../base/recent.ts";
-import type { LoopKernel, Place, Program } from "../../compile/program.ts";
+import { type LoopKernel, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import type { ValueId } from "../../compile/value.ts";
 import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
 import { carriedBytes, type LoopStep, sourceOfLoop, stepsOf } from "../loop.ts";
@@ -60,8 +60,6 @@ export class WebGpuExecutable implements Executable {
   readonly #held: readonly GpuBuffer[];
   readonly #slots: readonly GpuBuffer[];
   readonly #numbers: HostNumbers;
-  /** Outputs that hold the same value as an earlier one, or an input. */
-  readonly #copies: readonly { readonly from: Place; readonly to: number }[];
   readonly #sets: Recent<string, readonly Recorder[]>;
   #disposed = false;
 
@@ -90,16 +88,10 @@ export class WebGpuExecutable implements Executable {
         : { ...kernel, spare: carried[i]!.map(() => [buffer(), buffer()] as const) },
     );
     this.#numbers = new HostNumbers(host.device, program, shaders, runs);
-    this.#copies = program.outputs.flatMap((value, to) => {
-      const from = program.places[value]!;
-      return program.values[value]!.size === 0 || (from.kind === "output" && from.index === to)
-        ? []
-        : [{ from, to }];
-    });
   }
 
   run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
-    const { before, kernels, after } = this.#work(inputs, outputs, scalars);
+    const { before, kernels } = this.#work(inputs, outputs, scalars);
     const { device } = this.#host;
     const encoder = device.createCommandEncoder();
     before(encoder);
@@ -108,7 +100,6 @@ export class WebGpuExecutable implements Executable {
       for (const kernel of kernels) kernel(pass);
       pass.end();
     }
-    after(encoder);
     device.queue.submit([encoder.finish()]);
   }
 
@@ -138,12 +129,6 @@ export class WebGpuExecutable implements Executable {
         for (const [from, to] of kept) copy(encoder, from, to);
       },
       kernels: this.#recorders(ins, outs, scalars, 0),
-      after: (encoder) => {
-        for (const { from, to } of this.#copies) {
-          const source = this.#bufferAt(from, ins, outs);
-          if (source !== outs[to]) copy(encoder, source, outs[to]!);
-        }
-      },
     };
   }
 
@@ -166,16 +151,10 @@ export class WebGpuExecutable implements Executable {
     this.#numbers.dispose();
   }
 
-  /** Where a place is for these inputs and outputs; an output that takes over an input lies there. */
+  /** Where a place is for these inputs and outputs. */
   #bufferAt({ kind, index }: Place, ins: readonly GpuBuffer[], outs: readonly GpuBuffer[]): GpuBuffer {
-    const taken = kind === "input" ? this.#program.replaces.indexOf(index) : -1;
-    const buffer =
-      kind === "slot"
-        ? this.#slots[index]
-        : taken >= 0 || kind === "output"
-          ? outs[taken >= 0 ? taken : index]
-          : ins[index];
-    return buffer ?? internal(`no buffer for ${kind} ${index}`);
+    const all = { slot: this.#slots, input: ins, output: outs }[kind];
+    return all[index] ?? internal(`no buffer for ${kind} ${index}`);
   }
 
   /** What records each kernel for one set of inputs and outputs, which a loop of steps meets again. */
@@ -188,12 +167,11 @@ export class WebGpuExecutable implements Executable {
     const key = `${run} ${[...ins, ...outs].map(({ id }) => id).join()}`;
     const known = this.#sets.get(key);
     if (known) return known;
-    const { places } = this.#program;
     let lasting = true;
     const recorders = this.#dispatches.map((dispatch): Recorder => {
       if ("loop" in dispatch) {
         lasting = false; // its numbers may be others
-        const at = (value: ValueId) => this.#bufferAt(places[value]!, ins, outs);
+        const at = (value: ValueId) => this.#bufferAt(physicalPlace(this.#program, value), ins, outs);
         const kernels = dispatch.body.steps(stepsOf(dispatch.loop, at, dispatch.spare, scalars));
         return (pass) => {
           for (const kernel of kernels) kernel(pass);

@@ -233,16 +233,11 @@ function scheduleRow(
 ): Schedule {
   const [rows, length] = [product(nest.grid), product(inner)];
   const quads = rowQuads(nest, inner, bindings);
-  const shared = (as: "subgroup" | "workgroup", by: number): Schedule => ({
-    ...quads,
-    steps: [...sharedBy(inner, as, by), ...quads.steps],
-  });
-  if (length < sharedRow) return { ...quads, steps: [...joined(inner), ...quads.steps] };
+  const run = (steps: readonly Step[]): Schedule => ({ ...quads, steps: [...steps, ...quads.steps] });
+  if (length < sharedRow) return run(joined(inner));
   if (subgroup && (rows * subgroup >= busy || length <= elementsEach * subgroup))
-    return shared("subgroup", subgroup);
-  return rows >= busy
-    ? { ...quads, steps: [...joined(inner), ...quads.steps] }
-    : shared("workgroup", workgroupSize);
+    return run(sharedBy(inner, "subgroup", subgroup));
+  return run(rows >= busy ? joined(inner) : sharedBy(inner, "workgroup", workgroupSize));
 }
 
 /** Quads along a row, if everything that is stored for each element is one, or something is loaded in quads. */

@@ -70,25 +70,16 @@ interface BlockedLoop {
   /** Names of the variables that take the results. */
   readonly sums: readonly string[];
   /** Whether the variables are vectors of four. */
-  readonly wide?: boolean;
+  readonly wide: boolean;
   /** Whether the body of one step is a sum of its own. */
-  readonly partial?: boolean;
+  readonly partial: boolean;
   /** Steps that are written out together, if more than one; the loop starts at 0 and has a multiple of as many. */
-  readonly together?: number;
+  readonly together: number;
 }
 
 /** A loop over an axis; float sums go through partial sums of blocks, so that no long sum swallows small terms. */
 export function blockedLoop(
-  {
-    axis: { name, extent },
-    start,
-    step,
-    accumulators,
-    sums,
-    wide = false,
-    partial = false,
-    together = 1,
-  }: BlockedLoop,
+  { axis: { name, extent }, start, step, accumulators, sums, wide, partial, together }: BlockedLoop,
   body: (sums: readonly string[]) => readonly Line[],
 ): Line[] {
   const isSum = accumulators.map((a) => a.name === "sum" && a.dtype === "float32");

@@ -1,11 +1,10 @@
 import type { KernelTimes } from "../backend.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 
-/** One run of a program, taken apart: what is encoded before the kernels, each kernel, and what comes after. */
+/** One run of a program, taken apart: what is encoded before the kernels, and each kernel. */
 export interface Work {
   readonly before: (encoder: GPUCommandEncoder) => void;
   readonly kernels: readonly ((pass: GPUComputePassEncoder) => void)[];
-  readonly after: (encoder: GPUCommandEncoder) => void;
 }
 
 /** Submits work with a pass for each kernel and times them: by timestamps where the device has them. */
@@ -43,7 +42,6 @@ async function timeByDevice(device: GPUDevice, wait: OpenGpu["wait"], work: Work
     kernel(pass);
     pass.end();
   });
-  work.after(encoder);
   sets.forEach((set, i) => {
     encoder.resolveQuerySet(set, 0, set.count, resolved, i * 16 * passesPerSet);
   });
@@ -78,8 +76,6 @@ async function timeByHost(device: GPUDevice, wait: OpenGpu["wait"], work: Work):
       }),
     );
   }
-  const last = submit(work.after);
   const ends = await wait(Promise.all(done));
-  await wait(last);
   return { clock: "host", spans: ends.slice(1).map((end, i) => ({ start: ends[i]!, end })) };
 }

@@ -107,7 +107,7 @@ export async function chooseMatmul(
   if (!tune || choices.length === 1) return standard;
   const { vendor, architecture, device, description } = adapter;
   const key = [vendor, architecture, device, description, precision, matmul ?? "any"].join("/");
-  const known = await readChoice(key);
+  const known = JSON.stringify((await readChoices())[key]);
   const found = choices.find((choice) => JSON.stringify(choice) === known);
   if (found) return found;
   const start = performance.now();
@@ -124,7 +124,9 @@ export async function chooseMatmul(
     if (choice !== standard && time > least * (best === standard ? margin : 1)) continue;
     [best, least] = [choice, time];
   }
-  await writeChoice(key, JSON.stringify(best));
+  // Other products may have been measured meanwhile.
+  const kept = { ...(await readChoices()), [key]: best };
+  await writeSettings(layout, JSON.stringify(kept, undefined, 2));
   return best;
 }
 
@@ -171,17 +173,7 @@ export function squareMatmul(size: number, precision: Precision): Program {
 /** Settings of this layout; another one is not read. */
 const layout = "tuning-1";
 
-async function readChoice(key: string): Promise<string | undefined> {
-  const choices = await readChoices();
-  return key in choices ? JSON.stringify(choices[key]) : undefined;
-}
-
-async function writeChoice(key: string, choice: string): Promise<void> {
-  const choices = { ...(await readChoices()), [key]: JSON.parse(choice) as unknown };
-  await writeSettings(layout, JSON.stringify(choices, undefined, 2));
-}
-
-/** What cannot be read counts as absent. */
+/** By adapter and precision. What cannot be read counts as absent. */
 async function readChoices(): Promise<Record<string, unknown>> {
   try {
     const choices: unknown = JSON.parse((await readSettings(layout)) ?? "{}");
