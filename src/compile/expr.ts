@@ -96,9 +96,8 @@ export class Expressions {
     const terms = new Map<Expr, number>();
     let total = constant;
     for (const [factor, part] of parts) {
-      const [inner, rest] = this.#terms(part);
-      total += factor * rest;
-      for (const { coefficient, atom } of inner)
+      total += factor * constantOf(part);
+      for (const { coefficient, atom } of termsOf(part))
         terms.set(atom, (terms.get(atom) ?? 0) + factor * coefficient);
     }
     return this.#sum(terms, total);
@@ -118,7 +117,7 @@ export class Expressions {
   digit(x: Expr, low: number, high: number): Expr {
     let { min, max } = this.bounds(x);
     if (high === low || max < low) if (min >= 0) return this.index(0);
-    const [terms, constant] = this.#terms(x);
+    const [terms, constant] = [termsOf(x), constantOf(x)];
     if (high !== Infinity && !(min >= 0 && max < high)) {
       // Multiples of `high` do not matter, but what is left must not become negative.
       const kept = terms.filter(({ coefficient }) => coefficient % high !== 0);
@@ -269,11 +268,6 @@ export class Expressions {
     }
   }
 
-  #terms(e: Expr): readonly [readonly Term[], number] {
-    if (e.kind === "sum") return [e.terms, e.constant];
-    return [[{ coefficient: 1, atom: e }], 0];
-  }
-
   #sum(terms: Map<Expr, number>, constant: number): Expr {
     const total = constant + joinDigits(terms, this);
     const list: Term[] = [];
@@ -294,6 +288,11 @@ export class Expressions {
   }
 }
 
+/** What a sum adds up to its constant; anything else is one term. */
+export const termsOf = (e: Expr): readonly Term[] =>
+  e.kind === "sum" ? e.terms : [{ coefficient: 1, atom: e }];
+export const constantOf = (e: Expr): number => (e.kind === "sum" ? e.constant : 0);
+
 const asPart = ({ coefficient, atom }: Term): [number, Expr] => [coefficient, atom];
 
 /**
@@ -313,10 +312,8 @@ function joinDigits(terms: Map<Expr, number>, expressions: Expressions): number 
         terms.delete(upper);
         terms.delete(lower);
         const whole = expressions.digit(arg, low, upper.high);
-        const [inner, constant] =
-          whole.kind === "sum" ? [whole.terms, whole.constant] : [[{ coefficient: 1, atom: whole }], 0];
-        added += small * constant;
-        for (const { coefficient, atom } of inner)
+        added += small * constantOf(whole);
+        for (const { coefficient, atom } of termsOf(whole))
           terms.set(atom, (terms.get(atom) ?? 0) + small * coefficient);
         joined = true;
         break;

@@ -1,3 +1,4 @@
+import { addTo } from "../base/group.ts";
 import {
   type Core,
   coreExpressions,
@@ -52,10 +53,7 @@ export function fuse(drafts: readonly Draft[], whole: Whole, target: Target, e: 
         break;
       }
     }
-    const kind = kindOf(entry.draft);
-    const alike = siblings.get(kind);
-    if (alike) alike.push(entry);
-    else siblings.set(kind, [entry]);
+    addTo(siblings, kindOf(entry.draft), entry);
   }
   joinRows(entries, target, e);
   entries.trim();

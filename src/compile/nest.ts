@@ -219,7 +219,7 @@ export function cutLoop(
   const share = { part: own, length: Math.floor(inner[depth]!.extent / whole / into) * whole };
   const part: Nest = {
     kind: "nest",
-    grid: [...grid.slice(0, -1), ...over, grid[grid.length - 1] ?? { name: "", extent: 1 }],
+    grid: [...grid.slice(0, -1), ...over, lastOf(grid)],
     body: [
       { ...loopOver(inner.slice(depth), accumulate(numbered)), share },
       { kind: "keep", accumulators: numbered },
@@ -230,6 +230,15 @@ export function cutLoop(
     { kind: "nest", grid, body: [{ kind: "combine", accumulators: numbered, over }, write(stores)] },
   ];
 }
+
+/** No loop, where the last of none is asked for. */
+export const none: Axis = { name: "", extent: 1 };
+
+export const lastOf = (axes: readonly Axis[]): Axis => axes[axes.length - 1] ?? none;
+
+/** The stores that statements make at their own point. */
+export const storesIn = (body: readonly Statement[]): Store[] =>
+  body.flatMap((s) => (s.kind === "write" ? s.stores : []));
 
 export function product(axes: readonly Axis[]): number {
   return axes.reduce((count, { extent }) => count * extent, 1);

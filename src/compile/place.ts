@@ -1,6 +1,7 @@
 import { letterOf } from "../base/dtype.ts";
+import { addTo } from "../base/group.ts";
 import { type Along, type Motion, motionOf } from "./access.ts";
-import { type Expr, type Term, walk } from "./expr.ts";
+import { type Expr, type Term, termsOf, walk } from "./expr.ts";
 import type { ValueId } from "./value.ts";
 
 // Where expressions are computed in a nest of loops, and what is named: decided here, before anything is printed. What
@@ -143,9 +144,7 @@ export function place(
 
   const declare = (own: Level, name: string, what: Expr | Addition): Let => {
     const found = { name, level: own, what };
-    const list = lets.get(own);
-    if (list) list.push(found);
-    else lets.set(own, [found]);
+    addTo(lets, own, found);
     return found;
   };
   const keep = (e: Expr) => {
@@ -218,6 +217,4 @@ export function place(
   };
 }
 
-const termsOf = (index: Expr): readonly Term[] =>
-  index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
 const sum = (numbers: readonly number[]) => numbers.reduce((a, b) => a + b, 0);

@@ -1,3 +1,4 @@
+import { addTo } from "../base/group.ts";
 import { alike } from "./in-place.ts";
 import { reads, resultsOf, writesOf } from "./kernel.ts";
 import { coreOf, readsInPlace, type Settled } from "./overwrite.ts";
@@ -35,10 +36,7 @@ export function planMemory(
   const first = (value: ValueId): ValueId => (over.has(value) ? first(over.get(value)!) : value);
   const tenants = new Map<ValueId, ValueId[]>();
   for (const value of [...inputs, ...written.keys()]) {
-    const leader = first(value);
-    const list = tenants.get(leader);
-    if (list) list.push(value);
-    else tenants.set(leader, [value]);
+    addTo(tenants, first(value), value);
   }
   const known = new Map<ValueId, Tenants>();
   const tenantsOf = (value: ValueId): Tenants => {
@@ -117,12 +115,7 @@ function replacements(
     fits: (old: ValueId, value: ValueId, among: Tenants) => boolean = () => true,
   ) => {
     const inputsBy = new Map<number, number[]>();
-    for (const input of free) {
-      const key = of(inputs[input]!);
-      const list = inputsBy.get(key);
-      if (list) list.push(input);
-      else inputsBy.set(key, [input]);
-    }
+    for (const input of free) addTo(inputsBy, of(inputs[input]!), input);
     outputs.forEach((value, index) => {
       if (!written.has(value) || replaces[index] !== undefined || first.get(value)! < index) return;
       const among = tenantsOf(value);

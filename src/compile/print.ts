@@ -1,5 +1,5 @@
 import { type Accumulator, type Kernel, type Nest, reads, writesOf } from "./kernel.ts";
-import { asLoop, storesOfNest, visitNest } from "./nest.ts";
+import { asLoop, storesIn, storesOfNest, visitNest } from "./nest.ts";
 import type { LoopKernel, Place, Program } from "./program.ts";
 import { templateOf } from "./template.ts";
 
@@ -49,8 +49,7 @@ function describeNest(nest: Nest): string {
   if (ordered) return ordered;
   const { once } = storesOfNest(nest);
   const last = body[body.length - 1]!;
-  const elements =
-    last.kind === "for" ? last.body.flatMap((s) => (s.kind === "write" ? s.stores : [])).length : 0;
+  const elements = last.kind === "for" ? storesIn(last.body).length : 0;
   const inner = body.find((s) => s.kind === "for")?.over ?? [];
   const ofRow = once.length > 0 ? `, ${once.length} results a row` : "";
   const ofElement = elements > 0 ? `, ${elements} an element` : "";

@@ -1,3 +1,4 @@
+import { addTo } from "../base/group.ts";
 import { cast } from "../graph/cast.ts";
 import { runName } from "../graph/loop.ts";
 import { expand, reshape } from "../graph/movement.ts";
@@ -30,10 +31,7 @@ export function loopsOf(
   const groups = new Map<string, Node[]>();
   for (const node of order) {
     if (node.operation.kind !== "loop") continue;
-    const name = nameOf(node);
-    const group = groups.get(name);
-    if (group) group.push(node);
-    else groups.set(name, [node]);
+    addTo(groups, nameOf(node), node);
   }
   return groups;
 }

@@ -1,6 +1,6 @@
 import { where } from "../graph/elementwise.ts";
 import { type Load, motionOf } from "./access.ts";
-import { type Expr, type Term, walk } from "./expr.ts";
+import { type Expr, type Term, termsOf, walk } from "./expr.ts";
 
 /**
  * An element that is read in runs along an axis: neighbours lie `step` apart in memory, but where a row of windows ends, and
@@ -38,8 +38,7 @@ export function runsOf(e: Expr, axis: string, other: string): Runs | undefined {
   const along = { variable: axis };
   const { stride, usual } = motionOf(index, along);
   if ((usual !== 1 && usual !== 2) || index.kind === "apply") return undefined;
-  const terms = index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
-  const moving = terms.filter(({ atom }) => motionOf(atom, along).stride !== 0);
+  const moving = termsOf(index).filter(({ atom }) => motionOf(atom, along).stride !== 0);
   const parts = { load, index, guard, step: usual } as const;
   if (stride !== undefined) return { ...parts, moving: undefined };
   return moving.some(({ atom }) => uses(atom, other)) ? undefined : { ...parts, moving };

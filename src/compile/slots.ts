@@ -1,3 +1,4 @@
+import { addTo } from "../base/group.ts";
 import type { Place } from "./program.ts";
 import type { ValueId } from "./value.ts";
 
@@ -174,10 +175,4 @@ function idleAt(offset: number, life: Lifetime, held: readonly Held[]): number {
 /** Where a further value may follow. */
 function endOf({ offset, bytes }: Held): number {
   return Math.ceil((offset + bytes) / alignment) * alignment;
-}
-
-function addTo(lists: Map<number, number[]>, key: number, item: number): void {
-  const list = lists.get(key);
-  if (list) list.push(item);
-  else lists.set(key, [item]);
 }

@@ -1,6 +1,6 @@
 import { bitwiseAnd } from "../graph/elementwise.ts";
 import type { Load } from "./access.ts";
-import type { Expr, Term } from "./expr.ts";
+import { constantOf, type Expr, termsOf } from "./expr.ts";
 import type { Axis } from "./nest.ts";
 import { guardedLoad } from "./runs.ts";
 
@@ -94,9 +94,6 @@ function limitsOf(guard: Expr): readonly Limit[] | undefined {
   return parts.every((part) => part !== undefined) ? parts.flat() : undefined;
 }
 
-const termsOf = (index: Expr): readonly Term[] =>
-  index.kind === "sum" ? index.terms : [{ coefficient: 1, atom: index }];
-
 /** How many windows a row has, by what tells rows apart. */
 function widthOf(indices: readonly Expr[], positions: Axis): number | undefined {
   for (const { atom } of indices.flatMap(termsOf))
@@ -141,5 +138,5 @@ function coefficientsOf(
       found.x += coefficient;
     } else return undefined;
   }
-  return { ...found, constant: index.kind === "sum" ? index.constant : 0 };
+  return { ...found, constant: constantOf(index) };
 }

@@ -9,6 +9,7 @@ import {
   show,
 } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { addTo } from "../base/group.ts";
 import { table } from "../base/table.ts";
 import { type Cost, intensity, kernelCost } from "../compile/cost.ts";
 import { describeKernel } from "../compile/print.ts";
@@ -153,12 +154,7 @@ class Recorder implements Observer {
 export function profileTable(profile: Profile): string {
   const { backend, description, clock, milliseconds, kernels, host } = checkProfile("profileTable", profile);
   const groups = new Map<string, KernelRun[]>();
-  for (const run of kernels) {
-    const key = `${run.program}.${run.kernel}`;
-    const group = groups.get(key);
-    if (group) group.push(run);
-    else groups.set(key, [run]);
-  }
+  for (const run of kernels) addTo(groups, `${run.program}.${run.kernel}`, run);
   const total = sum(kernels.map((run) => run.milliseconds));
   const rows = [...groups].map(([key, runs]) => ({
     key,

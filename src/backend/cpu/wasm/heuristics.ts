@@ -13,9 +13,11 @@ import {
 import {
   asLoop,
   cutLoop,
+  lastOf,
   passesOf,
   product,
   rowAxes,
+  storesIn,
   storesOfNest,
   visitNest,
 } from "../../../compile/nest.ts";
@@ -23,7 +25,7 @@ import { axisAs, type Stage, type Step } from "../../../compile/steps.ts";
 import type { Target } from "../../../compile/target.ts";
 import { workOf } from "../../../compile/work.ts";
 import { codeOf } from "./codes.ts";
-import { type Along, fitsLanes, none } from "./layout.ts";
+import { type Along, fitsLanes } from "./layout.ts";
 
 // How generated kernels run on the CPU: which loops are lanes, copies or shared, and every number that decides it (those
 // of matmul are in matmul/schedule.ts). Each number says by what it was chosen: on a Zen 4 or Zen 5 server with two
@@ -61,7 +63,7 @@ export function instructionsOf(roots: readonly Expr[]): number {
 /** Rough time of a unit, of which a place has so many, in nanoseconds: 0.6 for an instruction, 0.2 in lanes, 5 for its loops. Estimates; only how threads share work depends on them. */
 export function unitCost({ nest, steps }: Stage, blocks: number): number {
   const { grid, body } = nest;
-  const last = grid[grid.length - 1] ?? none;
+  const last = lastOf(grid);
   const elements = (last.extent / blocks) * iterations(body);
   return elements * instructionsOf(expressionsOf(nest)) * (axisAs(steps, "lanes") ? 0.2 : 0.6) + 5;
 }
@@ -115,8 +117,8 @@ function chooseLanes(
  */
 function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
   const { grid, inner, accumulators, stores } = loop;
-  const last = grid[grid.length - 1] ?? none;
-  const innermost = inner[inner.length - 1] ?? none;
+  const last = lastOf(grid);
+  const innermost = lastOf(inner);
   const roots = [
     ...accumulators.map(({ expr }) => expr),
     ...stores.flatMap(({ index, expr }) => [index, expr]),
@@ -171,18 +173,12 @@ function laneSteps(along: Along, last: Axis, innermost: Axis, copies: number): S
 const unitStep = ({ name, extent }: Axis, by: number): Step[] =>
   by < extent ? [{ split: name, by, as: "units" }] : [];
 
-/** The units of a grid of whose points each takes so many elements. */
-function unitSteps(grid: readonly Axis[], over: number): readonly Step[] {
-  const last = grid[grid.length - 1] ?? none;
-  return unitStep(last, blockOf(last, over));
-}
-
 /** Rows: lanes along the row, or along the rows where those lie side by side. */
 function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
   const { grid } = nest;
   const passes = passesOf(nest);
-  const last = grid[grid.length - 1] ?? none;
-  const innermost = inner[inner.length - 1] ?? none;
+  const last = lastOf(grid);
+  const innermost = lastOf(inner);
   const along = chooseRowLanes(nest, last, innermost);
   const over = product(inner);
   const abreast = rowsAbreast(along, over, last);
@@ -190,7 +186,7 @@ function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
     ...laneSteps(along, last, innermost, 1),
     ...(along === "inner" ? copiesOfPasses(passes, grid, inner) : []),
     ...(abreast > 1 ? [{ split: last.name, by: abreast, as: "copies" } as const] : []),
-    ...unitSteps(grid, over * (passes.length + 1)),
+    ...unitStep(last, blockOf(last, over * (passes.length + 1))),
   ];
 }
 
@@ -225,7 +221,7 @@ function chooseRowLanes(nest: Nest, last: Axis, innermost: Axis): Along {
  * axis inside that is contiguous in the result.
  */
 function scheduleOrdered({ grid, body }: Nest): readonly Stage[] {
-  const last = grid[grid.length - 1] ?? none;
+  const last = lastOf(grid);
   const first = body.findIndex((s) => !isOnlyWritten(s));
   const before = body.slice(0, first).flatMap((s) => {
     const { over, body: written } = s as Extract<Statement, { kind: "for" }>; // what is only written is a loop
@@ -237,8 +233,6 @@ function scheduleOrdered({ grid, body }: Nest): readonly Stage[] {
   const lanes: Step[] = isSideBySide(nest, last) ? [{ split: last.name, by: 4, as: "lanes" }] : [];
   return [...before, { nest, steps: [...lanes, ...unitStep(last, lanes.length > 0 ? 4 : 1)] }];
 }
-
-const storesIn = (body: readonly Statement[]) => body.flatMap((s) => (s.kind === "write" ? s.stores : []));
 
 const isOnlyWritten = (s: Statement) => s.kind === "for" && s.body.every(({ kind }) => kind === "write");
 
@@ -289,7 +283,7 @@ function nearVectors({ extent }: Axis): number {
  */
 function vectorsOf({ grid, inner, accumulators }: Loop, along: Along): number {
   const count = accumulators.length;
-  const { extent } = (along === "grid" ? grid[grid.length - 1] : inner[inner.length - 1]) ?? none;
+  const { extent } = lastOf(along === "grid" ? grid : inner);
   if (along === "grid") return count === 1 && extent % 16 === 0 ? 4 : count > 0 && extent % 8 === 0 ? 2 : 1;
   return along === "inner" && extent >= 16 && count <= 2 ? 2 : 1;
 }
@@ -378,7 +372,7 @@ function cutOf(
     }
   | undefined {
   const { grid, inner } = loop;
-  const last = grid[grid.length - 1] ?? none;
+  const last = lastOf(grid);
   const blocks = Math.ceil(last.extent / block);
   const wanted = Math.floor((product(inner) * last.extent) / blocks / partElements);
   if (product(grid.slice(0, -1)) * blocks >= enoughUnits || wanted < 4) return undefined;

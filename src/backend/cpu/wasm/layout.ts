@@ -1,15 +1,11 @@
 import { type Expr, walk } from "../../../compile/expr.ts";
-import { type Axis, type NumberedAccumulator, product } from "../../../compile/nest.ts";
+import { type Axis, lastOf, type NumberedAccumulator, product } from "../../../compile/nest.ts";
 import { axisAs, copiesOf, nearOf, type Stage } from "../../../compile/steps.ts";
 import { bytesOf, registersOf } from "./accumulators.ts";
 import type { VectorAxis } from "./values.ts";
 
-export const none: Axis = { name: "", extent: 1 };
-
 /** Which loop the four lanes of a vector run along. */
 export type Along = "grid" | "inner" | "nothing";
-
-export const lastOf = (axes: readonly Axis[]): Axis => axes[axes.length - 1] ?? none;
 
 /** Can all of it be computed in lanes of 32 bits? */
 export function fitsLanes(roots: readonly Expr[]): boolean {

@@ -6,7 +6,16 @@ import {
   type Store,
   writesOf,
 } from "../../../compile/kernel.ts";
-import { type At, type For, isOrdered, product, type Share, visitNest } from "../../../compile/nest.ts";
+import {
+  type For,
+  isOrdered,
+  lastOf,
+  none,
+  product,
+  type Share,
+  storesIn,
+  visitNest,
+} from "../../../compile/nest.ts";
 import type { Level, Use } from "../../../compile/place.ts";
 import { axisAs, type Stage, showSteps } from "../../../compile/steps.ts";
 import { keep } from "./accumulators.ts";
@@ -14,7 +23,7 @@ import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module, Value } from "./assemble.ts";
 import { apply, i32, tee } from "./expressions.ts";
 import { isWrittenTwice, unitCost } from "./heuristics.ts";
-import { Layout, lastOf, none } from "./layout.ts";
+import { Layout } from "./layout.ts";
 import { guardsOf } from "./loads.ts";
 import {
   accumulate,
@@ -336,7 +345,7 @@ class NestWriter {
     const uses = body.flatMap((s): Use[] => {
       if (s.kind === "accumulate") return termsOf(s.accumulators, over);
       if (s.kind === "write") return usesOf(s.stores, inside);
-      return s.kind === "at" ? [{ expr: s.index, at: bottom }, ...usesOf(storesIn(s), inside)] : [];
+      return s.kind === "at" ? [{ expr: s.index, at: bottom }, ...usesOf(storesIn(s.body), inside)] : [];
     });
     const values = this.#values(point, uses, over, { levels, afterwards: inside, written });
     const write = (stores: readonly Store[]) => {
@@ -356,7 +365,7 @@ class NestWriter {
       else if (s.kind === "at") {
         const at = values.variable(s.axis.name);
         element.assign(at, indexOf(values, s.index));
-        const writes = write(storesIn(s));
+        const writes = write(storesIn(s.body));
         end.if(lt(at, s.axis.extent), () => end.append(writes));
       }
     }
@@ -401,5 +410,3 @@ const writtenAt = (level: Level, nest: Nest) =>
 /** What is accumulated, at the bottom of its loops. */
 const termsOf = (accumulators: readonly NumberedAccumulator[], over: readonly Axis[]): Use[] =>
   accumulators.map(({ expr }) => ({ expr, at: bottomOf(over) }));
-
-const storesIn = ({ body }: At) => body.flatMap((part) => (part.kind === "write" ? part.stores : []));

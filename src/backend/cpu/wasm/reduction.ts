@@ -1,4 +1,4 @@
-import { type Accumulator, type Axis, product } from "../../../compile/nest.ts";
+import { type Accumulator, type Axis, lastOf, product } from "../../../compile/nest.ts";
 import type { Level } from "../../../compile/place.ts";
 import { neutral } from "../../../graph/reduce.ts";
 import {
@@ -20,7 +20,7 @@ import {
 } from "./accumulators.ts";
 import type { Code, Local } from "./assemble.ts";
 import { apply, i32 } from "./expressions.ts";
-import { type Along, none } from "./layout.ts";
+import type { Along } from "./layout.ts";
 import { loadHalves } from "./loads.ts";
 import { scalarOf } from "./scalar.ts";
 import type { Values } from "./values.ts";
@@ -134,7 +134,7 @@ export function accumulate(
   if (over.some(({ extent }) => extent === 0)) return code.piece();
   const bottom = 2 + over.length;
   const deepest = over.length - 1;
-  const { name, extent } = over[deepest] ?? none;
+  const { name, extent } = lastOf(over);
   const near = reduction.near ? nearSums(code, vectors, accumulators.length) : undefined;
   const updates = (offsets: readonly number[], lanes: number): Code => {
     const piece = code.piece();

@@ -1,5 +1,5 @@
 import { bytesPerElement, coerce, type DeviceDType, isNarrow } from "../../../base/dtype.ts";
-import type { Expr } from "../../../compile/expr.ts";
+import { constantOf, type Expr } from "../../../compile/expr.ts";
 import { type Addition, isSimple } from "../../../compile/place.ts";
 import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
 import { apply, constant, extractLane, i32, loadBy, tee, type Vector } from "./expressions.ts";
@@ -149,10 +149,9 @@ export interface Address {
 export function addressOf(values: Values, value: number, at: Expr, dtype: DeviceDType, code: Code): Address {
   const { placement, scope } = values;
   const bytes = bytesPerElement(dtype);
-  const constant = at.kind === "sum" ? at.constant : 0;
   const stride = placement.stride(at) ?? 0;
   // Small constants go into the instruction: no buffer begins below them, so bases do not fall below 0.
-  const constantBytes = (constant + stride * values.offset) * bytes;
+  const constantBytes = (constantOf(at) + stride * values.offset) * bytes;
   const fits = constantBytes >= 0 && constantBytes < 1024;
   const [offset, rest] = fits ? [constantBytes, 0] : [0, constantBytes];
   const groups = [...placement.terms(at)];

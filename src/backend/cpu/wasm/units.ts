@@ -1,8 +1,7 @@
-import type { Axis } from "../../../compile/kernel.ts";
+import { type Axis, lastOf } from "../../../compile/nest.ts";
 import { axisAs, isSwapped, type Step } from "../../../compile/steps.ts";
 import type { Code, Local } from "./assemble.ts";
 import { i32, tee } from "./expressions.ts";
-import { none } from "./layout.ts";
 
 const { add, mul, div, rem, gt, ge } = i32;
 
@@ -33,7 +32,7 @@ export interface Cut {
 /** The grid by the steps: how much of its last axis is a unit, and whether units follow each other down another one. */
 export function cutGrid(grid: readonly Axis[], steps: readonly Step[]): Cut {
   const outer = grid.slice(0, -1);
-  const last = grid[grid.length - 1] ?? none;
+  const last = lastOf(grid);
   const block = axisAs(steps, "units", last.name)?.by ?? last.extent;
   const blocks = Math.ceil(last.extent / block);
   const down = outer.length > 0 && isSwapped(steps, last.name, outer[outer.length - 1]!.name);
