@@ -26,7 +26,7 @@ export function activationFunction(activation: Activation): ElementwiseFunction 
   if (typeof activation === "function") return activation;
   if (typeof activation !== "string" || !Object.hasOwn(named, activation)) {
     throw new ValueError(
-      `activation: there is no ${typeof activation === "string" ? activation : show(activation)}. Give a function, or one of ${Object.keys(named).join(", ")}.`,
+      `activation: there is no ${typeof activation === "string" ? activation : show(activation)}. Give a function, such as those of lorantz/functional, or one of ${Object.keys(named).join(", ")}.`,
     );
   }
   return named[activation];

@@ -215,7 +215,7 @@ describe("layers", () => {
     expect(() => nn.functional.rmsNorm(x, ones([4]))).toThrow("the weight is a vector of the last axis of x");
     // @ts-expect-error there is no such activation
     expect(() => nn.activation("rellu")).toThrow(
-      "activation: there is no rellu. Give a function, or one of relu, ",
+      "activation: there is no rellu. Give a function, such as those of lorantz/functional, or one of relu, ",
     );
   });
 });
