@@ -2,7 +2,7 @@ import { internal } from "../../base/errors.ts";
 import { expansionOf } from "../../compile/expand.ts";
 import type { ExpandedRow, ScalarRow, TableRow } from "../../graph/node.ts";
 import { scalarOps } from "../../graph/scalar.ts";
-import { narrowFunctions } from "./narrow.ts";
+import { narrowFunctions } from "./dtypes.ts";
 import { shaders } from "./shaders.generated.ts";
 import { printConstant, write } from "./text.ts";
 

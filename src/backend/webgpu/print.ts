@@ -1,7 +1,7 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { walk } from "../../compile/expr.ts";
 import { formOf } from "../../compile/form.ts";
-import { expressionsOf, type Kernel, type TemplateKernel } from "../../compile/kernel.ts";
+import { expressionsOf, type Kernel } from "../../compile/kernel.ts";
 import { describeKernel } from "../../compile/print.ts";
 import type { Program } from "../../compile/program.ts";
 import { showSteps } from "../../compile/steps.ts";
@@ -55,21 +55,16 @@ function print(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Shad
 }
 
 function printBody(kernel: Kernel, bindings: Bindings, options: ShaderOptions): Body {
-  return kernel.kind === "nest"
-    ? printNest(kernel, bindings, options)
-    : printTemplate(kernel, bindings, options);
-}
-
-type Printer<K> = (kernel: K, bindings: Bindings, options: ShaderOptions) => Body;
-
-const templates: { readonly [K in TemplateKernel as K["kind"]]: Printer<K> } = {
-  matmul: printMatmul,
-  procedure: printProcedure,
-};
-
-function printTemplate<K extends TemplateKernel>(kernel: K, bindings: Bindings, options: ShaderOptions) {
-  const print = templates[kernel.kind] as unknown as Printer<K>; // by its kind, which TypeScript does not relate
-  return print(kernel, bindings, options);
+  switch (kernel.kind) {
+    case "nest":
+      return printNest(kernel, bindings, options);
+    case "matmul":
+      return printMatmul(kernel, bindings, options);
+    case "procedure":
+      return printProcedure(kernel, bindings, options);
+    default:
+      return kernel satisfies never;
+  }
 }
 
 /** Lines as text, indented by what they open and close. */

@@ -11,7 +11,7 @@ import type { Access } from "./shader.ts";
 // so that the last one of a length that is no multiple of four reads and writes padding.
 
 /** How an index moves within a quad of the variable, which starts at a multiple of four. */
-export type QuadMotion =
+type QuadMotion =
   /** It does not. */
   | "same"
   /** With the variable, from a multiple of four. */
@@ -19,7 +19,7 @@ export type QuadMotion =
   | "other";
 
 /** The motion of an index expression. */
-export function quadMotion(index: Expr, variable: string): QuadMotion {
+function quadMotion(index: Expr, variable: string): QuadMotion {
   const motion = motionOf(index, { variable, run: 4 });
   return motion.stride === 0 ? "same" : startsRun(motion) ? "quad" : "other";
 }
