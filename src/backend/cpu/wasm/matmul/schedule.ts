@@ -244,13 +244,14 @@ function packingOf(expr: Expr, along: Axis, inner: Axis, width: number, bytes: n
   const across = expr.kind === "load" ? strideIn(expr.index, along.name) : undefined;
   const down = expr.kind === "load" ? strideIn(expr.index, inner.name) : undefined;
   const inRows = isPlain(expr, bytes) && (inner.extent === 1 || down !== undefined) && across === 1;
-  const turned = expr.dtype === "float32" && down === 1 && across !== undefined && across !== 1;
+  const vectors = width % 4 === 0;
+  const turned = vectors && expr.dtype === "float32" && down === 1 && across !== undefined && across !== 1;
   const lanes = bytes === 4 && fitsLanes([expr]);
   return {
     together: inRows && (width * bytes) % 16 === 0 && along.extent >= panelGroup * width,
     by: turned
       ? "turned"
-      : ((lanes && width % 4 === 0 ? inRuns(expr, along.name, inner.name) : undefined) ??
+      : ((lanes && vectors ? inRuns(expr, along.name, inner.name) : undefined) ??
         (lanes ? "lanes" : "elements")),
   };
 }

@@ -24,25 +24,15 @@ export interface Panel {
 
 /** The inner axis is contiguous: four vectors along it are transposed in registers. */
 export function packTransposed(code: Code, site: Site, p: Panel): void {
-  const { expr, width, into, innerCount } = p;
-  if (expr.kind !== "load") return;
+  const { width, into, innerCount } = p;
   const k = code.local("i32");
   const target = code.local("i32");
   const rest = code.local("i32");
   for (let lane = 0; lane < width; lane += 4) {
-    const take = Math.min(4, width - lane);
-    const rows = Array.from({ length: take }, (_, i) => rowAddress(code, site, p, lane + i));
+    const rows = [0, 1, 2, 3].map((i) => rowAddress(code, site, p, lane + i));
     const four = () => {
       const held = rows.map((row) => code.let("v128", v128.load(row)));
-      if (take === 4) storeTransposed(code, held as [V, V, V, V], target, width, lane);
-      else
-        held.forEach((row, i) => {
-          for (let at = 0; at < 4; at++)
-            code
-              .get(target)
-              .get(row)
-              .memory("v128.store32_lane", 4 * (at * width + lane + i), at);
-        });
+      storeTransposed(code, held as [V, V, V, V], target, width, lane);
       for (const row of rows) code.advance(row, 16);
       code.advance(target, 16 * width);
       code.assign(rest, i32.sub(rest, 4));
