@@ -5,7 +5,7 @@ import type { Node } from "../graph/node.ts";
 import type { Expr, Expressions } from "./expr.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Index, Lowering } from "./lower.ts";
-import { accumulate, loopOver, write } from "./nest.ts";
+import { type At, accumulate, loopOver, write } from "./nest.ts";
 import type { ValueId } from "./value.ts";
 
 /** Names of its loop variables. */
@@ -40,20 +40,20 @@ export function kernelAlong(node: Node, value: ValueId, lowering: Lowering, e: E
     }
     case "scatterAdd": {
       const [x, target, addend] = inputs as [Node, Node, Node];
-      const sources = target.shape[axis]!;
-      const from = at.map((own, i) => (i === axis ? e.variable(names.source, sources) : own));
+      const sources = { name: names.source, extent: target.shape[axis]! };
+      const source = e.variable(sources.name, sources.extent);
+      const from = at.map((own, i) => (i === axis ? source : own));
       const initial = lowering.element(x, at);
-      const place = lowering.element(target, from);
       const { dtype } = initial;
-      const sum = e.apply(add.row, [e.load(value, index, dtype), lowering.element(addend, from)], dtype);
+      const addTo = (before: Expr): At => {
+        const expr = e.apply(add.row, [before, lowering.element(addend, from)], dtype);
+        const place = lowering.element(target, from);
+        return { kind: "at", axis: positions, index: place, body: [write([{ value, index, expr }])] };
+      };
+      if (operation.permutes) return { kind: "nest", grid: [...grid, sources], body: [addTo(initial)] };
       const body = [
         loopOver([positions], write([{ value, index, expr: initial }])),
-        loopOver([{ name: names.source, extent: sources }], {
-          kind: "at",
-          axis: positions,
-          index: place,
-          body: [write([{ value, index, expr: sum }])],
-        }),
+        loopOver([sources], addTo(e.load(value, index, dtype))),
       ];
       return { kind: "nest", grid, body };
     }

@@ -85,7 +85,10 @@ export interface Write {
   readonly stores: readonly Store[];
 }
 
-/** Runs its body with an axis, which has no loop, at an index; not at all where that lies beyond its extent. */
+/**
+ * Runs its body with an axis, which has no loop, at an index; not at all where that lies beyond its extent. Points of the grid
+ * around it are at indices of their own, elements of a loop around it may come to one again.
+ */
 export interface At {
   readonly kind: "at";
   readonly axis: Axis;

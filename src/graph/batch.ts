@@ -91,8 +91,8 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   },
   cumsum: (_, [x], { axis }) => cumsum(x!.node, behind(axis)),
   gather: (_, [x, index], { axis }, size) => gather(led(x!, size), led(index!, size), behind(axis)),
-  scatterAdd: (_, [x, index, source], { axis }, size) =>
-    scatterAdd(led(x!, size), led(index!, size), led(source!, size), behind(axis)),
+  scatterAdd: (_, [x, index, source], { axis, permutes }, size) =>
+    scatterAdd(led(x!, size), led(index!, size), led(source!, size), behind(axis), permutes),
   procedure: elementwise,
   loop: (_, inputs, operation, size) => batchLoop(operation, inputs, size, extend),
 };

@@ -58,8 +58,9 @@ export type Operation =
   | { readonly kind: "cumsum"; readonly axis: number }
   // Indexed by data: inputs x, index (int32, shape of the output along every axis).
   | { readonly kind: "gather"; readonly axis: number }
-  // Inputs x, index, source: x with source added at index, along one axis.
-  | { readonly kind: "scatterAdd"; readonly axis: number }
+  // Inputs x, index, source: x with source added at index, along one axis. Where indices are promised to be permutations, each
+  // element is added to once, and the order does not matter.
+  | { readonly kind: "scatterAdd"; readonly axis: number; readonly permutes: boolean }
   // A small program on each row of the last axis. No cotangent flows: whoever makes it gives it a gradient. It may be known
   // apart, as a graph of programs on shorter rows, for targets where many invocations work on one row.
   | {

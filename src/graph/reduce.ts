@@ -58,9 +58,13 @@ export function runProcedure(procedure: Procedure, x: Node, apart?: (rows: Node)
   return makeNode({ kind: "procedure", procedure, apart }, [x], x.shape, x.dtype);
 }
 
-/** x with `source` added at `index` along `axis`, in the order of the source; other axes have equal lengths. */
-export function scatterAdd(x: Node, index: Node, source: Node, axis: number): Node {
+/**
+ * x with `source` added at `index` along `axis`, in the order of the source; other axes have equal lengths.
+ *
+ * @param permutes Whether it is sure that all indices along the axis are a permutation: then all are added side by side.
+ */
+export function scatterAdd(x: Node, index: Node, source: Node, axis: number, permutes = false): Node {
   if (x.dtype === "bool")
     throw new DTypeError(`scatterAdd: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
-  return makeNode({ kind: "scatterAdd", axis }, [x, index, source], x.shape, x.dtype);
+  return makeNode({ kind: "scatterAdd", axis, permutes }, [x, index, source], x.shape, x.dtype);
 }

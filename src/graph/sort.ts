@@ -1,12 +1,17 @@
 import { integerRange } from "../base/dtype.ts";
+import { numel } from "../base/shape.ts";
 import { cast } from "./cast.ts";
-import { add, mul } from "./elementwise.ts";
-import { pad, reshape, slice } from "./movement.ts";
+import { add, bitwiseAnd, bitwiseXor, mul, rightShift } from "./elementwise.ts";
+import { pad, reshape, slice, transpose } from "./movement.ts";
 import { iota, type Node } from "./node.ts";
 import { type Procedure, type Value, type Writer, written } from "./procedure.ts";
-import { gather, runProcedure } from "./reduce.ts";
+import { gather, runProcedure, scatterAdd } from "./reduce.ts";
+import { zeros } from "./vjp.ts";
 
 // Stable sorts, and the first of a sorted row, as programs on rows of keys, the indices that are asked for, and room.
+
+type W = Writer<"int">;
+type Int = Value<"int">;
 
 /** Up to how many elements are inserted one by one. */
 const few = 32;
@@ -19,24 +24,48 @@ const few = 32;
 const muchLonger = 16;
 const mostSelected = 256;
 
-/**
- * Rows are cut into blocks of so many elements where invocations share them; those up to `sortedWhole` are sorted. A program
- * for 1000 elements, whose loops lavapipe writes out, took 3.4 s to compile, for 4500 0.5.
- */
+/** Of longer rows the first are looked for in blocks of so many elements, where invocations share rows. */
 const block = 8192;
-const sortedWhole = 4096;
+
+/**
+ * Rows up to which invocations that share one sort it by exchanges. By digits 64 rows of 2500 take 0.3 to 0.5 of the
+ * processor time, of 4096 0.2 to 0.4, and one row 0.3 to 1.3; what counts digits of up to 2200 elements, whose loops lavapipe writes out, takes it 2 to 3 s to
+ * compile in place of 0.6 (lavapipe, Xeon).
+ */
+const sortedWhole = 2560;
 
 /** Counters of invocations that look at a row together. */
 const counters = 64;
+
+/**
+ * Keys are sorted by digits of so many bits, by many workgroups in chunks of a row of up to so many elements. Of 2^20 elements
+ * digits of 7, 6, 5 and 4 bits take 1.2, 1.3, 1.4 and 1.8 times the processor time, chunks of twice the length 0.9 to 1.0 (lavapipe, Xeon); a
+ * GPU is busier with more of them, which is not measured.
+ */
+const digitBits = 8;
+const digits = 2 ** digitBits;
+const chunk = 16384;
 
 /** Where to the indices of rows go that put the keys of the last axis, int32 or float64 without NaN, in rising order. */
 export function argsort(keys: Node): Node {
   const length = lengthOf(keys);
   const procedure = keys.dtype === "float64" ? merging(length) : counting(length);
   const room = length <= few && keys.dtype === "int32" ? length : 3 * length + 1024;
-  const rows = runProcedure(procedure, longer(keys, room));
+  const apart = (rows: Node) => {
+    const order = inChunks(part(rows, 0, length));
+    return pad(order, last(order, length), last(order, room - length));
+  };
+  const rows = runProcedure(procedure, longer(keys, room), length > sortedWhole ? apart : undefined);
   return cast(part(rows, length, length), "int32");
 }
+
+/** Of orders, which are permutations along an axis: where each place is in them. */
+export function inverse(order: Node, axis: number): Node {
+  return moved(iota(order.shape, axis), order, axis);
+}
+
+/** Elements at the places that permutations along an axis give them. */
+const moved = (x: Node, to: Node, axis: number) => scatterAdd(zeros(x), to, x, axis, true);
 
 /** The first k of `argsort`, of int32. */
 export function firstOf(keys: Node, k: number): Node {
@@ -68,8 +97,6 @@ const part = (rows: Node, from: number, count: number) =>
  */
 function selecting(length: number, k: number): Procedure {
   const [indices, kept] = [length, length + k];
-  type W = Writer<"int">;
-  type Int = Value<"int">;
   /** Puts a key into the first `count` places of the heap, from a place on downward. */
   const sink = (w: W, at: Int, count: Int, key: Int, index: Int) => {
     const before = (a: Int, i: Int, b: Int, j: Int) => a.lt(b).either(a.eq(b).both(i.lt(j)));
@@ -138,8 +165,7 @@ function selecting(length: number, k: number): Procedure {
  * What is less goes with what is equal, as far as there is room, in the order of the row behind it, and is sorted. Behind the row
  * and the room for that are counters.
  */
-function narrowing(w: Writer<"int">, length: number, k: number): void {
-  type W = Writer<"int">;
+function narrowing(w: W, length: number, k: number): void {
   const [indices, kept, counts] = [length, length + k, length + 2 * k];
   const strip = Math.ceil(length / counters);
   const low = w.let(w.int(-(2 ** 31)));
@@ -166,7 +192,7 @@ function narrowing(w: Writer<"int">, length: number, k: number): void {
     w.set(low, low.plus(step.times(range)));
   });
   /** Looks at a part of the row in its order. */
-  const look = (w: W, own: Value<"int">, see: (w: W, at: Value<"int">, key: Value<"int">) => void) =>
+  const look = (w: W, own: Int, see: (w: W, at: Int, key: Int) => void) =>
     w.for(0, strip, (w, i) => {
       const at = w.let(own.times(strip).plus(i));
       w.if(at.lt(length), (w) => see(w, at, w.let(w.load(at))));
@@ -190,7 +216,7 @@ function narrowing(w: Writer<"int">, length: number, k: number): void {
         w.set(behind, behind.plus(equal));
       });
     });
-    const keep = (w: W, to: Value<"int">, at: Value<"int">, key: Value<"int">) => {
+    const keep = (w: W, to: Int, at: Int, key: Int) => {
       w.store(to.plus(kept), key);
       w.store(to.plus(indices), at);
       w.set(to, to.plus(1));
@@ -245,18 +271,13 @@ function counting(length: number): Procedure {
           const key = w.let(w.load(i).xor(-(2 ** 31)));
           w.store(i, key);
           for (let pass = 0; pass < 4; pass++) {
-            const at = w.let(digit(key, pass).plus(counts + 256 * pass));
+            const at = w.let(digit(key, pass).plus(counts + digits * pass));
             w.store(at, w.load(at).plus(1));
           }
         });
         for (let pass = 0; pass < 4; pass++) {
-          const table = counts + 256 * pass;
-          const sum = w.let(w.int(0));
-          w.for(table, table + 256, (w, at) => {
-            const count = w.let(w.load(at));
-            w.store(at, sum);
-            w.set(sum, sum.plus(count));
-          });
+          const table = counts + digits * pass;
+          runUp(w, w.let(w.int(0)), table, table + digits);
           const [from, to] = pass % 2 === 0 ? [0, 2 * length] : [2 * length, 0];
           w.for(0, length, (w, i) => {
             const key = w.let(w.load(i.plus(from)));
@@ -271,65 +292,113 @@ function counting(length: number): Procedure {
     together: () =>
       written("int", (w) => {
         w.each(length, (w, i) => w.store(i.plus(length), i));
-        if (length <= sortedWhole) exchange(w, length, 0, length);
-        else distribute(w, length);
+        exchange(w, length, 0, length);
       }),
   };
 }
 
-/** The same by digits of four bits; an invocation has a part of the row and, of each digit, a counter of its own. */
-function distribute(w: Writer<"int">, length: number): void {
-  type W = Writer<"int">;
-  const counts = 4 * length;
-  const strip = Math.ceil(length / counters);
-  const pass = (w: W, shift: Value<"int">, from: Value<"int">, to: Value<"int">) => {
-    /** Of each key of a part, in order, where its digit is counted. */
-    const look = (
-      w: W,
-      own: Value<"int">,
-      see: (w: W, at: Value<"int">, key: Value<"int">, count: Value<"int">) => void,
-    ) =>
-      w.for(0, strip, (w, i) => {
-        const at = w.let(own.times(strip).plus(i));
-        w.if(at.lt(length), (w) => {
-          const key = w.let(w.load(at.plus(from)));
-          const digit = key
-            .xor(-(2 ** 31))
-            .shr(shift)
-            .and(15);
-          see(w, at, key, w.let(digit.times(counters).plus(own).plus(counts)));
+/**
+ * The same by many workgroups: each counts the digits of a chunk of a row, those that come before tell where its elements go, and
+ * all go there side by side.
+ */
+function inChunks(keys: Node): Node {
+  const length = lengthOf(keys);
+  const rows = numel(keys.shape) / length;
+  const chunks = Math.ceil(length / chunk);
+  const strip = Math.ceil(length / chunks / counters);
+  const size = strip * counters;
+  // Padding comes last, also behind what is equal to it. The sign bit is turned, so that negative numbers come first.
+  const full = longer(reshape(keys, [rows, length]), chunks * size - length, integerRange.int32[1]);
+  let rest = bitwiseXor(full, -(2 ** 31));
+  let order = iota(rest.shape, 1);
+  for (let bits = 0; bits < 32; bits += digitBits) {
+    const digit = reshape(bitwiseAnd(rest, digits - 1), [rows, chunks, size]);
+    const ranked = runProcedure(ranking(strip), longer(digit, digits * counters));
+    // Of the counters of a digit the last one has come to how many there are.
+    const counted = reshape(part(ranked, size, digits * counters), [rows, chunks, digits, counters]);
+    const table = reshape(transpose(part(counted, counters - 1, 1), 1, 2), [rows, digits * chunks]);
+    const before = part(runProcedure(addingUp(digits * chunks), longer(table, counters)), 0, digits * chunks);
+    const found = part(ranked, 0, size);
+    const place = add(mul(bitwiseAnd(found, digits - 1), chunks), iota(found.shape, 1));
+    const rank = rightShift(found, digitBits);
+    const to = add(reshape(rank, rest.shape), gather(before, reshape(place, rest.shape), 1));
+    order = moved(order, to, 1);
+    rest = moved(rightShift(rest, digitBits), to, 1);
+  }
+  return reshape(part(order, 0, length), keys.shape);
+}
+
+/** In place of each digit of a chunk: how many of its kind come before it, and itself. */
+function ranking(strip: number): Procedure {
+  const length = strip * counters;
+  /** Looks at a part of the chunk in its order; of each digit there is a counter. */
+  const look = (w: W, own: Int, see: (w: W, at: Int, digit: Int, counter: Int) => void) =>
+    w.for(0, strip, (w, i) => {
+      const at = w.let(own.times(strip).plus(i));
+      const digit = w.let(w.load(at));
+      see(w, at, digit, w.let(digit.times(counters).plus(own).plus(length)));
+    });
+  return {
+    text: `ranks of digits, ${length}`,
+    work: 20 * length + 3 * digits * counters,
+    code: () =>
+      written("int", (w) => {
+        w.each(counters, (w, own) =>
+          look(w, own, (w, _, __, counter) => w.store(counter, w.load(counter).plus(1))),
+        );
+        w.each(digits, (w, digit) => {
+          const from = w.let(digit.times(counters).plus(length));
+          runUp(w, w.let(w.int(0)), from, from.plus(counters));
         });
-      });
-    w.each(counters, (w, own) => {
-      w.for(0, 16, (w, digit) => w.store(digit.times(counters).plus(own).plus(counts), 0));
-      look(w, own, (w, _, __, count) => w.store(count, w.load(count).plus(1)));
-    });
-    w.each(1, (w) => {
-      const sum = w.let(w.int(0));
-      w.for(counts, counts + 16 * counters, (w, at) => {
-        const count = w.let(w.load(at));
-        w.store(at, sum);
-        w.set(sum, sum.plus(count));
-      });
-    });
-    w.each(counters, (w, own) =>
-      look(w, own, (w, at, key, count) => {
-        const place = w.let(w.load(count));
-        w.store(count, place.plus(1));
-        w.store(place.plus(to), key);
-        w.store(place.plus(to).plus(length), w.load(at.plus(from).plus(length)));
+        w.each(counters, (w, own) =>
+          look(w, own, (w, at, digit, counter) => {
+            const rank = w.let(w.load(counter));
+            w.store(counter, rank.plus(1));
+            w.store(at, rank.times(digits).plus(digit));
+          }),
+        );
       }),
-    );
   };
-  w.for(0, 8, (w, i) => {
-    const from = w.let(i.and(1).times(2 * length));
-    pass(w, w.let(i.times(4)), from, w.let(w.int(2 * length).minus(from)));
+}
+
+/** In place of each element: the sum of those before it. Behind the row is what parts of it come to. */
+function addingUp(length: number): Procedure {
+  const strip = Math.ceil(length / counters);
+  return {
+    text: `sums before each of ${length}`,
+    work: 6 * length,
+    code: () =>
+      written("int", (w) => {
+        const border = (w: W, own: Int) => {
+          const at = w.let(own.times(strip));
+          return w.let(at.lt(length).select(at, length));
+        };
+        w.each(counters, (w, own) => {
+          const sum = w.let(w.int(0));
+          w.for(border(w, own), border(w, own.plus(1)), (w, at) => w.set(sum, sum.plus(w.load(at))));
+          w.store(own.plus(length), sum);
+        });
+        w.each(counters, (w, own) => {
+          const sum = w.let(w.int(0));
+          w.for(length, own.plus(length), (w, at) => w.set(sum, sum.plus(w.load(at))));
+          runUp(w, sum, border(w, own), border(w, own.plus(1)));
+        });
+      }),
+  };
+}
+
+/** Puts in place of each element what has come before, and adds it to that. */
+function runUp(w: W, sum: Int, from: Int | number, to: Int | number): void {
+  w.for(from, to, (w, at) => {
+    const own = w.let(w.load(at));
+    w.store(at, sum);
+    w.set(sum, sum.plus(own));
   });
 }
 
-const digit = (key: ReturnType<Writer<"int">["int"]>, pass: number) => key.shr(8 * pass).and(255);
+const digit = (key: Int, pass: number) => key.shr(digitBits * pass).and(digits - 1);
 
-function insert(w: Writer<"int">, length: number): void {
+function insert(w: W, length: number): void {
   w.for(1, length, (w, i) => {
     const key = w.let(w.load(i));
     const at = w.let(i);
@@ -355,13 +424,9 @@ function insert(w: Writer<"int">, length: number): void {
  * Bitonic sorting (K. E. Batcher 1968) with all exchanges in one direction, so that a row need not be as long as a power of
  * two: what is beyond its end would stay there. Equal keys go by their indices. Both lie in the array from a place on.
  */
-function exchange(w: Writer<"int">, length: number, keys: number, indices: number): void {
+function exchange(w: W, length: number, keys: number, indices: number): void {
   const levels = Math.ceil(Math.log2(Math.max(length, 1)));
-  const step = (
-    w: Writer<"int">,
-    i: ReturnType<Writer<"int">["int"]>,
-    turned: ReturnType<Writer<"int">["int"]>,
-  ) => {
+  const step = (w: W, i: Int, turned: Int) => {
     const other = w.let(i.xor(turned));
     w.if(i.lt(other).both(other.lt(length)), (w) => {
       const [key, otherKey] = [w.let(w.load(i.plus(keys))), w.let(w.load(other.plus(keys)))];

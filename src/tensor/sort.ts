@@ -12,7 +12,7 @@ import {
 import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
 import { normalizeAxis } from "../base/shape.ts";
-import { argsort as argsortOf, firstOf } from "../graph/sort.ts";
+import { argsort as argsortOf, firstOf, inverse } from "../graph/sort.ts";
 import { checkFloat } from "./arithmetic.ts";
 import { tensor, zeros } from "./creation.ts";
 import { customVjp } from "./custom-vjp.ts";
@@ -35,7 +35,8 @@ const sortFields: Fields<Required<SortOptions>> = {
 
 /**
  * The elements along an axis in rising order, and where each was: stable, NaN as the largest, -0 as equal to 0. The
- * gradient goes where the elements came from. A row is sorted by one thread of the CPU, and by one workgroup of a GPU.
+ * gradient goes where the elements came from. A row is sorted by one thread of the CPU; of a GPU a short one by one workgroup, a
+ * long one by many.
  *
  * @throws DTypeError for host numbers; ShapeError for an axis that does not exist.
  * @example
@@ -159,7 +160,7 @@ function reorder(x: Tensor, at: Tensor<"int32">, axis: number): Tensor {
 
 function restore(x: Tensor, at: Tensor<"int32">, axis: number): Tensor {
   return customVjp(
-    (x: Tensor) => [x.gather(axis, order(at, axis, false)), at] as const,
+    (x: Tensor) => [x.gather(axis, new Tensor<"int32">(inverse(at.node, axis))), at] as const,
     (at, g) => [reorder(g, at, axis)],
   )(x);
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { type Tensor, tensor, tree } from "../../src/index.ts";
+import { referenceValues } from "../../src/experiments/reference.ts";
+import { grad, sort, type Tensor, tensor, tree } from "../../src/index.ts";
 import { bound, compare } from "../fuzz/bounds.ts";
 import { settledValues } from "../fuzz/judge.ts";
 import { canonicalGraphs } from "../graphs.ts";
@@ -22,6 +23,17 @@ test.each(everyNth(2, canonicalGraphs))("$name", async ({ make, run }) => {
     expect(at).toBeUndefined();
     // A quotient by what may be 0 is unknown.
     expect(judged).toBeGreaterThan(0.9 * result.size - 1);
+  }
+});
+
+test("where permutations point", async () => {
+  const x = tensor(Float32Array.from({ length: 60 }, (_, i) => (i * 7) % 11)).reshape([5, 12]) as Tensor;
+  const device = nestDevice();
+  for (const axis of [0, 1]) {
+    const g = grad((x: Tensor) => sort(x, { axis }).values.mul(x).sum())(x);
+    const [wanted] = await referenceValues([g]);
+    const [found] = (await tree.evaluate([g], device)) as [Tensor];
+    expect([...(await found.data())]).toEqual([...wanted!]);
   }
 });
 

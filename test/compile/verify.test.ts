@@ -11,7 +11,7 @@ import { accumulate, cutLoop, loopOver, nestOf, write } from "../../src/compile/
 import type { Program } from "../../src/compile/program.ts";
 import type { Step } from "../../src/compile/steps.ts";
 import { add } from "../../src/graph/elementwise.ts";
-import { tensor, tree, where } from "../../src/index.ts";
+import { argsort, grad, sort, tensor, tree, where } from "../../src/index.ts";
 import type { Tensor } from "../../src/tensor/tensor.ts";
 import { undeclaredInWgsl, unsetInWasm } from "../declared.ts";
 import { canonicalGraphs } from "../graphs.ts";
@@ -79,6 +79,8 @@ test("kernels of scans, scatters, parts and what is empty", async () => {
       x.cumsum(1),
       x.cumsum(0).exp(),
       x.scatterAdd(0, at, x.slice([0, 0], [1, 12])),
+      grad((x: Tensor) => sort(x, { axis: 0 }).values.square().sum())(x),
+      argsort(x.expand([300, 5, 12]).reshape([3, 6000])),
       x.gather(0, at),
       x.argmax(1),
       x.slice([2, 0], [2, 12]).sum(0),

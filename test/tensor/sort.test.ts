@@ -1,7 +1,8 @@
+import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { referenceValues } from "../../src/experiments/reference.ts";
 import { type Procedure, written } from "../../src/graph/procedure.ts";
-import { runProcedure } from "../../src/graph/reduce.ts";
+import { runProcedure, scatterAdd } from "../../src/graph/reduce.ts";
 import {
   argsort,
   cat,
@@ -23,7 +24,7 @@ import {
 } from "../../src/index.ts";
 import { describeBackends } from "../devices.ts";
 import { longOn } from "../long.ts";
-import { casesOn } from "../thorough.ts";
+import { cases, casesOn, runs } from "../thorough.ts";
 
 /** The stable order of numbers, NaN as the largest. */
 function orderOf(values: ArrayLike<number>, descending = false): number[] {
@@ -64,6 +65,81 @@ describeBackends("sort", (backend) => {
       }
       if (length <= 33) expect(at).toEqual(Int32Array.from((await referenceValues([indices]))[0]!));
     }
+  });
+
+  const arrays = { float32: Float32Array, int32: Int32Array, uint32: Uint32Array };
+  const specials = [
+    Number.NaN,
+    Infinity,
+    -Infinity,
+    -0,
+    0,
+    1e-40,
+    255,
+    256,
+    -257,
+    65_536,
+    -(2 ** 31),
+    2 ** 31 - 1,
+  ];
+  const longRows = [
+    [2561, 16_385],
+    [2560, 4096, 5000, 16_384, 20_001, 32_769],
+  ] as const;
+  test.each(cases<number>(...longRows))("columns of %i", async (length) => {
+    const drawn = fc.record({
+      dtype: fc.constantFrom("float32" as const, "int32" as const, "uint32" as const),
+      descending: fc.boolean(),
+      pool: fc.array(fc.constantFrom(...specials), { maxLength: 8 }),
+    });
+    const shape = [2, length, 2];
+    const bits = (await random.bits(random.key(length), shape).data()) as Uint32Array;
+    await fc.assert(
+      fc.asyncProperty(drawn, async ({ dtype, descending, pool }) => {
+        const chosen = Array.from(bits, (any) => pool[any % pool.length]!);
+        const data = pool.length > 0 ? arrays[dtype].from(chosen) : new arrays[dtype](bits.slice().buffer);
+        const x = tensor(data, { shape, dtype }) as Tensor;
+        const { values, indices } = sort(x, { axis: 1, descending });
+        const [held, got, places] = [await x.data(), await values.data(), await indices.data()];
+        for (const [i, j] of [0, 1, 2, 3].map((n) => [n >> 1, n & 1] as const)) {
+          const column = (of: ArrayLike<number>) =>
+            Array.from({ length }, (_, p) => of[(i * length + p) * 2 + j]!);
+          const own = column(held);
+          const wanted = orderOf(own, descending);
+          expect(column(places)).toEqual(wanted);
+          expect(column(got)).toEqual(wanted.map((p) => own[p]));
+        }
+      }),
+      { numRuns: runs(6), seed: 3 },
+    );
+  });
+
+  test("of a long row the gradient goes where the elements came from", async () => {
+    const x = random.normal(random.key(8), [2, 3000]).mul(20).round();
+    const weights = random.normal(random.key(9), [2, 3000]);
+    const g = await grad((x: Tensor) => sort(x).values.mul(weights).sum())(x).data();
+    const [at, given] = [await argsort(x).data(), await weights.data()];
+    const wanted = new Float32Array(6000);
+    at.forEach((place, i) => {
+      wanted[(i < 3000 ? 0 : 3000) + place] = given[i]!;
+    });
+    expect(g).toEqual(wanted);
+  });
+
+  test("elements are added side by side where indices are permutations", async () => {
+    const order = argsort(random.normal(random.key(2), [3, 70, 5]), { axis: 1 });
+    const [x, y] = [1, 2].map((key) => random.normal(random.key(key), [3, 70, 5]) as Tensor);
+    const both = [true, false].map(
+      (permutes) => new Tensor(scatterAdd(x!.node, order.node, y!.node, 1, permutes)) as Tensor,
+    );
+    const [beside, inOrder] = await Promise.all(both.map((sum) => sum.data()));
+    expect(beside).toEqual(inOrder);
+    expect(beside).toEqual(Float32Array.from((await referenceValues([both[0]!]))[0]!));
+    const mapped = vmap(
+      (x: Tensor, order: Tensor<"int32">, y: Tensor) =>
+        new Tensor(scatterAdd(x.node, order.node, y.node, 0, true)),
+    )(x!, order as never, y!) as Tensor;
+    expect(await mapped.data()).toEqual(beside);
   });
 
   test("other dtypes and axes", async () => {

@@ -10,6 +10,7 @@ import {
   type For,
   isOrdered,
   lastOf,
+  loopOver,
   none,
   product,
   type Share,
@@ -204,9 +205,11 @@ class NestWriter {
         setResults(point, s.accumulators, finish(this.#code, reduction, running));
         break;
       }
-      case "accumulate":
       case "at":
-        break; // these are in loops
+        this.#inOrder(point, loopOver([], s));
+        break;
+      case "accumulate":
+        break; // it is in a loop
       default:
         s satisfies never;
     }
