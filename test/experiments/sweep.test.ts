@@ -1,8 +1,9 @@
-import { readdirSync, utimesSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { canonicalJson, keyOf, shardOf } from "../../src/experiments/sweep/cell.ts";
+import { runCells } from "../../src/experiments/sweep/executor.ts";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
 import { inProcess, local } from "../../src/experiments/sweep/local.ts";
 import { Pool } from "../../src/experiments/sweep/pool.ts";
@@ -82,6 +83,22 @@ describe("a folder of results", () => {
     writeFileSync(claim("c5"), "");
     expect(folder.take("c5")).toBe("busy");
     expect(readdirSync(join(folder.path, "claims")).sort()).toEqual(["c3", "c4", "c5"]);
+  });
+
+  test("a result that cannot be written ends the run: nothing more is computed to be lost", async () => {
+    const lost = new Folder(join(home, "lost"));
+    const computed: unknown[] = [];
+    const executor = inProcess(async (task) => {
+      computed.push(task);
+      rmSync(lost.path, { recursive: true, force: true }); // a disk that is taken away
+      lost.beat(); // is no accident
+      return {};
+    });
+    const cells = [1, 2, 3].map((task) => ({ key: keyOf(task), task }));
+    await expect(runCells(cells, executor, lost)).rejects.toThrow(
+      /cannot write the result.*start the sweep again/,
+    );
+    expect(computed).toEqual([1]);
   });
 
   test("names the folder that cannot be made", () => {

@@ -119,10 +119,19 @@ export class Folder {
     if (this.#ours.delete(key)) rmSync(this.#claim(key), { force: true });
   }
 
-  /** Says that the owner of the claims is alive; more often than once a minute. */
+  /**
+   * Says that the owner of the claims is alive; more often than once a minute. Where nothing can be written, others may take over
+   * what is ours: it is computed twice then, and kept once.
+   */
   beat(): void {
     this.#beats++;
-    for (const key of this.#ours) writeFileSync(this.#claim(key), this.#words());
+    for (const key of this.#ours) {
+      try {
+        writeFileSync(this.#claim(key), this.#words());
+      } catch {
+        // The result will say so.
+      }
+    }
   }
 
   #result(key: string): string {

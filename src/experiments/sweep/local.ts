@@ -22,9 +22,7 @@ function byClaims(
         const began = performance.now();
         try {
           const result = await compute(cell, hear);
-          if (over) return;
-          folder.write(cell, result, (performance.now() - began) / 1000);
-          hear.done(cell, "ran");
+          if (!over) keep(cell, result, (performance.now() - began) / 1000);
         } catch (error) {
           if (over) return;
           if (error instanceof LorantzError) hear.failed(cell, error.message);
@@ -33,6 +31,15 @@ function byClaims(
           folder.release(cell.key);
           running.delete(cell.key);
         }
+      };
+      const keep = (cell: Cell, result: unknown, seconds: number): void => {
+        try {
+          folder.write(cell, result, seconds);
+        } catch (error) {
+          broken ??= error; // there is no room for the next one either
+          return;
+        }
+        hear.done(cell, "ran");
       };
       const beats = setInterval(() => folder.beat(), pace.beat);
       try {
