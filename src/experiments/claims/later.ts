@@ -116,12 +116,6 @@ export const later: readonly Claim[] = [
     study: "normalisations",
   },
   {
-    id: "S3-7",
-    statement: "Nothing on weight decay, eps, clipping and dropout.",
-    later:
-      "The article leaves them out, so there is no claim to test. What each needs is on the page on theory, and lorantz symmetry measures it.",
-  },
-  {
     id: "S4-1",
     statement: "Results are remarkably consistent across runs.",
     study: "merging",

@@ -120,19 +120,17 @@ export const since: readonly Claim[] = [
     id: "N-12",
     statement:
       "The loss falls along that of full fine-tuning, and leaves it at a point that depends on the rank.",
-    study: "departure",
+    study: "memory",
   },
   {
     id: "N-13",
     statement: "The capacity is about two bits a parameter.",
-    later:
-      "Nothing here is trained until it is full. Of 256 made-up codes all weights of the small base hold 0.003 bits a parameter after 75 passes, and an adapter of 512 numbers 0.05 of 32 codes after 450: how long was trained bounds both.",
-    plan: "Made-up facts, more and more, for thousands of passes: bits that are stored over parameters.",
+    study: "memory",
   },
   {
     id: "N-16",
     statement: "The best rate is 5e-5 10 (2000 / H)^P with P = 0.781 for Llama and 0.0775 for Qwen.",
-    later: "Its exponents were fitted to models from 1B to 70B; bases of two widths cannot judge them.",
+    study: "three-exponents",
   },
   {
     id: "N-17",
@@ -204,7 +202,7 @@ export const since: readonly Claim[] = [
     id: "N-41",
     statement: "Many adapters in one program have up to 12.8 times the throughput.",
     later:
-      "It is the speed of GPUs that stand idle through most of a small run, and no claim on learning. A device that one run fills has nothing to give: on two cores eight runs beside each other gained 1.09 to 1.27 times the throughput, on WebGPU in software 1.05, in the same bits (docs/performance.md, which npm run bench measures). What a GPU would give was not measured.",
+      "The quantity is the throughput that one run leaves unused of a GPU, and no device here leaves any: on two cores eight runs beside each other gained 1.09 to 1.27 times the throughput, on WebGPU in software 1.05, for one run fills both (docs/performance.md, which npm run bench measures). So a measurement here could neither reach 12.8 nor speak against it. What holds on any device is tested: the runs have the bits of single ones.",
     plan: "npm run bench -- --filter 8 runs, on a GPU.",
   },
   { id: "N-7", statement: "Early curves are the same for all ranks at alpha/r.", study: "capacity" },

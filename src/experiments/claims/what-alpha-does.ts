@@ -262,4 +262,44 @@ export const whatAlphaDoes: readonly Claim[] = [
       ];
     },
   },
+  {
+    id: "S3-7",
+    statement: "Nothing on weight decay, eps, clipping and dropout.",
+    how: "What silence says: that the article's rule changes nothing where they stay as they are. Linear teacher, 50 steps, k = 16: difference of the loss under SGD with momentum and a decay of 0.1 or clipping by the norm 1/8, and under Adam by lr / sqrt(k) with an eps of 1e-3; bits that differ under SGD with dropout. Then the same with what the gauge makes of them: bits.",
+    test: async (context) => {
+      const k = 16;
+      const decayed: Recipe = { ...sgd, optimizer: { ...sgd.optimizer, weightDecay: 0.1 } } as Recipe; // SGD's
+      const clipped: Recipe = { ...sgd, clip: { kind: "globalNorm", maxNorm: 1 / 8 } };
+      const damped: Recipe = { ...adam, optimizer: { name: "adam", lr: 0.01, eps: 1e-3 } };
+      const dropped: Recipe = { ...sgd, dropout: 0.1 };
+      const root: Recipe = {
+        ...articleRule(damped, k),
+        optimizer: { name: "adam", lr: 0.01 / Math.sqrt(k), eps: 1e-3 },
+      };
+      const silent = async (what: string, recipe: Recipe, partner: Recipe) =>
+        check(`difference of the loss, ${what} as it is`, await apart(context, recipe, partner, { steps }), {
+          below: 1e-6,
+        });
+      const followed = async (what: string, recipe: Recipe) =>
+        check(
+          `bits, ${what} too`,
+          await bitsUnder(context, common(k), recipe, { steps }),
+          { equals: 0 },
+          condition("decay, eps and the bound of clipping follow"),
+        );
+      return [
+        await silent("decay", decayed, articleRule(decayed, k)),
+        await silent("clipping", clipped, articleRule(clipped, k)),
+        await silent("eps", damped, root),
+        check(
+          "bits, dropout as it is",
+          await bitsOf(context, [dropped, articleRule(dropped, k), common(k)], { steps }),
+          { equals: 0 },
+        ),
+        await followed("decay", decayed),
+        await followed("clipping", clipped),
+        await followed("eps", damped),
+      ];
+    },
+  },
 ];

@@ -67,9 +67,9 @@ export class Lab {
   }
 
   /** Another measurement by its name, done once likewise. */
-  async measured(name: string, measure: () => Promise<number>): Promise<number> {
+  async measured<T>(name: string, measure: () => Promise<T>): Promise<T> {
     const key = new Hash().add(name).toString();
-    const known = this.#store.read(key) as { readonly value: number } | undefined; // as it was written
+    const known = this.#store.read(key) as { readonly value: T } | undefined; // as it was written
     if (known) return known.value;
     const value = await measure();
     this.#store.write(key, { value });

@@ -5,11 +5,11 @@ import { bestRatesStudy } from "./best-rates.ts";
 import { capacity } from "./capacity.ts";
 import { closeness } from "./closeness.ts";
 import { curvature } from "./curvature.ts";
-import { departure } from "./departure.ts";
 import { forgetting } from "./forgetting.ts";
 import { heuristics } from "./heuristics.ts";
 import { layers } from "./layers.ts";
 import { loraPlus } from "./lora-plus.ts";
+import { memory } from "./memory.ts";
 import { merging } from "./merging.ts";
 import { normalisations } from "./normalisations.ts";
 import { optimizers } from "./optimizers.ts";
@@ -43,7 +43,7 @@ export const studies: readonly Study[] = [
   spectra,
   normalisations,
   curvature,
-  departure,
+  memory,
   threeExponents,
   bestRatesStudy,
 ];

@@ -5,6 +5,7 @@ import { judgedClaim, type Result } from "../claims/run.ts";
 import type { Lab } from "../language/lab.ts";
 import { canonical } from "../language/run.ts";
 import { seedsOf } from "../seeds.ts";
+import { memorise } from "./facts.ts";
 import type { Bench, Design, Study, Table } from "./study.ts";
 
 /** How large the runs of a study are, and how often they are repeated. */
@@ -41,6 +42,7 @@ export async function runStudy(study: Study, lab: Lab, options: StudyOptions): P
   const seeds = seedsOf(seed, choice + comparison);
   const started = performance.now();
   let runs = 0;
+  const ended = () => onProgress?.(++runs / total, study.name);
   const bench: Bench = {
     choice: seeds.slice(0, choice),
     comparison: seeds.slice(choice),
@@ -49,8 +51,7 @@ export async function runStudy(study: Study, lab: Lab, options: StudyOptions): P
       const run = { steps, batch, ...trial };
       let at = 0;
       const result = await lab.run(run, () => onProgress?.((runs + at++ / run.steps) / total, study.name));
-      runs++;
-      await onProgress?.(runs / total, study.name);
+      await ended();
       return result;
     },
     teach: async (lesson) => {
@@ -66,9 +67,13 @@ export async function runStudy(study: Study, lab: Lab, options: StudyOptions): P
         const last = (await fineTune(recipe, { ...teacher, steps, seed })).losses.at(-1)!;
         return Number.isFinite(last) ? last : Number.MAX_VALUE;
       });
-      runs++;
-      await onProgress?.(runs / total, study.name);
+      await ended();
       return loss;
+    },
+    memorise: async (facts) => {
+      const memory = await lab.measured(`facts 1 ${canonical(facts)}`, () => memorise(facts));
+      await ended();
+      return memory;
     },
   };
   const total = study.count(bench);

@@ -40,6 +40,8 @@ export interface Bench {
   run(run: Trial): Promise<RunResult>;
   /** The last loss of a linear layer on a teacher, where no language model is needed. */
   teach(lesson: Lesson): Promise<number>;
+  /** A network that is to know facts by heart, likewise. */
+  memorise(facts: Facts): Promise<Memory>;
 }
 
 /** A training on a linear teacher of some width. */
@@ -50,6 +52,26 @@ export interface Lesson {
   readonly samples: number;
   readonly steps: number;
   readonly seed: number;
+}
+
+/** A training of a network of two layers on facts made up at random. */
+export interface Facts {
+  readonly recipe: Recipe;
+  /** Of inputs and of the hidden layer. */
+  readonly width: number;
+  readonly classes: number;
+  readonly facts: number;
+  /** Facts of a batch; each pass has the same batches in the same order. */
+  readonly batch: number;
+  readonly steps: number;
+  readonly seed: number;
+}
+
+/** What came of such a training. */
+export interface Memory {
+  /** Of each batch, before its update; that of knowing nothing where it is not finite. */
+  readonly losses: readonly number[];
+  readonly trained: number;
 }
 
 /** A run in which the number of steps may be left to the bench. */

@@ -11,12 +11,14 @@ const alphas = [1, 16, 256] as const;
 const sizes = [64, 1] as const;
 const exponents = { full: [-14, 0], lora: [-12, 1] } as const;
 const steps = 50;
+/** The powers of 2000 / H that were fitted to Llama and Qwen. */
+const fitted = [0.781, 0.0775] as const;
 
 /** The ratio of LoRA's best rate to that of full fine-tuning, over widths and alphas: docs/three-exponents.md. */
 export const threeExponents: Study = {
   name: "three-exponents",
   title: "Three exponents: the best rate of LoRA over that of full fine-tuning",
-  claims: ["N-4", "N-8", "N-17"],
+  claims: ["N-4", "N-8", "N-16", "N-17"],
   design: {
     task: "a linear teacher of 64 samples, or of one, in place of a language model, whose change has the width's full rank",
     metric: "log2 of the best learning rate after 50 steps, by a parabola in the logarithm of the last loss",
@@ -26,7 +28,7 @@ export const threeExponents: Study = {
     spread: 0.04,
     correction: "Bonferroni over the alphas",
     turns:
-      "an exponent in the width of 0 (N-4), of 1 (N-8), or of LoRA's rate other than -1/2 (N-17), at alphas below the width",
+      "an exponent in the width of 0 (N-4), of 1 (N-8), of LoRA's rate other than -1/2 (N-17), or farther than 0.05 from both -0.781 and -0.0775 (N-16), at alphas below the width",
   },
   count: ({ comparison }) =>
     sizes.length *
@@ -126,6 +128,15 @@ export const threeExponents: Study = {
             ),
           ),
         ],
+        // The rule has one exponent for each of two families: it holds where a model has either.
+        "N-16": small.map((alpha) =>
+          judged(
+            `exponent of LoRA's best rate in the width, alpha ${alpha}`,
+            rate(64, alpha),
+            { anyOf: fitted.map((power) => [-power - 0.05, -power + 0.05]) },
+            three,
+          ),
+        ),
         "N-17": [
           ...small.map((alpha) =>
             judged(
