@@ -56,6 +56,7 @@ export function wgslPrinter(
       sumsVectorProducts: false,
       sharesRows: true,
       maxRow: 16384,
+      reach: 0,
       ...target,
     },
     lost: new Promise(() => {}),

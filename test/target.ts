@@ -12,4 +12,5 @@ export const target = (maxBindings: number): Target => ({
   sumsVectorProducts: false,
   sharesRows: true,
   maxRow: 16384,
+  reach: 0,
 });

@@ -25,20 +25,20 @@ import { bitwiseAnd, where } from "../src/graph/elementwise.ts";
  * variables of the loops around it, with their extents, and results of reductions that come before it; what is loaded and
  * stored has the dtype of its value and lies within it.
  */
-export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
+export function verifyKernel(kernel: Kernel, values: readonly Value[], reach = 0): void {
   const fail = (what: string) => internal(`${what} in ${describeKernel(kernel)}. Please report this.`);
   const e = new Expressions();
   const valueAt = (id: ValueId): Value => values[id] ?? fail(`value ${id} does not exist`);
 
-  const isWithin = (index: Expr, size: number): boolean => {
+  const isWithin = (index: Expr, size: number, beyond: number): boolean => {
     const { min, max } = e.bounds(index);
     // A guard keeps an index from leaving the value; it is 0 where the guard does not hold.
-    return (min >= 0 && max < size) || (index.kind === "apply" && index.row === where.row && isGuard(index));
+    return (min >= -beyond && max < size + beyond) || (index.kind === "apply" && index.row === where.row && isGuard(index));
   };
   const access = (id: ValueId, index: Expr, dtype: DeviceDType, how: string) => {
     const { size, dtype: own } = valueAt(id);
     if (dtype !== own) fail(`${how} of value ${id} is ${dtype} where the value is ${own}`);
-    if (!isWithin(index, size)) fail(`${how} of value ${id} may leave its ${size} elements`);
+    if (!isWithin(index, size, how === "a load" ? reach : 0)) fail(`${how} of value ${id} may leave its ${size} elements`);
   };
   const check = (
     roots: readonly Expr[],
@@ -139,9 +139,14 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[]): void {
  * element after the other is not taken together; and what parts keep is combined by the next stage, over the very axes by
  * which they were cut, outer ones first.
  */
-export function verifyStages(nest: Nest, stages: readonly Stage[], values: readonly Value[]): void {
+export function verifyStages(
+  nest: Nest,
+  stages: readonly Stage[],
+  values: readonly Value[],
+  reach = 0,
+): void {
   for (const stage of stages) {
-    verifyKernel(stage.nest, values);
+    verifyKernel(stage.nest, values, reach);
     verifySteps(stage);
   }
   const fail = (what: string) => internal(`${what} in ${describeKernel(nest)}. Please report this.`);

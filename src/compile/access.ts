@@ -1,5 +1,5 @@
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
-import { type Expr, walk } from "./expr.ts";
+import { constantOf, type Expr, termsOf, walk } from "./expr.ts";
 
 // How an expression moves while a loop variable does: which loads lie side by side, which are the same ones again. Every
 // question of this kind, of any target, is asked here.
@@ -118,6 +118,16 @@ export function guardOf(index: Expr): { readonly guard: Expr; readonly inside: E
   return isZero(outside) ? { guard, inside } : undefined;
 }
 
+export type Limit = Extract<Expr, { kind: "inRange" }>;
+
+/** A guard as limits, all of which must hold. */
+export function limitsOf(guard: Expr): readonly Limit[] | undefined {
+  if (guard.kind === "inRange") return [guard];
+  if (guard.kind !== "apply" || guard.row !== bitwiseAnd.row) return undefined;
+  const parts = guard.args.map(limitsOf);
+  return parts.every((part) => part !== undefined) ? parts.flat() : undefined;
+}
+
 const isZero = (e: Expr) => e.kind === "sum" && e.terms.length === 0 && e.constant === 0;
 
 /** How far an index moves with a variable, or undefined where that is not always the same. */
@@ -162,4 +172,39 @@ export function sharedIn(
   };
   for (const expr of exprs) visit(expr);
   return found;
+}
+
+/** Loads of every second element of which the one begins an element behind the other: all of them lie side by side. */
+export interface Twins {
+  readonly first: Load;
+  readonly second: Load;
+}
+
+/** The twins among loads, under each of the two. @param stride How far apart the elements are that a load takes. */
+export function twinsOf(
+  loads: readonly Load[],
+  stride: (index: Expr) => number | undefined,
+): ReadonlyMap<Load, Twins> {
+  const twins = new Map<Load, Twins>();
+  const known = new Map<string, Load>();
+  const read = loads.flatMap((load) => {
+    const { guard, inside } = guardOf(load.index) ?? { guard: undefined, inside: load.index };
+    if (stride(inside) !== 2) return [];
+    const constant = constantOf(inside);
+    const index = termsOf(inside)
+      .map(({ coefficient, atom }) => `${coefficient}*${atom.id}`)
+      .join();
+    return [
+      { load, constant, at: (place: number) => `${load.value}:${load.dtype},${guard?.id},${index},${place}` },
+    ];
+  });
+  for (const { load, constant, at } of read.sort((one, other) => one.constant - other.constant)) {
+    const first = known.get(at(constant - 1));
+    if (first && !twins.has(first)) {
+      const found = { first, second: load };
+      twins.set(first, found).set(load, found);
+    }
+    known.set(at(constant), load);
+  }
+  return twins;
 }

@@ -72,7 +72,7 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     scalarPlaces.set(name, scalars.length);
     return scalars.push({ source, dtype }) - 1;
   };
-  const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf);
+  const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf, target.reach);
   const assembly = {
     lowering,
     e: expressions,

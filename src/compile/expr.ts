@@ -219,8 +219,11 @@ export class Expressions {
         return e;
       case "load":
         return this.load(e.value, go(e.index), e.dtype);
-      case "apply":
-        return this.apply(e.row, e.args.map(go), e.dtype);
+      case "apply": {
+        const args = e.args.map(go);
+        const isCondition = e.row === bitwiseAnd.row && e.dtype === "bool";
+        return isCondition ? this.and(args[0]!, args[1]!) : this.apply(e.row, args, e.dtype);
+      }
       case "cast":
         return this.cast(go(e.arg), e.dtype);
       case "sum":

@@ -1,4 +1,4 @@
-import { coerce, computeDType, type DeviceDType, isNarrow } from "../base/dtype.ts";
+import { coerce, computeDType, type DeviceDType, isFloat, isNarrow } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { strides } from "../base/shape.ts";
 import { elements, type Node } from "../graph/node.ts";
@@ -16,6 +16,7 @@ export class Lowering {
   readonly #expressions: Expressions;
   readonly #stored: (node: Node) => ValueId | undefined;
   readonly #scalarOf: (source: number, dtype: DeviceDType) => number;
+  readonly #reach: number;
   readonly #memo = new Map<string, Expr>();
   // Layers of a model are indexed alike: by their texts, indices of positions and positions of indices.
   readonly #indices = new Map<string, Index>();
@@ -24,21 +25,24 @@ export class Lowering {
   /**
    * @param stored The value that holds a node, or undefined where it is computed in place.
    * @param scalarOf The place of a host number, rounded to a dtype, among the scalars of the program.
+   * @param reach See `Target`.
    */
   constructor(
     expressions: Expressions,
     stored: (node: Node) => ValueId | undefined,
     scalarOf: (source: number, dtype: DeviceDType) => number,
+    reach: number,
   ) {
     this.#expressions = expressions;
     this.#stored = stored;
     this.#scalarOf = scalarOf;
+    this.#reach = reach;
   }
 
   /**
    * The element of `node` at `index`.
    *
-   * @param guard Where it is false the element is not used, and its loads are moved to element 0.
+   * @param guard Where it is false the element is not used, and its loads are moved to element 0 if they may lie far out.
    */
   element(node: Node, index: Index, guard?: Expr): Expr {
     // Nothing is stored of a node without elements, and no loop reads it.
@@ -116,8 +120,16 @@ export class Lowering {
 
   #load(value: ValueId, node: Node, index: Index, guard: Expr | undefined): Expr {
     const position = this.flatten(index, node.shape);
-    const safe = guard ? this.#expressions.select(guard, position, this.#expressions.index(0)) : position;
-    return this.#expressions.load(value, safe, deviceDType(node));
+    const dtype = deviceDType(node);
+    const free = !guard || (isFloat(dtype) && this.#reaches(position, elements(node)));
+    const safe = free ? position : this.#expressions.select(guard, position, this.#expressions.index(0));
+    return this.#expressions.load(value, safe, dtype);
+  }
+
+  /** Whether a position without its guard lies so near that it may be read. */
+  #reaches(position: Expr, size: number): boolean {
+    const { min, max } = this.#expressions.bounds(position);
+    return this.#reach > 0 && min >= -this.#reach && max < size + this.#reach;
   }
 
   /** Kernels know constants of a narrow float in what it is computed in, which holds them. */

@@ -1,5 +1,5 @@
 import { where } from "../graph/elementwise.ts";
-import { type Load, motionOf } from "./access.ts";
+import { type Load, limitsOf, motionOf } from "./access.ts";
 import { type Expr, type Term, termsOf, walk } from "./expr.ts";
 
 /**
@@ -27,7 +27,8 @@ export function guardedLoad(e: Expr): GuardedLoad | undefined {
   if (load?.kind !== "load") return undefined;
   const guard = guarded?.args[0];
   const index = isWhere(load.index) && load.index.args[0] === guard ? load.index.args[1]! : load.index;
-  return guard !== undefined && index === load.index ? undefined : { load, guard, index };
+  // Without its guard an index still leads to what may be read, if that is no more than where the element lies.
+  return guard && index === load.index && !limitsOf(guard) ? undefined : { load, guard, index };
 }
 
 /** @param other The other axis, which must not decide where a run ends. */

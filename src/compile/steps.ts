@@ -67,6 +67,11 @@ export function copiesOf(
   return 1;
 }
 
+/** Whether loops over a few points are written out, all of them. */
+export function isWrittenOut(steps: readonly Step[], over: readonly Axis[]): boolean {
+  return over.length > 0 && over.every(({ name, extent }) => copiesOf(steps, name) === extent);
+}
+
 /** How many elements are added up in float32; undefined where all sums are in float64. */
 export function nearOf(steps: readonly Step[]): number | undefined {
   return steps.find((step) => "near" in step)?.near;

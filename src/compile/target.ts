@@ -27,4 +27,6 @@ export interface Target {
   readonly sharesRows: boolean;
   /** Longest row that one kernel may reduce several times and then store; 0 where there are no such kernels. */
   readonly maxRow: number;
+  /** Elements before and behind a value of floats that may be read where what is read is not used. */
+  readonly reach: number;
 }

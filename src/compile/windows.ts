@@ -1,5 +1,4 @@
-import { bitwiseAnd } from "../graph/elementwise.ts";
-import type { Load } from "./access.ts";
+import { type Load, limitsOf } from "./access.ts";
 import { constantOf, type Expr, termsOf } from "./expr.ts";
 import type { Axis } from "./nest.ts";
 import { guardedLoad } from "./runs.ts";
@@ -83,16 +82,6 @@ const common = (one: Range, other: Range): Range => ({
   first: Math.max(one.first, other.first),
   end: Math.min(one.end, other.end),
 });
-
-type Limit = Extract<Expr, { kind: "inRange" }>;
-
-/** A guard as limits, all of which must hold. */
-function limitsOf(guard: Expr): readonly Limit[] | undefined {
-  if (guard.kind === "inRange") return [guard];
-  if (guard.kind !== "apply" || guard.row !== bitwiseAnd.row) return undefined;
-  const parts = guard.args.map(limitsOf);
-  return parts.every((part) => part !== undefined) ? parts.flat() : undefined;
-}
 
 /** How many windows a row has, by what tells rows apart. */
 function widthOf(indices: readonly Expr[], positions: Axis): number | undefined {

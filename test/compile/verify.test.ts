@@ -27,26 +27,26 @@ import { verifyKernel, verifyStages } from "../verify.ts";
 const options = { shared: false, maximum: 1, relaxed: false, tableAt: () => 4096 };
 
 /** Kernels, how they run on both backends, and the code that is printed of them. */
-function verifyAll(program: Program): void {
+function verifyAll(program: Program, reach = 0): void {
   const { kernels, values } = program;
   for (const kernel of kernels) {
     if (kernel.kind === "loop") {
-      verifyAll(kernel.body);
+      verifyAll(kernel.body, reach);
       continue;
     }
-    verifyKernel(kernel, values);
+    verifyKernel(kernel, values, reach);
     expect(unsetInWasm(printWasm(kernel, emitKernel(kernel, options)))).toEqual([]);
     const wide = [...reads(kernel), ...writesOf(kernel)].some((value) => values[value]!.dtype === "float64");
     if (!wide) expect(undeclaredInWgsl(printWgsl(kernel, program, gpu).source)).toEqual([]);
     if (kernel.kind !== "nest") continue;
-    verifyStages(kernel, onCpu(kernel), values);
+    verifyStages(kernel, onCpu(kernel), values, reach);
     const { steps } = onGpu(kernel, new Bindings(kernel, program), gpu);
-    verifyStages(kernel, [{ nest: kernel, steps }], values);
+    verifyStages(kernel, [{ nest: kernel, steps }], values, reach);
   }
 }
 
 describe.each([
-  ["webgpu", {}],
+  ["webgpu", { reach: 0 }],
   ["cpu", cpu],
 ])("kernels for %s", (_, target) => {
   test.each(everyNth(2, canonicalGraphs))("of $name", async ({ run }) => {
@@ -54,7 +54,7 @@ describe.each([
     const device = wgslPrinter(
       undefined,
       (program) => {
-        verifyAll(program);
+        verifyAll(program, target.reach);
         programs++;
       },
       { ...target, name: "webgpu" },
@@ -71,7 +71,7 @@ test.each(everyNth(2, Object.keys(models)))("kernels of a step of %s", async (na
 });
 
 test("kernels of scans, scatters, parts and what is empty", async () => {
-  const device = wgslPrinter(undefined, verifyAll);
+  const device = wgslPrinter(undefined, (program) => verifyAll(program));
   const x = tensor(Float32Array.from({ length: 60 }, (_, i) => i)).reshape([5, 12]) as Tensor;
   const at = tensor([[1, 0, 4, 2, 2, 3, 0, 1, 1, 1, 4, 4]], { dtype: "int32" }).add(0);
   await tree.evaluate(
@@ -130,7 +130,10 @@ test("kernels of random graphs", async () => {
             ][op]!(),
           );
         }
-        await tree.evaluate(made.slice(-3), wgslPrinter(undefined, verifyAll));
+        await tree.evaluate(
+          made.slice(-3),
+          wgslPrinter(undefined, (program) => verifyAll(program)),
+        );
       },
     ),
     { numRuns: 20 },

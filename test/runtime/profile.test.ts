@@ -29,6 +29,7 @@ const target: Target = {
   sumsVectorProducts: true,
   sharesRows: false,
   maxRow: 0,
+  reach: 0,
 };
 
 /** The program of a function of float32 tensors of these shapes. */

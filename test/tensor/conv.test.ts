@@ -268,6 +268,53 @@ describeBackends("convolution", (backend) => {
     }
   });
 
+  test.each([
+    [8, 16],
+    [9, 27],
+    [16, 57],
+    [7, 55],
+  ])("what lies beside images of %i x %i in memory is in no window", async (height, width) => {
+    // Values before and after it are not numbers: what is read beyond an image is not used.
+    const [before, data, after] = [Number.NaN, undefined, Number.NaN].map((value) =>
+      Array.from({ length: 2 * height * width }, (_, i) => value ?? ((i * 37) % 101) - 50),
+    ) as [number[], number[], number[]];
+    const beside = [tensor(before), tensor(after)];
+    const x = tensor(data, { shape: [1, 2, height, width] });
+    await Promise.all([beside[0]!.data(), x.data(), beside[1]!.data()]);
+    for (const size of [2, 3, 5])
+      for (const stride of [1, 2, 3]) {
+        const options = { stride, padding: 1 };
+        const pools = { max: maxPool2d, mean: avgPool2d };
+        const found = await compile(
+          (x: Tensor) => [pools.max(x, size, options), pools.mean(x, size, options)],
+          {
+            device,
+          },
+        )(x);
+        const [, , rows, columns] = found[0]!.shape as [number, number, number, number];
+        const inside = (from: number, length: number) =>
+          Array.from({ length: size }, (_, k) => from * stride - 1 + k).filter((p) => p >= 0 && p < length);
+        const wanted = Array.from({ length: 2 * rows * columns }, (_, at) => {
+          const [image, i, j] = [
+            Math.floor(at / rows / columns),
+            Math.floor(at / columns) % rows,
+            at % columns,
+          ];
+          const all = inside(i, height).flatMap((p) =>
+            inside(j, width).map((q) => data[(image * height + p) * width + q]!),
+          );
+          return [Math.max(...all), all.reduce((sum, value) => sum + value, 0) / size ** 2] as const;
+        });
+        expect([...(await found[0]!.data())]).toEqual(wanted.map(([most]) => most));
+        close(
+          await found[1]!.data(),
+          Float64Array.from(wanted, ([, mean]) => mean),
+          1e-6,
+        );
+      }
+    for (const t of beside) t.dispose();
+  });
+
   test("the first of tied elements gets the gradient of a maximum; a mean counts what is there", async () => {
     const x = tensor([
       [

@@ -3,8 +3,8 @@ import { DeviceError } from "../../base/errors.ts";
 const page = 65536;
 /** Buffers begin at multiples of a cache line. */
 const alignment = 64;
-/** Vectors may read, never write, a little beyond the end of a buffer. */
-const slack = 256;
+/** Kernels may read, never write, so far before and behind a buffer; what they read there is not used. */
+export const reachBytes = 131072;
 /** Growth in steps: each makes new views. */
 const step = 64 * 2 ** 20;
 
@@ -44,7 +44,7 @@ export class Memory {
     this.memory = memory;
     this.maximum = maximum;
     this.shared = shared;
-    this.#top = round(reserved);
+    this.#top = round(Math.max(reserved, reachBytes + 4096));
   }
 
   get views(): Views {
@@ -119,7 +119,7 @@ export class Memory {
 
   #extend(size: number, asked: number): number {
     const at = this.#top;
-    const needed = at + size + slack;
+    const needed = at + size + reachBytes;
     const have = this.memory.buffer.byteLength;
     const most = this.maximum * page;
     if (needed > have) {

@@ -33,6 +33,7 @@ export function targetOf({ limits, features, software }: AdapterDescription): Ta
     sumsVectorProducts: false, // a row by a matrix as sums was no faster than as tiles
     sharesRows: true,
     // Softmax of 64x32768 takes 0.65 times the processor time of several kernels, 64x4096 0.67. Not measured on a GPU, of which few rows keep little busy.
+    reach: 0,
     maxRow: software ? Infinity : 16384,
   };
 }

@@ -1,5 +1,5 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
-import { guardOf, type Load, loadsOf } from "../../../compile/access.ts";
+import { guardOf, type Load } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { Code } from "./assemble.ts";
 import { apply, extractLane, i32, loadBy, loadEach, type Vector, v128 } from "./expressions.ts";
@@ -34,26 +34,16 @@ export function loadHalves(values: Values, e: Expr, code: Code): readonly [Vecto
   return [half(0), half(8)];
 }
 
-/** The guards of loads that are whole vectors where these hold in all lanes. */
-export function guardsOf(values: Values, roots: readonly Expr[]): readonly Expr[] {
-  return loadsOf(roots).flatMap(({ index }) => {
-    const guarded = values.placement.stride(index) === undefined ? guardOf(index) : undefined;
-    return guarded && values.placement.stride(guarded.inside) !== undefined ? [guarded.guard] : [];
-  });
-}
-
 /** Four elements as they are stored; those of 16 bits in words. */
 function loadLanes(values: Values, e: Load, l: Lanes, code: Code, lanesOf: (part: Expr) => Vector): Vector {
   const bytes = bytesPerElement(e.dtype);
   const stride = values.placement.stride(e.index);
-  if (stride !== undefined)
-    return atDistances(bytes, stride, addressOf(values, e.value, e.index, e.dtype, code));
+  if (stride !== undefined) return loadWhole(values, e, e.index, stride, code);
   const pointer = values.scope.pointer(e.value);
   const guarded = guardOf(e.index);
   const inside = guarded && values.placement.stride(guarded.inside);
   if (inside !== undefined) {
-    if (values.holds(guarded!.guard))
-      return atDistances(bytes, inside, addressOf(values, e.value, guarded!.inside, e.dtype, code));
+    if (values.holds(guarded!.guard)) return loadWhole(values, e, guarded!.inside, inside, code);
     // Mostly all lanes are inside; those that are not take the first element, whose value is not used.
     const mask = l.hold(lanesOf(guarded!.guard));
     const first = code.let("i32", addedUp(addressOf(values, e.value, guarded!.inside, e.dtype, code)));
@@ -76,6 +66,28 @@ function loadLanes(values: Values, e: Load, l: Lanes, code: Code, lanesOf: (part
     const own = extractLane<"i32">("i32x4.extract_lane", index, lane);
     return i32.add(pointer, i32.shl(own, Math.log2(bytes)));
   });
+}
+
+/** Elements that are all there. */
+function loadWhole(values: Values, e: Load, index: Expr, stride: number, code: Code): Vector {
+  const bytes = bytesPerElement(e.dtype);
+  const twins = stride === 2 && bytes === 4 ? values.twins(e) : undefined;
+  if (!twins) return atDistances(bytes, stride, addressOf(values, e.value, index, e.dtype, code));
+  // Both take their elements from the same two vectors.
+  const { first } = twins;
+  const level = values.placement.level(first);
+  const own = guardOf(first.index)?.inside ?? first.index;
+  const name = `${values.offset} ${first.id}`;
+  const at = values.once(
+    `twins ${name}`,
+    level,
+    "i32",
+    addedUp(addressOf(values, e.value, own, e.dtype, code)),
+  );
+  const half = (which: 0 | 1) =>
+    values.once(`half ${which} ${name}`, level, "v128", v128.load(at, 16 * which));
+  const lane = e === first ? 0 : 1;
+  return v128.lanes(half(0), half(1), lane, lane + 2, lane + 4, lane + 6);
 }
 
 /** Lanes at constant distances. */

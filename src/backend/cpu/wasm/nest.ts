@@ -18,14 +18,15 @@ import {
   visitNest,
 } from "../../../compile/nest.ts";
 import type { Level, Use } from "../../../compile/place.ts";
-import { axisAs, type Stage, showSteps } from "../../../compile/steps.ts";
+import { pointsOf } from "../../../compile/points.ts";
+import { axisAs, isWrittenOut, type Stage, showSteps } from "../../../compile/steps.ts";
 import { keep } from "./accumulators.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module, Value } from "./assemble.ts";
-import { apply, i32, tee } from "./expressions.ts";
+import { i32, tee } from "./expressions.ts";
+import { allHold, guardsOf } from "./guards.ts";
 import { isWrittenTwice, unitCost } from "./heuristics.ts";
 import { Layout } from "./layout.ts";
-import { guardsOf } from "./loads.ts";
 import {
   accumulate,
   begin,
@@ -42,7 +43,6 @@ import { usesOf, writeStores } from "./stores.ts";
 import { Sweep } from "./sweep.ts";
 import { cutGrid, type Grid, type Phase, phaseTypes, writeGrid } from "./units.ts";
 import { type Scope, Values } from "./values.ts";
-import { vectorOf } from "./vector.ts";
 
 const { add, mul, div, eq, lt } = i32;
 
@@ -226,9 +226,12 @@ class NestWriter {
     const rows = axisAs(this.#stage.steps, "blocks", lastOf(over).name)?.by;
     const sweep = rows ? new Sweep(code, params.scratch, lastOf(over).extent, rows) : undefined;
     const range = sweep?.range ?? (share && this.#range(over, accumulators, share));
-    const reduction = this.#reduction(accumulators, over, range);
-    const vector = this.#layout.lanes(over, reduction.vectors);
-    const values = this.#values(point, termsOf(accumulators, over), over, { vector });
+    const points = isWrittenOut(this.#stage.steps, over) ? pointsOf(accumulators, over) : undefined;
+    const left = points ? [] : over;
+    const reduction = { ...this.#reduction(accumulators, left, range), points };
+    const vector = this.#layout.lanes(left, reduction.vectors);
+    const uses = (points ?? [accumulators]).flatMap((own) => termsOf(own, left));
+    const values = this.#values(point, uses, left, { vector });
     const anew = code.piece();
     const running = begin(anew, reduction);
     const loops = accumulate(code, values, reduction, running, (i) => use(values, point, i));
@@ -309,7 +312,7 @@ class NestWriter {
         : undefined;
     const count = this.#layout.written(over);
     const exprs = stores.map(({ expr }) => expr);
-    const guards = reach && new Set(guardsOf(values, exprs));
+    const guards = reach && guardsOf(values, exprs);
     const write = (i: number, code: Code) => {
       use(values, point, i);
       const writes = writeStores(code, values, stores, reach);
@@ -320,14 +323,11 @@ class NestWriter {
       if (!guards || !isWrittenTwice(guards.size))
         return write(i, count > 1 ? values.restart(level, 4 * i) : values.piece(level));
       const check = values.restart(level, 4 * i);
-      const all = check.let(
-        "v128",
-        [...guards].map((guard) => vectorOf(values, guard)).reduce((x, y) => apply("v128.and", x, y)),
-      );
+      const all = check.let("i32", allHold(values, guards, check));
       const inside = write(i, values.restart(level, 4 * i, guards));
       const beside = write(i, values.restart(level, 4 * i));
       return check.if(
-        apply<"i32">("i32x4.all_true", all),
+        all,
         () => check.append(inside),
         () => check.append(beside),
       );
@@ -412,4 +412,4 @@ const writtenAt = (level: Level, nest: Nest) =>
 
 /** What is accumulated, at the bottom of its loops. */
 const termsOf = (accumulators: readonly NumberedAccumulator[], over: readonly Axis[]): Use[] =>
-  accumulators.map(({ expr }) => ({ expr, at: bottomOf(over) }));
+  accumulators.map(({ expr }) => ({ expr, at: Math.max(3, bottomOf(over)) }));

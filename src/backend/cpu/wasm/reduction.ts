@@ -43,6 +43,8 @@ export interface Reduction {
   readonly vectors: number;
   /** How many elements are added up in float32 before that is added to a sum in float64. */
   readonly near?: number | undefined;
+  /** What is accumulated at each point of loops that are written out, in their order. */
+  readonly points?: readonly (readonly Accumulator[])[] | undefined;
   /** A part of the outermost axis: whole vectors where lanes run along it, and what is left in the last one. */
   readonly range?: Range | undefined;
 }
@@ -132,7 +134,7 @@ export function accumulate(
 ): Code {
   const { accumulators, over, along, vectors, range } = reduction;
   if (over.some(({ extent }) => extent === 0)) return code.piece();
-  const bottom = 2 + over.length;
+  const bottom = 2 + Math.max(1, over.length);
   const deepest = over.length - 1;
   const { name, extent } = lastOf(over);
   const near = reduction.near ? nearSums(code, vectors, accumulators.length) : undefined;
@@ -142,7 +144,8 @@ export function accumulate(
       const body = values.restart(bottom, offset);
       use(i);
       const into = near ? near[i]!.map((sum) => [sum]) : running[i]!;
-      takeIn(body, values, reduction, into, lanes);
+      for (const own of reduction.points ?? [accumulators])
+        takeIn(body, values, { ...reduction, accumulators: own }, into, lanes);
       piece.append(body);
     });
     return piece;

@@ -1,4 +1,5 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
+import { type Load, loadsOf, type Twins, twinsOf } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import {
   type LaneAxis,
@@ -51,6 +52,7 @@ export class Values {
   readonly #variables: Map<string, Local<"i32">>;
   readonly #accumulators = new Map<number, Local>();
   #holding: ReadonlySet<Expr> = new Set();
+  #twins: ReadonlyMap<Load, Twins> | undefined;
   /** Added to the vector variable: which of several vectors in a row is written. */
   offset = 0;
 
@@ -119,6 +121,12 @@ export class Values {
   /** Is a guard known to hold in all lanes? */
   holds(guard: Expr): boolean {
     return this.#holding.has(guard);
+  }
+
+  /** A load and the one that takes the elements between its own. */
+  twins(e: Load): Twins | undefined {
+    this.#twins ??= twinsOf(loadsOf(this.scope.uses.map(({ expr }) => expr)), this.placement.stride);
+    return this.#twins.get(e);
   }
 
   /** Writes code further out, where guards need not hold. */
