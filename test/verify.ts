@@ -24,6 +24,8 @@ import { bitwiseAnd, where } from "../src/graph/elementwise.ts";
  * What must hold of every kernel, whoever made or changed it: loops have names of their own; an expression uses the
  * variables of the loops around it, with their extents, and results of reductions that come before it; what is loaded and
  * stored has the dtype of its value and lies within it.
+ *
+ * @param reach How far beyond a value loads may reach, see `Target`.
  */
 export function verifyKernel(kernel: Kernel, values: readonly Value[], reach = 0): void {
   const fail = (what: string) => internal(`${what} in ${describeKernel(kernel)}. Please report this.`);
@@ -33,12 +35,16 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[], reach = 0
   const isWithin = (index: Expr, size: number, beyond: number): boolean => {
     const { min, max } = e.bounds(index);
     // A guard keeps an index from leaving the value; it is 0 where the guard does not hold.
-    return (min >= -beyond && max < size + beyond) || (index.kind === "apply" && index.row === where.row && isGuard(index));
+    return (
+      (min >= -beyond && max < size + beyond) ||
+      (index.kind === "apply" && index.row === where.row && isGuard(index))
+    );
   };
   const access = (id: ValueId, index: Expr, dtype: DeviceDType, how: string) => {
     const { size, dtype: own } = valueAt(id);
     if (dtype !== own) fail(`${how} of value ${id} is ${dtype} where the value is ${own}`);
-    if (!isWithin(index, size, how === "a load" ? reach : 0)) fail(`${how} of value ${id} may leave its ${size} elements`);
+    if (!isWithin(index, size, how === "a load" ? reach : 0))
+      fail(`${how} of value ${id} may leave its ${size} elements`);
   };
   const check = (
     roots: readonly Expr[],

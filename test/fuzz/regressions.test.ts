@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { linalg, type Tensor, where } from "../../src/index.ts";
+import { cummax, linalg, type Tensor, where } from "../../src/index.ts";
 import type { Leaf, Mode } from "./case.ts";
 import { judge } from "./judge.ts";
 import { wrongSlope } from "./slopes.ts";
@@ -248,4 +248,11 @@ check(
     const s1 = linalg.pinv(linalg.pinv(x0));
     return [s0, s1, x0.square()];
   },
+);
+
+check(
+  "a choice between elements of a narrow float",
+  { gradient: 1, run: "together", donate: false },
+  [{ id: "x2", dtype: "bfloat16", shape: [2, 1, 1, 3, 1], values: [3, -3, -2, 3, -2, 2] }],
+  (x2: Tensor<"bfloat16">) => [cummax(x2, -5).values],
 );

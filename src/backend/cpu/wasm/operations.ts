@@ -301,6 +301,9 @@ const composed: Readonly<Partial<Record<DeviceDType, Composites>>> = {
   int32: composedIntegers("s"),
   uint32: composedIntegers("u"),
   bool: composedIntegers("u"),
+  // Of other operations on these, one lane of four is taken.
+  float16: { where: chosen },
+  bfloat16: { where: chosen },
 };
 
 /**
