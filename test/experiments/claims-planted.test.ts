@@ -229,7 +229,7 @@ const plants: readonly (readonly [id: string, plant: Plant, turned: Verdict, see
   ["S3-4", startFollowsAlpha, "contradicted"],
   ["S3-5", sgdIsAdam, "contradicted"],
   ["S3-6", sgdIsAdam, "contradicted", 4],
-  ["S3-7", epsStays, "contradicted"],
+  ["S3-7", sgdIsAdam, "contradicted", 2],
   [
     "S4-2",
     figures("QLoRA took 2.46 hours", {
