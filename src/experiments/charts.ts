@@ -31,7 +31,7 @@ export interface LinesOptions {
   readonly lines: readonly Line[];
   /** Axes with a logarithmic scale. Default none. */
   readonly log?: { readonly x?: boolean; readonly y?: boolean };
-  /** Whether values are marked. Default false. */
+  /** Whether values are marked, where they are so few that dashes are seen between them. Default false. */
   readonly points?: boolean;
 }
 
@@ -73,6 +73,9 @@ const config = {
   line: { strokeWidth: 2 },
 } as const;
 
+/** Values of a line that are marked at most: more are a thick line without dashes. */
+const mostMarked = 32;
+
 /** Lines with bands where they have intervals, told apart by colour and dash. */
 export function lineChart({ title, x, y, lines, log = {}, points = false }: LinesOptions): Chart {
   const shown = (value: number) => (Number.isFinite(value) && (!log.y || value > 0) ? value : null);
@@ -102,7 +105,7 @@ export function lineChart({ title, x, y, lines, log = {}, points = false }: Line
   });
   const along = (field: string) => ({ field, type: "quantitative", scale: scale(log.y), title: y });
   const curves = {
-    mark: { type: "line", point: points },
+    mark: { type: "line", point: points && lines.every(({ xs }) => xs.length <= mostMarked) },
     encoding: { y: along("y"), strokeDash: { ...line, legend, scale: { domain: names, range } } },
   };
   const bands = {

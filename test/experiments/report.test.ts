@@ -169,3 +169,14 @@ test("figures of nothing, of one value and of equal values have finite coordinat
   for (const ys of [[], [1], [2, 2, 2], [Number.NaN], [0, 0]])
     for (const log of [false, true]) await drawnPoints(ys, log);
 });
+
+test.each([
+  [20, 40],
+  [600, 0],
+])("of lines of %i values %i are marked: dashes tell lines apart in print", async (length, marks) => {
+  const xs = Array.from({ length }, (_, i) => i);
+  const lines = ["one", "other"].map((name, i) => ({ name, xs, ys: xs.map((x) => i + x) }));
+  const svg = await drawn(lineChart({ title: "t", x: "x", y: "y", lines, points: true }));
+  expect(svg.match(/aria-roledescription="point"/g) ?? []).toHaveLength(marks);
+  expect(svg).toContain("stroke-dasharray");
+});
