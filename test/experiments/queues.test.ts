@@ -15,7 +15,7 @@ import { cases } from "../thorough.ts";
 import { writeTinyModel } from "../tiny-model.ts";
 import { conforms } from "./sweeps/conformance.ts";
 import { postgres, redis } from "./sweeps/servers.ts";
-import { cellsOf, lock } from "./sweeps/work.ts";
+import { cellsOf } from "./sweeps/work.ts";
 
 const servers = { Redis: await redis(), PostgreSQL: await postgres() };
 
@@ -27,7 +27,6 @@ const withWorker =
       const store = await openStore(url);
       const working = await workAt(store, new Pool({ module: program, args: ["pool"] }, 2), {
         code: "tests",
-        lock,
       });
       try {
         await queued(store, { code: "tests" }).run(cells, folder, hear);

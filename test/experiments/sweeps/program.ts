@@ -6,7 +6,10 @@ import { local } from "../../../src/experiments/sweep/local.ts";
 import { Pool, serve } from "../../../src/experiments/sweep/pool.ts";
 import { queued, workAt } from "../../../src/experiments/sweep/queue.ts";
 import { openStore } from "../../../src/experiments/sweep/store.ts";
-import { cellsOf, lock, work } from "./work.ts";
+import { cellsOf, work } from "./work.ts";
+
+/** Milliseconds after which a worker of a queue that is killed has lost its cell. */
+const lock = 1000;
 
 const [, module = "", role = "", folder = "", log = "", count = "0", milliseconds = "5"] = process.argv;
 const pool = (size: number) => new Pool({ module, args: ["pool"] }, size);

@@ -2,9 +2,6 @@ import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import { LorantzError } from "../../../src/base/errors.ts";
 import { type Cell, keyOf, type Work } from "../../../src/experiments/sweep/cell.ts";
 
-/** Milliseconds after which a worker of a queue that is killed has lost its cell. */
-export const lock = 1000;
-
 // Work for the conformance tests of executors: it writes down when it begins and ends.
 
 export interface Task {
