@@ -364,7 +364,7 @@ describe("wrong usage ends with code 2 and nothing on stdout", () => {
     [["explain", base, base, "--tolerance", "x"], '--tolerance is "x"'],
     [["sweep-plan"], "takes one grid"],
     [["sweep-plan", `${base} alpha=1`], "alpha is given twice"],
-    [["sweep-plan", "optimizer=sgd r=8 lr=0.1 alpha=1,-1"], "cell 1: gauge.dedupe: alpha is -1"],
+    [["sweep-plan", "optimizer=sgd r=8 lr=0.1 alpha=1,-1"], "gauge.dedupe: cell 1: alpha is -1"],
     [
       ["sweep-plan", "optimizer=sgd r=8 lr=0.1 alpha=1,2,3", "--limit", "2"],
       "the grid has 3 cells; at most 2",

@@ -149,7 +149,7 @@ describe("lorantz sweep", () => {
     [["sweep", "--out", "x"], "takes one grid; given 0"],
     [["sweep", "r=2", "alpha=4", "--out", "x"], "takes one grid; given 2. Quote"],
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x"], "--data FILE is missing"],
-    [["sweep", "r=2 alpha=1,-1 lr=1 optimizer=sgd", "--out", "x"], "cell 1: gauge.dedupe: alpha is -1"],
+    [["sweep", "r=2 alpha=1,-1 lr=1 optimizer=sgd", "--out", "x"], "gauge.dedupe: cell 1: alpha is -1"],
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--seeds", "0"], '--seeds is "0"'],
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--seeds", "1,1"], '--seeds is "1,1"'],
     [["sweep", "r=2 alpha=4 lr=1 optimizer=sgd", "--out", "x", "--shard", "3/2"], '--shard is "3/2"'],
