@@ -42,7 +42,10 @@ export async function runStudy(study: Study, lab: Lab, options: StudyOptions): P
   const seeds = seedsOf(seed, choice + comparison);
   const started = performance.now();
   let runs = 0;
-  const ended = () => onProgress?.(++runs / total, study.name);
+  const ended = async () => {
+    runs++;
+    await onProgress?.(runs / total, study.name);
+  };
   const bench: Bench = {
     choice: seeds.slice(0, choice),
     comparison: seeds.slice(choice),
