@@ -63,6 +63,9 @@ export function fraction(otherwise?: number): Field<number> {
   );
 }
 
+/** An axis, from the end where it is negative; whether there is one is for whoever knows the shape. */
+export const anAxis = (otherwise: number) => integer(-Infinity, Infinity, otherwise);
+
 /** An integer from `least` to `most`. */
 export function integer(least = -Infinity, most = Infinity, otherwise?: number): Field<number> {
   const range =

@@ -1,9 +1,10 @@
 import {
+  anAxis,
+  checkArgument,
   checkCount,
   type Fields,
   field,
   flag,
-  integer,
   nonNegative,
   readOptions,
 } from "../base/arguments.ts";
@@ -32,10 +33,9 @@ export interface NormalizeOptions {
   readonly eps?: number;
 }
 
-const lastAxis = integer(-Infinity, Infinity, -1);
 const normalizeFields: Fields<Required<NormalizeOptions>> = {
   p: order,
-  axis: lastAxis,
+  axis: anAxis(-1),
   eps: nonNegative(1e-12),
 };
 
@@ -61,7 +61,11 @@ export type CosineSimilarityOptions = Omit<NormalizeOptions, "p">;
  * cosineSimilarity(tensor([[1, 0], [1, 1]]), tensor([1, 0])); // [1, 0.7071068]
  */
 export function cosineSimilarity(x: Tensor, y: Tensor, options: CosineSimilarityOptions = {}): Tensor {
-  const { axis, eps } = readOptions("cosineSimilarity", { axis: lastAxis, eps: nonNegative(1e-8) }, options);
+  const { axis, eps } = readOptions(
+    "cosineSimilarity",
+    { axis: anAxis(-1), eps: nonNegative(1e-8) },
+    options,
+  );
   checkBoth("cosineSimilarity", x, y);
   const unit = (v: Tensor) => normalize(v, { axis, eps });
   return unit(x).mul(unit(y)).sum(axis);
@@ -108,6 +112,6 @@ export function cdist(x: Tensor, y: Tensor, p = 2): Tensor {
   checkBoth("cdist", x, y);
   if (x.rank < 2 || y.rank < 2 || x.shape.at(-1) !== y.shape.at(-1))
     throw new ShapeError(`cdist: x is ${x} and y is ${y}; expected [..., n, dim] and [..., m, dim].`);
-  const { p: ord } = readOptions("cdist", { p: order }, { p });
-  return norm(x.unsqueeze(-2).sub(y.unsqueeze(-3)), { ord, axis: -1 });
+  checkArgument("cdist", "p", p, order);
+  return norm(x.unsqueeze(-2).sub(y.unsqueeze(-3)), { ord: p, axis: -1 });
 }

@@ -1,11 +1,11 @@
 import {
+  anAxis,
   checkArgument,
   checkCount,
   type Fields,
   field,
   finite,
   flag,
-  integer,
   nonNegative,
   positive,
   readOptions,
@@ -14,6 +14,7 @@ import { ShapeError } from "../base/errors.ts";
 import { normalizeAxis, sameShape } from "../base/shape.ts";
 import { aKey, checkTensor } from "../nn/check.ts";
 import { checkFloat } from "../tensor/arithmetic.ts";
+import { moveaxis } from "../tensor/arrange.ts";
 import { elu, oneHot, sigmoid, softplus, where } from "../tensor/functions.ts";
 import { gumbel, type Key } from "../tensor/random.ts";
 import type { Tensor } from "../tensor/tensor.ts";
@@ -162,7 +163,7 @@ export interface GumbelSoftmaxOptions {
 const gumbelFields: Fields<Required<GumbelSoftmaxOptions>> = {
   tau: positive(1),
   hard: flag,
-  axis: integer(-Infinity, Infinity, -1),
+  axis: anAxis(-1),
 };
 
 /**
@@ -183,7 +184,5 @@ export function gumbelSoftmax(key: Key, logits: Tensor, options: GumbelSoftmaxOp
   const soft = logits.add(noise).div(tau).softmax(at);
   if (!hard) return soft;
   const drawn = oneHot(soft.argmax(at), logits.shape[at]!).astype(dtype) as Tensor;
-  const last = logits.rank - 1;
-  const order = logits.shape.map((_, i) => (i === at ? last : i < at ? i : i - 1));
-  return drawn.permute(order).sub(soft.detach()).add(soft);
+  return moveaxis(drawn, -1, at).sub(soft.detach()).add(soft);
 }

@@ -1,4 +1,5 @@
 import {
+  anAxis,
   checkArgument,
   checkCount,
   type Fields,
@@ -134,7 +135,7 @@ export interface DiffOptions {
 
 const diffFields: Fields<Required<DiffOptions>> = {
   n: integer(0, 1000, 1),
-  axis: integer(-Infinity, Infinity, -1),
+  axis: anAxis(-1),
 };
 
 /** Each element less the one before it; there is one fewer each time. */
@@ -183,7 +184,6 @@ export interface DiagonalOptions {
   readonly axis1?: number;
 }
 
-const anAxis = (otherwise: number) => integer(-Infinity, Infinity, otherwise);
 const diagonalFields: Fields<Required<DiagonalOptions>> = {
   offset: integer(...integerRange.int32, 0),
   axis0: anAxis(-2),

@@ -1,4 +1,5 @@
 import {
+  anAxis,
   checkArgument,
   checkCount,
   type Fields,
@@ -29,7 +30,7 @@ export interface SortOptions {
 }
 
 const sortFields: Fields<Required<SortOptions>> = {
-  axis: integer(-Infinity, Infinity, -1),
+  axis: anAxis(-1),
   descending: flag,
 };
 

@@ -1,4 +1,4 @@
-import { checkArgument, type Fields, field, functionOf, integer, readOptions } from "../base/arguments.ts";
+import { anAxis, checkArgument, type Fields, field, functionOf, readOptions } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { normalizeAxis } from "../base/shape.ts";
 import { flattenTree, mapTree, pathName } from "../base/tree.ts";
@@ -32,7 +32,7 @@ const options: Fields<Required<VmapOptions>> = {
     (value) => Number.isInteger(value) || (Array.isArray(value) && value.every(isAxis)),
     0,
   ),
-  out: integer(-Infinity, Infinity, 0),
+  out: anAxis(0),
 };
 
 /**
