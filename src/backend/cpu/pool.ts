@@ -94,7 +94,7 @@ export class Pool {
       run(first, first + units, args, scratch, own);
       return;
     }
-    for (const [name, word] of Object.entries(job)) words[control[name as keyof Job]] = word;
+    for (const name in job) words[control[name as keyof Job]] = job[name as keyof Job];
     const shares = Math.min(this.threads, mostShares);
     const share = Math.ceil(units / shares);
     words[control.shares] = shares;

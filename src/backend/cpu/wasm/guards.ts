@@ -19,9 +19,6 @@ export function guardsOf(values: Values, roots: readonly Expr[]): ReadonlySet<Ex
   return found;
 }
 
-/** How far the place that a limit looks at lies from the first lane to the last. */
-const reachOf = (values: Values, { arg }: Limit) => 3 * values.placement.stride(arg)!;
-
 function isEven(values: Values, limit: Limit): boolean {
   const { arg, length } = limit;
   const stride = values.placement.stride(arg);
@@ -51,8 +48,9 @@ export function allHold(values: Values, guards: ReadonlySet<Expr>, code: Code): 
 function holds(values: Values, limit: Limit): Value<"i32"> {
   const { arg, length } = limit;
   if (!values.placement.varies(limit)) return numberOf(values, limit) as Value<"i32">;
-  const reach = reachOf(values, limit);
-  const lowest = constantOf(arg) + (reach / 3) * values.offset + Math.min(0, reach);
+  const stride = values.placement.stride(arg)!;
+  const reach = 3 * stride; // from the first lane to the last
+  const lowest = constantOf(arg) + stride * values.offset + Math.min(0, reach);
   const place = termsOf(arg).reduce<Value<"i32">>(
     (sum, { coefficient, atom }) => i32.add(sum, i32.mul(indexOf(values, atom), coefficient)),
     lowest,
