@@ -15,7 +15,7 @@ export interface Figure {
   readonly chart: Chart;
 }
 
-/** A line of a figure; values that the axis cannot show leave gaps. */
+/** A line of a figure; what an axis cannot show is left out. */
 export interface Line {
   readonly name: string;
   readonly xs: readonly number[];
@@ -76,13 +76,57 @@ const config = {
 /** Values of a line that are marked at most: more are a thick line without dashes. */
 const mostMarked = 32;
 
+const size = { width: 640, height: 320 };
+
+/** Pixels from one label of an axis to the next, at least. */
+const apart = 60;
+
+/**
+ * Where a logarithmic axis from the least to the largest of some values has ticks: at both of them, and at those between for whose
+ * labels there is room; of many only at 1, 2 and 5 times powers of ten.
+ */
+function logTicks(values: readonly number[]): readonly number[] {
+  const all = [...new Set(values)].sort((a, b) => a - b);
+  const [least, largest] = [all[0]!, all.at(-1)!];
+  const place = (x: number) => (size.width * Math.log(x / least)) / Math.log(largest / least);
+  const round = (x: number) => all.length <= mostMarked || /^[125]e/.test(x.toExponential());
+  const ticks = all.slice(0, 1);
+  for (const x of all.slice(1, -1))
+    if (round(x) && place(x) - place(ticks.at(-1)!) >= apart && size.width - place(x) >= apart) ticks.push(x);
+  return largest > least ? [...ticks, largest] : ticks;
+}
+
+/** A number as it is said: whole ones below a million in full, others in three digits. */
+const tickLabel =
+  "datum.value % 1 === 0 && datum.value < 1e6 ? format(datum.value, 'd') : format(datum.value, '.3~g')";
+
+/** The ticks of the axis from left to right: whole ones where all values are. */
+function ticksAcross(isLog: boolean, xs: readonly number[]): object {
+  if (isLog) return { values: logTicks(xs), labelExpr: tickLabel, labelOverlap: false };
+  return xs.every(Number.isInteger) ? { tickMinStep: 1 } : {};
+}
+
+/** From where to where values go, where intervals reach so much further that the values would be flat: these are cut off. */
+function domainOf(lines: readonly Line[]): readonly [number, number] | undefined {
+  const values = lines.flatMap(({ ys }) => ys).filter(Number.isFinite);
+  const ends = lines.flatMap(({ intervals = [] }) => intervals.flat()).filter(Number.isFinite);
+  const [least, largest] = [Math.min(...values), Math.max(...values)];
+  const [low, high] = [Math.min(least, ...ends), Math.max(largest, ...ends)];
+  const room = largest - least;
+  if (!(room > 0) || high - low <= 3 * room) return undefined;
+  return [Math.max(low, least - room), Math.min(high, largest + room)];
+}
+
 /** Lines with bands where they have intervals, told apart by colour and dash. */
 export function lineChart({ title, x, y, lines, log = {}, points = false }: LinesOptions): Chart {
-  const shown = (value: number) => (Number.isFinite(value) && (!log.y || value > 0) ? value : null);
+  const shown = (value: number, isLog = false) => Number.isFinite(value) && (!isLog || value > 0);
   const values = lines.flatMap(({ name, xs, ys, intervals }) =>
-    xs.map((at, i) => {
+    xs.flatMap((at, i) => {
       const bounds = intervals?.[i];
-      return { line: name, x: at, y: shown(ys[i]!), ...(bounds && { low: bounds[0], high: bounds[1] }) };
+      const y = shown(ys[i]!, log.y) ? ys[i]! : null;
+      return shown(at, log.x)
+        ? [{ line: name, x: at, y, ...(bounds && { low: bounds[0], high: bounds[1] }) }]
+        : [];
     }),
   );
   const names = lines.map(({ name }) => name);
@@ -103,22 +147,32 @@ export function lineChart({ title, x, y, lines, log = {}, points = false }: Line
     ...(isLog ? { type: "log" } : rest),
     ...frame,
   });
-  const along = (field: string) => ({ field, type: "quantitative", scale: scale(log.y), title: y });
+  const domain = domainOf(lines);
+  const upright = { ...scale(log.y), ...(domain && { domain, nice: true }) };
+  const along = (field: string) => ({ field, type: "quantitative", scale: upright, title: y });
   const curves = {
     mark: { type: "line", point: points && lines.every(({ xs }) => xs.length <= mostMarked) },
     encoding: { y: along("y"), strokeDash: { ...line, legend, scale: { domain: names, range } } },
   };
   const bands = {
-    mark: { type: "area", opacity: 0.15 },
+    mark: { type: "area", opacity: 0.15, clip: true },
     encoding: { y: along("low"), y2: { field: "high" } },
   };
   return {
     title,
     data: { values },
-    width: 640,
-    height: 320,
+    ...size,
     encoding: {
-      x: { field: "x", type: "quantitative", title: x, scale: { ...scale(log.x, {}), nice: false } },
+      x: {
+        field: "x",
+        type: "quantitative",
+        title: x,
+        scale: { ...scale(log.x, {}), nice: false },
+        axis: ticksAcross(
+          log.x ?? false,
+          values.map((value) => value.x),
+        ),
+      },
       color: { ...line, legend },
     },
     layer: lines.some(({ intervals }) => intervals) ? [bands, curves] : [curves],

@@ -81,7 +81,7 @@ p { margin: 0.5rem 0 1rem; max-width: 46rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 0.2rem 1.25rem; margin: 1.25rem 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 figure { margin: 0 0 2rem; } figcaption { color: var(--soft); max-width: 46rem; margin-bottom: 0.5rem; }
-figure > svg { width: 100%; height: auto; max-width: 54rem; display: block; }
+figure > svg { max-width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: 0.35rem 0.5rem; border-bottom: 1px solid var(--rule); white-space: nowrap; }

@@ -1,6 +1,5 @@
 import { expect, test } from "vitest";
 import { table } from "../../src/base/table.ts";
-import { drawn, lineChart } from "../../src/experiments/charts.ts";
 import { report } from "../../src/experiments/theorem/report.ts";
 import type { Comparison, Results, RunResult } from "../../src/experiments/theorem/results.ts";
 import { columns, headline, verdict } from "../../src/experiments/theorem/summary.ts";
@@ -144,39 +143,4 @@ test("the table of runs lines up", () => {
   const at = lines[0]!.indexOf("verdict");
   expect(lines[2]!.slice(at)).toBe("reference");
   expect(lines[3]!.slice(at)).toBe("same run, as predicted");
-});
-
-/** The points of the lines of a figure. */
-async function drawnPoints(ys: readonly number[], y: boolean): Promise<string[][]> {
-  const xs = ys.map((_, i) => i + 1);
-  const lines = [{ name: "a", xs, ys }];
-  const svg = await drawn(lineChart({ title: "t", x: "step", y: "y", lines, log: { y } }));
-  expect(svg).not.toMatch(/NaN|Infinity|undefined/);
-  return [...svg.matchAll(/aria-roledescription="line mark"[^>]* d="([^"]*)"/g)].map(
-    ([, path]) => path!.match(/[ML][^MLZ]*/g) ?? [],
-  );
-}
-
-test("a line has gaps where the axis cannot show its values", async () => {
-  const [points] = await drawnPoints([0, 1e-7, 1e-5, Number.NaN, 0.3, 0.4], true);
-  expect(points!.map((point) => point[0])).toEqual(["M", "L", "M", "L"]);
-  expect(await drawnPoints([0, 1, 2], false)).toEqual([
-    [expect.anything(), expect.anything(), expect.anything()],
-  ]);
-});
-
-test("figures of nothing, of one value and of equal values have finite coordinates", async () => {
-  for (const ys of [[], [1], [2, 2, 2], [Number.NaN], [0, 0]])
-    for (const log of [false, true]) await drawnPoints(ys, log);
-});
-
-test.each([
-  [20, 40],
-  [600, 0],
-])("of lines of %i values %i are marked: dashes tell lines apart in print", async (length, marks) => {
-  const xs = Array.from({ length }, (_, i) => i);
-  const lines = ["one", "other"].map((name, i) => ({ name, xs, ys: xs.map((x) => i + x) }));
-  const svg = await drawn(lineChart({ title: "t", x: "x", y: "y", lines, points: true }));
-  expect(svg.match(/aria-roledescription="point"/g) ?? []).toHaveLength(marks);
-  expect(svg).toContain("stroke-dasharray");
 });

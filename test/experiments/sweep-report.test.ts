@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import { sweepOf } from "../../src/experiments/sweep/plan.ts";
 import { reportOf } from "../../src/experiments/sweep/report.ts";
-import { bestOf, csvOf, rowsOf } from "../../src/experiments/sweep/table.ts";
+import { bestOf, csvOf, rowsOf, tableOf } from "../../src/experiments/sweep/table.ts";
 import type { Outcome, Setting } from "../../src/experiments/sweep/task.ts";
 
 afterEach(() => vi.doUnmock("vega"));
@@ -82,6 +82,45 @@ test("the report draws heat map, loss over rate, curves and the best cells, the 
     mkdirSync(process.env.LORANTZ_SHOW, { recursive: true });
     writeFileSync(`${process.env.LORANTZ_SHOW}/report.html`, html);
   }
+});
+
+test("names in figures are whole, and a cell is the best or the same run as another one", async () => {
+  const wide = {
+    recipe,
+    vary: {
+      "optimizer.name": ["adamw"],
+      "optimizer.weightDecay": [0.0123456],
+      "groups.B.lr": [0.0123456],
+      alpha: [8, 16],
+      "optimizer.lr": [1e-3],
+    },
+  };
+  const planned = sweepOf(wide, about);
+  const results = new Map(
+    planned.cells.map(({ key, task }) => [
+      key,
+      { format: 1 as const, key, task, result: outcomeOf(task), seconds: 1 },
+    ]),
+  );
+  const found = rowsOf(planned.sweep, { read: (key) => results.get(key) }).rows;
+  const html = await reportOf(planned.sweep, found, []);
+  expect(html).toContain("optimizer adamw, weightDecay 0.0123456, lr of B 0.0123456, alpha 8, lr 0.001<");
+  expect(html).not.toContain("…");
+  const same = sweepOf(
+    { recipe: { ...recipe, optimizer: { name: "sgd", lr: 1 } }, vary: { alpha: [8, 8] } },
+    about,
+  );
+  expect(
+    tableOf(
+      same.sweep,
+      rowsOf(same.sweep, {
+        read: (key) => {
+          const task = same.cells.find((cell) => cell.key === key)!.task;
+          return { format: 1, key, task, result: outcomeOf(task), seconds: 1 };
+        },
+      }).rows,
+    ).at(-1)!.cells,
+  ).toEqual(["best", "same run as 0"]);
 });
 
 test("without Vega there is the table, and what to install", async () => {

@@ -2,13 +2,17 @@ import { type Chart, type Figure, htmlFigures, lineChart } from "../charts.ts";
 import { estimate } from "../exponents/statistics.ts";
 import { escapeXml, htmlFacts, htmlTable, page } from "../page.ts";
 import type { Sweep } from "./plan.ts";
-import { bestOf, type CellRow, tableOf, valueText } from "./table.ts";
+import { bestOf, type CellRow, finite, tableOf, valueText } from "./table.ts";
 
 /** Cells that are drawn as curves. */
 const shown = 4;
 
-/** Lines in one figure, at most. */
+/** Lines in one figure, at most, and those that have intervals. */
 const mostLines = 8;
+const mostBands = 4;
+
+/** Of intervals. */
+const cutOff = " What leaves the figure is cut off.";
 
 /** What a sweep came to, as a page that needs nothing else. Without vega and vega-lite it has the table alone, and says so. */
 export async function reportOf(
@@ -45,7 +49,10 @@ function nameOf({ varies }: Pick<Sweep, "varies">, { at, cell }: CellRow, fields
 /** A field as people call it. */
 function short(path: string): string {
   if (path === "r") return "rank";
-  return path.replace(/^optimizer\./, "").replace(/^groups\.([AB])\.(.*)$/, "$2 of $1");
+  return path
+    .replace(/^(optimizer|schedule|clip)\.(name|kind)$/, "$1")
+    .replace(/^optimizer\./, "")
+    .replace(/^groups\.([AB])\.(.*)$/, "$2 of $1");
 }
 
 function figuresOf(
@@ -146,19 +153,21 @@ function overRate(
   }
   const dropped = others.filter((path) => !fields.includes(path));
   const values = [...least.values()];
+  const names = [...new Set(values.map(({ line }) => line))];
+  const bands = names.length <= mostBands;
   return {
-    caption: `Held-out loss at the end, mean over seeds with its 95 % interval${dropped.length > 0 ? `; the least over ${dropped.map(short).join(", ")}` : ""}. Runs that diverged are left out.`,
+    caption: `Held-out loss at the end, mean over seeds${bands ? " with its 95 % interval" : ""}${dropped.length > 0 ? `; the least over ${dropped.map(short).join(", ")}` : ""}. Runs that diverged are left out.${bands ? cutOff : ""}`,
     chart: lineChart({
       title: `Loss over ${short(rate)}`,
       x: short(rate),
       y: "loss",
-      lines: [...new Set(values.map(({ line }) => line))].map((name) => {
+      lines: names.map((name) => {
         const found = values.filter(({ line }) => line === name);
         return {
           name,
           xs: found.map(({ rate }) => rate),
           ys: found.map(({ loss }) => loss),
-          intervals: found.map(({ low, high }) => [low, high] as const),
+          ...(bands && { intervals: found.map(({ low, high }) => [low, high] as const) }),
         };
       }),
       log: { x: true },
@@ -171,7 +180,9 @@ function overRate(
 function curves({ varies }: Pick<Sweep, "varies">, best: readonly CellRow[]): Figure {
   const lines = best.map((row) => {
     const xs = row.seeds[0]!.outcome.evaluations.map(({ step }) => step);
-    const means = xs.map((_, i) => estimate(row.seeds.map(({ outcome }) => outcome.evaluations[i]!.loss)));
+    const means = xs.map((_, i) =>
+      estimate(row.seeds.map(({ outcome }) => finite(outcome.evaluations[i]!.loss))),
+    );
     return {
       name: nameOf({ varies }, row),
       xs,
@@ -182,7 +193,7 @@ function curves({ varies }: Pick<Sweep, "varies">, best: readonly CellRow[]): Fi
     };
   });
   return {
-    caption: `The best ${best.length === 1 ? "cell" : `${best.length} cells`}: mean over seeds, with 95 % intervals where there are several.`,
+    caption: `The best ${best.length === 1 ? "cell" : `${best.length} cells`}: mean over seeds, with 95 % intervals where there are several.${cutOff}`,
     chart: lineChart({ title: "Held-out loss on the way", x: "update", y: "loss", lines }),
   };
 }
@@ -201,7 +212,7 @@ function bestCells({ varies }: Pick<Sweep, "varies">, best: readonly CellRow[]):
     type: "nominal",
     title: null,
     sort: means.map(({ cell }) => cell),
-    axis: { labelLimit: 320 },
+    axis: { labelLimit: 0 }, // none: without a screen widths of text are a guess
   };
   const x = (field: string) => ({ field, type: "quantitative", scale: { zero: false }, title: "loss" });
   return {

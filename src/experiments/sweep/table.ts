@@ -84,7 +84,7 @@ export function rowsOf(
 }
 
 /** A number of a file, where null stands for what is not finite. */
-const finite = (value: number | null) => value ?? Number.NaN;
+export const finite = (value: number | null) => value ?? Number.NaN;
 
 /** The cells with the least losses, one for each run, those that diverged left out. */
 export function bestOf(rows: readonly CellRow[], count: number): readonly CellRow[] {
@@ -121,7 +121,7 @@ export function tableOf({ varies }: Pick<Sweep, "varies">, rows: readonly CellRo
     {
       title: "",
       cells: rows.map((row) =>
-        row.run === best?.run ? "best" : row.as === row.cell ? "" : `same run as ${row.as}`,
+        row.as !== row.cell ? `same run as ${row.as}` : row.run === best?.run ? "best" : "",
       ),
     },
   ];
