@@ -17,3 +17,8 @@ export function visible(text: string): string {
 export function oneLine(text: string): string {
   return visible(text).replaceAll("\n", "\\n");
 }
+
+/** So many of something: `1 cell`, `2 cells`. */
+export function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? "" : "s"}`;
+}

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { headOf, namesOf } from "../adapters/classifier.ts";
 import * as adapters from "../adapters/index.ts";
+import { plural } from "../base/text.ts";
 import { openFolder, readJson } from "../io/index.ts";
 import * as models from "../models/index.ts";
 import { classesOf } from "../models/load.ts";
@@ -245,7 +246,7 @@ export async function readData(
   );
   const { tokens, learned } = data.count;
   const counted = data.labels ? `of the classes ${data.labels.join(", ")}` : `of which ${learned} count`;
-  say(`${data.name}: ${data.length} examples, ${tokens} tokens, ${counted}.`);
+  say(`${data.name}: ${plural(data.length, "example")}, ${plural(tokens, "token")}, ${counted}.`);
   if (data.truncated > 0)
     say(
       `${data.truncated} were longer than ${maxLength} tokens and are cut at their end${data.dropped > 0 ? `; ${data.dropped} of them are left out, since nothing that counts was left` : ""}.`,

@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseJson } from "../base/json.ts";
 import { table } from "../base/table.ts";
+import { plural } from "../base/text.ts";
 import { type Cell, type Shard, shardOf } from "../experiments/sweep/cell.ts";
 import { type Executor, type Hearing, runCells } from "../experiments/sweep/executor.ts";
 import { Folder } from "../experiments/sweep/folder.ts";
 import { inProcess, local } from "../experiments/sweep/local.ts";
-import { checkSweep, mostCells, type Sweep, sameRuns, sweepOf } from "../experiments/sweep/plan.ts";
+import { checkSweep, keyName, mostCells, type Sweep, sameRuns, sweepOf } from "../experiments/sweep/plan.ts";
 import { Pool } from "../experiments/sweep/pool.ts";
 import { queued } from "../experiments/sweep/queue.ts";
 import { reportOf } from "../experiments/sweep/report.ts";
@@ -154,9 +155,9 @@ async function begin(given: Given, { grid, seeds, shard, workers, sources, store
   files.write([`${JSON.stringify(planned, undefined, 1)}\n`]);
   const own = shard ? shardOf(cells, shard) : cells;
   say(
-    `${planned.grid.length} cells, ${planned.runs.length} different runs, ${seeds.length} ${seeds.length === 1 ? "seed" : "seeds"}: ` +
-      `${cells.length} fine-tunings of ${setting.steps} updates${shard ? `, of which ${own.length} are of part ${shard.number} of ${shard.of}` : ""}; ` +
-      `${own.filter(({ key }) => folder.has(key)).length} are there already.\n`,
+    `${plural(planned.grid.length, "cell")}, ${plural(planned.runs.length, "different run")}, ${plural(seeds.length, "seed")}: ` +
+      `${plural(cells.length, "fine-tuning")} of ${plural(setting.steps, "update")}${shard ? `, of which ${own.length} are of part ${shard.number} of ${shard.of}` : ""}; ` +
+      `${own.filter(({ key }) => folder.has(key)).length} there already.\n`,
   );
   const note = (text: string) => say(`${text}\n`);
   const executor = store
@@ -206,7 +207,7 @@ async function work(
         failed: (cell, reason) => {
           close(cell);
           progress.end();
-          say(`${cell.key} has no result: ${reason}\n`);
+          say(`${keyName(planned, cell.key)}: no result. ${reason}\n`);
         },
       };
       const { failed } = await runCells(own, executor, folder, hear);
@@ -214,7 +215,7 @@ async function work(
       const missing = await finish(given, planned, folder, out);
       return failed.length > 0 || (missing > 0 && given.shard === undefined) ? 1 : 0;
     },
-    () => `${folder.keys().length} results are in ${out}, and the same command goes on from there`,
+    () => `${plural(folder.keys().length, "result")} in ${out}, and the same command goes on from there`,
   );
 }
 
@@ -239,11 +240,10 @@ async function finish(given: Given, planned: Sweep, folder: Folder, out: string)
   const html = await reportOf(planned, rows, factsOf(planned, missing.length));
   const written = new Output("--out", files).write([json, csvOf(planned, rows), html]);
   print(given.json ? json : `${table(tableOf(planned, rows))}\n`);
-  if (others > 0)
-    say(`${others} results in ${out} are of other cells; they are kept, and not counted here.\n`);
+  if (others > 0) say(`${plural(others, "result")} of other cells in ${out}: kept, and not counted here.\n`);
   if (missing.length > 0)
     say(
-      `${missing.length} fine-tunings have no result yet. The same command runs them; where they are in other folders, lorantz sweep --merge --out ${out} FOLDER... puts them together.\n`,
+      `No result yet of ${plural(missing.length, "fine-tuning")}. The same command runs what is missing; where it is in other folders, lorantz sweep --merge --out ${out} FOLDER... puts all together.\n`,
     );
   say(`Wrote ${written.join(", ")}.\n`);
   return missing.length;
@@ -259,7 +259,9 @@ function factsOf({ grid, runs, seeds, setting, sources, code }: Sweep, missing: 
     ["Layers", typeof targetModules === "string" ? "all linear ones" : targetModules.join(", ")],
     ["Updates", `${steps}, of ${batch.accumulate} x ${batch.size} examples${batch.pack ? ", packed" : ""}`],
     ["Cells", `${grid.length}, of which ${runs.length} are different runs; seeds ${seeds.join(", ")}`],
-    ...(missing > 0 ? [["Missing", `${missing} fine-tunings have no result yet`] as [string, string]] : []),
+    ...(missing > 0
+      ? [["Missing", `${plural(missing, "fine-tuning")} without a result yet`] as [string, string]]
+      : []),
     ["Lorantz", code],
   ];
   return facts;
@@ -292,7 +294,7 @@ async function merge(given: Given, out: string, folders: readonly string[]): Pro
         const { task, result, seconds } = other.read(key)!;
         folder.write({ key, task }, result, seconds);
       }
-      say(`${each}: ${keys.length} results.\n`);
+      say(`${each}: ${plural(keys.length, "result")}.\n`);
     }
     new Output("--out", [join(out, "sweep.json")]).write([`${JSON.stringify(planned, undefined, 1)}\n`]);
     return (await finish(given, planned, folder, out)) > 0 ? 1 : 0;
@@ -301,7 +303,7 @@ async function merge(given: Given, out: string, folders: readonly string[]): Pro
 
 function checkSize(grid: Grid, seeds: readonly number[], yes: boolean): void {
   const cells = asUsage(() => gridSize(grid));
-  const size = `the grid has ${cells} cells and there are ${seeds.length} seeds, so up to ${cells * seeds.length} fine-tunings`;
+  const size = `the grid has ${plural(cells, "cell")} and there ${seeds.length === 1 ? "is" : "are"} ${plural(seeds.length, "seed")}, so up to ${plural(cells * seeds.length, "fine-tuning")}`;
   if (cells > mostCells)
     throw new UsageError(`sweep: ${size}; grids have up to ${mostCells} cells. Vary fewer fields.`);
   if (cells * seeds.length > many && !yes)

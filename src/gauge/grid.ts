@@ -1,5 +1,6 @@
 import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
+import { plural } from "../base/text.ts";
 import { canonical, type Invariant } from "./canonical.ts";
 import { checkRecipe } from "./check.ts";
 import { close } from "./close.ts";
@@ -10,7 +11,8 @@ import type { Recipe } from "./recipe.ts";
 
 /**
  * Recipes to try: a list, or one recipe with the values that some of its fields take. Fields are paths in the recipe
- * (`"alpha"`, `"optimizer.lr"`, `"groups.B.lr"`, `"initScale.A"`), or `"ratio"`, the rate of B over that of A.
+ * (`"alpha"`, `"optimizer.lr"`, `"groups.B.lr"`, `"initScale.A"`), `"ratio"`, the rate of B over that of A, or `"scaling"`: `"lora"`,
+ * `"rslora"`, or the multiplier in place of alpha.
  */
 export type Grid =
   | readonly Recipe[]
@@ -246,7 +248,10 @@ export function gridCells(
   }));
 }
 
-/** The fields of a grid that vary, with their values; the ratio last, since it multiplies the rate that others may have set. */
+/** Fields that follow from others, and come after them: the ratio from the rate, the scaling from the rank. */
+export const derived: ReadonlySet<string> = new Set(["ratio", "scaling"]);
+
+/** The fields of a grid that vary, with their values, those that follow from others last. */
 function pathsOf(grid: Grid): readonly (readonly [path: string, values: readonly unknown[]])[] {
   const { recipe, vary } = (isPlainObject(grid) ? grid : {}) as Partial<Exclude<Grid, readonly Recipe[]>>; // not a list
   if (!isPlainObject(recipe) || !isPlainObject(vary))
@@ -258,7 +263,7 @@ function pathsOf(grid: Grid): readonly (readonly [path: string, values: readonly
     throw new ValueError(
       `${operation}: the unknown field ${unknown[0]}. Fields of a grid are recipe and vary.`,
     );
-  const paths = Object.keys(vary).sort((x, y) => Number(x === "ratio") - Number(y === "ratio"));
+  const paths = Object.keys(vary).sort((x, y) => Number(derived.has(x)) - Number(derived.has(y)));
   return paths.map((path) => {
     const values: unknown = vary[path];
     if (!Array.isArray(values) || values.length === 0)
@@ -292,7 +297,7 @@ function cellsOf(
   let stride = cells;
   for (const [path, values] of paths) {
     stride /= values.length;
-    axes.push({ name: path, list: values, values: values.length, stride });
+    if (values.length > 1) axes.push({ name: path, list: values, values: values.length, stride });
     recipes = recipes.flatMap((each) => values.map((value) => withField(each, path, value)));
   }
   return { recipes, axes };
@@ -310,6 +315,7 @@ function withField(recipe: Recipe, path: string, value: unknown): Recipe {
     const lr = (recipe.groups?.A?.lr ?? recipe.optimizer.lr) * value;
     return withField(recipe, "groups.B.lr", lr);
   }
+  if (path === "scaling") return scaled(recipe, value);
   const [first, ...rest] = path.split(".");
   const set = (node: unknown, keys: readonly string[]): unknown => {
     if (keys.length === 0) return value;
@@ -320,6 +326,22 @@ function withField(recipe: Recipe, path: string, value: unknown): Recipe {
     return { ...fields, [key]: set(fields[key], more) };
   };
   return set(recipe, [first!, ...rest]) as Recipe; // checked when all fields are set
+}
+
+/** With a mode of scaling, or the alpha that makes it a multiplier. */
+function scaled(recipe: Recipe, scaling: unknown): Recipe {
+  const mode = scaling === "lora" || scaling === "rslora";
+  const sets = mode ? "rsLora" : "alpha";
+  if (recipe[sets] !== undefined)
+    throw new ValueError(
+      `${operation}: both scaling and ${sets} are given; each sets the multiplier. Give one.`,
+    );
+  if (mode) return { ...recipe, rsLora: scaling === "rslora" };
+  if (!(typeof scaling === "number" && scaling > 0 && scaling < Infinity))
+    throw new ValueError(
+      `${operation}: vary.scaling has ${show(scaling)}; it is lora, rslora or a finite number > 0.`,
+    );
+  return { ...recipe, alpha: scaling * (recipe.rsLora ? Math.sqrt(recipe.r) : recipe.r) };
 }
 
 function inCell<T>(i: number, f: () => T): T {
@@ -398,7 +420,7 @@ function describePlan(
   kinds: ReadonlyMap<string, string>,
 ): string[] {
   const words = [
-    `${count(cells, "cell")}, ${count(runs.length, "different run")}` +
+    `${plural(cells, "cell")}, ${plural(runs.length, "different run")}` +
       (groups.length < runs.length ? `; ${groups.length} up to eps, decay and other constants.` : "."),
   ];
   for (const { name, moves } of knobs)
@@ -418,10 +440,6 @@ function describePlan(
       `${alike.map(({ name }) => name).join(" and ")} move the rates in one direction${constants}: one of them can do it all.`,
     );
   }
-  words.push(`The ground has ${count(dimensions, "dimension")} and ${count(lines.length, "line")}.`);
+  words.push(`The ground has ${plural(dimensions, "dimension")} and ${plural(lines.length, "line")}.`);
   return words;
-}
-
-function count(n: number, what: string): string {
-  return `${n} ${what}${n === 1 ? "" : "s"}`;
 }

@@ -2,7 +2,7 @@ import { isPlainObject, show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { parseJson } from "../base/json.ts";
 import { checkRecipe } from "./check.ts";
-import type { Grid } from "./grid.ts";
+import { derived, type Grid } from "./grid.ts";
 import { named, recipeOfSettings } from "./library/named.ts";
 import { flatten, type Settings } from "./library/places.ts";
 import { settingsOf } from "./library/settings-text.ts";
@@ -132,16 +132,18 @@ export function gridOfText(text: string, operation = "gauge.gridOfText"): Grid {
   const entries = entriesOf(operation, text, true).map(
     ([key, values]) => [key, values as readonly unknown[]] as const,
   );
+  const varies = (...keys: readonly string[]) =>
+    entries.some(([key, values]) => keys.includes(key) && values.length > 1);
+  const follows = (key: string, [value]: readonly unknown[]) =>
+    key === "scaling" && varies("rsLora", ...(typeof value === "number" ? ["r", "alpha"] : []));
   for (const [key, values] of entries) {
-    if (values.length === 1) single.push([key, values[0]]);
-    else vary[pathOf(key)] = values;
+    if (values.length > 1 || follows(key, values)) vary[pathOf(key)] = values;
+    else single.push([key, values[0]]);
   }
   // A first value where all vary, so that the recipe is whole.
   const first = entries.flatMap(([key, values]): [string, unknown][] =>
-    values.length > 1 && key !== "ratio" ? [[key, values[0]]] : [],
+    values.length > 1 && !derived.has(key) ? [[key, values[0]]] : [],
   );
-  if ("scaling" in vary)
-    throw new ValueError(`${operation}: scaling has several values; vary alpha, which says the same.`);
   return { recipe: assemble(operation, [...single, ...first]) as unknown as Recipe, vary }; // dedupe checks it
 }
 
@@ -184,7 +186,7 @@ function pathOf(key: string): string {
   if (key === "optimizer") return "optimizer.name";
   if (key === "schedule" || key === "clip") return `${key}.kind`;
   const [name, role] = key.split(".") as [string, string?];
-  if (key === "ratio" || own.has(name)) return key;
+  if (derived.has(key) || own.has(name)) return key;
   if (key === "maxNorm") return "clip.maxNorm";
   return role === undefined ? `optimizer.${key}` : `groups.${role}.${name}`;
 }
@@ -212,7 +214,7 @@ function assemble(what: string, fields: readonly (readonly [string, unknown])[])
   };
   for (const [key, value] of given) {
     if (key.split(".").length > 2) throw new ValueError(`${what}: there is no field ${key}.`);
-    if (key === "ratio" || key === "scaling") continue;
+    if (derived.has(key)) continue;
     if (key === "maxNorm") {
       put(["clip", "kind"], "globalNorm");
       put(["clip", "maxNorm"], value);

@@ -133,7 +133,7 @@ export class Dataset {
     ] as const;
     if (parts.some(({ length }) => length === 0))
       throw new ValueError(
-        `${this.name}: of ${this.length} examples a share of ${share} leaves ${parts[0].length} and ${parts[1].length}. Both have one at least.`,
+        `${this.name}: of ${this.length} examples a share of ${share} leaves ${parts[0].length} and ${parts[1].length}. Both have one at least: take another share, or examples of their own to evaluate on.`,
       );
     return [part(parts[0]), part(parts[1])];
   }

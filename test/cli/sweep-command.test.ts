@@ -42,7 +42,7 @@ describe("lorantz sweep", () => {
     const { code, stdout, stderr } = await sweep(grid, "same");
     expect(code).toBe(0);
     expect(stderr).toContain(
-      "9 cells, 5 different runs, 1 seed: 5 fine-tunings of 4 updates; 0 are there already.",
+      "9 cells, 5 different runs, 1 seed: 5 fine-tunings of 4 updates; 0 there already.",
     );
     expect(stderr).toContain("alpha=4 ratio=1: the same run as alpha=2 ratio=4");
     expect(stdout).toMatch(/^cell\s+alpha\s+ratio\s+held-out loss/);
@@ -64,8 +64,8 @@ describe("lorantz sweep", () => {
     await sweep("optimizer=adamw r=2 alpha=4 lr=0.01,0.02", "twice");
     const before = outcomes("twice");
     const { stderr } = await sweep("optimizer=adamw r=2 alpha=4 lr=0.02,0.05", "twice");
-    expect(stderr).toContain("2 fine-tunings of 4 updates; 1 are there already.");
-    expect(stderr).toContain("1 results in");
+    expect(stderr).toContain("2 fine-tunings of 4 updates; 1 there already.");
+    expect(stderr).toContain("1 result of other cells in");
     expect(outcomes("twice").size).toBe(3);
     for (const [key, outcome] of before) expect(outcomes("twice").get(key)).toEqual(outcome);
   });
@@ -97,8 +97,20 @@ describe("lorantz sweep", () => {
     const ended = [...outcomes("diverged").values()].map((outcome) => outcome.ended);
     expect(ended.sort()).toEqual(["diverged", "steps"]);
     const again = await sweep(...args);
-    expect(again.stderr).toContain("2 are there already");
+    expect(again.stderr).toContain("2 there already");
     expect(again.stdout).toContain("best");
+  });
+
+  test("says which cell has no result, and why", async () => {
+    const { code, stderr } = await sweep(
+      "optimizer=sgd r=2 alpha=4 lr=0.1,1e300",
+      "beyond",
+      "--seeds",
+      "3,4",
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain("optimizer.lr=1e+300, seed 4: no result. ");
+    expect(stderr).toContain("No result yet of 2 fine-tunings.");
   });
 
   long("shares out the cells to shards, which are merged from their folders", async () => {
@@ -111,7 +123,7 @@ describe("lorantz sweep", () => {
       });
     }
     const half = await lorantz("sweep", "--merge", "--out", at("whole"), at("part-1"));
-    expect({ code: half.code, said: half.stderr.includes("have no result yet") }).toEqual({
+    expect({ code: half.code, said: half.stderr.includes("No result yet of") }).toEqual({
       code: 1,
       said: true,
     });

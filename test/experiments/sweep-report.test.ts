@@ -88,11 +88,11 @@ test("names in figures are whole, and a cell is the best or the same run as anot
   const wide = {
     recipe,
     vary: {
-      "optimizer.name": ["adamw"],
-      "optimizer.weightDecay": [0.0123456],
-      "groups.B.lr": [0.0123456],
+      "optimizer.name": ["adamw", "adam"],
+      "optimizer.eps": [0.0123456, 1e-8],
+      "groups.B.lr": [0.0123456, 0.1],
       alpha: [8, 16],
-      "optimizer.lr": [1e-3],
+      "optimizer.lr": [1e-3, 1e-2],
     },
   };
   const planned = sweepOf(wide, about);
@@ -104,7 +104,7 @@ test("names in figures are whole, and a cell is the best or the same run as anot
   );
   const found = rowsOf(planned.sweep, { read: (key) => results.get(key) }).rows;
   const html = await reportOf(planned.sweep, found, []);
-  expect(html).toContain("optimizer adamw, weightDecay 0.0123456, lr of B 0.0123456, alpha 8, lr 0.001<");
+  expect(html).toContain("optimizer adamw, eps 0.0123456, lr of B 0.0123456, alpha 8, lr 0.001<");
   expect(html).not.toContain("…");
   const same = sweepOf(
     { recipe: { ...recipe, optimizer: { name: "sgd", lr: 1 } }, vary: { alpha: [8, 8] } },

@@ -711,6 +711,57 @@ describe("the range of powers of two", () => {
   });
 });
 
+describe("grids of scalings", () => {
+  const alphas = (text: string) =>
+    gauge
+      .gridCells(gauge.gridOfText(text))
+      .map(({ recipe: { r, alpha, rsLora = false } }) => [r, alpha, rsLora]);
+  const rest = "optimizer=sgd lr=0.1";
+
+  test("a multiplier holds at every rank", () => {
+    expect(alphas(`${rest} r=4,16 scaling=2`)).toEqual([
+      [4, 8, false],
+      [16, 32, false],
+    ]);
+    expect(alphas(`${rest} r=4,16 scaling=2 rsLora=true`)).toEqual([
+      [4, 4, true],
+      [16, 8, true],
+    ]);
+    expect(alphas(`${rest} scaling=0.5,1 r=8`)).toEqual([
+      [8, 4, false],
+      [8, 8, false],
+    ]);
+  });
+
+  test("modes are values like others", () => {
+    const text = `${rest} r=4 alpha=8 scaling=lora,rslora`;
+    expect(alphas(text)).toEqual([
+      [4, 8, false],
+      [4, 8, true],
+    ]);
+    expect(gauge.gridCells(gauge.gridOfText(text))[1]!.at).toEqual({ scaling: "rslora" });
+    expect(gauge.dedupe(gauge.gridOfText(`${rest} r=4,8 alpha=8 scaling=rslora`)).runs).toHaveLength(2);
+  });
+
+  test("what sets the multiplier twice is refused", () => {
+    for (const [text, named] of [
+      ["r=4,8 alpha=8 scaling=2", "alpha"],
+      ["r=4 alpha=8,16 scaling=2", "alpha"],
+      ["r=4 alpha=8 rsLora=true,false scaling=rslora", "rsLora"],
+    ] as const)
+      expect(() => gauge.dedupe(gauge.gridOfText(`${rest} ${text}`))).toThrow(
+        `both scaling and ${named} are given`,
+      );
+    expect(() => gauge.dedupe(gauge.gridOfText(`${rest} r=4 scaling=1,-1`))).toThrow("vary.scaling has -1");
+  });
+
+  test("a field of one value does not vary", () => {
+    const recipe = { r: 4, alpha: 8, optimizer: { name: "sgd", lr: 0.1 } } as const;
+    const plan = gauge.dedupe({ recipe, vary: { alpha: [16], r: [4, 8] } });
+    expect(plan.knobs.map(({ name }) => name)).toEqual(["r"]);
+  });
+});
+
 describe("dedupe", () => {
   test("SGD over powers of two: alpha and ratio are one knob", () => {
     const recipe = { r: 8, alpha: 8, optimizer: { name: "sgd", lr: 0.25 } } as const;

@@ -14,7 +14,7 @@ export function describeResult(result: Result): string {
     return [...head, `  reason     ${later}`, ...rest].join("\n");
   }
   const taken = axes.flatMap(([axis, words]) => (outcomes[axis] ? [`${words} ${outcomes[axis]}`] : []));
-  const rows = table(columns(checks)).replace(/^/gm, "  ");
+  const rows = table(checkColumns(checks)).replace(/^/gm, "  ");
   return [
     ...head,
     `  test       ${how}`,
@@ -32,14 +32,15 @@ const axes = [
   ["beside", "beside it"],
 ] as const satisfies readonly (readonly [Axis, string])[];
 
-function columns(checks: readonly (Check & { readonly outcome: Outcome })[]): Column[] {
+/** What was measured, and what was expected. */
+export function checkColumns(checks: readonly (Check & { readonly outcome: Outcome })[]): Column[] {
   return [
     { title: "measured", cells: checks.map(({ what }) => what) },
     { title: "value", cells: checks.map(({ value }) => figure(value)), align: "right" },
     {
       title: "interval",
       cells: checks.map(({ interval, confidence = judgedConfidence }) =>
-        interval ? `${describeInterval(interval)} (${figure(100 * confidence)} %)` : "exact",
+        interval ? describeInterval(interval, confidence) : "exact",
       ),
     },
     { title: "expected", cells: checks.map(({ expected }) => describeExpectation(expected)) },
@@ -73,8 +74,9 @@ function grouped(claims: readonly Claim[]): Map<string, Claim[]> {
   return groups;
 }
 
-function describeInterval([low, high]: Interval): string {
-  return `${figure(low)} to ${figure(high)}`;
+/** Where ends are not known, nothing is: of a single run, or of a rate that was best at an end of its grid. */
+function describeInterval([low, high]: Interval, confidence: number): string {
+  return Number.isNaN(low) ? "unknown" : `${figure(low)} to ${figure(high)} (${figure(100 * confidence)} %)`;
 }
 
 /** Four digits; counts in full. */

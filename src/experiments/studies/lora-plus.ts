@@ -169,7 +169,20 @@ export const loraPlus: Study = {
           ...ratesB.map((b) => meanOf(cells.find((cell) => cell.a === a && cell.b === b)!.choice)),
         ]),
       })),
-      plots: [],
+      plots: Object.entries(grids).map(([name, cells]) => ({
+        title: `Loss over the rate of B, ${name} task`,
+        x: "learning rate of B",
+        y: "held-out loss",
+        log: { x: true },
+        lines: ratesA.map((a) => {
+          const own = cells.filter((cell) => cell.a === a);
+          return {
+            name: `lr of A ${a}`,
+            xs: own.map(({ b }) => b),
+            ys: own.map(({ choice }) => meanOf(choice)),
+          };
+        }),
+      })),
     };
   },
 };

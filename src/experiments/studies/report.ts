@@ -1,6 +1,7 @@
 import { type Column, table } from "../../base/table.ts";
+import { plural } from "../../base/text.ts";
 import { htmlFigures, lineChart } from "../charts.ts";
-import { describeResult, figure } from "../claims/summary.ts";
+import { checkColumns, describeResult, figure } from "../claims/summary.ts";
 import { escapeXml, htmlFacts, htmlTable, page } from "../page.ts";
 import { smallestSeen } from "./contrast.ts";
 import type { StudyResult } from "./run.ts";
@@ -32,7 +33,7 @@ function designOf({
     ["contrast", contrast],
     [
       "seeds",
-      `${comparison} to compare by${choice ? `, ${setting.choice} others to choose by` : ""}, from ${seed}`,
+      `${comparison} to compare by${choice ? `, ${plural(setting.choice, "other")} to choose by` : ""}, from ${seed}`,
     ],
     ...(choice === undefined ? [] : [["choice", choice] as const]),
     [
@@ -68,6 +69,11 @@ export async function studiesPage(results: readonly StudyResult[]): Promise<stri
       ({ id, verdict, statement }) =>
         `<li><strong>${id}</strong> ${escapeXml(statement)} <em>${verdict}</em></li>`,
     );
+    const measured = result.results.flatMap(({ id, checks = [] }) => checks.map((check) => ({ id, check })));
+    const columns: readonly Column[] = [
+      { title: "claim", cells: measured.map(({ id }) => id) },
+      ...checkColumns(measured.map(({ check }) => check)),
+    ];
     const tables = result.tables.map(
       (each) => `<p>${escapeXml(each.title)}</p>\n${htmlTable(columnsOf(each), each.title)}`,
     );
@@ -78,6 +84,7 @@ export async function studiesPage(results: readonly StudyResult[]): Promise<stri
     return `<h2>${escapeXml(result.title)}</h2>
 ${htmlFacts(designOf(result))}
 <ul>${verdicts.join("")}</ul>
+${htmlTable(columns, "What was measured")}
 ${tables.join("\n")}
 ${await htmlFigures(figures)}`;
   });

@@ -6,6 +6,7 @@ import type { Study } from "./study.ts";
 const [low, high] = [1e-4, 1.6e-2];
 const first = 8;
 const others = [2, 32] as const;
+const ranks = [2, first, 32] as const;
 const alpha = 16;
 
 /** Both scalings equal at one rank, then the rank is varied. */
@@ -27,7 +28,7 @@ export const rslora: Study = {
   measure: async (bench) => {
     const cells = new Map<string, readonly RunResult[]>();
     const at = (rs: boolean, r: number, lr: number) => cells.get(`${rs} ${r} ${lr}`)!;
-    for (const r of [first, ...others])
+    for (const r of ranks)
       for (const lr of [low, high])
         for (const rs of [false, true])
           cells.set(
@@ -75,9 +76,23 @@ export const rslora: Study = {
       tables: [low, high].map((lr) => ({
         title: `Held-out loss, lr ${lr}`,
         head: ["r", "LoRA", "rsLoRA"],
-        rows: [2, first, 32].map((r) => [r, meanOf(at(false, r, lr)), meanOf(at(true, r, lr))]),
+        rows: ranks.map((r) => [r, meanOf(at(false, r, lr)), meanOf(at(true, r, lr))]),
       })),
-      plots: [],
+      plots: [
+        {
+          title: "Loss over the rank",
+          x: "rank",
+          y: "held-out loss",
+          log: { x: true },
+          lines: [low, high].flatMap((lr) =>
+            [false, true].map((rs) => ({
+              name: `${rs ? "rsLoRA" : "LoRA"}, lr ${lr}`,
+              xs: ranks,
+              ys: ranks.map((r) => meanOf(at(rs, r, lr))),
+            })),
+          ),
+        },
+      ],
     };
   },
 };

@@ -62,12 +62,21 @@ export function sweepOf<S>(
   };
 }
 
+/** A cell of a grid by what varies. */
+export function cellName({ grid }: Pick<Sweep, "grid">, cell: number): string {
+  const values = Object.entries(grid[cell]!.at).map(([path, value]) => `${path}=${String(value)}`);
+  return values.join(" ") || `cell ${cell}`;
+}
+
+/** What has a key, in words. */
+export function keyName({ grid, runs, seeds }: Pick<Sweep, "grid" | "runs" | "seeds">, key: string): string {
+  const { cells, keys } = runs.find((run) => run.keys.includes(key))!;
+  return `${cellName({ grid }, cells[0]!)}, seed ${seeds[keys.indexOf(key)]}`;
+}
+
 /** Which cells of a grid are run together with an earlier one, in words. */
 export function sameRuns({ runs, grid }: Pick<Sweep, "runs" | "grid">): readonly string[] {
-  const nameOf = (cell: number) =>
-    Object.entries(grid[cell]!.at)
-      .map(([path, value]) => `${path}=${String(value)}`)
-      .join(" ") || `cell ${cell}`;
+  const nameOf = (cell: number) => cellName({ grid }, cell);
   return runs.flatMap(({ cells: [first, ...others] }) =>
     others.length === 0 ? [] : [`${others.map(nameOf).join("; ")}: the same run as ${nameOf(first!)}`],
   );
