@@ -83,13 +83,18 @@ export function trimLoops(roots: readonly Node[]): Node[] {
   });
 }
 
-/** As it enters a loop: another shape of what lies there, or an array of what lies nowhere. */
+/** As it enters a loop: another shape of what lies there, or an array of what lies nowhere; when it is to be there stays. */
 function entered(node: Node): Node {
-  if (node.dtype === "number") return node;
-  const { kind } = node.operation;
-  if (kind === "reshape") return entered(node.inputs[0]!);
+  const { operation, inputs, shape, dtype } = node;
+  if (dtype === "number") return node;
+  const { kind } = operation;
+  if (kind === "reshape") return entered(inputs[0]!);
+  if (kind === "after") {
+    const value = entered(inputs[0]!);
+    return value === inputs[0] ? node : makeNode(operation, [value, ...inputs.slice(1)], value.shape, dtype);
+  }
   if (kind !== "constant" && kind !== "iota" && kind !== "hostNumber") return node;
-  return makeNode({ kind: "expand" }, [node], node.shape, node.dtype);
+  return makeNode({ kind: "expand" }, [node], shape, dtype);
 }
 
 /** The kernel of a run, before its body is compiled. */

@@ -3,11 +3,14 @@ import { canonicalise } from "../../src/compile/canonical.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
 import { makeNode } from "../../src/graph/node.ts";
 import {
+  arange,
   compile,
+  full,
   grad,
   init,
   random,
   remat,
+  scan,
   stack,
   Tensor,
   tensor,
@@ -69,6 +72,24 @@ describeComposed("remat", (backend) => {
     });
     const [plain, ...others] = await Promise.all(results);
     for (const other of others) expect(other).toEqual(plain);
+  });
+
+  test("holds loops, whatever enters them", async () => {
+    const outside = tensor([0, 1, 2], { dtype: "int32" });
+    const entering: Record<string, (x: Tensor) => Tensor> = {
+      places: () => arange(3),
+      "places in another shape": () => arange(3).reshape([3, 1]).reshape([3]),
+      constants: () => full([3], 2, { dtype: "int32" }),
+      tensors: () => outside,
+      "what is made of the argument": (x) => x.argmax(1),
+    };
+    for (const [name, steps] of Object.entries(entering)) {
+      const f = (x: Tensor) =>
+        scan((h: Tensor, i: Tensor) => [h.at(i as Tensor<"int32">).mul(2).tanh(), null], x, steps(x))[0];
+      const x = tensor([[1, 2, 3], [-1, 0, 1], [0.5, 2, 0]]);
+      const of = (g: typeof f) => grad((x: Tensor) => g(x).square().sum())(x).toArray();
+      expect(await of(remat(f)), name).toEqual(await of(f));
+    }
   });
 
   test("takes and gives trees, captures, draws, and lets some inputs have no gradient", async () => {
