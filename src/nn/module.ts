@@ -39,7 +39,7 @@ const fields: Fields<ModuleOptions> = {
 
 /**
  * A layer made of named others. `forward` gets the children as functions, the input and the context. The input is a
- * tensor, or an object with what else the layer needs: a mask, positions, a cache.
+ * tensor, or an object or list with what else the layer needs: a mask, positions, a cache.
  *
  * A child's initial values depend on the key and the names on the way to it alone: adding a layer leaves those
  * of the others unchanged. The same goes for dropout, whose stream is of the child's name, and for each further
@@ -79,7 +79,7 @@ export function module<C extends Children, X = Tensor, Y = Tensor>(
     },
     apply: (params, x, given = {}) => {
       const context = readOptions("module", contextFields, given);
-      if (!isPlainObject(x)) checkTensor("module", "the input", x as Tensor); // or data with tensors in it
+      if (!isPlainObject(x) && !Array.isArray(x)) checkTensor("module", "the input", x as Tensor); // or data with tensors in it
       const all = facts.tied && isPlainObject(params) ? withTied(self, params as Params) : params;
       const bound = mapChildren(children, (child, name) => {
         const bare = child.kind === "parameter";

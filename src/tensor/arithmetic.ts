@@ -22,8 +22,11 @@ import { type Axes, type KeepDim, nodeOf, type Operand, Tensor, tensorNode } fro
 /** The second operand of an elementwise function of a float tensor; a number as a tensor of the dtype of the first. */
 export function operand<D extends DType>(operation: string, x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkFloat(operation, x);
-  return new Tensor(meet(nodeOf(operation, y), x.dtype, operation));
+  return beside(operation, x, y);
 }
+
+const beside = <D extends DType>(operation: string, x: Tensor<D>, y: Operand<D>): Tensor<D> =>
+  new Tensor(meet(nodeOf(operation, y), x.dtype, operation));
 
 /** @throws DTypeError for a tensor that is no float. */
 export function checkFloat(operation: string, x: Tensor): void {
@@ -36,14 +39,43 @@ const isInfinite = (x: Tensor) => x.isFinite().bitwiseOr(x.isNaN()).logicalNot()
 
 const truncated = <D extends DType>(x: Tensor<D>) => where(x.lt(0), x.ceil(), x.floor());
 
+/** The second operand of a division, of a tensor of floats or of int32. */
+function divisorOf<D extends DType>(operation: string, x: Tensor<D>, y: Operand<D>): Tensor<D> {
+  tensorNode(operation, "x", x);
+  if (!isFloat(x.dtype) && x.dtype !== "int32")
+    throw new DTypeError(`${operation}: takes floats and int32; given ${x}. Cast with .astype("int32").`);
+  return beside(operation, x, y);
+}
+
+/** The quotient of whole numbers, rounded down, and what is left, of the sign of y. Where y is 0, so are both. */
+function wholeDivision(x: Tensor, y: Tensor): { readonly quotient: Tensor; readonly left: Tensor } {
+  const none = y.eq(0);
+  const divisor = where(none, 1, y);
+  // float32 has not all digits of a quotient: twice the nearest that it has, and products wrap.
+  const nearest = (x: Tensor) => x.astype("float32").div(divisor.astype("float32")).round().astype("int32");
+  const most = nearest(x);
+  const rest = x.sub(most.mul(divisor));
+  const last = nearest(rest);
+  const near = { quotient: most.add(last), left: rest.sub(last.mul(divisor)) };
+  const above = near.left.ne(0).bitwiseAnd(near.left.lt(0).ne(divisor.lt(0)));
+  return {
+    quotient: where(none, 0, where(above, near.quotient.sub(1), near.quotient)),
+    left: where(none, 0, where(above, near.left.add(divisor), near.left)),
+  };
+}
+
 /**
  * What is left of x after division by y, with the sign of x, as C's fmod: exact where the quotient is below 2^24 (2^53 in
- * float64), within a unit in the last place of x elsewhere. Floats.
+ * float64), within a unit in the last place of x elsewhere; of int32 always, and 0 where y is. Floats and int32.
  */
 export function fmod<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("fmod", arguments, 2);
-  const divisor = operand("fmod", x, y);
-  const top = operand("fmod", divisor, x);
+  const divisor = divisorOf("fmod", x, y);
+  const top = divisorOf("fmod", divisor, x);
+  if (top.dtype === "int32") {
+    const { left } = wholeDivision(top, divisor);
+    return where(left.ne(0).bitwiseAnd(left.lt(0).ne(top.lt(0))), left.sub(divisor), left) as Tensor<D>; // int32
+  }
   if (isNarrow(top.dtype)) return inDType(fmod(wide(top), wide(divisor)), top) as Tensor<D>; // in its dtype
   const shape = broadcastShapes("fmod", top.shape, divisor.shape);
   return division(top.expand(shape), divisor.expand(shape)) as Tensor<D>; // of the dtype of its arguments
@@ -84,22 +116,32 @@ function halves(x: Tensor): readonly [high: Tensor, low: Tensor] {
 }
 
 /**
- * What is left of x after division by y, with the sign of y, as NumPy's remainder and Python's %. Floats; exact where
- * `fmod` is.
+ * What is left of x after division by y, with the sign of y, as NumPy's remainder and Python's %. Floats and int32; exact
+ * where `fmod` is.
+ *
+ * @example
+ * remainder(tensor([7, -7], { dtype: "int32" }), 3); // [1, 2]
  */
 export function remainder<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("remainder", arguments, 2);
-  const divisor = operand("remainder", x, y);
+  const divisor = divisorOf("remainder", x, y);
+  if (x.dtype === "int32") return wholeDivision(x, divisor).left as Tensor<D>; // int32
   const left = fmod(x, divisor);
   const other = left.ne(0).bitwiseAnd(left.lt(0).ne(divisor.lt(0)));
   return where(other, left.add(divisor), left);
 }
 
-/** The largest integer that is not above x / y, as NumPy's floor_divide. Floats; gradient 0. */
+/**
+ * The largest integer that is not above x / y, as NumPy's floor_divide: 0 where y is 0, of int32. Floats and int32; gradient 0.
+ *
+ * @example
+ * floorDivide(tensor([7, -7], { dtype: "int32" }), 3); // [2, -3]
+ */
 export function floorDivide<D extends DType>(x: Tensor<D>, y: Operand<D>): Tensor<D> {
   checkCount("floorDivide", arguments, 2);
-  const bottom = operand("floorDivide", x, y).detach();
+  const bottom = divisorOf("floorDivide", x, y).detach();
   const top = x.detach();
+  if (x.dtype === "int32") return wholeDivision(top, bottom).quotient as Tensor<D>; // int32
   // Of a whole multiple, so that rounding of the quotient does not cross an integer.
   const whole = top.sub(remainder(top, bottom)).div(bottom).round();
   return where(bottom.eq(0), top.div(bottom), whole);

@@ -11,7 +11,8 @@ import { isTensor, leaves, map } from "./tree.ts";
 
 /**
  * A function with a gradient of its own. `forward` gives the outputs and what `backward` needs (a tree of tensors);
- * `backward` gets that and the cotangents of the outputs, and gives a cotangent for each argument, of its structure.
+ * `backward` gets that and the cotangents of the outputs, and gives a cotangent for each argument, of its structure, or null
+ * where there is none.
  * Both build graphs: of what `backward` builds there are gradients again, and `vmap`, `jvp` (where `backward` is linear in
  * the cotangents) and `compile` see through it. `backward` may use nothing but its arguments and constants. With several
  * outputs it is called once for each of them, with zeros for the others.
@@ -64,13 +65,19 @@ function refilled<T>(tree: T, nodes: readonly Node[]): T {
   return map(tree, () => new Tensor(nodes[at++]!));
 }
 
-function checked(given: unknown, args: readonly unknown[], expected: readonly Kind[]): Node[] {
-  const [got, wanted] = [treeStructure(given, isTensor), treeStructure(args, isTensor)];
-  if (got !== wanted)
+function checked(given: unknown, args: readonly unknown[], expected: readonly Kind[]): (Node | undefined)[] {
+  const parts = Array.isArray(given) ? (given as readonly unknown[]) : [];
+  const [got, wanted] = [structure(given), structure(args)];
+  if (parts.length !== args.length || parts.some((part, i) => part && structure(part) !== structure(args[i])))
     throw new ValueError(
-      `customVjp: backward returned ${got}; it returns a list with a cotangent for each argument, ${wanted}.`,
+      `customVjp: backward returned ${got}; it returns a list with a cotangent for each argument, ${wanted}, or null for one that gets none.`,
     );
-  return leaves(given).map(({ node }, i) => {
+  const cotangents = args.flatMap((arg, i) =>
+    parts[i] ? leaves(parts[i]) : leaves(arg).map(() => undefined),
+  );
+  return cotangents.map((found, i) => {
+    if (!found) return undefined;
+    const { node } = found;
     const { shape, dtype } = expected[i]!;
     if (dtype === "number") return cotangent(node, dtype);
     if (!sameShape(node.shape, shape) || node.dtype !== dtype)
@@ -80,3 +87,5 @@ function checked(given: unknown, args: readonly unknown[], expected: readonly Ki
     return node;
   });
 }
+
+const structure = (tree: unknown) => treeStructure(tree, isTensor);

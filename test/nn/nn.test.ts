@@ -242,6 +242,16 @@ describe("module", () => {
     expect(ofLarger["extra.bias"]).not.toEqual(ofLarger["fc2.bias"]);
   });
 
+  test("takes a tensor, or an object or a list of them", async () => {
+    const both = nn.module({ fc: nn.linear(3, 2) }, ({ fc }, [a, b]: readonly [Tensor, Tensor]) =>
+      fc(a).sub(fc(b)),
+    );
+    expect(await numbers(both.apply(both.init(seed), [ones([3]), ones([3])]))).toEqual([0, 0]);
+    expect(() => small().apply(small().init(seed), 3 as never)).toThrow(
+      "module: the input is 3; it is a tensor.",
+    );
+  });
+
   test("a replaced child is used, the others stay", async () => {
     const model = small();
     const params = model.init(seed);

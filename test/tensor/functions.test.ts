@@ -82,6 +82,23 @@ describeBackends("functions", (backend) => {
     expect(await grad((y: Tensor) => remainder(x, y).sum())(y).toArray()).toEqual([-2, 3, 3, -2, -11]);
   });
 
+  test("division of whole numbers, exact over all of int32", async () => {
+    const drawn = await random.randint(random.key(7), [20], { min: -(2 ** 31), max: 2 ** 31 - 1 }).data();
+    const known = [0, 1, 2, 3, 7, 97, 46341, 2 ** 24 + 1, 2 ** 30, 2 ** 31 - 1];
+    const all = [...known, ...known.map((x) => -x || -(2 ** 31)), ...drawn];
+    const pairs = all.flatMap((x) => all.map((y) => [x, y] as const));
+    const whole = (values: readonly number[]) => tensor(Int32Array.from(values));
+    const [x, y] = [whole(pairs.map(([x]) => x)), whole(pairs.map(([, y]) => y))];
+    const expected = (f: (x: number, y: number) => number) =>
+      Int32Array.from(pairs, ([x, y]) => (y === 0 ? 0 : f(x, y)));
+    expect(await floorDivide(x, y).data()).toEqual(expected((x, y) => Math.floor(x / y)));
+    expect(await remainder(x, y).data()).toEqual(expected((x, y) => x - y * Math.floor(x / y)));
+    expect(await fmod(x, y).data()).toEqual(expected((x, y) => x % y));
+    expect(await remainder(whole([7, -7]), 3).toArray()).toEqual([1, 2]);
+    expect(() => floorDivide(whole([1]), 0.5)).toThrow(/0.5/);
+    expect(() => remainder(tensor([1], { dtype: "uint32" }), 2)).toThrow(/remainder: takes floats and int32/);
+  });
+
   test("angles", async () => {
     const [y, x] = [
       tensor([[0], [-0], [1], [-1e30], [Infinity], [3e-20]]),
@@ -381,7 +398,6 @@ describe("functions on the CPU", () => {
     expect(() => einsum("ij->ik", x)).toThrow(/axis k in the result, but in no operand/);
     expect(() => einsum("i.j", x)).toThrow(/not of the form/);
     expect(() => tensordot(x, x, 1)).toThrow(/axis 1 of x float32\[2,3\] has length 3, axis 0 of y/);
-    expect(() => remainder(tensor([1], { dtype: "int32" }), 2)).toThrow(/remainder: takes floats/);
     expect(() => roll(x, [1], [0, 1])).toThrow(/1 shifts for 2 axes/);
     expect(() => diagonal(ones([3]))).toThrow(/takes matrices/);
     expect(() => (atan2 as unknown as () => void)()).toThrow(/atan2: x is undefined/);

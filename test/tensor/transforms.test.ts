@@ -354,6 +354,19 @@ describe("on the CPU", () => {
     expect(
       await grad((x: Tensor) => grad((x: Tensor) => cubic(x).sum())(x).sum())(tensor([2])).toArray(),
     ).toEqual([4]);
+    // Of what is null there is no gradient: of whole numbers, or of a tree.
+    const rounded = customVjp(
+      (x: Tensor, steps: Tensor<"int32">, _: { least: Tensor; most: Tensor }) => [x.mul(steps.astype("float32")).round(), null],
+      (_, g: Tensor) => [g, null, undefined],
+    );
+    const bounds = { least: tensor(0), most: tensor(9) };
+    const withBounds = (x: Tensor, b: typeof bounds) =>
+      rounded(x, tensor([2, 3], { dtype: "int32" }), b).sum();
+    const [dx, db] = grad(withBounds, { argnums: [0, 1] })(tensor([1, 2]), bounds);
+    expect(await Promise.all([dx.toArray(), db.least.item(), db.most.item()])).toEqual([[1, 1], 0, 0]);
+    const each = vmap((x: Tensor) => grad(withBounds)(x, bounds))(ones([3, 2]));
+    expect(await each.toArray()).toEqual([1, 2, 3].map(() => [1, 1]));
+
     const wrong = customVjp(
       (x: Tensor) => [x.mul(1), null],
       () => [ones([3])],
@@ -365,7 +378,9 @@ describe("on the CPU", () => {
       (x: Tensor) => [x.mul(1), null],
       () => [] as never,
     );
-    expect(() => grad((x: Tensor) => none(x).sum())(ones([2]))).toThrow(/backward returned/);
+    expect(() => grad((x: Tensor) => none(x).sum())(ones([2]))).toThrow(
+      /backward returned \[\]; .* \[\*\], or null/,
+    );
     expect(() =>
       customVjp(
         (x: Tensor) => x as never,
