@@ -1,5 +1,5 @@
 import { checkCount, type Fields, field, integer, oneOf, optional, readOptions } from "../base/arguments.ts";
-import { type DType, integerRange } from "../base/dtype.ts";
+import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError } from "../base/errors.ts";
 import { normalizeAxis, sameShape } from "../base/shape.ts";
 import { checkFloat } from "./arithmetic.ts";
@@ -36,23 +36,30 @@ function scan<T extends readonly Tensor[]>(
   return state;
 }
 
+function checkNumbers(operation: string, x: Tensor): void {
+  tensorNode(operation, "x", x);
+  if (x.dtype === "bool")
+    throw new DTypeError(`${operation}: takes numbers; given ${x}. Cast with .astype("int32").`);
+}
+
+/** Whether x is NaN, which no integer is. */
+const isNaNumber = (x: Tensor) => (isFloat(x.dtype) ? x.isNaN() : x.ne(x));
+
 /** Running products along an axis; gradients are right at zeros too. */
 export function cumprod<D extends DType>(x: Tensor<D>, axis: number): Tensor<D> {
   checkCount("cumprod", arguments, 2);
-  tensorNode("cumprod", "x", x);
-  if (x.dtype === "bool")
-    throw new DTypeError(`cumprod: takes numbers; given ${x}. Cast with .astype("int32").`);
+  checkNumbers("cumprod", x);
   const at = normalizeAxis("cumprod", axis, x.rank);
   return scan([x] as const, at, [1], ([before], [here]) => [before.mul(here)] as const)[0];
 }
 
-/** Running maxima along an axis and where they are: the last of those that tie, NaN from the first one on. Floats. */
+/** Running maxima along an axis and where they are: the last of those that tie, NaN from the first one on. */
 export function cummax<D extends DType>(x: Tensor<D>, axis: number): Extremes<D> {
   checkCount("cummax", arguments, 2);
   return running("cummax", x, axis, (here, before) => here.ge(before));
 }
 
-/** Running minima along an axis and where they are: the last of those that tie, NaN from the first one on. Floats. */
+/** Running minima along an axis and where they are: the last of those that tie, NaN from the first one on. */
 export function cummin<D extends DType>(x: Tensor<D>, axis: number): Extremes<D> {
   checkCount("cummin", arguments, 2);
   return running("cummin", x, axis, (here, before) => here.le(before));
@@ -64,7 +71,7 @@ function running<D extends DType>(
   axis: number,
   replaces: (here: Tensor<D>, before: Tensor<D>) => Tensor<"bool">,
 ): Extremes<D> {
-  checkFloat(operation, x);
+  checkNumbers(operation, x);
   const at = normalizeAxis(operation, axis, x.rank);
   const length = x.shape[at]!;
   const places = arange(length, { dtype: "int32" })
@@ -72,10 +79,10 @@ function running<D extends DType>(
     .expand(x.shape);
   // Where there is nothing before, the place is negative.
   const [, indices] = scan([x.detach(), places] as const, at, [0, -1], ([was, from], [here, to]) => {
-    const nan = was.isNaN();
+    const nan = isNaNumber(was);
     const newer = from
       .lt(0)
-      .bitwiseOr(here.isNaN())
+      .bitwiseOr(isNaNumber(here))
       .bitwiseOr(replaces(here, was).bitwiseAnd(nan.logicalNot()));
     return [where(newer, here, was), where(newer, to, from)] as const;
   });
@@ -109,8 +116,8 @@ export function searchsorted<D extends DType>(
   options: { readonly side?: "left" | "right" } = {},
 ): Tensor<"int32"> {
   checkCount("searchsorted", arguments, 3);
-  checkFloat("searchsorted", sorted);
-  checkFloat("searchsorted", values);
+  checkNumbers("searchsorted", sorted);
+  checkNumbers("searchsorted", values);
   const { side } = readOptions("searchsorted", { side: oneOf(["left", "right"] as const, "left") }, options);
   const batch = sorted.shape.slice(0, -1);
   if (sorted.rank === 0 || (sorted.rank > 1 && !sameShape(batch, values.shape.slice(0, -1))))
@@ -127,7 +134,7 @@ export function searchsorted<D extends DType>(
     const inside = next.le(length);
     const element = sorted.detach().gather(-1, next.clamp(1, length).sub(1));
     const below = side === "left" ? element.lt(sought) : element.le(sought);
-    place = where(inside.bitwiseAnd(below.bitwiseOr(sought.isNaN())), next, place);
+    place = where(inside.bitwiseAnd(below.bitwiseOr(isNaNumber(sought))), next, place);
   }
   return place.reshape(values.shape);
 }

@@ -172,6 +172,9 @@ describeBackends("functions", (backend) => {
     expect(sums[1]).toBeCloseTo(1000 + Math.LN2, 3);
     expect(await searchsorted(tensor([1, 3, 3, 5]), tensor([0, 3, 4, 9])).toArray()).toEqual([0, 1, 3, 4]);
     expect(await searchsorted(tensor([1, 3, 3, 5]), tensor([3]), { side: "right" }).toArray()).toEqual([3]);
+    const whole = tensor([2 ** 24, 2 ** 24 + 1, 2 ** 24], { dtype: "int32" }); // which float32 does not tell apart
+    expect(await searchsorted(whole.slice([0], [2]), whole).toArray()).toEqual([0, 1, 0]);
+    expect(await cummax(whole, 0).values.toArray()).toEqual([2 ** 24, 2 ** 24 + 1, 2 ** 24 + 1]);
     const index = tensor([0, 2, 2], { dtype: "int32" });
     expect(await bincount(index, { length: 3 }).toArray()).toEqual([1, 0, 2]);
     expect(await bincount(index, { length: 2 }).toArray()).toEqual([1, 0]);
