@@ -85,8 +85,22 @@ describeComposed("remat", (backend) => {
     };
     for (const [name, steps] of Object.entries(entering)) {
       const f = (x: Tensor) =>
-        scan((h: Tensor, i: Tensor) => [h.at(i as Tensor<"int32">).mul(2).tanh(), null], x, steps(x))[0];
-      const x = tensor([[1, 2, 3], [-1, 0, 1], [0.5, 2, 0]]);
+        scan(
+          (h: Tensor, i: Tensor) => [
+            h
+              .at(i as Tensor<"int32">)
+              .mul(2)
+              .tanh(),
+            null,
+          ],
+          x,
+          steps(x),
+        )[0];
+      const x = tensor([
+        [1, 2, 3],
+        [-1, 0, 1],
+        [0.5, 2, 0],
+      ]);
       const of = (g: typeof f) => grad((x: Tensor) => g(x).square().sum())(x).toArray();
       expect(await of(remat(f)), name).toEqual(await of(f));
     }

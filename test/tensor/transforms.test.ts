@@ -356,7 +356,10 @@ describe("on the CPU", () => {
     ).toEqual([4]);
     // Of what is null there is no gradient: of whole numbers, or of a tree.
     const rounded = customVjp(
-      (x: Tensor, steps: Tensor<"int32">, _: { least: Tensor; most: Tensor }) => [x.mul(steps.astype("float32")).round(), null],
+      (x: Tensor, steps: Tensor<"int32">, _: { least: Tensor; most: Tensor }) => [
+        x.mul(steps.astype("float32")).round(),
+        null,
+      ],
       (_, g: Tensor) => [g, null, undefined],
     );
     const bounds = { least: tensor(0), most: tensor(9) };
