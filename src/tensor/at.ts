@@ -13,6 +13,7 @@ import * as ops from "../graph/elementwise.ts";
 import { expand, flip, reshape } from "../graph/movement.ts";
 import { constant, type Node } from "../graph/node.ts";
 import { type Region, region, update } from "../graph/update.ts";
+import { valuesAtHand } from "../runtime/evaluate.ts";
 import {
   type Change,
   change,
@@ -62,12 +63,18 @@ export class At<T, O> {
   readonly #place: Place;
   /** Tensors that index what lies at the place. */
   readonly #picks: Picks | undefined;
+  /** What is picked by truth that only the device knows. */
+  readonly #mask: Mask | undefined;
   readonly #maker: Maker<T, O>;
 
   /** @internal */
   constructor(base: Node, index: readonly AtIndex<HasNode>[], maker: Maker<T, O>) {
     this.#base = onDevice(base);
-    const { items, picks } = split(this.#base, named(this.#base, index));
+    const names = named(this.#base, index);
+    this.#mask = maskAlone(this.#base, names);
+    const { items, picks } = this.#mask
+      ? { items: this.#base.shape.map(() => []) }
+      : split(this.#base, names);
     this.#place = placeOf(this.#base, items);
     this.#picks = picks?.(this.#place.shape);
     this.#maker = maker;
@@ -75,11 +82,15 @@ export class At<T, O> {
 
   /** The picked elements. */
   get(): T {
+    if (this.#mask) placesOf(this.#mask.node); // says that they are not known
     const found = this.#get();
     return this.#maker.wrap(this.#picks ? pick(found, this.#picks) : found);
   }
 
-  /** The tensor with `value` in their place, which broadcasts to their shape; the last, where tensors name a place again. */
+  /**
+   * The tensor with `value` in their place, which broadcasts to their shape; the last, where tensors name a place again. How
+   * many a computed mask picks is not known: there it is one for all, with the axes behind the mask at most.
+   */
   set(value: O): T {
     return this.#replace("set", value, (_, node) => node);
   }
@@ -117,10 +128,12 @@ export class At<T, O> {
       throw new ShapeError(
         `${operation}: ${describe(this.#base)} takes values of its dtype; given ${describe(given)}. Cast with .astype("${this.#base.dtype}").`,
       );
-    const picks = this.#picks;
-    const node = picks
-      ? change(how, this.#get(), expand(given, shapeOf(picks), operation), picks)
-      : combine(this.#get(), expand(given, shape, operation));
+    const [old, picks, mask] = [this.#get(), this.#picks, this.#mask];
+    if (mask && given.shape.length > mask.behind) placesOf(mask.node);
+    const made = picks
+      ? change(how, old, expand(given, shapeOf(picks), operation), picks)
+      : combine(old, expand(given, shape, operation));
+    const node = mask ? ops.where(expand(mask.over, shape), made, old) : made;
     return this.#maker.wrap(update(this.#base, flip(reshape(node, lengths), flipped), where));
   }
 }
@@ -141,6 +154,36 @@ interface Named {
   readonly items: readonly Item[];
   /** Before which item the axes that are not named begin, if they were asked for. */
   readonly dots: number | undefined;
+}
+
+/** A mask of which only the device knows the elements. */
+interface Mask {
+  readonly node: Node;
+  /** With an axis for each of the tensor. */
+  readonly over: Node;
+  /** How many axes come after it. */
+  readonly behind: number;
+}
+
+/** The mask among indices that pick all of every other axis, if it is computed. */
+function maskAlone(base: Node, { items }: Named): Mask | undefined {
+  const at = items.findIndex((item) => hasNode(item) && item.dtype === "bool");
+  const others = items.filter((_, i) => i !== at);
+  if (
+    at < 0 ||
+    others.some((item) => !Array.isArray(item) || item.some((n) => n !== null && n !== undefined))
+  )
+    return undefined;
+  const { node } = items[at] as HasNode;
+  if (valuesAtHand(node)) return undefined;
+  checkMask(node, base, at);
+  const behind = others.length - at;
+  const over = reshape(node, [
+    ...others.slice(0, at).map(() => 1),
+    ...node.shape,
+    ...others.slice(at).map(() => 1),
+  ]);
+  return { node, over, behind };
 }
 
 const isTensor = (item: unknown): boolean =>

@@ -314,6 +314,55 @@ describeBackends("parts of a tensor", (backend) => {
     expect((await zero!.data())[5]).toBe(product[5]);
   });
 
+  test("a computed mask takes one value for all that it picks", async () => {
+    const x = tensor([
+      [1, -2, 3],
+      [-4, 5, -6],
+    ]);
+    const rows = () => x.sum(1).gt(0);
+    const behind = tensor([10, 20, 30]);
+    const made = {
+      set: x.at(x.lt(0)).set(0),
+      add: x.at(x.lt(0)).add(tensor(100)),
+      mul: x.at(rows(), "...").mul(behind),
+      columns: x.at([], x.sum(0).lt(0)).max(7),
+      step: compile((x: Tensor) => x.at(x.gt(2)).min(2))(x),
+      mapped: vmap((row: Tensor) => row.at(row.lt(0)).set(-1))(x),
+      gradient: grad((x: Tensor) => x.at(x.lt(0)).mul(5).square().sum())(x),
+    };
+    const found = Object.entries(made).map(async ([name, y]) => [name, await (await y).toArray()] as const);
+    expect(Object.fromEntries(await Promise.all(found))).toEqual({
+      set: [
+        [1, 0, 3],
+        [0, 5, 0],
+      ],
+      add: [
+        [1, 98, 3],
+        [96, 5, 94],
+      ],
+      mul: [
+        [10, -40, 90],
+        [-4, 5, -6],
+      ],
+      columns: [
+        [7, -2, 7],
+        [7, 5, 7],
+      ],
+      step: [
+        [1, -2, 2],
+        [-4, 2, -6],
+      ],
+      mapped: [
+        [1, -1, 3],
+        [-1, 5, -1],
+      ],
+      gradient: [
+        [2, -100, 6],
+        [-200, 10, -300],
+      ],
+    });
+  });
+
   test("wrong indices are refused", () => {
     const x = zeros([2, 3]);
     expect(() => x.at(2)).toThrow("at: index 2 is out of range: axis 0 of float32[2,3] has length 2.");
@@ -326,7 +375,10 @@ describeBackends("parts of a tensor", (backend) => {
     expect(() => x.at(tensor([0, 1]) as never)).toThrow(/^at: an index must be int32; given float32\[2\]/);
     expect(() => x.at(tensor([0, 9], { dtype: "int32" }))).toThrow(/^at: index 9 is out of range/);
     expect(() => x.at(tensor([true]))).toThrow(/^at: the mask bool\[1\] stands for axes 0 and on of/);
-    expect(() => x.at(x.gt(0))).toThrow(/^at: how many elements the mask/);
+    expect(() => x.at(x.gt(0)).get()).toThrow(/^at: how many elements the mask/);
+    expect(() => x.at(x.gt(0)).set(zeros([3]))).toThrow(/^at: how many elements the mask/);
+    expect(() => x.at(x.gt(0), 0)).toThrow(); // more axes than there are
+    expect(() => x.at(x.sum(1).gt(0), 0).set(0)).toThrow(/^at: how many elements the mask/);
     expect(() => x.at(0).set(zeros([2]))).toThrow("does not expand to [3]");
     expect(() => x.at(0).set(zeros([3]).astype("int32") as never)).toThrow("takes values of its dtype");
   });
