@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import type { LoopKernel, Role } from "../compile/program.ts";
 import { bytesOf, type ValueId } from "../compile/value.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
@@ -38,11 +39,7 @@ export function stepsOf(
 ): LoopStep[] {
   const given = numbers.given.map(({ node, source }) => [node, Float64Array.of(scalars[source]!)] as const);
   const own = new Map<ValueId, DeviceBuffer>();
-  const lying = (value: ValueId) => {
-    const known = own.get(value) ?? at(value);
-    own.set(value, known);
-    return known;
-  };
+  const lying = (value: ValueId) => getOrInsert(own, value, () => at(value));
   const found = carries.map(({ init }) => lying(init));
   return Array.from({ length: steps }, (_, i) => {
     const left = carries.map(({ last }, carry) =>

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
 import { constantOf, type Expr, termsOf, walk } from "./expr.ts";
 
@@ -33,12 +34,7 @@ type Memo = Map<Expr, Motion>;
  * it through, if all of a run is outside when its first value is: what is loaded outside is not used.
  */
 export function motionOf(e: Expr, along: Along, memo: Memo = new Map()): Motion {
-  let motion = memo.get(e);
-  if (!motion) {
-    motion = computeMotion(e, along, memo);
-    memo.set(e, motion);
-  }
-  return motion;
+  return getOrInsert(memo, e, () => computeMotion(e, along, memo));
 }
 
 function computeMotion(e: Expr, along: Along, memo: Memo): Motion {

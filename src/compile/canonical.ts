@@ -1,4 +1,5 @@
 import { isFloat } from "../base/dtype.ts";
+import { getOrInsert } from "../base/group.ts";
 import { constant, isHost, makeNode, type Node, type Operation, topological } from "../graph/node.ts";
 
 /**
@@ -64,12 +65,10 @@ export function canonicalise(
     const inputs = isHost(node) ? [] : node.inputs.map((input) => place.get(input)!);
     const [operation, text] = operationOf(node);
     const line = `${text}(${inputs.join()}):${node.dtype}[${node.shape.join()}]`;
-    let at = lineOf.get(line);
-    if (at === undefined) {
-      at = lines.push(line) - 1;
-      lineOf.set(line, at);
+    const at = getOrInsert(lineOf, line, () => {
       blueprint.push({ operation, inputs, shape: node.shape, dtype: node.dtype });
-    }
+      return lines.push(line) - 1;
+    });
     place.set(node, at);
   }
   const outputs = roots.map((root) => place.get(root)!);
@@ -110,18 +109,15 @@ const loopTexts = new WeakMap<Operation, string>();
 
 /** A loop with its body. */
 function describeLoop(operation: Extract<Operation, { kind: "loop" }>): string {
-  let text = loopTexts.get(operation);
-  if (text === undefined) {
+  return getOrInsert(loopTexts, operation, () => {
     const { loop, output, last } = operation;
     const { steps, reversed, carries, slices, given, next } = loop;
     const { key, leaves, scalars } = canonicalise([...next, output], false);
     const places = [...carries, ...slices, ...given];
     const numbers = scalars.map((node) => describeHost(node, places));
     const order = `${carries.length}+${slices.length}+${given.length}`;
-    text = `loop ${steps} ${reversed} ${last} ${order} of ${leaves.map((leaf) => places.indexOf(leaf))} ${numbers.join(";")} {${key}}`;
-    loopTexts.set(operation, text);
-  }
-  return text;
+    return `loop ${steps} ${reversed} ${last} ${order} of ${leaves.map((leaf) => places.indexOf(leaf))} ${numbers.join(";")} {${key}}`;
+  });
 }
 
 /** A number of the host in a body. */

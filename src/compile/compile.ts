@@ -1,5 +1,6 @@
 import { debug } from "../base/debug.ts";
 import type { DeviceDType } from "../base/dtype.ts";
+import { getOrInsert } from "../base/group.ts";
 import { runName } from "../graph/loop.ts";
 import { elements, makeNode, type Node } from "../graph/node.ts";
 import { storedBefore, untie, withoutOrder } from "./after.ts";
@@ -65,13 +66,8 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const expressions = new Expressions();
   const scalars: Scalar[] = [];
   const scalarPlaces = new Map<string, number>();
-  const scalarOf = (source: number, dtype: DeviceDType): number => {
-    const name = `${source} ${dtype}`;
-    const known = scalarPlaces.get(name);
-    if (known !== undefined) return known;
-    scalarPlaces.set(name, scalars.length);
-    return scalars.push({ source, dtype }) - 1;
-  };
+  const scalarOf = (source: number, dtype: DeviceDType): number =>
+    getOrInsert(scalarPlaces, `${source} ${dtype}`, () => scalars.push({ source, dtype }) - 1);
   const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf, target.reach);
   const assembly = {
     lowering,

@@ -1,4 +1,5 @@
 import type { DeviceDType } from "../base/dtype.ts";
+import { getOrInsert } from "../base/group.ts";
 import { numel } from "../base/shape.ts";
 import { elements, type Loop, type Node } from "../graph/node.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
@@ -208,12 +209,11 @@ const distinct = new WeakMap<Draft, ReadonlySet<Expr>>();
 
 /** Distinct expressions of a draft, parts before wholes. */
 function distinctOf(draft: Draft): ReadonlySet<Expr> {
-  const known = distinct.get(draft);
-  if (known) return known;
-  const found = new Set<Expr>();
-  walk(expressionsOf(draft), (e) => found.add(e));
-  distinct.set(draft, found);
-  return found;
+  return getOrInsert(distinct, draft, () => {
+    const found = new Set<Expr>();
+    walk(expressionsOf(draft), (e) => found.add(e));
+    return found;
+  });
 }
 
 /** How many distinct expressions a draft has. */

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import { type Draft, everMadeBy, madeBy, readsOf, withoutStores } from "./draft.ts";
 import type { ValueId } from "./value.ts";
 
@@ -266,8 +267,6 @@ export class Entries {
   }
 }
 
-function addTo(lists: Map<ValueId, Set<Entry>>, value: ValueId, entry: Entry): void {
-  const list = lists.get(value);
-  if (list) list.add(entry);
-  else lists.set(value, new Set([entry]));
+function addTo(sets: Map<ValueId, Set<Entry>>, value: ValueId, entry: Entry): void {
+  getOrInsert(sets, value, () => new Set()).add(entry);
 }

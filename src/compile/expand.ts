@@ -1,5 +1,6 @@
 import type { DeviceDType } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
+import { getOrInsert } from "../base/group.ts";
 import { makeNode, type Node } from "../graph/node.ts";
 import { type Expr, Expressions } from "./expr.ts";
 import { deviceDType } from "./lower.ts";
@@ -10,27 +11,17 @@ const known = new Map<Formula, Expr>();
 
 /** What an operation is made of, as an expression of its arguments: accumulators, numbered in order. */
 export function expansionOf(formula: Formula, arity: number, dtype: DeviceDType = "float32"): Expr {
-  let expansion = known.get(formula);
-  if (!expansion) {
+  return getOrInsert(known, formula, () => {
     const args = Array.from({ length: arity }, (_, index) =>
       makeNode({ kind: "input", index }, [], [], dtype),
     );
-    expansion = expressionOf(formula(...args), new Expressions(), dtype);
-    known.set(formula, expansion);
-  }
-  return expansion;
+    return expressionOf(formula(...args), new Expressions(), dtype);
+  });
 }
 
 function expressionOf(root: Node, e: Expressions, dtype: DeviceDType): Expr {
   const made = new Map<Node, Expr>();
-  const of = (node: Node): Expr => {
-    let expr = made.get(node);
-    if (!expr) {
-      expr = compute(node);
-      made.set(node, expr);
-    }
-    return expr;
-  };
+  const of = (node: Node): Expr => getOrInsert(made, node, () => compute(node));
   const compute = (node: Node): Expr => {
     const { operation, inputs } = node;
     switch (operation.kind) {

@@ -1,4 +1,5 @@
 import type { DeviceDType } from "../base/dtype.ts";
+import { getOrInsert } from "../base/group.ts";
 import { bitwiseAnd, where } from "../graph/elementwise.ts";
 import type { ScalarRow } from "../graph/node.ts";
 import type { ValueId } from "./value.ts";
@@ -192,22 +193,12 @@ export class Expressions {
   }
 
   bounds(e: Expr): Bounds {
-    let bounds = this.#bounds.get(e);
-    if (!bounds) {
-      bounds = this.#computeBounds(e);
-      this.#bounds.set(e, bounds);
-    }
-    return bounds;
+    return getOrInsert(this.#bounds, e, () => this.#computeBounds(e));
   }
 
   /** The expression with parts replaced: `f` gives a replacement, or undefined to go on inside. */
   rewrite(e: Expr, f: (e: Expr) => Expr | undefined, memo = new Map<Expr, Expr>()): Expr {
-    const known = memo.get(e);
-    if (known) return known;
-    const go = (part: Expr) => this.rewrite(part, f, memo);
-    const result = f(e) ?? this.#rebuild(e, go);
-    memo.set(e, result);
-    return result;
+    return getOrInsert(memo, e, () => f(e) ?? this.#rebuild(e, (part) => this.rewrite(part, f, memo)));
   }
 
   #rebuild(e: Expr, go: (part: Expr) => Expr): Expr {
@@ -283,11 +274,8 @@ export class Expressions {
   }
 
   #make(key: string, shape: Shape<Expr>): Expr {
-    const known = this.#made.get(key);
-    if (known) return known;
-    const made = { id: this.#made.size, operands: operandsOf(shape), ...shape } as Expr; // these make it whole
-    this.#made.set(key, made);
-    return made;
+    const make = () => ({ id: this.#made.size, operands: operandsOf(shape), ...shape }) as Expr; // these make it whole
+    return getOrInsert(this.#made, key, make);
   }
 }
 

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import { type Expr, walk } from "./expr.ts";
 import { expressionsOf, type Kernel } from "./kernel.ts";
 import type { Axis, NumberedAccumulator, Statement, Store } from "./nest.ts";
@@ -106,11 +107,5 @@ export function formOf(kernel: Kernel): Form {
   return { text: lines.join("\n"), hostNumbers: [...hostNumbers.keys()] };
 }
 
-function numberOf<K>(key: K, numbers: Map<K, number>): number {
-  let number = numbers.get(key);
-  if (number === undefined) {
-    number = numbers.size;
-    numbers.set(key, number);
-  }
-  return number;
-}
+const numberOf = <K>(key: K, numbers: Map<K, number>): number =>
+  getOrInsert(numbers, key, () => numbers.size);

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import { type Expr, walk } from "./expr.ts";
 import { type Nest, type Store, visitNest } from "./nest.ts";
 import { type TemplateKernel, templateOf } from "./template.ts";
@@ -60,12 +61,7 @@ const known = new WeakMap<Kernel | Composite, ReadonlySet<ValueId>>();
 
 /** The values a finished kernel needs: those it loads and does not make itself. */
 export function reads(kernel: Kernel | Composite): ReadonlySet<ValueId> {
-  let found = known.get(kernel);
-  if (!found) {
-    found = new Set(kernel.kind === "loop" ? kernel.reads : loadedBy(kernel));
-    known.set(kernel, found);
-  }
-  return found;
+  return getOrInsert(known, kernel, () => new Set(kernel.kind === "loop" ? kernel.reads : loadedBy(kernel)));
 }
 
 function loadedBy(kernel: Kernel): Set<ValueId> {

@@ -1,5 +1,6 @@
 import { coerce, computeDType, type DeviceDType, isFloat, isNarrow } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
+import { getOrInsert } from "../base/group.ts";
 import { strides } from "../base/shape.ts";
 import { elements, type Node } from "../graph/node.ts";
 import type { Expr, Expressions } from "./expr.ts";
@@ -55,38 +56,25 @@ export class Lowering {
   /** The same for a node that is stored, from its inputs: what its kernel computes. */
   compute(node: Node, index: Index, guard?: Expr): Expr {
     const key = `${node.id}:${textOf(index)}:${guard?.id ?? ""}`;
-    let result = this.#memo.get(key);
-    if (!result) {
-      result = this.#compute(node, index, guard);
-      this.#memo.set(key, result);
-    }
-    return result;
+    return getOrInsert(this.#memo, key, () => this.#compute(node, index, guard));
   }
 
   /** The index of each axis of `shape` at a position in row-major order. */
   unflatten(position: Expr, shape: readonly number[]): Index {
-    const key = `${position.id}:${shape.join()}`;
-    let index = this.#indices.get(key);
-    if (!index) {
+    return getOrInsert(this.#indices, `${position.id}:${shape.join()}`, () => {
       const stride = strides(shape);
-      index = shape.map((length, axis) =>
+      return shape.map((length, axis) =>
         this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length),
       );
-      this.#indices.set(key, index);
-    }
-    return index;
+    });
   }
 
   /** The position in row-major order. */
   flatten(index: Index, shape: readonly number[]): Expr {
-    const key = `${textOf(index)}:${shape.join()}`;
-    let position = this.#positions.get(key);
-    if (!position) {
+    return getOrInsert(this.#positions, `${textOf(index)}:${shape.join()}`, () => {
       const stride = strides(shape);
-      position = this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
-      this.#positions.set(key, position);
-    }
-    return position;
+      return this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
+    });
   }
 
   /** Where the part of an update begins along each axis. */

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import type { Expr, Expressions } from "./expr.ts";
 import { alike, readElsewhere } from "./in-place.ts";
 import {
@@ -107,14 +108,14 @@ export function readsInPlace(kernel: Kernel | Composite, value: ValueId, index: 
   if (!reads(kernel).has(value)) return true;
   const core = coreOf(kernel);
   if (!core) return false;
-  const at = elsewhere.get(kernel) ?? new Map<Expr, ReadonlySet<ValueId>>();
-  elsewhere.set(kernel, at);
-  let found = at.get(index);
-  if (!found) {
-    const results = storesOf(kernel).flatMap((store) => [store.expr, store.index]);
-    found = readElsewhere(core, results, index);
-    at.set(index, found);
-  }
+  const found = getOrInsert(
+    getOrInsert(elsewhere, kernel, () => new Map()),
+    index,
+    () => {
+      const results = storesOf(kernel).flatMap((store) => [store.expr, store.index]);
+      return readElsewhere(core, results, index);
+    },
+  );
   return !found.has(value);
 }
 

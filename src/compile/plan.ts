@@ -1,4 +1,4 @@
-import { addTo } from "../base/group.ts";
+import { addTo, getOrInsert } from "../base/group.ts";
 import { alike } from "./in-place.ts";
 import { reads, resultsOf, writesOf } from "./kernel.ts";
 import { coreOf, readsInPlace, type Settled } from "./overwrite.ts";
@@ -41,12 +41,7 @@ export function planMemory(
   const known = new Map<ValueId, Tenants>();
   const tenantsOf = (value: ValueId): Tenants => {
     const leader = first(value);
-    let found = known.get(leader);
-    if (!found) {
-      found = together(tenants.get(leader)!);
-      known.set(leader, found);
-    }
-    return found;
+    return getOrInsert(known, leader, () => together(tenants.get(leader)!));
   };
   const together = (list: readonly ValueId[]): Tenants => {
     const times = list.map((each) => written.get(each) ?? -1);

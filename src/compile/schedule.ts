@@ -1,4 +1,5 @@
 import { bytesPerElement, isNarrow } from "../base/dtype.ts";
+import { getOrInsert } from "../base/group.ts";
 import { numel, type Shape, sameShape } from "../base/shape.ts";
 import { elements, isCore, type Node, topological } from "../graph/node.ts";
 import { describeOperation } from "./canonical.ts";
@@ -288,9 +289,7 @@ function limitKernels(
   const sizes = new Map<Node, number>();
   const seen = (node: Node): ReadonlySet<Node> => {
     if (reasons.has(node) || node.operation.kind === "input") {
-      const alone = itself.get(node) ?? new Set([node]);
-      itself.set(node, alone);
-      return alone;
+      return getOrInsert(itself, node, () => new Set([node]));
     }
     // What a view shows may have been stored since the view was looked at.
     return isView(node) ? seen(node.inputs[0]!) : reads.get(node)!;
@@ -369,10 +368,7 @@ function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
     const base = isReshape ? views[view]!.base : view;
     if (isReshape && sameShape(shape, views[base]!.shape)) return base;
     const name = isReshape ? `${base} as ${shape}` : `${base} ${describeOperation(operation)} ${shape}`;
-    const known = places.get(name);
-    if (known !== undefined) return known;
-    places.set(name, views.length);
-    return views.push({ base: isReshape ? base : views.length, shape }) - 1;
+    return getOrInsert(places, name, () => views.push({ base: isReshape ? base : views.length, shape }) - 1);
   };
   // A vertex looks through one view more at most, so that views are fewer than the multiple of a node's number.
   const seen = new Set<number>();

@@ -1,4 +1,5 @@
 import { isFloat } from "../base/dtype.ts";
+import { getOrInsert } from "../base/group.ts";
 import { add } from "./elementwise.ts";
 import { cotangentsOf, type Member, runName } from "./loop.ts";
 import { firstOf, type Node, placeFor, substitute, topological } from "./node.ts";
@@ -80,8 +81,7 @@ function loopsAmong(order: readonly Node[]) {
   for (const node of order) {
     if (node.operation.kind !== "loop") continue;
     const name = runName(node);
-    const run = byName.get(name) ?? { first: node, members: [] };
-    byName.set(name, run);
+    const run = getOrInsert(byName, name, () => ({ first: node, members: [] }));
     runs.set(node, run);
   }
   return runs;

@@ -1,5 +1,6 @@
 import { isFloat } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
+import { getOrInsert } from "../base/group.ts";
 import { add } from "./elementwise.ts";
 import { expand, permute, reshape, transpose } from "./movement.ts";
 import {
@@ -61,8 +62,7 @@ let named = 0;
 /** Equal for results of one run of a loop. */
 export function runName({ operation, inputs }: Node): string {
   if (operation.kind !== "loop") return internal(`${operation.kind} is no loop`);
-  const name = names.get(operation.loop) ?? named++;
-  names.set(operation.loop, name);
+  const name = getOrInsert(names, operation.loop, () => named++);
   return `${name}: ${inputs.map(({ id }) => id).join()}`;
 }
 
@@ -367,8 +367,7 @@ export function batchLoop(
   const { loop, output, last } = operation;
   const { carries, slices, given, next } = loop;
   const key = `${size} ${inputs.map(({ batched }) => (batched ? 1 : 0)).join("")}`;
-  const of = batchedLoops.get(loop) ?? new Map<string, Batched>();
-  batchedLoops.set(loop, of);
+  const of = getOrInsert(batchedLoops, loop, () => new Map());
   const led = (node: Node) => expand(node, [size, ...node.shape]);
   let made = of.get(key);
   if (!made) {

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../base/group.ts";
 import { isHost, makeAgain, makeNode, type Node, type Scope, topological } from "./node.ts";
 
 // What was computed within a scope is computed again where the backward pass needs it, rather than kept. The graph says so
@@ -47,19 +48,14 @@ export class Recomputation {
 
   #enter(input: Node, scope: Scope): void {
     for (let inner: Scope | undefined = scope; inner && !isIn(input, inner); inner = inner.within) {
-      this.#entered.set(input, (this.#entered.get(input) ?? new Set()).add(inner));
-      this.#enters.set(inner, (this.#enters.get(inner) ?? new Set()).add(input));
+      getOrInsert(this.#entered, input, () => new Set()).add(inner);
+      getOrInsert(this.#enters, inner, () => new Set()).add(input);
     }
   }
 
   /** The node computed again in a scope that it belongs to, or as it enters it. */
   #again(root: Node, scope: Scope): Node {
-    let copies = this.#copies.get(scope);
-    if (!copies) {
-      copies = new Map();
-      this.#copies.set(scope, copies);
-    }
-    const known = copies;
+    const known = getOrInsert(this.#copies, scope, () => new Map());
     const token = this.#tokens.get(scope)!;
     for (const node of topological([root], (node) => isIn(node, scope) && !known.has(node))) {
       if (known.has(node)) continue;

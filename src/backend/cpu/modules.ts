@@ -1,5 +1,6 @@
 import { debug } from "../../base/debug.ts";
 import { DeviceError } from "../../base/errors.ts";
+import { getOrInsert } from "../../base/group.ts";
 import { formOf } from "../../compile/form.ts";
 import type { Kernel } from "../../compile/kernel.ts";
 import { type Compiled, type ListEntry, type Loaded, turnsOf } from "./loaded.ts";
@@ -45,12 +46,7 @@ export class Modules {
   /** @param emitted What is emitted for the program so far, by form. */
   async load(kernel: Kernel, emitted: Map<string, Emitted>): Promise<Loaded> {
     const { text: form } = formOf(kernel);
-    let known = emitted.get(form);
-    if (!known) {
-      known = this.#emitted(kernel);
-      emitted.set(form, known);
-    }
-    const { promise, parts, turns } = known;
+    const { promise, parts, turns } = getOrInsert(emitted, form, () => this.#emitted(kernel));
     const compiled = await promise;
     compiled.users++;
     return { kernel: { ...parts, given: new Arguments(kernel) }, compiled, turns };
@@ -64,24 +60,18 @@ export class Modules {
     // Kernels of other programs, and those that run more units of the same code, have equal bytes.
     let key = "";
     for (let i = 0; i < bytes.length; i += 4096) key += String.fromCharCode(...bytes.subarray(i, i + 4096));
-    let promise = this.#compiled.get(key);
-    if (!promise) {
-      promise = this.#compile(key, bytes);
-      this.#compiled.set(key, promise);
-    }
+    const promise = getOrInsert(this.#compiled, key, () => this.#compile(key, bytes));
     const parts = { phases, scratch, imports };
     return { promise, parts, turns: turnsOf(parts) };
   }
 
   /** Where numbers lie that kernels look up; they stay there. */
   #tableAt(numbers: readonly number[]): number {
-    let at = this.#tables.get(numbers);
-    if (at === undefined) {
-      at = this.#memory.allocate(4 * numbers.length);
+    return getOrInsert(this.#tables, numbers, () => {
+      const at = this.#memory.allocate(4 * numbers.length);
       this.#memory.views.float32.set(numbers, at / 4);
-      this.#tables.set(numbers, at);
-    }
-    return at;
+      return at;
+    });
   }
 
   #emit(kernel: Kernel): WasmKernel {

@@ -1,5 +1,6 @@
 import { bytesPerElement, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, DTypeError, messageOf } from "../../base/errors.ts";
+import { getOrInsert } from "../../base/group.ts";
 import { kernelsOf, type Program, valuesOf } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
 import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
@@ -124,7 +125,7 @@ export class WebGpuBackend implements Backend {
     this.check();
     for (const { dtype } of valuesOf(program)) this.#checkDType(dtype);
     for (const precision of new Set(kernelsOf(program).map(tiledPrecision)))
-      if (precision) await this.#tuneOnce(precision);
+      if (precision) await getOrInsert(this.#tuned, precision, () => this.#tune(precision));
     return this.#load(program, printerOf(this.#options));
   }
 
@@ -156,15 +157,6 @@ export class WebGpuBackend implements Backend {
       check: () => this.check(),
     };
     return new WebGpuExecutable(host, program, kernels, runs);
-  }
-
-  #tuneOnce(precision: Precision): Promise<void> {
-    let tuned = this.#tuned.get(precision);
-    if (!tuned) {
-      tuned = this.#tune(precision);
-      this.#tuned.set(precision, tuned);
-    }
-    return tuned;
   }
 
   /** Settles on a family of matmul kernels, before the first product that is worth one. */

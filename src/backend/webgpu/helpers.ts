@@ -1,4 +1,5 @@
 import { internal } from "../../base/errors.ts";
+import { getOrInsert } from "../../base/group.ts";
 import { expansionOf } from "../../compile/expand.ts";
 import type { ExpandedRow, ScalarRow, TableRow } from "../../graph/node.ts";
 import { scalarOps } from "../../graph/scalar.ts";
@@ -22,16 +23,14 @@ for (const [text, name] of shaders.scalar.matchAll(/(?:^\/\/.*\n)*^fn (\w+)\([\s
 const filed = [...functions.keys()];
 
 function helper(name: string): readonly string[] {
-  let lines = functions.get(name);
-  if (lines === undefined) {
+  return getOrInsert(functions, name, () => {
     const row = scalarOps.get(name.replace("lorantz_", ""))?.row;
-    lines =
+    return (
       narrowFunctions.get(name)?.() ??
       (row && printRow(row)) ??
-      internal(`there is no function ${name} in WGSL`);
-    functions.set(name, lines);
-  }
-  return lines;
+      internal(`there is no function ${name} in WGSL`)
+    );
+  });
 }
 
 /** The helper functions that the code calls, and those that these call: those of the file in its order, then others by name. */

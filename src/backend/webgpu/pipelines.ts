@@ -1,5 +1,6 @@
 import { debug } from "../../base/debug.ts";
 import { DeviceError } from "../../base/errors.ts";
+import { getOrInsert } from "../../base/group.ts";
 import { Recent } from "../../base/recent.ts";
 import type { Shader } from "./shader.ts";
 
@@ -24,14 +25,12 @@ export class Pipelines {
   /** @throws DeviceError with the compiler's messages and the numbered source when the kernel is not valid. */
   get(shader: Shader): Promise<Pipeline> {
     const { source } = shader;
-    let made = this.#made.get(source);
-    if (!made) {
+    return getOrInsert(this.#made, source, () => {
       debug("kernel", () => `\n${source}`);
-      made = this.#make(shader);
+      const made = this.#make(shader);
       made.catch(() => this.#made.delete(source));
-      this.#made.set(source, made);
-    }
-    return made;
+      return made;
+    });
   }
 
   async #make(shader: Shader): Promise<Pipeline> {
@@ -66,19 +65,15 @@ export class Pipelines {
       write ? "storage" : "read-only-storage",
     );
     if (scalars.length > 0) types.push("uniform");
-    const key = types.join();
-    let layout = this.#layouts.get(key);
-    if (!layout) {
-      layout = this.#device.createBindGroupLayout({
+    return getOrInsert(this.#layouts, types.join(), () =>
+      this.#device.createBindGroupLayout({
         entries: types.map((type, binding) => ({
           binding,
           visibility: GPUShaderStage.COMPUTE,
           buffer: { type },
         })),
-      });
-      this.#layouts.set(key, layout);
-    }
-    return layout;
+      }),
+    );
   }
 }
 

@@ -1,4 +1,5 @@
 import type { StoredArray } from "../../base/dtype.ts";
+import { addTo } from "../../base/group.ts";
 import { createBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 
@@ -120,9 +121,7 @@ export class Staging {
       return;
     }
     this.#spareBytes += size;
-    const list = this.#spare.get(size);
-    if (list) list.push(buffer);
-    else this.#spare.set(size, [buffer]);
+    addTo(this.#spare, size, buffer);
   }
 }
 

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../../../base/group.ts";
 import type { Code } from "./assemble.ts";
 import { apply, type Vector } from "./expressions.ts";
 
@@ -57,14 +58,12 @@ export class Lanes {
   };
 
   #constant(key: string, values: () => Float32Array | Float64Array | Int32Array): Vector {
-    let known = this.#known.get(key);
-    if (!known) {
+    return getOrInsert(this.#known, key, () => {
       const local = this.#constants.local("v128");
       this.#constants.v128(values()).set(local);
-      known = (code) => code.get(local);
-      if (new Int32Array(values().buffer).every((bits) => bits === 0)) zeros.add(known);
-      this.#known.set(key, known);
-    }
-    return known;
+      const constant: Vector = (code) => code.get(local);
+      if (new Int32Array(values().buffer).every((bits) => bits === 0)) zeros.add(constant);
+      return constant;
+    });
   }
 }

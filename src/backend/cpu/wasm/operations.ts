@@ -1,5 +1,6 @@
 import { coerce, computeDType, type DeviceDType } from "../../../base/dtype.ts";
 import { internal } from "../../../base/errors.ts";
+import { getOrInsert } from "../../../base/group.ts";
 import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
@@ -164,20 +165,13 @@ function expanded(l: Lanes, row: ExpandedRow, args: readonly Vector[]): Vector {
   const powers = new Set(
     [...uses.keys()].flatMap((e) => (e.kind === "apply" && e.row.name === "ldexp" ? e.args.slice(1) : [])),
   );
-  const bitsOf = (power: Expr): Vector => {
-    const push = bits.get(power) ?? functions.wholeBits(l, of(power));
-    bits.set(power, push);
-    return push;
-  };
-  const of = (e: Expr): Vector => {
-    const before = known.get(e);
-    if (before) return before;
-    const written = write(e);
-    const cheap = constantOf(e) !== undefined || e.kind === "accumulator";
-    const push = cheap || uses.get(e) === 1 ? written : l.hold(written);
-    known.set(e, push);
-    return push;
-  };
+  const bitsOf = (power: Expr): Vector => getOrInsert(bits, power, () => functions.wholeBits(l, of(power)));
+  const of = (e: Expr): Vector =>
+    getOrInsert(known, e, () => {
+      const written = write(e);
+      const cheap = constantOf(e) !== undefined || e.kind === "accumulator";
+      return cheap || uses.get(e) === 1 ? written : l.hold(written);
+    });
   const write = (e: Expr): Vector => {
     const constant = constantOf(e);
     if (constant !== undefined) return e.dtype === "float32" ? l.f32(constant) : l.i32(constant);

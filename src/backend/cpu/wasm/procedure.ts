@@ -1,4 +1,5 @@
 import { bytesPerElement } from "../../../base/dtype.ts";
+import { getOrInsert } from "../../../base/group.ts";
 import type { ProcedureKernel, Store } from "../../../compile/kernel.ts";
 import { nestOf } from "../../../compile/nest.ts";
 import type { Operator, Statement, Term, Type } from "../../../graph/procedure.ts";
@@ -79,11 +80,7 @@ class RunFunctions {
 
   /** The index of a function of two addresses, a length in bytes, and factors. */
   of(name: Runs): number {
-    const known = this.#defined.get(name);
-    if (known !== undefined) return known;
-    const index = this[name]();
-    this.#defined.set(name, index);
-    return index;
+    return getOrInsert(this.#defined, name, () => this[name]());
   }
 
   load(address: Value<"i32">): Push<"f64"> {

@@ -1,3 +1,4 @@
+import { getOrInsert } from "../../../base/group.ts";
 import type { Push, Value } from "./assemble.ts";
 import { apply, extractLane, f32, i32, loadEach, type Vector } from "./expressions.ts";
 import type { Lanes } from "./lanes.ts";
@@ -23,10 +24,7 @@ const byBytes = new Map<readonly number[], readonly number[]>();
 
 /** A table of sixteen numbers by bytes of two codes: for each byte two numbers, that of its lower half first. */
 export function pairsOf(table: readonly number[]): readonly number[] {
-  let pairs = byBytes.get(table);
-  if (!pairs) {
-    pairs = Array.from({ length: 256 }, (_, byte) => [table[byte & 15]!, table[byte >> 4]!]).flat();
-    byBytes.set(table, pairs);
-  }
-  return pairs;
+  return getOrInsert(byBytes, table, () =>
+    Array.from({ length: 256 }, (_, byte) => [table[byte & 15]!, table[byte >> 4]!]).flat(),
+  );
 }

@@ -1,4 +1,5 @@
 import { internal } from "../../../base/errors.ts";
+import { getOrInsert } from "../../../base/group.ts";
 import { instructionAt, kinds } from "./instructions.ts";
 
 // Functions of WebAssembly as text for people, read from their bytes: what is on the stack becomes an expression, each
@@ -285,14 +286,11 @@ class Printer {
   #name(index: number): string {
     const { name, letter } = this.#own.locals[index]!;
     if (name !== undefined) return name;
-    let numbered = this.#names.get(index);
-    if (numbered === undefined) {
+    return getOrInsert(this.#names, index, () => {
       const number = this.#numbered.get(letter) ?? 0;
       this.#numbered.set(letter, number + 1);
-      numbered = `${letter}${number}`;
-      this.#names.set(index, numbered);
-    }
-    return numbered;
+      return `${letter}${number}`;
+    });
   }
 
   #byte(): number {

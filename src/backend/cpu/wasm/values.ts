@@ -1,4 +1,5 @@
 import type { DeviceDType } from "../../../base/dtype.ts";
+import { getOrInsert } from "../../../base/group.ts";
 import { type Load, loadsOf, type Twins, twinsOf } from "../../../compile/access.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import {
@@ -157,12 +158,7 @@ export class Values {
   }
 
   variable(name: string): Local<"i32"> {
-    let local = this.#variables.get(name);
-    if (!local) {
-      local = this.#code.local("i32", name);
-      this.#variables.set(name, local);
-    }
-    return local;
+    return getOrInsert(this.#variables, name, () => this.#code.local("i32", name));
   }
 
   setAccumulator(index: number, local: Local): void {
