@@ -327,7 +327,7 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
       return { kind: "loop", loop: kernel, body, spare, source: sourceOfLoop(kernel, body.sources) } as const;
     });
     const slots = program.slots.map((bytes) => new ArrayBuffer(Math.ceil(bytes / 8) * 8));
-    const run: Executable["run"] = (inputs, outputs, scalars) => {
+    const run: Executable["run"] = ({ inputs, outputs, scalars }) => {
       const bufferOf = (buffer: DeviceBuffer) => (buffer as Memory).data; // its own
       program.replaces.forEach((input, output) => {
         if (input === undefined || inputs[input] === outputs[output]) return;
@@ -354,8 +354,7 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
             const data = lying(value);
             return { bytes: data.byteLength, data } as Memory;
           };
-          for (const step of stepsOf(each.loop, whole, each.spare, scalars))
-            each.body.run(step.inputs, step.outputs, step.scalars);
+          for (const step of stepsOf(each.loop, whole, each.spare, scalars)) each.body.run(step);
           continue;
         }
         const { kernel, run: compute } = each;

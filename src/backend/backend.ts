@@ -17,22 +17,24 @@ export interface KernelTimes {
   readonly spans: readonly { readonly start: number; readonly end: number }[];
 }
 
+/** What a run of a program is given, in the program's order. */
+export interface RunArguments {
+  readonly inputs: readonly DeviceBuffer[];
+  /** One may be the buffer of an input that the plan lets it replace; where it is another one, it begins as a copy of that. */
+  readonly outputs: readonly DeviceBuffer[];
+  /** The host numbers. */
+  readonly scalars: readonly number[];
+}
+
 /** A program made ready to run. */
 export interface Executable {
-  /**
-   * Runs the program as one submit. `inputs` and `outputs` follow the program's; an output may be the buffer of
-   * an input that the plan lets it replace; where it is another one, it begins as a copy of that input. `scalars` are the host numbers, in the program's order.
-   */
-  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void;
+  /** Runs the program as one submit. */
+  run(args: RunArguments): void;
   /**
    * Does what `run` does and times each kernel. The work is submitted when it returns, in order with other work;
    * kernels do not overlap, so that their sum may be more than a run takes.
    */
-  profile(
-    inputs: readonly DeviceBuffer[],
-    outputs: readonly DeviceBuffer[],
-    scalars: readonly number[],
-  ): Promise<KernelTimes>;
+  profile(args: RunArguments): Promise<KernelTimes>;
   /** The generated code of each kernel, for people and golden tests. */
   readonly sources: readonly string[];
   /** Bytes held for intermediate values. */
@@ -43,9 +45,7 @@ export interface Executable {
 /** A run of a program with what it is given. */
 export interface Submission {
   readonly executable: Executable;
-  readonly inputs: readonly DeviceBuffer[];
-  readonly outputs: readonly DeviceBuffer[];
-  readonly scalars: readonly number[];
+  readonly args: RunArguments;
 }
 
 export interface Backend {

@@ -2,14 +2,7 @@ import { getOrInsert } from "../base/group.ts";
 import type { LoopKernel, Role } from "../compile/program.ts";
 import { bytesOf, type ValueId } from "../compile/value.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
-import type { DeviceBuffer } from "./backend.ts";
-
-/** One run of the body of a loop. */
-export interface LoopStep {
-  readonly inputs: readonly DeviceBuffer[];
-  readonly outputs: readonly DeviceBuffer[];
-  readonly scalars: readonly number[];
-}
+import type { DeviceBuffer, RunArguments } from "./backend.ts";
 
 /** The bytes of each carry, which has two buffers: one is read while the other is written. */
 export function carriedBytes({ body, outputs, carries }: LoopKernel): number[] {
@@ -36,7 +29,7 @@ export function stepsOf(
   at: (value: ValueId) => DeviceBuffer,
   spare: readonly (readonly [DeviceBuffer, DeviceBuffer])[],
   scalars: readonly number[],
-): LoopStep[] {
+): RunArguments[] {
   const given = numbers.given.map(({ node, source }) => [node, Float64Array.of(scalars[source]!)] as const);
   const own = new Map<ValueId, DeviceBuffer>();
   const lying = (value: ValueId) => getOrInsert(own, value, () => at(value));

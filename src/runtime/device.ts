@@ -1,5 +1,5 @@
 import "../base/disposable.ts";
-import type { Backend, DeviceBuffer, Executable } from "../backend/backend.ts";
+import type { Backend, DeviceBuffer, Executable, RunArguments } from "../backend/backend.ts";
 import type { StoredArray } from "../base/dtype.ts";
 import { DeviceError, DisposedError } from "../base/errors.ts";
 import { keepLater, type Later } from "../base/later.ts";
@@ -12,13 +12,10 @@ export interface Loaded {
   readonly executable: Executable;
 }
 
-/** What a run is given: inputs, outputs and host numbers of the program. */
-export type RunArguments = Parameters<Executable["run"]>;
-
 /** Sees what a device compiles, and runs programs in its place. Times are of performance.now(). */
 export interface Observer {
   compiled(start: number, end: number): void;
-  run(loaded: Loaded, ...args: RunArguments): void;
+  run(loaded: Loaded, args: RunArguments): void;
 }
 
 /** Spare buffers are kept of so many sizes. */
@@ -193,23 +190,21 @@ export class Device {
   }
 
   /** Submits a loaded program. */
-  run(loaded: Loaded, ...args: RunArguments): void {
+  run(loaded: Loaded, args: RunArguments): void {
     this.check();
-    if (this.observer) this.observer.run(loaded, ...args);
-    else loaded.executable.run(...args);
+    if (this.observer) this.observer.run(loaded, args);
+    else loaded.executable.run(args);
   }
 
   /** Submits loaded programs that do not wait for each other's results. */
-  together(runs: readonly (readonly [Loaded, ...RunArguments])[]): void {
+  together(runs: readonly (readonly [Loaded, RunArguments])[]): void {
     const { backend } = this;
     if (this.observer || !backend.together || runs.length < 2) {
-      for (const [loaded, ...args] of runs) this.run(loaded, ...args);
+      for (const [loaded, args] of runs) this.run(loaded, args);
       return;
     }
     this.check();
-    backend.together(
-      runs.map(([{ executable }, inputs, outputs, scalars]) => ({ executable, inputs, outputs, scalars })),
-    );
+    backend.together(runs.map(([{ executable }, args]) => ({ executable, args })));
   }
 
   /** How many programs are loaded. */

@@ -53,12 +53,7 @@ export async function evaluateNodes(nodes: readonly Node[], on?: Device): Promis
   const inputs = loaded.program.inputs.map((_, i) => storages[i]!.on(device));
   checkNumbers(loaded, scalars);
   const outputs = newStorages(all, device);
-  device.run(
-    loaded,
-    inputs,
-    outputs.map((storage) => storage.on(device)),
-    scalars,
-  );
+  device.run(loaded, { inputs, outputs: outputs.map((storage) => storage.on(device)), scalars });
   await bounds.check(outputs.slice(wanted.length));
   for (const { uses } of order) uses.computed = true;
   for (const node of canonical.scalars) if (node.dtype === "number") settleNumber(node);

@@ -1,3 +1,4 @@
+import type { RunArguments } from "../backend/backend.ts";
 import {
   checkArgument,
   type Fields,
@@ -13,7 +14,7 @@ import { addTo } from "../base/group.ts";
 import { table } from "../base/table.ts";
 import { type Cost, intensity, kernelCost } from "../compile/cost.ts";
 import { describeKernel } from "../compile/print.ts";
-import { Device, type Loaded, type Observer, type RunArguments } from "./device.ts";
+import { Device, type Loaded, type Observer } from "./device.ts";
 import { defaultDevice } from "./init.ts";
 
 /** One run of one kernel. Times are milliseconds since the profile began. */
@@ -107,9 +108,9 @@ class Recorder implements Observer {
     this.#span("compile", start, end);
   }
 
-  run(loaded: Loaded, ...args: RunArguments): void {
+  run(loaded: Loaded, args: RunArguments): void {
     const submitted = performance.now();
-    const times = loaded.executable.profile(...args);
+    const times = loaded.executable.profile(args);
     times.catch(() => {}); // thrown by result()
     this.#span("submit", submitted, performance.now());
     this.#runs.push({ loaded, submitted, times });

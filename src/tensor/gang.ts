@@ -110,7 +110,7 @@ export class Gang {
     for (const device of devices) {
       const own = ready.filter(({ waiting: { call } }) => call.device === device);
       try {
-        device.together(own.map(({ loaded, begun }) => [loaded, ...begun.args] as const));
+        device.together(own.map(({ loaded, begun }) => [loaded, begun.args] as const));
         for (const { begun, waiting } of own) waiting.resolve(begun.finish());
       } catch (error) {
         for (const { waiting } of own) waiting.reject(error);

@@ -1,3 +1,4 @@
+import type { RunArguments } from "../backend/backend.ts";
 import { DisposedError, ValueError } from "../base/errors.ts";
 import type { Later } from "../base/later.ts";
 import { describe, numel } from "../base/shape.ts";
@@ -17,7 +18,7 @@ import {
   nodeCount,
   topological,
 } from "../graph/node.ts";
-import type { Device, Loaded, RunArguments } from "../runtime/device.ts";
+import type { Device, Loaded } from "../runtime/device.ts";
 import { checkNumbers, evaluateNodes, newStorages } from "../runtime/evaluate.ts";
 import type { Hold } from "../runtime/hold.ts";
 import { boundsOn, type IndexBounds } from "../runtime/indices.ts";
@@ -319,12 +320,7 @@ export async function rehearse(call: Call, loaded: Loaded): Promise<void> {
   const { inputs, scalars } = operands(call, loaded);
   const results = newStorages(trace.outputs, device);
   try {
-    device.run(
-      loaded,
-      inputs,
-      results.map((storage) => storage.on(device)),
-      scalars,
-    );
+    device.run(loaded, { inputs, outputs: results.map((storage) => storage.on(device)), scalars });
     await device.backend.finish();
   } finally {
     for (const storage of results) storage.dispose();
@@ -374,13 +370,13 @@ export function begin(call: Call, loaded: Loaded): Begun {
     hold.release();
     return { result: resultOf(call, { nodes, numberOf, storages }), bounds: boundsIn(trace, storages) };
   };
-  return { args: [inputs, outputs, scalars], finish };
+  return { args: { inputs, outputs, scalars }, finish };
 }
 
 /** Runs the program, and finishes the call. */
 export function run(call: Call, loaded: Loaded): ReturnType<Begun["finish"]> {
   const { args, finish } = begin(call, loaded);
-  call.device.run(loaded, ...args);
+  call.device.run(loaded, args);
   return finish();
 }
 

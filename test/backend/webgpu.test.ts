@@ -888,7 +888,7 @@ describe.runIf(webgpu)("programs", () => {
     const executable = await backend.load(program);
     const [input, output] = [backend.allocate(16), backend.allocate(16)];
     backend.write(input, Float32Array.of(1, 2, 3, 4));
-    executable.run([input], [output], []);
+    executable.run({ inputs: [input], outputs: [output], scalars: [] });
     const [old, now] = [new Float32Array(4), new Float32Array(4)];
     await Promise.all([backend.read(input, old), backend.read(output, now)]);
     expect([[...old], [...now]]).toEqual([

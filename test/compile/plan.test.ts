@@ -461,7 +461,7 @@ describe("values side by side in one buffer", () => {
           return replaced === undefined ? allocate(value) : inputs[replaced]!;
         });
         const executable = await backend.load(program);
-        executable.run(inputs, outputs, new Array<number>(64).fill(0.5));
+        executable.run({ inputs, outputs, scalars: new Array<number>(64).fill(0.5) });
         results.push(
           await Promise.all(
             outputs.map(async (output, i) => {

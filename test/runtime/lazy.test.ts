@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
+import type { RunArguments } from "../../src/backend/backend.ts";
 import {
   compile,
   type Device,
@@ -18,7 +19,7 @@ import {
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
 import * as optim from "../../src/optim/index.ts";
-import type { Loaded, RunArguments } from "../../src/runtime/device.ts";
+import type { Loaded } from "../../src/runtime/device.ts";
 import { describeBackends } from "../devices.ts";
 import { longOn } from "../long.ts";
 import { cases, casesOn, thorough } from "../thorough.ts";
@@ -35,9 +36,9 @@ describeBackends("lazy evaluation", (backend) => {
     device = await init({ backend });
     device.observer = {
       compiled() {},
-      run({ program, executable }: Loaded, ...args: RunArguments) {
+      run({ program, executable }: Loaded, args: RunArguments) {
         kernels += program.kernels.length;
-        executable.run(...args);
+        executable.run(args);
       },
     };
     [x, y] = (await tree.evaluate([

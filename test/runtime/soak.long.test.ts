@@ -1,4 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
+import type { RunArguments } from "../../src/backend/backend.ts";
 import {
   compile,
   type Device,
@@ -10,7 +11,7 @@ import {
   valueAndGrad,
   zeros,
 } from "../../src/index.ts";
-import type { Loaded, RunArguments } from "../../src/runtime/device.ts";
+import type { Loaded } from "../../src/runtime/device.ts";
 import { describeBackends } from "../devices.ts";
 import { manySignatures } from "../signatures.ts";
 
@@ -91,9 +92,9 @@ describeBackends("twenty thousand steps", (backend) => {
     let [kernels, peak, last] = [0, 0, first];
     device.observer = {
       compiled() {},
-      run({ program, executable }: Loaded, ...args: RunArguments) {
+      run({ program, executable }: Loaded, args: RunArguments) {
         kernels += program.kernels.length;
-        executable.run(...args);
+        executable.run(args);
       },
     };
     for (let i = 0; i < steps; i++) {

@@ -2,7 +2,7 @@ import { coerce, type DeviceDType, isFloat } from "../../base/dtype.ts";
 import { DeviceError, DisposedError } from "../../base/errors.ts";
 import type { LoopKernel, Place, Program } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
-import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
+import type { Executable, KernelTimes, RunArguments } from "../backend.ts";
 import { carriedBytes, sourceOfLoop, stepsOf } from "../loop.ts";
 import { WasmBuffer, wasmBuffer } from "./buffer.ts";
 import type { List, Loaded } from "./loaded.ts";
@@ -16,8 +16,6 @@ interface LoadedLoop {
   readonly loop: LoopKernel;
   readonly body: WasmExecutable;
 }
-
-type RunArguments = Readonly<Parameters<Executable["run"]>>;
 
 /** A kernel and its arguments. */
 interface Call {
@@ -166,18 +164,12 @@ export class WasmExecutable implements Executable {
     });
   }
 
-  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
-    const args = [inputs, outputs, scalars] as const;
+  run(args: RunArguments): void {
     this.#prepare(args);
     for (const call of this.#calls) this.#run(call, args);
   }
 
-  async profile(
-    inputs: readonly DeviceBuffer[],
-    outputs: readonly DeviceBuffer[],
-    scalars: readonly number[],
-  ): Promise<KernelTimes> {
-    const args = [inputs, outputs, scalars] as const;
+  async profile(args: RunArguments): Promise<KernelTimes> {
     this.#prepare(args);
     const spans = this.#calls.map((call) => {
       const start = performance.now();
@@ -189,7 +181,7 @@ export class WasmExecutable implements Executable {
 
   /** Writes the arguments of all kernels. An output that does not lie where the plan lets it begins as a copy. */
   #prepare(args: RunArguments): void {
-    const [inputs, outputs, scalars] = args;
+    const { inputs, outputs, scalars } = args;
     if (this.#disposed) throw gone();
     const { views } = this.#runner.memory;
     this.#program.replaces.forEach((input, output) => {
@@ -210,7 +202,7 @@ export class WasmExecutable implements Executable {
     }
   }
 
-  #address(place: Place, [inputs, outputs]: RunArguments): number {
+  #address(place: Place, { inputs, outputs }: RunArguments): number {
     return place.kind === "slot"
       ? this.#slots[place.index]! + place.offset
       : wasmBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).at;
@@ -224,9 +216,7 @@ export class WasmExecutable implements Executable {
     const { values, places } = this.#program;
     const at = (value: ValueId) =>
       new WasmBuffer(this.#address(places[value]!, args), bytesOf(values[value]!));
-    const [, , scalars] = args;
-    for (const step of stepsOf(call.loop, at, call.spare, scalars))
-      call.body.run(step.inputs, step.outputs, step.scalars);
+    for (const step of stepsOf(call.loop, at, call.spare, args.scalars)) call.body.run(step);
   }
 
   dispose(): void {

@@ -97,8 +97,7 @@ export class WasmBackend implements Backend {
   #round(submissions: readonly Submission[]): void {
     const runs = submissions.length > 1 ? this.#lists(submissions) : undefined;
     if (!runs) {
-      for (const { executable, inputs, outputs, scalars } of submissions)
-        executable.run(inputs, outputs, scalars);
+      for (const { executable, args } of submissions) executable.run(args);
       return;
     }
     this.#runner.runLists(runs);
@@ -109,10 +108,10 @@ export class WasmBackend implements Backend {
     if (this.#runner.threads === 1) return undefined;
     const used = new Map<Executable, number>();
     const lists: List[] = [];
-    for (const { executable, inputs, outputs, scalars } of submissions) {
+    for (const { executable, args } of submissions) {
       const which = used.get(executable) ?? 0;
       used.set(executable, which + 1);
-      const list = (executable as WasmExecutable).listOf(which, [inputs, outputs, scalars]); // of this backend
+      const list = (executable as WasmExecutable).listOf(which, args); // of this backend
       if (!list) return undefined;
       lists.push(list);
     }

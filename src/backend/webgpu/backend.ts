@@ -172,7 +172,7 @@ export class WebGpuBackend implements Backend {
       // The first run compiles.
       for (let round = 0; round < 4; round++) {
         const start = performance.now();
-        for (let i = 0; i < 4; i++) executable.run([a, b], [c], []);
+        for (let i = 0; i < 4; i++) executable.run({ inputs: [a, b], outputs: [c], scalars: [] });
         await this.finish();
         if (round > 0) least = Math.min(least, (performance.now() - start) / 4);
       }

@@ -2,8 +2,8 @@ import { DisposedError, internal } from "../../base/errors.ts";
 import { Recent } from "../../base/recent.ts";
 import { type LoopKernel, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import type { ValueId } from "../../compile/value.ts";
-import type { DeviceBuffer, Executable, KernelTimes } from "../backend.ts";
-import { carriedBytes, type LoopStep, sourceOfLoop, stepsOf } from "../loop.ts";
+import type { Executable, KernelTimes, RunArguments } from "../backend.ts";
+import { carriedBytes, sourceOfLoop, stepsOf } from "../loop.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 import { HostNumbers } from "./numbers.ts";
@@ -90,8 +90,8 @@ export class WebGpuExecutable implements Executable {
     this.#numbers = new HostNumbers(host.device, program, shaders, runs);
   }
 
-  run(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): void {
-    const { before, kernels } = this.#work(inputs, outputs, scalars);
+  run(args: RunArguments): void {
+    const { before, kernels } = this.#work(args);
     const { device } = this.#host;
     const encoder = device.createCommandEncoder();
     before(encoder);
@@ -103,15 +103,11 @@ export class WebGpuExecutable implements Executable {
     device.queue.submit([encoder.finish()]);
   }
 
-  profile(
-    inputs: readonly DeviceBuffer[],
-    outputs: readonly DeviceBuffer[],
-    scalars: readonly number[],
-  ): Promise<KernelTimes> {
-    return timeKernels(this.#host.device, this.#host.wait, this.#work(inputs, outputs, scalars));
+  profile(args: RunArguments): Promise<KernelTimes> {
+    return timeKernels(this.#host.device, this.#host.wait, this.#work(args));
   }
 
-  #work(inputs: readonly DeviceBuffer[], outputs: readonly DeviceBuffer[], scalars: readonly number[]): Work {
+  #work({ inputs, outputs, scalars }: RunArguments): Work {
     if (this.#disposed) throw new DisposedError("webgpu: the program was disposed and cannot run.");
     this.#host.check();
     this.#host.flush();
@@ -133,7 +129,7 @@ export class WebGpuExecutable implements Executable {
   }
 
   /** What records all runs of the body of a loop. */
-  steps(runs: readonly LoopStep[]): Recorder[] {
+  steps(runs: readonly RunArguments[]): Recorder[] {
     this.#numbers.write(runs.map(({ scalars }) => scalars));
     return runs.flatMap(({ inputs, outputs, scalars }, run) =>
       this.#recorders(inputs.map(gpuBuffer), outputs.map(gpuBuffer), scalars, run),
