@@ -23,7 +23,7 @@ import {
   sub,
   where,
 } from "./primitives.ts";
-import { scalarOp } from "./scalar.ts";
+import { floatOp, scalarOp } from "./scalar.ts";
 import * as special from "./special.ts";
 
 // Functions of floats. What `expand` says of float32 is their one definition: WebAssembly writes it into the kernels, WGSL
@@ -115,10 +115,8 @@ function logOrSpecial(x: Node, finite: Node): Node {
   return where(bitwiseAnd(gt(bits, 0), lt(bits, infinity)), finite, special);
 }
 
-export const exp: ScalarOp = scalarOp({
+export const exp: ScalarOp = floatOp({
   name: "exp",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 12,
   evaluate: Math.exp,
@@ -131,10 +129,8 @@ export const exp: ScalarOp = scalarOp({
   vjp: (g, y) => [mul(g, y)],
 });
 
-export const expm1: ScalarOp = scalarOp({
+export const expm1: ScalarOp = floatOp({
   name: "expm1",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 14,
   evaluate: Math.expm1,
@@ -148,10 +144,8 @@ export const expm1: ScalarOp = scalarOp({
   vjp: (g, y) => [mul(g, add(y, 1))],
 });
 
-export const log: ScalarOp = scalarOp({
+export const log: ScalarOp = floatOp({
   name: "log",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 12,
   evaluate: Math.log,
@@ -162,10 +156,8 @@ export const log: ScalarOp = scalarOp({
   vjp: (g, _, [x]) => [div(g, x!)],
 });
 
-export const log1p: ScalarOp = scalarOp({
+export const log1p: ScalarOp = floatOp({
   name: "log1p",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 14,
   evaluate: Math.log1p,
@@ -180,30 +172,24 @@ export const log1p: ScalarOp = scalarOp({
   vjp: (g, _, [x]) => [div(g, add(x!, 1))],
 });
 
-export const sin: ScalarOp = scalarOp({
+export const sin: ScalarOp = floatOp({
   name: "sin",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 16,
   evaluate: Math.sin,
   vjp: (g, _, [x]) => [mul(g, cos(x!))],
 });
 
-export const cos: ScalarOp = scalarOp({
+export const cos: ScalarOp = floatOp({
   name: "cos",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 16,
   evaluate: Math.cos,
   vjp: (g, _, [x]) => [neg(mul(g, sin(x!)))],
 });
 
-export const tanh: ScalarOp = scalarOp({
+export const tanh: ScalarOp = floatOp({
   name: "tanh",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 16,
   evaluate: Math.tanh,
@@ -222,10 +208,8 @@ export const tanh: ScalarOp = scalarOp({
 });
 
 /** 1 / (1 + exp(-x)), without overflow: exp(-|x|) is at most 1. */
-export const sigmoid: ScalarOp = scalarOp({
+export const sigmoid: ScalarOp = floatOp({
   name: "sigmoid",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 16,
   evaluate: (x) => (x < 0 ? Math.exp(x) : 1) / (1 + Math.exp(-Math.abs(x))),
@@ -237,10 +221,8 @@ export const sigmoid: ScalarOp = scalarOp({
 });
 
 /** 2/sqrt(pi) times the integral of exp(-t^2) from 0 to x. */
-export const erf: ScalarOp = scalarOp({
+export const erf: ScalarOp = floatOp({
   name: "erf",
-  arity: 1,
-  types: "float",
   ulp: 8,
   cost: 20,
   evaluate: special.erf,
@@ -268,10 +250,8 @@ export const erf: ScalarOp = scalarOp({
 });
 
 /** The number whose error function is x; infinite at -1 and 1, NaN beyond. */
-export const erfinv: ScalarOp = scalarOp({
+export const erfinv: ScalarOp = floatOp({
   name: "erfinv",
-  arity: 1,
-  types: "float",
   ulp: 6,
   cost: 40,
   evaluate: special.erfinv,
@@ -318,10 +298,8 @@ function halfAngle(size: Node): readonly [sine: Node, square: Node] {
 const otherLeg = (x: Node) => sqrt(mul(sub(1, x), add(x, 1)));
 
 /** The angle from -pi/2 to pi/2 whose sine is x; NaN beyond -1 and 1. */
-export const asin: ScalarOp = scalarOp({
+export const asin: ScalarOp = floatOp({
   name: "asin",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 16,
   evaluate: Math.asin,
@@ -337,10 +315,8 @@ export const asin: ScalarOp = scalarOp({
 });
 
 /** The angle from 0 to pi whose cosine is x; NaN beyond -1 and 1. */
-export const acos: ScalarOp = scalarOp({
+export const acos: ScalarOp = floatOp({
   name: "acos",
-  arity: 1,
-  types: "float",
   ulp: 4,
   cost: 16,
   evaluate: Math.acos,

@@ -1,12 +1,11 @@
 import type { DType } from "../base/dtype.ts";
-import type { Primitive, ScalarOp } from "./node.ts";
-import { rowOnly, scalarOp } from "./scalar.ts";
+import type { Primitive, PrimitiveRow, ScalarOp } from "./node.ts";
+import { floatOp, rowOnly, scalarOp } from "./scalar.ts";
 import { bitsOfFloat, floatOfBits, roundHalfEven } from "./special.ts";
 
 // Elementwise operations for which every backend has code of its own (`Primitive`).
 // The type annotation on each row lets its gradient refer to other rows, and to itself.
 
-const none = () => [];
 const isWhole = (dtype: DType) => dtype === "int32" || dtype === "uint32";
 
 // Arithmetic.
@@ -58,66 +57,49 @@ export const neg: ScalarOp = scalarOp({
   vjp: (g) => [neg(g)],
 });
 
-// Extremes pass NaN on; tied operands share the cotangent.
-
-export const maximum: ScalarOp = scalarOp({
-  name: "maximum",
-  arity: 2,
-  types: "numeric",
-  ulp: 0,
-  evaluate: (x, y) => Math.max(x, y),
-  vjp: (g, _, [x, y]) => [
-    where(eq(x!, y!), mul(g, 0.5), where(lt(x!, y!), 0, g)),
-    where(eq(x!, y!), mul(g, 0.5), where(gt(x!, y!), 0, g)),
-  ],
-});
-
-export const minimum: ScalarOp = scalarOp({
-  name: "minimum",
-  arity: 2,
-  types: "numeric",
-  ulp: 0,
-  evaluate: (x, y) => Math.min(x, y),
-  vjp: (g, _, [x, y]) => [
-    where(eq(x!, y!), mul(g, 0.5), where(gt(x!, y!), 0, g)),
-    where(eq(x!, y!), mul(g, 0.5), where(lt(x!, y!), 0, g)),
-  ],
-});
-
 // Comparisons.
 
-function comparison(name: Primitive, evaluate: (x: number, y: number) => boolean): ScalarOp {
-  return scalarOp({
+const predicate = (
+  name: Primitive,
+  types: "compare" | "test",
+  holds: (x: number, y: number) => boolean,
+): ScalarOp =>
+  scalarOp({
+    name,
+    arity: types === "compare" ? 2 : 1,
+    types,
+    ulp: 0,
+    evaluate: (x, y) => (holds(x, y) ? 1 : 0),
+  });
+
+export const eq: ScalarOp = predicate("eq", "compare", (x, y) => x === y);
+export const ne: ScalarOp = predicate("ne", "compare", (x, y) => x !== y);
+export const lt: ScalarOp = predicate("lt", "compare", (x, y) => x < y);
+export const le: ScalarOp = predicate("le", "compare", (x, y) => x <= y);
+export const gt: ScalarOp = predicate("gt", "compare", (x, y) => x > y);
+export const ge: ScalarOp = predicate("ge", "compare", (x, y) => x >= y);
+export const isnan: ScalarOp = predicate("isNaN", "test", Number.isNaN);
+export const isfinite: ScalarOp = predicate("isFinite", "test", Number.isFinite);
+
+// Extremes pass NaN on; tied operands share the cotangent.
+
+/** @param loses Whether the first is not the extreme, and whether the second is not. */
+const extreme = (
+  name: Primitive,
+  evaluate: (x: number, y: number) => number,
+  loses: readonly [first: ScalarOp, second: ScalarOp],
+): ScalarOp =>
+  scalarOp({
     name,
     arity: 2,
-    types: "compare",
+    types: "numeric",
     ulp: 0,
-    evaluate: (x, y) => (evaluate(x, y) ? 1 : 0),
+    evaluate,
+    vjp: (g, _, [x, y]) => loses.map((is) => where(eq(x!, y!), mul(g, 0.5), where(is(x!, y!), 0, g))),
   });
-}
 
-export const eq: ScalarOp = comparison("eq", (x, y) => x === y);
-export const ne: ScalarOp = comparison("ne", (x, y) => x !== y);
-export const lt: ScalarOp = comparison("lt", (x, y) => x < y);
-export const le: ScalarOp = comparison("le", (x, y) => x <= y);
-export const gt: ScalarOp = comparison("gt", (x, y) => x > y);
-export const ge: ScalarOp = comparison("ge", (x, y) => x >= y);
-
-export const isnan: ScalarOp = scalarOp({
-  name: "isNaN",
-  arity: 1,
-  types: "test",
-  ulp: 0,
-  evaluate: (x) => (Number.isNaN(x) ? 1 : 0),
-});
-
-export const isfinite: ScalarOp = scalarOp({
-  name: "isFinite",
-  arity: 1,
-  types: "test",
-  ulp: 0,
-  evaluate: (x) => (Number.isFinite(x) ? 1 : 0),
-});
+export const maximum: ScalarOp = extreme("maximum", (x, y) => Math.max(x, y), [lt, gt]);
+export const minimum: ScalarOp = extreme("minimum", (x, y) => Math.min(x, y), [gt, lt]);
 
 /** `condition ? x : y`; exactly zero flows to the branch not taken, whatever it holds. */
 export const where: ScalarOp = scalarOp({
@@ -131,47 +113,18 @@ export const where: ScalarOp = scalarOp({
 
 // Bits of integers; logic of booleans.
 
-export const bitwiseAnd: ScalarOp = scalarOp({
-  name: "bitwiseAnd",
-  arity: 2,
-  types: "bits",
-  ulp: 0,
-  evaluate: (x, y) => x & y,
-});
+const bits = (name: Primitive, types: "bits" | "integer", evaluate: PrimitiveRow["evaluate"]): ScalarOp =>
+  scalarOp({ name, arity: 2, types, ulp: 0, evaluate });
 
-export const bitwiseOr: ScalarOp = scalarOp({
-  name: "bitwiseOr",
-  arity: 2,
-  types: "bits",
-  ulp: 0,
-  evaluate: (x, y) => x | y,
-});
-
-export const bitwiseXor: ScalarOp = scalarOp({
-  name: "bitwiseXor",
-  arity: 2,
-  types: "bits",
-  ulp: 0,
-  evaluate: (x, y) => x ^ y,
-});
-
+export const bitwiseAnd: ScalarOp = bits("bitwiseAnd", "bits", (x, y) => x & y);
+export const bitwiseOr: ScalarOp = bits("bitwiseOr", "bits", (x, y) => x | y);
+export const bitwiseXor: ScalarOp = bits("bitwiseXor", "bits", (x, y) => x ^ y);
 /** Shifts by the lowest five bits of y. */
-export const leftShift: ScalarOp = scalarOp({
-  name: "leftShift",
-  arity: 2,
-  types: "integer",
-  ulp: 0,
-  evaluate: (x, y) => x << y,
-});
-
+export const leftShift: ScalarOp = bits("leftShift", "integer", (x, y) => x << y);
 /** Shifts by the lowest five bits of y; keeps the sign of int32. */
-export const rightShift: ScalarOp = scalarOp({
-  name: "rightShift",
-  arity: 2,
-  types: "integer",
-  ulp: 0,
-  evaluate: (x, y, _, dtype) => (dtype === "uint32" ? x >>> y : x >> y),
-});
+export const rightShift: ScalarOp = bits("rightShift", "integer", (x, y, _, dtype) =>
+  dtype === "uint32" ? x >>> y : x >> y,
+);
 
 /** A uint32 as the float32 of the same bits, and a float32 as its bits. */
 export const bitcast: ScalarOp = scalarOp({
@@ -184,10 +137,8 @@ export const bitcast: ScalarOp = scalarOp({
 
 // Of one float.
 
-export const sqrt: ScalarOp = scalarOp({
+export const sqrt: ScalarOp = floatOp({
   name: "sqrt",
-  arity: 1,
-  types: "float",
   ulp: 2.5,
   cost: 4,
   evaluate: Math.sqrt,
@@ -203,43 +154,16 @@ export const abs: ScalarOp = scalarOp({
   vjp: (g, _, [x]) => [mul(g, sign(x!))],
 });
 
+/** Flat but for its jumps. */
+const step = (name: Primitive, evaluate: (x: number) => number): ScalarOp =>
+  floatOp({ name, ulp: 0, evaluate, vjp: () => [] });
+
 /** -1, 0 or 1; 0 for zeros and NaN. */
-export const sign: ScalarOp = scalarOp({
-  name: "sign",
-  arity: 1,
-  types: "float",
-  ulp: 0,
-  evaluate: (x) => (x > 0 ? 1 : x < 0 ? -1 : 0),
-  vjp: none,
-});
-
-export const floor: ScalarOp = scalarOp({
-  name: "floor",
-  arity: 1,
-  types: "float",
-  ulp: 0,
-  evaluate: Math.floor,
-  vjp: none,
-});
-
-export const ceil: ScalarOp = scalarOp({
-  name: "ceil",
-  arity: 1,
-  types: "float",
-  ulp: 0,
-  evaluate: Math.ceil,
-  vjp: none,
-});
-
+export const sign: ScalarOp = step("sign", (x) => (x > 0 ? 1 : x < 0 ? -1 : 0));
+export const floor: ScalarOp = step("floor", Math.floor);
+export const ceil: ScalarOp = step("ceil", Math.ceil);
 /** To the nearest integer, halves to the even one. */
-export const round: ScalarOp = scalarOp({
-  name: "round",
-  arity: 1,
-  types: "float",
-  ulp: 0,
-  evaluate: roundHalfEven,
-  vjp: none,
-});
+export const round: ScalarOp = step("round", roundHalfEven);
 
 /** x 2^n with n the whole number nearest to y, from -252 to 254; right where 2^n is no float32. Of expansions only. */
 export const ldexp: ScalarOp = rowOnly({

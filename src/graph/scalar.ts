@@ -5,11 +5,13 @@ import { meet } from "./cast.ts";
 import { expand } from "./movement.ts";
 import {
   constant,
+  type ExpandedRow,
   isHost,
   literal,
   makeNode,
   type Node,
   type Operand,
+  type PrimitiveRow,
   type ScalarOp,
   type ScalarRow,
   type TypeRule,
@@ -22,6 +24,13 @@ export function scalarOp(row: ScalarRow): ScalarOp {
   const op = rowOnly(row);
   scalarOps.set(row.name, op);
   return op;
+}
+
+type FloatRow<Row> = Row extends ScalarRow ? Omit<Row, "arity" | "types"> : never;
+
+/** A function of one float. */
+export function floatOp(row: FloatRow<PrimitiveRow | ExpandedRow>): ScalarOp {
+  return scalarOp({ arity: 1, types: "float", ...row });
 }
 
 /** An operation that is no row of the table: of expansions only, so it has no gradient. */
