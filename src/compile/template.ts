@@ -4,7 +4,7 @@ import type { Expr } from "./expr.ts";
 import { type Axis, product, type Store } from "./nest.ts";
 
 // Kernels whose loops are written by hand, with holes for expressions. A further one is a type here, a row of the table
-// below, and a printer in the table of each backend (webgpu/print.ts, wasm/kernel.ts): see docs/adding-a-kernel.md.
+// below, and a case of the printer of each backend (webgpu/print.ts, wasm/kernel.ts): see docs/adding-a-kernel.md.
 
 /** Accumulator 0 is the sum of a * b over `inner`; a knows (batch, row, inner), b (batch, inner, column). */
 export interface MatmulKernel {

@@ -163,7 +163,7 @@ export class WebGpuBackend implements Backend {
   async #tune(precision: Precision): Promise<void> {
     const { matmul } = this.#options;
     const choice = await chooseMatmul(this.adapter, precision, this.#tuning, async (tried, size) => {
-      const program = squareMatmul(size, precision);
+      const program = squareMatmul(size, precision, this.target);
       const buffers = program.values.map(({ dtype }) => this.allocate(bytesPerElement(dtype) * size * size));
       const [a, b, c] = buffers as [GpuBuffer, GpuBuffer, GpuBuffer]; // as many as values
       const options = { ...this.#options, matmul: { ...matmul, [precision]: tried } };

@@ -1,8 +1,12 @@
 import { readSettings, writeSettings } from "#gpu";
 import { debug, environment } from "../../base/debug.ts";
 import { DeviceError } from "../../base/errors.ts";
-import { type Expr, Expressions } from "../../compile/expr.ts";
+import { compileGraph } from "../../compile/compile.ts";
 import type { Program } from "../../compile/program.ts";
+import type { Target } from "../../compile/target.ts";
+import { cast } from "../../graph/cast.ts";
+import { makeNode, type Node } from "../../graph/node.ts";
+import { matmul } from "../../graph/reduce.ts";
 import type { AdapterDescription } from "./device.ts";
 import { subgroupLanes } from "./matmul-subgroup.ts";
 import type { MatmulChoice, MatrixChoice, MatrixShape, Precision } from "./tiles.ts";
@@ -131,43 +135,11 @@ export async function chooseMatmul(
 }
 
 /** `[size, size] x [size, size]` of operands in a precision, for measurements. */
-export function squareMatmul(size: number, precision: Precision): Program {
-  const e = new Expressions();
-  const axis = (name: string) => ({ name, extent: size });
-  const [row, column, inner] = [axis("row"), axis("column"), axis("inner")];
-  const at = (outer: typeof row, along: typeof row) =>
-    e.combine([
-      [size, e.variable(outer.name, size)],
-      [1, e.variable(along.name, size)],
-    ]);
-  const value = (id: number, dtype: Precision) => ({ id, dtype, size: size * size });
-  const operand = (id: number, index: Expr) => e.cast(e.load(id, index, precision), "float32");
-  return {
-    kernels: [
-      {
-        kind: "matmul",
-        dtype: "float32",
-        batch: { name: "batch", extent: 1 },
-        row,
-        column,
-        inner,
-        a: operand(0, at(row, inner)),
-        b: operand(1, at(inner, column)),
-        stores: [{ value: 2, index: at(row, column), expr: e.accumulator(0, "float32") }],
-      },
-    ],
-    values: [value(0, precision), value(1, precision), value(2, "float32")],
-    places: [
-      { kind: "input", index: 0 },
-      { kind: "input", index: 1 },
-      { kind: "output", index: 0 },
-    ],
-    slots: [],
-    inputs: [0, 1],
-    outputs: [2],
-    replaces: [undefined],
-    scalars: [],
-  };
+export function squareMatmul(size: number, precision: Precision, target: Target): Program {
+  const input = (index: number) => makeNode({ kind: "input", index }, [], [size, size], precision);
+  const inputs = [input(0), input(1)] as const;
+  const [a, b] = inputs.map((x) => cast(x, "float32")) as [Node, Node];
+  return compileGraph([matmul(a, b)], { target, inputs, donated: new Set() });
 }
 
 /** Settings of this layout; another one is not read. */

@@ -1,5 +1,5 @@
 import { internal } from "../../../base/errors.ts";
-import { expressionsOf, type Kernel, type TemplateKernel } from "../../../compile/kernel.ts";
+import { expressionsOf, type Kernel } from "../../../compile/kernel.ts";
 import { nestOf } from "../../../compile/nest.ts";
 import { describeKernel } from "../../../compile/print.ts";
 import type { Stage } from "../../../compile/steps.ts";
@@ -80,54 +80,40 @@ function printerOf<K extends keyof typeof fetched>(name: K): NonNullable<(typeof
  *
  * @param stages How a nest runs, if not as scheduled.
  */
-export function emitKernel(
-  kernel: Kernel,
-  options: WasmOptions,
-  stages: readonly Stage[] = kernel.kind === "nest" ? schedule(kernel) : [],
-): WasmKernel {
+export function emitKernel(kernel: Kernel, options: WasmOptions, stages?: readonly Stage[]): WasmKernel {
   const module = new Module(options.tableAt);
   importRows(module, expressionsOf(kernel));
   const given = new Arguments(kernel);
-  const {
-    phases,
-    scratch = 0,
-    note = "",
-  } = kernel.kind === "nest"
-    ? defineStages(module, stages, given)
-    : defineTemplate(module, kernel, given, options);
+  const { phases, scratch = 0, note = "" } = define(module, kernel, given, options, stages);
   const { imports, functions } = module;
   return { bytes: module.encode(options), given, phases, imports, scratch, note, functions };
 }
 
-type Definer<K> = (module: Module, kernel: K, given: Arguments, options: WasmOptions) => Defined;
-
-const templates: { readonly [K in TemplateKernel as K["kind"]]: Definer<K> } = {
-  matmul: (module, kernel, given, options) => {
-    const convolution =
-      mayHaveWindows(kernel) &&
-      printerOf("convolution").defineConvolution(module, kernel, given, options.relaxed);
-    if (convolution) return convolution;
-    if (kernel.inner.extent > 0) {
-      const { packed: scratch, ...matmul } = defineMatmul(module, kernel, given, options);
-      return { ...matmul, scratch };
-    }
-    // Sums of nothing.
-    const { batch, row, column, inner, a, dtype, stores } = kernel;
-    const accumulators = [{ name: "sum" as const, dtype, expr: a }];
-    const nest = nestOf({ grid: [batch, row, column], inner: [inner], accumulators, stores });
-    return defineStages(module, schedule(nest), given);
-  },
-  procedure: (module, kernel, given) => ({
-    phases: printerOf("procedure").defineProcedure(module, kernel, given),
-  }),
-};
-
-function defineTemplate<K extends TemplateKernel>(
+function define(
   module: Module,
-  kernel: K,
+  kernel: Kernel,
   given: Arguments,
   options: WasmOptions,
+  stages?: readonly Stage[],
 ): Defined {
-  const definer = templates[kernel.kind] as unknown as Definer<K>; // by its kind, which TypeScript does not relate
-  return definer(module, kernel, given, options);
+  switch (kernel.kind) {
+    case "nest":
+      return defineStages(module, stages ?? schedule(kernel), given);
+    case "matmul": {
+      const convolution =
+        mayHaveWindows(kernel) &&
+        printerOf("convolution").defineConvolution(module, kernel, given, options.relaxed);
+      if (convolution) return convolution;
+      const { batch, row, column, inner, a, dtype, stores } = kernel;
+      if (inner.extent > 0) return defineMatmul(module, kernel, given, options);
+      // Sums of nothing.
+      const accumulators = [{ name: "sum" as const, dtype, expr: a }];
+      const nest = nestOf({ grid: [batch, row, column], inner: [inner], accumulators, stores });
+      return defineStages(module, schedule(nest), given);
+    }
+    case "procedure":
+      return { phases: printerOf("procedure").defineProcedure(module, kernel, given) };
+    default:
+      return kernel satisfies never;
+  }
 }

@@ -1,7 +1,7 @@
 import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Arguments } from "../arguments.ts";
 import type { Module } from "../assemble.ts";
-import type { Phase } from "../units.ts";
+import type { Defined } from "../nest.ts";
 import { defineCompute } from "./compute.ts";
 import { definePack } from "./pack.ts";
 import { scheduleMatmul } from "./schedule.ts";
@@ -13,20 +13,13 @@ import { scheduleMatmul } from "./schedule.ts";
 // block is in cache. Each element is one sum over the inner axis in blocks of `innerBlock`, in order, wherever the
 // block boundaries of rows and columns fall, so results do not depend on the number of threads.
 
-export interface Matmul {
-  readonly phases: readonly Phase[];
-  /** Bytes of packed b that are there at once, shared by all threads. */
-  readonly packed: number;
-  readonly note: string;
-}
-
 /** Functions `pack` and `compute` of (begin, end, arguments, packed b, scratch of the thread). */
 export function defineMatmul(
   module: Module,
   kernel: MatmulKernel,
   given: Arguments,
   { relaxed }: { readonly relaxed: boolean },
-): Matmul {
+): Defined {
   const schedule = scheduleMatmul(kernel, relaxed);
   const { bytes, rows, columns, pieces, b, streamed } = schedule;
   const packs = typeof b === "number" || streamed ? [] : [definePack(module, kernel, given, schedule, b)];
@@ -37,7 +30,8 @@ export function defineMatmul(
   if (relaxed) notes.push("fused multiply-add");
   return {
     phases: [...packs, compute],
-    packed: packs.length * pieces.round * pieces.panels * columns * kernel.inner.extent * bytes,
+    // Packed b, as much of it as is there at once.
+    scratch: packs.length * pieces.round * pieces.panels * columns * kernel.inner.extent * bytes,
     note: notes.join(", "),
   };
 }
