@@ -45,7 +45,7 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
       .map(withoutOrder)
       .map(ofItsOwn),
   );
-  const reasons = materialise(outputs, target, awaited);
+  const kept = materialise(outputs, target, awaited);
 
   const values: Value[] = [];
   const stored = new Map<Node, ValueId>();
@@ -57,7 +57,7 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   });
   for (const node of order) {
     if (node.operation.kind === "input") stored.set(node, inputValue.get(node.operation.index)!);
-    else if (reasons.has(node)) stored.set(node, newValue(deviceDType(node), elements(node)));
+    else if (kept.has(node)) stored.set(node, newValue(deviceDType(node), elements(node)));
   }
   // A root that is a leaf but no buffer, such as a constant, is stored by a kernel of its own.
   for (const root of outputs)
@@ -97,7 +97,7 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const whole = {
     values,
     outputs: new Set(results),
-    donated: new Set([...donated].map((index) => ins[index]!).filter((value) => !results.includes(value))),
+    donated: new Set([...donated].map((index) => ins[index]!)),
   };
   const kernels = fuse(drafts, whole, target, expressions).map((d) =>
     d.core.kind === "loop"

@@ -1,7 +1,7 @@
 import { bytesPerElement, isFloat } from "../base/dtype.ts";
 import { type Expr, walk } from "./expr.ts";
 import { type Axis, type Kernel, type Store, writesOf } from "./kernel.ts";
-import { product, visitNest } from "./nest.ts";
+import { exprsOf, product, visitNest } from "./nest.ts";
 import type { LoopKernel, Program } from "./program.ts";
 import { templateOf } from "./template.ts";
 import type { Value, ValueId } from "./value.ts";
@@ -24,19 +24,14 @@ export interface Cost {
 export function kernelCost(kernel: Kernel | LoopKernel, values: readonly Value[]): Cost {
   if (kernel.kind === "loop") return times(kernel.steps, programCost(kernel.body));
   const counter = new Counter(values, new Set(writesOf(kernel)));
-  const evaluate = (list: readonly { readonly expr: Expr }[], axes: readonly Axis[]) =>
-    counter.evaluate(
-      list.map(({ expr }) => expr),
-      axes,
-    );
   const store = (list: readonly Store[], axes: readonly Axis[]) => {
-    evaluate(list, axes);
+    counter.evaluate(exprsOf(list), axes);
     for (const { value } of list) counter.write(value, product(axes));
   };
   if (kernel.kind === "nest") {
     visitNest(kernel, (s, axes) => {
       if (s.kind === "accumulate") {
-        evaluate(s.accumulators, axes);
+        counter.evaluate(exprsOf(s.accumulators), axes);
         for (const { dtype } of s.accumulators) if (isFloat(dtype)) counter.flops += product(axes);
       } else if (s.kind === "write") store(s.stores, axes);
       else if (s.kind === "at") counter.place(s.axis, s.index, axes);

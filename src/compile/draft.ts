@@ -12,6 +12,7 @@ import {
   reads,
 } from "./kernel.ts";
 import { deviceDType, type Index, type Lowering } from "./lower.ts";
+import { exprsOf } from "./nest.ts";
 import type { ValueId } from "./value.ts";
 
 /**
@@ -245,9 +246,9 @@ export function coreExpressions(core: Core): Expr[] {
     case "none":
       return [];
     case "reduce":
-      return core.accumulators.map(({ expr }) => expr);
+      return exprsOf(core.accumulators);
     case "rows":
-      return [...core.accumulators.map(({ expr }) => expr), ...core.elements.values()];
+      return [...exprsOf(core.accumulators), ...core.elements.values()];
     case "matmul":
       return [core.a, core.b];
     case "whole":

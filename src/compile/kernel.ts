@@ -1,6 +1,6 @@
 import { getOrInsert } from "../base/group.ts";
 import { type Expr, walk } from "./expr.ts";
-import { type Nest, type Store, visitNest } from "./nest.ts";
+import { computedBy, exprsOf, type Nest, type Store, visitNest } from "./nest.ts";
 import { type TemplateKernel, templateOf } from "./template.ts";
 import type { ValueId } from "./value.ts";
 
@@ -35,18 +35,12 @@ export function resultsOf(kernel: Kernel | Composite): readonly Store[] {
 
 /** All expressions of a kernel. */
 export function expressionsOf(kernel: Kernel): Expr[] {
-  const ofStores = (stores: readonly Store[]) => stores.flatMap(({ index, expr }) => [index, expr]);
   if (kernel.kind !== "nest")
-    return [
-      ...templateOf(kernel)
-        .holes(kernel)
-        .map(({ expr }) => expr),
-      ...ofStores(kernel.stores),
-    ];
+    return [...exprsOf(templateOf(kernel).holes(kernel)), ...computedBy(kernel.stores)];
   const found: Expr[] = [];
   visitNest(kernel, (s) => {
-    if (s.kind === "accumulate") found.push(...s.accumulators.map(({ expr }) => expr));
-    else if (s.kind === "write") found.push(...ofStores(s.stores));
+    if (s.kind === "accumulate") found.push(...exprsOf(s.accumulators));
+    else if (s.kind === "write") found.push(...computedBy(s.stores));
     else if (s.kind === "at") found.push(s.index);
   });
   return found;

@@ -239,6 +239,12 @@ export const none: Axis = { name: "", extent: 1 };
 
 export const lastOf = (axes: readonly Axis[]): Axis => axes[axes.length - 1] ?? none;
 
+export const exprsOf = (list: readonly { readonly expr: Expr }[]): Expr[] => list.map(({ expr }) => expr);
+
+/** What stores compute: where they store, and what. */
+export const computedBy = (stores: readonly Store[]): Expr[] =>
+  stores.flatMap(({ index, expr }) => [index, expr]);
+
 /** The stores that statements make at their own point. */
 export const storesIn = (body: readonly Statement[]): Store[] =>
   body.flatMap((s) => (s.kind === "write" ? s.stores : []));

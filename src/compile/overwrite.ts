@@ -11,7 +11,7 @@ import {
   storesOf,
   writesOf,
 } from "./kernel.ts";
-import { asLoop, mapStores, nestOf } from "./nest.ts";
+import { asLoop, computedBy, exprsOf, mapStores, nestOf } from "./nest.ts";
 import type { LoopKernel, Program } from "./program.ts";
 import type { Value, ValueId } from "./value.ts";
 
@@ -111,10 +111,7 @@ export function readsInPlace(kernel: Kernel | Composite, value: ValueId, index: 
   const found = getOrInsert(
     getOrInsert(elsewhere, kernel, () => new Map()),
     index,
-    () => {
-      const results = storesOf(kernel).flatMap((store) => [store.expr, store.index]);
-      return readElsewhere(core, results, index);
-    },
+    () => readElsewhere(core, computedBy(storesOf(kernel)), index),
   );
   return !found.has(value);
 }
@@ -125,7 +122,8 @@ const elsewhere = new WeakMap<Kernel | Composite, Map<Expr, ReadonlySet<ValueId>
 /** What a kernel reads before it stores the result at a place; undefined where it reads and stores again and again. */
 export function coreOf(kernel: Kernel | Composite): readonly Expr[] | undefined {
   if (kernel.kind === "matmul") return [kernel.a, kernel.b];
-  return kernel.kind === "nest" ? asLoop(kernel)?.accumulators.map(({ expr }) => expr) : undefined;
+  const loop = kernel.kind === "nest" ? asLoop(kernel) : undefined;
+  return loop && exprsOf(loop.accumulators);
 }
 
 /** The kernel with the values that its stores keep the rest of replaced by copies. */

@@ -59,8 +59,6 @@ export function planMemory(
     places[value] = { kind: "input", index };
   });
   outputs.forEach((value, index) => {
-    // It may be an input handed through, or an earlier output.
-    if (places[value]) return;
     for (const each of written.has(value) ? tenantsOf(value).values : [value])
       places[each] ??= { kind: "output", index };
   });
@@ -100,7 +98,7 @@ function replacements(
   { values, kernels, inputs, outputs, donated }: Settled,
   { lastRead, written, tenantsOf }: Uses,
 ): (number | undefined)[] {
-  const free = new Set([...donated].filter((input) => !outputs.includes(inputs[input]!)));
+  const free = new Set(donated);
   const replaces = new Array<number | undefined>(outputs.length).fill(undefined);
   const readAt = (input: number) => lastRead.get(inputs[input]!) ?? -1;
   const choose = (
@@ -112,7 +110,7 @@ function replacements(
     const inputsBy = new Map<number, number[]>();
     for (const input of free) addTo(inputsBy, of(inputs[input]!), input);
     outputs.forEach((value, index) => {
-      if (!written.has(value) || replaces[index] !== undefined || first.get(value)! < index) return;
+      if (!written.has(value) || replaces[index] !== undefined) return;
       const among = tenantsOf(value);
       const fitting = (inputsBy.get(wanted(value, among)) ?? []).filter(
         (input) => free.has(input) && fits(inputs[input]!, value, among),
@@ -122,7 +120,6 @@ function replacements(
       free.delete(replaces[index]!);
     });
   };
-  const first = new Map([...outputs.entries()].reverse().map(([index, value]) => [value, index]));
   choose(
     (old) => old,
     (_, among) => among.values[0]!,

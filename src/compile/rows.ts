@@ -11,7 +11,7 @@ import {
 import { type Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Accumulator, Axis, NumberedAccumulator, Statement, Store } from "./kernel.ts";
-import { accumulate, loopOver, write } from "./nest.ts";
+import { accumulate, exprsOf, loopOver, write } from "./nest.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
 import { workAlong } from "./work.ts";
@@ -163,10 +163,7 @@ export function rowBody(
   const along = new Set(over.map(({ name }) => name));
   const later = (from: number): Set<Expr> => {
     const found = new Set<Expr>();
-    walk(
-      [...passes.slice(from).flat(), ...elements].map(({ expr }) => expr),
-      (part) => found.add(part),
-    );
+    walk(exprsOf([...passes.slice(from).flat(), ...elements]), (part) => found.add(part));
     return found;
   };
   const result = passes.map((accumulators, i) => {

@@ -1,23 +1,10 @@
 import { bytesPerElement, isNarrow } from "../base/dtype.ts";
 import { getOrInsert } from "../base/group.ts";
 import { numel, type Shape, sameShape } from "../base/shape.ts";
-import { elements, isCore, type Node, topological } from "../graph/node.ts";
+import { elements, isCore, isView, type Node, topological } from "../graph/node.ts";
 import { describeOperation } from "./canonical.ts";
 import type { Target } from "./target.ts";
 import { additionsOf } from "./work.ts";
-
-/** Why a node is stored rather than computed where it is used. Fusing is not materialising. */
-export type Reason =
-  | "output"
-  | "core"
-  | "awaited"
-  | "parts"
-  | "operand"
-  | "epilogue"
-  | "bindings"
-  | "size"
-  | "repeated"
-  | "shared";
 
 /** Distinct vertices one kernel's expression may hold: bounds code size and recursion. */
 const maxSize = 400;
@@ -32,8 +19,6 @@ const operandCost = 48;
 
 /** Parts of a cat among which an element is chosen where it is used. */
 const maxChoices = 4;
-
-const movements = new Set(["reshape", "expand", "permute", "flip", "slice", "windows", "pad"]);
 
 export function isLeaf(node: Node): boolean {
   const { kind } = node.operation;
@@ -57,7 +42,7 @@ function isEpilogue(node: Node): boolean {
 function placeEpilogues(
   roots: readonly Node[],
   order: readonly Node[],
-  reasons: ReadonlyMap<Node, Reason>,
+  stored: ReadonlySet<Node>,
   mark: (node: Node) => void,
 ): void {
   const users = usersOf(order);
@@ -65,7 +50,7 @@ function placeEpilogues(
   for (const core of order) {
     if (!isCore(core)) continue;
     const continues = (node: Node) =>
-      !reasons.has(node) &&
+      !stored.has(node) &&
       elements(node) === elements(core) &&
       (node.operation.kind === "reshape" ||
         ((node.operation.kind === "scalar" || node.operation.kind === "cast") &&
@@ -143,7 +128,6 @@ function below(node: Node, passes: (node: Node) => boolean): Node {
   return x;
 }
 
-const isView = ({ operation }: Node) => movements.has(operation.kind);
 const isWindows = ({ operation }: Node) => operation.kind === "windows";
 const isUpdate = ({ operation }: Node) => operation.kind === "update";
 const isWidening = ({ operation, inputs }: Node) => operation.kind === "cast" && isNarrow(inputs[0]!.dtype);
@@ -183,70 +167,69 @@ function shownBy(node: Node): Node {
   return elements(shown) <= elements(node) ? shown : node;
 }
 
-/** Decides which nodes are materialised, by the rules in the order of `Reason`. Leaves are never. */
+/** Decides which nodes are materialised, by rules one after the other; fusing is not materialising. Leaves are never. */
 export function materialise(
   roots: readonly Node[],
   target: Target,
   awaited: ReadonlySet<Node> = new Set(),
-): Map<Node, Reason> {
+): Set<Node> {
   const order = topological(roots);
-  const reasons = new Map<Node, Reason>();
-  const mark = (node: Node, reason: Reason) => {
-    if (!isLeaf(node) && !reasons.has(node)) reasons.set(node, reason);
+  const stored = new Set<Node>();
+  const mark = (node: Node) => {
+    if (!isLeaf(node)) stored.add(node);
   };
   // Outputs are read by the caller; cores cannot be inlined.
-  for (const root of roots) mark(root, "output");
-  for (const node of order) if (isCore(node)) mark(node, "core");
+  for (const root of roots) mark(root);
+  for (const node of order) if (isCore(node)) mark(node);
   // What others wait for is there whole, not to be put together later: in the place of the core that it is made of.
-  for (const node of order) if (awaited.has(node) && isEpilogue(node)) mark(node, "awaited");
+  for (const node of order) if (awaited.has(node) && isEpilogue(node)) mark(node);
   // Each element would be chosen from all of many parts.
   for (const { operation, inputs } of order)
     for (const input of operation.kind === "cat" ? [] : inputs)
-      if (input.operation.kind === "cat" && input.inputs.length > maxChoices) mark(input, "parts");
+      if (input.operation.kind === "cat" && input.inputs.length > maxChoices) mark(input);
   // Operands of a matmul are read many times: below views, elements are stored. But what is made with little work
   // from half its bytes, like a packed weight, is made where it is loaded: a copy would be larger than its source.
   // In products with windows it is stored too, for those read each element for many places.
   const loaded = new Set<Node>();
   for (const node of order) {
-    if (node.operation.kind === "loop") for (const input of node.inputs) mark(input, "operand");
+    if (node.operation.kind === "loop") for (const input of node.inputs) mark(input);
     if (node.operation.kind !== "matmul") continue;
     const windowed = node.inputs.some(showsWindows);
     for (const operand of node.inputs.map(windowed ? underStrides : underViews)) {
-      const parts = windowed ? undefined : madeFromLess(operand, reasons);
+      const parts = windowed ? undefined : madeFromLess(operand, stored);
       if (parts) for (const part of parts) loaded.add(part);
-      else mark(operand, "operand");
+      else mark(operand);
     }
   }
-  placeEpilogues(roots, order, reasons, (node) => mark(node, "epilogue"));
+  placeEpilogues(roots, order, stored, mark);
   const limit = (): boolean => {
-    const before = reasons.size;
-    limitKernels(order, reasons, mark, target);
-    return reasons.size > before;
+    const before = stored.size;
+    limitKernels(order, stored, mark, target);
+    return stored.size > before;
   };
   let changed = limit();
-  const limited = reasons.size;
-  avoidRepetition(order, reasons, (node, reason) => {
+  const limited = stored.size;
+  avoidRepetition(order, stored, (node, isShared) => {
     // The same holds for what several kernels want: reading a copy would take longer than making it again.
-    if (loaded.has(node) || (reason === "shared" && madeFromLess(node, reasons))) return;
-    mark(node, reason);
+    if (!loaded.has(node) && !(isShared && madeFromLess(node, stored))) mark(node);
   });
   // What is written over another value is written once, however many updates follow each other.
   for (const node of [...order].reverse())
-    if (isUpdate(node) && reasons.has(node) && isUpdateOfStored(node.inputs[0]!, reasons))
-      mark(node.inputs[0]!, "parts");
+    if (isUpdate(node) && stored.has(node) && isUpdateOfStored(node.inputs[0]!, stored))
+      mark(node.inputs[0]!);
   // What is stored is read by others: they may bind too much now, also where this itself stores something.
-  changed ||= reasons.size > limited;
+  changed ||= stored.size > limited;
   while (changed) changed = limit();
-  return reasons;
+  return stored;
 }
 
 /**
  * What is computed for an operand, if it is little, from stored values of half its bytes; undefined for others. What is
  * much smaller than the operand is left out: storing that is no loss.
  */
-function madeFromLess(operand: Node, reasons: ReadonlyMap<Node, Reason>): readonly Node[] | undefined {
+function madeFromLess(operand: Node, stored: ReadonlySet<Node>): readonly Node[] | undefined {
   const parts = new Set([operand]);
-  const isStored = (node: Node) => node.operation.kind === "input" || reasons.has(node);
+  const isStored = (node: Node) => node.operation.kind === "input" || stored.has(node);
   let [bytes, work] = [0, 0];
   for (const part of parts) {
     if (part.operation.kind === "gather") return undefined; // its loads are no little work
@@ -270,16 +253,16 @@ function costOf({ operation }: Node): number {
 }
 
 /** Whether a node is updates, one after the other, of a value that is stored. */
-function isUpdateOfStored(node: Node, reasons: ReadonlyMap<Node, Reason>): boolean {
+function isUpdateOfStored(node: Node, stored: ReadonlySet<Node>): boolean {
   const base = below(node, isUpdate);
-  return base !== node && (base.operation.kind === "input" || reasons.has(base));
+  return base !== node && (base.operation.kind === "input" || stored.has(base));
 }
 
 /** Bounds what one kernel binds, and how large its code is. */
 function limitKernels(
   order: readonly Node[],
-  reasons: ReadonlyMap<Node, Reason>,
-  mark: (node: Node, reason: Reason) => void,
+  stored: ReadonlySet<Node>,
+  mark: (node: Node) => void,
   target: Target,
 ): void {
   // A kernel also binds its results: three leave room for siblings.
@@ -288,21 +271,21 @@ function limitKernels(
   const itself = new Map<Node, ReadonlySet<Node>>();
   const sizes = new Map<Node, number>();
   const seen = (node: Node): ReadonlySet<Node> => {
-    if (reasons.has(node) || node.operation.kind === "input") {
+    if (stored.has(node) || node.operation.kind === "input") {
       return getOrInsert(itself, node, () => new Set([node]));
     }
     // What a view shows may have been stored since the view was looked at.
     return isView(node) ? seen(node.inputs[0]!) : reads.get(node)!;
   };
-  const sizeOf = (node: Node) => (reasons.has(node) ? 1 : sizes.get(node)!);
+  const sizeOf = (node: Node) => (stored.has(node) ? 1 : sizes.get(node)!);
   for (const node of order) {
     if (isOfParts(node)) {
       const [base, ...rest] = node.inputs as [Node, ...Node[]];
       const together = (of: readonly Node[]) => union(of.map(seen)).size;
-      if (together(node.inputs) > most || 1 + sum(node.inputs.map(sizeOf)) > maxSize) mark(node, "bindings");
-      if (reasons.has(node)) {
+      if (together(node.inputs) > most || 1 + sum(node.inputs.map(sizeOf)) > maxSize) mark(node);
+      if (stored.has(node)) {
         // Kernels of their own make its parts: those of a cat, and that of an update of what is stored.
-        if (node.operation.kind === "update" && together([base, ...rest]) > most) mark(base, "bindings");
+        if (node.operation.kind === "update" && together([base, ...rest]) > most) mark(base);
         sizes.set(node, 1);
         continue;
       }
@@ -319,13 +302,13 @@ function limitKernels(
         break;
       }
       const widest = largest(node.inputs, (input) => seen(input).size);
-      mark(shownBy(widest), "bindings");
+      mark(shownBy(widest));
     }
     let size = 1 + sum(node.inputs.map(sizeOf));
-    if (size > maxSize) size = countBelow(node, reasons);
+    if (size > maxSize) size = countBelow(node, stored);
     if (size > maxSize) {
-      for (const input of node.inputs) if (sizeOf(input) > maxSize / 4) mark(input, "size");
-      size = countBelow(node, reasons);
+      for (const input of node.inputs) if (sizeOf(input) > maxSize / 4) mark(input);
+      size = countBelow(node, stored);
     }
     sizes.set(node, size);
   }
@@ -357,11 +340,12 @@ interface View {
  * Vertices of the expression of a node, counted up to a little above the bound: what is seen through several views has
  * an index for each of them, and is computed for each.
  */
-function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
+function countBelow(root: Node, stored: ReadonlySet<Node>): number {
   const views: View[] = [{ base: 0, shape: root.shape }];
   const places = new Map<string, number>();
-  const through = (view: number, { operation, inputs }: Node): number => {
-    if (!movements.has(operation.kind)) return view;
+  const through = (view: number, node: Node): number => {
+    if (!isView(node)) return view;
+    const { operation, inputs } = node;
     const { shape } = inputs[0]!;
     // Reshapes one after the other have one position, and back in the first shape one index.
     const isReshape = operation.kind === "reshape";
@@ -379,7 +363,7 @@ function countBelow(root: Node, reasons: ReadonlyMap<Node, Reason>): number {
     if (seen.has(name)) continue;
     seen.add(name);
     if (seen.size > maxSize) break;
-    if (node !== root && reasons.has(node)) continue;
+    if (node !== root && stored.has(node)) continue;
     const below = through(view, node);
     for (const input of node.inputs) stack.push([input, below]);
   }
@@ -391,8 +375,8 @@ const several = "several";
 /** Stores what would be computed again and again: under a stretched axis, or in several kernels. */
 function avoidRepetition(
   order: readonly Node[],
-  reasons: ReadonlyMap<Node, Reason>,
-  mark: (node: Node, reason: Reason) => void,
+  stored: ReadonlySet<Node>,
+  mark: (node: Node, isShared: boolean) => void,
 ): void {
   const cost = new Map<Node, number>();
   // What follows from host numbers alone is computed once per kernel anyway.
@@ -405,7 +389,7 @@ function avoidRepetition(
       Math.min(
         1e6,
         costOf(node) +
-          node.inputs.reduce((sum, input) => sum + (reasons.has(input) ? 0 : cost.get(input)!), 0),
+          node.inputs.reduce((sum, input) => sum + (stored.has(input) ? 0 : cost.get(input)!), 0),
       ),
     );
   }
@@ -416,17 +400,17 @@ function avoidRepetition(
     const node = order[i]!;
     const { kind } = node.operation;
     if ((kind === "scalar" || kind === "cast") && !uniform.has(node)) {
-      if (cost.get(node)! > repeatedCost && (times.get(node) ?? 1) >= 2) mark(node, "repeated");
-      else if (cost.get(node)! > sharedCost && kernels.get(node) === several) mark(node, "shared");
+      if (cost.get(node)! > repeatedCost && (times.get(node) ?? 1) >= 2) mark(node, false);
+      else if (cost.get(node)! > sharedCost && kernels.get(node) === several) mark(node, true);
     }
-    const stored = reasons.has(node);
+    const isStored = stored.has(node);
     // Elementwise results of one size usually end up in one kernel.
     const name = isCore(node) ? `core ${node.id}` : `map ${elements(node)}`;
-    const within = stored ? name : (kernels.get(node) ?? name);
+    const within = isStored ? name : (kernels.get(node) ?? name);
     for (const input of node.inputs) {
       const factor =
         kind === "expand" || kind === "gather" ? numel(node.shape) / Math.max(numel(input.shape), 1) : 1;
-      times.set(input, Math.max(times.get(input) ?? 0, factor * (stored ? 1 : (times.get(node) ?? 1))));
+      times.set(input, Math.max(times.get(input) ?? 0, factor * (isStored ? 1 : (times.get(node) ?? 1))));
       kernels.set(input, (kernels.get(input) ?? within) === within ? within : several);
     }
   }

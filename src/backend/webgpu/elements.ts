@@ -1,6 +1,7 @@
 import { sharedIn } from "../../compile/access.ts";
 import { type Expr, walk } from "../../compile/expr.ts";
 import type { Store } from "../../compile/kernel.ts";
+import { exprsOf } from "../../compile/nest.ts";
 import { type Level, place, type Use } from "../../compile/place.ts";
 import { storedType, valueType } from "./dtypes.ts";
 import { isQuadLoad } from "./quads.ts";
@@ -61,7 +62,7 @@ export function printQuad(
   }: Elements,
   bindings: Bindings,
 ): Quad {
-  const exprs = [...taken, ...stores.map(({ expr }) => expr)];
+  const exprs = [...taken, ...exprsOf(stores)];
   const depth = depthOf(levels);
   const known = new Map<Expr, Expr>();
   walk(taken, (e) => {

@@ -1,7 +1,7 @@
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Loop, MatmulKernel, Nest } from "../../compile/kernel.ts";
-import { asLoop, passesOf, product, rowAxes, storesOfNest } from "../../compile/nest.ts";
+import { asLoop, exprsOf, passesOf, product, rowAxes, storesOfNest } from "../../compile/nest.ts";
 import type { Step } from "../../compile/steps.ts";
 import type { Target } from "../../compile/target.ts";
 import { sizeOf, workOf } from "../../compile/work.ts";
@@ -97,7 +97,6 @@ export interface Schedule {
 const plain: Schedule = { steps: [], accesses: [] };
 
 const lanesAlong = ({ name }: Axis): Step => ({ split: name, by: 4, as: "lanes" });
-const exprsOf = (list: readonly { readonly expr: Expr }[]) => list.map(({ expr }) => expr);
 const areWide = (bindings: Bindings, accesses: readonly Access[], list: readonly Pick<Access, "value">[]) =>
   list.every(({ value }) => bindings.isWideIn(accesses, value));
 

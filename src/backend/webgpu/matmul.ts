@@ -2,6 +2,7 @@ import { isNarrow } from "../../base/dtype.ts";
 import { isContiguous, type Load, loadsOf } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Kernel, MatmulKernel } from "../../compile/kernel.ts";
+import { exprsOf } from "../../compile/nest.ts";
 import { workOf } from "../../compile/work.ts";
 import { type Body, spread } from "./dispatch.ts";
 import { wgslType } from "./dtypes.ts";
@@ -82,8 +83,7 @@ export function printMatmul(kernel: MatmulKernel, bindings: Bindings, options: S
   };
   const [a, b] = [operand("a", tile.rows), operand("b", tile.columns)];
   const [row, column] = [a.axis, b.axis];
-  const stored =
-    inQuads(column) && isShort(stores.map(({ expr }) => expr)) && accessesOf(stores, column.name);
+  const stored = inQuads(column) && isShort(exprsOf(stores)) && accessesOf(stores, column.name);
   if (tiled) bindings.widen([...[a, b].flatMap(operandAccesses), ...(stored || singleAccesses(stores))]);
 
   const tiles = Math.ceil(row.extent / tile.rows) * Math.ceil(column.extent / tile.columns) * batch.extent;

@@ -1,6 +1,7 @@
 import { type Load, loadsOf, motionOf, startsRun } from "../../compile/access.ts";
 import type { Expr } from "../../compile/expr.ts";
 import type { Axis, Store } from "../../compile/kernel.ts";
+import { exprsOf } from "../../compile/nest.ts";
 import type { Access } from "./shader.ts";
 
 // Four neighbours at once. Drivers load a vector of four in one go, software drivers at the price of one or two
@@ -30,7 +31,7 @@ export function isQuadLoad(e: Expr, variable: string): e is Load {
 
 /** What stores load that are quads along one axis and none along another. */
 export function turnedLoads(stores: readonly Store[], along: Axis, across: Axis): Load[] {
-  return loadsOf(stores.map(({ expr }) => expr)).filter(
+  return loadsOf(exprsOf(stores)).filter(
     (load) => quadMotion(load.index, along.name) === "other" && isQuadLoad(load, across.name),
   );
 }
@@ -38,13 +39,7 @@ export function turnedLoads(stores: readonly Store[], along: Axis, across: Axis)
 /** How stores, and what they load, access buffers as the variable moves; undefined where some store is no quad. */
 export function accessesOf(stores: readonly Store[], variable: string): Access[] | undefined {
   if (stores.some(({ index }) => quadMotion(index, variable) !== "quad")) return undefined;
-  return [
-    ...stores.map(({ value }) => ({ value, quad: true })),
-    ...loadAccesses(
-      stores.map(({ expr }) => expr),
-      variable,
-    ),
-  ];
+  return [...stores.map(({ value }) => ({ value, quad: true })), ...loadAccesses(exprsOf(stores), variable)];
 }
 
 /** How expressions load from buffers as the variable moves. */
@@ -63,5 +58,5 @@ export function loadAccesses(
 
 /** How stores, and what they load, access buffers one element at a time. */
 export function singleAccesses(stores: readonly Store[]): Access[] {
-  return [...stores, ...loadsOf(stores.map(({ expr }) => expr))].map(({ value }) => ({ value, quad: false }));
+  return [...stores, ...loadsOf(exprsOf(stores))].map(({ value }) => ({ value, quad: false }));
 }

@@ -1,6 +1,7 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
 import type { Accumulator, Axis, NumberedAccumulator, Store } from "../../compile/kernel.ts";
+import { exprsOf } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import type { ReduceName } from "../../graph/node.ts";
 import { neutral } from "../../graph/reduce.ts";
@@ -37,7 +38,7 @@ export function printTerms(
   { levels, name = "term", variable, before = [] }: TermOptions,
   bindings: Bindings,
 ): Terms {
-  const exprs = accumulators.map(({ expr }) => expr);
+  const exprs = exprsOf(accumulators);
   if (variable === undefined) {
     const at = depthOf(levels);
     const text = write(

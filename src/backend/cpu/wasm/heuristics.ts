@@ -13,6 +13,7 @@ import {
 import {
   asLoop,
   cutLoop,
+  exprsOf,
   lastOf,
   passesOf,
   product,
@@ -104,7 +105,7 @@ function chooseLanes(
   if (!fitsLanes(roots)) return "nothing";
   const contiguous = stores.every(({ index }) => last.extent === 1 || strideIn(index, last.name) === 1);
   if (accumulators.length === 0) return contiguous && last.extent > 1 ? "grid" : "nothing";
-  const sums = accumulators.map(({ expr }) => expr);
+  const sums = exprsOf(accumulators);
   const options: [Along, number][] = [];
   if (contiguous && last.extent > 1) options.push(["grid", laneCost(sums, last)]);
   if (innermost.extent > 1) options.push(["inner", laneCost(sums, innermost) + 8 / innermost.extent]);
@@ -118,16 +119,15 @@ function chooseLanes(
  */
 const fewPoints = 25;
 
-function isWrittenOut({ inner, accumulators, stores }: Loop, last: Axis): boolean {
-  const exprs = accumulators.map(({ expr }) => expr);
+function isWrittenOut({ inner, accumulators, stores }: Loop, last: Axis, roots: readonly Expr[]): boolean {
   const points = product(inner);
   return (
     points > 1 &&
     points <= fewPoints &&
     last.extent >= 8 &&
-    fitsLanes([...exprs, ...stores.flatMap(({ index, expr }) => [index, expr])]) &&
+    fitsLanes(roots) &&
     stores.every(({ index }) => strideIn(index, last.name) === 1) &&
-    loadsOf(exprs).every(({ index }) => [0, 1, 2].includes(strideIn(index, last.name) ?? -1))
+    loadsOf(exprsOf(accumulators)).every(({ index }) => [0, 1, 2].includes(strideIn(index, last.name) ?? -1))
   );
 }
 
@@ -137,14 +137,11 @@ function isWrittenOut({ inner, accumulators, stores }: Loop, last: Axis): boolea
  * end in a fixed order), whichever loads more by whole vectors. Long reductions with few units are cut too.
  */
 function scheduleLoop(nest: Nest, loop: Loop): readonly Stage[] {
-  const { grid, inner, accumulators, stores } = loop;
+  const { grid, inner, accumulators } = loop;
   const last = lastOf(grid);
   const innermost = lastOf(inner);
-  const roots = [
-    ...accumulators.map(({ expr }) => expr),
-    ...stores.flatMap(({ index, expr }) => [index, expr]),
-  ];
-  const out = isWrittenOut(loop, last);
+  const roots = expressionsOf(nest);
+  const out = isWrittenOut(loop, last, roots);
   const along = out ? "grid" : chooseLanes(loop, last, innermost, roots);
   const over = product(inner);
   const outer = grid[grid.length - 2];
@@ -230,7 +227,7 @@ function copiesOfPasses(
 
 function chooseRowLanes(nest: Nest, last: Axis, innermost: Axis): Along {
   const { once, each } = storesOfNest(nest);
-  const sums = passesOf(nest).flatMap((accumulators) => accumulators.map(({ expr }) => expr));
+  const sums = exprsOf(passesOf(nest).flat());
   if (!fitsLanes(expressionsOf(nest))) return "nothing";
   const side = each.length === 0 && once.every(({ index }) => strideIn(index, last.name) === 1);
   const contiguous = each.every(({ index }) => strideIn(index, innermost.name) === 1);
@@ -360,7 +357,7 @@ function walksDownRows({ inner, accumulators }: Loop, last: Axis): boolean {
   const [axis] = inner;
   if (!axis || inner.length !== 1 || accumulators.length > mostSums) return false;
   if (axis.extent < 4 * sweepRows || last.extent < sweepColumns.least) return false;
-  return loadsOf(accumulators.map(({ expr }) => expr)).some(
+  return loadsOf(exprsOf(accumulators)).some(
     ({ index }) =>
       strideIn(index, last.name) === 1 && Math.abs(strideIn(index, axis.name) ?? 0) >= sweepColumns.least,
   );

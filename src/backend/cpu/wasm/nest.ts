@@ -7,6 +7,7 @@ import {
   writesOf,
 } from "../../../compile/kernel.ts";
 import {
+  exprsOf,
   type For,
   isOrdered,
   lastOf,
@@ -311,8 +312,7 @@ class NestWriter {
         ? { exact: inner.extent % 4 === 0, at: values.variable(inner.name), stop }
         : undefined;
     const count = this.#layout.written(over);
-    const exprs = stores.map(({ expr }) => expr);
-    const guards = reach && guardsOf(values, exprs);
+    const guards = reach && guardsOf(values, exprsOf(stores));
     const write = (i: number, code: Code) => {
       use(values, point, i);
       const writes = writeStores(code, values, stores, reach);

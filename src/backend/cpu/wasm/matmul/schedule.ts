@@ -1,6 +1,7 @@
 import { strideIn } from "../../../../compile/access.ts";
 import type { Expr } from "../../../../compile/expr.ts";
 import type { Axis, MatmulKernel } from "../../../../compile/kernel.ts";
+import { computedBy } from "../../../../compile/nest.ts";
 import { type Runs, runsOf } from "../../../../compile/runs.ts";
 import { instructionsOf } from "../heuristics.ts";
 import { fitsLanes } from "../layout.ts";
@@ -133,7 +134,7 @@ export function scheduleMatmul(kernel: MatmulKernel, relaxed: boolean): Schedule
 export function storesVectors({ dtype, stores, column }: MatmulKernel): boolean {
   return (
     dtype === "float32" &&
-    fitsLanes(stores.flatMap(({ index, expr }) => [index, expr])) &&
+    fitsLanes(computedBy(stores)) &&
     stores.every(({ index }) => column.extent === 1 || strideIn(index, column.name) === 1)
   );
 }
@@ -141,7 +142,7 @@ export function storesVectors({ dtype, stores, column }: MatmulKernel): boolean 
 /** Rough times of units in nanoseconds: 25 operations of float32 in one, 10 of float64. Estimates, by the rates of docs/performance.md; only how threads share work depends on them. */
 export function computeCost({ row, column, inner, stores }: MatmulKernel, s: Schedule): number {
   const area = Math.min(s.rowBlock, row.extent) * Math.min(s.columnBlock, column.extent);
-  const epilogue = instructionsOf(stores.flatMap(({ index, expr }) => [index, expr]));
+  const epilogue = instructionsOf(computedBy(stores));
   return (area * inner.extent * 2) / (s.bytes === 4 ? 25 : 10) + area * epilogue * 0.2 + 100;
 }
 
