@@ -5,7 +5,7 @@ import { expansionOf, usesOf } from "../../../compile/expand.ts";
 import type { Expr } from "../../../compile/expr.ts";
 import type { ExpandedRow, Primitive, ScalarRow } from "../../../graph/node.ts";
 import type { Code, Push, Scalar, Value, ValueType } from "./assemble.ts";
-import { apply, constant, extractLane, i32, tee, type Vector } from "./expressions.ts";
+import { apply, constant, i32, tee, type Vector } from "./expressions.ts";
 import * as functions from "./functions.ts";
 import type { Operator } from "./instructions.ts";
 import type { Lanes } from "./lanes.ts";
@@ -117,17 +117,19 @@ const isSingle = (name: string): name is Single => (single as readonly string[])
 const instruction = (name: Primitive, args: readonly Vector[], dtype: DeviceDType): Vector =>
   apply(laneOperators[dtype]![name]!, ...args);
 
-/** Bits of all lanes are moved by the first lane of `by`. */
-const shifted =
-  (name: (dtype: DeviceDType) => Operator): Lanewise =>
-  (_, [x, by], dtype) =>
-    apply(name(dtype), x!, extractLane("i32x4.extract_lane", by!, 0));
+type Shift = "leftShift" | "rightShift";
+
+export const isShift = (name: string): name is Shift => name === "leftShift" || name === "rightShift";
+
+/** The bits of all lanes, moved by one number. */
+export function shiftLanes(name: Shift, dtype: DeviceDType, x: Vector, by: Value<ValueType>): Vector {
+  const right = dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s";
+  return apply(name === "leftShift" ? "i32x4.shl" : right, x, by);
+}
 
 /** The others. */
-const lanewise: Readonly<Record<Exclude<Primitive, Single>, Lanewise>> = {
+const lanewise: Readonly<Record<Exclude<Primitive, Single | Shift>, Lanewise>> = {
   abs: (_, [x], dtype) => (dtype === "uint32" ? x! : instruction("abs", [x!], dtype)),
-  leftShift: shifted(() => "i32x4.shl"),
-  rightShift: shifted((dtype) => (dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s")),
   bitcast: (_, [x]) => x!,
   where: (l, [condition, x, y]) => l.select(condition!, x!, y!),
   isNaN: (_, [x]) => apply("f32x4.ne", x!, x!),
@@ -151,7 +153,7 @@ export function vectorOperation(
   args: readonly Vector[],
 ): Vector {
   if (row.expand) return expanded(l, row, args);
-  if (row.table) return internal(`the table of ${row.name} beside the writer`);
+  if (row.table || isShift(row.name)) return internal(`${row.name} beside the writer`);
   return isSingle(row.name) ? instruction(row.name, args, dtype) : lanewise[row.name](l, args, dtype);
 }
 
@@ -213,8 +215,7 @@ function withConstant(
   x: Vector,
   by: number,
 ): Vector | undefined {
-  if (row.name === "leftShift") return apply("i32x4.shl", x, by);
-  if (row.name === "rightShift") return apply(dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s", x, by);
+  if (isShift(row.name)) return shiftLanes(row.name, dtype, x, by);
   return dtype === "float32" ? bounded(l, row, x, by) : undefined;
 }
 

@@ -7,7 +7,16 @@ import { apply, eachLane, extractLane, i32, type Vector } from "./expressions.ts
 import type { Lanes } from "./lanes.ts";
 import { loadVector } from "./loads.ts";
 import { narrowLanes } from "./narrow.ts";
-import { bounded, castLanes, laneShape, pushesOnce, scalarOperation, vectorOperation } from "./operations.ts";
+import {
+  bounded,
+  castLanes,
+  isShift,
+  laneShape,
+  pushesOnce,
+  scalarOperation,
+  shiftLanes,
+  vectorOperation,
+} from "./operations.ts";
 import { isPowerOfTwo, numberOf, scalarOf, splatOf } from "./scalar.ts";
 import { lookUp } from "./tables.ts";
 import type { Values } from "./values.ts";
@@ -78,7 +87,7 @@ function applied(values: Values, e: Extract<Expr, { kind: "apply" }>, l: Lanes, 
   if (codes) return codes;
   if (row.table) return lookUp(values, l, row.table, vectorOf(values, args[0]!));
   const dtype = args[args.length - 1]!.dtype;
-  if (row.name === "leftShift" || row.name === "rightShift") return shifted(values, e, l);
+  if (isShift(row.name)) return shifted(values, e, row.name, l);
   const chosen = e.dtype === "float32" && pseudoExtreme(e);
   if (chosen) return apply(chosen.name, ...chosen.of.map((arg) => vectorOf(values, arg)));
   const [x, y] = args;
@@ -106,12 +115,15 @@ function pseudoExtreme({ row, args: [condition, then, otherwise] }: Extract<Expr
   return then === x && otherwise === y ? ({ name: "f32x4.pmin", of: [y, x] } as const) : undefined;
 }
 
-function shifted(values: Values, e: Extract<Expr, { kind: "apply" }>, l: Lanes): Vector {
+function shifted(
+  values: Values,
+  e: Extract<Expr, { kind: "apply" }>,
+  name: Parameters<typeof shiftLanes>[0],
+  l: Lanes,
+): Vector {
   const [x, by] = e.args as [Expr, Expr];
-  if (!values.placement.varies(by)) {
-    const right = x.dtype === "uint32" ? "i32x4.shr_u" : "i32x4.shr_s";
-    return apply(e.row.name === "leftShift" ? "i32x4.shl" : right, vectorOf(values, x), numberOf(values, by));
-  }
+  if (!values.placement.varies(by))
+    return shiftLanes(name, x.dtype, vectorOf(values, x), numberOf(values, by));
   // Each lane by itself: extracted, computed, put together.
   const args = e.args.map((arg) => l.hold(vectorOf(values, arg)));
   return laneByLane(e.dtype, (lane) =>

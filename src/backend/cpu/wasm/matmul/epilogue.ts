@@ -2,8 +2,7 @@ import type { MatmulKernel } from "../../../../compile/kernel.ts";
 import type { Code, Local } from "../assemble.ts";
 import { loadAs } from "../expressions.ts";
 import { usesOf, writeStores } from "../stores.ts";
-import { Values } from "../values.ts";
-import type { Site } from "./site.ts";
+import { type Site, valuesIn } from "./site.ts";
 
 export interface Block {
   readonly batch: Local<"i32">;
@@ -20,31 +19,13 @@ export interface Block {
 }
 
 /** Computes what is stored from the sums of a block, row by row. */
-export function writeEpilogue(
-  code: Code,
-  { module, access }: Site,
-  kernel: MatmulKernel,
-  block: Block,
-): void {
+export function writeEpilogue(code: Code, site: Site, kernel: MatmulKernel, block: Block): void {
   const { batch, row, column, stores, dtype } = kernel;
-  const values = new Values(code, {
-    module,
+  const vector = { variable: column.name, results: true, extent: column.extent, exact: block.exact };
+  const values = valuesIn(code, site, [batch, row, column], {
     uses: usesOf(stores, 2),
-    levels: new Map([
-      [batch.name, 0],
-      [row.name, 1],
-      [column.name, 2],
-    ]),
     afterwards: 2,
-    vector: block.vector
-      ? {
-          variable: column.name,
-          results: true,
-          extent: column.extent,
-          exact: block.exact,
-        }
-      : undefined,
-    ...access,
+    vector: block.vector ? vector : undefined,
   });
   const type = block.vector ? "v128" : dtype === "float32" ? "f32" : "f64";
   const sum = code.local(type);

@@ -4,12 +4,11 @@ import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
 import { scalarOf } from "../scalar.ts";
 import { type Phase, phaseTypes } from "../units.ts";
-import { Values } from "../values.ts";
 import { vectorOf } from "../vector.ts";
 import { packRuns, packTurnedRuns } from "./runs.ts";
 import { type Packing, packCost, panelGroup, type Schedule } from "./schedule.ts";
 import { writePanels } from "./side-by-side.ts";
-import { pieceOf, type Site, span, units, within } from "./site.ts";
+import { pieceOf, type Site, span, units, valuesIn, within } from "./site.ts";
 import { type Panel, packTransposed } from "./transpose.ts";
 
 const { add, mul } = i32;
@@ -90,21 +89,12 @@ interface Lane {
   readonly target: Local<"i32">;
 }
 
-function packLanes(code: Code, { module, access }: Site, p: Panel, { lane, lanes, k, target }: Lane): void {
+function packLanes(code: Code, site: Site, p: Panel, { lane, lanes, k, target }: Lane): void {
   const { expr, batch, along, inner, width, bytes } = p;
-  const values = new Values(code, {
-    module,
+  const vector = { variable: along.name, extent: along.extent, exact: along.extent % width === 0 };
+  const values = valuesIn(code, site, [batch, along, inner], {
     uses: [{ expr, at: 2 }],
-    levels: new Map([
-      [batch.name, 0],
-      [along.name, 1],
-      [inner.name, 2],
-    ]),
-    vector:
-      lanes === 4
-        ? { variable: along.name, extent: along.extent, exact: along.extent % width === 0 }
-        : undefined,
-    ...access,
+    vector: lanes === 4 ? vector : undefined,
   });
   const stored = lanes === 4 ? vectorOf(values, expr) : scalarOf(values, expr);
   const store = lanes === 4 ? "v128.store" : bytes === 4 ? "f32.store" : "f64.store";

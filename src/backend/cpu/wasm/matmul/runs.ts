@@ -3,9 +3,9 @@ import type { Runs } from "../../../../compile/runs.ts";
 import type { Code, Local } from "../assemble.ts";
 import { apply, extractLane, i32, type Vector, v128 } from "../expressions.ts";
 import { addedUp, addressOf } from "../scalar.ts";
-import { Values, type VectorAxis } from "../values.ts";
+import type { Values, VectorAxis } from "../values.ts";
 import { vectorOf } from "../vector.ts";
-import type { Site } from "./site.ts";
+import { type Site, valuesIn } from "./site.ts";
 import { type Panel, storeTransposed } from "./transpose.ts";
 
 // Packing of operands that are read in runs, such as the windows of a convolution: four elements come as one vector. Each lane is
@@ -16,7 +16,7 @@ export function packRuns(code: Code, site: Site, p: Panel, runs: Runs, otherwise
   const { batch, along, inner, width, into } = p;
   const { name: variable, extent } = along;
   const vector = { variable, extent, exact: extent % width === 0, run: width };
-  const values = new RunValues(code, site, runs, [batch.name, along.name, inner.name], vector);
+  const values = new RunValues(code, site, runs, [batch, along, inner], vector);
   const offsets = Array.from({ length: width / 4 }, (_, i) => 4 * i);
   const whole = values.whole(offsets);
   const loads = offsets.map((offset) => values.load(offset));
@@ -46,7 +46,7 @@ export function packTurnedRuns(
 ): void {
   const { batch, along, inner, width, first, innerCount } = p;
   const vector = { variable: inner.name, extent: inner.extent, exact: inner.extent % 4 === 0, run: 4 };
-  const values = new RunValues(code, site, runs, [batch.name, inner.name, along.name], vector);
+  const values = new RunValues(code, site, runs, [batch, inner, along], vector);
   const whole = values.whole([0]);
   const loads = Array.from({ length: width }, () => values.load(0));
   code.assign(values.variable(batch.name), batch.local).append(...values.pieces(0));
@@ -99,19 +99,18 @@ class RunValues {
    */
   constructor(
     code: Code,
-    { module, access }: Site,
+    site: Site,
     runs: Runs,
-    axes: readonly string[],
+    axes: readonly { readonly name: string }[],
     vector: VectorAxis & { readonly run: number },
   ) {
     const { guard, index, moving = [], load } = runs;
-    const levels = new Map<string, Level>(axes.map((name, level) => [name, level]));
-    const shared = { module, levels, variables: this.#variables, ...access };
+    const variables = this.#variables;
     this.#runs = runs;
-    this.#pointer = access.pointer(load.value);
-    this.#first = new Values(code, { ...shared, uses: [{ expr: index, at: 2, address: true }] });
-    this.#lanes = new Values(code, {
-      ...shared,
+    this.#pointer = site.access.pointer(load.value);
+    this.#first = valuesIn(code, site, axes, { variables, uses: [{ expr: index, at: 2, address: true }] });
+    this.#lanes = valuesIn(code, site, axes, {
+      variables,
       uses: [
         ...(guard ? [{ expr: guard, at: 2 }] : []),
         ...moving.map(({ atom }) => ({ expr: atom, at: 1 })),

@@ -6,13 +6,24 @@ import type { Code, Local, Module } from "../assemble.ts";
 import { i32 } from "../expressions.ts";
 import { addedUp, addressOf } from "../scalar.ts";
 import { decode } from "../units.ts";
-import { Values } from "../values.ts";
+import { type Scope, Values } from "../values.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** Where code of a kernel is written: its module, what the kernel is given, and where that lies. */
 export interface Site {
   readonly module: Module;
   readonly access: ReturnType<Arguments["access"]>;
+}
+
+/** Values in loops over these axes, each a level, outermost first. */
+export function valuesIn(
+  code: Code,
+  { module, access }: Site,
+  axes: readonly { readonly name: string }[],
+  scope: Pick<Scope, "uses"> & Partial<Scope>,
+): Values {
+  const levels = new Map(axes.map(({ name }, level) => [name, level]));
+  return new Values(code, { module, levels, ...access, ...scope });
 }
 
 /** Runs `write` for each unit from `begin` to `end`, split into counters. */

@@ -4,9 +4,8 @@ import type { Arguments } from "../arguments.ts";
 import type { Module } from "../assemble.ts";
 import { i32, v128 } from "../expressions.ts";
 import { tileRows } from "../matmul/schedule.ts";
-import { units } from "../matmul/site.ts";
+import { units, valuesIn } from "../matmul/site.ts";
 import { type Phase, phaseTypes } from "../units.ts";
-import { Values } from "../values.ts";
 import { vectorOf } from "../vector.ts";
 import { type Winograd, weightPlane } from "./schedule.ts";
 import { transformWeight } from "./transforms.ts";
@@ -20,24 +19,18 @@ export function defineWeights(
   given: Arguments,
   { windows }: Winograd,
 ): Phase {
-  const { row, inner, a } = kernel;
+  const { batch, row, inner, a } = kernel;
   const { channels } = windows;
   const plane = weightPlane(row.extent, channels);
   module.define("weights", phaseTypes, (code, { begin, end, args, shared, scratch }) => {
-    const access = given.access(code, args);
+    const site = { module, access: given.access(code, args) };
     const half = code.let("v128", v128.constant(new Float32Array(4).fill(0.5)));
     const tiles = Math.ceil(row.extent / tileRows);
     units(code, begin, end, [tiles], (body, [tile]) => {
       const [channel, place, at] = [body.local("i32"), body.local("i32"), body.local("i32")];
-      const values = new Values(body, {
-        module,
+      const values = valuesIn(body, site, [batch, row, inner], {
         uses: [{ expr: a, at: 2 }],
-        levels: new Map([
-          [row.name, 1],
-          [inner.name, 2],
-        ]),
         vector: { variable: row.name, extent: row.extent, exact: row.extent % tileRows === 0 },
-        ...access,
       });
       const load = values.piece(2).store("v128.store", at, 0, vectorOf(values, a));
       const target = body.let("i32", add(shared, mul(tile, 16 * channels)));
