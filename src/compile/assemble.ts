@@ -68,7 +68,7 @@ function draftsOfCat(node: Node, axis: number, value: ValueId, assembly: Assembl
     const [from, before] = [start, over];
     start += group.shape[axis]!;
     over = i === groups.length - 1 ? value : assembly.another(node);
-    const moved = (at: Index) => at.map((j, other) => (other === axis ? e.combine([[1, j]], from) : j));
+    const moved = (at: Index) => at.with(axis, e.combine([[1, at[axis]!]], from));
     return draftPart(
       group,
       over,

@@ -42,7 +42,7 @@ export function kernelAlong(node: Node, value: ValueId, lowering: Lowering, e: E
       const [x, target, addend] = inputs as [Node, Node, Node];
       const sources = { name: names.source, extent: target.shape[axis]! };
       const source = e.variable(sources.name, sources.extent);
-      const from = at.map((own, i) => (i === axis ? source : own));
+      const from = at.with(axis, source);
       const initial = lowering.element(x, at);
       const { dtype } = initial;
       const addTo = (before: Expr): At => {

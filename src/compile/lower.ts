@@ -96,7 +96,7 @@ export class Lowering {
     const middle = parts.length >> 1;
     const [left, right] = [parts.slice(0, middle), parts.slice(middle)];
     const length = (of: readonly Node[]) => of.reduce((sum, part) => sum + part.shape[axis]!, 0);
-    const beyond = index.map((at, i) => (i === axis ? e.combine([[1, at]], -length(left)) : at));
+    const beyond = index.with(axis, e.combine([[1, index[axis]!]], -length(left)));
     const [first, second] = [e.inRange(index[axis]!, length(left)), e.inRange(beyond[axis]!, length(right))];
     const within = (inside: Expr) => (guard ? e.and(guard, inside) : inside);
     return e.select(
@@ -215,11 +215,7 @@ export class Lowering {
       case "gather": {
         const length = x!.shape[operation.axis]!;
         const at = e.clamp(this.element(inputs[1]!, index, guard), length);
-        return this.element(
-          x!,
-          index.map((i, axis) => (axis === operation.axis ? at : i)),
-          guard,
-        );
+        return this.element(x!, index.with(operation.axis, at), guard);
       }
       case "cat":
         return this.#choose(inputs, operation.axis, index, guard);

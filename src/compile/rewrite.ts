@@ -1,8 +1,8 @@
 import { isFloat } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { mul } from "../graph/elementwise.ts";
-import { expand, pad, permute, reshape, transpose } from "../graph/movement.ts";
-import { elements, type Node, topological, transform } from "../graph/node.ts";
+import { expand, padAlong, permute, reshape, transpose } from "../graph/movement.ts";
+import { elements, type Node, type ReduceName, topological, transform } from "../graph/node.ts";
 import { matmul, neutral, reduce } from "../graph/reduce.ts";
 import { splitMatmul } from "./split.ts";
 import type { Target } from "./target.ts";
@@ -81,19 +81,12 @@ function sumOfProducts(node: Node): Node {
  * First to partial results, each over neighbours, in quads; then over those. What is kept stays the innermost axis, so
  * that it is read as it lies.
  */
-function twoStages(
-  node: Node,
-  name: "sum" | "prod" | "max" | "min",
-  axes: readonly number[],
-  length: number,
-): Node {
+function twoStages(node: Node, name: ReduceName, axes: readonly number[], length: number): Node {
   const x = node.inputs[0]!;
   const kept = x.shape.flatMap((_, axis) => (axes.includes(axis) ? [] : [axis]));
   const outer = kept.map((axis) => x.shape[axis]!);
   const flat = reshape(permute(x, [...axes, ...kept]), [length, ...outer]);
   const each = 4 * Math.ceil(length / partials / 4);
-  const none = flat.shape.map(() => 0);
-  const missing = none.map((_, axis) => (axis === 0 ? each * partials - length : 0));
-  const full = pad(flat, none, missing, neutral(name, node.dtype));
+  const full = padAlong(flat, 0, 0, each * partials - length, neutral(name, node.dtype));
   return reduce(name, reduce(name, reshape(full, [partials, each, ...outer]), [1]), [0]);
 }

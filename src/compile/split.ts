@@ -1,5 +1,5 @@
 import { isFloat } from "../base/dtype.ts";
-import { pad, permute, reshape } from "../graph/movement.ts";
+import { padAlong, permute, reshape } from "../graph/movement.ts";
 import { elements, type Node } from "../graph/node.ts";
 import { matmul, reduce } from "../graph/reduce.ts";
 import type { Target } from "./target.ts";
@@ -26,14 +26,7 @@ export function splitMatmul(node: Node, target: Target): Node {
 
   const each = Math.ceil(inner / parts);
   const rank = batch.length;
-  const full = (x: Node, axis: number) => {
-    const none = x.shape.map(() => 0);
-    return pad(
-      x,
-      none,
-      none.map((_, i) => (i === axis ? parts * each - inner : 0)),
-    );
-  };
+  const full = (x: Node, axis: number) => padAlong(x, axis, 0, parts * each - inner);
   const ofA = reshape(full(a, rank + 1), [...batch, rows, parts, each]);
   const ofB = reshape(full(b, rank), [...batch, parts, each, columns]);
   const outer = batch.map((_, axis) => axis);

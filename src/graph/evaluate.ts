@@ -71,6 +71,9 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
   const [x, y, z] = inputs;
   const xShape = node.inputs[0]?.shape ?? [];
   const whole = isInteger(dtype) || dtype === "bool";
+  // Float64 throughout; only integers wrap.
+  const times = (a: number, b: number) => (whole ? Math.imul(a, b) : a * b);
+  const rounded = (value: number) => (whole ? coerce(value, dtype) : value);
   // Numbers of the host are not rounded before they meet a narrow float.
   const passed = isNarrow(dtype) ? "number" : dtype;
   /** Fills by pulling each output index back to an input index; undefined stands for `otherwise`. */
@@ -107,9 +110,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       const { evaluate: f } = operation.op.row;
       const argument = node.inputs[node.inputs.length - 1]!.dtype;
       for (let i = 0; i < size; i++) {
-        // Float64 throughout; only integers wrap.
-        const value = f(x![i]!, y ? y[i]! : 0, z ? z[i]! : 0, isFloat(argument) ? "float64" : argument);
-        out[i] = whole ? coerce(value, dtype) : value;
+        out[i] = rounded(f(x![i]!, y?.[i] ?? 0, z?.[i] ?? 0, isFloat(argument) ? "float64" : argument));
       }
       return out;
     }
@@ -159,7 +160,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       let from = 0;
       node.inputs.forEach((part, i) => {
         eachIndex(part.shape, (index, at) => {
-          const to = index.map((j, axis) => (axis === operation.axis ? j + from : j));
+          const to = index.with(operation.axis, index[operation.axis]! + from);
           out[flatIndex(to, strides(shape))] = inputs[i]![at]!;
         });
         from += part.shape[operation.axis]!;
@@ -182,12 +183,13 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     case "gather":
       return pull((index) => {
         const at = y![flatIndex(index, strides(shape))]!;
-        return index.map((i, axis) =>
-          axis === operation.axis ? Math.min(Math.max(at, 0), xShape[axis]! - 1) : i,
-        );
+        return index.with(operation.axis, Math.min(Math.max(at, 0), xShape[operation.axis]! - 1));
       });
     case "reduce": {
       out.fill(neutral(operation.name, dtype));
+      const join = { sum: (a: number, b: number) => a + b, prod: times, max: Math.max, min: Math.min }[
+        operation.name
+      ];
       const kept = xShape.flatMap((_, axis) => (operation.axes.includes(axis) ? [] : [axis]));
       const stride = strides(shape);
       eachIndex(xShape, (index, i) => {
@@ -196,20 +198,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
           stride,
         );
         const [a, b] = [out[to]!, x![i]!];
-        switch (operation.name) {
-          case "sum":
-            out[to] = whole ? coerce(a + b, dtype) : a + b;
-            break;
-          case "prod":
-            out[to] = whole ? coerce(Math.imul(a, b), dtype) : a * b;
-            break;
-          case "max":
-            out[to] = Math.max(a, b);
-            break;
-          case "min":
-            out[to] = Math.min(a, b);
-            break;
-        }
+        out[to] = rounded(join(a, b));
       });
       return out;
     }
@@ -223,10 +212,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         const batch = Math.floor(row / m);
         let sum = 0;
         for (let p = 0; p < k; p++) {
-          const product = x![row * k + p]! * y![(batch * k + p) * n + column]!;
-          sum = whole
-            ? coerce(sum + Math.imul(x![row * k + p]!, y![(batch * k + p) * n + column]!), dtype)
-            : sum + product;
+          sum = rounded(sum + times(x![row * k + p]!, y![(batch * k + p) * n + column]!));
         }
         out[i] = sum;
       }
@@ -235,8 +221,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     case "cumsum": {
       const stride = strides(shape)[operation.axis]!;
       eachIndex(shape, (index, i) => {
-        const sum = index[operation.axis] === 0 ? x![i]! : out[i - stride]! + x![i]!;
-        out[i] = whole ? coerce(sum, dtype) : sum;
+        out[i] = index[operation.axis] === 0 ? x![i]! : rounded(out[i - stride]! + x![i]!);
       });
       return out;
     }
@@ -246,11 +231,8 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       eachIndex(node.inputs[1]!.shape, (index, i) => {
         const at = y![i]!;
         if (at < 0 || at >= shape[operation.axis]!) return;
-        const to = flatIndex(
-          index.map((j, axis) => (axis === operation.axis ? at : j)),
-          stride,
-        );
-        out[to] = whole ? coerce(out[to]! + z![i]!, dtype) : out[to]! + z![i]!;
+        const to = flatIndex(index.with(operation.axis, at), stride);
+        out[to] = rounded(out[to]! + z![i]!);
       });
       return out;
     }

@@ -44,8 +44,8 @@ export function permute(x: Node, axes: readonly number[]): Node {
 
 /** Swaps two axes. */
 export function transpose(x: Node, axis0: number, axis1: number): Node {
-  const axes = x.shape.map((_, axis) => (axis === axis0 ? axis1 : axis === axis1 ? axis0 : axis));
-  return permute(x, axes);
+  const axes = x.shape.map((_, axis) => axis);
+  return permute(x, axes.with(axis0, axis1).with(axis1, axis0));
 }
 
 export function flip(x: Node, axes: readonly number[]): Node {
@@ -63,6 +63,11 @@ export function slice(
   return makeNode({ kind: "slice", start, step }, [x], shape, x.dtype);
 }
 
+/** So many elements along one axis. */
+export function sliceAlong(x: Node, axis: number, start: number, count: number): Node {
+  return slice(x, x.shape.map(() => 0).with(axis, start), x.shape.with(axis, count));
+}
+
 /**
  * Windows of `size` places that are `dilation` apart, as many as fit, each starting `step` behind the last: the axis
  * becomes two, [count, size]. Windows may overlap; nothing is copied.
@@ -77,4 +82,10 @@ export function pad(x: Node, before: readonly number[], after: readonly number[]
   if (before.every((n) => n === 0) && after.every((n) => n === 0)) return x;
   const shape = x.shape.map((length, axis) => length + before[axis]! + after[axis]!);
   return makeNode({ kind: "pad", before, value }, [x], shape, x.dtype);
+}
+
+/** The same along one axis. */
+export function padAlong(x: Node, axis: number, before: number, after: number, value = 0): Node {
+  const none = x.shape.map(() => 0);
+  return pad(x, none.with(axis, before), none.with(axis, after), value);
 }

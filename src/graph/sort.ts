@@ -2,7 +2,7 @@ import { integerRange } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { cast } from "./cast.ts";
 import { add, bitwiseAnd, bitwiseXor, mul, rightShift } from "./elementwise.ts";
-import { pad, reshape, slice, transpose } from "./movement.ts";
+import { padAlong, reshape, sliceAlong, transpose } from "./movement.ts";
 import { iota, type Node } from "./node.ts";
 import { type Procedure, type Value, type Writer, written } from "./procedure.ts";
 import { gather, runProcedure, scatterAdd } from "./reduce.ts";
@@ -53,7 +53,7 @@ export function argsort(keys: Node): Node {
   const room = length <= few && keys.dtype === "int32" ? length : 3 * length + 1024;
   const apart = (rows: Node) => {
     const order = inChunks(part(rows, 0, length));
-    return pad(order, last(order, length), last(order, room - length));
+    return padAlong(order, order.shape.length - 1, length, room - length);
   };
   const rows = runProcedure(procedure, longer(keys, room), length > sortedWhole ? apart : undefined);
   return cast(part(rows, length, length), "int32");
@@ -73,22 +73,19 @@ export function firstOf(keys: Node, k: number): Node {
   if (muchLonger * k > length || k > mostSelected) return part(argsort(keys), 0, k);
   const rows = runProcedure(selecting(length, k), longer(keys, 2 * k), (rows) => {
     const found = firstOfBlocks(part(rows, 0, length), k);
-    return pad(found, last(found, length), last(found, k));
+    return padAlong(found, found.shape.length - 1, length, k);
   });
   return part(rows, length, k);
 }
 
 const lengthOf = ({ shape }: Node) => shape[shape.length - 1]!;
 
-/** A number for the last axis, 0 for the others. */
-const last = ({ shape }: Node, at: number) => shape.map((_, axis) => (axis === shape.length - 1 ? at : 0));
-
 /** Rows with so many more elements. */
-const longer = (rows: Node, room: number, value = 0) => pad(rows, last(rows, 0), last(rows, room), value);
+const longer = (rows: Node, room: number, value = 0) => padAlong(rows, rows.shape.length - 1, 0, room, value);
 
 /** So many elements of each row, from a place on. */
 const part = (rows: Node, from: number, count: number) =>
-  slice(rows, last(rows, from), [...rows.shape.slice(0, -1), count]);
+  sliceAlong(rows, rows.shape.length - 1, from, count);
 
 /**
  * The first k are a heap with the last of them on top (J. W. J. Williams 1964), into which goes what comes before that. Of a

@@ -11,8 +11,7 @@ export function cat(parts: readonly Node[], axis: number): Node {
   if (parts.length === 1) return parts[0]!;
   const { shape, dtype } = parts[0]!;
   const length = parts.reduce((sum, part) => sum + part.shape[axis]!, 0);
-  const joined = shape.map((own, i) => (i === axis ? length : own));
-  return makeNode({ kind: "cat", axis }, parts, joined, dtype);
+  return makeNode({ kind: "cat", axis }, parts, shape.with(axis, length), dtype);
 }
 
 /** Where a part lies in a base: element i along an axis at `start + i * step`. */
@@ -39,17 +38,11 @@ export function updateEach(base: Node, part: Node, { start, step, moving, starts
   let values = part;
   for (const [i, axis] of moving.entries()) {
     const [length, count] = [base.shape[axis]!, part.shape[axis]!];
-    const column = base.shape.map((_, other) => (other === 0 ? base.shape[0]! : 1));
+    const column = base.shape.map(() => 1).with(0, base.shape[0]!);
     const first = reshape(minimum(maximum(starts[i]!, 0), length - count), column);
-    const at = sub(
-      iota(
-        column.map((n, other) => (other === axis ? length : n)),
-        axis,
-      ),
-      first,
-    );
+    const at = sub(iota(column.with(axis, length), axis), first);
     inside = bitwiseAnd(inside, bitwiseAnd(ge(at, 0), lt(at, count)));
-    const wide = values.shape.map((n, other) => (other === axis ? length : n));
+    const wide = values.shape.with(axis, length);
     values = gather(values, expand(minimum(maximum(at, 0), count - 1), wide), axis);
   }
   const old = slice(base, start, still, step);
@@ -62,11 +55,10 @@ export function region(x: Node, shape: Shape, { start, step, moving, starts }: R
   return moving.reduce(
     (part, axis, i) => {
       const count = shape[axis]!;
-      const only = (length: number, others: number) =>
-        part.shape.map((own, other) => (other === axis ? length : others || own));
+      const line = part.shape.map(() => 1).with(axis, count);
       const first = minimum(maximum(starts[i]!, 0), Math.max(x.shape[axis]! - count, 0));
-      const index = add(expand(first, only(count, 1)), iota(only(count, 1), axis));
-      return gather(part, expand(index, only(count, 0)), axis);
+      const index = add(expand(first, line), iota(line, axis));
+      return gather(part, expand(index, part.shape.with(axis, count)), axis);
     },
     slice(x, start, still, step),
   );

@@ -2,7 +2,7 @@ import { internal } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { cast, cotangent } from "./cast.ts";
 import { add, bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./elementwise.ts";
-import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
+import { expand, flip, pad, padAlong, permute, reshape, slice, sliceAlong, transpose } from "./movement.ts";
 import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
 import { region, update } from "./update.ts";
@@ -48,9 +48,9 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   cat: (g, { inputs }, { axis }) => {
     let from = 0;
     return inputs.map(({ shape }) => {
-      const start = shape.map((_, i) => (i === axis ? from : 0));
-      from += shape[axis]!;
-      return slice(g, start, shape);
+      const count = shape[axis]!;
+      from += count;
+      return sliceAlong(g, axis, from - count, count);
     });
   },
   update: (g, { inputs: [, part, ...starts] }, { start, step, moving }) => {
@@ -164,22 +164,13 @@ function productOfOthers(x: Node, axes: readonly number[]): Node {
  * parts as long as a step: the elements of a part follow each other.
  */
 function fold(g: Node, shape: Shape, axis: number, step: number, dilation: number): Node {
-  const along = (value: number, otherwise: number) => shape.map((_, i) => (i === axis ? value : otherwise));
+  const along = (value: number, otherwise: number) => shape.map(() => otherwise).with(axis, value);
   const [count, size] = [g.shape[axis]!, g.shape[axis + 1]!];
   const length = dilation === 1 ? step : 1;
   const parts = Array.from({ length: Math.ceil(size / length) }, (_, i) => {
     const first = i * length;
     const own = Math.min(length, size - first);
-    const part = slice(
-      g,
-      g.shape.map((_, i) => (i === axis + 1 ? first : 0)),
-      g.shape.map((length, i) => (i === axis + 1 ? own : length)),
-    );
-    const whole = pad(
-      part,
-      g.shape.map(() => 0),
-      g.shape.map((_, i) => (i === axis + 1 ? length - own : 0)),
-    );
+    const whole = padAlong(sliceAlong(g, axis + 1, first, own), axis + 1, 0, length - own);
     const flat = reshape(whole, [...shape.slice(0, axis), count * length, ...shape.slice(axis + 1)]);
     return unslice(flat, along(first * dilation, 0), along(step / length, 1), shape);
   });
@@ -195,16 +186,8 @@ function unslice(g: Node, start: readonly number[], step: readonly number[], sha
     // [n] -> [n, 1] -> [n, s] -> [n s]: s - 1 zeros after each element.
     const lengths = x.shape;
     const split = [...lengths.slice(0, axis + 1), 1, ...lengths.slice(axis + 1)];
-    const none = split.map(() => 0);
-    x = pad(
-      reshape(x, split),
-      none,
-      none.map((_, i) => (i === axis + 1 ? s - 1 : 0)),
-    );
-    x = reshape(
-      x,
-      lengths.map((length, i) => (i === axis ? length * s : length)),
-    );
+    const apart = padAlong(reshape(x, split), axis + 1, 0, s - 1);
+    x = reshape(apart, lengths.with(axis, lengths[axis]! * s));
   }
   const room = shape.map((length, axis) => length - start[axis]!);
   const fits = x.shape.map((length, axis) => Math.min(length, room[axis]!));
