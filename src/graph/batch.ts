@@ -1,6 +1,16 @@
-import { batchLoop } from "./loop.ts";
-import { expand, flip, pad, permute, reshape, slice } from "./movement.ts";
-import { inScope, type Kind, makeNode, type Node, type Operation, placeFor, topological } from "./node.ts";
+import { getOrInsert } from "../base/group.ts";
+import { resultOf } from "./loop.ts";
+import { expand, flip, pad, permute, reshape, slice, transpose } from "./movement.ts";
+import {
+  inScope,
+  type Kind,
+  type Loop,
+  makeNode,
+  type Node,
+  type Operation,
+  placeFor,
+  topological,
+} from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
 import { after } from "./remat.ts";
 import { cat, update, updateEach } from "./update.ts";
@@ -94,7 +104,7 @@ const rules: { readonly [K in Kind]: Rule<K> } = {
   scatterAdd: (_, [x, index, source], { axis, permutes }, size) =>
     scatterAdd(led(x!, size), led(index!, size), led(source!, size), behind(axis), permutes),
   procedure: elementwise,
-  loop: (_, inputs, operation, size) => batchLoop(operation, inputs, size, extend),
+  loop: (_, inputs, operation, size) => batchLoop(operation, inputs, size),
 };
 
 /**
@@ -159,4 +169,59 @@ function batchedPull(
     let at = 0;
     return pulled.map((node) => node && (made[at++] ?? expand(node, [size, ...node.shape])));
   };
+}
+
+/** A loop over values side by side, and what became of the nodes of its body. */
+interface Batched {
+  readonly loop: Loop;
+  readonly nodes: Map<Node, Node>;
+  readonly carried: readonly boolean[];
+}
+
+const batchedLoops = new WeakMap<Loop, Map<string, Batched>>();
+
+/** A result of a loop; all results of a run are of one run again. */
+function batchLoop({ loop, output, last }: Of<"loop">, inputs: readonly Input[], size: number): Node {
+  const { carries, slices, next } = loop;
+  const key = `${size} ${inputs.map(({ batched }) => (batched ? 1 : 0)).join("")}`;
+  const known = getOrInsert(batchedLoops, loop, () => new Map());
+  const { loop: wide, nodes, carried } = getOrInsert(known, key, () => widened(loop, inputs, size));
+  extend([output], nodes, size);
+  const at = next.indexOf(output);
+  const outputOf = last ? wide.next[at]! : (nodes.get(output) ?? output);
+  const ins = inputs.map((input, i) => {
+    if (i < carries.length) return carried[i] ? led(input, size) : input.node;
+    return input.batched && i < carries.length + slices.length ? transpose(input.node, 0, 1) : input.node;
+  });
+  const result = resultOf(wide, ins, outputOf, last);
+  const isBatched = last ? carried[at]! : nodes.has(output);
+  if (!isBatched) return led({ node: result, batched: false }, size);
+  return last ? result : transpose(result, 0, 1);
+}
+
+function widened(loop: Loop, inputs: readonly Input[], size: number): Batched {
+  const { carries, slices, given, next } = loop;
+  const wide = (place: Node) => placeFor({ shape: [size, ...place.shape], dtype: place.dtype });
+  const rest = [...slices, ...given];
+  const restOf = rest.map((place, i) => (inputs[carries.length + i]!.batched ? wide(place) : place));
+  let carried = carries.map((_, i) => inputs[i]!.batched);
+  for (;;) {
+    const carriesOf = carries.map((place, i) => (carried[i] ? wide(place) : place));
+    const nodes = new Map<Node, Node>();
+    [...carries, ...rest].forEach((place, i) => {
+      const to = [...carriesOf, ...restOf][i]!;
+      if (to !== place) nodes.set(place, to);
+    });
+    extend(next, nodes, size);
+    // What is carried has the axis as soon as what comes next has it.
+    const grown = carried.map((was, i) => was || nodes.has(next[i]!));
+    const settled = grown.every((is, i) => is === carried[i]);
+    carried = grown;
+    if (!settled) continue;
+    const nextOf = next.map((node, i) =>
+      carried[i] ? led({ node: nodes.get(node) ?? node, batched: nodes.has(node) }, size) : node,
+    );
+    const placesOf = { slices: restOf.slice(0, slices.length), given: restOf.slice(slices.length) };
+    return { loop: { ...loop, carries: carriesOf, ...placesOf, next: nextOf }, nodes, carried };
+  }
 }

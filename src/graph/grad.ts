@@ -2,9 +2,10 @@ import { isFloat } from "../base/dtype.ts";
 import { getOrInsert } from "../base/group.ts";
 import { add } from "./elementwise.ts";
 import { cotangentsOf, type Member, runName } from "./loop.ts";
+import { zeros } from "./movement.ts";
 import { firstOf, type Node, placeFor, substitute, topological } from "./node.ts";
 import { Recomputation } from "./remat.ts";
-import { vjp, zeros } from "./vjp.ts";
+import { vjp } from "./vjp.ts";
 
 /**
  * Reverse mode, graph to graph: cotangents of `inputs` for the cotangents `seeds` of `outputs`. Only nodes on

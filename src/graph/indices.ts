@@ -1,7 +1,7 @@
 import { internal, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { eq, where } from "./elementwise.ts";
-import { eachOf, runName } from "./loop.ts";
+import { resultOf, runName } from "./loop.ts";
 import { type IndexRange, makeNode, type Node, topological } from "./node.ts";
 import { reduce } from "./reduce.ts";
 
@@ -53,7 +53,7 @@ export function boundsOf(roots: readonly Node[]): IndexBounds[] {
     if (operation.kind !== "loop") return internal(`${operation.kind} is no loop`);
     const { loop } = operation;
     const body = members.map((member) => (member.operation as typeof operation).output);
-    const over = (kind: "min" | "max", of: Node) => reduce(kind, eachOf(loop, inputs, of), [0]);
+    const over = (kind: "min" | "max", of: Node) => reduce(kind, resultOf(loop, inputs, of, false), [0]);
     return boundsOf([...loop.next, ...body]).map(({ range, least, most }) => ({
       range,
       least: over("min", least),

@@ -2,17 +2,8 @@ import { isFloat } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { getOrInsert } from "../base/group.ts";
 import { add } from "./elementwise.ts";
-import { expand, permute, reshape, transpose } from "./movement.ts";
-import {
-  constant,
-  isCore,
-  type Loop,
-  makeNode,
-  type Node,
-  placeFor,
-  substitute,
-  topological,
-} from "./node.ts";
+import { expand, permute, reshape, transpose, zeros } from "./movement.ts";
+import { isCore, type Loop, makeNode, type Node, placeFor, substitute, topological } from "./node.ts";
 import { matmul, reduce } from "./reduce.ts";
 
 // A body that is run again and again, as one vertex for each of its results. Its gradient is a loop from the other end,
@@ -47,7 +38,7 @@ export class Run {
 
   /** What one of `outputs`, or of what is carried next, is at each step. */
   each(output: Node): Node {
-    return eachOf(this.loop, this.inputs, this.#images.get(output)!);
+    return resultOf(this.loop, this.inputs, this.#images.get(output)!, false);
   }
 
   /** What is carried out of the last step. */
@@ -66,12 +57,8 @@ export function runName({ operation, inputs }: Node): string {
   return `${name}: ${inputs.map(({ id }) => id).join()}`;
 }
 
-/** What a value of a loop's body is at each step. */
-export function eachOf(loop: Loop, inputs: readonly Node[], output: Node): Node {
-  return resultOf(loop, inputs, output, false);
-}
-
-function resultOf(loop: Loop, inputs: readonly Node[], output: Node, last: boolean): Node {
+/** What a value of a loop's body is at each step, or at the last one. */
+export function resultOf(loop: Loop, inputs: readonly Node[], output: Node, last: boolean): Node {
   const shape = last ? output.shape : [loop.steps, ...output.shape];
   return makeNode({ kind: "loop", loop, output, last }, inputs, shape, output.dtype);
 }
@@ -271,10 +258,6 @@ export function cotangentsOf(
   return [...carries, ...slices, ...given].map((place) => result.get(place));
 }
 
-function zeros({ shape, dtype }: Node): Node {
-  return expand(constant(0, dtype), shape);
-}
-
 /** The sum of a value over all steps, of what its parts are at each of them. */
 interface Total {
   readonly parts: readonly Node[];
@@ -336,75 +319,4 @@ function viewed(node: Node, below: Node, stack: Node, steps: number): Node {
   const { operation, shape } = node;
   if (operation.kind === "permute") return permute(x, [0, ...operation.axes.map((axis) => axis + 1)]);
   return operation.kind === "reshape" ? reshape(x, [steps, ...shape]) : expand(x, [steps, ...shape]);
-}
-
-/** An input of a node, with a new axis in front or without. */
-interface Input {
-  readonly node: Node;
-  readonly batched: boolean;
-}
-
-/** A loop over values side by side, and what became of the nodes of its body. */
-interface Batched {
-  readonly loop: Loop;
-  readonly nodes: Map<Node, Node>;
-  readonly carried: readonly boolean[];
-}
-
-const batchedLoops = new WeakMap<Loop, Map<string, Batched>>();
-
-/**
- * A result of a loop, with a new axis of `size` in front.
- *
- * @param extend What roots become, and all below them, by rules for each kind; those that are known stay.
- */
-export function batchLoop(
-  operation: Extract<Node["operation"], { kind: "loop" }>,
-  inputs: readonly Input[],
-  size: number,
-  extend: (roots: readonly Node[], known: Map<Node, Node>, size: number) => void,
-): Node {
-  const { loop, output, last } = operation;
-  const { carries, slices, given, next } = loop;
-  const key = `${size} ${inputs.map(({ batched }) => (batched ? 1 : 0)).join("")}`;
-  const of = getOrInsert(batchedLoops, loop, () => new Map());
-  const led = (node: Node) => expand(node, [size, ...node.shape]);
-  let made = of.get(key);
-  if (!made) {
-    const wide = (place: Node) => placeFor({ shape: [size, ...place.shape], dtype: place.dtype });
-    const rest = [...slices, ...given];
-    const restOf = rest.map((place, i) => (inputs[carries.length + i]!.batched ? wide(place) : place));
-    let carried = carries.map((_, i) => inputs[i]!.batched);
-    for (;;) {
-      const carriesOf = carries.map((place, i) => (carried[i] ? wide(place) : place));
-      const nodes = new Map<Node, Node>();
-      [...carries, ...rest].forEach((place, i) => {
-        const to = [...carriesOf, ...restOf][i]!;
-        if (to !== place) nodes.set(place, to);
-      });
-      extend(next, nodes, size);
-      // What is carried has the axis as soon as what comes next has it.
-      const grown = carried.map((was, i) => was || nodes.has(next[i]!));
-      const settled = grown.every((is, i) => is === carried[i]);
-      carried = grown;
-      if (!settled) continue;
-      const nextOf = next.map((node, i) => nodes.get(node) ?? (carried[i] ? led(node) : node));
-      const placesOf = { slices: restOf.slice(0, slices.length), given: restOf.slice(slices.length) };
-      made = { loop: { ...loop, carries: carriesOf, ...placesOf, next: nextOf }, nodes, carried };
-      break;
-    }
-    of.set(key, made);
-  }
-  const { nodes, carried } = made;
-  extend([output], nodes, size);
-  const at = next.indexOf(output);
-  const outputOf = last ? made.loop.next[at]! : (nodes.get(output) ?? output);
-  const ins = inputs.map(({ node, batched }, i) => {
-    if (i < carries.length) return carried[i] && !batched ? led(node) : node;
-    return batched && i < carries.length + slices.length ? transpose(node, 0, 1) : node;
-  });
-  const result = resultOf(made.loop, ins, outputOf, last);
-  const isBatched = last ? carried[at]! : nodes.has(output);
-  if (!isBatched) return led(result);
-  return last ? result : transpose(result, 0, 1);
 }

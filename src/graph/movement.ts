@@ -1,7 +1,7 @@
 import { ShapeError } from "../base/errors.ts";
 import { describe, numel, type Shape, sameShape } from "../base/shape.ts";
 import { onDevice } from "./cast.ts";
-import { makeNode, type Node } from "./node.ts";
+import { constant, makeNode, type Node } from "./node.ts";
 
 // Constructors of movement nodes. Arguments are already normalised (axes in range, lengths known).
 
@@ -28,6 +28,10 @@ export function expand(x: Node, shape: Shape, operation = "expand"): Node {
   }
   const padded = reshape(x, aligned);
   return sameShape(aligned, shape) ? padded : makeNode({ kind: "expand" }, [padded], shape, padded.dtype);
+}
+
+export function zeros({ shape, dtype }: Pick<Node, "shape" | "dtype">): Node {
+  return expand(constant(0, dtype), shape);
 }
 
 export function permute(x: Node, axes: readonly number[]): Node {

@@ -2,11 +2,10 @@ import { integerRange } from "../base/dtype.ts";
 import { numel } from "../base/shape.ts";
 import { cast } from "./cast.ts";
 import { add, bitwiseAnd, bitwiseXor, mul, rightShift } from "./elementwise.ts";
-import { padAlong, reshape, sliceAlong, transpose } from "./movement.ts";
+import { padAlong, reshape, sliceAlong, transpose, zeros } from "./movement.ts";
 import { iota, type Node } from "./node.ts";
 import { type Procedure, type Value, type Writer, written } from "./procedure.ts";
 import { gather, runProcedure, scatterAdd } from "./reduce.ts";
-import { zeros } from "./vjp.ts";
 
 // Stable sorts, and the first of a sorted row, as programs on rows of keys, the indices that are asked for, and room.
 

@@ -2,8 +2,19 @@ import { internal } from "../base/errors.ts";
 import { numel, type Shape } from "../base/shape.ts";
 import { cast, cotangent } from "./cast.ts";
 import { add, bitwiseAnd, div, eq, ge, lt, maximum, minimum, mul, where } from "./elementwise.ts";
-import { expand, flip, pad, padAlong, permute, reshape, slice, sliceAlong, transpose } from "./movement.ts";
-import { constant, iota, type Kind, type Node, type Operation } from "./node.ts";
+import {
+  expand,
+  flip,
+  pad,
+  padAlong,
+  permute,
+  reshape,
+  slice,
+  sliceAlong,
+  transpose,
+  zeros,
+} from "./movement.ts";
+import { iota, type Kind, type Node, type Operation } from "./node.ts";
 import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
 import { region, update } from "./update.ts";
 
@@ -86,10 +97,6 @@ export function vjp(g: Node, node: Node): readonly (Node | undefined)[] {
   const { operation } = node;
   // The rule of a kind takes operations of that kind; TypeScript does not see that both are the same one.
   return (rules[operation.kind] as Rule<Kind>)(g, node, operation);
-}
-
-export function zeros(like: { readonly shape: Shape; readonly dtype: Node["dtype"] }): Node {
-  return expand(constant(0, like.dtype), like.shape);
 }
 
 function swapped(x: Node): Node {

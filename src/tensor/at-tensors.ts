@@ -1,10 +1,9 @@
 import { ShapeError, ValueError } from "../base/errors.ts";
 import { broadcastShapes, describe, numel, type Shape, strides } from "../base/shape.ts";
 import * as ops from "../graph/elementwise.ts";
-import { expand, permute, reshape } from "../graph/movement.ts";
+import { expand, permute, reshape, zeros } from "../graph/movement.ts";
 import { iota, type Node } from "../graph/node.ts";
 import { gather, reduce, scatterAdd } from "../graph/reduce.ts";
-import { zeros } from "../graph/vjp.ts";
 import { valuesAtHand } from "../runtime/evaluate.ts";
 import { hostNode } from "../runtime/storage.ts";
 import { fromEither } from "./indices.ts";

@@ -4,8 +4,8 @@ import { ShapeError, ValueError } from "../base/errors.ts";
 import { describe, type Shape, sameShape } from "../base/shape.ts";
 import { treeStructure } from "../base/tree.ts";
 import { cotangent } from "../graph/cast.ts";
+import { zeros } from "../graph/movement.ts";
 import { makeNode, type Node } from "../graph/node.ts";
-import { zeros } from "../graph/vjp.ts";
 import { Tensor } from "./tensor.ts";
 import { isTensor, leaves, map } from "./tree.ts";
 
