@@ -45,7 +45,7 @@ export function forwardSubstitution(n: number, m: number): Procedure {
         w.for(0, n, (w, i) => {
           const row = w.let(i.times(m).plus(b));
           w.for(0, i, (w, k) => {
-            const factor = w.let(w.real(0).minus(w.load(i.times(n).plus(k))));
+            const factor = w.let(w.load(i.times(n).plus(k)).negated());
             w.addMultiple(row, k.times(m).plus(b), m, factor);
           });
           const pivot = w.let(w.load(i.times(n + 1)));
@@ -98,7 +98,7 @@ export function luOf(m: number, n: number): Procedure {
               };
               w.for(0, n, (w, j) => swap(w, w.let(k.times(n).plus(j)), w.let(best.times(n).plus(j))));
               swap(w, w.let(k.plus(order)), w.let(best.plus(order)));
-              w.store(order + m, w.real(0).minus(w.load(order + m)));
+              w.store(order + m, w.load(order + m).negated());
             });
           });
           w.each(w.int(m - 1).minus(k), (w, below) => {
@@ -115,7 +115,7 @@ export function luOf(m: number, n: number): Procedure {
                   row.plus(right),
                   k.times(n).plus(right),
                   w.int(n).minus(right),
-                  w.real(0).minus(factor),
+                  factor.negated(),
                 );
               },
             );
@@ -163,7 +163,7 @@ function orthonormalise(w: W, m: number, n: number, r: number, together: boolean
         });
       else
         w.for(0, k, (w, j) => {
-          w.addMultiple(column, j.times(m), m, w.real(0).minus(w.load(j.plus(parts))));
+          w.addMultiple(column, j.times(m), m, w.load(j.plus(parts)).negated());
         });
     });
     // What is left of a column that depends on others is rounding.
@@ -196,44 +196,38 @@ export function orthogonalised(m: number, n: number, wide: boolean): Procedure {
       written("real", (w) => {
         const left = w.let(w.int(30));
         w.store(moved, 1);
-        w.while(
-          w
-            .int(0)
-            .lt(left)
-            .both(w.real(0).lt(w.load(moved))),
-          (w) => {
-            w.set(left, left.minus(1));
-            w.store(moved, 0);
-            w.each(n, (w, p) => w.store(p.plus(squares), w.dot(p.times(m), p.times(m), m)));
-            // All pairs of columns, in rounds of pairs that have none in common.
-            w.for(0, last, (w, round) => {
-              w.each(even / 2, (w, i) => {
-                const p = w.let(i.eq(0).select(w.int(last), round.plus(i).rem(last)));
-                const q = w.let(i.eq(0).select(round, round.minus(i).plus(last).rem(last)));
-                w.if(p.lt(n).both(q.lt(n)), (w) => {
-                  const [x, y] = [w.let(p.times(m)), w.let(q.times(m))];
-                  const alpha = w.let(w.load(p.plus(squares)));
-                  const beta = w.let(w.load(q.plus(squares)));
-                  const gamma = w.let(w.dot(x, y, m));
-                  w.if(alpha.sqrt().times(beta.sqrt()).times(bound).lt(gamma.abs()), (w) => {
-                    w.store(moved, 1);
-                    // The smaller root of t^2 + 2 zeta t - 1 = 0 is the tangent of the angle.
-                    const zeta = w.let(beta.minus(alpha).over(gamma.times(2)));
-                    const size = w.let(zeta.abs());
-                    const root = size.plus(w.real(1).plus(size.times(size)).sqrt());
-                    const t = w.let(zeta.lt(0).select(w.real(-1), w.real(1)).over(root));
-                    const cosine = w.let(w.real(1).over(w.real(1).plus(t.times(t)).sqrt()));
-                    const sine = w.let(cosine.times(t));
-                    w.rotate(x, y, m, cosine, sine);
-                    w.rotate(p.times(n).plus(v), q.times(n).plus(v), n, cosine, sine);
-                    w.store(p.plus(squares), alpha.minus(t.times(gamma)));
-                    w.store(q.plus(squares), beta.plus(t.times(gamma)));
-                  });
+        w.while(left.gt(0).both(w.load(moved).gt(0)), (w) => {
+          w.set(left, left.minus(1));
+          w.store(moved, 0);
+          w.each(n, (w, p) => w.store(p.plus(squares), w.dot(p.times(m), p.times(m), m)));
+          // All pairs of columns, in rounds of pairs that have none in common.
+          w.for(0, last, (w, round) => {
+            w.each(even / 2, (w, i) => {
+              const p = w.let(i.eq(0).select(w.int(last), round.plus(i).rem(last)));
+              const q = w.let(i.eq(0).select(round, round.minus(i).plus(last).rem(last)));
+              w.if(p.lt(n).both(q.lt(n)), (w) => {
+                const [x, y] = [w.let(p.times(m)), w.let(q.times(m))];
+                const alpha = w.let(w.load(p.plus(squares)));
+                const beta = w.let(w.load(q.plus(squares)));
+                const gamma = w.let(w.dot(x, y, m));
+                w.if(alpha.sqrt().times(beta.sqrt()).times(bound).lt(gamma.abs()), (w) => {
+                  w.store(moved, 1);
+                  // The smaller root of t^2 + 2 zeta t - 1 = 0 is the tangent of the angle.
+                  const zeta = w.let(beta.minus(alpha).over(gamma.times(2)));
+                  const size = w.let(zeta.abs());
+                  const root = size.plus(w.real(1).plus(size.times(size)).sqrt());
+                  const t = w.let(zeta.lt(0).select(w.real(-1), w.real(1)).over(root));
+                  const cosine = w.let(w.real(1).over(w.real(1).plus(t.times(t)).sqrt()));
+                  const sine = w.let(cosine.times(t));
+                  w.rotate(x, y, m, cosine, sine);
+                  w.rotate(p.times(n).plus(v), q.times(n).plus(v), n, cosine, sine);
+                  w.store(p.plus(squares), alpha.minus(t.times(gamma)));
+                  w.store(q.plus(squares), beta.plus(t.times(gamma)));
                 });
               });
             });
-          },
-        );
+          });
+        });
       }),
   };
 }
@@ -255,7 +249,7 @@ export function tridiagonalOf(n: number): Procedure {
           const length = w.let(w.int(n - 1).minus(k));
           const size = w.let(w.dot(row, row, length).sqrt());
           const first = w.let(w.load(row));
-          const turned = w.let(first.lt(0).select(size, w.real(0).minus(size)));
+          const turned = w.let(first.lt(0).select(size, size.negated()));
           const none = w.let(size.eq(0));
           const square = w.let(none.select(w.real(1), size.times(size.plus(first.abs()))));
           const scale = w.let(none.select(w.real(0), w.real(1).over(square.sqrt())));
@@ -273,8 +267,8 @@ export function tridiagonalOf(n: number): Procedure {
           });
           w.each(length, (w, i) => {
             const own = w.let(below(i));
-            w.addMultiple(own, row, length, w.let(w.real(0).minus(w.load(i.plus(room)))));
-            w.addMultiple(own, room, length, w.let(w.real(0).minus(w.load(row.plus(i)))));
+            w.addMultiple(own, row, length, w.let(w.load(i.plus(room)).negated()));
+            w.addMultiple(own, room, length, w.let(w.load(row.plus(i)).negated()));
           });
         });
         w.store(d + n - 1, w.load(n * n - 1));
@@ -302,23 +296,17 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
   const sweep = (w: W, l: Int, { from, rotate, none }: Sweep) => {
     // The first number beside the diagonal that is as good as 0.
     const [end, looking] = [w.let(l.plus(0)), w.let(w.int(1))];
-    w.while(
-      w
-        .int(0)
-        .lt(looking)
-        .both(end.lt(n - 1)),
-      (w) => {
-        const near = w
-          .load(D(end))
-          .abs()
-          .plus(w.load(D(end.plus(1))).abs());
-        w.if(
-          near.times(wide ? 2 ** -53 : 2 ** -24).lt(w.load(E(end)).abs()),
-          (w) => w.set(end, end.plus(1)),
-          (w) => w.set(looking, 0),
-        );
-      },
-    );
+    w.while(looking.gt(0).both(end.lt(n - 1)), (w) => {
+      const near = w
+        .load(D(end))
+        .abs()
+        .plus(w.load(D(end.plus(1))).abs());
+      w.if(
+        near.times(wide ? 2 ** -53 : 2 ** -24).lt(w.load(E(end)).abs()),
+        (w) => w.set(end, end.plus(1)),
+        (w) => w.set(looking, 0),
+      );
+    });
     w.if(
       l.lt(end),
       (w) => {
@@ -331,7 +319,7 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
             .over(start.times(2)),
         );
         const root = half.times(half).plus(1).sqrt();
-        const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
+        const shift = w.let(half.plus(half.lt(0).select(root.negated(), root)));
         const g = w.let(
           w
             .load(D(end))
@@ -383,41 +371,35 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
   const together = (w: W, l: Int) => {
     const left = w.let(w.int(mostSweeps));
     w.store(apart, 1);
-    w.while(
-      w
-        .int(0)
-        .lt(left)
-        .both(w.real(0).lt(w.load(apart))),
-      (w) => {
-        w.set(left, left.minus(1));
-        w.each(1, (w) =>
-          sweep(w, l, {
-            from: (w, end) => w.store(bottom, end.toReal()),
-            rotate: (w, i, cosine, sine) => {
-              w.store(D(i).plus(1), cosine);
-              w.store(E(i).plus(1), sine);
-            },
-            none: (w) => {
-              w.store(apart, 0);
-              w.store(bottom, l.toReal());
-            },
-          }),
-        );
-        w.each(m, (w, j) => {
-          const end = w.let(w.load(bottom).toInt());
-          const at = (i: Int) => i.times(m).plus(j).plus(z);
-          const y = w.let(w.load(at(end)));
-          w.for(0, end.minus(l), (w, down) => {
-            const i = w.let(end.minus(1).minus(down));
-            const [cosine, sine] = [w.let(w.load(D(i).plus(1))), w.let(w.load(E(i).plus(1)))];
-            const x = w.let(w.load(at(i)));
-            w.store(at(i.plus(1)), sine.times(x).plus(cosine.times(y)));
-            w.set(y, cosine.times(x).minus(sine.times(y)));
-          });
-          w.store(at(l), y);
+    w.while(left.gt(0).both(w.load(apart).gt(0)), (w) => {
+      w.set(left, left.minus(1));
+      w.each(1, (w) =>
+        sweep(w, l, {
+          from: (w, end) => w.store(bottom, end.toReal()),
+          rotate: (w, i, cosine, sine) => {
+            w.store(D(i).plus(1), cosine);
+            w.store(E(i).plus(1), sine);
+          },
+          none: (w) => {
+            w.store(apart, 0);
+            w.store(bottom, l.toReal());
+          },
+        }),
+      );
+      w.each(m, (w, j) => {
+        const end = w.let(w.load(bottom).toInt());
+        const at = (i: Int) => i.times(m).plus(j).plus(z);
+        const y = w.let(w.load(at(end)));
+        w.for(0, end.minus(l), (w, down) => {
+          const i = w.let(end.minus(1).minus(down));
+          const [cosine, sine] = [w.let(w.load(D(i).plus(1))), w.let(w.load(E(i).plus(1)))];
+          const x = w.let(w.load(at(i)));
+          w.store(at(i.plus(1)), sine.times(x).plus(cosine.times(y)));
+          w.set(y, cosine.times(x).minus(sine.times(y)));
         });
-      },
-    );
+        w.store(at(l), y);
+      });
+    });
   };
   return {
     text: `diagonalise ${n} ${m}`,

@@ -8,7 +8,7 @@ export type Type = "int" | "real" | "truth";
 
 export type Operator =
   | ("add" | "sub" | "mul" | "div") // quotients of integers are truncated
-  | ("rem" | "and" | "or" | "xor" | "shl" | "shr") // of integers; shr fills with zeros
+  | ("rem" | "and" | "xor" | "shl" | "shr") // of integers; shr fills with zeros
   | ("sqrt" | "abs" | "toReal" | "toInt") // toInt truncates
   | ("lt" | "le" | "eq" | "both" | "either" | "select");
 
@@ -41,7 +41,7 @@ export type Term =
     };
 
 export type Statement =
-  | { readonly kind: "set"; readonly local: number; readonly type: Type; readonly value: Term }
+  | { readonly kind: "set"; readonly local: number; readonly value: Term }
   | { readonly kind: "store"; readonly at: Term; readonly value: Term }
   | {
       readonly kind: "if";
@@ -143,6 +143,9 @@ export class Value<T extends Type = Type> {
   shr(other: Operand<T>): Value<T> {
     return this.#apply("shr", this.term.type as T, other);
   }
+  negated(): Value<T> {
+    return new Value<T>(termOf(0, this.term.type)).minus(this);
+  }
   sqrt(): Value<T> {
     return this.#apply("sqrt", this.term.type as T);
   }
@@ -157,6 +160,9 @@ export class Value<T extends Type = Type> {
   }
   lt(other: Operand<T>): Value<"truth"> {
     return this.#apply("lt", "truth", other);
+  }
+  gt(other: Operand<T>): Value<"truth"> {
+    return new Value<T>(termOf(other, this.term.type)).lt(this);
   }
   le(other: Operand<T>): Value<"truth"> {
     return this.#apply("le", "truth", other);
@@ -226,19 +232,14 @@ export class Writer<E extends "int" | "real"> {
   let<T extends Type>(value: Value<T>): Value<T> {
     const { type } = value.term;
     const { number, value: local } = this.#local(type as T);
-    this.#statements.push({ kind: "set", local: number, type, value: value.term });
+    this.#statements.push({ kind: "set", local: number, value: value.term });
     return local;
   }
 
   set<T extends Type>(local: Value<T>, value: Operand<T>): void {
     const { term } = local;
     if (term.kind !== "local") return;
-    this.#statements.push({
-      kind: "set",
-      local: term.index,
-      type: term.type,
-      value: termOf(value, term.type),
-    });
+    this.#statements.push({ kind: "set", local: term.index, value: termOf(value, term.type) });
   }
 
   #block(write: (w: Writer<E>) => void): readonly Statement[] {
@@ -262,24 +263,16 @@ export class Writer<E extends "int" | "real"> {
   }
 
   for(from: Index, to: Index, body: (w: Writer<E>, i: Value<"int">) => void): void {
-    const { number, value } = this.#local("int");
-    this.#statements.push({
-      kind: "for",
-      local: number,
-      from: index(from),
-      to: index(to),
-      body: this.#block((w) => body(w, value)),
-    });
+    this.#statements.push({ kind: "for", from: index(from), to: index(to), ...this.#counted(body) });
   }
 
   each(count: Index, body: (w: Writer<E>, i: Value<"int">) => void): void {
-    const { number, value } = this.#local("int");
-    this.#statements.push({
-      kind: "each",
-      local: number,
-      count: index(count),
-      body: this.#block((w) => body(w, value)),
-    });
+    this.#statements.push({ kind: "each", count: index(count), ...this.#counted(body) });
+  }
+
+  #counted(body: (w: Writer<E>, i: Value<"int">) => void) {
+    const { number: local, value } = this.#local("int");
+    return { local, body: this.#block((w) => body(w, value)) };
   }
 
   dot(x: Index, y: Index, length: Index): Value<"real"> {
@@ -322,14 +315,12 @@ export function written<E extends "int" | "real">(element: E, write: (w: Writer<
 }
 
 /** Runs a program on an array. */
-export function interpret({ statements, locals }: Code, array: Float64Array): void {
-  const values = new Float64Array(locals.length);
-  run(statements, array, values);
-}
-
-function run(statements: readonly Statement[], array: Float64Array, locals: Float64Array): void {
-  const value = (term: Term) => compute(term, array, locals);
-  for (const s of statements) {
+export function interpret({ statements, locals: types }: Code, array: Float64Array): void {
+  const locals = new Float64Array(types.length);
+  const run = (list: readonly Statement[]): void => {
+    for (const s of list) execute(s);
+  };
+  const execute = (s: Statement): void => {
     switch (s.kind) {
       case "set":
         locals[s.local] = value(s.value);
@@ -338,17 +329,17 @@ function run(statements: readonly Statement[], array: Float64Array, locals: Floa
         array[value(s.at)] = value(s.value);
         break;
       case "if":
-        run(value(s.condition) !== 0 ? s.holds : s.otherwise, array, locals);
+        run(value(s.condition) !== 0 ? s.holds : s.otherwise);
         break;
       case "while":
-        while (value(s.condition) !== 0) run(s.body, array, locals);
+        while (value(s.condition) !== 0) run(s.body);
         break;
       case "for":
       case "each": {
         const [from, to] = s.kind === "for" ? [value(s.from), value(s.to)] : [0, value(s.count)];
         for (let i = from; i < to; i++) {
           locals[s.local] = i;
-          run(s.body, array, locals);
+          run(s.body);
         }
         break;
       }
@@ -370,39 +361,37 @@ function run(statements: readonly Statement[], array: Float64Array, locals: Floa
       default:
         s satisfies never;
     }
-  }
-}
-
-function compute(term: Term, array: Float64Array, locals: Float64Array): number {
-  switch (term.kind) {
-    case "number":
-      return term.value;
-    case "local":
-      return locals[term.index]!;
-    case "load":
-      return array[compute(term.at, array, locals)]!;
-    case "dot": {
-      const [x, y] = [compute(term.x, array, locals), compute(term.y, array, locals)];
-      const length = compute(term.length, array, locals);
-      let sum = 0;
-      for (let i = 0; i < length; i++) sum += array[x + i]! * array[y + i]!;
-      return sum;
+  };
+  const value = (term: Term): number => {
+    switch (term.kind) {
+      case "number":
+        return term.value;
+      case "local":
+        return locals[term.index]!;
+      case "load":
+        return array[value(term.at)]!;
+      case "dot": {
+        const [x, y, length] = [value(term.x), value(term.y), value(term.length)];
+        let sum = 0;
+        for (let i = 0; i < length; i++) sum += array[x + i]! * array[y + i]!;
+        return sum;
+      }
+      case "firstBelow": {
+        const [from, length, bound] = [value(term.from), value(term.length), value(term.bound)];
+        let i = 0;
+        while (i < length && array[from + i]! >= bound) i++;
+        return i;
+      }
+      case "apply": {
+        const [x, y, z] = term.args.map(value) as [number, number, number];
+        const result = applied(term.operator, x, y, z, term.type === "int");
+        return term.type === "int" ? result | 0 : Number(result);
+      }
+      default:
+        return term satisfies never;
     }
-    case "firstBelow": {
-      const [from, length] = [compute(term.from, array, locals), compute(term.length, array, locals)];
-      const bound = compute(term.bound, array, locals);
-      let i = 0;
-      while (i < length && array[from + i]! >= bound) i++;
-      return i;
-    }
-    case "apply": {
-      const [x, y, z] = term.args.map((arg) => compute(arg, array, locals)) as [number, number, number];
-      const result = applied(term.operator, x, y, z, term.type === "int");
-      return term.type === "int" ? result | 0 : Number(result);
-    }
-    default:
-      return term satisfies never;
-  }
+  };
+  run(statements);
 }
 
 function applied(operator: Operator, x: number, y: number, z: number, whole: boolean): number {
@@ -419,8 +408,6 @@ function applied(operator: Operator, x: number, y: number, z: number, whole: boo
       return x % y;
     case "and":
       return x & y;
-    case "or":
-      return x | y;
     case "xor":
       return x ^ y;
     case "shl":

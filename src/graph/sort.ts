@@ -400,17 +400,11 @@ function insert(w: W, length: number): void {
     const at = w.let(i);
     // Of the first there is none before: it is compared with itself.
     const before = at.eq(0).select(at, at.minus(1));
-    w.while(
-      w
-        .int(0)
-        .lt(at)
-        .both(key.lt(w.load(before))),
-      (w) => {
-        w.store(at, w.load(at.minus(1)));
-        w.store(at.plus(length), w.load(at.plus(length - 1)));
-        w.set(at, at.minus(1));
-      },
-    );
+    w.while(at.gt(0).both(key.lt(w.load(before))), (w) => {
+      w.store(at, w.load(at.minus(1)));
+      w.store(at.plus(length), w.load(at.plus(length - 1)));
+      w.set(at, at.minus(1));
+    });
     w.store(at, key);
     w.store(at.plus(length), i);
   });

@@ -12,7 +12,6 @@ const infix: Partial<Record<Operator, string>> = {
   div: "/",
   rem: "%",
   and: "&",
-  or: "|",
   xor: "^",
   lt: "<",
   le: "<=",
@@ -40,12 +39,12 @@ class Together {
     this.#store = store;
   }
 
-  /** @param alone Within the work of one invocation. */
   /** What its statements refer to; ask after they are printed. */
   get declarations(): string[] {
     return [...this.#declared.values()].flatMap((lines) => ["", ...lines]);
   }
 
+  /** @param alone Within the work of one invocation. */
   statements(list: readonly Statement[], alone: boolean): string[] {
     return list.flatMap((s) => this.#statement(s, alone));
   }

@@ -18,7 +18,6 @@ const integers: Partial<Record<Operator, Instruction>> = {
   div: "i32.div_s",
   rem: "i32.rem_s",
   and: "i32.and",
-  or: "i32.or",
   xor: "i32.xor",
   shl: "i32.shl",
   shr: "i32.shr_u",
