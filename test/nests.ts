@@ -1,6 +1,6 @@
 import type { Backend, DeviceBuffer, Executable } from "../src/backend/backend.ts";
 import { target as cpu, schedule as onCpu } from "../src/backend/cpu/wasm/heuristics.ts";
-import { carriedBytes, sourceOfLoop, stepsOf } from "../src/backend/loop.ts";
+import { hold, sourceOfLoop, stepsOf } from "../src/backend/loop.ts";
 import { coerce, convert, type DeviceDType, decode, encode, isFloat, isNarrow } from "../src/base/dtype.ts";
 import type { Expr } from "../src/compile/expr.ts";
 import {
@@ -323,10 +323,9 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
     const kernels = program.kernels.map((kernel) => {
       if (kernel.kind !== "loop") return { kind: "nest", kernel, ...printed(kernel, schedule) } as const;
       const body = load(kernel.body);
-      const spare = carriedBytes(kernel).map((bytes) => [memory(bytes), memory(bytes)] as const);
-      return { kind: "loop", loop: kernel, body, spare, source: sourceOfLoop(kernel, body.sources) } as const;
+      return { kind: "loop", loop: kernel, body, source: sourceOfLoop(kernel, body.sources) } as const;
     });
-    const slots = program.slots.map((bytes) => new ArrayBuffer(Math.ceil(bytes / 8) * 8));
+    const { slots, spare } = hold(program, memory, () => {});
     const run: Executable["run"] = ({ inputs, outputs, scalars }) => {
       const bufferOf = (buffer: DeviceBuffer) => (buffer as Memory).data; // its own
       program.replaces.forEach((input, output) => {
@@ -336,7 +335,7 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
       const lying = (value: number): ArrayBuffer => {
         const at = program.places[value]!;
         return at.kind === "slot"
-          ? slots[at.index]!
+          ? slots[at.index]!.data
           : bufferOf((at.kind === "input" ? inputs : outputs)[at.index]!);
       };
       const viewOf = (value: number) => {
@@ -354,7 +353,7 @@ export function nestDevice(schedule: (nest: Nest) => readonly Nest[] = (nest) =>
             const data = lying(value);
             return { bytes: data.byteLength, data } as Memory;
           };
-          for (const step of stepsOf(each.loop, whole, each.spare, scalars)) each.body.run(step);
+          for (const step of stepsOf(each.loop, whole, spare.get(each.loop)!, scalars)) each.body.run(step);
           continue;
         }
         const { kernel, run: compute } = each;

@@ -1,11 +1,40 @@
 import { getOrInsert } from "../base/group.ts";
-import type { LoopKernel, Role } from "../compile/program.ts";
+import type { LoopKernel, Program, Role } from "../compile/program.ts";
 import { bytesOf, type ValueId } from "../compile/value.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
 import type { DeviceBuffer, RunArguments } from "./backend.ts";
 
-/** The bytes of each carry, which has two buffers: one is read while the other is written. */
-export function carriedBytes({ body, outputs, carries }: LoopKernel): number[] {
+/** Two buffers for each carry of a loop: one is read while the other is written. */
+export type Spare<B extends DeviceBuffer = DeviceBuffer> = readonly (readonly [B, B])[];
+
+/** What a program holds while it is loaded. */
+export interface Held<B extends DeviceBuffer> {
+  readonly slots: readonly B[];
+  /** For each kernel that is a loop. */
+  readonly spare: ReadonlyMap<LoopKernel, Spare<B>>;
+  readonly all: readonly B[];
+}
+
+/** Allocates what a program holds, or nothing. */
+export function hold<B extends DeviceBuffer>(
+  { slots, kernels }: Program,
+  allocate: (bytes: number) => B,
+  free: (buffer: B) => void,
+): Held<B> {
+  const all: B[] = [];
+  const take = (bytes: number) => all[all.push(allocate(bytes)) - 1]!;
+  const twice = (bytes: number) => [take(bytes), take(bytes)] as const;
+  try {
+    const own = slots.map(take);
+    const loops = kernels.filter((kernel) => kernel.kind === "loop");
+    return { slots: own, spare: new Map(loops.map((loop) => [loop, carriedBytes(loop).map(twice)])), all };
+  } catch (error) {
+    for (const buffer of all) free(buffer);
+    throw error;
+  }
+}
+
+function carriedBytes({ body, outputs, carries }: LoopKernel): number[] {
   const found = carries.map(() => 0);
   outputs.forEach((role, i) => {
     if (role.kind === "carry") found[role.at] = bytesOf(body.values[body.outputs[i]!]!);
@@ -22,12 +51,11 @@ export function sourceOfLoop({ steps, reversed }: LoopKernel, sources: readonly 
  * What the body is given at each step.
  *
  * @param at Where a value of the program around lies.
- * @param spare Two buffers for each carry.
  */
 export function stepsOf(
   { steps, reversed, inputs, outputs, carries, numbers }: LoopKernel,
   at: (value: ValueId) => DeviceBuffer,
-  spare: readonly (readonly [DeviceBuffer, DeviceBuffer])[],
+  spare: Spare,
   scalars: readonly number[],
 ): RunArguments[] {
   const given = numbers.given.map(({ node, source }) => [node, Float64Array.of(scalars[source]!)] as const);

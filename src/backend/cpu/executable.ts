@@ -3,7 +3,7 @@ import { DeviceError, DisposedError } from "../../base/errors.ts";
 import type { LoopKernel, Place, Program } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
 import type { Executable, KernelTimes, RunArguments } from "../backend.ts";
-import { carriedBytes, sourceOfLoop, stepsOf } from "../loop.ts";
+import { type Held, hold, sourceOfLoop, stepsOf } from "../loop.ts";
 import { WasmBuffer, wasmBuffer } from "./buffer.ts";
 import type { List, Loaded } from "./loaded.ts";
 import type { Memory } from "./memory.ts";
@@ -26,20 +26,15 @@ interface Call {
   readonly scalars: readonly number[];
 }
 
-/** A loop and what it carries from step to step. */
-interface CallOfLoop extends LoadedLoop {
-  readonly spare: readonly (readonly [WasmBuffer, WasmBuffer])[];
-}
-
 /** A program in memory of its own: kernels, their arguments, and what lies between them. */
 export class WasmExecutable implements Executable {
   readonly #bytes: number;
   readonly #runner: Runner;
   readonly #program: Program;
-  readonly #calls: readonly (Call | CallOfLoop)[];
-  /** All that is allocated: the arguments, slots, and what loops carry. */
-  readonly #held: readonly number[];
-  readonly #slots: readonly number[];
+  readonly #calls: readonly (Call | LoadedLoop)[];
+  /** Where the arguments of all kernels lie. */
+  readonly #block: number;
+  readonly #held: Held<WasmBuffer>;
   readonly #loaded: readonly (Loaded | LoadedLoop)[];
   /** The same program with memory of its own, for runs beside each other. */
   readonly #twins: WasmExecutable[] = [];
@@ -58,31 +53,24 @@ export class WasmExecutable implements Executable {
       if ("kernel" in each) size += Math.ceil(each.kernel.given.bytes / 8) * 8;
       return at;
     });
-    const carried = loaded.map((each) => ("loop" in each ? carriedBytes(each.loop) : []));
-    const wanted = [size, ...program.slots, ...carried.flat().flatMap((bytes) => [bytes, bytes])];
-    const held: number[] = [];
+    this.#block = -1;
     try {
-      for (const bytes of wanted) held.push(memory.allocate(bytes));
+      this.#block = memory.allocate(size);
+      const allocate = (bytes: number) => new WasmBuffer(memory.allocate(bytes), bytes);
+      this.#held = hold(program, allocate, ({ at }) => memory.free(at));
     } catch (error) {
-      for (const at of held) memory.free(at);
+      memory.free(this.#block);
       for (const entry of loaded) release(runner, entry);
       throw error;
     }
-    this.#held = held;
-    const block = held[0]!; // it is asked for first
-    this.#slots = held.slice(1, 1 + program.slots.length);
-    const bodies = loaded.map((each) => ("loop" in each ? each.body.bytes : 0));
-    this.#bytes = [...wanted.slice(1), ...bodies].reduce((sum, bytes) => sum + bytes, 0);
-    let next = 1 + program.slots.length;
+    const bodies = loaded.flatMap((each) => ("loop" in each ? [each.body] : []));
+    this.#bytes = [...this.#held.all, ...bodies].reduce((sum, { bytes }) => sum + bytes, 0);
     this.#calls = loaded.map((entry, i) => {
-      if ("loop" in entry) {
-        const buffer = (bytes: number) => new WasmBuffer(held[next++]!, bytes);
-        return { ...entry, spare: carried[i]!.map((bytes) => [buffer(bytes), buffer(bytes)] as const) };
-      }
+      if ("loop" in entry) return entry;
       const { given } = entry.kernel;
       return {
         loaded: entry,
-        args: block + offsets[i]!,
+        args: this.#block + offsets[i]!,
         scalars: given.scalars,
         places: given.values.map((value) => program.places[value]!),
       };
@@ -204,11 +192,11 @@ export class WasmExecutable implements Executable {
 
   #address(place: Place, { inputs, outputs }: RunArguments): number {
     return place.kind === "slot"
-      ? this.#slots[place.index]! + place.offset
+      ? this.#held.slots[place.index]!.at + place.offset
       : wasmBuffer((place.kind === "input" ? inputs : outputs)[place.index]!).at;
   }
 
-  #run(call: Call | CallOfLoop, args: RunArguments): void {
+  #run(call: Call | LoadedLoop, args: RunArguments): void {
     if ("loaded" in call) {
       this.#runner.run(call.loaded, call.args);
       return;
@@ -216,13 +204,15 @@ export class WasmExecutable implements Executable {
     const { values, places } = this.#program;
     const at = (value: ValueId) =>
       new WasmBuffer(this.#address(places[value]!, args), bytesOf(values[value]!));
-    for (const step of stepsOf(call.loop, at, call.spare, args.scalars)) call.body.run(step);
+    for (const step of stepsOf(call.loop, at, this.#held.spare.get(call.loop)!, args.scalars))
+      call.body.run(step);
   }
 
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const at of [...this.#held, ...(this.#list?.held ?? [])]) this.#runner.memory.free(at);
+    const held = this.#held.all.map(({ at }) => at);
+    for (const at of [this.#block, ...held, ...(this.#list?.held ?? [])]) this.#runner.memory.free(at);
     for (const twin of this.#twins) twin.dispose();
     for (const call of this.#calls) release(this.#runner, "loaded" in call ? call.loaded : call);
   }

@@ -1,9 +1,10 @@
 import { DisposedError, internal } from "../../base/errors.ts";
+import { getOrInsert } from "../../base/group.ts";
 import { Recent } from "../../base/recent.ts";
 import { type LoopKernel, type Place, type Program, physicalPlace } from "../../compile/program.ts";
 import type { ValueId } from "../../compile/value.ts";
 import type { Executable, KernelTimes, RunArguments } from "../backend.ts";
-import { carriedBytes, sourceOfLoop, stepsOf } from "../loop.ts";
+import { type Held, hold, sourceOfLoop, stepsOf } from "../loop.ts";
 import { type GpuBuffer, gpuBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 import { HostNumbers } from "./numbers.ts";
@@ -42,11 +43,6 @@ interface Dispatch extends Compiled {
   readonly groups: Recent<string, GPUBindGroup>;
 }
 
-/** A loop and what it carries from step to step. */
-interface DispatchOfLoop extends CompiledLoop {
-  readonly spare: readonly (readonly [GpuBuffer, GpuBuffer])[];
-}
-
 type Recorder = (pass: GPUComputePassEncoder) => void;
 
 /** A loaded program: each run is one command encoder with one compute pass, and one submit. */
@@ -55,10 +51,8 @@ export class WebGpuExecutable implements Executable {
   readonly bytes: number;
   readonly #host: Host;
   readonly #program: Program;
-  #dispatches: readonly (Dispatch | DispatchOfLoop)[];
-  /** All that is allocated: slots, and what loops carry. */
-  readonly #held: readonly GpuBuffer[];
-  readonly #slots: readonly GpuBuffer[];
+  #dispatches: readonly (Dispatch | CompiledLoop)[];
+  readonly #held: Held<GpuBuffer>;
   readonly #numbers: HostNumbers;
   readonly #sets: Recent<string, readonly Recorder[]>;
   #disposed = false;
@@ -71,21 +65,14 @@ export class WebGpuExecutable implements Executable {
     this.sources = kernels.map((kernel) =>
       "shader" in kernel ? kernel.shader.source : sourceOfLoop(kernel.loop, kernel.body.sources),
     );
-    const carried = kernels.map((kernel) => ("loop" in kernel ? carriedBytes(kernel.loop) : []));
-    const wanted = [...program.slots, ...carried.flat().flatMap((bytes) => [bytes, bytes])];
-    this.#held = allocateAll(host, wanted);
-    this.#slots = this.#held.slice(0, program.slots.length);
-    const bodies = kernels.map((kernel) => ("loop" in kernel ? kernel.body.bytes : 0));
-    this.bytes = [...wanted, ...bodies].reduce((sum, bytes) => sum + bytes, 0);
-    let next = program.slots.length;
-    const buffer = () => this.#held[next++]!;
+    this.#held = hold(program, host.allocate, host.free);
+    const bodies = kernels.flatMap((kernel) => ("loop" in kernel ? [kernel.body] : []));
+    this.bytes = [...this.#held.all, ...bodies].reduce((sum, { bytes }) => sum + bytes, 0);
     // The first step and the last one have other buffers than those between, which have two kinds of them.
     const most = maxBindGroups * runs;
     this.#sets = new Recent(most);
-    this.#dispatches = kernels.map((kernel, i) =>
-      "shader" in kernel
-        ? { ...kernel, groups: new Recent(most) }
-        : { ...kernel, spare: carried[i]!.map(() => [buffer(), buffer()] as const) },
+    this.#dispatches = kernels.map((kernel) =>
+      "shader" in kernel ? { ...kernel, groups: new Recent(most) } : kernel,
     );
     this.#numbers = new HostNumbers(host.device, program, shaders, runs);
   }
@@ -143,13 +130,13 @@ export class WebGpuExecutable implements Executable {
     // Whoever still holds the program for its text holds no pipelines.
     this.#dispatches = [];
     this.#sets.clear();
-    for (const buffer of this.#held) this.#host.free(buffer);
+    for (const buffer of this.#held.all) this.#host.free(buffer);
     this.#numbers.dispose();
   }
 
   /** Where a place is for these inputs and outputs. */
   #bufferAt({ kind, index }: Place, ins: readonly GpuBuffer[], outs: readonly GpuBuffer[]): GpuBuffer {
-    const all = { slot: this.#slots, input: ins, output: outs }[kind];
+    const all = { slot: this.#held.slots, input: ins, output: outs }[kind];
     return all[index] ?? internal(`no buffer for ${kind} ${index}`);
   }
 
@@ -168,7 +155,9 @@ export class WebGpuExecutable implements Executable {
       if ("loop" in dispatch) {
         lasting = false; // its numbers may be others
         const at = (value: ValueId) => this.#bufferAt(physicalPlace(this.#program, value), ins, outs);
-        const kernels = dispatch.body.steps(stepsOf(dispatch.loop, at, dispatch.spare, scalars));
+        const kernels = dispatch.body.steps(
+          stepsOf(dispatch.loop, at, this.#held.spare.get(dispatch.loop)!, scalars),
+        );
         return (pass) => {
           for (const kernel of kernels) kernel(pass);
         };
@@ -193,33 +182,19 @@ export class WebGpuExecutable implements Executable {
   ): GPUBindGroup {
     const numbers = this.#numbers.bindingOf(shader, run);
     const key = `${numbers.length > 0 ? run : ""} ${buffers.map(({ id }) => id).join()}`;
-    const known = groups.get(key);
-    if (known) return known;
-    const resources: GPUBufferBinding[] = [
-      ...buffers.map(({ buffer }, i) => ({ buffer, ...shader.bindings[i]!.range })),
-      ...numbers,
-    ];
-    const group = this.#host.device.createBindGroup({
-      layout: pipeline.layout,
-      entries: resources.map((resource, binding) => ({ binding, resource })),
+    return getOrInsert(groups, key, () => {
+      const resources: GPUBufferBinding[] = [
+        ...buffers.map(({ buffer }, i) => ({ buffer, ...shader.bindings[i]!.range })),
+        ...numbers,
+      ];
+      return this.#host.device.createBindGroup({
+        layout: pipeline.layout,
+        entries: resources.map((resource, binding) => ({ binding, resource })),
+      });
     });
-    groups.set(key, group);
-    return group;
   }
 }
 
 function copy(encoder: GPUCommandEncoder, from: GpuBuffer, to: GpuBuffer): void {
   encoder.copyBufferToBuffer(from.buffer, 0, to.buffer, 0, Math.min(from.buffer.size, to.buffer.size));
-}
-
-/** Buffers of these sizes, or none. */
-function allocateAll(host: Host, sizes: readonly number[]): GpuBuffer[] {
-  const made: GpuBuffer[] = [];
-  try {
-    for (const bytes of sizes) made.push(host.allocate(bytes));
-    return made;
-  } catch (error) {
-    for (const buffer of made) host.free(buffer);
-    throw error;
-  }
 }

@@ -155,6 +155,14 @@ export class Code {
     return this.get(local).push(by).op("i32.add").set(local);
   }
 
+  /** local = min(local, most) */
+  atMost(local: Local<"i32">, most: Value<"i32">): this {
+    return this.get(local)
+      .push(most)
+      .op("i32.gt_u")
+      .when(() => this.assign(local, most));
+  }
+
   store(name: Named<"store">, address: Value<"i32">, offset: number, value: Value<ValueType>): this {
     return this.push(address).push(value).memory(name, offset);
   }

@@ -49,7 +49,7 @@ export function defineCompute(module: Module, kernel: MatmulKernel, given: Argum
           const count = body.let("i32", g.innerStep);
           if (inner.extent % g.innerStep !== 0) {
             body.assign(count, sub(inner.extent, from));
-            body.if(gt(count, g.innerStep), () => body.assign(count, g.innerStep));
+            body.atMost(count, g.innerStep);
           }
           const places = { i, from, count };
           if (!direct) {

@@ -60,7 +60,7 @@ export function span(
   const offset = i32.mul(which, size);
   const first = code.let("i32", from ? i32.add(from, offset) : offset);
   const end = code.let("i32", i32.add(first, size));
-  code.if(i32.gt(end, most), () => code.assign(end, most));
+  code.atMost(end, most);
   return [first, end];
 }
 

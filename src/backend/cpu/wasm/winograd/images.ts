@@ -132,11 +132,9 @@ export function defineImages(module: Module, kernel: MatmulKernel, given: Argume
       });
       const firstColumn = body.let("i32", add(mul(place.row, width), place.column));
       const columnEnd = body.let("i32", add(mul(place.row, width), width));
-      body.if(gt(columnEnd, add(firstColumn, quadColumns)), () =>
-        body.assign(columnEnd, add(firstColumn, quadColumns)),
-      );
+      body.atMost(columnEnd, add(firstColumn, quadColumns));
       const lines = body.let("i32", sub(height, place.row));
-      body.if(gt(lines, tileSide), () => body.assign(lines, tileSide));
+      body.atMost(lines, tileSide);
       body.assign(target, sums);
       body.each(line, 0, lines, 1, () => {
         writeEpilogue(body, site, kernel, {

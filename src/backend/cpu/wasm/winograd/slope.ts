@@ -13,7 +13,7 @@ import { elementAt, imagePatch, openPatch, type Place, placeOf } from "./patches
 import { panelColumns, partsOf, planes, tileSide, type Winograd } from "./schedule.ts";
 import { transformImage, transformSlope, transformSums } from "./transforms.ts";
 
-const { add, sub, mul, div, and, shl, gt, lt } = i32;
+const { add, sub, mul, div, and, shl, lt } = i32;
 
 /** A block of the slope: an image, rows of the weight and channels. */
 interface Block {
@@ -65,7 +65,7 @@ export function defineSlope(
       const [from, quad] = [body.local("i32"), body.local("i32")];
       body.each(from, 0, quads, g.quads, () => {
         const end = body.let("i32", add(from, g.quads));
-        body.if(gt(end, quads), () => body.assign(end, quads));
+        body.atMost(end, quads);
         body.each(quad, from, end, 1, () => {
           const place = { ...placeOf(body, quad, g), image: which };
           const at = body.let("i32", sub(quad, from));
