@@ -254,8 +254,7 @@ interface Around {
   readonly kept: readonly [own: readonly Axis[], before: readonly Axis[]];
 }
 
-const declare = ({ index, name, dtype }: Accumulator & { readonly index: number }) =>
-  `r[${index}] = ${number(neutral(name, dtype))};`;
+const declare = ({ index, name, dtype }: Accumulator) => `r[${index}] = ${number(neutral(name, dtype))};`;
 
 /** A product of matrices as a nest. */
 function productOf({ batch, row, column, inner, a, b, dtype, stores }: MatmulKernel): Nest {
@@ -263,7 +262,7 @@ function productOf({ batch, row, column, inner, a, b, dtype, stores }: MatmulKer
   return nestOf({
     grid: [batch, row, column],
     inner: [inner],
-    accumulators: [{ name: "sum", dtype, expr }],
+    accumulators: [{ index: 0, name: "sum", dtype, expr }],
     stores,
   });
 }

@@ -3,9 +3,9 @@ import { internal } from "../src/base/errors.ts";
 import { motionOf } from "../src/compile/access.ts";
 import { type Expr, Expressions, walk } from "../src/compile/expr.ts";
 import {
+  type Accumulator,
   type Axis,
   type Kernel,
-  type NumberedAccumulator,
   type Statement,
   type Store,
   storesOf,
@@ -94,7 +94,7 @@ export function verifyKernel(kernel: Kernel, values: readonly Value[], reach = 0
     return;
   }
   const results = new Map<number, DeviceDType>();
-  const result = ({ index, dtype, expr }: NumberedAccumulator) => {
+  const result = ({ index, dtype, expr }: Accumulator) => {
     if (results.has(index)) fail(`there are two results ${index}`);
     if (dtype !== expr.dtype && expr.dtype !== "bool") fail(`result ${index} is ${dtype} of ${expr.dtype}`);
     results.set(index, dtype);
@@ -173,7 +173,7 @@ export function verifyStages(
   });
 }
 
-const numberOf = ({ index, name }: NumberedAccumulator) => `${name} ${index}`;
+const numberOf = ({ index, name }: Accumulator) => `${name} ${index}`;
 const showAxes = (axes: readonly Axis[]) => axes.map(({ name, extent }) => `${name} of ${extent}`).join(", ");
 
 function verifySteps({ nest, steps }: Stage): void {

@@ -122,7 +122,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
       const index = x.shape.map((_, axis) =>
         operation.axes.includes(axis) ? along[reduced++]! : outer[kept++]!,
       );
-      const accumulator = { name: operation.name, dtype, expr: lowering.element(x, index) };
+      const accumulator = { index: 0, name: operation.name, dtype, expr: lowering.element(x, index) };
       return own({ kind: "reduce", inner, accumulators: [accumulator] }, e.accumulator(0, dtype));
     }
     case "matmul": {

@@ -1,7 +1,7 @@
 import { getOrInsert } from "../base/group.ts";
 import { type Expr, walk } from "./expr.ts";
 import { expressionsOf, type Kernel } from "./kernel.ts";
-import type { Axis, NumberedAccumulator, Statement, Store } from "./nest.ts";
+import type { Accumulator, Axis, Statement, Store } from "./nest.ts";
 import type { ValueId } from "./value.ts";
 
 /** A kernel but for whose values and host numbers it is of. */
@@ -59,7 +59,7 @@ export function formOf(kernel: Kernel): Form {
     return `${numberOf(value, values)}[${at(index)}]=${at(expr)} ${over ?? ""}`;
   };
   const axes = (list: readonly Axis[]) => list.map(({ name, extent }) => `${name} of ${extent}`).join();
-  const accumulators = (list: readonly NumberedAccumulator[]) =>
+  const accumulators = (list: readonly Accumulator[]) =>
     list.map(({ index, name, dtype, expr }) => `${index} ${name} ${dtype} ${at(expr)}`).join();
   const statement = (s: Statement): string => {
     switch (s.kind) {

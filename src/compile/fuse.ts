@@ -169,7 +169,8 @@ function readsWhatItReplaces({ core, stores, placed }: Draft): boolean {
 function joinedCore(into: Core, from: Core, replace: (expr: Expr) => Expr): Core {
   if (into.kind === "none") return from;
   if (into.kind !== "reduce" || from.kind !== "reduce") return into;
-  const added = from.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }));
+  const shift = into.accumulators.length;
+  const added = from.accumulators.map((a) => ({ ...a, index: a.index + shift, expr: replace(a.expr) }));
   return { ...into, accumulators: [...into.accumulators, ...added] };
 }
 

@@ -4,7 +4,7 @@ import { computedBy, exprsOf, type Nest, type Store, visitNest } from "./nest.ts
 import { type TemplateKernel, templateOf } from "./template.ts";
 import type { ValueId } from "./value.ts";
 
-export type { Accumulator, Axis, Loop, Nest, NumberedAccumulator, Part, Statement, Store } from "./nest.ts";
+export type { Accumulator, Axis, Loop, Nest, Part, Statement, Store } from "./nest.ts";
 export type { MatmulKernel, ProcedureKernel, TemplateKernel } from "./template.ts";
 
 /** Generated as a whole, or a template with holes. */

@@ -29,14 +29,11 @@ export interface Axis {
 }
 
 export interface Accumulator {
+  /** The number that expressions know its result by. */
+  readonly index: number;
   readonly name: ReduceName;
   readonly dtype: DeviceDType;
   readonly expr: Expr;
-}
-
-/** An accumulator with the number that expressions know its result by. */
-export interface NumberedAccumulator extends Accumulator {
-  readonly index: number;
 }
 
 /** What a nest does at a point, in order. */
@@ -63,19 +60,19 @@ export interface Share {
  */
 export interface Accumulate {
   readonly kind: "accumulate";
-  readonly accumulators: readonly NumberedAccumulator[];
+  readonly accumulators: readonly Accumulator[];
 }
 
 /** Leaves results, as far as they have come in a part of their loop, for a nest that combines them. */
 export interface Keep {
   readonly kind: "keep";
-  readonly accumulators: readonly NumberedAccumulator[];
+  readonly accumulators: readonly Accumulator[];
 }
 
 /** Joins what parts have kept for each point of the axes, in order, into results. */
 export interface Combine {
   readonly kind: "combine";
-  readonly accumulators: readonly NumberedAccumulator[];
+  readonly accumulators: readonly Accumulator[];
   readonly over: readonly Axis[];
 }
 
@@ -129,8 +126,7 @@ export function asLoop({ grid, body }: Nest): Loop | undefined {
 
 /** A loop as a nest. */
 export function nestOf({ grid, inner, accumulators, stores }: Loop): Nest {
-  const numbered = accumulators.map((a, index) => ({ ...a, index }));
-  const sums: Statement[] = numbered.length > 0 ? [loopOver(inner, accumulate(numbered))] : [];
+  const sums: Statement[] = accumulators.length > 0 ? [loopOver(inner, accumulate(accumulators))] : [];
   return { kind: "nest", grid, body: [...sums, write(stores)] };
 }
 
@@ -139,7 +135,7 @@ export const loopOver = (over: readonly Axis[], ...body: readonly Statement[]): 
   over,
   body,
 });
-export const accumulate = (accumulators: readonly NumberedAccumulator[]): Accumulate => ({
+export const accumulate = (accumulators: readonly Accumulator[]): Accumulate => ({
   kind: "accumulate",
   accumulators,
 });
@@ -161,8 +157,8 @@ export function visitNest(
 }
 
 /** The results that are accumulated, by those that run side by side. */
-export function passesOf(nest: Nest): (readonly NumberedAccumulator[])[] {
-  const found: (readonly NumberedAccumulator[])[] = [];
+export function passesOf(nest: Nest): (readonly Accumulator[])[] {
+  const found: (readonly Accumulator[])[] = [];
   visitNest(nest, (s) => {
     if (s.kind === "accumulate") found.push(s.accumulators);
   });
@@ -215,7 +211,6 @@ export function cutLoop(
   into: number,
   whole = 1,
 ): readonly [parts: Nest, results: Nest] {
-  const numbered = accumulators.map((a, index) => ({ ...a, index }));
   const depth = inner.findIndex(({ name }) => name === axis);
   const own = { name: "part", extent: into };
   const over = [...inner.slice(0, depth), own];
@@ -224,14 +219,11 @@ export function cutLoop(
     kind: "nest",
     grid: [...grid.slice(0, -1), ...over, lastOf(grid)],
     body: [
-      { ...loopOver(inner.slice(depth), accumulate(numbered)), share },
-      { kind: "keep", accumulators: numbered },
+      { ...loopOver(inner.slice(depth), accumulate(accumulators)), share },
+      { kind: "keep", accumulators },
     ],
   };
-  return [
-    part,
-    { kind: "nest", grid, body: [{ kind: "combine", accumulators: numbered, over }, write(stores)] },
-  ];
+  return [part, { kind: "nest", grid, body: [{ kind: "combine", accumulators, over }, write(stores)] }];
 }
 
 /** No loop, where the last of none is asked for. */

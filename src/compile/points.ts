@@ -2,10 +2,10 @@ import { type Expr, Expressions } from "./expr.ts";
 import type { Accumulator, Axis } from "./nest.ts";
 
 /** What is accumulated at each point of loops, in their order: the places of the loops are numbers there. */
-export function pointsOf<A extends Accumulator>(
-  accumulators: readonly A[],
+export function pointsOf(
+  accumulators: readonly Accumulator[],
   over: readonly Axis[],
-): readonly (readonly A[])[] {
+): readonly (readonly Accumulator[])[] {
   const e = new Expressions();
   const points = over.reduce<readonly ReadonlyMap<string, number>[]>(
     (outer, { name, extent }) =>

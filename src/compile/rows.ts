@@ -10,7 +10,7 @@ import {
 } from "./draft.ts";
 import { type Entries, type Entry, maxSize } from "./entries.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
-import type { Accumulator, Axis, NumberedAccumulator, Statement, Store } from "./kernel.ts";
+import type { Accumulator, Axis, Statement, Store } from "./kernel.ts";
 import { accumulate, exprsOf, loopOver, write } from "./nest.ts";
 import type { Target } from "./target.ts";
 import type { ValueId } from "./value.ts";
@@ -107,7 +107,11 @@ function merge(
 
   let joined: Draft;
   if (perRow) {
-    const accumulators = own.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }));
+    const accumulators = own.accumulators.map((a) => ({
+      ...a,
+      index: a.index + shift,
+      expr: replace(a.expr),
+    }));
     joined = {
       ...group.draft,
       core: { ...rows, accumulators: [...rows.accumulators, ...accumulators] },
@@ -128,18 +132,18 @@ function merge(
 }
 
 /** The passes over a row: reductions that do not use each other's results run side by side. */
-export function sideBySide(accumulators: readonly Accumulator[]): NumberedAccumulator[][] {
-  const passes: NumberedAccumulator[][] = [];
+export function sideBySide(accumulators: readonly Accumulator[]): Accumulator[][] {
+  const passes: Accumulator[][] = [];
   const passOf: number[] = [];
-  accumulators.forEach((accumulator, index) => {
+  for (const accumulator of accumulators) {
     let at = 0;
     walk([accumulator.expr], (part) => {
       if (part.kind === "accumulator") at = Math.max(at, passOf[part.index]! + 1);
     });
     passOf.push(at);
     while (passes.length <= at) passes.push([]);
-    passes[at]!.push({ ...accumulator, index });
-  });
+    passes[at]!.push(accumulator);
+  }
   return passes;
 }
 
@@ -153,7 +157,7 @@ const keptCost = 8;
  */
 export function rowBody(
   over: readonly Axis[],
-  passes: readonly (readonly NumberedAccumulator[])[],
+  passes: readonly (readonly Accumulator[])[],
   once: readonly Store[],
   elements: readonly Store[],
   e: Expressions,

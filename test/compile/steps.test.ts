@@ -29,7 +29,7 @@ const sum = (
 ): Loop => ({
   grid,
   inner,
-  accumulators: [{ name: "sum", dtype: "float32", expr: load(index) }],
+  accumulators: [{ index: 0, name: "sum", dtype: "float32", expr: load(index) }],
   stores: [{ value: 1, index: to, expr: e.accumulator(0, "float32") }],
 });
 const map = (grid: readonly Axis[], index: ReturnType<typeof at>, to: ReturnType<typeof at>): Loop => ({

@@ -323,7 +323,7 @@ describe("a kernel is refused", () => {
     nestOf({
       grid: [i],
       inner: [k],
-      accumulators: [{ name: "sum", dtype: "float32", expr }],
+      accumulators: [{ index: 0, name: "sum", dtype: "float32", expr }],
       stores: [store(e.accumulator(result, "float32"))],
     });
 
@@ -365,7 +365,7 @@ describe("a kernel is refused", () => {
     return nestOf({
       grid: [i],
       inner: [k],
-      accumulators: [{ name: "sum", dtype: "float32", expr: load() }],
+      accumulators: [{ index: 0, name: "sum", dtype: "float32", expr: load() }],
       stores: [store(e.apply(add.row, [expr, e.accumulator(0, "float32")], "float32"))],
     });
   }

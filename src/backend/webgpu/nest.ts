@@ -1,4 +1,4 @@
-import type { Axis, Nest, NumberedAccumulator, Statement, Store } from "../../compile/kernel.ts";
+import type { Accumulator, Axis, Nest, Statement, Store } from "../../compile/kernel.ts";
 import { asLoop, product } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, joinedAs, type Step } from "../../compile/steps.ts";
@@ -58,7 +58,7 @@ interface Loops {
 
 class Printer {
   readonly declarations: string[] = [];
-  readonly accumulators: NumberedAccumulator[] = [];
+  readonly accumulators: Accumulator[] = [];
   /** Who shares a point of the grid, if somebody does. */
   readonly sharing: Sharing | undefined;
   /** Four results side by side, if lanes run along the grid. */
@@ -141,11 +141,7 @@ class Printer {
   }
 
   /** Results r0, r1, ... of a loop, which all invocations of a point then have. */
-  #sums(
-    over: readonly Axis[],
-    before: readonly Store[],
-    accumulators: readonly NumberedAccumulator[],
-  ): Line[] {
+  #sums(over: readonly Axis[], before: readonly Store[], accumulators: readonly Accumulator[]): Line[] {
     const loops = this.#loops(over);
     const { sharing } = this;
     const variable = this.#variable;
@@ -173,7 +169,7 @@ class Printer {
   /** A loop for each axis; the sums of inner ones are added to those of outer ones. */
   #sumLoops(
     { axes, unpack }: Loops,
-    accumulators: readonly NumberedAccumulator[],
+    accumulators: readonly Accumulator[],
     terms: Terms,
     names: readonly string[],
   ): Line[] {
@@ -194,11 +190,7 @@ class Printer {
   }
 
   /** Results as they are so far, and what is done with them at each element. */
-  #running(
-    over: readonly Axis[],
-    accumulators: readonly NumberedAccumulator[],
-    after: readonly Statement[],
-  ): Line[] {
+  #running(over: readonly Axis[], accumulators: readonly Accumulator[], after: readonly Statement[]): Line[] {
     const { axes, unpack, levels } = this.#loops(over);
     const terms = printTerms(accumulators, { levels }, this.#bindings);
     const sums = accumulators.map((a) => runningSums(a, axes));

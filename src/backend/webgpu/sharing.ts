@@ -1,4 +1,4 @@
-import type { NumberedAccumulator } from "../../compile/kernel.ts";
+import type { Accumulator } from "../../compile/kernel.ts";
 import { axisAs, type Step } from "../../compile/steps.ts";
 import { workgroupSize } from "./dispatch.ts";
 import { valueType } from "./dtypes.ts";
@@ -13,9 +13,9 @@ export interface Sharing {
   readonly builtins: string;
   /** Which of the workgroup's points. */
   readonly point: string;
-  declare(accumulators: readonly NumberedAccumulator[]): readonly string[];
+  declare(accumulators: readonly Accumulator[]): readonly string[];
   /** From a0, a1, ... to r0, r1, ...: a tree, in a fixed order. */
-  combine(accumulators: readonly NumberedAccumulator[]): readonly string[];
+  combine(accumulators: readonly Accumulator[]): readonly string[];
 }
 
 /** The sharing that the steps say. */

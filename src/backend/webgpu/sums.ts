@@ -1,6 +1,6 @@
 import type { DeviceDType } from "../../base/dtype.ts";
 import { internal } from "../../base/errors.ts";
-import type { Accumulator, Axis, NumberedAccumulator, Store } from "../../compile/kernel.ts";
+import type { Accumulator, Axis, Store } from "../../compile/kernel.ts";
 import { exprsOf } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import type { ReduceName } from "../../graph/node.ts";
@@ -125,7 +125,7 @@ export function blockedLoop(
  * A sum that is known at each step of a loop. Float sums are that within the block, that of the whole blocks before it in
  * this block of blocks, and so on.
  */
-export function runningSums(a: NumberedAccumulator, axes: readonly Axis[]) {
+export function runningSums(a: Accumulator, axes: readonly Axis[]) {
   const [axis, ...others] = axes as [Axis, ...Axis[]];
   if (others.length > 0 || a.name !== "sum") internal("what runs up is a sum along one axis");
   const { name, extent } = axis;

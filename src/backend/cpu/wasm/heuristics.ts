@@ -7,7 +7,6 @@ import {
   expressionsOf,
   type Loop,
   type Nest,
-  type NumberedAccumulator,
   type Statement,
 } from "../../../compile/kernel.ts";
 import {
@@ -212,7 +211,7 @@ function scheduleRow(nest: Nest, inner: readonly Axis[]): readonly Step[] {
 
 /** Copies of the innermost loop: for all passes, or for the results of those that have any. */
 function copiesOfPasses(
-  passes: readonly (readonly NumberedAccumulator[])[],
+  passes: readonly (readonly Accumulator[])[],
   grid: readonly Axis[],
   inner: readonly Axis[],
 ): Step[] {

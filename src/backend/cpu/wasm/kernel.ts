@@ -107,7 +107,7 @@ function define(
       const { batch, row, column, inner, a, dtype, stores } = kernel;
       if (inner.extent > 0) return defineMatmul(module, kernel, given, options);
       // Sums of nothing.
-      const accumulators = [{ name: "sum" as const, dtype, expr: a }];
+      const accumulators = [{ index: 0, name: "sum" as const, dtype, expr: a }];
       const nest = nestOf({ grid: [batch, row, column], inner: [inner], accumulators, stores });
       return defineStages(module, schedule(nest), given);
     }

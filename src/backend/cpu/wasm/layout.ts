@@ -1,5 +1,5 @@
 import { type Expr, walk } from "../../../compile/expr.ts";
-import { type Axis, lastOf, type NumberedAccumulator, product } from "../../../compile/nest.ts";
+import { type Accumulator, type Axis, lastOf, product } from "../../../compile/nest.ts";
 import { axisAs, copiesOf, nearOf, type Stage } from "../../../compile/steps.ts";
 import { bytesOf, registersOf } from "./accumulators.ts";
 import type { VectorAxis } from "./values.ts";
@@ -45,7 +45,7 @@ export class Layout {
   }
 
   /** Vectors of what is accumulated. */
-  vectors(accumulators: readonly NumberedAccumulator[]): number {
+  vectors(accumulators: readonly Accumulator[]): number {
     const { steps } = this.#stage;
     return this.along === "inner" ? copiesOf(steps, axisAs(steps, "lanes")!.axis, accumulators) : this.side;
   }
@@ -71,7 +71,7 @@ export class Layout {
   }
 
   /** Bytes that parts keep of each step along the last axis, and of all of it. */
-  kept(accumulators: readonly NumberedAccumulator[]): { readonly bytes: number; readonly row: number } {
+  kept(accumulators: readonly Accumulator[]): { readonly bytes: number; readonly row: number } {
     const registers = accumulators.reduce((sum, a) => sum + registersOf(a, this.along !== "nothing"), 0);
     const bytes = bytesOf(registers * this.vectors(accumulators));
     return { bytes, row: Math.ceil(this.last.extent / this.step) * bytes };

@@ -1,7 +1,7 @@
 import {
+  type Accumulator,
   type Axis,
   type Nest,
-  type NumberedAccumulator,
   type Statement,
   type Store,
   writesOf,
@@ -216,13 +216,13 @@ class NestWriter {
     }
   }
 
-  #reduction(accumulators: readonly NumberedAccumulator[], over: readonly Axis[], range?: Range): Reduction {
+  #reduction(accumulators: readonly Accumulator[], over: readonly Axis[], range?: Range): Reduction {
     const { along, near } = this.#layout;
     return { accumulators, over, along, vectors: this.#layout.vectors(accumulators), near, range };
   }
 
   /** Loops in which results are accumulated. Where they sweep, what follows is done after the last row. */
-  #reduce(point: Point, { over, share }: For, accumulators: readonly NumberedAccumulator[]): void {
+  #reduce(point: Point, { over, share }: For, accumulators: readonly Accumulator[]): void {
     const { code, params } = this.#site;
     const rows = axisAs(this.#stage.steps, "blocks", lastOf(over).name)?.by;
     const sweep = rows ? new Sweep(code, params.scratch, lastOf(over).extent, rows) : undefined;
@@ -248,7 +248,7 @@ class NestWriter {
   /** What a part has of the first axis; of the last part, what makes no whole vectors comes after its loop. */
   #range(
     [cut = none, ...rest]: readonly Axis[],
-    accumulators: readonly NumberedAccumulator[],
+    accumulators: readonly Accumulator[],
     { part, length }: Share,
   ): Range {
     const unit = this.#unit;
@@ -262,7 +262,7 @@ class NestWriter {
   }
 
   /** Where parts keep what runs of a point, the first of so many: by part, then by steps along the last axis of the grid. */
-  #slot(accumulators: readonly NumberedAccumulator[], parts: number): Local<"i32"> {
+  #slot(accumulators: readonly Accumulator[], parts: number): Local<"i32"> {
     const { step, last } = this.#layout;
     const { bytes, row } = this.#layout.kept(accumulators);
     const outer = this.#stage.nest.grid
@@ -379,7 +379,7 @@ class NestWriter {
 
 function setResults(
   { results }: Point,
-  accumulators: readonly NumberedAccumulator[],
+  accumulators: readonly Accumulator[],
   found: readonly (readonly Local[])[],
 ): void {
   accumulators.forEach(({ index }, j) => {
@@ -411,5 +411,5 @@ const writtenAt = (level: Level, nest: Nest) =>
   new Map(writesOf(nest).map((value): [number, Level] => [value, level]));
 
 /** What is accumulated, at the bottom of its loops. */
-const termsOf = (accumulators: readonly NumberedAccumulator[], over: readonly Axis[]): Use[] =>
+const termsOf = (accumulators: readonly Accumulator[], over: readonly Axis[]): Use[] =>
   accumulators.map(({ expr }) => ({ expr, at: Math.max(3, bottomOf(over)) }));
