@@ -1,7 +1,6 @@
 import { elements, type Node, type Operation } from "../graph/node.ts";
 import { cat } from "../graph/update.ts";
 import { type Draft, draft, draftPart, readsOf } from "./draft.ts";
-import type { Expressions } from "./expr.ts";
 import type { Index, Lowering } from "./lower.ts";
 import type { ValueId } from "./value.ts";
 
@@ -11,7 +10,6 @@ const fewElements = 4096;
 /** What is needed to make the kernels of a node. */
 export interface Assembly {
   readonly lowering: Lowering;
-  readonly e: Expressions;
   readonly maxBindings: number;
   /** The value that holds a node, or undefined where it is computed in place. */
   readonly stored: (node: Node) => ValueId | undefined;
@@ -30,7 +28,7 @@ export function draftsOf(node: Node, value: ValueId, assembly: Assembly): Draft[
   const over = operation.kind === "update" ? assembly.stored(node.inputs[0]!) : undefined;
   if (operation.kind === "update" && over !== undefined)
     return [draftOfUpdate(node, operation, value, over, assembly)];
-  return [draft(node, value, assembly.lowering, assembly.e)];
+  return [draft(node, value, assembly.lowering)];
 }
 
 function draftOfUpdate(
@@ -38,8 +36,9 @@ function draftOfUpdate(
   { step }: Extract<Operation, { kind: "update" }>,
   value: ValueId,
   over: ValueId,
-  { lowering, e }: Assembly,
+  { lowering }: Assembly,
 ): Draft {
+  const { e } = lowering;
   const starts = lowering.starts(node);
   const index = (at: Index) =>
     at.map((i, axis) =>
@@ -53,14 +52,14 @@ function draftOfUpdate(
     value,
     (at) => ({ index: lowering.flatten(index(at), node.shape), over }),
     lowering,
-    e,
   );
 }
 
 function draftsOfCat(node: Node, axis: number, value: ValueId, assembly: Assembly): Draft[] {
-  const { lowering, e } = assembly;
+  const { lowering } = assembly;
+  const { e } = lowering;
   const groups = groupsOf(node, assembly);
-  if (groups.length === 1) return [draft(node, value, lowering, e)];
+  if (groups.length === 1) return [draft(node, value, lowering)];
   let start = 0;
   let over: ValueId | undefined;
   return groups.map((parts, i) => {
@@ -74,19 +73,18 @@ function draftsOfCat(node: Node, axis: number, value: ValueId, assembly: Assembl
       over,
       (at) => ({ index: lowering.flatten(moved(at), node.shape), over: before }),
       lowering,
-      e,
     );
   });
 }
 
 /** Neighbouring parts of a cat that one kernel writes: small ones together, as many as it may bind. */
-function groupsOf(node: Node, { lowering, e, maxBindings }: Assembly): Node[][] {
+function groupsOf(node: Node, { lowering, maxBindings }: Assembly): Node[][] {
   const groups: Node[][] = [];
   let [size, reads]: [number, ReadonlySet<ValueId>] = [0, new Set()];
   for (const part of node.inputs) {
     if (elements(part) === 0) continue;
     const own = readsOf(
-      draftPart(part, 0, (at) => ({ index: lowering.flatten(at, part.shape), over: undefined }), lowering, e),
+      draftPart(part, 0, (at) => ({ index: lowering.flatten(at, part.shape), over: undefined }), lowering),
     );
     const together = new Set([...reads, ...own]);
     if (groups.length > 0 && size + elements(part) <= fewElements && together.size <= maxBindings - 3) {

@@ -68,12 +68,11 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
   const scalarPlaces = new Map<string, number>();
   const scalarOf = (source: number, dtype: DeviceDType): number =>
     getOrInsert(scalarPlaces, `${source} ${dtype}`, () => scalars.push({ source, dtype }) - 1);
-  const lowering = new Lowering(expressions, (node) => stored.get(node), scalarOf, target.reach);
+  const storedAs = (node: Node) => stored.get(node);
   const assembly = {
-    lowering,
-    e: expressions,
+    lowering: new Lowering({ e: expressions, stored: storedAs, scalarOf, reach: target.reach }),
     maxBindings: target.maxBindings,
-    stored: (node: Node) => stored.get(node),
+    stored: storedAs,
     another: (node: Node) => newValue(deviceDType(node), elements(node)),
   };
   // Runs that wait for different things are different ones.
@@ -82,13 +81,13 @@ export function compileGraph(roots: readonly Node[], { target, inputs, donated }
     (node) => `${runName(node)} after ${[...(tokens.get(node) ?? [])].map(({ id }) => id)}`,
   );
   const runs = new Map([...loops.values()].map((group) => [group[0]!, group]));
-  const before = storedBefore({ order, tokens }, assembly.stored);
+  const before = storedBefore({ order, tokens }, storedAs);
   const drafts = order
     .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
     .flatMap((node) => {
       if (node.operation.kind === "loop") {
         const group = runs.get(node);
-        return group ? [withOrder(loopDraft(group, assembly.stored, expressions), before.get(node))] : [];
+        return group ? [withOrder(loopDraft(group, storedAs, expressions), before.get(node))] : [];
       }
       return draftsOf(node, stored.get(node)!, assembly).map((draft) => withOrder(draft, before.get(node)));
     });

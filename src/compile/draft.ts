@@ -105,7 +105,8 @@ export const variables = {
 } as const;
 
 /** The kernel that computes one stored node. */
-export function draft(node: Node, value: ValueId, lowering: Lowering, e: Expressions): Draft {
+export function draft(node: Node, value: ValueId, lowering: Lowering): Draft {
+  const { e } = lowering;
   const size = elements(node);
   const dtype = deviceDType(node);
   const position = e.variable(variables.position, size);
@@ -149,7 +150,7 @@ export function draft(node: Node, value: ValueId, lowering: Lowering, e: Express
     case "cumsum":
     case "scatterAdd":
     case "procedure":
-      return own({ kind: "whole", kernel: kernelAlong(node, value, lowering, e) }, position);
+      return own({ kind: "whole", kernel: kernelAlong(node, value, lowering) }, position);
     default:
       return own({ kind: "none" }, lowering.compute(node, lowering.unflatten(position, node.shape)));
   }
@@ -170,10 +171,9 @@ export function draftPart(
   value: ValueId,
   placed: (index: Index) => Placed,
   lowering: Lowering,
-  e: Expressions,
 ): Draft {
   const size = elements(part);
-  const index = lowering.unflatten(e.variable(variables.position, size), part.shape);
+  const index = lowering.unflatten(lowering.e.variable(variables.position, size), part.shape);
   return {
     size,
     core: { kind: "none" },

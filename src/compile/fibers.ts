@@ -2,7 +2,7 @@ import { internal } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { add } from "../graph/elementwise.ts";
 import type { Node } from "../graph/node.ts";
-import type { Expr, Expressions } from "./expr.ts";
+import type { Expr } from "./expr.ts";
 import type { Kernel } from "./kernel.ts";
 import type { Index, Lowering } from "./lower.ts";
 import { type At, accumulate, loopOver, write } from "./nest.ts";
@@ -15,7 +15,8 @@ const names = { fiber: "fiber", position: "position", source: "source" } as cons
  * The kernel of what goes along one axis, fiber by fiber: what lies along it, at one place on all other axes. Nothing is joined
  * with it.
  */
-export function kernelAlong(node: Node, value: ValueId, lowering: Lowering, e: Expressions): Kernel {
+export function kernelAlong(node: Node, value: ValueId, lowering: Lowering): Kernel {
+  const { e } = lowering;
   const { operation, inputs, shape } = node;
   const axis = "axis" in operation ? operation.axis : shape.length - 1;
   const fibers = numel(shape.filter((_, i) => i !== axis));

@@ -1,5 +1,5 @@
 import { internal } from "../base/errors.ts";
-import { coreExpressions, type Draft, expressionsOf, variables } from "./draft.ts";
+import { type Draft, expressionsOf, variables } from "./draft.ts";
 import { type Expr, type Expressions, walk } from "./expr.ts";
 import type { Axis, Kernel, Store } from "./kernel.ts";
 import { nestOf } from "./nest.ts";
@@ -13,40 +13,29 @@ export function finish(draft: Draft, e: Expressions): Kernel {
   const { core, size } = draft;
   switch (core.kind) {
     case "none":
-    case "reduce": {
-      const accumulators = core.kind === "reduce" ? core.accumulators : [];
-      const grid = split(variables.position, size, expressionsOf(draft), "i", e);
-      const inner =
-        core.kind === "reduce" ? split(variables.inner, core.inner, coreExpressions(core), "k", e) : noSplit;
-      const replace = substitution([grid, inner], e);
-      return nestOf({
-        grid: grid.axes,
-        inner: inner.axes,
-        accumulators: accumulators.map((a) => ({ ...a, expr: replace(a.expr) })),
-        stores: stores(draft, replace, e),
-      });
-    }
+    case "reduce":
     case "rows": {
       const exprs = expressionsOf(draft);
       const grid = split(variables.position, size, exprs, "i", e);
-      const inner = split(variables.inner, core.inner, exprs, "k", e);
+      const inner = core.kind === "none" ? noSplit : split(variables.inner, core.inner, exprs, "k", e);
       const replace = substitution([grid, inner], e);
-      const element = e.combine([
-        [core.inner, e.variable(variables.position, size)],
-        [1, e.variable(variables.inner, core.inner)],
-      ]);
-      const body = rowBody(
-        inner.axes,
-        sideBySide(core.accumulators.map((a) => ({ ...a, expr: replace(a.expr) }))),
-        stores(draft, replace, e),
-        [...core.elements].map(([value, expr]) => ({ value, index: replace(element), expr: replace(expr) })),
-        e,
+      const reduced = core.kind === "none" ? [] : core.accumulators;
+      const accumulators = reduced.map((a) => ({ ...a, expr: replace(a.expr) }));
+      const once = stores(draft, replace, e);
+      if (core.kind !== "rows")
+        return nestOf({ grid: grid.axes, inner: inner.axes, accumulators, stores: once });
+      const index = replace(
+        e.combine([
+          [core.inner, e.variable(variables.position, size)],
+          [1, e.variable(variables.inner, core.inner)],
+        ]),
       );
+      const each = [...core.elements].map(([value, expr]) => ({ value, index, expr: replace(expr) }));
+      const body = rowBody(inner.axes, sideBySide(accumulators), once, each, e);
       return { kind: "nest", grid: grid.axes, body };
     }
     case "matmul": {
       const { batch, rows, columns, inner } = core.sizes;
-      const axis = (name: string, extent: number): Axis => ({ name, extent });
       const position = e.combine([
         [rows * columns, e.variable(variables.batch, batch)],
         [columns, e.variable(variables.row, rows)],
@@ -56,10 +45,10 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       return {
         kind: "matmul",
         dtype: core.dtype,
-        batch: axis(variables.batch, batch),
-        row: axis(variables.row, rows),
-        column: axis(variables.column, columns),
-        inner: axis(variables.inner, inner),
+        batch: { name: variables.batch, extent: batch },
+        row: { name: variables.row, extent: rows },
+        column: { name: variables.column, extent: columns },
+        inner: { name: variables.inner, extent: inner },
         a: core.a,
         b: core.b,
         stores: stores(draft, replace, e),
@@ -108,16 +97,13 @@ function split(
   e: Expressions,
 ): Split {
   const cuts = new Set<number>();
-  let chain = true;
   walk(expressions, (part) => {
-    if (part.kind !== "digit") return;
-    if (part.arg.kind === "variable" && part.arg.name === name) {
+    if (part.kind === "digit" && part.arg.kind === "variable" && part.arg.name === name)
       for (const cut of [part.low, part.high]) if (cut > 1 && cut < extent) cuts.add(cut);
-    }
   });
   const lengths = [1, ...[...cuts].sort((a, b) => a - b), extent];
-  for (let i = 1; i < lengths.length; i++) if (lengths[i]! % lengths[i - 1]! !== 0) chain = false;
-  if (!chain) lengths.splice(1, lengths.length - 2);
+  const isChain = lengths.every((length, i) => i === 0 || length % lengths[i - 1]! === 0);
+  if (!isChain) lengths.splice(1, lengths.length - 2);
   const axes: Axis[] = [];
   const terms: [number, Expr][] = [];
   for (let i = lengths.length - 1; i > 0; i--) {

@@ -9,35 +9,31 @@ import type { ValueId } from "./value.ts";
 /** Index along each axis. */
 export type Index = readonly Expr[];
 
+export interface LoweringOptions {
+  readonly e: Expressions;
+  /** The value that holds a node, or undefined where it is computed in place. */
+  readonly stored: (node: Node) => ValueId | undefined;
+  /** The place of a host number, rounded to a dtype, among the scalars of the program. */
+  readonly scalarOf: (source: number, dtype: DeviceDType) => number;
+  /** See `Target`. */
+  readonly reach: number;
+}
+
 /**
  * Lowering is index pull-back: an element of a node is an expression in elements of stored values. Elementwise
  * operations apply to their inputs at the same index, movements map the index, a stored node is a load.
  */
 export class Lowering {
-  readonly #expressions: Expressions;
-  readonly #stored: (node: Node) => ValueId | undefined;
-  readonly #scalarOf: (source: number, dtype: DeviceDType) => number;
-  readonly #reach: number;
+  readonly e: Expressions;
+  readonly #given: LoweringOptions;
   readonly #memo = new Map<string, Expr>();
   // Layers of a model are indexed alike: by their texts, indices of positions and positions of indices.
   readonly #indices = new Map<string, Index>();
   readonly #positions = new Map<string, Expr>();
 
-  /**
-   * @param stored The value that holds a node, or undefined where it is computed in place.
-   * @param scalarOf The place of a host number, rounded to a dtype, among the scalars of the program.
-   * @param reach See `Target`.
-   */
-  constructor(
-    expressions: Expressions,
-    stored: (node: Node) => ValueId | undefined,
-    scalarOf: (source: number, dtype: DeviceDType) => number,
-    reach: number,
-  ) {
-    this.#expressions = expressions;
-    this.#stored = stored;
-    this.#scalarOf = scalarOf;
-    this.#reach = reach;
+  constructor(given: LoweringOptions) {
+    this.e = given.e;
+    this.#given = given;
   }
 
   /**
@@ -48,7 +44,7 @@ export class Lowering {
   element(node: Node, index: Index, guard?: Expr): Expr {
     // Nothing is stored of a node without elements, and no loop reads it.
     if (elements(node) === 0) return this.#constant(0, deviceDType(node));
-    const value = this.#stored(node);
+    const value = this.#given.stored(node);
     if (value !== undefined) return this.#load(value, node, index, guard);
     return this.compute(node, index, guard);
   }
@@ -64,7 +60,7 @@ export class Lowering {
     return getOrInsert(this.#indices, `${position.id}:${shape.join()}`, () => {
       const stride = strides(shape);
       return shape.map((length, axis) =>
-        this.#expressions.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length),
+        this.e.digit(position, stride[axis]!, axis === 0 ? Infinity : stride[axis]! * length),
       );
     });
   }
@@ -73,7 +69,7 @@ export class Lowering {
   flatten(index: Index, shape: readonly number[]): Expr {
     return getOrInsert(this.#positions, `${textOf(index)}:${shape.join()}`, () => {
       const stride = strides(shape);
-      return this.#expressions.combine(index.map((e, axis) => [stride[axis]!, e]));
+      return this.e.combine(index.map((e, axis) => [stride[axis]!, e]));
     });
   }
 
@@ -83,16 +79,16 @@ export class Lowering {
     const [, part, ...moving] = inputs as [Node, Node, ...Node[]];
     return operation.start.map((start, axis) => {
       const place = operation.moving.indexOf(axis);
-      if (place < 0) return this.#expressions.index(start);
+      if (place < 0) return this.e.index(start);
       const room = shape[axis]! - part.shape[axis]! + 1;
-      return this.#expressions.clamp(this.element(moving[place]!, [], guard), room);
+      return this.e.clamp(this.element(moving[place]!, [], guard), room);
     });
   }
 
   /** The element of one of `parts`, by halves: it passes through as many choices as a tree of them is deep. */
   #choose(parts: readonly Node[], axis: number, index: Index, guard: Expr | undefined): Expr {
     if (parts.length === 1) return this.element(parts[0]!, index, guard);
-    const e = this.#expressions;
+    const { e } = this;
     const middle = parts.length >> 1;
     const [left, right] = [parts.slice(0, middle), parts.slice(middle)];
     const length = (of: readonly Node[]) => of.reduce((sum, part) => sum + part.shape[axis]!, 0);
@@ -110,19 +106,20 @@ export class Lowering {
     const position = this.flatten(index, node.shape);
     const dtype = deviceDType(node);
     const free = !guard || (isFloat(dtype) && this.#reaches(position, elements(node)));
-    const safe = free ? position : this.#expressions.select(guard, position, this.#expressions.index(0));
-    return this.#expressions.load(value, safe, dtype);
+    const safe = free ? position : this.e.select(guard, position, this.e.index(0));
+    return this.e.load(value, safe, dtype);
   }
 
   /** Whether a position without its guard lies so near that it may be read. */
   #reaches(position: Expr, size: number): boolean {
-    const { min, max } = this.#expressions.bounds(position);
-    return this.#reach > 0 && min >= -this.#reach && max < size + this.#reach;
+    const { min, max } = this.e.bounds(position);
+    const { reach } = this.#given;
+    return reach > 0 && min >= -reach && max < size + reach;
   }
 
   /** Kernels know constants of a narrow float in what it is computed in, which holds them. */
   #constant(value: number, dtype: DeviceDType): Expr {
-    const e = this.#expressions;
+    const { e } = this;
     return isNarrow(dtype)
       ? e.cast(e.constant(coerce(value, dtype), computeDType(dtype)), dtype)
       : e.constant(value, dtype);
@@ -130,15 +127,15 @@ export class Lowering {
 
   /** The host rounds it to the dtype; kernels know that of a narrow float likewise. */
   #hostNumber(source: number, dtype: DeviceDType): Expr {
-    const e = this.#expressions;
-    const place = this.#scalarOf(source, dtype);
+    const { e } = this;
+    const place = this.#given.scalarOf(source, dtype);
     return isNarrow(dtype)
       ? e.cast(e.hostNumber(place, computeDType(dtype)), dtype)
       : e.hostNumber(place, dtype);
   }
 
   #compute(node: Node, index: Index, guard: Expr | undefined): Expr {
-    const e = this.#expressions;
+    const { e } = this;
     const { operation, inputs } = node;
     const [x] = inputs;
     switch (operation.kind) {
