@@ -3,9 +3,9 @@ import type { DeviceDType } from "../base/dtype.ts";
 import { getOrInsert } from "../base/group.ts";
 import { runName } from "../graph/loop.ts";
 import { elements, makeNode, type Node } from "../graph/node.ts";
-import { storedBefore, untie, withoutOrder } from "./after.ts";
-import { draftsOf } from "./assemble.ts";
-import { withOrder } from "./draft.ts";
+import { storedBefore, type Untied, untie, withoutOrder } from "./after.ts";
+import { type Assembly, draftsOf } from "./assemble.ts";
+import { type Draft, withOrder } from "./draft.ts";
 import { Expressions } from "./expr.ts";
 import { fuse } from "./fuse.ts";
 import { finish } from "./loops.ts";
@@ -35,83 +35,71 @@ export interface CompileOptions {
  * join kernels, give them loops, plan memory.
  */
 export function compileGraph(roots: readonly Node[], { target, inputs, donated }: CompileOptions): Program {
-  const {
-    outputs,
-    order,
-    tokens,
-    whole: awaited,
-  } = untie(
-    rewrite(computeWide(trimLoops(roots)), target)
-      .map(withoutOrder)
-      .map(ofItsOwn),
-  );
-  const kept = materialise(outputs, target, awaited);
+  const wide = computeWide(trimLoops(roots));
+  const untied = untie(rewrite(wide, target).map(withoutOrder).map(ofItsOwn));
+  const { outputs, order } = untied;
+  const kept = materialise(outputs, target, untied.whole);
 
   const values: Value[] = [];
-  const stored = new Map<Node, ValueId>();
-  const inputValue = new Map<number, ValueId>();
-  const newValue = (dtype: DeviceDType, size: number): ValueId =>
-    values.push({ id: values.length, dtype, size }) - 1;
-  inputs.forEach((leaf, index) => {
-    inputValue.set(index, newValue(deviceDType(leaf), elements(leaf)));
-  });
+  const valueFor = (node: Node): ValueId =>
+    values.push({ id: values.length, dtype: deviceDType(node), size: elements(node) }) - 1;
+  const ins = inputs.map(valueFor);
+  const known = new Map<Node, ValueId>();
   for (const node of order) {
-    if (node.operation.kind === "input") stored.set(node, inputValue.get(node.operation.index)!);
-    else if (kept.has(node)) stored.set(node, newValue(deviceDType(node), elements(node)));
+    if (node.operation.kind === "input") known.set(node, ins[node.operation.index]!);
+    else if (kept.has(node)) known.set(node, valueFor(node));
   }
   // A root that is a leaf but no buffer, such as a constant, is stored by a kernel of its own.
-  for (const root of outputs)
-    if (!stored.has(root)) stored.set(root, newValue(deviceDType(root), elements(root)));
+  const results = outputs.map((root) => getOrInsert(known, root, () => valueFor(root)));
 
-  const expressions = new Expressions();
+  const e = new Expressions();
   const scalars: Scalar[] = [];
   const scalarPlaces = new Map<string, number>();
   const scalarOf = (source: number, dtype: DeviceDType): number =>
     getOrInsert(scalarPlaces, `${source} ${dtype}`, () => scalars.push({ source, dtype }) - 1);
-  const storedAs = (node: Node) => stored.get(node);
-  const assembly = {
-    lowering: new Lowering({ e: expressions, stored: storedAs, scalarOf, reach: target.reach }),
-    maxBindings: target.maxBindings,
-    stored: storedAs,
-    another: (node: Node) => newValue(deviceDType(node), elements(node)),
-  };
-  // Runs that wait for different things are different ones.
-  const loops = loopsOf(
-    order.filter((node) => stored.has(node) && elements(node) > 0),
-    (node) => `${runName(node)} after ${[...(tokens.get(node) ?? [])].map(({ id }) => id)}`,
-  );
-  const runs = new Map([...loops.values()].map((group) => [group[0]!, group]));
-  const before = storedBefore({ order, tokens }, storedAs);
-  const drafts = order
-    .filter((node) => stored.has(node) && node.operation.kind !== "input" && elements(node) > 0)
-    .flatMap((node) => {
-      if (node.operation.kind === "loop") {
-        const group = runs.get(node);
-        return group ? [withOrder(loopDraft(group, storedAs, expressions), before.get(node))] : [];
-      }
-      return draftsOf(node, stored.get(node)!, assembly).map((draft) => withOrder(draft, before.get(node)));
-    });
-  const results = outputs.map((root) => stored.get(root)!);
-  const ins = inputs.map((_, index) => inputValue.get(index)!);
+  const stored = (node: Node) => known.get(node);
+  const lowering = new Lowering({ e, stored, scalarOf, reach: target.reach });
+  const drafts = allDrafts(untied, { lowering, maxBindings: target.maxBindings, stored, another: valueFor });
   const whole = {
     values,
     outputs: new Set(results),
     donated: new Set([...donated].map((index) => ins[index]!)),
   };
-  const kernels = fuse(drafts, whole, target, expressions).map((d) =>
+  const kernels = fuse(drafts, whole, target, e).map((d) =>
     d.core.kind === "loop"
-      ? finishLoop(d, expressions, (body, leaves, over) =>
+      ? finishLoop(d, e, (body, leaves, over) =>
           compileGraph(body, { target, inputs: leaves, donated: over }),
         )
-      : finish(d, expressions),
+      : finish(d, e),
   );
 
-  const settled = settleParts({ kernels, values, inputs: ins, outputs: results, donated }, expressions);
+  const settled = settleParts({ kernels, values, inputs: ins, outputs: results, donated }, e);
   const { donated: _, over, ...unplaced } = settled;
   const program: Program = { ...unplaced, ...planMemory(settled, target.maxBuffer), scalars };
   verify(program, over, target);
   debug("schedule", () => printProgram(program));
   return program;
+}
+
+/** The kernels of all that is stored, makers before readers. */
+function allDrafts(untied: Untied, assembly: Assembly): Draft[] {
+  const { stored, lowering } = assembly;
+  const made = untied.order.filter(
+    (node) => stored(node) !== undefined && node.operation.kind !== "input" && elements(node) > 0,
+  );
+  // Runs that wait for different things are different ones.
+  const loops = loopsOf(
+    made,
+    (node) => `${runName(node)} after ${[...(untied.tokens.get(node) ?? [])].map(({ id }) => id)}`,
+  );
+  const runs = new Map([...loops.values()].map((group) => [group[0]!, group]));
+  const before = storedBefore(untied, stored);
+  return made.flatMap((node) => {
+    const group = runs.get(node);
+    if (node.operation.kind === "loop" && !group) return []; // another result of a run
+    const drafts = group ? [loopDraft(group, stored, lowering.e)] : draftsOf(node, stored(node)!, assembly);
+    return drafts.map((draft) => withOrder(draft, before.get(node)));
+  });
 }
 
 /** An input that is handed back, or a result that is asked for twice, gets a buffer of its own. */
