@@ -1,7 +1,7 @@
 import { debug } from "../base/debug.ts";
 import type { DeviceDType } from "../base/dtype.ts";
 import { getOrInsert } from "../base/group.ts";
-import { runName } from "../graph/loop.ts";
+import { loopsOf, runName } from "../graph/loop.ts";
 import { elements, makeNode, type Node } from "../graph/node.ts";
 import { storedBefore, type Untied, untie, withoutOrder } from "./after.ts";
 import { type Assembly, draftsOf } from "./assemble.ts";
@@ -15,7 +15,7 @@ import { settleParts } from "./overwrite.ts";
 import { planMemory } from "./plan.ts";
 import { printProgram } from "./print.ts";
 import type { Program, Scalar } from "./program.ts";
-import { finishLoop, loopDraft, loopsOf, trimLoops } from "./repeat.ts";
+import { finishLoop, loopDraft, trimLoops } from "./repeat.ts";
 import { rewrite } from "./rewrite.ts";
 import { materialise } from "./schedule.ts";
 import type { Target } from "./target.ts";

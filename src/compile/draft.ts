@@ -42,8 +42,8 @@ export type Core =
   | {
       readonly kind: "loop";
       readonly loop: Loop;
-      /** For each input of the loop: a load of its value, or which number of the host it is. */
-      readonly operands: readonly ({ readonly load: Expr } | { readonly source: number })[];
+      /** For each input of the loop: its value, or which number of the host it is. */
+      readonly operands: readonly ({ readonly value: ValueId } | { readonly source: number })[];
       readonly results: readonly LoopResult[];
     };
 
@@ -156,6 +156,10 @@ export function draft(node: Node, value: ValueId, lowering: Lowering): Draft {
   }
 }
 
+/** The values that enter a loop. */
+export const valuesInto = ({ operands }: Extract<Core, { kind: "loop" }>): ValueId[] =>
+  operands.flatMap((operand) => ("value" in operand ? [operand.value] : []));
+
 /** What runs a loop. It has no size, so that nothing is joined with it. */
 export function draftOfLoop(core: Extract<Core, { kind: "loop" }>, e: Expressions): Draft {
   return {
@@ -254,7 +258,7 @@ export function coreExpressions(core: Core): Expr[] {
     case "whole":
       return kernelExpressions(core.kernel);
     case "loop":
-      return core.operands.flatMap((operand) => ("load" in operand ? [operand.load] : []));
+      return [];
     default:
       return core satisfies never;
   }
@@ -263,7 +267,7 @@ export function coreExpressions(core: Core): Expr[] {
 /** The values a draft needs: those it loads, and those of which it replaces a part. */
 export function readsOf(draft: Draft): ReadonlySet<ValueId> {
   if (draft.core.kind === "whole") return reads(draft.core.kernel);
-  const found = new Set<ValueId>();
+  const found = new Set(draft.core.kind === "loop" ? valuesInto(draft.core) : []);
   for (const e of distinctOf(draft)) if (e.kind === "load") found.add(e.value);
   for (const { over } of draft.placed?.values() ?? []) if (over !== undefined) found.add(over);
   return found;

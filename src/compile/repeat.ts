@@ -1,6 +1,6 @@
-import { addTo } from "../base/group.ts";
+import { internal } from "../base/errors.ts";
 import { cast } from "../graph/cast.ts";
-import { runName } from "../graph/loop.ts";
+import { loopsOf, runName } from "../graph/loop.ts";
 import { expand, reshape } from "../graph/movement.ts";
 import {
   type Loop,
@@ -15,26 +15,13 @@ import {
 import { gather } from "../graph/reduce.ts";
 import { update } from "../graph/update.ts";
 import { canonicalise } from "./canonical.ts";
-import { type Draft, draftOfLoop } from "./draft.ts";
+import { type Draft, draftOfLoop, valuesInto } from "./draft.ts";
 import type { Expressions } from "./expr.ts";
 import { deviceDType } from "./lower.ts";
 import type { LoopKernel, Program, Role } from "./program.ts";
 import type { ValueId } from "./value.ts";
 
 type LoopOperation = Extract<Operation, { kind: "loop" }>;
-
-/** The results of one run of a loop, by its name. */
-export function loopsOf(
-  order: readonly Node[],
-  nameOf: (node: Node) => string = runName,
-): Map<string, Node[]> {
-  const groups = new Map<string, Node[]>();
-  for (const node of order) {
-    if (node.operation.kind !== "loop") continue;
-    addTo(groups, nameOf(node), node);
-  }
-  return groups;
-}
 
 /**
  * Takes out of loops what no result of theirs depends on: carries, and inputs with what they are made of. What enters one
@@ -55,10 +42,8 @@ export function trimLoops(roots: readonly Node[]): Node[] {
       used = new Set(topological([...outputs, ...needed]));
     }
     const isKept = (i: number) => used.has(carries[i]!) || outputs.includes(next[i]!);
-    const [inUse, among] = [
-      [...carries, ...slices, ...given],
-      (nodes: readonly Node[]) => nodes.filter((n) => used.has(n)),
-    ];
+    const inUse = [...carries, ...slices, ...given];
+    const among = (nodes: readonly Node[]) => nodes.filter((node) => used.has(node));
     trimmed.set(name, {
       loop: {
         ...loop,
@@ -112,7 +97,7 @@ export function loopDraft(
   const operands = inputs.map((node) => {
     if (node.dtype === "number")
       return { source: (node.operation as Extract<Operation, { kind: "hostNumber" }>).index };
-    return { load: e.load(stored(node)!, e.index(0), deviceDType(node)) };
+    return { value: stored(node)! };
   });
   return draftOfLoop({ kind: "loop", loop, operands, results }, e);
 }
@@ -123,14 +108,15 @@ export function finishLoop(
   e: Expressions,
   compile: (roots: readonly Node[], leaves: readonly Node[], donated: ReadonlySet<number>) => Program,
 ): LoopKernel {
-  const { loop, operands, results } = core as Extract<Draft["core"], { kind: "loop" }>;
+  if (core.kind !== "loop") return internal(`${core.kind} is no loop`);
+  const { loop, operands, results } = core;
   const { steps, reversed, carries, slices, given, next } = loop;
   const step = placeFor({ shape: [], dtype: "number" });
   const at = cast(step, "int32");
   const roles = new Map<Node, Role>();
   const operandAt = (i: number): ValueId => {
     const operand = operands[i]!;
-    return "load" in operand && operand.load.kind === "load" ? operand.load.value : -1;
+    return "value" in operand ? operand.value : internal("a loop carries or slices a number of the host");
   };
   const places = new Map<Node, Node>();
   carries.forEach((carry, i) => {
@@ -156,7 +142,7 @@ export function finishLoop(
     const place = placeFor(leaf);
     const operand = operands[carries.length + slices.length + i]!;
     if ("source" in operand) numbers.push({ node: place, source: operand.source });
-    else roles.set(place, { kind: "value", value: operandAt(carries.length + slices.length + i) });
+    else roles.set(place, { kind: "value", value: operand.value });
     places.set(leaf, place);
   });
   const kept = results.filter(({ value }) => stores.has(value));
@@ -189,9 +175,7 @@ export function finishLoop(
       last: kept.find(({ last, output }) => last && next.indexOf(output) === i)?.value,
     })),
     numbers: { scalars: canonical.scalars, step, given: numbers },
-    reads: [
-      ...new Set(operands.flatMap((o) => ("load" in o && o.load.kind === "load" ? [o.load.value] : []))),
-    ],
+    reads: [...new Set(valuesInto(core))],
     stores: kept.map(({ value, dtype }) => ({ value, index: e.index(0), expr: e.constant(0, dtype) })),
   };
 }

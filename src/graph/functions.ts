@@ -288,10 +288,12 @@ function asinNear(x: Node, square: Node): Node {
   return add(mul(mul(p, square), x), x);
 }
 
-/** The sine of half the angle whose cosine is `size`, from 1/2 to 1, and its square. */
-function halfAngle(size: Node): readonly [sine: Node, square: Node] {
+/** The angle whose sine is |x|; where that is `far` from 0, half of the one whose cosine it is. */
+function arcOf(x: Node): { readonly size: Node; readonly far: Node; readonly angle: Node } {
+  const size = abs(x);
+  const far = gt(size, 0.5);
   const square = mul(sub(1, size), 0.5);
-  return [sqrt(square), square];
+  return { size, far, angle: asinNear(where(far, sqrt(square), size), where(far, square, mul(size, size))) };
 }
 
 /** sqrt(1 - x^2), which is accurate near 1. */
@@ -304,11 +306,8 @@ export const asin: ScalarOp = floatOp({
   cost: 16,
   evaluate: Math.asin,
   expand: (x) => {
-    const size = abs(x!);
-    const far = gt(size, 0.5);
-    const [sine, square] = halfAngle(size);
-    const near = asinNear(where(far, sine, size), where(far, square, mul(size, size)));
-    const y = where(far, sub(Math.PI / 2, add(near, near)), near);
+    const { size, far, angle } = arcOf(x!);
+    const y = where(far, sub(Math.PI / 2, add(angle, angle)), angle);
     return where(le(size, 1), withSign(bitcast(y), x!), Number.NaN);
   },
   vjp: (g, _, [x]) => [div(g, otherLeg(x!))],
@@ -321,13 +320,10 @@ export const acos: ScalarOp = floatOp({
   cost: 16,
   evaluate: Math.acos,
   expand: (x) => {
-    const size = abs(x!);
-    const far = gt(size, 0.5);
-    const [sine, square] = halfAngle(size);
-    const near = asinNear(where(far, sine, size), where(far, square, mul(size, size)));
-    const doubled = add(near, near);
-    const positive = where(far, doubled, sub(Math.PI / 2, near));
-    const negative = where(far, sub(Math.PI, doubled), add(near, Math.PI / 2));
+    const { size, far, angle } = arcOf(x!);
+    const doubled = add(angle, angle);
+    const positive = where(far, doubled, sub(Math.PI / 2, angle));
+    const negative = where(far, sub(Math.PI, doubled), add(angle, Math.PI / 2));
     return where(le(size, 1), where(lt(x!, 0), negative, positive), Number.NaN);
   },
   vjp: (g, _, [x]) => [neg(div(g, otherLeg(x!)))],

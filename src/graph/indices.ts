@@ -1,7 +1,7 @@
 import { internal, ValueError } from "../base/errors.ts";
 import { numel } from "../base/shape.ts";
 import { eq, where } from "./elementwise.ts";
-import { resultOf, runName } from "./loop.ts";
+import { loopsOf, resultOf } from "./loop.ts";
 import { type IndexRange, makeNode, type Node, topological } from "./node.ts";
 import { reduce } from "./reduce.ts";
 
@@ -45,10 +45,7 @@ export function boundsOf(roots: readonly Node[]): IndexBounds[] {
     const axes = index.shape.map((_, axis) => axis);
     return { range, least: reduce("min", counted, axes), most: reduce("max", counted, axes) };
   });
-  const runs = new Map<string, Node[]>();
-  for (const node of topological(roots))
-    if (node.operation.kind === "loop") runs.set(runName(node), [...(runs.get(runName(node)) ?? []), node]);
-  const inside = [...runs.values()].flatMap((members) => {
+  const inside = [...loopsOf(topological(roots)).values()].flatMap((members) => {
     const [{ operation, inputs }] = members as [Node];
     if (operation.kind !== "loop") return internal(`${operation.kind} is no loop`);
     const { loop } = operation;

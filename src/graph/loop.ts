@@ -1,6 +1,6 @@
 import { isFloat } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
-import { getOrInsert } from "../base/group.ts";
+import { addTo, getOrInsert } from "../base/group.ts";
 import { add } from "./elementwise.ts";
 import { expand, permute, reshape, transpose, zeros } from "./movement.ts";
 import { isCore, type Loop, makeNode, type Node, placeFor, substitute, topological } from "./node.ts";
@@ -55,6 +55,16 @@ export function runName({ operation, inputs }: Node): string {
   if (operation.kind !== "loop") return internal(`${operation.kind} is no loop`);
   const name = getOrInsert(names, operation.loop, () => named++);
   return `${name}: ${inputs.map(({ id }) => id).join()}`;
+}
+
+/** The results of each run of a loop, by its name. */
+export function loopsOf(
+  order: readonly Node[],
+  nameOf: (node: Node) => string = runName,
+): Map<string, Node[]> {
+  const groups = new Map<string, Node[]>();
+  for (const node of order) if (node.operation.kind === "loop") addTo(groups, nameOf(node), node);
+  return groups;
 }
 
 /** What a value of a loop's body is at each step, or at the last one. */

@@ -133,10 +133,10 @@ async function share({ workers: count }: { workers: number }): Promise<Shared> {
       .get(begin)
       .op("i32.sub", "i32.add")
       .memory("i32.store")
-      .loop((again) => {
-        code.get(args).memory("i32.load").op("i32.eqz");
-        again("if");
-      });
+      .doWhile(
+        () => {},
+        () => code.get(args).memory("i32.load").op("i32.eqz"),
+      );
   });
   const bytes = module.encode(memory);
   const at = memory.allocate(bytes.length);

@@ -78,18 +78,9 @@ export class Runner {
       runs.forEach(({ at }, i) => {
         this.memory.views.uint32[table / 4 + i] = at;
       });
-      const job = {
-        module: listed,
-        bytes: 0,
-        length: 0,
-        phase: 0,
-        args: table,
-        scratch: 0,
-        first: 0,
-        units: runs.length,
-      };
+      const none = { bytes: 0, length: 0, phase: 0, scratch: 0, first: 0 };
       this.#pool!.run(
-        { ...job, grain: 1 },
+        { ...none, module: listed, args: table, units: runs.length, grain: 1 },
         (begin, end) => {
           for (const { run } of runs.slice(begin, end)) run(this.#own);
         },

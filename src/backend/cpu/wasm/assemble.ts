@@ -173,11 +173,9 @@ export class Code {
 
   /** At least once, and again while the condition holds after it. */
   doWhile(body: () => void, condition: Value<"i32">): this {
-    return this.loop((again) => {
-      body();
-      this.push(condition);
-      again("if");
-    });
+    this.#write([0x03, 0x40]);
+    body();
+    return this.push(condition).#write([0x0d, 0, 0x0b]);
   }
 
   /** for (variable = from; variable < end; variable += step), at least once. */
@@ -189,13 +187,6 @@ export class Code {
     body: () => void,
   ): this {
     return this.assign(variable, from).repeat(variable, end, step, body);
-  }
-
-  /** `body` again and again until it branches out or ends; `again(condition)` in it goes back to the start. */
-  loop(body: (again: (condition: "always" | "if") => void) => void): this {
-    this.#write([0x03, 0x40]);
-    body((condition) => this.#write([condition === "if" ? 0x0d : 0x0c, 0]));
-    return this.#write([0x0b]);
   }
 
   /** Runs `then` if the number on the stack is not 0. */

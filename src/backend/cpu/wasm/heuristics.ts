@@ -377,19 +377,7 @@ const partElements = 16384;
  * Cuts a long reduction whose grid has few units: a sum over everything is one. The cut follows from sizes alone, so
  * that results do not depend on the number of threads. Axes outside of the one that is cut become axes of the grid.
  */
-function cutOf(
-  loop: Loop,
-  along: Along,
-  block: number,
-):
-  | {
-      readonly axis: string;
-      readonly depth: number;
-      readonly into: number;
-      readonly whole: number;
-      readonly parts: number;
-    }
-  | undefined {
+function cutOf(loop: Loop, along: Along, block: number) {
   const { grid, inner } = loop;
   const last = lastOf(grid);
   const blocks = Math.ceil(last.extent / block);

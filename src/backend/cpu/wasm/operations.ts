@@ -195,7 +195,7 @@ function expanded(l: Lanes, row: ExpandedRow, args: readonly Vector[]): Vector {
         return vectorOperation(l, e.row, dtype, pushesOnce(e.row) ? parts : parts.map(l.hold));
       }
       default:
-        throw new Error(`internal: ${e.kind} in an expansion`);
+        return internal(`${e.kind} in an expansion`);
     }
   };
   return of(root);

@@ -114,10 +114,6 @@ class Printer {
         this.#blocks.pop();
         this.#line("}");
         break;
-      case 0x0c:
-        this.#byte();
-        this.#statement("continue");
-        break;
       case 0x0d:
         this.#again();
         break;
@@ -219,15 +215,10 @@ class Printer {
     else this.#statement(text, undefined, true);
   }
 
-  /** Back to the start of a loop if the number on the stack is not 0; mostly the last that a loop does. */
+  /** Back to the start of a loop if the number on the stack is not 0: the last that it does. */
   #again(): void {
-    this.#byte();
+    this.#at += 2; // which loop, and its end
     const { text } = this.#pop();
-    if (this.#own.bytes[this.#at] !== 0x0b) {
-      this.#statement(`if (${text}) continue`);
-      return;
-    }
-    this.#byte();
     this.#spill(() => true);
     this.#blocks.pop();
     this.#line(`} while (${text})`);

@@ -11,6 +11,11 @@ const { add, sub, mul } = f32x4;
 
 const four = [0, 1, 2, 3] as const;
 
+const get =
+  (x: V): Vector =>
+  (code) =>
+    code.get(x);
+
 /** B^T x. */
 const image = ([a, b, c, d]: readonly V[]): readonly Vector[] => [
   sub(a!, c!),
@@ -22,10 +27,6 @@ const image = ([a, b, c, d]: readonly V[]): readonly Vector[] => [
 /** G x, of three; halves are exact. */
 function weight(code: Code, [a, b, c]: readonly V[], half: V): readonly Vector[] {
   const ends = code.let("v128", add(a!, c!));
-  const get =
-    (x: V): Vector =>
-    (code) =>
-      code.get(x);
   return [get(a!), mul(half, add(ends, b!)), mul(half, sub(ends, b!)), get(c!)];
 }
 
@@ -36,13 +37,7 @@ const result = ([a, b, c, d]: readonly V[]): readonly Vector[] => [
 ];
 
 /** A x, of two, with the sign of the last one turned, for which `weightSlope` turns it back. */
-const slope = ([a, b]: readonly V[]): readonly Vector[] => {
-  const get =
-    (x: V): Vector =>
-    (code) =>
-      code.get(x);
-  return [get(a!), add(a!, b!), sub(a!, b!), get(b!)];
-};
+const slope = ([a, b]: readonly V[]): readonly Vector[] => [get(a!), add(a!, b!), sub(a!, b!), get(b!)];
 
 /** G^T x. */
 function weightSlope(code: Code, [a, b, c, d]: readonly V[], half: V): readonly Vector[] {
