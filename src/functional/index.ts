@@ -1,4 +1,4 @@
-// Further functions of torch.nn.functional, beside those of `lorantz` and `nn`: loaded only where they are imported.
+// Further functions of PyTorch, beside those of `lorantz` and `nn`: loaded only where they are imported.
 
 export {
   adaptiveAvgPool1d,
@@ -19,6 +19,9 @@ export {
   pairwiseDistance,
 } from "./distances.ts";
 export { fold } from "./fold.ts";
+export { digamma, lgamma, polygamma } from "./gamma.ts";
+export { type AlignCorners, affineGrid, type GridSampleOptions, gridSample } from "./grid-sample.ts";
+export { kron } from "./kron.ts";
 export {
   type BinaryCrossEntropyOptions,
   binaryCrossEntropy,
@@ -53,3 +56,12 @@ export {
   tanhshrink,
 } from "./nonlinearities.ts";
 export { type InterpolateOptions, interpolate, pixelShuffle, pixelUnshuffle } from "./resample.ts";
+export { logit, sinc, xlogy } from "./special.ts";
+export {
+  type CovOptions,
+  corrcoef,
+  cov,
+  type Histogram,
+  type HistogramOptions,
+  histogram,
+} from "./statistics.ts";

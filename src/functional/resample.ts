@@ -1,5 +1,6 @@
 import { checkArgument, type Fields, field, flag, oneOf, optional, readOptions } from "../base/arguments.ts";
 import { ShapeError, ValueError } from "../base/errors.ts";
+import { checkShape } from "../base/shape.ts";
 import { checkTensor, size } from "../nn/check.ts";
 import { each, type PerAxis, perAxis } from "../nn/conv.ts";
 import { checkFloat } from "../tensor/arithmetic.ts";
@@ -101,6 +102,7 @@ export function interpolate(x: Tensor, options: InterpolateOptions): Tensor {
   return lengths.reduce((y, to, i) => {
     const from = x.shape[i + 2]!;
     if (to < 1) throw new ShapeError(`interpolate: axis ${i + 2} of ${x} becomes ${to} long.`);
+    checkShape("interpolate", y.shape.with(i + 2, to));
     if (nearest) {
       const scale = Math.fround(factors ? 1 / factors[i]! : from / to);
       const shift = mode === "nearest" ? 0 : 0.5;

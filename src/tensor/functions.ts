@@ -1,4 +1,4 @@
-import { checkArgument, checkCount, finite, integer, show } from "../base/arguments.ts";
+import { checkArgument, checkCount, finite, integer, positive, show } from "../base/arguments.ts";
 import { type DType, integerRange, isFloat } from "../base/dtype.ts";
 import { DTypeError, ShapeError, ValueError } from "../base/errors.ts";
 import { checkShape, normalizeAxis } from "../base/shape.ts";
@@ -130,10 +130,15 @@ export function logSigmoid<D extends DType>(x: Tensor<D>): Tensor<D> {
   return where(negative, x, 0).sub(where(negative, x, x.neg()).exp().log1p());
 }
 
-/** log(1 + exp(x)), and x itself where x > 20, as in PyTorch. */
-export function softplus<D extends DType>(x: Tensor<D>): Tensor<D> {
-  const large = float("softplus", x, arguments).gt(20);
-  return where(large, x, where(large, 0, x).exp().log1p());
+/** log(1 + exp(beta x)) / beta, and x itself where beta x > `threshold`, as in PyTorch. */
+export function softplus<D extends DType>(x: Tensor<D>, beta = 1, threshold = 20): Tensor<D> {
+  checkArgument("softplus", "beta", beta, positive());
+  checkArgument("softplus", "threshold", threshold, finite());
+  const scaled =
+    beta === 1 ? float("softplus", x, arguments, 3) : float("softplus", x, arguments, 3).mul(beta);
+  const large = scaled.gt(threshold);
+  const soft = where(large, 0, scaled).exp().log1p();
+  return where(large, x, beta === 1 ? soft : soft.div(beta));
 }
 
 /** x Phi(x) with the normal distribution function Phi (Hendrycks and Gimpel 2016, arXiv:1606.08415). */
