@@ -112,8 +112,8 @@ export interface Inspection {
 
 /**
  * Compiles a function of trees of tensors to one program: it is traced once for each structure, shape and dtype
- * of its arguments, and each call is one submit. Numbers in the arguments are inputs, so that learning rates
- * and step counts change freely. Tensors the function captures are inputs too; captured values that are not
+ * of its arguments, and each call is one submit. Numbers and random keys in the arguments are inputs, so that learning
+ * rates, step counts and draws change freely. Tensors the function captures are inputs too; captured values that are not
  * computed yet are computed once, when it is traced.
  *
  * A donated tensor is gone once the call is made, unless the call fails before it runs. What was made of it before and is not

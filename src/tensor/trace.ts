@@ -6,6 +6,7 @@ import { flattenTree, mapTree, type Path, pathName, treeStructure } from "../bas
 import { type Canonical, canonicalise } from "../compile/canonical.ts";
 import { compileGraph } from "../compile/compile.ts";
 import type { Program } from "../compile/program.ts";
+import { meet } from "../graph/cast.ts";
 import { evaluateHost } from "../graph/evaluate.ts";
 import { checkIndices, markedIndices, withoutViews } from "../graph/indices.ts";
 import {
@@ -24,6 +25,7 @@ import type { Hold } from "../runtime/hold.ts";
 import { boundsOn, type IndexBounds } from "../runtime/indices.ts";
 import { storageOf, TensorStorage } from "../runtime/storage.ts";
 import { checkSynchronous, whileTracing } from "../runtime/tracing.ts";
+import { Key } from "./key.ts";
 import { Tensor } from "./tensor.ts";
 
 // The work of `compile`: a function becomes a trace, once for each signature, and a trace runs as one program.
@@ -90,8 +92,19 @@ export interface Call {
 
 const isLeaf = (value: unknown): value is Leaf => value instanceof Tensor || typeof value === "number";
 
+/** Arguments are keys of random numbers too: two words each, which are numbers where the host knows them. */
+const isArgument = (value: unknown): value is Leaf | Key => isLeaf(value) || value instanceof Key;
+
+const wordsOf = ({ words }: Key): Leaf[] =>
+  words.map((word) => (word.operation.kind === "constant" ? word.operation.value : new Tensor(word)));
+
+const keyOf = ([first, second]: readonly Tensor[]): Key => {
+  const word = ({ node }: Tensor) => meet(node, "uint32", "compile: a key");
+  return new Key([word(first!), word(second!)]);
+};
+
 /**
- * The tensors and numbers among the arguments, in order, and what a trace depends on: equal signatures share one.
+ * The tensors and numbers among the arguments, keys as their words, in order, and what a trace depends on: equal signatures share one.
  *
  * @throws ValueError for arguments that are no trees.
  */
@@ -100,11 +113,15 @@ export function readArguments(
   donate: readonly number[],
 ): { readonly leaves: readonly LeafAt[]; readonly signature: string } {
   const leaves: LeafAt[] = [];
-  const text = (leaf: Leaf, path: Path) => {
-    leaves.push({ leaf, path: [...path], donated: donate.includes(Number(path[0])) });
-    return typeOf(leaf);
+  const text = (given: Leaf | Key, path: Path) => {
+    const add = (leaf: Leaf, donated: boolean) => {
+      leaves.push({ leaf, path: [...path], donated });
+      return typeOf(leaf);
+    };
+    if (given instanceof Key) return `key ${wordsOf(given).map((word) => add(word, false))}`;
+    return add(given, donate.includes(Number(path[0])));
   };
-  return { signature: treeStructure(args, isLeaf, text, "compile: argument"), leaves };
+  return { signature: treeStructure(args, isArgument, text, "compile: argument"), leaves };
 }
 
 /** What uses an argument says which one is gone. */
@@ -164,12 +181,15 @@ export async function trace(
 ): Promise<Trace> {
   const placeholders: Node[] = [];
   const before = nodeCount();
-  const traced = mapTree(args, isLeaf, (leaf) => {
+  const place = (leaf: Leaf): Tensor => {
     const [shape, dtype] = typeof leaf === "number" ? [[], "number" as const] : [leaf.shape, leaf.dtype];
     const node = makeNode({ kind: "input", index: placeholders.length }, [], shape, dtype);
     placeholders.push(node);
     return new Tensor(node);
-  });
+  };
+  const traced = mapTree(args, isArgument, (given) =>
+    given instanceof Key ? keyOf(wordsOf(given).map(place)) : place(given),
+  );
   const result = whileTracing(() => f(...(traced as never[]))); // the structure of the arguments is kept
   checkSynchronous("compile", result);
   const results = flattenTree(result, isLeaf, "compile: of what the function returned,").flatMap(

@@ -3,8 +3,19 @@ import { referenceValues } from "../../src/experiments/reference.ts";
 import { threefry } from "../../src/graph/threefry.ts";
 import type { Device } from "../../src/runtime/device.ts";
 import { init } from "../../src/runtime/init.ts";
+import { compile } from "../../src/tensor/compile.ts";
 import { scalar, tensor } from "../../src/tensor/creation.ts";
-import { bernoulli, bits, choice, gumbel, key, normal, randint, uniform } from "../../src/tensor/random.ts";
+import {
+  bernoulli,
+  bits,
+  choice,
+  gumbel,
+  type Key,
+  key,
+  normal,
+  randint,
+  uniform,
+} from "../../src/tensor/random.ts";
 import { Tensor } from "../../src/tensor/tensor.ts";
 import * as tree from "../../src/tensor/tree.ts";
 import { backends } from "../devices.ts";
@@ -67,6 +78,27 @@ describe.each(available)("on %s", (name) => {
   test("a step that is a number of the host draws what a literal draws", async () => {
     const [a, b] = await tree.evaluate([bits(root.fold(7), [8]), bits(root.fold(scalar(7)), [8])]);
     expect([...(await a!.data())]).toEqual([...(await b!.data())]);
+  });
+
+  test("keys are arguments of compiled functions, and draw what they draw outside", async () => {
+    const f = (first: Key, { of: [second] }: { readonly of: readonly [Key] }, x: Tensor) =>
+      normal(first.fold("noise"), [4])
+        .add(uniform(second, [4]))
+        .mul(x);
+    const step = compile(f, { donate: [0, 1] });
+    const place = tensor(5, { dtype: "int32" });
+    const pairs = [
+      [key(0), key(1).fold(7)],
+      [key(2 ** 32 - 1).fold("a"), key(0)],
+      [key(3).fold(place), key(4)],
+      [key(5).fold(place), key(6)],
+    ] as const;
+    for (const [first, second] of pairs) {
+      const args = [first, { of: [second] }, tensor([1])] as const;
+      const inside = await step(...args);
+      expect(await inside.toArray()).toEqual(await f(...args).toArray());
+    }
+    expect(step.traces).toBe(2); // what the host knows, and what it does not
   });
 
   test("other seeds, names and steps draw other numbers", async () => {
