@@ -73,15 +73,20 @@ export type Statement =
       readonly length: Term;
       readonly factor: Term;
     }
-  /** (x, y) becomes (cosine x - sine y, sine x + cosine y), for `length` elements. */
-  | {
-      readonly kind: "rotate";
-      readonly x: Term;
-      readonly y: Term;
-      readonly length: Term;
-      readonly cosine: Term;
-      readonly sine: Term;
-    };
+  /** Rows of `length` elements, `step` apart, are turned, each and the next, by so many rotations one after the other. */
+  | ({ readonly kind: "rotations" } & Rotations<Term>);
+
+/** The i-th of `count` rotations makes (c x + s y, c y - s x) of the i-th row x and the next row y. */
+export interface Rotations<T> {
+  /** The first row. */
+  readonly rows: T;
+  readonly step: T;
+  readonly length: T;
+  readonly count: T;
+  /** Where the first c is, and the first s. */
+  readonly cosines: T;
+  readonly sines: T;
+}
 
 export interface Code {
   readonly statements: readonly Statement[];
@@ -295,16 +300,16 @@ export class Writer<E extends "int" | "real"> {
     this.#statements.push(statement);
   }
 
-  rotate(x: Index, y: Index, length: Index, cosine: Value<"real">, sine: Value<"real">): void {
-    const statement: Statement = {
-      kind: "rotate",
-      x: index(x),
-      y: index(y),
+  rotations({ rows, step, length, count, cosines, sines }: Rotations<Index>): void {
+    this.#statements.push({
+      kind: "rotations",
+      rows: index(rows),
+      step: index(step),
       length: index(length),
-      cosine: cosine.term,
-      sine: sine.term,
-    };
-    this.#statements.push(statement);
+      count: index(count),
+      cosines: index(cosines),
+      sines: index(sines),
+    });
   }
 }
 
@@ -348,13 +353,17 @@ export function interpret({ statements, locals: types }: Code, array: Float64Arr
         for (let i = 0; i < length; i++) array[y + i]! += factor * array[x + i]!;
         break;
       }
-      case "rotate": {
-        const [x, y, length] = [value(s.x), value(s.y), value(s.length)];
-        const [c, d] = [value(s.cosine), value(s.sine)];
-        for (let i = 0; i < length; i++) {
-          const [p, q] = [array[x + i]!, array[y + i]!];
-          array[x + i] = c * p - d * q;
-          array[y + i] = d * p + c * q;
+      case "rotations": {
+        const [rows, step, length, count] = [value(s.rows), value(s.step), value(s.length), value(s.count)];
+        const [cosines, sines] = [value(s.cosines), value(s.sines)];
+        for (let i = 0; i < count; i++) {
+          const [c, d] = [array[cosines + i]!, array[sines + i]!];
+          const first = rows + i * step;
+          for (let at = first; at < first + length; at++) {
+            const [x, y] = [array[at]!, array[at + step]!];
+            array[at] = c * x + d * y;
+            array[at + step] = c * y - d * x;
+          }
         }
         break;
       }

@@ -11,17 +11,10 @@ import {
 import { type DType, type FloatDType, isNarrow, unitOf } from "../base/dtype.ts";
 import { ShapeError } from "../base/errors.ts";
 import { broadcastShapes, type Shape } from "../base/shape.ts";
-import {
-  choleskyOf,
-  diagonalised,
-  forwardSubstitution,
-  luOf,
-  orthogonalised,
-  qrOf,
-  tridiagonalOf,
-} from "../graph/factorise.ts";
+import { choleskyOf, forwardSubstitution, luOf, qrOf } from "../graph/factorise.ts";
 import type { Procedure } from "../graph/procedure.ts";
 import { runProcedure } from "../graph/reduce.ts";
+import { bidiagonalOf, diagonalised, singularOf, tridiagonalOf } from "../graph/spectrum.ts";
 import { checkFloat } from "./arithmetic.ts";
 import { diagonal, roll } from "./arrange.ts";
 import { arange, eye, ones, zeros } from "./creation.ts";
@@ -38,6 +31,9 @@ const blockSide = 64;
 
 /** The same of those by columns: with 64 as fast, and twice the kernels. */
 const panelSide = 128;
+
+/** The same of reflections, and columns that rotations turn together. */
+const wideSide = 256;
 
 // What all have in common.
 
@@ -266,6 +262,7 @@ function lu(a: Tensor): Lu {
   };
 }
 
+/** Rows in an order. */
 const rowsOf = (x: Tensor, order: Tensor<"int32">): Tensor =>
   x.gather(-2, order.unsqueeze(-1).expand(x.shape));
 
@@ -521,7 +518,7 @@ const inverse = (x: Tensor): Tensor => where(x.eq(0), 0, where(x.eq(0), 1, x).re
 
 const singular = (a: Tensor): Parts =>
   customVjp(
-    (a: Tensor) => [rotated(a), a] as const,
+    (a: Tensor) => [decomposed(a), a] as const,
     (a, g) => {
       const { u, s, v } = singular(a);
       // J. Townsend 2016, "Differentiating the singular value decomposition".
@@ -545,72 +542,93 @@ function scaled(a: Tensor): { readonly even: Tensor; readonly scale: Tensor } {
   return { even: a.detach().div(scale), scale: scale.squeeze(-1) };
 }
 
-/** Rows in an order. */
-const ordered = (x: Tensor, order: Tensor): Tensor =>
-  x.gather(-2, column(order).expand(x.shape) as Tensor<"int32">);
-
-function rotated(a: Tensor): Parts {
+function decomposed(a: Tensor): Parts {
   const [m, n] = sides(a);
   const { even, scale } = scaled(a);
-  // Larger matrices begin where few rotations are left: with the vectors of A^T A.
-  const turned = n > blockSide ? spectrumOf(T(even).matmul(even)).vectors.flip(-2) : undefined;
-  const start = turned ?? identity(n, a).expand([...batchOf(a), n, n]);
-  const columnsOf = turned ? turned.matmul(T(even)) : T(even);
-  const room = zeros([...batchOf(a), n + 1]).astype(a.dtype as "float32") as Tensor;
-  const all = run(orthogonalised(m, n, a.dtype === "float64"), [flat(columnsOf), flat(start), room]);
-  const columns = taken(all, 0, [n, m]);
-  const found = columns.square().sum(-1).sqrt();
-  // Shorter columns have squares that underflow, so no angle between them is known.
-  const lengths = where(found.lt(a.dtype === "float64" ? 2 ** -500 : 2 ** -60), 0, found);
-  const order = argsort(lengths, { descending: true }) as Tensor;
-  const s = lengths.gather(-1, order as Tensor<"int32">);
-  return {
-    u: T(ordered(columns, order).mul(column(inverse(s)))),
-    s: s.mul(scale),
-    v: T(ordered(taken(all, n * m, [n, n]), order)),
-  };
+  const form = run(bidiagonalOf(m, n), [flat(even), room(a, n * m + 4 * n + m)]);
+  const left = reflected(taken(form, m * n, [n, m]));
+  const right = reflected(taken(form, 0, [n, n]).triu(1));
+  const narrow = taken(form, 2 * m * n, [2 * n]);
+  const { values, turned } = turning(narrow, 4 * n + 2, [left, right], ([u, v]) =>
+    singularOf(n, u!, v!, a.dtype === "float64"),
+  );
+  const order = argsort(values.abs(), { descending: true });
+  const s = values.gather(-1, order);
+  const [u, v] = turned.map((x) => rowsOf(x, order));
+  return { u: T(u!), s: s.abs().mul(scale), v: T(where(column(s).lt(0), v!.neg(), v!)) };
 }
 
 /** Eigenvalues of a symmetric matrix, rising, and the eigenvectors as rows. */
 function spectrumOf(a: Tensor): { readonly values: Tensor; readonly vectors: Tensor } {
   const [n] = sides(a);
-  const batch = batchOf(a);
-  const room = zeros([...batch, 3 * n]).astype(a.dtype as "float32") as Tensor;
-  const form = run(tridiagonalOf(n), [flat(a), room]);
-  const reflections = taken(form, 0, [n, n]).triu(1);
-  // Q^T = I - V T^T V^T, where the triangle T has an inverse that is made of products alone.
-  const triangle = reflections.matmul(T(reflections)).tril(-1).add(identity(n, a));
-  const q = identity(n, a).sub(T(reflections).matmul(forward(triangle, reflections)));
-  // The rotations turn blocks of columns, each by itself.
-  const width = Math.min(n, blockSide);
-  const blocks = Math.ceil(n / width);
-  const apart = cat([q, zeros([...batch, n, blocks * width - n]).astype(a.dtype as "float32") as Tensor], -1)
-    .reshape([...batch, n, blocks, width])
-    .transpose(-3, -2);
-  const copies = (at: number) =>
-    column(taken(form, at, [n]))
-      .unsqueeze(-3)
-      .expand([...batch, blocks, n, width]);
-  const done = run(
-    diagonalised(n, width, a.dtype === "float64"),
-    [copies(n * n), copies(n * n + n), apart].map(flat),
+  const form = run(tridiagonalOf(n), [flat(a), room(a, 4 * n)]);
+  const narrow = taken(form, n * n, [2 * n]);
+  const { values, turned } = turning(
+    narrow,
+    2 * n + 2,
+    [reflected(taken(form, 0, [n, n]).triu(1))],
+    ([width]) => diagonalised(n, width!, a.dtype === "float64"),
   );
-  const values = taken(done.slice([...batch.map(() => null), 0], [...batch.map(() => null), 1]), 0, [
-    n,
-    width,
-  ]);
-  const vectors = taken(done, 2 * n * width, [n, width])
-    .transpose(-3, -2)
-    .reshape([...batch, n, blocks * width]);
-  const found = values
-    .reshape([...batch, n, width])
-    .slice([], [...batch.map(() => null), null, 1])
-    .squeeze(-1);
-  const order = argsort(found) as Tensor;
-  return {
-    values: found.gather(-1, order as Tensor<"int32">),
-    vectors: ordered(block(vectors, [0, n], [0, n]), order),
-  };
+  const order = argsort(values);
+  return { values: values.gather(-1, order), vectors: rowsOf(turned[0]!, order) };
+}
+
+/** As many zeros for each matrix. */
+const room = (x: Tensor, size: number): Tensor =>
+  zeros([...batchOf(x), size]).astype(x.dtype as "float32") as Tensor;
+
+/** The first k rows of Q^T for Q = H_0 H_1 ..., of reflections I - v v^T: k of them, whose v are rows, v_i with i zeros in front. */
+function reflected(v: Tensor): Tensor {
+  const [k, n] = sides(v);
+  if (k <= wideSide) return reflections(v, k);
+  const half = Math.ceil(k / 2 / wideSide) * wideSide;
+  const first = reflections(block(v, [0, half], [0, n]), n);
+  const rest = reflected(block(v, [half, k], [half, n])).matmul(block(first, [half, n], [0, n]));
+  return cat([block(first, [0, half], [0, n]), rest], -2);
+}
+
+/** So many rows of Q^T = I - V^T S V, where the triangle S has an inverse that is made of products alone. */
+function reflections(v: Tensor, rows: number): Tensor {
+  const [k, n] = sides(v);
+  const inverse = v.matmul(T(v)).tril(-1).add(identity(k, v));
+  const change = T(block(v, [0, k], [0, rows])).matmul(forward(inverse, v));
+  return block(identity(n, v), [0, rows], [0, n]).sub(change);
+}
+
+/**
+ * What rotations that make a matrix diagonal leave of it and of the rows of others, which they turn in blocks of columns, each by
+ * itself. In front of these lie the numbers of the matrix and room.
+ */
+function turning(
+  narrow: Tensor,
+  more: number,
+  others: readonly Tensor[],
+  of: (widths: readonly number[]) => Procedure,
+): { readonly values: Tensor; readonly turned: readonly Tensor[] } {
+  const batch = narrow.shape.slice(0, -1);
+  const none = batch.map(() => null);
+  const [n] = sides(others[0]!);
+  const blocks = Math.ceil(Math.max(...others.map((x) => sides(x)[1])) / wideSide);
+  const widths = others.map((x) => Math.ceil(sides(x)[1] / blocks));
+  const apart = others.map((x, i) => {
+    const missing = blocks * widths[i]! - sides(x)[1];
+    const filled = missing > 0 ? cat([x, room(x, n * missing).reshape([...batch, n, missing])], -1) : x;
+    return flat(filled.reshape([...batch, n, blocks, widths[i]!]).transpose(-3, -2));
+  });
+  const numbers = cat([narrow, room(others[0]!, more)], -1);
+  const size = 2 * n + more;
+  const done = run(of(widths), [numbers.unsqueeze(-2).expand([...batch, blocks, size]), ...apart]);
+  let at = size;
+  const turned = others.map((x, i) => {
+    const width = widths[i]!;
+    const own = taken(done, at, [n, width]).transpose(-3, -2);
+    at += n * width;
+    const rows = block(own.reshape([...batch, n, blocks * width]), [0, n], [0, sides(x)[1]]);
+    // Many rounded rotations change lengths a little.
+    return rows.div(rows.square().sum(-1, { keepdim: true }).sqrt());
+  });
+  const values = done.slice([...none, 0, 0], [...none, 1, n]).squeeze(-2);
+  return { values, turned };
 }
 
 /** A = V diag(w) V^T. */

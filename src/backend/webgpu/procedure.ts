@@ -1,5 +1,5 @@
 import type { ProcedureKernel } from "../../compile/kernel.ts";
-import type { Operator, Statement, Term, Type } from "../../graph/procedure.ts";
+import type { Operator, Rotations, Statement, Term, Type } from "../../graph/procedure.ts";
 import { type Body, digits, perGroup, workgroupSize } from "./dispatch.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { byWorkgroups } from "./sharing.ts";
@@ -137,23 +137,32 @@ class Together {
           "}",
         ]);
       }
-      case "rotate": {
-        const { places, at, loop } = this.#run(s.length, { x: s.x, y: s.y });
+      case "rotations": {
         const made = this.#made++;
-        const [c, d, p, q] = ["cosine", "sine", "p", "q"].map((name) => `${name}${made}`);
-        return once([
+        reads(s.rows, s.step, s.length, s.count, s.cosines, s.sines);
+        const at = (name: string) => `${name}${made}`;
+        const place = (name: keyof Rotations<Term>) => `let ${at(name)} = ${this.text(s[name])};`;
+        const [from, by] = alone ? ["0", "1"] : ["own_", String(workgroupSize)];
+        return [
           "{",
-          ...places,
-          `let ${c} = ${this.text(s.cosine)};`,
-          `let ${d} = ${this.text(s.sine)};`,
-          loop,
-          `let ${p} = ${this.#load(at("x"))};`,
-          `let ${q} = ${this.#load(at("y"))};`,
-          this.#store(at("x"), `${c} * ${p} - ${d} * ${q}`),
-          this.#store(at("y"), `${d} * ${p} + ${c} * ${q}`),
+          ...(["rows", "step", "length", "count", "cosines", "sines"] as const).map(place),
+          ...(alone ? (lines: string[]) => lines : between)([
+            `for (var column = ${from}; column < ${at("length")}; column += ${by}) {`,
+            `var row = ${at("rows")} + column;`,
+            `var x = ${this.#load("row")};`,
+            `for (var i = 0; i < ${at("count")}; i++) {`,
+            `let c = ${this.#load(`${at("cosines")} + i`)};`,
+            `let s = ${this.#load(`${at("sines")} + i`)};`,
+            `let y = ${this.#load(`row + ${at("step")}`)};`,
+            this.#store("row", "c * x + s * y"),
+            "x = c * y - s * x;",
+            `row += ${at("step")};`,
+            "}",
+            this.#store("row", "x"),
+            "}",
+          ]),
           "}",
-          "}",
-        ]);
+        ];
       }
       default:
         return s satisfies never;

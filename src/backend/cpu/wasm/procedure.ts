@@ -5,7 +5,7 @@ import { nestOf } from "../../../compile/nest.ts";
 import type { Operator, Statement, Term, Type } from "../../../graph/procedure.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Code, Local, Module, Push, Value, ValueType } from "./assemble.ts";
-import { apply, constant, extractLane, f32x4, f64, f64x2, i32, v128 } from "./expressions.ts";
+import { apply, constant, extractLane, f32x4, f64, f64x2, i32, type Vector, v128 } from "./expressions.ts";
 import { schedule } from "./heuristics.ts";
 import type { Operator as Instruction, Named } from "./instructions.ts";
 import { defineStages } from "./nest.ts";
@@ -46,20 +46,22 @@ const reals: Partial<Record<Operator, Instruction>> = {
 interface Element {
   readonly load: Named<"load">;
   readonly store: Named<"store">;
+  /** One number in all lanes. */
+  readonly splat: (address: Value<"i32">) => Vector;
   readonly bytes: number;
   readonly widens: boolean;
 }
 
 const elements: Record<ProcedureKernel["dtype"], Element> = {
-  float32: { load: "f32.load", store: "f32.store", bytes: 4, widens: true },
-  float64: { load: "f64.load", store: "f64.store", bytes: 8, widens: false },
-  int32: { load: "i32.load", store: "i32.store", bytes: 4, widens: false },
+  float32: { load: "f32.load", store: "f32.store", splat: v128.loadSplat32, bytes: 4, widens: true },
+  float64: { load: "f64.load", store: "f64.store", splat: v128.loadSplat64, bytes: 8, widens: false },
+  int32: { load: "i32.load", store: "i32.store", splat: v128.loadSplat32, bytes: 4, widens: false },
 };
 
 const localType = (type: Type) => (type === "real" ? "f64" : "i32");
 
 /** The loops along runs of elements, by their names. */
-type Runs = "addMultiple" | "rotate" | "dot" | "firstBelow";
+type Runs = "addMultiple" | "rotations" | "dot" | "firstBelow";
 
 /**
  * Loops along two runs of elements side by side, by vectors, then what is left one by one. Each is a function of its own: an
@@ -99,19 +101,30 @@ class RunFunctions {
     return code.let("v128", apply(`${this.#shape}.splat`, all));
   }
 
-  /** Goes along both; x and y are moved. */
-  #along(code: Code, { x, y, bytes }: RunLocals, body: (vector: boolean) => void): void {
-    const [whole, stop] = [code.local("i32"), code.local("i32")];
-    code.assign(whole, i32.add(x, i32.and(bytes, -16))).assign(stop, i32.add(x, bytes));
-    const each = (vector: boolean, end: Local<"i32">, step: number) =>
-      code.if(i32.lt(x, end), () =>
-        code.repeat(x, end, step, () => {
-          body(vector);
-          code.advance(y, step);
-        }),
+  /** Goes along both, by four vectors, by one, and one by one; x and y are moved. `vector` gets the offset in bytes and which it is of the four. */
+  #along(
+    code: Code,
+    { x, y, bytes }: RunLocals,
+    vector: (offset: number, which: number) => void,
+    one: () => void,
+  ): void {
+    const stop = code.let("i32", i32.add(x, bytes));
+    const end = code.local("i32");
+    const each = (step: number, body: () => void) => {
+      code.assign(end, i32.sub(stop, step - 1));
+      code.if(i32.ltSigned(x, end), () =>
+        code.doWhile(
+          () => {
+            body();
+            code.advance(x, step).advance(y, step);
+          },
+          i32.ltSigned(x, end),
+        ),
       );
-    each(true, whole, 16);
-    each(false, stop, this.#element.bytes);
+    };
+    each(64, () => [0, 1, 2, 3].forEach((i) => vector(16 * i, i)));
+    each(16, () => vector(0, 0));
+    each(this.#element.bytes, one);
   }
 
   get #vectors() {
@@ -126,35 +139,79 @@ class RunFunctions {
       { y: "i32", x: "i32", bytes: "i32", factor: "f64" },
       (code, { y, x, bytes, factor }) => {
         const factors = this.#splat(code, factor);
-        this.#along(code, { x, y, bytes }, (vector) => {
-          if (vector) code.store("v128.store", y, 0, multiplyAdd(v128.load(x), factors, v128.load(y)));
-          else this.store(code, y, f64.add(this.load(y), f64.mul(this.load(x), factor)));
-        });
+        this.#along(
+          code,
+          { x, y, bytes },
+          (at) => code.store("v128.store", y, at, multiplyAdd(v128.load(x, at), factors, v128.load(y, at))),
+          () => this.store(code, y, f64.add(this.load(y), f64.mul(this.load(x), factor))),
+        );
       },
       { exported: false },
     );
   }
 
-  /** x and y turned */
-  rotate(): number {
+  /** Rows that are turned, by columns: in four vectors, in one, and one by one. What one rotation leaves, the next takes. */
+  rotations(): number {
     const { mul, add, sub } = this.#vectors;
+    const { bytes: each, splat } = this.#element;
     return this.#module.define(
-      "rotate",
-      { x: "i32", y: "i32", bytes: "i32", c: "f64", d: "f64" },
-      (code, { x, y, bytes, c, d }) => {
-        const [cosine, sine] = [this.#splat(code, c), this.#splat(code, d)];
-        const [v, w, p, q] = [code.local("v128"), code.local("v128"), code.local("f64"), code.local("f64")];
-        this.#along(code, { x, y, bytes }, (vector) => {
-          if (vector) {
-            code.assign(v, v128.load(x)).assign(w, v128.load(y));
-            code.store("v128.store", x, 0, sub(mul(v, cosine), mul(w, sine)));
-            code.store("v128.store", y, 0, add(mul(v, sine), mul(w, cosine)));
-          } else {
-            code.assign(p, this.load(x)).assign(q, this.load(y));
-            this.store(code, x, f64.sub(f64.mul(p, c), f64.mul(q, d)));
-            this.store(code, y, f64.add(f64.mul(p, d), f64.mul(q, c)));
-          }
-        });
+      "rotations",
+      { rows: "i32", step: "i32", bytes: "i32", count: "i32", cosines: "i32", sines: "i32" },
+      (code, { rows, step, bytes, count, cosines, sines }) => {
+        const stop = code.let("i32", i32.add(rows, bytes));
+        const last = code.let("i32", i32.add(cosines, count));
+        const [row, next] = [code.local("i32"), code.local("i32")];
+        const [cosine, sine] = [code.local("i32"), code.local("i32")];
+        /** Along the columns as far as whole parts of that size go: `start` at the first row, then `turn` and `end`. */
+        const along = (size: number, start: () => void, turn: () => void, end: () => void) =>
+          code.if(i32.le(i32.add(rows, size), stop), () =>
+            code.doWhile(
+              () => {
+                code.assign(row, rows).assign(cosine, cosines).assign(sine, sines);
+                start();
+                code.if(i32.lt(cosine, last), () =>
+                  code.repeat(cosine, last, each, () => {
+                    code.assign(next, i32.add(row, step));
+                    turn();
+                    code.assign(row, next).advance(sine, each);
+                  }),
+                );
+                end();
+                code.advance(rows, size);
+              },
+              i32.le(i32.add(rows, size), stop),
+            ),
+          );
+        const [c, d] = [code.local("v128"), code.local("v128")];
+        for (const vectors of [4, 1]) {
+          const held = Array.from({ length: vectors }, () => code.local("v128"));
+          const other = code.local("v128");
+          along(
+            16 * vectors,
+            () => held.forEach((x, i) => code.assign(x, v128.load(row, 16 * i))),
+            () => {
+              code.assign(c, splat(cosine)).assign(d, splat(sine));
+              for (const [i, x] of held.entries()) {
+                code.assign(other, v128.load(next, 16 * i));
+                code.store("v128.store", row, 16 * i, add(mul(c, x), mul(d, other)));
+                code.assign(x, sub(mul(c, other), mul(d, x)));
+              }
+            },
+            () => held.forEach((x, i) => code.store("v128.store", row, 16 * i, x)),
+          );
+        }
+        const [x, y] = [code.local("f64"), code.local("f64")];
+        along(
+          each,
+          () => code.assign(x, this.load(row)),
+          () => {
+            code.assign(y, this.load(next));
+            const [c, d] = [this.load(cosine), this.load(sine)];
+            this.store(code, row, f64.add(f64.mul(c, x), f64.mul(d, y)));
+            code.assign(x, f64.sub(f64.mul(c, y), f64.mul(d, x)));
+          },
+          () => this.store(code, row, x),
+        );
       },
       { exported: false },
     );
@@ -167,11 +224,16 @@ class RunFunctions {
       "dot",
       { x: "i32", y: "i32", bytes: "i32" },
       (code, { x, y, bytes }) => {
-        const [lanes, sum] = [code.local("v128"), code.local("f64")];
-        this.#along(code, { x, y, bytes }, (vector) => {
-          if (vector) code.assign(lanes, multiplyAdd(v128.load(x), v128.load(y), lanes));
-          else code.assign(sum, f64.add(sum, f64.mul(this.load(x), this.load(y))));
-        });
+        const sums = [0, 1, 2, 3].map(() => code.local("v128"));
+        const sum = code.local("f64");
+        this.#along(
+          code,
+          { x, y, bytes },
+          (at, i) => code.assign(sums[i]!, multiplyAdd(v128.load(x, at), v128.load(y, at), sums[i]!)),
+          () => code.assign(sum, f64.add(sum, f64.mul(this.load(x), this.load(y)))),
+        );
+        const { add } = this.#vectors;
+        const lanes = code.let("v128", add(add(sums[0]!, sums[1]!), add(sums[2]!, sums[3]!)));
         let total: Value<"f64"> = sum;
         for (let lane = 0; lane < 16 / this.#element.bytes; lane++) {
           const element = extractLane<"f64">(`${this.#shape}.extract_lane`, lanes, lane);
@@ -281,9 +343,12 @@ class Procedures {
       case "addMultiple":
         this.#run("addMultiple", s.y, s.x, s.length, s.factor);
         break;
-      case "rotate":
-        this.#run("rotate", s.x, s.y, s.length, s.cosine, s.sine);
+      case "rotations": {
+        code.push(this.#address(s.rows));
+        for (const count of [s.step, s.length, s.count]) code.push(this.#bytes(count));
+        code.push(this.#address(s.cosines)).push(this.#address(s.sines)).call(this.#runs.of("rotations"));
         break;
+      }
       default:
         s satisfies never;
     }

@@ -1,0 +1,376 @@
+import { type Procedure, type Value, type Writer, written } from "./procedure.ts";
+
+// Eigenvalues and singular values, as programs on rows: reflections make a matrix narrow, rotations make it diagonal. Its largest
+// entry is about 1, so that squares stay within the range.
+
+type W = Writer<"real">;
+type Int = Value<"int">;
+type Real = Value<"real">;
+
+/** Lengths below are taken for none: their squares may have lost their digits. */
+const leastLength = 2 ** -60;
+
+/**
+ * The reflection I - v v^T that leaves nothing of a run of elements but the first (A. S. Householder 1958): v comes in the
+ * place of the run, and what is left is returned.
+ */
+function reflect(w: W, run: Int, length: Int): Real {
+  const size = w.let(w.dot(run, run, length).sqrt());
+  const first = w.let(w.load(run));
+  const none = w.let(size.lt(leastLength));
+  const left = w.let(none.select(first, first.lt(0).select(size, w.real(0).minus(size))));
+  const square = none.select(w.real(1), size.times(size.plus(first.abs())));
+  const scale = w.let(none.select(w.real(0), w.real(1).over(square.sqrt())));
+  w.store(run, first.minus(left));
+  w.each(length, (w, j) => w.store(run.plus(j), w.load(run.plus(j)).times(scale)));
+  return left;
+}
+
+/**
+ * The tridiagonal form T = Q^T A Q of a symmetric A, in the place of A, n x n. Behind it, n each: the diagonal of T, what is
+ * beside it, and room for two. In row k lies, behind the diagonal, the v of the reflection with which Q = H_0 H_1 ... goes on.
+ */
+export function tridiagonalOf(n: number): Procedure {
+  const [d, e, room] = [n * n, n * n + n, n * n + 2 * n];
+  return {
+    text: `tridiagonal ${n}`,
+    work: 2 * n ** 3,
+    code: () =>
+      written("real", (w) => {
+        w.store(d, w.load(0));
+        w.for(0, n - 1, (w, k) => {
+          // Each row takes the reflection before and is multiplied by the next, while it is at hand.
+          const [old, shares] = [k.plus(1), k].map((i) => w.let(i.and(1).times(n).plus(room))) as [Int, Int];
+          const before = w.let(k.minus(1).times(n));
+          const factor = (at: Int, i: Int) => w.real(0).minus(w.load(at.plus(i)));
+          w.if(w.int(0).lt(k), (w) =>
+            w.each(w.int(n).minus(k), (w, j) => {
+              const at = w.let(j.plus(k));
+              const own = w.let(k.times(n).plus(at));
+              const change = factor(old, k).times(w.load(before.plus(at)));
+              w.store(
+                own,
+                w
+                  .load(own)
+                  .plus(change)
+                  .plus(factor(before, k).times(w.load(old.plus(at)))),
+              );
+            }),
+          );
+          const row = w.let(k.times(n).plus(k).plus(1)); // v, of so many
+          const length = w.let(w.int(n - 1).minus(k));
+          w.store(k.plus(d), w.load(row.minus(1)));
+          w.store(k.plus(e), reflect(w, row, length));
+          w.each(length, (w, below) => {
+            const i = w.let(below.plus(k).plus(1));
+            w.if(w.int(0).lt(k), (w) => {
+              const [own, rest] = [i.times(n).plus(k), w.int(n).minus(k)];
+              w.addMultiple(own, before.plus(k), rest, factor(old, i));
+              w.addMultiple(own, old.plus(k), rest, factor(before, i));
+            });
+            w.store(shares.plus(i), w.dot(i.times(n).plus(k).plus(1), row, length));
+          });
+          // By way of a place that is free as yet, so that nobody changes what others still read.
+          const part = d + n - 1;
+          const own = w.let(shares.plus(k).plus(1));
+          w.store(part, w.dot(own, row, length).times(0.5));
+          w.each(length, (w, i) => {
+            w.store(own.plus(i), w.load(own.plus(i)).minus(w.load(part).times(w.load(row.plus(i)))));
+          });
+        });
+        if (n > 1) {
+          const last = room + (n % 2) * n + n - 1; // of what was multiplied last
+          const change = w
+            .load(last)
+            .times(w.load(n * n - n - 1))
+            .times(2);
+          w.store(d + n - 1, w.load(n * n - 1).minus(change));
+        }
+      }),
+  };
+}
+
+/**
+ * The bidiagonal form B = Q^T A P of an A of m x n, m >= n, in its place (G. H. Golub and W. Kahan 1965). Behind it n x m zeros,
+ * of which row k becomes the v of the k-th reflection of Q, then, n each, the diagonal of B and what is beside it, and room for
+ * n + m. In row k of A lies, behind the diagonal, the v of the k-th of P.
+ *
+ * @param together Many invocations sum by columns, one goes along rows that are at hand.
+ */
+function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
+  const left = m * n;
+  const d = left + n * m;
+  const e = d + n;
+  const [above, beside] = [e + n, e + 2 * n]; // products of the v of Q, and of P, with columns and rows
+  w.each(m, (w, i) => w.store(i.plus(left), w.load(i.times(n))));
+  w.for(0, n, (w, k) => {
+    const v = w.let(k.times(m).plus(left));
+    w.store(k.plus(d), reflect(w, v.plus(k), w.int(m).minus(k)));
+    const behind = w.let(k.plus(1));
+    const length = w.let(w.int(n - 1).minus(k));
+    /** Row i, which takes the reflection of P before, from the column k on. */
+    const take = (w: W, i: Int) =>
+      w.if(w.int(0).lt(k), (w) => {
+        const factor = w.real(0).minus(w.load(i.plus(beside)));
+        w.addMultiple(i.times(n).plus(k), k.minus(1).times(n).plus(k), w.int(n).minus(k), factor);
+      });
+    const rows = w.int(m).minus(k);
+    if (together) {
+      w.each(rows, (w, i) => take(w, i.plus(k)));
+      w.each(length, (w, j) => {
+        const sum = w.let(w.real(0));
+        w.for(k, m, (w, i) => {
+          w.set(sum, sum.plus(w.load(v.plus(i)).times(w.load(i.times(n).plus(behind).plus(j)))));
+        });
+        w.store(behind.plus(j).plus(above), sum);
+      });
+    } else {
+      w.each(length, (w, j) => w.store(behind.plus(j).plus(above), 0));
+      w.for(k, m, (w, i) => {
+        take(w, i);
+        w.addMultiple(behind.plus(above), i.times(n).plus(behind), length, w.load(v.plus(i)));
+      });
+    }
+    w.if(w.int(0).lt(length), (w) => {
+      const row = w.let(k.times(n).plus(behind));
+      const own = w.let(w.load(v.plus(k)));
+      w.each(length, (w, j) => {
+        w.store(row.plus(j), w.load(row.plus(j)).minus(own.times(w.load(behind.plus(j).plus(above)))));
+      });
+      w.store(k.plus(e), reflect(w, row, length));
+      const next = v.plus(m);
+      const first = w.let(w.load(row));
+      w.each(w.int(m - 1).minus(k), (w, below) => {
+        const i = w.let(below.plus(behind));
+        const at = w.let(i.times(n).plus(behind));
+        w.addMultiple(at, behind.plus(above), length, w.real(0).minus(w.load(v.plus(i))));
+        const part = w.let(w.dot(at, row, length));
+        w.store(i.plus(beside), part);
+        w.store(next.plus(i), w.load(at).minus(part.times(first)));
+      });
+    });
+  });
+}
+
+export function bidiagonalOf(m: number, n: number): Procedure {
+  return {
+    text: `bidiagonal ${m} ${n}`,
+    work: 4 * m * n * n,
+    code: () => written("real", (w) => bidiagonalise(w, m, n, false)),
+    together: () => written("real", (w) => bidiagonalise(w, m, n, true)),
+  };
+}
+
+interface Rotation {
+  readonly size: Real;
+  readonly cosine: Real;
+  readonly sine: Real;
+}
+
+/** The rotation that turns (f, g) into (size, 0). */
+function rotationOf(w: W, f: Real, g: Real): Rotation {
+  const size = w.let(f.times(f).plus(g.times(g)).sqrt());
+  const none = w.let(size.lt(leastLength));
+  const divisor = w.let(none.select(w.real(1), size));
+  return {
+    size,
+    cosine: w.let(none.select(w.real(1), f.over(divisor))),
+    sine: w.let(none.select(w.real(0), g.over(divisor))),
+  };
+}
+
+/** What is as good as 0 beside the diagonal is less than a unit of this and of its neighbours on the diagonal. */
+const least = 2 ** -10;
+const unit = (wide: boolean) => (wide ? 2 ** -53 : 2 ** -24);
+
+/** How far a block goes in which nothing beside the diagonal is 0; behind the n numbers on it lie those beside it. */
+function endOf(w: W, from: Int, step: 1 | -1, n: number, wide: boolean): Int {
+  const [end, looking] = [w.let(from.plus(0)), w.let(w.int(1))];
+  const inside = step > 0 ? end.lt(n - 1) : w.int(0).lt(end);
+  w.while(w.int(0).lt(looking).both(inside), (w) => {
+    const other = end.plus(step);
+    const near = w.load(end).abs().plus(w.load(other).abs()).plus(least);
+    w.if(
+      near.times(unit(wide)).lt(w.load(step > 0 ? end.plus(n) : other.plus(n)).abs()),
+      (w) => w.set(end, other),
+      (w) => w.set(looking, 0),
+    );
+  });
+  return end;
+}
+
+/** Sweeps for an eigenvalue, of which two or three are enough. */
+const mostSweeps = 60;
+
+/**
+ * Sweeps for each value in turn, until one finds nothing to do: one invocation makes its rotations, by which all turn rows.
+ *
+ * @param active A place for whether there was anything to do.
+ * @param sweep Gives 0 or 1 for it.
+ */
+function sweeps(
+  w: W,
+  n: number,
+  active: number,
+  sweep: (w: W, i: Int) => Real,
+  turn: (w: W, i: Int) => void,
+): void {
+  w.for(0, n, (w, i) => {
+    const left = w.let(w.int(mostSweeps));
+    w.store(active, 1);
+    w.while(
+      w
+        .int(0)
+        .lt(left)
+        .both(w.real(0).lt(w.load(active))),
+      (w) => {
+        w.set(left, left.minus(1));
+        w.each(1, (w) => w.store(active, sweep(w, i)));
+        turn(w, i);
+      },
+    );
+  });
+}
+
+/**
+ * Eigenvalues of a tridiagonal matrix by rotations (the QL algorithm with implicit shifts: H. Bowdler and others 1968), which
+ * the rows of an n x m matrix take too: n numbers of the diagonal, n beside it, room for 2 n + 2, and the matrix.
+ */
+export function diagonalised(n: number, m: number, wide: boolean): Procedure {
+  const [cosines, sines, active, bottom] = [2 * n, 3 * n, 4 * n, 4 * n + 1];
+  const E = (i: Int) => i.plus(n);
+  const sweep = (w: W, l: Int): Real => {
+    const end = endOf(w, l, 1, n, wide);
+    w.store(bottom, end.toReal());
+    w.if(l.lt(end), (w) => {
+      const start = w.let(w.load(E(l)));
+      const half = w.let(w.load(l.plus(1)).minus(w.load(l)).over(start.times(2)));
+      const root = half.times(half).plus(1).sqrt();
+      const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
+      const g = w.let(w.load(end).minus(w.load(l)).plus(start.over(shift)));
+      const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
+      w.for(0, end.minus(l), (w, down) => {
+        const i = w.let(end.minus(1).minus(down));
+        const beside = w.let(w.load(E(i)));
+        const b = w.let(cosine.times(beside));
+        const turn = rotationOf(w, g, sine.times(beside));
+        w.store(E(i.plus(1)), turn.size);
+        w.set(sine, turn.sine);
+        w.set(cosine, turn.cosine);
+        w.store(down.plus(cosines), cosine);
+        w.store(down.plus(sines), sine);
+        w.set(g, w.load(i.plus(1)).minus(moved));
+        const other = w.let(w.load(i).minus(g).times(sine).plus(cosine.times(b).times(2)));
+        w.set(moved, sine.times(other));
+        w.store(i.plus(1), g.plus(moved));
+        w.set(g, cosine.times(other).minus(b));
+      });
+      w.store(l, w.load(l).minus(moved));
+      w.store(E(l), g);
+      w.store(E(end), 0);
+    });
+    return l.lt(end).select(w.real(1), w.real(0));
+  };
+  return {
+    text: `diagonalise ${n} ${m}`,
+    work: 5 * n * n * m,
+    code: () =>
+      written("real", (w) => {
+        sweeps(w, n, active, sweep, (w, l) => {
+          const end = w.let(w.load(bottom).toInt());
+          const rows = end.times(m).plus(4 * n + 2);
+          w.rotations({ rows, step: -m, length: m, count: end.minus(l), cosines, sines });
+        });
+      }),
+  };
+}
+
+/**
+ * Singular values of a bidiagonal matrix B by rotations from both sides (G. H. Golub and C. Reinsch 1970), of which the rows of
+ * an n x u matrix take those from the left, the rows of an n x v matrix those from the right: n numbers of the diagonal, n above
+ * it, room for 4 n + 2, and the matrices. The values may have signs.
+ */
+export function singularOf(n: number, u: number, v: number, wide: boolean): Procedure {
+  const [right, left] = [2 * n, 4 * n]; // cosines, then sines
+  const [active, top] = [6 * n, 6 * n + 1];
+  const E = (i: Int) => i.plus(n);
+  const sweep = (w: W, up: Int): Real => {
+    const high = w.let(w.int(n - 1).minus(up));
+    const low = endOf(w, high, -1, n, wide);
+    w.store(top, low.toReal());
+    w.if(low.lt(high), (w) => {
+      const zero = w.let(w.int(0));
+      w.for(low, high.plus(1), (w, i) => {
+        w.if(
+          w
+            .load(i)
+            .abs()
+            .lt(unit(wide) * least),
+          (w) => w.set(zero, 1),
+        );
+      });
+      // The smaller singular value of the last two columns, unless there is one that is 0.
+      const before = w.let(high.minus(1));
+      const [x, y] = [w.let(w.load(before).abs()), w.let(w.load(high).abs())];
+      const square = w.let(w.load(E(before)));
+      w.set(square, square.times(square));
+      const far = (sum: Real) => sum.times(sum).plus(square).sqrt();
+      const both = w.let(far(x.plus(y)).plus(far(x.minus(y))));
+      const shift = w.let(zero.eq(1).select(w.real(0), x.times(y).times(2).over(both)));
+      const d = w.let(w.load(low));
+      const divisor = zero.eq(1).select(w.real(1), d);
+      const f = w.let(d.minus(shift.times(shift).over(divisor)));
+      const e = w.let(w.load(E(low)));
+      const g = w.let(e.plus(0));
+      w.for(low, high, (w, i) => {
+        const at = w.let(i.minus(low));
+        const rotation = (place: number): Rotation => {
+          const made = rotationOf(w, f, g);
+          w.store(at.plus(place), made.cosine);
+          w.store(at.plus(place + n), made.sine);
+          return made;
+        };
+        const columns = rotation(right);
+        w.if(low.lt(i), (w) => w.store(E(i.minus(1)), columns.size));
+        const next = w.load(i.plus(1));
+        w.set(f, columns.cosine.times(d).plus(columns.sine.times(e)));
+        w.set(e, columns.cosine.times(e).minus(columns.sine.times(d)));
+        w.set(g, columns.sine.times(next));
+        w.set(d, columns.cosine.times(next));
+        const rows = rotation(left);
+        w.store(i, rows.size);
+        w.set(f, rows.cosine.times(e).plus(rows.sine.times(d)));
+        w.set(d, rows.cosine.times(d).minus(rows.sine.times(e)));
+        w.set(e, w.load(E(i.plus(1))));
+        w.set(g, rows.sine.times(e));
+        w.set(e, rows.cosine.times(e));
+      });
+      w.store(high, d);
+      w.store(E(before), f);
+    });
+    return low.lt(high).select(w.real(1), w.real(0));
+  };
+  return {
+    text: `singular ${n} ${u} ${v}`,
+    work: 5 * n * n * (u + v),
+    code: () =>
+      written("real", (w) => {
+        sweeps(w, n, active, sweep, (w, up) => {
+          const low = w.let(w.load(top).toInt());
+          const count = w.let(
+            w
+              .int(n - 1)
+              .minus(up)
+              .minus(low),
+          );
+          const first = 6 * n + 2;
+          const turn = (at: number, length: number, cosines: number) => {
+            const rows = low.times(length).plus(at);
+            w.rotations({ rows, step: length, length, count, cosines, sines: cosines + n });
+          };
+          turn(first, u, left);
+          turn(first + n * u, v, right);
+        });
+      }),
+  };
+}
