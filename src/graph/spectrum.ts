@@ -183,9 +183,12 @@ function rotationOf(w: W, f: Real, g: Real): Rotation {
 const least = 2 ** -10;
 const unit = (wide: boolean) => (wide ? 2 ** -53 : 2 ** -24);
 
-/** How far a block goes in which nothing beside the diagonal is 0; behind the n numbers on it lie those beside it. */
-function endOf(w: W, from: Int, step: 1 | -1, n: number, wide: boolean): Int {
-  const [end, looking] = [w.let(from.plus(0)), w.let(w.int(1))];
+/**
+ * The next block from a place on in which nothing beside the diagonal is 0; behind the n numbers on it lie those beside it. At the
+ * end of all, a block is its start alone.
+ */
+function blockFrom(w: W, from: Int, step: 1 | -1, n: number, wide: boolean): readonly [start: Int, end: Int] {
+  const [start, end, looking] = [w.let(from), w.let(from), w.let(w.int(1))];
   const inside = step > 0 ? end.lt(n - 1) : w.int(0).lt(end);
   w.while(w.int(0).lt(looking).both(inside), (w) => {
     const other = end.plus(step);
@@ -193,42 +196,55 @@ function endOf(w: W, from: Int, step: 1 | -1, n: number, wide: boolean): Int {
     w.if(
       near.times(unit(wide)).lt(w.load(step > 0 ? end.plus(n) : other.plus(n)).abs()),
       (w) => w.set(end, other),
-      (w) => w.set(looking, 0),
+      (w) =>
+        w.if(
+          start.eq(end),
+          (w) => {
+            w.set(end, other);
+            w.set(start, end);
+          },
+          (w) => w.set(looking, 0),
+        ),
     );
   });
-  return end;
+  return [start, end];
 }
 
-/** Sweeps for an eigenvalue, of which two or three are enough. */
+/** Sweeps for a value, of which one or two are enough. */
 const mostSweeps = 60;
 
 /**
- * Sweeps for each value in turn, until one finds nothing to do: one invocation makes its rotations, by which all turn rows.
- *
- * @param active A place for whether there was anything to do.
- * @param sweep Gives 0 or 1 for it.
+ * Sweeps, block by block, until nothing is left beside the diagonal: one invocation makes the rotations of a sweep, by which all
+ * turn rows. Where blocks start and end is told at `place` and behind it.
  */
 function sweeps(
   w: W,
   n: number,
-  active: number,
-  sweep: (w: W, i: Int) => Real,
-  turn: (w: W, i: Int) => void,
+  { step, wide, place }: { readonly step: 1 | -1; readonly wide: boolean; readonly place: number },
+  sweep: (w: W, start: Int, end: Int) => void,
+  turn: (w: W, start: Int, end: Int) => void,
 ): void {
-  w.for(0, n, (w, i) => {
-    const left = w.let(w.int(mostSweeps));
-    w.store(active, 1);
-    w.while(
-      w
-        .int(0)
-        .lt(left)
-        .both(w.real(0).lt(w.load(active))),
-      (w) => {
-        w.set(left, left.minus(1));
-        w.each(1, (w) => w.store(active, sweep(w, i)));
-        turn(w, i);
-      },
-    );
+  const left = w.let(w.int(mostSweeps * n));
+  w.store(place, step > 0 ? 0 : n - 1);
+  w.store(place + 1, -1);
+  const length = () =>
+    w
+      .load(place)
+      .minus(w.load(place + 1))
+      .abs();
+  w.while(w.int(0).lt(left).both(w.real(0).lt(length())), (w) => {
+    w.set(left, left.minus(1));
+    w.each(1, (w) => {
+      const [start, end] = blockFrom(w, w.load(place).toInt(), step, n, wide);
+      w.store(place, start.toReal());
+      w.store(place + 1, end.toReal());
+      w.if(
+        start.eq(end),
+        () => {},
+        (w) => sweep(w, start, end),
+      );
+    });
+    turn(w, w.let(w.load(place).toInt()), w.let(w.load(place + 1).toInt()));
   });
 }
 
@@ -237,47 +253,41 @@ function sweeps(
  * the rows of an n x m matrix take too: n numbers of the diagonal, n beside it, room for 2 n + 2, and the matrix.
  */
 export function diagonalised(n: number, m: number, wide: boolean): Procedure {
-  const [cosines, sines, active, bottom] = [2 * n, 3 * n, 4 * n, 4 * n + 1];
+  const [cosines, sines, place] = [2 * n, 3 * n, 4 * n];
   const E = (i: Int) => i.plus(n);
-  const sweep = (w: W, l: Int): Real => {
-    const end = endOf(w, l, 1, n, wide);
-    w.store(bottom, end.toReal());
-    w.if(l.lt(end), (w) => {
-      const start = w.let(w.load(E(l)));
-      const half = w.let(w.load(l.plus(1)).minus(w.load(l)).over(start.times(2)));
-      const root = half.times(half).plus(1).sqrt();
-      const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
-      const g = w.let(w.load(end).minus(w.load(l)).plus(start.over(shift)));
-      const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
-      w.for(0, end.minus(l), (w, down) => {
-        const i = w.let(end.minus(1).minus(down));
-        const beside = w.let(w.load(E(i)));
-        const b = w.let(cosine.times(beside));
-        const turn = rotationOf(w, g, sine.times(beside));
-        w.store(E(i.plus(1)), turn.size);
-        w.set(sine, turn.sine);
-        w.set(cosine, turn.cosine);
-        w.store(down.plus(cosines), cosine);
-        w.store(down.plus(sines), sine);
-        w.set(g, w.load(i.plus(1)).minus(moved));
-        const other = w.let(w.load(i).minus(g).times(sine).plus(cosine.times(b).times(2)));
-        w.set(moved, sine.times(other));
-        w.store(i.plus(1), g.plus(moved));
-        w.set(g, cosine.times(other).minus(b));
-      });
-      w.store(l, w.load(l).minus(moved));
-      w.store(E(l), g);
-      w.store(E(end), 0);
+  const sweep = (w: W, l: Int, end: Int) => {
+    const start = w.let(w.load(E(l)));
+    const half = w.let(w.load(l.plus(1)).minus(w.load(l)).over(start.times(2)));
+    const root = half.times(half).plus(1).sqrt();
+    const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
+    const g = w.let(w.load(end).minus(w.load(l)).plus(start.over(shift)));
+    const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
+    w.for(0, end.minus(l), (w, down) => {
+      const i = w.let(end.minus(1).minus(down));
+      const beside = w.let(w.load(E(i)));
+      const b = w.let(cosine.times(beside));
+      const turn = rotationOf(w, g, sine.times(beside));
+      w.store(E(i.plus(1)), turn.size);
+      w.set(sine, turn.sine);
+      w.set(cosine, turn.cosine);
+      w.store(down.plus(cosines), cosine);
+      w.store(down.plus(sines), sine);
+      w.set(g, w.load(i.plus(1)).minus(moved));
+      const other = w.let(w.load(i).minus(g).times(sine).plus(cosine.times(b).times(2)));
+      w.set(moved, sine.times(other));
+      w.store(i.plus(1), g.plus(moved));
+      w.set(g, cosine.times(other).minus(b));
     });
-    return l.lt(end).select(w.real(1), w.real(0));
+    w.store(l, w.load(l).minus(moved));
+    w.store(E(l), g);
+    w.store(E(end), 0);
   };
   return {
     text: `diagonalise ${n} ${m}`,
     work: 5 * n * n * m,
     code: () =>
       written("real", (w) => {
-        sweeps(w, n, active, sweep, (w, l) => {
-          const end = w.let(w.load(bottom).toInt());
+        sweeps(w, n, { step: 1, wide, place }, sweep, (w, l, end) => {
           const rows = end.times(m).plus(4 * n + 2);
           w.rotations({ rows, step: -m, length: m, count: end.minus(l), cosines, sines });
         });
@@ -292,77 +302,65 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
  */
 export function singularOf(n: number, u: number, v: number, wide: boolean): Procedure {
   const [right, left] = [2 * n, 4 * n]; // cosines, then sines
-  const [active, top] = [6 * n, 6 * n + 1];
+  const place = 6 * n;
   const E = (i: Int) => i.plus(n);
-  const sweep = (w: W, up: Int): Real => {
-    const high = w.let(w.int(n - 1).minus(up));
-    const low = endOf(w, high, -1, n, wide);
-    w.store(top, low.toReal());
-    w.if(low.lt(high), (w) => {
-      const zero = w.let(w.int(0));
-      w.for(low, high.plus(1), (w, i) => {
-        w.if(
-          w
-            .load(i)
-            .abs()
-            .lt(unit(wide) * least),
-          (w) => w.set(zero, 1),
-        );
-      });
-      // The smaller singular value of the last two columns, unless there is one that is 0.
-      const before = w.let(high.minus(1));
-      const [x, y] = [w.let(w.load(before).abs()), w.let(w.load(high).abs())];
-      const square = w.let(w.load(E(before)));
-      w.set(square, square.times(square));
-      const far = (sum: Real) => sum.times(sum).plus(square).sqrt();
-      const both = w.let(far(x.plus(y)).plus(far(x.minus(y))));
-      const shift = w.let(zero.eq(1).select(w.real(0), x.times(y).times(2).over(both)));
-      const d = w.let(w.load(low));
-      const divisor = zero.eq(1).select(w.real(1), d);
-      const f = w.let(d.minus(shift.times(shift).over(divisor)));
-      const e = w.let(w.load(E(low)));
-      const g = w.let(e.plus(0));
-      w.for(low, high, (w, i) => {
-        const at = w.let(i.minus(low));
-        const rotation = (place: number): Rotation => {
-          const made = rotationOf(w, f, g);
-          w.store(at.plus(place), made.cosine);
-          w.store(at.plus(place + n), made.sine);
-          return made;
-        };
-        const columns = rotation(right);
-        w.if(low.lt(i), (w) => w.store(E(i.minus(1)), columns.size));
-        const next = w.load(i.plus(1));
-        w.set(f, columns.cosine.times(d).plus(columns.sine.times(e)));
-        w.set(e, columns.cosine.times(e).minus(columns.sine.times(d)));
-        w.set(g, columns.sine.times(next));
-        w.set(d, columns.cosine.times(next));
-        const rows = rotation(left);
-        w.store(i, rows.size);
-        w.set(f, rows.cosine.times(e).plus(rows.sine.times(d)));
-        w.set(d, rows.cosine.times(d).minus(rows.sine.times(e)));
-        w.set(e, w.load(E(i.plus(1))));
-        w.set(g, rows.sine.times(e));
-        w.set(e, rows.cosine.times(e));
-      });
-      w.store(high, d);
-      w.store(E(before), f);
+  const sweep = (w: W, high: Int, low: Int) => {
+    const zero = w.let(w.int(0));
+    w.for(low, high.plus(1), (w, i) => {
+      w.if(
+        w
+          .load(i)
+          .abs()
+          .lt(unit(wide) * least),
+        (w) => w.set(zero, 1),
+      );
     });
-    return low.lt(high).select(w.real(1), w.real(0));
+    // The smaller singular value of the last two columns, unless there is one that is 0.
+    const before = w.let(high.minus(1));
+    const [x, y] = [w.let(w.load(before).abs()), w.let(w.load(high).abs())];
+    const square = w.let(w.load(E(before)));
+    w.set(square, square.times(square));
+    const far = (sum: Real) => sum.times(sum).plus(square).sqrt();
+    const both = w.let(far(x.plus(y)).plus(far(x.minus(y))));
+    const shift = w.let(zero.eq(1).select(w.real(0), x.times(y).times(2).over(both)));
+    const d = w.let(w.load(low));
+    const divisor = zero.eq(1).select(w.real(1), d);
+    const f = w.let(d.minus(shift.times(shift).over(divisor)));
+    const e = w.let(w.load(E(low)));
+    const g = w.let(e.plus(0));
+    w.for(low, high, (w, i) => {
+      const at = w.let(i.minus(low));
+      const rotation = (place: number): Rotation => {
+        const made = rotationOf(w, f, g);
+        w.store(at.plus(place), made.cosine);
+        w.store(at.plus(place + n), made.sine);
+        return made;
+      };
+      const columns = rotation(right);
+      w.if(low.lt(i), (w) => w.store(E(i.minus(1)), columns.size));
+      const next = w.load(i.plus(1));
+      w.set(f, columns.cosine.times(d).plus(columns.sine.times(e)));
+      w.set(e, columns.cosine.times(e).minus(columns.sine.times(d)));
+      w.set(g, columns.sine.times(next));
+      w.set(d, columns.cosine.times(next));
+      const rows = rotation(left);
+      w.store(i, rows.size);
+      w.set(f, rows.cosine.times(e).plus(rows.sine.times(d)));
+      w.set(d, rows.cosine.times(d).minus(rows.sine.times(e)));
+      w.set(e, w.load(E(i.plus(1))));
+      w.set(g, rows.sine.times(e));
+      w.set(e, rows.cosine.times(e));
+    });
+    w.store(high, d);
+    w.store(E(before), f);
   };
   return {
     text: `singular ${n} ${u} ${v}`,
     work: 5 * n * n * (u + v),
     code: () =>
       written("real", (w) => {
-        sweeps(w, n, active, sweep, (w, up) => {
-          const low = w.let(w.load(top).toInt());
-          const count = w.let(
-            w
-              .int(n - 1)
-              .minus(up)
-              .minus(low),
-          );
+        sweeps(w, n, { step: -1, wide, place }, sweep, (w, high, low) => {
+          const count = w.let(high.minus(low));
           const first = 6 * n + 2;
           const turn = (at: number, length: number, cosines: number) => {
             const rows = low.times(length).plus(at);

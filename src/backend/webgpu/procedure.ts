@@ -1,6 +1,6 @@
 import type { ProcedureKernel } from "../../compile/kernel.ts";
 import type { Operator, Rotations, Statement, Term, Type } from "../../graph/procedure.ts";
-import { type Body, digits, perGroup, workgroupSize } from "./dispatch.ts";
+import { type Body, digits, perGroup, perPoint, workgroupSize } from "./dispatch.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { byWorkgroups } from "./sharing.ts";
 import { printConstant, whole, write } from "./text.ts";
@@ -250,11 +250,16 @@ const none: Term = { kind: "number", type: "int", value: 0 };
 const isRead = (term: Term): boolean =>
   term.kind === "apply" ? term.args.some(isRead) : !["number", "local"].includes(term.kind);
 
-/** A workgroup for each row. */
+/** Work on a row, in additions, up to which one invocation does it, where there are many rows. */
+const littleWork = 4096;
+const manyRows = 64;
+
+/** A workgroup for each row, or an invocation. */
 export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, options: ShaderOptions): Body {
   const { fiber, position, initial, dtype, procedure } = kernel;
   const [{ value, index }] = kernel.stores;
-  const { statements, locals } = (procedure.together ?? procedure.code)();
+  const alone = procedure.work <= littleWork && fiber.extent >= manyRows;
+  const { statements, locals } = alone ? procedure.code() : (procedure.together ?? procedure.code)();
   const copy = write(
     [index, initial].map((expr) => ({ expr, at: 0 })),
     bindings,
@@ -267,14 +272,17 @@ export function printProcedure(kernel: ProcedureKernel, bindings: Bindings, opti
   const body = [
     ...digits([fiber], "point"),
     `let first = point * ${extent};`,
-    `for (var ${name} = own_; ${name} < ${extent}; ${name} += ${workgroupSize}) {`,
+    `for (var ${name} = ${alone ? 0 : "own_"}; ${name} < ${extent}; ${name} += ${alone ? 1 : workgroupSize}) {`,
     ...copy.statements(0),
     bindings.store(value, copy.text(index), copy.text(initial), dtype),
     "}",
-    "storageBarrier();",
+    ...(alone ? [] : ["storageBarrier();"]),
     ...locals.map((type, i) => `var v${i}: ${types[type]};`),
-    ...together.statements(statements, false),
+    ...together.statements(statements, alone),
   ];
   const { declarations } = together;
-  return { declarations, ...perGroup(fiber.extent, options, byWorkgroups, body) };
+  const dispatched = alone
+    ? perPoint(fiber.extent, options, body)
+    : perGroup(fiber.extent, options, byWorkgroups, body);
+  return { declarations, ...dispatched };
 }

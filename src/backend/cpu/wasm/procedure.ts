@@ -122,7 +122,9 @@ class RunFunctions {
         ),
       );
     };
-    each(64, () => [0, 1, 2, 3].forEach((i) => vector(16 * i, i)));
+    each(64, () => {
+      for (const i of [0, 1, 2, 3]) vector(16 * i, i);
+    });
     each(16, () => vector(0, 0));
     each(this.#element.bytes, one);
   }
@@ -188,7 +190,9 @@ class RunFunctions {
           const other = code.local("v128");
           along(
             16 * vectors,
-            () => held.forEach((x, i) => code.assign(x, v128.load(row, 16 * i))),
+            () => {
+              for (const [i, x] of held.entries()) code.assign(x, v128.load(row, 16 * i));
+            },
             () => {
               code.assign(c, splat(cosine)).assign(d, splat(sine));
               for (const [i, x] of held.entries()) {
@@ -197,7 +201,9 @@ class RunFunctions {
                 code.assign(x, sub(mul(c, other), mul(d, x)));
               }
             },
-            () => held.forEach((x, i) => code.store("v128.store", row, 16 * i, x)),
+            () => {
+              for (const [i, x] of held.entries()) code.store("v128.store", row, 16 * i, x);
+            },
           );
         }
         const [x, y] = [code.local("f64"), code.local("f64")];
