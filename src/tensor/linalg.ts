@@ -24,7 +24,7 @@ import { argsort } from "./sort.ts";
 import { Tensor } from "./tensor.ts";
 
 // Linear algebra on the last two axes, batched over the others, with gradients of every order: each function has a rule that
-// is written with these functions. Matrices in float32 are factorised with sums in float64 on the CPU.
+// is written with these functions.
 
 /** Sides from which a factorisation is made of blocks, so that products of matrices do the work. */
 const blockSide = 64;
@@ -473,18 +473,18 @@ function columnsOf(a: Tensor, squares: Tensor): { readonly q: Tensor; readonly r
 
 /** A = U diag(s) V^T. */
 export interface Svd<D extends DType> {
-  /** [..., m, k] with k = min(m, n): orthonormal columns, zero where s is 0, as it is below 2^-60 (float64: 2^-500) of the largest entry. */
+  /** [..., m, k] with k = min(m, n): orthonormal columns. */
   readonly u: Tensor<D>;
   /** [..., k], falling. */
   readonly s: Tensor<D>;
-  /** [..., n, k]: orthonormal columns, zero where s is 0 and A has fewer rows than columns. */
+  /** [..., n, k]: orthonormal columns. */
   readonly v: Tensor<D>;
 }
 
 /**
- * Singular values and vectors, by one-sided rotations: to about the accuracy of the dtype times the largest value. The sign
- * of each pair of vectors is as it comes. What a gradient would divide by the difference of equal values is left out. Ask for
- * several of them by `tree.evaluate`, which decomposes once.
+ * Singular values and vectors, to about the accuracy of the dtype times the largest value. The sign of each pair of vectors is
+ * as it comes. What a gradient would divide by the difference of equal values is left out. Ask for several of them by
+ * `tree.evaluate`, which decomposes once.
  *
  * @example
  * linalg.svd(tensor([[3, 0], [0, -4]])).s; // [4, 3]
