@@ -90,13 +90,7 @@ export function tridiagonalOf(n: number): Procedure {
   };
 }
 
-/**
- * The bidiagonal form B = Q^T A P of an A of m x n, m >= n, in its place (G. H. Golub and W. Kahan 1965). Behind it n x m zeros,
- * of which row k becomes the v of the k-th reflection of Q, then, n each, the diagonal of B and what is beside it, and room for
- * n + m. In row k of A lies, behind the diagonal, the v of the k-th of P.
- *
- * @param together Many invocations sum by columns, one goes along rows that are at hand.
- */
+/** @param together Many invocations sum by columns; one goes along rows that are at hand. */
 function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
   const left = m * n;
   const d = left + n * m;
@@ -152,6 +146,11 @@ function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
   });
 }
 
+/**
+ * The bidiagonal form B = Q^T A P of an A of m x n, m >= n, in its place (G. H. Golub and W. Kahan 1965). Behind it n x m zeros,
+ * of which row k becomes the v of the k-th reflection of Q, then, n each, the diagonal of B and what is beside it, and room for
+ * n + m. In row k of A lies, behind the diagonal, the v of the k-th of P.
+ */
 export function bidiagonalOf(m: number, n: number): Procedure {
   return {
     text: `bidiagonal ${m} ${n}`,
@@ -283,7 +282,7 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
     w.store(E(end), 0);
   };
   return {
-    text: `diagonalise ${n} ${m}`,
+    text: `diagonalise ${n} ${m} to ${unit(wide)}`,
     work: 5 * n * n * m,
     code: () =>
       written("real", (w) => {
@@ -355,7 +354,7 @@ export function singularOf(n: number, u: number, v: number, wide: boolean): Proc
     w.store(E(before), f);
   };
   return {
-    text: `singular ${n} ${u} ${v}`,
+    text: `singular ${n} ${u} ${v} to ${unit(wide)}`,
     work: 5 * n * n * (u + v),
     code: () =>
       written("real", (w) => {
