@@ -7,18 +7,21 @@ type W = Writer<"real">;
 type Int = Value<"int">;
 type Real = Value<"real">;
 
+/** Of the significand of an element: of float64, where it is wide, or float32. */
+const bits = (wide: boolean) => (wide ? 53 : 24);
+
 /** Lengths below are taken for none: their squares may have lost their digits. */
-const leastLength = 2 ** -60;
+const leastLength = (wide: boolean) => (wide ? 2 ** -500 : 2 ** -60);
 
 /**
  * The reflection I - v v^T that leaves nothing of a run of elements but the first (A. S. Householder 1958): v comes in the
  * place of the run, and what is left is returned.
  */
-function reflect(w: W, run: Int, length: Int): Real {
+function reflect(w: W, run: Int, length: Int, wide: boolean): Real {
   const size = w.let(w.dot(run, run, length).sqrt());
   const first = w.let(w.load(run));
-  const none = w.let(size.lt(leastLength));
-  const left = w.let(none.select(first, first.lt(0).select(size, w.real(0).minus(size))));
+  const none = w.let(size.lt(leastLength(wide)));
+  const left = w.let(none.select(first, first.lt(0).select(size, size.negated())));
   const square = none.select(w.real(1), size.times(size.plus(first.abs())));
   const scale = w.let(none.select(w.real(0), w.real(1).over(square.sqrt())));
   w.store(run, first.minus(left));
@@ -30,10 +33,10 @@ function reflect(w: W, run: Int, length: Int): Real {
  * The tridiagonal form T = Q^T A Q of a symmetric A, in the place of A, n x n. Behind it, n each: the diagonal of T, what is
  * beside it, and room for two. In row k lies, behind the diagonal, the v of the reflection with which Q = H_0 H_1 ... goes on.
  */
-export function tridiagonalOf(n: number): Procedure {
+export function tridiagonalOf(n: number, wide: boolean): Procedure {
   const [d, e, room] = [n * n, n * n + n, n * n + 2 * n];
   return {
-    text: `tridiagonal ${n}`,
+    text: `tridiagonal ${n} in ${bits(wide)} bits`,
     work: 2 * n ** 3,
     code: () =>
       written("real", (w) => {
@@ -42,8 +45,8 @@ export function tridiagonalOf(n: number): Procedure {
           // Each row takes the reflection before and is multiplied by the next, while it is at hand.
           const [old, shares] = [k.plus(1), k].map((i) => w.let(i.and(1).times(n).plus(room))) as [Int, Int];
           const before = w.let(k.minus(1).times(n));
-          const factor = (at: Int, i: Int) => w.real(0).minus(w.load(at.plus(i)));
-          w.if(w.int(0).lt(k), (w) =>
+          const factor = (at: Int, i: Int) => w.load(at.plus(i)).negated();
+          w.if(k.gt(0), (w) =>
             w.each(w.int(n).minus(k), (w, j) => {
               const at = w.let(j.plus(k));
               const own = w.let(k.times(n).plus(at));
@@ -60,10 +63,10 @@ export function tridiagonalOf(n: number): Procedure {
           const row = w.let(k.times(n).plus(k).plus(1)); // v, of so many
           const length = w.let(w.int(n - 1).minus(k));
           w.store(k.plus(d), w.load(row.minus(1)));
-          w.store(k.plus(e), reflect(w, row, length));
+          w.store(k.plus(e), reflect(w, row, length, wide));
           w.each(length, (w, below) => {
             const i = w.let(below.plus(k).plus(1));
-            w.if(w.int(0).lt(k), (w) => {
+            w.if(k.gt(0), (w) => {
               const [own, rest] = [i.times(n).plus(k), w.int(n).minus(k)];
               w.addMultiple(own, before.plus(k), rest, factor(old, i));
               w.addMultiple(own, old.plus(k), rest, factor(before, i));
@@ -91,7 +94,7 @@ export function tridiagonalOf(n: number): Procedure {
 }
 
 /** @param together Many invocations sum by columns; one goes along rows that are at hand. */
-function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
+function bidiagonalise(w: W, m: number, n: number, wide: boolean, together: boolean): void {
   const left = m * n;
   const d = left + n * m;
   const e = d + n;
@@ -99,13 +102,13 @@ function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
   w.each(m, (w, i) => w.store(i.plus(left), w.load(i.times(n))));
   w.for(0, n, (w, k) => {
     const v = w.let(k.times(m).plus(left));
-    w.store(k.plus(d), reflect(w, v.plus(k), w.int(m).minus(k)));
+    w.store(k.plus(d), reflect(w, v.plus(k), w.int(m).minus(k), wide));
     const behind = w.let(k.plus(1));
     const length = w.let(w.int(n - 1).minus(k));
     /** Row i, which takes the reflection of P before, from the column k on. */
     const take = (w: W, i: Int) =>
-      w.if(w.int(0).lt(k), (w) => {
-        const factor = w.real(0).minus(w.load(i.plus(beside)));
+      w.if(k.gt(0), (w) => {
+        const factor = w.load(i.plus(beside)).negated();
         w.addMultiple(i.times(n).plus(k), k.minus(1).times(n).plus(k), w.int(n).minus(k), factor);
       });
     const rows = w.int(m).minus(k);
@@ -125,19 +128,19 @@ function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
         w.addMultiple(behind.plus(above), i.times(n).plus(behind), length, w.load(v.plus(i)));
       });
     }
-    w.if(w.int(0).lt(length), (w) => {
+    w.if(length.gt(0), (w) => {
       const row = w.let(k.times(n).plus(behind));
       const own = w.let(w.load(v.plus(k)));
       w.each(length, (w, j) => {
         w.store(row.plus(j), w.load(row.plus(j)).minus(own.times(w.load(behind.plus(j).plus(above)))));
       });
-      w.store(k.plus(e), reflect(w, row, length));
+      w.store(k.plus(e), reflect(w, row, length, wide));
       const next = v.plus(m);
       const first = w.let(w.load(row));
       w.each(w.int(m - 1).minus(k), (w, below) => {
         const i = w.let(below.plus(behind));
         const at = w.let(i.times(n).plus(behind));
-        w.addMultiple(at, behind.plus(above), length, w.real(0).minus(w.load(v.plus(i))));
+        w.addMultiple(at, behind.plus(above), length, w.load(v.plus(i)).negated());
         const part = w.let(w.dot(at, row, length));
         w.store(i.plus(beside), part);
         w.store(next.plus(i), w.load(at).minus(part.times(first)));
@@ -151,12 +154,12 @@ function bidiagonalise(w: W, m: number, n: number, together: boolean): void {
  * of which row k becomes the v of the k-th reflection of Q, then, n each, the diagonal of B and what is beside it, and room for
  * n + m. In row k of A lies, behind the diagonal, the v of the k-th of P.
  */
-export function bidiagonalOf(m: number, n: number): Procedure {
+export function bidiagonalOf(m: number, n: number, wide: boolean): Procedure {
   return {
-    text: `bidiagonal ${m} ${n}`,
+    text: `bidiagonal ${m} ${n} in ${bits(wide)} bits`,
     work: 4 * m * n * n,
-    code: () => written("real", (w) => bidiagonalise(w, m, n, false)),
-    together: () => written("real", (w) => bidiagonalise(w, m, n, true)),
+    code: () => written("real", (w) => bidiagonalise(w, m, n, wide, false)),
+    together: () => written("real", (w) => bidiagonalise(w, m, n, wide, true)),
   };
 }
 
@@ -167,9 +170,9 @@ interface Rotation {
 }
 
 /** The rotation that turns (f, g) into (size, 0). */
-function rotationOf(w: W, f: Real, g: Real): Rotation {
+function rotationOf(w: W, f: Real, g: Real, wide: boolean): Rotation {
   const size = w.let(f.times(f).plus(g.times(g)).sqrt());
-  const none = w.let(size.lt(leastLength));
+  const none = w.let(size.lt(leastLength(wide)));
   const divisor = w.let(none.select(w.real(1), size));
   return {
     size,
@@ -180,7 +183,7 @@ function rotationOf(w: W, f: Real, g: Real): Rotation {
 
 /** What is as good as 0 beside the diagonal is less than a unit of this and of its neighbours on the diagonal. */
 const least = 2 ** -10;
-const unit = (wide: boolean) => (wide ? 2 ** -53 : 2 ** -24);
+const unit = (wide: boolean) => 2 ** -bits(wide);
 
 /**
  * The next block from a place on in which nothing beside the diagonal is 0; behind the n numbers on it lie those beside it. At the
@@ -188,8 +191,8 @@ const unit = (wide: boolean) => (wide ? 2 ** -53 : 2 ** -24);
  */
 function blockFrom(w: W, from: Int, step: 1 | -1, n: number, wide: boolean): readonly [start: Int, end: Int] {
   const [start, end, looking] = [w.let(from), w.let(from), w.let(w.int(1))];
-  const inside = step > 0 ? end.lt(n - 1) : w.int(0).lt(end);
-  w.while(w.int(0).lt(looking).both(inside), (w) => {
+  const inside = step > 0 ? end.lt(n - 1) : end.gt(0);
+  w.while(looking.gt(0).both(inside), (w) => {
     const other = end.plus(step);
     const near = w.load(end).abs().plus(w.load(other).abs()).plus(least);
     w.if(
@@ -231,7 +234,7 @@ function sweeps(
       .load(place)
       .minus(w.load(place + 1))
       .abs();
-  w.while(w.int(0).lt(left).both(w.real(0).lt(length())), (w) => {
+  w.while(left.gt(0).both(length().gt(0)), (w) => {
     w.set(left, left.minus(1));
     w.each(1, (w) => {
       const [start, end] = blockFrom(w, w.load(place).toInt(), step, n, wide);
@@ -258,14 +261,14 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
     const start = w.let(w.load(E(l)));
     const half = w.let(w.load(l.plus(1)).minus(w.load(l)).over(start.times(2)));
     const root = half.times(half).plus(1).sqrt();
-    const shift = w.let(half.plus(half.lt(0).select(w.real(0).minus(root), root)));
+    const shift = w.let(half.plus(half.lt(0).select(root.negated(), root)));
     const g = w.let(w.load(end).minus(w.load(l)).plus(start.over(shift)));
     const [cosine, sine, moved] = [w.let(w.real(1)), w.let(w.real(1)), w.let(w.real(0))];
     w.for(0, end.minus(l), (w, down) => {
       const i = w.let(end.minus(1).minus(down));
       const beside = w.let(w.load(E(i)));
       const b = w.let(cosine.times(beside));
-      const turn = rotationOf(w, g, sine.times(beside));
+      const turn = rotationOf(w, g, sine.times(beside), wide);
       w.store(E(i.plus(1)), turn.size);
       w.set(sine, turn.sine);
       w.set(cosine, turn.cosine);
@@ -282,7 +285,7 @@ export function diagonalised(n: number, m: number, wide: boolean): Procedure {
     w.store(E(end), 0);
   };
   return {
-    text: `diagonalise ${n} ${m} to ${unit(wide)}`,
+    text: `diagonalise ${n} ${m} in ${bits(wide)} bits`,
     work: 5 * n * n * m,
     code: () =>
       written("real", (w) => {
@@ -330,7 +333,7 @@ export function singularOf(n: number, u: number, v: number, wide: boolean): Proc
     w.for(low, high, (w, i) => {
       const at = w.let(i.minus(low));
       const rotation = (place: number): Rotation => {
-        const made = rotationOf(w, f, g);
+        const made = rotationOf(w, f, g, wide);
         w.store(at.plus(place), made.cosine);
         w.store(at.plus(place + n), made.sine);
         return made;
@@ -354,7 +357,7 @@ export function singularOf(n: number, u: number, v: number, wide: boolean): Proc
     w.store(E(before), f);
   };
   return {
-    text: `singular ${n} ${u} ${v} to ${unit(wide)}`,
+    text: `singular ${n} ${u} ${v} in ${bits(wide)} bits`,
     work: 5 * n * n * (u + v),
     code: () =>
       written("real", (w) => {

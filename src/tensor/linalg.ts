@@ -545,12 +545,13 @@ function scaled(a: Tensor): { readonly even: Tensor; readonly scale: Tensor } {
 function decomposed(a: Tensor): Parts {
   const [m, n] = sides(a);
   const { even, scale } = scaled(a);
-  const form = run(bidiagonalOf(m, n), [flat(even), room(a, n * m + 4 * n + m)]);
+  const wide = a.dtype === "float64";
+  const form = run(bidiagonalOf(m, n, wide), [flat(even), room(a, n * m + 4 * n + m)]);
   const left = reflected(taken(form, m * n, [n, m]));
   const right = reflected(taken(form, 0, [n, n]).triu(1));
   const narrow = taken(form, 2 * m * n, [2 * n]);
   const { values, turned } = turning(narrow, 4 * n + 2, [left, right], ([u, v]) =>
-    singularOf(n, u!, v!, a.dtype === "float64"),
+    singularOf(n, u!, v!, wide),
   );
   const order = argsort(values.abs(), { descending: true });
   const s = values.gather(-1, order);
@@ -561,13 +562,14 @@ function decomposed(a: Tensor): Parts {
 /** Eigenvalues of a symmetric matrix, rising, and the eigenvectors as rows. */
 function spectrumOf(a: Tensor): { readonly values: Tensor; readonly vectors: Tensor } {
   const [n] = sides(a);
-  const form = run(tridiagonalOf(n), [flat(a), room(a, 4 * n)]);
+  const wide = a.dtype === "float64";
+  const form = run(tridiagonalOf(n, wide), [flat(a), room(a, 4 * n)]);
   const narrow = taken(form, n * n, [2 * n]);
   const { values, turned } = turning(
     narrow,
     2 * n + 2,
     [reflected(taken(form, 0, [n, n]).triu(1))],
-    ([width]) => diagonalised(n, width!, a.dtype === "float64"),
+    ([width]) => diagonalised(n, width!, wide),
   );
   const order = argsort(values);
   return { values: values.gather(-1, order), vectors: rowsOf(turned[0]!, order) };

@@ -52,7 +52,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
   ["a tensor", 'export { tensor } from "lorantz";', 42, 42],
-  ["the core", 'export * from "lorantz";', 91, 171],
+  ["the core", 'export * from "lorantz";', 91, 172],
   [
     "a LoRA training step",
     `export { compile, init, random, tree, valueAndGrad } from "lorantz";

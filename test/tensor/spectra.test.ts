@@ -1,6 +1,6 @@
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { type Device, init, linalg, random, type Tensor, tensor, zeros } from "../../src/index.ts";
-import { describeBackends } from "../devices.ts";
+import { floatBackends } from "../devices.ts";
 import { casesOn } from "../thorough.ts";
 
 // Singular values and eigenvalues of what is hard to decompose: factors multiply to the matrix and are orthonormal, and values
@@ -63,6 +63,10 @@ const matrices: Record<string, Rows> = {
   identity: diagonal([1, 1, 1, 1, 1]),
   nothing: diagonal([0, 0, 0, 0]),
   "a shift": draw(9, 9).map((row, i) => row.map((_, j) => (j === i + 1 ? 1 : 0))),
+  "noise beyond its rank": product(
+    product(draw(7, 2), draw(2, 7)),
+    diagonal([1e-17, 1, 1e-18, 1, 1e-18, 1e-19, 1]),
+  ),
   "zeros on the diagonal": draw(6, 6).map((row, i) =>
     row.map((x, j) => (i === j && i % 2 === 0 ? 0 : j >= i ? x : 0)),
   ),
@@ -73,7 +77,7 @@ const matrices: Record<string, Rows> = {
   large: scaled(draw(8, 9), () => 1e18),
 };
 
-describeBackends("spectra", (backend) => {
+describe.each(await floatBackends())("spectra in $dtype on $backend", ({ backend, dtype }) => {
   let device: Device;
   beforeAll(async () => {
     device = await init({ backend });
@@ -82,7 +86,8 @@ describeBackends("spectra", (backend) => {
 
   const T = (x: Tensor) => x.transpose(-2, -1);
   const rowsOf = async (x: Tensor) => (await x.toArray()) as unknown as Rows; // of rank 2
-  const bound = 3e-6;
+  const bound = dtype === "float32" ? 3e-6 : 1e-14;
+  const matrix = (a: Rows) => tensor(a, { dtype }) as Tensor;
 
   /** The largest element of what should be 0, beside the size that elements have. */
   const expectNear = (x: Rows, y: Rows, size: number) => {
@@ -108,7 +113,7 @@ describeBackends("spectra", (backend) => {
     const a = matrices[name]!;
     const { values } = orthogonal(a);
     const size = values[0]! || 1;
-    const { u, s, v } = linalg.svd(tensor(a) as Tensor);
+    const { u, s, v } = linalg.svd(matrix(a));
     const [left, found, right] = [await rowsOf(u), [...(await s.data())], await rowsOf(v)];
     expectOrthonormal(left);
     expectOrthonormal(right);
@@ -136,7 +141,7 @@ describeBackends("spectra", (backend) => {
     const given = matrices[name]!;
     const a = given.map((row, i) => row.map((x, j) => (x + given[j]![i]!) / 2));
     const size = orthogonal(a).values[0]! || 1;
-    const { w, v } = linalg.eigh(tensor(a) as Tensor);
+    const { w, v } = linalg.eigh(matrix(a));
     const [found, vectors] = [[...(await w.data())], await rowsOf(v)];
     expectOrthonormal(vectors);
     expectNear(
@@ -151,7 +156,7 @@ describeBackends("spectra", (backend) => {
   });
 
   test("many matrices at a time, each as by itself", async () => {
-    const a = random.normal(random.key(4), [70, 6, 5]) as Tensor; // enough for an invocation each
+    const a = random.normal(random.key(4), [70, 6, 5]).astype(dtype) as Tensor; // enough for an invocation each
     const { u, s, v } = linalg.svd(a);
     const last = linalg.svd(a.slice([69], [70]).squeeze(0));
     const near = async (x: Tensor, y: Tensor) =>
