@@ -52,7 +52,7 @@ async function sizesOf(code: string): Promise<{ first: number; all: number }> {
 /** Thousands of bytes: a little above what is so. */
 const limits: readonly (readonly [what: string, code: string, first: number, all: number])[] = [
   ["a tensor", 'export { tensor } from "lorantz";', 42, 42],
-  ["the core", 'export * from "lorantz";', 91, 172],
+  ["the core", 'export * from "lorantz";', 92, 173],
   [
     "a LoRA training step",
     `export { compile, init, random, tree, valueAndGrad } from "lorantz";
@@ -62,7 +62,7 @@ const limits: readonly (readonly [what: string, code: string, first: number, all
     83,
     164,
   ],
-  ["all that pages use", `export * from "${root}src/browser.ts";`, 229, 310],
+  ["all that pages use", `export * from "${root}src/browser.ts";`, 230, 311],
 ];
 
 test.each(limits)("%s is small", async (_, code, first, all) => {
