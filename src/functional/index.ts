@@ -19,6 +19,7 @@ export {
   pairwiseDistance,
 } from "./distances.ts";
 export { fold } from "./fold.ts";
+export { complexMul, type FftOptions, fft, type IrfftOptions, ifft, irfft, rfft } from "./fourier.ts";
 export { digamma, lgamma, polygamma } from "./gamma.ts";
 export { type AlignCorners, affineGrid, type GridSampleOptions, gridSample } from "./grid-sample.ts";
 export { kron } from "./kron.ts";
