@@ -58,7 +58,7 @@ export async function worker(args: readonly string[]): Promise<number> {
         progress.end();
         say(`${text}\n`);
       };
-      const working = await workAt(store, poolOf(size), { code, note });
+      const working = await usable(() => workAt(store, poolOf(size), { code, note }));
       try {
         say(`Working at ${store.name} for lorantz ${code}, ${size} at a time.\n`);
         while (idle === 0 || working.idle < 1000 * idle) {

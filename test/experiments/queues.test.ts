@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Executor, runCells } from "../../src/experiments/sweep/executor.ts";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
 import { Pool } from "../../src/experiments/sweep/pool.ts";
@@ -100,6 +100,28 @@ for (const [name, server] of Object.entries(servers)) {
       await store.close();
     });
 
+    test("tells seconds by a steady clock, and tries a lost cell again at once, whatever the date", async () => {
+      const { log, folder } = place();
+      const cells = cellsOf(log, 3, { milliseconds: 200, fates: ["ends", "dies once"] });
+      const now = Date.now;
+      let ahead = 0;
+      const clock = vi.spyOn(Date, "now").mockImplementation(() => now() + ahead);
+      const turn = async () => {
+        if (readFileSync(log, "utf8").startsWith("begin")) ahead = -3600_000;
+      };
+      try {
+        const ran = await runCells(cells, withWorker(server!.url)(program), folder, { turn });
+        expect(ran).toMatchObject({ ran: 3, failed: [] });
+      } finally {
+        clock.mockRestore();
+      }
+      for (const { key } of cells) {
+        const { seconds } = folder.read(key)!;
+        expect(seconds).toBeGreaterThan(0.19);
+        expect(seconds).toBeLessThan(60);
+      }
+    });
+
     test("leaves alone what waits for another version of the code, and says so", async () => {
       const { log, folder } = place();
       const cells = cellsOf(log, 2);
@@ -124,6 +146,31 @@ for (const [name, server] of Object.entries(servers)) {
     });
   });
 }
+
+test.runIf(servers.PostgreSQL !== undefined)(
+  "PostgreSQL: a worker whose clock differs is refused",
+  async () => {
+    const server = (await postgres())!;
+    await server.start();
+    const store = await openStore(server.url);
+    const pool = new Pool({ module: "none", args: [] }, 1);
+    const now = Date.now;
+    const clock = vi.spyOn(Date, "now");
+    try {
+      for (const [hours, words] of [
+        [5, "is 18000 s ahead of that of postgres"],
+        [-72, "is 259200 s behind that of postgres"],
+      ] as const) {
+        clock.mockImplementation(() => now() + hours * 3600_000);
+        await expect(workAt(store, pool, { code: "tests" })).rejects.toThrow(words);
+      }
+    } finally {
+      clock.mockRestore();
+      await store.close();
+      await server.remove();
+    }
+  },
+);
 
 test("says what is no queue, what does not answer, and never a password", async () => {
   await expect(openStore("http://localhost")).rejects.toThrow(

@@ -15,8 +15,18 @@ const pace = { turn: 100, poll: 500, silent: 10_000 };
 /** Cells that wait in the queue at a time: the rest stays with the coordinator. */
 const mostWaiting = 256;
 
+/** Milliseconds by which clocks may differ: locks of 30 s are renewed when half of them is left. */
+const mostApart = 5000;
+
 /** How long a queue keeps what was computed, in seconds: for coordinators that come back. */
 const kept = { age: 7 * 24 * 3600 };
+
+/** What a job comes to. */
+interface Done {
+  readonly result: unknown;
+  /** By the worker's steady clock: those that tell the date differ between machines, and are set. */
+  readonly seconds: number;
+}
 
 export interface QueuedOptions {
   readonly code: string;
@@ -113,8 +123,7 @@ class Round {
       // New, or the queue has lost what it held.
       await this.#queue.add("cell", cell.task, {
         jobId: key,
-        attempts,
-        backoff: { type: "fixed", delay: 200 },
+        attempts, // at once: a delay ends by the clock of whoever looks
         removeOnComplete: kept,
         removeOnFail: kept,
       });
@@ -127,7 +136,7 @@ class Round {
       return;
     }
     if (job.processedOn) this.moved = true;
-    const { progress, failedReason, returnvalue, finishedOn, processedOn } = job;
+    const { progress, failedReason, returnvalue, finishedOn } = job;
     if (!finishedOn) {
       if (typeof progress === "object" && "share" in progress)
         this.#hear.progress?.(cell, Number(progress.share), String((progress as { what?: unknown }).what));
@@ -137,8 +146,8 @@ class Round {
       const times = job.attemptsMade > 1 ? `, ${job.attemptsMade} times` : "";
       return this.#end(cell, () => this.#hear.failed(cell, `${failedReason}${times}`));
     }
-    // Both times are of the server's or worker's one clock.
-    this.#folder.write(cell, returnvalue, (finishedOn - (processedOn ?? finishedOn)) / 1000);
+    const { result, seconds } = returnvalue as Done; // as `workAt` made it
+    this.#folder.write(cell, result, seconds);
     this.#end(cell, () => this.#hear.done(cell, "ran"));
   }
 
@@ -167,6 +176,8 @@ export interface Working {
 /**
  * Works at the cells of a queue, as many at a time as the pool has processes. The processes do the work, so that this one can
  * tell the queue in time that it is alive.
+ *
+ * @throws LorantzError where the clock here is another one than that by which the queue tells who is alive.
  */
 export async function workAt(
   store: Store,
@@ -174,8 +185,13 @@ export async function workAt(
   { code, note = () => undefined, lock = 30_000 }: WorkOptions,
 ): Promise<Working> {
   const { UnrecoverableError, WaitingError } = store.bull;
+  const ahead = await store.ahead();
+  if (Math.abs(ahead) > mostApart)
+    throw new LorantzError(
+      `queue: the clock here is ${Math.round(Math.abs(ahead) / 1000)} s ${ahead > 0 ? "ahead of" : "behind"} that of ${store.name}, where workers tell by their clocks who is alive. Set it, as by NTP; ${mostApart / 1000} s are allowed.`,
+    );
   // What was computed, for a queue that has lost it.
-  const done = new Map<string, unknown>();
+  const done = new Map<string, Done>();
   const state = { count: 0, busy: 0, since: performance.now(), closing: false };
   const worker = store.worker(
     queueOf(code),
@@ -183,7 +199,8 @@ export async function workAt(
       const key = job.id!;
       if (done.has(key)) return done.get(key);
       state.busy++;
-      let said = performance.now();
+      const began = performance.now();
+      let said = began;
       try {
         const result = await pool.run({ key, task: job.data }, (share, what) => {
           if (performance.now() - said < 1000) return;
@@ -191,9 +208,10 @@ export async function workAt(
           job.updateProgress({ share, what }).catch(() => undefined);
         });
         state.count++;
-        done.set(key, result);
+        const found = { result, seconds: (performance.now() - began) / 1000 };
+        done.set(key, found);
         if (done.size > mostWaiting) done.delete(done.keys().next().value!);
-        return result;
+        return found;
       } catch (error) {
         if (state.closing) {
           await job.moveToWait(token);
@@ -207,7 +225,13 @@ export async function workAt(
         state.since = performance.now();
       }
     },
-    { concurrency: pool.size, lockDuration: lock, stalledInterval: lock, maxStalledCount: 8, drainDelay: 1 },
+    {
+      concurrency: pool.size,
+      lockDuration: lock,
+      stalledInterval: lock / 6, // a lost cell is found by two looks after its lock has ended
+      maxStalledCount: 8,
+      drainDelay: 1,
+    },
   );
   let lost = false;
   worker.on("error", (error) => {
