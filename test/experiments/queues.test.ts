@@ -1,12 +1,13 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Queue } from "bullmq";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { type Executor, runCells } from "../../src/experiments/sweep/executor.ts";
 import { Folder } from "../../src/experiments/sweep/folder.ts";
 import { Pool } from "../../src/experiments/sweep/pool.ts";
 import { queued, workAt } from "../../src/experiments/sweep/queue.ts";
-import { openStore, withoutPassword } from "../../src/experiments/sweep/store.ts";
+import { openStore, type Store, withoutPassword } from "../../src/experiments/sweep/store.ts";
 import { init } from "../../src/index.ts";
 import { bundle, root } from "../command.ts";
 import { long } from "../long.ts";
@@ -183,6 +184,9 @@ test("says what is no queue, what does not answer, and never a password", async 
     /postgres:\/\/me:\*\*\*@127\.0\.0\.1:1\/x does not answer \(.*ECONNREFUSED/,
   );
   expect(withoutPassword("redis://host:1")).toBe("redis://host:1");
+  await expect(openStore("redis://:p@ss:w/rd@127.0.0.1:1")).rejects.toThrow(
+    /"redis:\/\/:\*\*\*@127\.0\.0\.1:1" is no queue; .* %40/,
+  );
 });
 
 describe.runIf(servers.Redis !== undefined)("Redis", () => {
@@ -243,6 +247,19 @@ describe.runIf(servers.Redis !== undefined)("Redis", () => {
     }
   });
 
+  test("says that a password is wrong, not that nobody answers", async () => {
+    const server = (await redis("--requirepass", "secret"))!;
+    try {
+      await server.start();
+      const wrong = server.url.replace("redis://", "redis://:guess@");
+      await expect(openStore(wrong)).rejects.toThrow(/refuses us \(WRONGPASS.*password/);
+      await expect(openStore(server.url)).rejects.toThrow(/refuses us \(NOAUTH/);
+      await (await openStore(server.url.replace("redis://", "redis://:secret@"))).close();
+    } finally {
+      await server.remove();
+    }
+  });
+
   test("refuses a Redis that throws away, and says when it is full", async () => {
     const forgetful = (await redis("--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"))!;
     const small = (await redis("--maxmemory", "3mb"))!;
@@ -251,12 +268,24 @@ describe.runIf(servers.Redis !== undefined)("Redis", () => {
       await forgetful.start();
       await expect(openStore(forgetful.url)).rejects.toThrow(/maxmemory-policy allkeys-lru.*noeviction/);
       await small.start();
-      const store = await openStore(small.url);
+      const opened: Queue[] = [];
+      const real = await openStore(small.url);
+      const store: Store = {
+        ...real,
+        queue: (name) => {
+          const queue = real.queue(name);
+          opened.push(queue);
+          return queue;
+        },
+      };
       const cells = Array.from({ length: 200 }, (_, i) => ({ key: `c${i}x`, task: "x".repeat(20_000) }));
       const folder = new Folder(join(home, "results"));
-      await expect(runCells(cells, queued(store, { code: "tests" }), folder)).rejects.toThrow(
-        /is full, and takes no more cells/,
-      );
+      for (let full = 0; full < 2; full++)
+        await expect(runCells(cells, queued(store, { code: "tests" }), folder)).rejects.toThrow(
+          /is full, and takes no more cells/,
+        );
+      // What stays open keeps the command from ending.
+      await vi.waitFor(() => expect(opened.every(({ closing }) => closing)).toBe(true), 5000);
     } finally {
       await forgetful.remove();
       await small.remove();

@@ -261,8 +261,11 @@ export async function workAt(
 /** Says of a version of the code that it has a queue. */
 async function announce(store: Store, code: string): Promise<void> {
   const list = store.queue(codes);
-  await list.add("code", { code }, { jobId: queueOf(code) });
-  await list.close();
+  try {
+    await list.add("code", { code }, { jobId: queueOf(code) });
+  } finally {
+    await list.close();
+  }
 }
 
 /** What waits at the queues of other versions of the code, in words. */

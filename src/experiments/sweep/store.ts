@@ -33,7 +33,7 @@ export async function openStore(url: string): Promise<Store> {
   const name = withoutPassword(url);
   if (kind === undefined || !URL.canParse(url))
     throw new LorantzError(
-      `queue: "${name}" is no queue; it is redis://HOST:PORT or postgres://USER@HOST:PORT/DATABASE.`,
+      `queue: "${name}" is no queue; it is redis://HOST:PORT or postgres://USER:PASSWORD@HOST:PORT/DATABASE, where @, : and / of a password are %40, %3A and %2F.`,
     );
   const bull = await library<Bull>("queue", "bullmq", "a queue", () => import("bullmq"));
   return kind.startsWith("redis") ? openRedis(url, name, bull) : openPostgres(url, name, bull);
@@ -41,7 +41,7 @@ export async function openStore(url: string): Promise<Store> {
 
 /** The URL with its password, if it has one, not shown. */
 export function withoutPassword(url: string): string {
-  return url.replace(/^([a-z]+:\/\/[^/@:]*):[^@]*@/i, "$1:***@");
+  return url.replace(/^([a-z]+:\/\/[^/@:]*):.*@/i, "$1:***@");
 }
 
 /** The name of the queue of a version of the code: workers of another one never see its cells. */
@@ -66,7 +66,10 @@ async function openRedis(url: string, name: string, bull: Bull): Promise<Store> 
     await within(probe.connect());
     info = await within(probe.info("memory"));
   } catch (error) {
-    throw unreachable(name, reason ?? (error as Error).message, "Is redis-server running there?");
+    reason ??= (error as Error).message;
+    throw /^(WRONGPASS|NOAUTH|NOPERM|ERR) /.test(reason)
+      ? refused(name, reason)
+      : unreachable(name, reason, "Is redis-server running there?");
   } finally {
     probe.disconnect();
   }
@@ -116,7 +119,10 @@ async function openPostgres(url: string, name: string, bull: Bull): Promise<Stor
     }
   } catch (error) {
     await pool.end();
-    throw unreachable(name, (error as Error).message, "Is it running there, and may the user make a schema?");
+    const { message } = error as Error;
+    throw error instanceof pg.default.DatabaseError
+      ? refused(name, message)
+      : unreachable(name, message, "Is PostgreSQL running there?");
   }
   type Connection = ConstructorParameters<typeof PostgresConnection>[0];
   const connection = pool as unknown as Connection; // BullMQ describes what it needs of a pool
@@ -139,6 +145,12 @@ async function openPostgres(url: string, name: string, bull: Bull): Promise<Stor
 /** A queue whose lost connections are no news of their own: what fails for them is tried again by whoever wanted it. */
 function quiet(queue: Queue): Queue {
   return queue.on("error", () => undefined);
+}
+
+function refused(name: string, reason: string): LorantzError {
+  return new LorantzError(
+    `queue: ${name} refuses us (${reason}). Look at user, password and database in the URL, and at what the user may do: on PostgreSQL, make a schema.`,
+  );
 }
 
 function unreachable(name: string, reason: string, advice: string): LorantzError {
