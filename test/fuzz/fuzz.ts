@@ -338,9 +338,10 @@ export async function fuzz(
 
 /**
  * Derivatives that their rules stop on purpose: of what is left out with small singular values too, of the lengths of rows
- * in DoRA, and of what a batch norm keeps for the next batch.
+ * in DoRA, of what a batch norm keeps for the next batch, of a draw of a class, and of a variance below the least.
  */
-const stopped = /detach|pack|bitcast|nn\.batchNorm|linalg\.(?:pinv|lstsq)/;
+const stopped =
+  /detach|pack|bitcast|nn\.batchNorm|linalg\.(?:pinv|lstsq)|functional\.(?:gumbelSoftmax|gaussianNllLoss)/;
 /** What gives singular vectors or eigenvectors to its caller, with the name of their values. */
 const spectrumOf: Readonly<Record<string, string>> = { "linalg.svd": "s", "linalg.eigh": "w" };
 const isDora = ({ args }: Step) => args.some((arg) => isPlain(arg) && arg.dora === true);

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import * as functional from "../../src/functional/index.ts";
 import * as lorantz from "../../src/index.ts";
 import * as lora from "../../src/lora/index.ts";
 import * as nn from "../../src/nn/index.ts";
@@ -17,8 +18,8 @@ export interface Operation {
   readonly picks?: string;
 }
 
-/** What only rearranges what it is given, or tells what that is. */
-const excluded: readonly string[] = ["tree", "summary"];
+/** What only rearranges what it is given, or tells what that is; and what no drawn lengths and classes fit. */
+const excluded: readonly string[] = ["tree", "summary", "ctcLoss"];
 
 const source = (path: string) => fileURLToPath(new URL(`../../src/${path}`, import.meta.url));
 
@@ -112,7 +113,7 @@ function operationOf({ name, value, signatures }: Public): Operation[] {
 }
 
 /**
- * Every public operation of `lorantz` and `lorantz/nn`, found by what is exported and how it is declared, and what takes
+ * Every public operation of `lorantz`, `lorantz/nn` and `lorantz/functional`, found by what is exported and how it is declared, and what takes
  * several calls: layers, adapters of `lorantz/lora`, and optimizers, schedules and clipping of `lorantz/optim`.
  */
 export function operations(): Operation[] {
@@ -121,7 +122,11 @@ export function operations(): Operation[] {
     ...methodsOf(lorantz.Tensor, "Tensor", source("tensor/tensor.ts")),
     ...pickedOf(),
     ...methodsOf(lorantz.random.key(0).constructor as typeof lorantz.Tensor, "Key", source("tensor/key.ts")),
-    ...[...functionsOf(lorantz, "", source("index.ts")), ...ofLayers].flatMap(operationOf),
+    ...[
+      ...functionsOf(lorantz, "", source("index.ts")),
+      ...ofLayers,
+      ...functionsOf(functional, "functional.", source("functional/index.ts")),
+    ].flatMap(operationOf),
     ...wholes([
       ...ofLayers,
       ...functionsOf(lora, "lora.", source("lora/index.ts")),
