@@ -123,7 +123,8 @@ function polygammaOf(n: number, x: Tensor): Tensor {
   const cotangent = angle.cos().div(angle.sin());
   const turned = polynomial(cotangent, cotangents(n)).mul(Math.PI ** (n + 1));
   const left = (n % 2 ? value.neg() : value).sub(turned);
-  return where(negative, n % 2 ? left : where(pole, Number.NaN, left), value);
+  // 0 times the infinity of a pole that has two sides is NaN; a constant would be one that debugNans names.
+  return where(negative, n % 2 ? left : where(pole, left.mul(0), left), value);
 }
 
 /** The derivative of cot t of order n in c = cot t: that of a polynomial p is -(1 + c^2) p'. */

@@ -96,7 +96,7 @@ const histogramFields: Fields<HistogramOptions> = {
 
 /**
  * How many numbers of x are in each bin. A bin has its lower edge, the last one both; what is outside or NaN is not counted. Weights
- * have gradients. Floats.
+ * and edges have gradients. Floats.
  *
  * @throws ShapeError for weights of another shape.
  * @example
@@ -108,7 +108,7 @@ export function histogram(x: Tensor, options: HistogramOptions = {}): Histogram 
   const { bins = 10, range, weights, density } = readOptions("histogram", histogramFields, options);
   if (weights && !sameShape(weights.shape, x.shape))
     throw new ShapeError(`histogram: weights are ${weights}; they have the shape of x, ${x}.`);
-  const flat = x.reshape([-1]).detach();
+  const flat = x.reshape([-1]);
   const binEdges = typeof bins === "number" ? evenEdges(flat, bins, range) : bins;
   const length = binEdges.size - 1;
   const last = binEdges.at(-1).get();

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import * as functional from "../../src/functional/index.ts";
-import { type Device, grad, init, softplus, type Tensor, tensor, zeros } from "../../src/index.ts";
+import { type Device, debugNans, grad, init, softplus, type Tensor, tensor, zeros } from "../../src/index.ts";
 import { describeComposed } from "../devices.ts";
 import { agrees, type Reference } from "./reference.ts";
 
@@ -135,6 +135,12 @@ describeComposed("special functions", (backend) => {
       expect(await f(x).toArray()).toEqual(await f(x.astype("float32")).astype("bfloat16").toArray());
       expect(f(zeros([0, 3])).shape).toEqual([0, 3]);
     }
+  });
+
+  test("where there is no pole there is no NaN on the way", async () => {
+    const x = tensor([1, 2, -1.5, 3, 0.1]);
+    for (const f of [lgamma, digamma, sinc, (x: Tensor) => polygamma(2, x)])
+      await debugNans(() => f(x).sum());
   });
 
   test("what is no argument", () => {
