@@ -88,11 +88,16 @@ export async function digits({ steps = 300, batch = 32, shown = 12 } = {}) {
     data: {
       values: pixels.flatMap((rows, i) =>
         rows.flatMap((row, y) =>
-          row.map((ink, x) => ({ which: `${i + 1}: ${(names as number[])[i]}`, x, y, ink })),
+          row.map((ink, x) => ({
+            which: `${String(i + 1).padStart(2)}: ${(names as number[])[i]}`,
+            x,
+            y,
+            ink,
+          })),
         ),
       ),
     },
-    facet: { field: "which", type: "nominal", title: null, sort: null },
+    facet: { field: "which", type: "nominal", title: null },
     columns: 6,
     spec: {
       width: 90,
