@@ -90,6 +90,6 @@ thead th { color: var(--soft); font-weight: 600; } tbody th { font-weight: 500; 
 .number { text-align: right; } .reference { background: var(--band); }
 .broken { background: var(--bad-page); color: var(--bad); }
 details { margin-top: 1.5rem; } summary { cursor: pointer; } li { margin: 0.25rem 0; }
-@media print { main { max-width: none; padding: 0; } h2, figcaption { break-after: avoid; } figure, tr { break-inside: avoid; } }
+@media print { main { max-width: none; padding: 0; } .scroll { overflow: visible; } th, td { white-space: normal; } h2, figcaption { break-after: avoid; } figure, tr { break-inside: avoid; } }
 @media (max-width: 40rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: 0.5rem; } }
 `;
