@@ -1,10 +1,12 @@
 import { coerce, computeDType, type DeviceDType, isFloat, isNarrow } from "../base/dtype.ts";
 import { internal } from "../base/errors.ts";
 import { getOrInsert } from "../base/group.ts";
-import { strides } from "../base/shape.ts";
-import { elements, type Node } from "../graph/node.ts";
+import { type Shape, strides } from "../base/shape.ts";
+import { elements, type Node, type Operation } from "../graph/node.ts";
 import type { Expr, Expressions } from "./expr.ts";
 import type { ValueId } from "./value.ts";
+
+type Movement = Extract<Operation, { kind: "reshape" | "expand" | "permute" | "flip" | "slice" | "windows" }>;
 
 /** Index along each axis. */
 export type Index = readonly Expr[];
@@ -159,45 +161,13 @@ export class Lowering {
           return internal("a number that is not a host number");
         }
         return e.cast(this.element(x!, index, guard), deviceDType(node));
-      case "identity":
-      case "after":
-        return this.element(x!, index, guard);
       case "reshape":
-        return this.element(x!, this.unflatten(this.flatten(index, node.shape), x!.shape), guard);
       case "expand":
-        return this.element(
-          x!,
-          index.map((at, axis) => (x!.shape[axis] === 1 ? e.index(0) : at)),
-          guard,
-        );
       case "permute":
-        return this.element(
-          x!,
-          x!.shape.map((_, axis) => index[operation.axes.indexOf(axis)]!),
-          guard,
-        );
       case "flip":
-        return this.element(
-          x!,
-          index.map((at, axis) =>
-            operation.axes.includes(axis) ? e.combine([[-1, at]], x!.shape[axis]! - 1) : at,
-          ),
-          guard,
-        );
       case "slice":
-        return this.element(
-          x!,
-          index.map((at, axis) => e.combine([[operation.step[axis]!, at]], operation.start[axis]!)),
-          guard,
-        );
-      case "windows": {
-        const { axis, step, dilation } = operation;
-        const at = e.combine([
-          [step, index[axis]!],
-          [dilation, index[axis + 1]!],
-        ]);
-        return this.element(x!, [...index.slice(0, axis), at, ...index.slice(axis + 2)], guard);
-      }
+      case "windows":
+        return this.element(x!, this.#moved(operation, x!.shape, index, node.shape), guard);
       case "pad": {
         const from = index.map((at, axis) => e.combine([[1, at]], -operation.before[axis]!));
         const inside = from.reduce(
@@ -237,6 +207,8 @@ export class Lowering {
         const within = guard ? e.and(guard, inside) : inside;
         return e.select(inside, this.element(part, from, within), this.element(base, index, guard));
       }
+      case "identity":
+      case "after":
       case "input":
       case "buffer":
       case "reduce":
@@ -246,6 +218,36 @@ export class Lowering {
       case "procedure":
       case "loop":
         return internal(`${operation.kind} is not stored`);
+      default:
+        return operation satisfies never;
+    }
+  }
+
+  /** Where a movement of an array of shape `from` takes the element at an index of its result. */
+  #moved(operation: Movement, from: Shape, index: Index, to: Shape): Index {
+    const { e } = this;
+    switch (operation.kind) {
+      case "reshape":
+        return this.unflatten(this.flatten(index, to), from);
+      case "expand":
+        return index.map((at, axis) => (from[axis] === 1 ? e.index(0) : at));
+      case "permute":
+        return from.map((_, axis) => index[operation.axes.indexOf(axis)]!);
+      case "flip":
+        return index.map((at, axis) =>
+          operation.axes.includes(axis) ? e.combine([[-1, at]], from[axis]! - 1) : at,
+        );
+      case "slice":
+        return index.map((at, axis) => e.combine([[operation.step[axis]!, at]], operation.start[axis]!));
+      case "windows": {
+        const { axis, step, dilation } = operation;
+        const [window, place] = [index[axis]!, index[axis + 1]!];
+        const at = e.combine([
+          [step, window],
+          [dilation, place],
+        ]);
+        return [...index.slice(0, axis), at, ...index.slice(axis + 2)];
+      }
       default:
         return operation satisfies never;
     }

@@ -1,6 +1,7 @@
 import type { DType } from "../base/dtype.ts";
 import { DTypeError } from "../base/errors.ts";
-import { describe, numel } from "../base/shape.ts";
+import { describe, numel, type Shape } from "../base/shape.ts";
+import { expand, reshape } from "./movement.ts";
 import { makeNode, type Node, type ReduceName } from "./node.ts";
 import type { Procedure } from "./procedure.ts";
 
@@ -22,10 +23,14 @@ export function neutral(name: ReduceName, dtype: DType): number {
   }
 }
 
+function checkNumbers(operation: string, x: Node): void {
+  if (x.dtype === "bool")
+    throw new DTypeError(`${operation}: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
+}
+
 /** Reduces sorted `axes` away. */
 export function reduce(name: ReduceName, x: Node, axes: readonly number[]): Node {
-  if (x.dtype === "bool")
-    throw new DTypeError(`${name}: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
+  checkNumbers(name, x);
   if (axes.length === 0) return x;
   // Kernels count in int32.
   const [first, ...others] = axes;
@@ -33,6 +38,12 @@ export function reduce(name: ReduceName, x: Node, axes: readonly number[]): Node
     return reduce(name, reduce(name, x, others), [first!]);
   const shape = x.shape.filter((_, axis) => !axes.includes(axis));
   return makeNode({ kind: "reduce", name, axes }, [x], shape, x.dtype);
+}
+
+/** Restores axes that were reduced away, and stretches them. */
+export function spread(x: Node, axes: readonly number[], shape: Shape): Node {
+  const kept = shape.map((length, axis) => (axes.includes(axis) ? 1 : length));
+  return expand(reshape(x, kept), shape);
 }
 
 /** `[...batch, m, k] x [...batch, k, n]`: batch shapes and dtypes are equal. */
@@ -43,8 +54,7 @@ export function matmul(a: Node, b: Node): Node {
 
 /** Running sums along `axis`. */
 export function cumsum(x: Node, axis: number): Node {
-  if (x.dtype === "bool")
-    throw new DTypeError(`cumsum: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
+  checkNumbers("cumsum", x);
   return makeNode({ kind: "cumsum", axis }, [x], x.shape, x.dtype);
 }
 
@@ -64,7 +74,6 @@ export function runProcedure(procedure: Procedure, x: Node, apart?: (rows: Node)
  * @param permutes Whether it is sure that all indices along the axis are a permutation: then all are added side by side.
  */
 export function scatterAdd(x: Node, index: Node, source: Node, axis: number, permutes = false): Node {
-  if (x.dtype === "bool")
-    throw new DTypeError(`scatterAdd: takes numbers; given ${describe(x)}. Cast with .astype("int32").`);
+  checkNumbers("scatterAdd", x);
   return makeNode({ kind: "scatterAdd", axis, permutes }, [x, index, source], x.shape, x.dtype);
 }

@@ -15,7 +15,7 @@ import {
   zeros,
 } from "./movement.ts";
 import { iota, type Kind, type Node, type Operation } from "./node.ts";
-import { cumsum, gather, matmul, reduce, scatterAdd } from "./reduce.ts";
+import { cumsum, gather, matmul, reduce, scatterAdd, spread } from "./reduce.ts";
 import { region, update } from "./update.ts";
 
 type Of<K extends Kind> = Extract<Operation, { kind: K }>;
@@ -111,17 +111,6 @@ function placed(g: Node, index: Node, axis: number, shape: Shape): Node {
 /** The axes along which `from` was stretched to `to`. */
 function stretched(from: Shape, to: Shape): number[] {
   return to.flatMap((length, axis) => (from[axis] !== length ? [axis] : []));
-}
-
-/** Restores reduced axes with length 1 and stretches them. */
-function spread(x: Node, axes: readonly number[], shape: Shape): Node {
-  return expand(
-    reshape(
-      x,
-      shape.map((length, axis) => (axes.includes(axis) ? 1 : length)),
-    ),
-    shape,
-  );
 }
 
 function reduceRule(g: Node, node: Node, name: Of<"reduce">["name"], axes: readonly number[]): Node {

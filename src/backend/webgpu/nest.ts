@@ -1,5 +1,5 @@
 import type { Accumulator, Axis, Nest, Statement, Store } from "../../compile/kernel.ts";
-import { asLoop, product } from "../../compile/nest.ts";
+import { asLoop, type For, product } from "../../compile/nest.ts";
 import type { Level } from "../../compile/place.ts";
 import { axisAs, joinedAs, type Step } from "../../compile/steps.ts";
 import { printBlockMap } from "./blocks.ts";
@@ -103,7 +103,7 @@ class Printer {
     });
   }
 
-  #for({ over, body }: Extract<Statement, { kind: "for" }>): Line[] {
+  #for({ over, body }: For): Line[] {
     const at = body.findIndex(({ kind }) => kind === "accumulate");
     const sums = body[at];
     if (sums?.kind === "accumulate") {

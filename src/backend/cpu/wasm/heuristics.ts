@@ -13,6 +13,7 @@ import {
   asLoop,
   cutLoop,
   exprsOf,
+  type For,
   lastOf,
   passesOf,
   product,
@@ -243,7 +244,7 @@ function scheduleOrdered({ grid, body }: Nest): readonly Stage[] {
   const last = lastOf(grid);
   const first = body.findIndex((s) => !isOnlyWritten(s));
   const before = body.slice(0, first).flatMap((s) => {
-    const { over, body: written } = s as Extract<Statement, { kind: "for" }>; // what is only written is a loop
+    const { over, body: written } = s as For; // what is only written is a loop
     const inside = storesIn(written).every(({ index }) => strideIn(index, last.name) === 1);
     const axes = inside ? [...grid.slice(0, -1), ...over, last] : [...grid, ...over];
     return schedule({ kind: "nest", grid: axes, body: written });
