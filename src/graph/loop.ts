@@ -24,27 +24,12 @@ export interface Body {
   readonly since?: number;
 }
 
-/** A loop with its inputs. */
-export class Run {
-  readonly loop: Loop;
-  readonly inputs: readonly Node[];
-  readonly #images: ReadonlyMap<Node, Node>;
-
-  constructor(loop: Loop, inputs: readonly Node[], images: ReadonlyMap<Node, Node>) {
-    this.loop = loop;
-    this.inputs = inputs;
-    this.#images = images;
-  }
-
+/** The results of a loop. */
+export interface Run {
   /** What one of `outputs`, or of what is carried next, is at each step. */
-  each(output: Node): Node {
-    return resultOf(this.loop, this.inputs, this.#images.get(output)!, false);
-  }
-
+  each(output: Node): Node;
   /** What is carried out of the last step. */
-  last(next: Node): Node {
-    return resultOf(this.loop, this.inputs, this.#images.get(next)!, true);
-  }
+  last(next: Node): Node;
 }
 
 const names = new WeakMap<Loop, number>();
@@ -130,7 +115,8 @@ export function runOf(body: Body): Run {
     ...needed.map(({ stack }) => stack),
     ...substitute(captured, given),
   ];
-  return new Run(loop, inputs, images);
+  const result = (of: Node, last: boolean) => resultOf(loop, inputs, images.get(of)!, last);
+  return { each: (output) => result(output, false), last: (next) => result(next, true) };
 }
 
 /** The products of a body that depend on its slices and on nothing carried: those of all steps are one product. */

@@ -91,32 +91,19 @@ export function weightPlane(rows: number, channels: number): number {
   return 4 * Math.ceil(rows / tileRows) * tileRows * channels + gap;
 }
 
-/** Parts of the scratch memory of a thread, from its beginning. */
-export interface Parts {
-  /** A copy of a patch at an edge, and four transformed channels before they are turned. */
-  readonly patch: number;
-  readonly turned: number;
-  /** What results are made of. */
-  readonly sums: number;
-  /** Planes of the image; of the other operand, if it is transformed here; of products. */
-  readonly image: number;
-  readonly other: number;
-  readonly products: number;
-  readonly imagePlane: number;
-  readonly otherPlane: number;
-  readonly productPlane: number;
-  readonly bytes: number;
-}
-
 const patchBytes = 4 * 48;
 const turnedBytes = 4 * 16 * planes;
 
-export function partsOf({ slope, rows, channels, quads }: Winograd): Parts {
+/** Parts of the scratch memory of a thread, from its beginning. */
+export function partsOf({ slope, rows, channels, quads }: Winograd) {
   const tiles = 4 * quads;
+  // A copy of a patch at an edge, and four transformed channels before they are turned.
   const [patch, turned] = [0, patchBytes];
+  // Planes of the image; of the other operand, if it is transformed here; of products.
   const imagePlane = 4 * channels * tiles + gap;
   const otherPlane = slope ? 4 * rows * tiles + gap : 0;
   const productPlane = 4 * rows * (slope ? channels : tiles) + gap;
+  // What results are made of.
   const sums = turned + turnedBytes;
   const image = sums + 4 * (slope ? channels * placesOfWindow : rows * tileSide * quadColumns);
   const other = image + planes * imagePlane;
