@@ -6,8 +6,10 @@ import { type Expr, type Expressions, walk } from "./expr.ts";
 import { kernelAlong } from "./fibers.ts";
 import {
   type Accumulator,
+  type Axis,
   type Kernel,
   expressionsOf as kernelExpressions,
+  type MatmulKernel,
   type Part,
   reads,
 } from "./kernel.ts";
@@ -30,13 +32,7 @@ export type Core =
       /** What is stored for each element of the row, by value. */
       readonly elements: ReadonlyMap<ValueId, Expr>;
     }
-  | {
-      readonly kind: "matmul";
-      readonly dtype: "float32" | "float64";
-      readonly sizes: MatmulSizes;
-      readonly a: Expr;
-      readonly b: Expr;
-    }
+  | Omit<MatmulKernel, "stores">
   /** That of what goes along one axis (fibers.ts): nothing is joined with it. */
   | { readonly kind: "whole"; readonly kernel: Kernel }
   | {
@@ -53,13 +49,6 @@ export interface LoopResult {
   readonly output: Node;
   readonly last: boolean;
   readonly dtype: DeviceDType;
-}
-
-export interface MatmulSizes {
-  readonly batch: number;
-  readonly rows: number;
-  readonly columns: number;
-  readonly inner: number;
 }
 
 export interface Draft {
@@ -131,17 +120,21 @@ export function draft(node: Node, value: ValueId, lowering: Lowering): Draft {
       const [rows, inner] = a.shape.slice(-2) as [number, number];
       const columns = b.shape[b.shape.length - 1]!;
       const batchShape = a.shape.slice(0, -2);
-      const batch = numel(batchShape);
-      const at = lowering.unflatten(e.variable(variables.batch, batch), batchShape);
-      const [row, column, k] = [
-        e.variable(variables.row, rows),
-        e.variable(variables.column, columns),
-        e.variable(variables.inner, inner),
-      ];
+      const axis = (name: keyof typeof variables, extent: number): Axis => ({ name, extent });
+      const axes = {
+        batch: axis("batch", numel(batchShape)),
+        row: axis("row", rows),
+        column: axis("column", columns),
+        inner: axis("inner", inner),
+      };
+      const at = lowering.unflatten(e.variable(variables.batch, axes.batch.extent), batchShape);
+      const [row, column, k] = [axes.row, axes.column, axes.inner].map(({ name, extent }) =>
+        e.variable(name, extent),
+      ) as [Expr, Expr, Expr];
       const core: Core = {
         kind: "matmul",
         dtype: dtype === "float64" ? "float64" : "float32",
-        sizes: { batch, rows, columns, inner },
+        ...axes,
         a: lowering.element(a, [...at, row, k]),
         b: lowering.element(b, [...at, k, column]),
       };

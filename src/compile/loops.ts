@@ -35,24 +35,14 @@ export function finish(draft: Draft, e: Expressions): Kernel {
       return { kind: "nest", grid: grid.axes, body };
     }
     case "matmul": {
-      const { batch, rows, columns, inner } = core.sizes;
+      const { batch, row, column } = core;
       const position = e.combine([
-        [rows * columns, e.variable(variables.batch, batch)],
-        [columns, e.variable(variables.row, rows)],
-        [1, e.variable(variables.column, columns)],
+        [row.extent * column.extent, e.variable(batch.name, batch.extent)],
+        [column.extent, e.variable(row.name, row.extent)],
+        [1, e.variable(column.name, column.extent)],
       ]);
       const replace = substitution([{ name: variables.position, axes: [], value: position }], e);
-      return {
-        kind: "matmul",
-        dtype: core.dtype,
-        batch: { name: variables.batch, extent: batch },
-        row: { name: variables.row, extent: rows },
-        column: { name: variables.column, extent: columns },
-        inner: { name: variables.inner, extent: inner },
-        a: core.a,
-        b: core.b,
-        stores: stores(draft, replace, e),
-      };
+      return { ...core, stores: stores(draft, replace, e) };
     }
     case "whole":
       return core.kernel;

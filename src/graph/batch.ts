@@ -171,14 +171,7 @@ function batchedPull(
   };
 }
 
-/** A loop over values side by side, and what became of the nodes of its body. */
-interface Batched {
-  readonly loop: Loop;
-  readonly nodes: Map<Node, Node>;
-  readonly carried: readonly boolean[];
-}
-
-const batchedLoops = new WeakMap<Loop, Map<string, Batched>>();
+const batchedLoops = new WeakMap<Loop, Map<string, ReturnType<typeof widened>>>();
 
 /** A result of a loop; all results of a run are of one run again. */
 function batchLoop({ loop, output, last }: Of<"loop">, inputs: readonly Input[], size: number): Node {
@@ -199,7 +192,8 @@ function batchLoop({ loop, output, last }: Of<"loop">, inputs: readonly Input[],
   return last ? result : transpose(result, 0, 1);
 }
 
-function widened(loop: Loop, inputs: readonly Input[], size: number): Batched {
+/** The loop over values side by side, what became of the nodes of its body, and which carries have the axis. */
+function widened(loop: Loop, inputs: readonly Input[], size: number) {
   const { carries, slices, given, next } = loop;
   const wide = (place: Node) => placeFor({ shape: [size, ...place.shape], dtype: place.dtype });
   const rest = [...slices, ...given];

@@ -12,11 +12,6 @@ export interface SharedChoice {
   readonly quads: number;
 }
 
-/** Tiles by subgroups of eight lanes. */
-export interface SubgroupChoice {
-  readonly family: "subgroup";
-}
-
 /** Tiles by subgroup matrices. */
 export interface MatrixChoice extends MatrixShape {
   readonly family: "matrix";
@@ -34,8 +29,8 @@ export interface MatrixShape {
   readonly inner: number;
 }
 
-/** A family of matmul kernels with what tuning chose for it. */
-export type MatmulChoice = SharedChoice | SubgroupChoice | MatrixChoice;
+/** A family of matmul kernels with what tuning chose for it; subgroups have eight lanes, and nothing to choose. */
+export type MatmulChoice = SharedChoice | { readonly family: "subgroup" } | MatrixChoice;
 
 export interface MatmulShape {
   readonly batches: number;

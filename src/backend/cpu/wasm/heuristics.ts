@@ -106,11 +106,10 @@ function chooseLanes(
   const contiguous = stores.every(({ index }) => last.extent === 1 || strideIn(index, last.name) === 1);
   if (accumulators.length === 0) return contiguous && last.extent > 1 ? "grid" : "nothing";
   const sums = exprsOf(accumulators);
-  const options: [Along, number][] = [];
-  if (contiguous && last.extent > 1) options.push(["grid", laneCost(sums, last)]);
-  if (innermost.extent > 1) options.push(["inner", laneCost(sums, innermost) + 8 / innermost.extent]);
-  options.sort((a, b) => a[1] - b[1]);
-  return options[0]?.[0] ?? "nothing";
+  const grid = contiguous && last.extent > 1 ? laneCost(sums, last) : Infinity;
+  const inner = innermost.extent > 1 ? laneCost(sums, innermost) + 8 / innermost.extent : Infinity;
+  if (grid === Infinity && inner === Infinity) return "nothing";
+  return grid <= inner ? "grid" : "inner";
 }
 
 /**

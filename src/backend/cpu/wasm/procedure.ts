@@ -104,7 +104,7 @@ class RunFunctions {
   /** Goes along both, by four vectors, by one, and one by one; x and y are moved. `vector` gets the offset in bytes and which it is of the four. */
   #along(
     code: Code,
-    { x, y, bytes }: RunLocals,
+    { x, y, bytes }: Record<"x" | "y" | "bytes", Local<"i32">>,
     vector: (offset: number, which: number) => void,
     one: () => void,
   ): void {
@@ -282,12 +282,6 @@ class RunFunctions {
       { exported: false, results: ["i32"] },
     );
   }
-}
-
-interface RunLocals {
-  readonly x: Local<"i32">;
-  readonly y: Local<"i32">;
-  readonly bytes: Local<"i32">;
 }
 
 /** Writes a program over the row at `row`; locals of floats are float64. */

@@ -79,12 +79,6 @@ export function packTurnedRuns(
 
 type V = Local<"v128">;
 
-/** A vector and the code that loads it. */
-interface RunLoad {
-  readonly pieces: readonly Code[];
-  readonly held: V;
-}
-
 /** What is known of runs in three loops: where their first element is, and what guards their lanes. */
 class RunValues {
   readonly #runs: Runs;
@@ -153,8 +147,8 @@ class RunValues {
     return into.let("i32", i32.isZero(apply<"i32">("v128.any_true", broken)));
   }
 
-  /** Loads the vector at an offset. Lanes that are guarded may lie anywhere, so that nothing is read where all are. */
-  load(offset: number): RunLoad {
+  /** The vector at an offset, and the code that loads it. Lanes that are guarded may lie anywhere, so that nothing is read where all are. */
+  load(offset: number): { readonly pieces: readonly Code[]; readonly held: V } {
     const { load, index, guard, step } = this.#runs;
     this.#first.restart(2);
     this.#lanes.restart(2, offset);
