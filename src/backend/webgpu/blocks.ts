@@ -36,25 +36,22 @@ export function printBlockMap(
     bindings,
   );
   const side = axisAs(steps, "blocks", along.name)?.by ?? 1;
+  const [far, down] = [along.extent / 4 / side, across.extent / 4];
   const blocks = [
     ...grid.filter((axis) => axis !== along && axis !== across),
-    { name: "far", extent: along.extent / 4 / side },
-    { name: "down", extent: across.extent / 4 },
+    { name: "far", extent: far },
+    { name: "down", extent: down },
     { name: "near", extent: side },
   ];
-  const start = (names: readonly string[]) =>
+  const start = (...names: readonly string[]) =>
     names.length === 0 ? "0" : names.length === 1 ? `${names[0]} * 4` : `(${names.join(" + ")}) * 4`;
-  const isLong = (name: string) => blocks.some((axis) => axis.name === name && axis.extent > 1);
-  const right = [
-    isLong("far") ? (side > 1 ? `far * ${side}` : "far") : [],
-    isLong("near") ? "near" : [],
-  ].flat();
+  const right = far > 1 ? [side > 1 ? `far * ${side}` : "far"] : [];
   return {
     declarations,
     ...perPoint(product(blocks), options, [
       ...digits(blocks, "point"),
-      `let top = ${start(isLong("down") ? ["down"] : [])};`,
-      `let left = ${start(right)};`,
+      `let top = ${down > 1 ? start("down") : "0"};`,
+      `let left = ${start(...right, ...(side > 1 ? ["near"] : []))};`,
       ...loads.map(({ value }, n) => `var lines${n}: array<${bindings.vector(value)}, 4>;`),
       loop("column", 0, 4, 1),
       `let ${along.name} = left + column;`,
