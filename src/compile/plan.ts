@@ -100,7 +100,7 @@ function replacements(
 ): (number | undefined)[] {
   const free = new Set(donated);
   const replaces = new Array<number | undefined>(outputs.length).fill(undefined);
-  const readAt = (input: number) => lastRead.get(inputs[input]!) ?? -1;
+  const readAt = (old: ValueId) => lastRead.get(old) ?? -1;
   const choose = (
     /** By what inputs fit at most. */
     of: (old: ValueId) => number,
@@ -116,7 +116,9 @@ function replacements(
         (input) => free.has(input) && fits(inputs[input]!, value, among),
       );
       if (fitting.length === 0) return;
-      replaces[index] = fitting.reduce((best, input) => (readAt(input) > readAt(best) ? input : best));
+      replaces[index] = fitting.reduce((best, input) =>
+        readAt(inputs[input]!) > readAt(inputs[best]!) ? input : best,
+      );
       free.delete(replaces[index]!);
     });
   };
@@ -125,7 +127,7 @@ function replacements(
     (_, among) => among.values[0]!,
   );
   choose(
-    (old) => lastRead.get(old) ?? -1,
+    readAt,
     (_, { from }) => from,
     (old, value, { values: among, from }) => {
       if (among.length > 1 || !alike(values[old]!, values[value]!)) return false;
@@ -138,7 +140,7 @@ function replacements(
   choose(
     (old) => bytesOf(values[old]!),
     (value) => bytesOf(values[value]!),
-    (old, _, { from }) => (lastRead.get(old) ?? -1) < from,
+    (old, _, { from }) => readAt(old) < from,
   );
   return replaces;
 }

@@ -67,6 +67,7 @@ export function toHostArray(values: Values, node: Node): HostArray {
 function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Values {
   const { operation, shape, dtype } = node;
   const size = numel(shape);
+  const stride = strides(shape);
   const out = new Float64Array(size);
   const [x, y, z] = inputs;
   const xShape = node.inputs[0]?.shape ?? [];
@@ -83,10 +84,10 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
     sourceShape = xShape,
     otherwise = 0,
   ) => {
-    const stride = strides(sourceShape);
+    const apart = strides(sourceShape);
     eachIndex(shape, (index, i) => {
       const from = map(index);
-      out[i] = from ? source[from.reduce((sum, at, axis) => sum + at * stride[axis]!, 0)]! : otherwise;
+      out[i] = from ? source[flatIndex(from, apart)]! : otherwise;
     });
     return out;
   };
@@ -161,7 +162,7 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       node.inputs.forEach((part, i) => {
         eachIndex(part.shape, (index, at) => {
           const to = index.with(operation.axis, index[operation.axis]! + from);
-          out[flatIndex(to, strides(shape))] = inputs[i]![at]!;
+          out[flatIndex(to, stride)] = inputs[i]![at]!;
         });
         from += part.shape[operation.axis]!;
       });
@@ -176,13 +177,13 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       });
       eachIndex(part, (index, i) => {
         const to = index.map((at, axis) => start[axis]! + at * operation.step[axis]!);
-        out[flatIndex(to, strides(shape))] = y![i]!;
+        out[flatIndex(to, stride)] = y![i]!;
       });
       return out;
     }
     case "gather":
       return pull((index) => {
-        const at = y![flatIndex(index, strides(shape))]!;
+        const at = y![flatIndex(index, stride)]!;
         return index.with(operation.axis, Math.min(Math.max(at, 0), xShape[operation.axis]! - 1));
       });
     case "reduce": {
@@ -191,7 +192,6 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
         operation.name
       ];
       const kept = xShape.flatMap((_, axis) => (operation.axes.includes(axis) ? [] : [axis]));
-      const stride = strides(shape);
       eachIndex(xShape, (index, i) => {
         const to = flatIndex(
           kept.map((axis) => index[axis]!),
@@ -219,15 +219,14 @@ function evaluateNode(node: Node, inputs: readonly Values[], leaves: Leaves): Va
       return out;
     }
     case "cumsum": {
-      const stride = strides(shape)[operation.axis]!;
+      const { axis } = operation;
       eachIndex(shape, (index, i) => {
-        out[i] = index[operation.axis] === 0 ? x![i]! : rounded(out[i - stride]! + x![i]!);
+        out[i] = index[axis] === 0 ? x![i]! : rounded(out[i - stride[axis]!]! + x![i]!);
       });
       return out;
     }
     case "scatterAdd": {
       out.set(x!);
-      const stride = strides(shape);
       eachIndex(node.inputs[1]!.shape, (index, i) => {
         const at = y![i]!;
         if (at < 0 || at >= shape[operation.axis]!) return;
