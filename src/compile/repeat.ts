@@ -127,15 +127,7 @@ export function finishLoop(
   slices.forEach((slice, i) => {
     const stack = placeFor({ shape: [steps, ...slice.shape], dtype: slice.dtype });
     roles.set(stack, { kind: "value", value: operandAt(carries.length + i) });
-    const one = [1, ...slice.shape];
-    const index = expand(
-      reshape(
-        at,
-        one.map(() => 1),
-      ),
-      one,
-    );
-    places.set(slice, reshape(gather(stack, index, 0), slice.shape));
+    places.set(slice, reshape(gather(stack, expand(at, [1, ...slice.shape]), 0), slice.shape));
   });
   const numbers: { readonly node: Node; readonly source: number }[] = [];
   given.forEach((leaf, i) => {

@@ -20,9 +20,8 @@ export function defineConvolution(
   if (!g) return undefined;
   if (partsOf(g).bytes > threadScratch)
     internal("a block of a convolution is larger than the scratch memory");
-  const notes = ["windows of 3 x 3 in tiles of 2 x 2, by Winograd's transforms"];
-  if (g.relaxed) notes.push("fused multiply-add");
-  const note = notes.join(", ");
+  const fused = g.relaxed ? ", fused multiply-add" : "";
+  const note = `windows of 3 x 3 in tiles of 2 x 2, by Winograd's transforms${fused}`;
   if (g.slope) return { phases: [defineSlope(module, kernel, given, g, g.slope)], note };
   const phases = [defineWeights(module, kernel, given, g), defineImages(module, kernel, given, g)];
   return { phases, scratch: planes * weightPlane(kernel.row.extent, g.windows.channels), note };
