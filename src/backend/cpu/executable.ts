@@ -53,16 +53,17 @@ export class WasmExecutable implements Executable {
       if ("kernel" in each) size += Math.ceil(each.kernel.given.bytes / 8) * 8;
       return at;
     });
-    this.#block = -1;
+    let block: number | undefined;
     try {
-      this.#block = memory.allocate(size);
+      block = memory.allocate(size);
       const allocate = (bytes: number) => new WasmBuffer(memory.allocate(bytes), bytes);
       this.#held = hold(program, allocate, ({ at }) => memory.free(at));
     } catch (error) {
-      memory.free(this.#block);
+      if (block !== undefined) memory.free(block);
       for (const entry of loaded) release(runner, entry);
       throw error;
     }
+    this.#block = block;
     const bodies = loaded.flatMap((each) => ("loop" in each ? [each.body] : []));
     this.#bytes = [...this.#held.all, ...bodies].reduce((sum, { bytes }) => sum + bytes, 0);
     this.#calls = loaded.map((entry, i) => {
@@ -70,7 +71,7 @@ export class WasmExecutable implements Executable {
       const { given } = entry.kernel;
       return {
         loaded: entry,
-        args: this.#block + offsets[i]!,
+        args: block + offsets[i]!,
         scalars: given.scalars,
         places: given.values.map((value) => program.places[value]!),
       };
