@@ -77,10 +77,7 @@ function scaled(range: FloatRange): NarrowLanes {
   /** Bits of a float32 that are lost, as an exponent. */
   const lost = 23 - fractionBits;
   /** The exponents of the smallest normal number and of the largest, as float32. */
-  const [least, most] = [range.least, range.most].map((exponent) => (exponent + 127) << 23) as [
-    number,
-    number,
-  ];
+  const [least, most] = [(range.least + 127) << 23, (range.most + 127) << 23];
   /** Numbers beyond the largest are nearest to this, or beyond it. */
   const overflow = 2 ** (range.most + 1);
   /** The sign, and what is below the exponents that there are. */

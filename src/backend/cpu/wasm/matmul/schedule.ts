@@ -204,14 +204,11 @@ function streamedBlocksOf(
   columns: number,
 ): Pick<Schedule, "rowBlock" | "columnBlock" | "pieces"> {
   const columnBlock = evenBlock(column.extent, columns, streamedColumns);
-  const [blocks, panels] = [columnBlock, columns].map((size) => Math.ceil(column.extent / size)) as [
-    number,
-    number,
-  ];
+  const pieces = (size: number) => Math.ceil(column.extent / size);
   return {
     rowBlock: evenBlock(row.extent, rows, streamedRows),
     columnBlock,
-    pieces: { count: 1, blocks, panels, round: batch.extent },
+    pieces: { count: 1, blocks: pieces(columnBlock), panels: pieces(columns), round: batch.extent },
   };
 }
 

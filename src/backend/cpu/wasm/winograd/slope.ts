@@ -141,9 +141,8 @@ export function defineSlope(
     ): void {
       const [i, panel, r] = [body.local("i32"), body.local("i32"), body.local("i32")];
       const [a, b, c] = [body.local("i32"), body.local("i32"), body.local("i32")];
-      const [planeOfA, planeOfB, planeOfC] = [other, image, products].map((part) =>
-        body.let("i32", part),
-      ) as [Local<"i32">, Local<"i32">, Local<"i32">];
+      const [planeOfA, planeOfB] = [body.let("i32", other), body.let("i32", image)];
+      const planeOfC = body.let("i32", products);
       body.each(i, 0, planes, 1, () => {
         body.assign(b, planeOfB);
         body.each(panel, firstChannel, channelEnd, panelColumns, () => {
@@ -161,7 +160,8 @@ export function defineSlope(
 
     /** Row by row: four channels are lanes, whose windows follow each other in the result. */
     function finish(body: Code, { image: batch, firstRow, rowEnd, firstChannel, channelEnd }: Block): void {
-      const [r, channel, from, to] = [0, 1, 2, 3].map(() => body.local("i32")) as [L, L, L, L];
+      const [r, channel] = [body.local("i32"), body.local("i32")];
+      const [from, to] = [body.local("i32"), body.local("i32")];
       const line = body.let("i32", products);
       const firstColumn = body.let("i32", mul(firstChannel, placesOfWindow));
       const columnEnd = body.let("i32", mul(channelEnd, placesOfWindow));
@@ -200,5 +200,4 @@ export function defineSlope(
   };
 }
 
-type L = Local<"i32">;
 type V = Local<"v128">;
