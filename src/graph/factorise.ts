@@ -43,25 +43,9 @@ export function forwardSubstitution(n: number, m: number): Procedure {
       written("real", (w) => {
         w.for(0, n, (w, i) => {
           const row = w.let(i.times(m).plus(b));
-          w.for(0, i, (w, k) => {
-            const factor = w.let(w.load(i.times(n).plus(k)).negated());
-            w.addMultiple(row, k.times(m).plus(b), m, factor);
-          });
+          w.subtractMultiples({ y: row, x: b, step: m, length: m, count: i, factors: i.times(n) });
           const pivot = w.let(w.load(i.times(n + 1)));
-          w.for(0, m, (w, j) => w.store(row.plus(j), w.load(row.plus(j)).over(pivot)));
-        });
-      }),
-    together: () =>
-      written("real", (w) => {
-        w.each(m, (w, j) => {
-          w.for(0, n, (w, i) => {
-            const at = w.let(i.times(m).plus(j).plus(b));
-            const left = w.let(w.load(at));
-            w.for(0, i, (w, k) => {
-              w.set(left, left.minus(w.load(i.times(n).plus(k)).times(w.load(k.times(m).plus(j).plus(b)))));
-            });
-            w.store(at, left.over(w.load(i.times(n + 1))));
-          });
+          w.each(m, (w, j) => w.store(row.plus(j), w.load(row.plus(j)).over(pivot)));
         });
       }),
   };
@@ -134,13 +118,12 @@ export function qrOf(m: number, n: number): Procedure {
   return {
     text: `qr ${m} ${n}`,
     work: 2 * m * n * n,
-    code: () => written("real", (w) => orthonormalise(w, m, n, r, false)),
-    together: () => written("real", (w) => orthonormalise(w, m, n, r, true)),
+    code: () => written("real", (w) => orthonormalise(w, m, n, r)),
   };
 }
 
 /** @param r Where R^T lies; behind it the squares, and room for n more. */
-function orthonormalise(w: W, m: number, n: number, r: number, together: boolean): void {
+function orthonormalise(w: W, m: number, n: number, r: number): void {
   const squares = r + n * n;
   const parts = squares + n;
   w.for(0, n, (w, k) => {
@@ -152,18 +135,7 @@ function orthonormalise(w: W, m: number, n: number, r: number, together: boolean
         const at = w.let(k.times(n).plus(j).plus(r));
         w.store(at, w.load(at).plus(part));
       });
-      if (together)
-        w.each(m, (w, i) => {
-          const left = w.let(w.load(column.plus(i)));
-          w.for(0, k, (w, j) => {
-            w.set(left, left.minus(w.load(j.plus(parts)).times(w.load(j.times(m).plus(i)))));
-          });
-          w.store(column.plus(i), left);
-        });
-      else
-        w.for(0, k, (w, j) => {
-          w.addMultiple(column, j.times(m), m, w.load(j.plus(parts)).negated());
-        });
+      w.subtractMultiples({ y: column, x: 0, step: m, length: m, count: k, factors: parts });
     });
     // What is left of a column that depends on others is rounding.
     const square = w.let(w.dot(column, column, m));

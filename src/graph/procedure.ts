@@ -73,8 +73,21 @@ export type Statement =
       readonly length: Term;
       readonly factor: Term;
     }
+  /** y -= the sum of `count` rows x, `step` apart, each times its factor, for `length` elements. */
+  | ({ readonly kind: "subtractMultiples" } & Multiples<Term>)
   /** Rows of `length` elements, `step` apart, are turned, each and the next, by so many rotations one after the other. */
   | ({ readonly kind: "rotations" } & Rotations<Term>);
+
+export interface Multiples<T> {
+  readonly y: T;
+  /** The first row. */
+  readonly x: T;
+  readonly step: T;
+  readonly length: T;
+  readonly count: T;
+  /** Where the first factor is. */
+  readonly factors: T;
+}
 
 /** The i-th of `count` rotations makes (c x + s y, c y - s x) of the i-th row x and the next row y. */
 export interface Rotations<T> {
@@ -300,6 +313,18 @@ export class Writer<E extends "int" | "real"> {
     this.#statements.push(statement);
   }
 
+  subtractMultiples({ y, x, step, length, count, factors }: Multiples<Index>): void {
+    this.#statements.push({
+      kind: "subtractMultiples",
+      y: index(y),
+      x: index(x),
+      step: index(step),
+      length: index(length),
+      count: index(count),
+      factors: index(factors),
+    });
+  }
+
   rotations({ rows, step, length, count, cosines, sines }: Rotations<Index>): void {
     this.#statements.push({
       kind: "rotations",
@@ -351,6 +376,13 @@ export function interpret({ statements, locals: types }: Code, array: Float64Arr
       case "addMultiple": {
         const [y, x, length, factor] = [value(s.y), value(s.x), value(s.length), value(s.factor)];
         for (let i = 0; i < length; i++) array[y + i]! += factor * array[x + i]!;
+        break;
+      }
+      case "subtractMultiples": {
+        const [y, x, step, length] = [value(s.y), value(s.x), value(s.step), value(s.length)];
+        const [count, factors] = [value(s.count), value(s.factors)];
+        for (let i = 0; i < count; i++)
+          for (let j = 0; j < length; j++) array[y + j]! -= array[factors + i]! * array[x + i * step + j]!;
         break;
       }
       case "rotations": {

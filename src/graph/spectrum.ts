@@ -93,73 +93,62 @@ export function tridiagonalOf(n: number, wide: boolean): Procedure {
   };
 }
 
-/** @param together Many invocations sum by columns; one goes along rows that are at hand. */
-function bidiagonalise(w: W, m: number, n: number, wide: boolean, together: boolean): void {
-  const left = m * n;
-  const d = left + n * m;
-  const e = d + n;
-  const [above, beside] = [e + n, e + 2 * n]; // products of the v of Q, and of P, with columns and rows
-  w.each(m, (w, i) => w.store(i.plus(left), w.load(i.times(n))));
-  w.for(0, n, (w, k) => {
-    const v = w.let(k.times(m).plus(left));
-    w.store(k.plus(d), reflect(w, v.plus(k), w.int(m).minus(k), wide));
-    const behind = w.let(k.plus(1));
-    const length = w.let(w.int(n - 1).minus(k));
-    /** Row i, which takes the reflection of P before, from the column k on. */
-    const take = (w: W, i: Int) =>
-      w.if(k.gt(0), (w) => {
-        const factor = w.load(i.plus(beside)).negated();
-        w.addMultiple(i.times(n).plus(k), k.minus(1).times(n).plus(k), w.int(n).minus(k), factor);
-      });
-    const rows = w.int(m).minus(k);
-    if (together) {
-      w.each(rows, (w, i) => take(w, i.plus(k)));
-      w.each(length, (w, j) => {
-        const sum = w.let(w.real(0));
-        w.for(k, m, (w, i) => {
-          w.set(sum, sum.plus(w.load(v.plus(i)).times(w.load(i.times(n).plus(behind).plus(j)))));
-        });
-        w.store(behind.plus(j).plus(above), sum);
-      });
-    } else {
-      w.each(length, (w, j) => w.store(behind.plus(j).plus(above), 0));
-      w.for(k, m, (w, i) => {
-        take(w, i);
-        w.addMultiple(behind.plus(above), i.times(n).plus(behind), length, w.load(v.plus(i)));
-      });
-    }
-    w.if(length.gt(0), (w) => {
-      const row = w.let(k.times(n).plus(behind));
-      const own = w.let(w.load(v.plus(k)));
-      w.each(length, (w, j) => {
-        w.store(row.plus(j), w.load(row.plus(j)).minus(own.times(w.load(behind.plus(j).plus(above)))));
-      });
-      w.store(k.plus(e), reflect(w, row, length, wide));
-      const next = v.plus(m);
-      const first = w.let(w.load(row));
-      w.each(w.int(m - 1).minus(k), (w, below) => {
-        const i = w.let(below.plus(behind));
-        const at = w.let(i.times(n).plus(behind));
-        w.addMultiple(at, behind.plus(above), length, w.load(v.plus(i)).negated());
-        const part = w.let(w.dot(at, row, length));
-        w.store(i.plus(beside), part);
-        w.store(next.plus(i), w.load(at).minus(part.times(first)));
-      });
-    });
-  });
-}
-
 /**
  * The bidiagonal form B = Q^T A P of an A of m x n, m >= n, in its place (G. H. Golub and W. Kahan 1965). Behind it n x m zeros,
  * of which row k becomes the v of the k-th reflection of Q, then, n each, the diagonal of B and what is beside it, and room for
  * n + m. In row k of A lies, behind the diagonal, the v of the k-th of P.
  */
 export function bidiagonalOf(m: number, n: number, wide: boolean): Procedure {
+  const left = m * n;
+  const d = left + n * m;
+  const e = d + n;
+  const [above, beside] = [e + n, e + 2 * n]; // products of the v of Q, and of P, with columns, negated, and rows
   return {
     text: `bidiagonal ${m} ${n} in ${bits(wide)} bits`,
     work: 4 * m * n * n,
-    code: () => written("real", (w) => bidiagonalise(w, m, n, wide, false)),
-    together: () => written("real", (w) => bidiagonalise(w, m, n, wide, true)),
+    code: () =>
+      written("real", (w) => {
+        w.each(m, (w, i) => w.store(i.plus(left), w.load(i.times(n))));
+        w.for(0, n, (w, k) => {
+          const v = w.let(k.times(m).plus(left));
+          const rows = w.let(w.int(m).minus(k));
+          w.store(k.plus(d), reflect(w, v.plus(k), rows, wide));
+          const behind = w.let(k.plus(1));
+          const length = w.let(w.int(n).minus(behind));
+          const shares = w.let(behind.plus(above));
+          const before = w.let(k.minus(1).times(n).plus(behind));
+          // Rows have not taken the reflection of P before as yet.
+          const part = w.let(w.dot(v.plus(k), k.plus(beside), rows));
+          w.each(length, (w, j) => {
+            w.store(shares.plus(j), 0);
+            w.if(k.gt(0), (w) => w.store(shares.plus(j), part.times(w.load(before.plus(j)))));
+          });
+          const first = k.times(n).plus(behind);
+          w.subtractMultiples({ y: shares, x: first, step: n, length, count: rows, factors: v.plus(k) });
+          w.if(length.gt(0), (w) => {
+            const row = w.let(k.times(n).plus(behind));
+            const own = w.let(w.load(v.plus(k)));
+            w.each(length, (w, j) => {
+              const at = w.let(row.plus(j));
+              w.store(at, w.load(at).plus(own.times(w.load(shares.plus(j)))));
+              w.if(k.gt(0), (w) => {
+                w.store(at, w.load(at).minus(w.load(k.plus(beside)).times(w.load(before.plus(j)))));
+              });
+            });
+            w.store(k.plus(e), reflect(w, row, length, wide));
+            const next = v.plus(m);
+            w.each(rows.minus(1), (w, below) => {
+              const i = w.let(below.plus(behind));
+              const at = w.let(i.times(n).plus(behind));
+              w.if(k.gt(0), (w) => w.addMultiple(at, before, length, w.load(i.plus(beside)).negated()));
+              w.addMultiple(at, shares, length, w.load(v.plus(i)));
+              const part = w.let(w.dot(at, row, length));
+              w.store(i.plus(beside), part);
+              w.store(next.plus(i), w.load(at).minus(part.times(w.load(row))));
+            });
+          });
+        });
+      }),
   };
 }
 

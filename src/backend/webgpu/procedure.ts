@@ -1,5 +1,5 @@
 import type { ProcedureKernel } from "../../compile/kernel.ts";
-import type { Operator, Rotations, Statement, Term, Type } from "../../graph/procedure.ts";
+import type { Operator, Statement, Term, Type } from "../../graph/procedure.ts";
 import { type Body, digits, perGroup, perPoint, workgroupSize } from "./dispatch.ts";
 import type { Bindings, ShaderOptions } from "./shader.ts";
 import { byWorkgroups } from "./sharing.ts";
@@ -67,6 +67,27 @@ class Together {
       const before = this.#reading;
       const lines = inner(list);
       return this.#reading && !before ? inner(list) : lines;
+    };
+    /** A loop over columns, which invocations share; terms are named before it. */
+    const columns = <K extends string>(
+      terms: Readonly<Record<K | "length", Term>>,
+      body: (at: (name: K) => string) => string[],
+    ): string[] => {
+      const made = this.#made++;
+      const entries = Object.entries<Term>(terms);
+      reads(...entries.map(([, term]) => term));
+      const [from, by] = alone ? [0, 1] : ["own_", workgroupSize];
+      const lines = [
+        `for (var column = ${from}; column < length${made}; column += ${by}) {`,
+        ...body((name) => `${name}${made}`),
+        "}",
+      ];
+      return [
+        "{",
+        ...entries.map(([name, term]) => `let ${name}${made} = ${this.text(term)};`),
+        ...(alone ? lines : between(lines)),
+        "}",
+      ];
     };
     switch (s.kind) {
       case "set":
@@ -137,32 +158,31 @@ class Together {
           "}",
         ]);
       }
-      case "rotations": {
-        const made = this.#made++;
-        reads(s.rows, s.step, s.length, s.count, s.cosines, s.sines);
-        const at = (name: string) => `${name}${made}`;
-        const place = (name: keyof Rotations<Term>) => `let ${at(name)} = ${this.text(s[name])};`;
-        const [from, by] = alone ? ["0", "1"] : ["own_", String(workgroupSize)];
-        return [
-          "{",
-          ...(["rows", "step", "length", "count", "cosines", "sines"] as const).map(place),
-          ...(alone ? (lines: string[]) => lines : between)([
-            `for (var column = ${from}; column < ${at("length")}; column += ${by}) {`,
-            `var row = ${at("rows")} + column;`,
-            `var x = ${this.#load("row")};`,
-            `for (var i = 0; i < ${at("count")}; i++) {`,
-            `let c = ${this.#load(`${at("cosines")} + i`)};`,
-            `let s = ${this.#load(`${at("sines")} + i`)};`,
-            `let y = ${this.#load(`row + ${at("step")}`)};`,
-            this.#store("row", "c * x + s * y"),
-            "x = c * y - s * x;",
-            `row += ${at("step")};`,
-            "}",
-            this.#store("row", "x"),
-            "}",
-          ]),
+      case "subtractMultiples": {
+        const { kind, ...terms } = s;
+        return columns(terms, (at) => [
+          `var left = ${this.#load(`${at("y")} + column`)};`,
+          `for (var i = 0; i < ${at("count")}; i++) {`,
+          `left -= ${this.#load(`${at("factors")} + i`)} * ${this.#load(`${at("x")} + i * ${at("step")} + column`)};`,
           "}",
-        ];
+          this.#store(`${at("y")} + column`, "left"),
+        ]);
+      }
+      case "rotations": {
+        const { kind, ...terms } = s;
+        return columns(terms, (at) => [
+          `var row = ${at("rows")} + column;`,
+          `var x = ${this.#load("row")};`,
+          `for (var i = 0; i < ${at("count")}; i++) {`,
+          `let c = ${this.#load(`${at("cosines")} + i`)};`,
+          `let s = ${this.#load(`${at("sines")} + i`)};`,
+          `let y = ${this.#load(`row + ${at("step")}`)};`,
+          this.#store("row", "c * x + s * y"),
+          "x = c * y - s * x;",
+          `row += ${at("step")};`,
+          "}",
+          this.#store("row", "x"),
+        ]);
       }
       default:
         return s satisfies never;

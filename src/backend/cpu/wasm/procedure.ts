@@ -47,7 +47,7 @@ interface Element {
   readonly load: Named<"load">;
   readonly store: Named<"store">;
   /** One number in all lanes. */
-  readonly splat: (address: Value<"i32">) => Vector;
+  readonly splat: (address: Value<"i32">, offset?: number) => Vector;
   readonly bytes: number;
   readonly widens: boolean;
 }
@@ -61,7 +61,7 @@ const elements: Record<ProcedureKernel["dtype"], Element> = {
 const localType = (type: Type) => (type === "real" ? "f64" : "i32");
 
 /** The loops along runs of elements, by their names. */
-type Runs = "addMultiple" | "rotations" | "dot" | "firstBelow";
+type Runs = "addMultiple" | "subtractMultiples" | "rotations" | "dot" | "firstBelow";
 
 /**
  * Loops along two runs of elements side by side, by vectors, then what is left one by one. Each is a function of its own: an
@@ -84,9 +84,9 @@ class RunFunctions {
     return getOrInsert(this.#defined, name, () => this[name]());
   }
 
-  load(address: Value<"i32">): Push<"f64"> {
+  load(address: Value<"i32">, offset = 0): Push<"f64"> {
     const { load, widens } = this.#element;
-    const element: Push<"f64"> = (code) => code.push(address).memory(load);
+    const element: Push<"f64"> = (code) => code.push(address).memory(load, offset);
     return widens ? apply("f64.promote_f32", element) : element;
   }
 
@@ -147,6 +147,65 @@ class RunFunctions {
           (at) => code.store("v128.store", y, at, multiplyAdd(v128.load(x, at), factors, v128.load(y, at))),
           () => this.store(code, y, f64.add(this.load(y), f64.mul(this.load(x), factor))),
         );
+      },
+      { exported: false },
+    );
+  }
+
+  /** y less rows times factors, four rows at a time, then one by one. */
+  subtractMultiples(): number {
+    const { mul, sub } = this.#vectors;
+    const { bytes: each, splat } = this.#element;
+    return this.#module.define(
+      "subtractMultiples",
+      { y: "i32", x: "i32", step: "i32", bytes: "i32", count: "i32", factors: "i32" },
+      (code, { y, x, step, bytes, count, factors }) => {
+        const stop = code.let("i32", i32.add(factors, count));
+        const end = code.let("i32", i32.add(y, bytes));
+        const at = code.local("i32");
+        for (const rows of [4, 1]) {
+          const places = Array.from({ length: rows }, () => code.local("i32"));
+          const splats = Array.from({ length: rows }, () => code.local("v128"));
+          const along = (size: number, body: () => void) => {
+            const inside = i32.le(i32.add(at, size), end);
+            code.if(inside, () =>
+              code.doWhile(() => {
+                body();
+                for (const place of [at, ...places]) code.advance(place, size);
+              }, inside),
+            );
+          };
+          const more = i32.le(i32.add(factors, rows * each), stop);
+          code.if(more, () =>
+            code.doWhile(() => {
+              code.assign(at, y);
+              for (const [i, place] of places.entries()) {
+                code.assign(splats[i]!, splat(factors, i * each));
+                code.assign(place, x).advance(x, step);
+              }
+              const left = (vector: number): Value<"v128"> =>
+                places.reduce<Value<"v128">>(
+                  (sum, place, i) => sub(sum, mul(splats[i]!, v128.load(place, vector))),
+                  v128.load(at, vector),
+                );
+              along(32, () => {
+                for (const vector of [0, 16]) code.store("v128.store", at, vector, left(vector));
+              });
+              along(16, () => code.store("v128.store", at, 0, left(0)));
+              along(each, () =>
+                this.store(
+                  code,
+                  at,
+                  places.reduce<Push<"f64">>(
+                    (sum, place, i) => f64.sub(sum, f64.mul(this.load(factors, i * each), this.load(place))),
+                    this.load(at),
+                  ),
+                ),
+              );
+              code.advance(factors, rows * each);
+            }, more),
+          );
+        }
       },
       { exported: false },
     );
@@ -343,6 +402,12 @@ class Procedures {
       case "addMultiple":
         this.#run("addMultiple", s.y, s.x, s.length, s.factor);
         break;
+      case "subtractMultiples": {
+        code.push(this.#address(s.y)).push(this.#address(s.x));
+        for (const count of [s.step, s.length, s.count]) code.push(this.#bytes(count));
+        code.push(this.#address(s.factors)).call(this.#runs.of("subtractMultiples"));
+        break;
+      }
       case "rotations": {
         code.push(this.#address(s.rows));
         for (const count of [s.step, s.length, s.count]) code.push(this.#bytes(count));
