@@ -69,10 +69,10 @@ export interface Backend {
   readNow?(buffer: DeviceBuffer, into: StoredArray): void;
   load(program: Program): Promise<Executable>;
   /**
-   * Does what `run` does for each of these, in order, and possibly beside each other; only on backends where that is faster than
-   * to submit them one by one.
+   * Does what `run` does for each of these, possibly beside each other; only on backends where that is faster than to submit them one
+   * by one. All are submitted when it returns; if it gives something to await, those that come next may be faster after that.
    */
-  together?(submissions: readonly Submission[]): void;
+  together?(submissions: readonly Submission[]): Promise<unknown> | undefined;
   /** Resolves when the work submitted so far is done. */
   finish(): Promise<void>;
   dispose(): void;

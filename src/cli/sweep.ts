@@ -46,7 +46,7 @@ const options = {
   workers: {
     type: "string",
     value: "N",
-    help: "Processes that work side by side, 0 for this one alone, eight cells at a time over one model; default as many as there are cores",
+    help: "Processes that work side by side, 0 for this one alone, eight cells at a time over one model; default as many as there are cores, 0 on WebGPU",
   },
   shard: {
     type: "string",
@@ -336,10 +336,10 @@ function shardOption(given: string | undefined): Shard | undefined {
   return { number, of };
 }
 
-/** How many processes: one for each core, if memory has room for as many models; one for a GPU. */
+/** How many processes: one for each core, if memory has room for as many models; this one for a GPU, which takes several cells at a time. */
 function workersFor(given: number, { language: { device, params } }: OpenBench, cells: number): number {
   if (given >= 0) return given;
-  if (!existsSync(program) || device.name !== "cpu") return existsSync(program) ? 1 : 0;
+  if (!existsSync(program) || device.name !== "cpu") return 0;
   const bytes = tree.count(params) * 4;
   const room = Math.floor(memoryLeft(device, bytes) / (3 * bytes + 2 ** 28));
   return Math.max(1, Math.min(availableParallelism(), room, cells));

@@ -196,15 +196,15 @@ export class Device {
     else loaded.executable.run(args);
   }
 
-  /** Submits loaded programs that do not wait for each other's results. */
-  together(runs: readonly (readonly [Loaded, RunArguments])[]): void {
+  /** Submits loaded programs that do not wait for each other's results; now and then there is something to await. */
+  together(runs: readonly (readonly [Loaded, RunArguments])[]): Promise<unknown> | undefined {
     const { backend } = this;
     if (this.observer || !backend.together || runs.length < 2) {
       for (const [loaded, args] of runs) this.run(loaded, args);
-      return;
+      return undefined;
     }
     this.check();
-    backend.together(runs.map(([{ executable }, args]) => ({ executable, args })));
+    return backend.together(runs.map(([{ executable }, args]) => ({ executable, args })));
   }
 
   /** How many programs are loaded. */

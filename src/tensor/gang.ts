@@ -20,11 +20,13 @@ interface Waiting {
 /**
  * Tasks whose compiled functions run together, such as trainings of one model by several recipes. A compiled function that
  * has the gang waits until all its tasks are at a call, or a moment if some are at something else; then all that wait run
- * beside each other: on the CPU by a thread each, where programs are made of kernels so short that threads would lose more
- * by sharing them. Backends that take up work while they do other work are given each call at once.
+ * beside each other. On the CPU a thread takes each, where programs are made of kernels so short that threads would lose more
+ * by sharing them. On WebGPU calls of one program become one dispatch of each kernel for all of them: the kernels for it are made when
+ * they meet for the eighth time, are tried beside the single ones, and are used if all bits are the same; and if the intermediates of
+ * all take no more than 256 MB.
  *
  * Which calls run together decides how long they take and nothing else: each gives the very bits that it gives alone, since
- * it is the same code on buffers of its own. What calls only read, such as a frozen base, is held once.
+ * it is the same code on a memory of its own. What calls only read, such as a frozen base, is held once.
  *
  * @example
  * const gang = new Gang();
@@ -110,7 +112,8 @@ export class Gang {
     for (const device of devices) {
       const own = ready.filter(({ waiting: { call } }) => call.device === device);
       try {
-        device.together(own.map(({ loaded, begun }) => [loaded, begun.args] as const));
+        const more = device.together(own.map(({ loaded, begun }) => [loaded, begun.args] as const));
+        if (more) await more;
         for (const { begun, waiting } of own) waiting.resolve(begun.finish());
       } catch (error) {
         for (const { waiting } of own) waiting.reject(error);

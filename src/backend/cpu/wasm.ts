@@ -86,7 +86,7 @@ export class WasmBackend implements Backend {
   }
 
   /** Whole runs are taken by a thread each, where their kernels are so short that sharing these loses more. */
-  together(submissions: readonly Submission[]): void {
+  together(submissions: readonly Submission[]): undefined {
     const { threads } = this.#runner;
     const rounds = Math.ceil(submissions.length / threads);
     const size = Math.ceil(submissions.length / rounds);

@@ -1,18 +1,19 @@
 import { bytesPerElement, type DeviceDType, type StoredArray } from "../../base/dtype.ts";
 import { DeviceError, DisposedError, DTypeError, messageOf } from "../../base/errors.ts";
-import { getOrInsert } from "../../base/group.ts";
+import { addTo, getOrInsert } from "../../base/group.ts";
 import { kernelsOf, type Program, valuesOf } from "../../compile/program.ts";
 import type { Target } from "../../compile/target.ts";
-import type { Backend, DeviceBuffer, Executable } from "../backend.ts";
-import { createBuffer, GpuBuffer, gpuBuffer, wholeQuads } from "./buffer.ts";
+import type { Backend, DeviceBuffer, Executable, RunArguments, Submission } from "../backend.ts";
+import { createBuffer, GpuBuffer, gpuBuffer, Memory, wholeQuads } from "./buffer.ts";
 import type { AdapterDescription, OpenDevice } from "./device.ts";
 import { wgslType } from "./dtypes.ts";
-import { WebGpuExecutable } from "./executable.ts";
+import { type Host, WebGpuExecutable } from "./executable.ts";
 import { optionsOf, targetOf } from "./heuristics.ts";
 import { tiledPrecision } from "./matmul.ts";
 import { Pipelines } from "./pipelines.ts";
 import { printerOf } from "./print.ts";
 import type { ShaderOptions } from "./shader.ts";
+import { mostRuns } from "./stack.ts";
 import { Staging } from "./staging.ts";
 import type { Precision } from "./tiles.ts";
 import { chooseMatmul, matmulChoices, squareMatmul, type TuneOptions, tuneOptions } from "./tune.ts";
@@ -28,6 +29,7 @@ export class WebGpuBackend implements Backend {
   readonly #wait: OpenDevice["wait"];
   readonly #pipelines: Pipelines;
   readonly #staging: Staging;
+  readonly #host: Host;
   readonly #tuning: TuneOptions;
   #options: ShaderOptions;
   readonly #tuned = new Map<Precision, Promise<void>>();
@@ -51,6 +53,23 @@ export class WebGpuBackend implements Backend {
     this.#tuning = tuning;
     this.#pipelines = new Pipelines(device);
     this.#staging = new Staging(device, wait);
+    this.#host = {
+      device,
+      wait,
+      allocate: (bytes) => this.allocate(bytes),
+      memory: (bytes, parts) => this.#memory(bytes, parts),
+      free: (slot) => this.free(slot),
+      stack: async (program, shaders) => {
+        const kernels = shaders.map(async (shader) => ({
+          shader,
+          pipeline: await this.#pipelines.get(shader),
+        }));
+        return new WebGpuExecutable(this.#host, program, await Promise.all(kernels), mostRuns);
+      },
+      read: (buffer, into) => this.#staging.read(buffer, into),
+      flush: () => this.#staging.flush(),
+      check: () => this.check(),
+    };
     this.lost = device.lost.then(({ message, reason }) => {
       this.#lostBy = message || reason;
       return this.#lostBy;
@@ -65,6 +84,10 @@ export class WebGpuBackend implements Backend {
   }
 
   allocate(bytes: number): GpuBuffer {
+    return new GpuBuffer(bytes, this.#memory(bytes));
+  }
+
+  #memory(bytes: number, parts = 1): Memory {
     this.check();
     const size = wholeQuads(bytes);
     for (const limit of ["maxBufferSize", "maxStorageBufferBindingSize"] as const) {
@@ -82,12 +105,12 @@ export class WebGpuBackend implements Backend {
       (error) => error && this.#fail(outOfMemory(`for a tensor of ${bytes} bytes`)),
       () => {}, // lost: the next call says so
     );
-    return new GpuBuffer(bytes, buffer);
+    return new Memory(buffer, parts);
   }
 
   free(buffer: DeviceBuffer): void {
     this.#staging.flush();
-    gpuBuffer(buffer).buffer.destroy();
+    gpuBuffer(buffer).free();
   }
 
   write(buffer: DeviceBuffer, data: StoredArray, at = 0): void {
@@ -101,9 +124,10 @@ export class WebGpuBackend implements Backend {
     const odd = data.byteLength % 4 !== 0;
     const words = odd ? new Uint16Array(Math.ceil(data.length / 2) * 2) : data;
     if (odd) words.set(data);
+    const { memory, offset } = gpuBuffer(buffer);
     this.#device.queue.writeBuffer(
-      gpuBuffer(buffer).buffer,
-      at,
+      memory.buffer,
+      offset + at,
       words.buffer,
       words.byteOffset,
       words.byteLength,
@@ -113,7 +137,7 @@ export class WebGpuBackend implements Backend {
   async read(buffer: DeviceBuffer, into: StoredArray): Promise<void> {
     this.check();
     try {
-      await this.#staging.read(gpuBuffer(buffer).buffer, into);
+      await this.#staging.read(gpuBuffer(buffer), into);
     } catch (error) {
       this.check();
       throw new DeviceError(`webgpu: reading ${into.byteLength} bytes back failed: ${messageOf(error)}`);
@@ -148,15 +172,19 @@ export class WebGpuBackend implements Backend {
       }),
     );
     this.check();
-    const host = {
-      device: this.#device,
-      wait: this.#wait,
-      allocate: (bytes: number) => this.allocate(bytes),
-      free: (slot: GpuBuffer) => this.free(slot),
-      flush: () => this.#staging.flush(),
-      check: () => this.check(),
-    };
-    return new WebGpuExecutable(host, program, kernels, runs);
+    return new WebGpuExecutable(this.#host, program, kernels, runs);
+  }
+
+  together(submissions: readonly Submission[]): Promise<unknown> | undefined {
+    const programs = new Map<Executable, RunArguments[]>();
+    for (const { executable, args } of submissions) addTo(programs, executable, args);
+    const made: Promise<void>[] = [];
+    for (const [executable, runs] of programs) {
+      const size = Math.ceil(runs.length / Math.ceil(runs.length / mostRuns));
+      for (let at = 0; at < runs.length; at += size)
+        made.push(...(executable as WebGpuExecutable).together(runs.slice(at, at + size))); // of this backend
+    }
+    return made.length > 0 ? Promise.all(made) : undefined;
   }
 
   /** Settles on a family of matmul kernels, before the first product that is worth one. */

@@ -1,16 +1,18 @@
 import { coerce, isFloat } from "../../base/dtype.ts";
 import type { Program } from "../../compile/program.ts";
 import { createBuffer } from "./buffer.ts";
-import { type Shader, scalarVectors } from "./shader.ts";
+import type { Shader } from "./shader.ts";
 
-/** The host numbers of a program on the device: a block for each list of them that a kernel reads, and that for each run. */
+/** Bytes of a block of so many numbers: the next one may begin behind it on every device. */
+export const numbersBytes = (count: number) => Math.ceil(count / 64) * 256;
+
+/** The host numbers of a program on the device: a block for each list of them that a kernel reads, which has those of all runs one after the other. */
 export class HostNumbers {
   readonly #device: GPUDevice;
   readonly #program: Program;
-  readonly #blocks = new Map<string, { readonly scalars: readonly number[]; readonly offset: number }>();
+  readonly #blocks = new Map<string, Block>();
   readonly #words: Uint32Array<ArrayBuffer>;
-  /** Bytes of the blocks of one run. */
-  readonly #size: number;
+  readonly #runs: number;
   readonly #buffer: GPUBuffer | undefined;
   #written = false;
 
@@ -18,18 +20,18 @@ export class HostNumbers {
   constructor(device: GPUDevice, program: Program, shaders: readonly Shader[], runs: number) {
     this.#device = device;
     this.#program = program;
-    const alignment = device.limits.minUniformBufferOffsetAlignment;
-    let size = 0;
+    this.#runs = runs;
+    let end = 0;
     for (const { scalars } of shaders) {
       if (scalars.length === 0 || this.#blocks.has(scalars.join())) continue;
-      this.#blocks.set(scalars.join(), { scalars, offset: size });
-      size += Math.ceil((16 * scalarVectors(scalars.length)) / alignment) * alignment;
+      const size = numbersBytes(scalars.length);
+      this.#blocks.set(scalars.join(), { scalars, offset: end, size });
+      end += runs * size;
     }
-    this.#size = size;
-    this.#words = new Uint32Array((runs * size) / 4);
-    if (size > 0)
+    this.#words = new Uint32Array(end / 4);
+    if (end > 0)
       this.#buffer = createBuffer(device, {
-        size: runs * size,
+        size: end,
         usage: GPUBufferUsage.UNIFORM | GPUBufferUsage.COPY_DST,
         label: "host numbers",
       });
@@ -43,9 +45,9 @@ export class HostNumbers {
       const bits = this.#program.scalars.map(({ source, dtype }) =>
         bitsOf(coerce(numbers[source]!, dtype), isFloat(dtype)),
       );
-      for (const { scalars, offset } of this.#blocks.values()) {
+      for (const { scalars, offset, size } of this.#blocks.values()) {
         for (let i = 0; i < scalars.length; i++) {
-          const [at, word] = [(run * this.#size + offset) / 4 + i, bits[scalars[i]!]!];
+          const [at, word] = [(offset + run * size) / 4 + i, bits[scalars[i]!]!];
           if (this.#words[at] !== word) changed = true;
           this.#words[at] = word;
         }
@@ -55,22 +57,25 @@ export class HostNumbers {
     this.#written = true;
   }
 
-  /** What a kernel binds; nothing if it reads none. */
-  bindingOf({ scalars }: Shader, run: number): GPUBufferBinding[] {
+  /** What a kernel binds for a run, or for all of them; nothing if it reads none. */
+  bindingOf({ scalars }: Shader, run: number | "all"): GPUBufferBinding[] {
     const block = this.#blocks.get(scalars.join());
     if (!this.#buffer || !block) return [];
-    return [
-      {
-        buffer: this.#buffer,
-        offset: run * this.#size + block.offset,
-        size: 16 * scalarVectors(scalars.length),
-      },
-    ];
+    const { offset, size } = block;
+    const part = run === "all" ? { offset, size: this.#runs * size } : { offset: offset + run * size, size };
+    return [{ buffer: this.#buffer, ...part }];
   }
 
   dispose(): void {
     this.#buffer?.destroy();
   }
+}
+
+/** Bytes from its beginning on, and of one run. */
+interface Block {
+  readonly scalars: readonly number[];
+  readonly offset: number;
+  readonly size: number;
 }
 
 const floatView = new Float32Array(1);

@@ -191,13 +191,8 @@ export class Bindings {
     );
     if (this.scalars.length > 0)
       lines.push(
-        `@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${scalarVectors(this.scalars.length)}>;`,
+        `@group(0) @binding(${lines.length}) var<uniform> scalars: array<vec4<u32>, ${Math.ceil(this.scalars.length / 4)}>;`,
       );
     return lines;
   }
-}
-
-/** Vectors of four words that hold that many host numbers. */
-export function scalarVectors(count: number): number {
-  return Math.ceil(count / 4);
 }

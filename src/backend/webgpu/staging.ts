@@ -1,6 +1,6 @@
 import type { StoredArray } from "../../base/dtype.ts";
 import { addTo } from "../../base/group.ts";
-import { createBuffer } from "./buffer.ts";
+import { createBuffer, type GpuBuffer } from "./buffer.ts";
 import type { OpenGpu } from "./gpu-web.ts";
 
 /** Bytes of staging buffers kept for reuse. */
@@ -10,7 +10,7 @@ const maxSpareBytes = 64 * 2 ** 20;
 const maxBatchBytes = 16 * 2 ** 20;
 
 interface Read {
-  readonly buffer: GPUBuffer;
+  readonly buffer: GpuBuffer;
   readonly into: StoredArray;
   /** Where it lies in the staging buffer, in bytes. */
   readonly at: number;
@@ -40,10 +40,10 @@ export class Staging {
   }
 
   /**
-   * Fills `into` from the start of `buffer`, after the work submitted so far. Whoever submits or writes more, or
-   * destroys the buffer, calls `flush` before.
+   * Fills `into` from the start of `buffer`, after the work submitted so far. Whoever submits or writes more, moves or
+   * frees the buffer, calls `flush` before.
    */
-  read(buffer: GPUBuffer, into: StoredArray): Promise<void> {
+  read(buffer: GpuBuffer, into: StoredArray): Promise<void> {
     if (into.byteLength === 0) return Promise.resolve();
     const bytes = words(into);
     if (this.#waiting && this.#waiting.bytes + bytes > maxBatchBytes) this.flush();
@@ -75,7 +75,7 @@ export class Staging {
     try {
       const encoder = this.#device.createCommandEncoder();
       for (const { buffer, into, at } of reads)
-        encoder.copyBufferToBuffer(buffer, 0, staging, at, words(into));
+        encoder.copyBufferToBuffer(buffer.memory.buffer, buffer.offset, staging, at, words(into));
       this.#device.queue.submit([encoder.finish()]);
       await this.#wait(staging.mapAsync(GPUMapMode.READ, 0, bytes));
       const mapped = new Uint8Array(staging.getMappedRange(0, bytes));
