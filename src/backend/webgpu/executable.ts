@@ -156,7 +156,7 @@ export class WebGpuExecutable implements Executable {
 
   /** Makes what does several runs at a time, if that is possible. */
   async #stack(stack: Stack, shared: ReadonlySet<number>, runs: number): Promise<void> {
-    const program = stackedProgram(this.#program, runs, this.#host.device.limits);
+    const program = stackedProgram(this.#program, shared, runs, this.#host.device.limits);
     const shaders = this.#shaders?.map((shader) => stackedShader(shader, this.#program, shared, runs));
     if (!program || !shaders?.every((shader) => shader !== undefined)) return;
     try {

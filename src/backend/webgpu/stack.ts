@@ -7,7 +7,8 @@ import { numbersBytes } from "./numbers.ts";
 import type { Binding, Shader } from "./shader.ts";
 
 // Runs of one program at a time, in one dispatch of each kernel: the workgroups along z are runs. What each run has of its own lies
-// in one memory, part after part. Their kernels are those of the single program with the part looked up, so they give the same bits.
+// in one memory, part after part. Their kernels are those of the single program with the part looked up; whether a driver makes the same
+// bits of that is tried before they are used (executable.ts).
 
 /** Runs of a dispatch at most. */
 export const mostRuns = 16;
@@ -24,11 +25,13 @@ const bytesIn = (program: Program, value: ValueId) => wholeQuads(bytesOf(program
 /** The program that does so many runs at a time, each place of a slot being so many times as long; none where that is too large. */
 export function stackedProgram(
   program: Program,
+  shared: ReadonlySet<number>,
   runs: number,
   limits: GPUSupportedLimits,
 ): Program | undefined {
   const slots = program.slots.map((bytes) => wholeQuads(bytes) * runs);
-  const places = [...program.inputs, ...program.outputs].map((value) => runs * bytesIn(program, value));
+  const own = [...program.inputs.filter((_, i) => !shared.has(i)), ...program.outputs];
+  const places = own.map((value) => runs * bytesIn(program, value));
   const limit = Math.min(limits.maxBufferSize, limits.maxStorageBufferBindingSize);
   const fits =
     slots.reduce((sum, bytes) => sum + bytes, 0) <= mostBytes && Math.max(0, ...slots, ...places) <= limit;
