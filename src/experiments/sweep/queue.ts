@@ -228,7 +228,7 @@ export async function workAt(
     {
       concurrency: pool.size,
       lockDuration: lock,
-      stalledInterval: lock / 6, // a lost cell is found by two looks after its lock has ended
+      stalledInterval: Math.ceil(lock / 6), // a lost cell is found by two looks after its lock has ended
       maxStalledCount: 8,
       drainDelay: 1,
     },
