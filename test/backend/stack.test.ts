@@ -115,7 +115,7 @@ describe.runIf(webgpu)("runs at a time", () => {
     });
 
   test("have the bits that they have alone where the driver rounds otherwise at a time", async () => {
-    // Lavapipe does so in this product, and then they go one by one.
+    // Lavapipe did so in this product when it was told how long its sum is; then they go one by one.
     const f = (x: Tensor<"float32">, y: Tensor<"float32">) =>
       x.softmax(2).matmul(y.reshape([4, 10, 2, 32]).permute([0, 2, 1, 3]).reshape([8, 10, 32]));
     const common = await tree.evaluate(normal([4, 10, 64], 9), device);

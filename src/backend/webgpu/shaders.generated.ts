@@ -485,7 +485,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
   var sums: array<vec4<f32>, tile_rows>;
   var partial: array<vec4<f32>, tile_rows>;
   for (var start = 0; start < inner_length; start += span) {
-    for (var inner = start; inner < min(start + span, inner_length); inner += 4) {
+    // Where there is an edge, a bound that compilers do not know (no tile is below 0): some write out a short sum, and then round otherwise
+    // when anything around it is another.
+    let end = min(start + span, inner_length) + select(0, tile >> 31u, inner_length % 4 != 0);
+    for (var inner = start; inner < end; inner += 4) {
       var a4: array<vec4<f32>, row_groups>;
       for (var group = 0; group < row_groups; group++) {
         if (a_along_inner) {
