@@ -33,6 +33,7 @@ function bundle(pages, outDir, isFirst) {
     configFile: false,
     logLevel: "error",
     publicDir: isFirst && `${root}docs/playground/files`,
+    plugins: [{ name: "narrow", transformIndexHtml: (html) => html.replace(/\n\s*/g, " ") }],
     define: { LORANTZ_VERDICTS: JSON.stringify(verdicts()) },
     resolve: {
       conditions: ["lorantz-source", "browser", "module"],

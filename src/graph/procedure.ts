@@ -208,6 +208,8 @@ function termOf(operand: Operand<Type>, type: Type): Term {
 
 type Index = Operand<"int">;
 const index = (operand: Index) => termOf(operand, "int");
+const indices = <K extends string>(of: Readonly<Record<K, Index>>) =>
+  Object.fromEntries(Object.entries<Index>(of).map(([key, at]) => [key, index(at)])) as Record<K, Term>; // the same keys
 
 /** Writes a program, whose elements are of type E. */
 export class Writer<E extends "int" | "real"> {
@@ -313,28 +315,12 @@ export class Writer<E extends "int" | "real"> {
     this.#statements.push(statement);
   }
 
-  subtractMultiples({ y, x, step, length, count, factors }: Multiples<Index>): void {
-    this.#statements.push({
-      kind: "subtractMultiples",
-      y: index(y),
-      x: index(x),
-      step: index(step),
-      length: index(length),
-      count: index(count),
-      factors: index(factors),
-    });
+  subtractMultiples(given: Multiples<Index>): void {
+    this.#statements.push({ kind: "subtractMultiples", ...indices(given) });
   }
 
-  rotations({ rows, step, length, count, cosines, sines }: Rotations<Index>): void {
-    this.#statements.push({
-      kind: "rotations",
-      rows: index(rows),
-      step: index(step),
-      length: index(length),
-      count: index(count),
-      cosines: index(cosines),
-      sines: index(sines),
-    });
+  rotations(given: Rotations<Index>): void {
+    this.#statements.push({ kind: "rotations", ...indices(given) });
   }
 }
 

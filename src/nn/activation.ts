@@ -1,7 +1,7 @@
 import { show } from "../base/arguments.ts";
 import { ValueError } from "../base/errors.ts";
 import { elu, gelu, geluTanh, leakyRelu, relu, sigmoid, silu, softplus } from "../tensor/functions.ts";
-import type { Tensor } from "../tensor/tensor.ts";
+import { type Tensor, tensorNode } from "../tensor/tensor.ts";
 import type { Layer } from "./layer.ts";
 
 type ElementwiseFunction = (x: Tensor) => Tensor;
@@ -15,7 +15,10 @@ const named = {
   silu,
   sigmoid,
   softplus,
-  tanh: (x) => x.tanh(),
+  tanh: (x) => {
+    tensorNode("tanh", "x", x);
+    return x.tanh();
+  },
 } as const satisfies Record<string, ElementwiseFunction>;
 
 /** An activation by its name, or any function that keeps the shape. */

@@ -171,19 +171,15 @@ function maskAlone(base: Node, { items }: Named): Mask | undefined {
   const others = items.filter((_, i) => i !== at);
   if (
     at < 0 ||
-    others.some((item) => !Array.isArray(item) || item.some((n) => n !== null && n !== undefined))
+    others.some((item) => !Array.isArray(item) || item.some((n) => (n ?? undefined) !== undefined))
   )
     return undefined;
   const { node } = items[at] as HasNode;
   if (valuesAtHand(node)) return undefined;
   checkMask(node, base, at);
-  const behind = others.length - at;
-  const over = reshape(node, [
-    ...others.slice(0, at).map(() => 1),
-    ...node.shape,
-    ...others.slice(at).map(() => 1),
-  ]);
-  return { node, over, behind };
+  const ones = others.map(() => 1);
+  const over = reshape(node, [...ones.slice(0, at), ...node.shape, ...ones.slice(at)]);
+  return { node, over, behind: others.length - at };
 }
 
 const isTensor = (item: unknown): boolean =>

@@ -344,7 +344,9 @@ const stopped =
   /detach|pack|bitcast|nn\.batchNorm|linalg\.(?:pinv|lstsq)|functional\.(?:gumbelSoftmax|gaussianNllLoss)/;
 /** What gives singular vectors or eigenvectors to its caller, with the name of their values. */
 const spectrumOf: Readonly<Record<string, string>> = { "linalg.svd": "s", "linalg.eigh": "w" };
-const isDora = ({ args }: Step) => args.some((arg) => isPlain(arg) && arg.dora === true);
+const asksForDora = (value: unknown): boolean =>
+  isPlain(value) && (value.dora === true || Object.values(value).some(asksForDora));
+const isDora = ({ args }: Step) => args.some(asksForDora);
 
 async function slopeOf(graph: Graph): Promise<string | undefined> {
   const { gradient } = graph.mode;

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { canonicalise } from "../../src/compile/canonical.ts";
 import { compileGraph } from "../../src/compile/compile.ts";
 import { type Cost, intensity, kernelCost, programCost } from "../../src/compile/cost.ts";
 import type { Program } from "../../src/compile/program.ts";
@@ -38,7 +39,8 @@ function programOf(f: (...inputs: Tensor[]) => Tensor | Tensor[], ...shapes: num
     makeNode({ kind: "input", index }, [], shape, "float32"),
   );
   const outputs = [f(...inputs.map((node) => new Tensor(node)))].flat().map(({ node }) => node);
-  return compileGraph(outputs, { target, inputs, donated: new Set() });
+  const { build, leaves } = canonicalise(outputs, false);
+  return compileGraph(build(), { target, inputs: leaves, donated: new Set() });
 }
 
 function costOf(...args: Parameters<typeof programOf>): Cost & { kernels: number } {
