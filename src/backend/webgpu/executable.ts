@@ -148,8 +148,7 @@ export class WebGpuExecutable implements Executable {
   #stackFor(shared: ReadonlySet<number>, runs: number): Stack {
     const most = 2 ** Math.ceil(Math.log2(runs)); // not another one for each number
     const key = `${most} ${[...shared].join()}`;
-    const stack = this.#stacks.get(key) ?? { met: 0, proven: false };
-    this.#stacks.set(key, stack);
+    const stack = getOrInsert(this.#stacks, key, (): Stack => ({ met: 0, proven: false }));
     if (++stack.met === meetingsBefore) stack.made = this.#stack(stack, shared, most);
     return stack;
   }

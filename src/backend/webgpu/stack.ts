@@ -1,7 +1,7 @@
 import { internal } from "../../base/errors.ts";
 import type { Program } from "../../compile/program.ts";
 import { bytesOf, type ValueId } from "../../compile/value.ts";
-import type { RunArguments } from "../backend.ts";
+import type { DeviceBuffer, RunArguments } from "../backend.ts";
 import { copyBuffer, type GpuBuffer, gpuBuffer, type Memory, wholeQuads } from "./buffer.ts";
 import { numbersBytes } from "./numbers.ts";
 import type { Binding, Shader } from "./shader.ts";
@@ -142,7 +142,8 @@ export function movesTogether(
   allocate: Allocate,
 ): Move[] {
   const [{ inputs, outputs }] = runs as [RunArguments, ...RunArguments[]];
-  const gather = (buffers: readonly GpuBuffer[], read: boolean): Move[] => {
+  const gather = (of: (run: RunArguments) => DeviceBuffer, read: boolean): Move[] => {
+    const buffers = runs.map((run) => gpuBuffer(of(run)));
     const [{ memory, bytes }] = buffers as [GpuBuffer, ...GpuBuffer[]];
     const stride = wholeQuads(bytes);
     const together = memory.parts === buffers.length && buffers.every((buffer) => buffer.memory === memory);
@@ -152,22 +153,8 @@ export function movesTogether(
   };
   const known = new Set(inputs);
   return [
-    ...inputs.flatMap((_, i) =>
-      shared.has(i)
-        ? []
-        : gather(
-            runs.map((run) => gpuBuffer(run.inputs[i]!)),
-            true,
-          ),
-    ),
-    ...outputs.flatMap((buffer, i) =>
-      known.has(buffer)
-        ? []
-        : gather(
-            runs.map((run) => gpuBuffer(run.outputs[i]!)),
-            false,
-          ),
-    ),
+    ...inputs.flatMap((_, i) => (shared.has(i) ? [] : gather((run) => run.inputs[i]!, true))),
+    ...outputs.flatMap((buffer, i) => (known.has(buffer) ? [] : gather((run) => run.outputs[i]!, false))),
   ];
 }
 
